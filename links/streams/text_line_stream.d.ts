@@ -1,0 +1,3 @@
+export class TextLineStream extends TransformStream<string, string> {
+  constructor(options?: { readonly allowCR?: boolean });
+}
