@@ -375,7 +375,7 @@ export class FrameReader {
     if (limit === undefined) {
       throw new ProtocolError(`Cannot read a frame: type ${type} is not expected here`);
     }
-    if (size - 1 > limit) throw new FrameTooLongError(type, size - 1, limit);
+    if (size - 1 > limit) throw tooLong(type, size - 1, limit);
     if (size > this.#filled - at) return false;
     this.type = type;
     this.start = start;
@@ -385,14 +385,26 @@ export class FrameReader {
   }
 }
 
-/** A frame is longer than its kind may be. */
-export class FrameTooLongError extends ProtocolError {
-  /** The kind of frame. */
-  readonly type: number;
+/** The other side broke a rule that has a {@linkcode Reason} of its own. */
+export class FrameError extends ProtocolError {
+  /** The reason to give in GOODBYE. */
+  readonly reason: Reason;
 
-  /** Makes an error for a body of `size` bytes. */
-  constructor(type: number, size: number, limit: number) {
-    super(`Cannot read a frame of type ${type}: its body has ${size} bytes, limit is ${limit}`);
-    this.type = type;
+  /** Makes an error that says which rule was broken. */
+  constructor(message: string, reason: Reason) {
+    super(message);
+    this.reason = reason;
   }
+}
+
+function tooLong(type: number, size: number, limit: number): FrameError {
+  const reason = type === FrameType.PUBLISH
+    ? Reason.TOO_BIG
+    : type === FrameType.OPEN
+    ? Reason.TOO_MANY_SUBSCRIPTIONS
+    : Reason.PROTOCOL;
+  return new FrameError(
+    `Cannot read a frame of type ${type}: its body has ${size} bytes, limit is ${limit}`,
+    reason,
+  );
 }

@@ -18,6 +18,8 @@ export interface ByteStream {
   read(into: Uint8Array): Promise<number | null>;
   /** Writes some of `bytes`; how many. */
   write(bytes: Uint8Array): Promise<number>;
+  /** Ends the direction out: the other side reads what was written, then the end. */
+  closeWrite(): Promise<void>;
   /** Ends both directions; reads and writes under way reject or end. */
   close(): void;
 }
