@@ -1,0 +1,186 @@
+/**
+ * Where a broker is: addresses, and the file in which a broker tells its address and key.
+ *
+ * The file is JSON, `{ version, address, authkey, pid }` with the key in base64. Whoever can read it
+ * can do all that a client can; so it is written with mode 0600, and not read when others may.
+ */
+
+/**
+ * Where a broker listens: `"unix:///run/bus.sock"`, `"tcp://127.0.0.1:7411"`, `"127.0.0.1:7411"` or
+ * `["127.0.0.1", 7411]`; an IPv6 address stands in brackets in a string; port 0 is any free port.
+ */
+export type Address = string | readonly [hostname: string, port: number];
+
+/** An address, taken apart. */
+export type Endpoint =
+  | { readonly transport: "unix"; readonly path: string }
+  | { readonly transport: "tcp"; readonly hostname: string; readonly port: number };
+
+/** What a connection file says. */
+export interface ConnectionFile {
+  /** Where the broker listens. */
+  readonly address: string;
+  /** The broker's key. */
+  readonly authkey: Uint8Array;
+  /** The broker's process. */
+  readonly pid: number;
+}
+
+/** The longest path of a Unix socket, in bytes: what Linux has room for. */
+const SOCKET_PATH_BYTES_MAX = 107;
+const FILE_VERSION = 1;
+
+/**
+ * Takes an address apart.
+ *
+ * @throws {TypeError} When it is no address.
+ * @throws {RangeError} When its port is none, or its path too long for a socket.
+ */
+export function parseAddress(address: Address): Endpoint {
+  if (Array.isArray(address)) return tcpEndpoint(address, address[0], address[1]);
+  if (typeof address !== "string") throw badAddress(address);
+  if (address.startsWith("unix://")) return unixEndpoint(address.slice("unix://".length));
+  const match = /^(?:tcp:\/\/)?(?:\[([0-9a-fA-F:.%\w]+)\]|([^\s:/[\]]+)):(\d+)$/.exec(address);
+  if (match === null) throw badAddress(address);
+  return tcpEndpoint(address, match[1] ?? match[2], Number(match[3]));
+}
+
+function unixEndpoint(path: string): Endpoint {
+  if (path === "" || path.includes("\0")) throw badAddress(`unix://${path}`);
+  if (new TextEncoder().encode(path).length > SOCKET_PATH_BYTES_MAX) {
+    throw new RangeError(
+      `Cannot use address "unix://${path}": its path has more than ${SOCKET_PATH_BYTES_MAX} bytes`,
+    );
+  }
+  return { transport: "unix", path };
+}
+
+function tcpEndpoint(address: Address, hostname: unknown, port: unknown): Endpoint {
+  if (typeof hostname !== "string" || hostname === "") throw badAddress(address);
+  if (typeof port !== "number") throw badAddress(address);
+  if (!Number.isInteger(port) || port < 0 || port > 65535) {
+    throw new RangeError(
+      `Cannot use address ${JSON.stringify(address)}: the port must be from 0 to 65535`,
+    );
+  }
+  return { transport: "tcp", hostname: hostname.replace(/^\[(.*)\]$/, "$1"), port };
+}
+
+function badAddress(address: unknown): TypeError {
+  return new TypeError(
+    `Cannot use address ${JSON.stringify(address)}: ` +
+      `write "unix:///path/to.sock", "tcp://127.0.0.1:7411" or ["127.0.0.1", 7411]`,
+  );
+}
+
+/** An endpoint as an address. */
+export function formatEndpoint(endpoint: Endpoint): string {
+  if (endpoint.transport === "unix") return `unix://${endpoint.path}`;
+  const { hostname, port } = endpoint;
+  return `tcp://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+}
+
+/** Whether only this machine can reach the endpoint. */
+export function isLoopback(endpoint: Endpoint): boolean {
+  if (endpoint.transport === "unix") return true;
+  return endpoint.hostname === "localhost" || endpoint.hostname === "::1" ||
+    /^127\.\d+\.\d+\.\d+$/.test(endpoint.hostname);
+}
+
+/**
+ * An address for a broker that has none of its own: a socket beside its connection file, in the
+ * temporary folder where that path would be too long, loopback TCP where there are no sockets.
+ */
+export function addressBeside(file: string): string {
+  if (Deno.build.os === "windows") return "tcp://127.0.0.1:0";
+  const path = `${absolute(file)}.${crypto.randomUUID().slice(0, 8)}.sock`;
+  if (new TextEncoder().encode(path).length <= SOCKET_PATH_BYTES_MAX) return `unix://${path}`;
+  return `unix://${Deno.makeTempDirSync({ prefix: "mpubsub-" })}/bus.sock`;
+}
+
+function absolute(path: string): string {
+  return path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
+}
+
+/**
+ * Reads a broker's connection file.
+ *
+ * @throws {Deno.errors.NotFound} When there is none.
+ * @throws {Deno.errors.PermissionDenied} When others may read it, or this user may not.
+ * @throws {TypeError} When it is not a connection file.
+ */
+export async function readConnectionFile(path: string | URL): Promise<ConnectionFile> {
+  using file = await Deno.open(path);
+  const { mode, isFile } = await file.stat();
+  if (!isFile) throw new TypeError(`Cannot use "${path}": it is not a file`);
+  if (mode !== null && (mode & 0o077) !== 0) {
+    throw new Deno.errors.PermissionDenied(
+      `Cannot use "${path}": others may read or change it (mode ${
+        (mode & 0o777).toString(8)
+      }), make it private with chmod 600`,
+    );
+  }
+  return parseConnectionFile(path, await new Response(file.readable).text());
+}
+
+function parseConnectionFile(path: string | URL, text: string): ConnectionFile {
+  try {
+    const { version, address, authkey, pid } = JSON.parse(text);
+    if (version !== FILE_VERSION) throw new TypeError(`its version is ${version}`);
+    parseAddress(address);
+    const key = Uint8Array.from(atob(authkey), (char) => char.charCodeAt(0));
+    if (key.length === 0) throw new TypeError("its authkey is empty");
+    if (!Number.isInteger(pid)) throw new TypeError("its pid is not a number");
+    return { address, authkey: key, pid };
+  } catch (error) { // JSON.parse, atob, or one of the checks.
+    const what = error instanceof Error ? error.message : error;
+    throw new TypeError(`Cannot use "${path}": it is not a connection file (${what})`, {
+      cause: error,
+    });
+  }
+}
+
+/**
+ * Writes a connection file, whole or not at all, with mode 0600.
+ *
+ * @param replace Whether a file that is there may be replaced.
+ * @returns Removes the file, if it is still the one that was written.
+ * @throws {Deno.errors.AlreadyExists} When there is one, and `replace` is false.
+ */
+export async function writeConnectionFile(
+  path: string,
+  content: ConnectionFile,
+  options: { replace: boolean },
+): Promise<() => Promise<void>> {
+  const { address, authkey, pid } = content;
+  const encoded = btoa(String.fromCharCode(...authkey));
+  const text = JSON.stringify({ version: FILE_VERSION, address, authkey: encoded, pid }) + "\n";
+  const draft = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
+  try {
+    await Deno.writeTextFile(draft, text, { mode: 0o600, createNew: true });
+    // Unlike a rename, a link never takes the place of a file that came in the meantime.
+    if (options.replace) await Deno.rename(draft, path);
+    else await Deno.link(draft, path);
+  } finally {
+    await removeIfThere(draft);
+  }
+  return async () => {
+    if (await readIfThere(path) === text) await removeIfThere(path);
+  };
+}
+
+async function removeIfThere(path: string): Promise<void> {
+  try {
+    await Deno.remove(path);
+  } catch (error) { // It is gone already, which is what was wanted.
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) { // Somebody else removed it.
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * Dial and listen. A stream of bytes is all that the rest of the code sees of TCP and Unix sockets.
+ */
+import { type Address, type Endpoint, formatEndpoint, parseAddress } from "./address.ts";
+import { ConnectionLostError } from "./errors.ts";
+
+/** How long a listener waits after it could not accept, so that a lack of descriptors can pass. */
+const ACCEPT_RETRY_MS = 100;
+
+/** One connection: a stream of bytes; see `ByteStream` in `outbox.ts`. */
+export class Connection {
+  readonly #conn: Deno.Conn;
+  #closed = false;
+
+  /** Wraps a connection that was just made. */
+  constructor(conn: Deno.TcpConn | Deno.UnixConn) {
+    // Otherwise a small write may wait for the acknowledgement of the one before, 40 ms.
+    if ("setNoDelay" in conn) conn.setNoDelay(true);
+    this.#conn = conn;
+  }
+
+  /** Reads into `into`; how many bytes, or `null` at the end. */
+  read(into: Uint8Array): Promise<number | null> {
+    return this.#conn.read(into);
+  }
+
+  /** Writes some of `bytes`; how many. */
+  write(bytes: Uint8Array): Promise<number> {
+    return this.#conn.write(bytes);
+  }
+
+  /** Ends the direction out. */
+  closeWrite(): Promise<void> {
+    return this.#conn.closeWrite();
+  }
+
+  /** Ends both directions; twice is once. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#conn.close();
+  }
+}
+
+/**
+ * Connects to an address.
+ *
+ * @throws {ConnectionLostError} When nobody answers there.
+ * @throws The signal's reason, when it aborts before.
+ */
+export async function dial(address: Address, signal: AbortSignal): Promise<Connection> {
+  const endpoint = parseAddress(address);
+  signal.throwIfAborted();
+  const connected = endpoint.transport === "unix"
+    ? Deno.connect({ transport: "unix", path: endpoint.path })
+    : Deno.connect({ hostname: endpoint.hostname, port: endpoint.port, signal });
+  try {
+    const connection = new Connection(await connected);
+    if (signal.aborted) connection.close();
+    signal.throwIfAborted();
+    return connection;
+  } catch (error) { // Refused, not found, unreachable, aborted; a lack of permission is the caller's.
+    signal.throwIfAborted();
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    const what = error instanceof Error ? error.message : error;
+    throw new ConnectionLostError(
+      `Cannot connect to ${formatEndpoint(endpoint)}: no broker answers (${what})`,
+      { cause: error },
+    );
+  }
+}
+
+/** A socket that takes connections. */
+export class Listener {
+  /** Where it listens, with the port or path that it got. */
+  readonly endpoint: Endpoint;
+  readonly #listener: Deno.Listener;
+  readonly #socket: SocketFile | undefined;
+  readonly #retry = new AbortController();
+
+  /** Use {@linkcode listen}. */
+  constructor(listener: Deno.Listener, endpoint: Endpoint, socket?: SocketFile) {
+    this.#listener = listener;
+    this.endpoint = endpoint;
+    this.#socket = socket;
+  }
+
+  /**
+   * The connections, as they come, until {@linkcode Listener.close}. An error of one accept is told
+   * and ends nothing.
+   */
+  async *connections(onError: (error: unknown) => void): AsyncGenerator<Connection> {
+    while (!this.#retry.signal.aborted) {
+      let connection: Connection;
+      try {
+        connection = new Connection(await this.#listener.accept() as Deno.TcpConn);
+      } catch (error) { // Closed; or EMFILE, a reset, whatever accept has.
+        if (this.#retry.signal.aborted) return;
+        onError(error);
+        await pause(ACCEPT_RETRY_MS, this.#retry.signal);
+        continue;
+      }
+      yield connection;
+    }
+  }
+
+  /** Stops listening and removes the socket's file, if it is still this one's. */
+  close(): void {
+    if (this.#retry.signal.aborted) return;
+    this.#retry.abort();
+    if (this.#socket === undefined) this.#listener.close();
+    else this.#socket.close(this.#listener);
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  signal.addEventListener("abort", () => {
+    clearTimeout(timer);
+    resolve();
+  }, { once: true });
+  return promise;
+}
+
+/**
+ * Listens at an address; without one at a Unix socket in a new folder that only this user can enter,
+ * or on loopback TCP where there are no Unix sockets.
+ *
+ * @throws {Deno.errors.AddrInUse} When somebody listens there.
+ */
+export async function listen(address: Address | undefined): Promise<Listener> {
+  if (address !== undefined) return await listenAt(parseAddress(address));
+  if (Deno.build.os === "windows") return await listenAt(parseAddress("tcp://127.0.0.1:0"));
+  const folder = await Deno.makeTempDir({ prefix: "mpubsub-" });
+  return listenUnix(`${folder}/bus.sock`, folder);
+}
+
+async function listenAt(endpoint: Endpoint): Promise<Listener> {
+  if (endpoint.transport === "unix") {
+    const path = endpoint.path.startsWith("/") ? endpoint.path : `${Deno.cwd()}/${endpoint.path}`;
+    await removeDeadSocket(path);
+    return listenUnix(path);
+  }
+  const { hostname, port } = endpoint;
+  const listener = Deno.listen({ hostname, port });
+  return new Listener(listener, { ...endpoint, port: listener.addr.port });
+}
+
+function listenUnix(path: string, folder?: string): Listener {
+  const listener = Deno.listen({ transport: "unix", path });
+  const socket = new SocketFile(path, folder);
+  return new Listener(listener, { transport: "unix", path }, socket);
+}
+
+/** Makes room for a socket where a broker died; leaves one where somebody answers, and other files. */
+async function removeDeadSocket(path: string): Promise<void> {
+  try {
+    if (!(await Deno.lstat(path)).isSocket) {
+      throw new Deno.errors.AlreadyExists(
+        `Cannot listen at unix://${path}: a file that is not a socket is there`,
+      );
+    }
+    (await Deno.connect({ transport: "unix", path })).close();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+    if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
+    await Deno.remove(path);
+    return;
+  }
+  throw new Deno.errors.AddrInUse(`Cannot listen at unix://${path}: a live broker listens there`);
+}
+
+/**
+ * The file of a listening Unix socket. Closing the listener unlinks its path, even when another has
+ * bound it since; the other's is moved aside for that moment.
+ */
+class SocketFile {
+  readonly #path: string;
+  readonly #folder: string | undefined;
+  readonly #inode: number | null;
+
+  constructor(path: string, folder: string | undefined) {
+    this.#path = path;
+    this.#folder = folder;
+    Deno.chmodSync(path, 0o600);
+    this.#inode = Deno.lstatSync(path).ino;
+  }
+
+  close(listener: Deno.Listener): void {
+    const foreign = this.#isForeign();
+    const aside = `${this.#path}.${crypto.randomUUID().slice(0, 8)}`;
+    if (foreign) Deno.renameSync(this.#path, aside);
+    listener.close();
+    if (foreign) Deno.renameSync(aside, this.#path);
+    else if (this.#folder !== undefined) Deno.removeSync(this.#folder, { recursive: true });
+  }
+
+  #isForeign(): boolean {
+    try {
+      return Deno.lstatSync(this.#path).ino !== this.#inode;
+    } catch (error) { // It is gone: there is nothing to save.
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      return false;
+    }
+  }
+}
