@@ -192,7 +192,7 @@ export class TopicTree<V> {
     const ahead: TopicNode<V>[] = [this.root];
     for (let node = ahead.pop(); node !== undefined; node = ahead.pop()) {
       yield node;
-      ahead.push(...node.children.values());
+      for (const child of node.children.values()) ahead.push(child);
     }
   }
 

@@ -1,0 +1,109 @@
+/**
+ * Which peers want what: interests by topic, and the routes that follow from them.
+ *
+ * A peer is something with interests that takes frames. Most are sessions over a socket; nothing
+ * here knows that.
+ */
+import { BytesCache } from "./bytes_cache.ts";
+import { isBrokerPath, type TopicPath, TopicTree } from "./topic.ts";
+
+/** Something that takes the messages it asked for. */
+export interface Peer {
+  /** Takes a slice of `messages` whole PUBLISH frames; the bytes stay as they are. */
+  take(frames: Uint8Array, messages: number): void;
+}
+
+/** Who gets the messages of one topic; good until an interest changes. */
+export interface Route<P extends Peer> {
+  /** The topic. */
+  readonly path: TopicPath;
+  /** Who asked for it, each once. */
+  readonly peers: readonly P[];
+}
+
+/** How many topics have a remembered route. */
+const ROUTES_MAX = 4096;
+
+/** The interests of all peers; see the module. */
+export class Router<P extends Peer> {
+  readonly #tree = new TopicTree<P>();
+  /** Each peer's interests: by their text, their path. */
+  readonly #interests = new Map<P, Map<string, TopicPath>>();
+  readonly #routes = new BytesCache<Route<P>>(ROUTES_MAX);
+
+  /** How many topics a peer is interested in. */
+  interestsOf(peer: P): number {
+    return this.#interests.get(peer)?.size ?? 0;
+  }
+
+  /** Notes that a peer wants a topic; twice is once. */
+  add(peer: P, path: TopicPath): void {
+    let own = this.#interests.get(peer);
+    if (own === undefined) this.#interests.set(peer, own = new Map());
+    const text = JSON.stringify(path);
+    if (own.has(text)) return;
+    own.set(text, path);
+    this.#tree.add(path, peer);
+    this.#routes.clear();
+  }
+
+  /** Notes that a peer wants a topic no more; whether it did. */
+  remove(peer: P, path: TopicPath): boolean {
+    const own = this.#interests.get(peer);
+    if (own?.delete(JSON.stringify(path)) !== true) return false;
+    if (own.size === 0) this.#interests.delete(peer);
+    this.#tree.remove(path, peer);
+    this.#routes.clear();
+    return true;
+  }
+
+  /** Forgets a peer. */
+  clear(peer: P): void {
+    const own = this.#interests.get(peer);
+    if (own === undefined) return;
+    this.#interests.delete(peer);
+    for (const path of own.values()) this.#tree.remove(path, peer);
+    this.#routes.clear();
+  }
+
+  /**
+   * The route of the topic whose block stands in `bytes` from `start` to before `end`; `decode`
+   * makes the topic of a block that was not seen lately.
+   *
+   * - The same object while the same topic comes again and no interest changes.
+   */
+  route(bytes: Uint8Array, start: number, end: number, decode: () => TopicPath): Route<P> {
+    let route = this.#routes.get(bytes, start, end);
+    if (route === undefined) {
+      const path = decode();
+      route = { path, peers: [...this.#peersOf(path)] };
+      this.#routes.set(bytes, start, end, route);
+    }
+    return route;
+  }
+
+  #peersOf(path: TopicPath): Set<P> {
+    if (path.length === 0) return this.#everybody();
+    const peers = new Set<P>();
+    let node = this.#tree.deepest(path);
+    for (; node.parent !== undefined; node = node.parent) {
+      for (const peer of node.values) peers.add(peer);
+    }
+    // What the broker itself publishes is not for the catch-all.
+    if (!isBrokerPath(path)) { for (const peer of node.values) peers.add(peer); }
+    return peers;
+  }
+
+  /** Who gets a broadcast: all that want anything but what the broker itself publishes. */
+  #everybody(): Set<P> {
+    const peers = new Set<P>();
+    for (const [peer, interests] of this.#interests) {
+      for (const path of interests.values()) {
+        if (isBrokerPath(path)) continue;
+        peers.add(peer);
+        break;
+      }
+    }
+    return peers;
+  }
+}
