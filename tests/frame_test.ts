@@ -1,0 +1,276 @@
+import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
+import { ProtocolError } from "../errors.ts";
+import {
+  brokerFrameLimits,
+  clientFrameLimits,
+  decodeAck,
+  decodeGoodbye,
+  decodeLimits,
+  decodeTopic,
+  encodeAck,
+  encodeFrame,
+  encodeGoodbye,
+  encodeLimits,
+  encodeTopic,
+  FrameError,
+  type FrameLimits,
+  FrameReader,
+  FrameType,
+  type Limits,
+  Reason,
+  topicBlockMax,
+  topicEnd,
+} from "../frame.ts";
+import { randomOf } from "./random.ts";
+
+const LIMITS: Limits = {
+  messageBytes: 1000,
+  topicElements: 16,
+  elementBytes: 255,
+  subscriptions: 4,
+};
+
+/** Feeds pieces to a reader; the type and body of each frame. */
+function framesOf(pieces: readonly Uint8Array[], limits: FrameLimits): [number, Uint8Array][] {
+  const reader = new FrameReader(limits);
+  const frames: [number, Uint8Array][] = [];
+  for (const piece of pieces) {
+    for (let at = 0; at < piece.length;) {
+      const space = reader.space();
+      const count = Math.min(space.length, piece.length - at);
+      space.set(piece.subarray(at, at + count));
+      at += count;
+      reader.wrote(count);
+      while (reader.next()) {
+        frames.push([reader.type, reader.buffer.slice(reader.body, reader.end)]);
+      }
+    }
+  }
+  return frames;
+}
+
+function concat(...parts: readonly Uint8Array[]): Uint8Array {
+  return new Uint8Array(parts.flatMap((part) => [...part]));
+}
+
+function bytesOf(length: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, i) => i * 7);
+}
+
+Deno.test("FrameReader finds the same frames wherever the stream is split", () => {
+  const limits = clientFrameLimits(LIMITS);
+  const topic = encodeTopic(["a", "b".repeat(254), "c".repeat(255)]);
+  const stream = concat(
+    encodeFrame(FrameType.ASK),
+    encodeFrame(FrameType.PUBLISH, topic, bytesOf(1)),
+    encodeFrame(FrameType.PUBLISH, encodeTopic([]), bytesOf(1000)),
+    encodeFrame(FrameType.SUBSCRIBE, encodeTopic(["é"])),
+    encodeFrame(FrameType.ACK, encodeAck(2 ** 40, 7)),
+    encodeFrame(FrameType.GOODBYE, encodeGoodbye(Reason.DONE, "")),
+  );
+  const whole = framesOf([stream], limits);
+  assertEquals(whole.map(([type]) => type), [7, 1, 1, 4, 6, 8]);
+  for (let at = 1; at < stream.length; at++) {
+    assertEquals(framesOf([stream.subarray(0, at), stream.subarray(at)], limits), whole);
+  }
+  assertEquals(framesOf([...stream].map((byte) => Uint8Array.of(byte)), limits), whole);
+});
+
+Deno.test("FrameReader finds frames in random pieces of a long stream", () => {
+  const random = randomOf(20_26);
+  const limits = clientFrameLimits({ ...LIMITS, messageBytes: 300_000 });
+  const frames = Array.from({ length: 60 }, () => {
+    const size = random.int(random.int(2) === 0 ? 300 : 300_000);
+    return encodeFrame(FrameType.PUBLISH, encodeTopic(["t"]), bytesOf(size));
+  });
+  const stream = concat(...frames);
+  const pieces: Uint8Array[] = [];
+  for (let at = 0; at < stream.length;) {
+    const size = 1 + random.int(100_000);
+    pieces.push(stream.subarray(at, at + size));
+    at += size;
+  }
+  const found = framesOf(pieces, limits);
+  assertEquals(found.length, frames.length);
+  frames.forEach((frame, i) => {
+    const [, body] = found[i]!;
+    assertEquals(body.length, frame.subarray(frame[0] === 255 ? 6 : 2).length);
+    assert(body.every((byte, j) => byte === frame[frame.length - body.length + j]));
+  });
+});
+
+Deno.test("FrameReader leaves bytes that are kept as they are", () => {
+  const reader = new FrameReader(clientFrameLimits(LIMITS));
+  const kept: { view: Uint8Array; copy: Uint8Array }[] = [];
+  for (let i = 0; i < 400; i++) {
+    const frame = encodeFrame(FrameType.PUBLISH, encodeTopic(["t"]), bytesOf(i));
+    for (const piece of [frame.subarray(0, 3), frame.subarray(3)]) {
+      reader.space().set(piece);
+      reader.wrote(piece.length);
+      while (reader.next()) {
+        const view = reader.buffer.subarray(reader.start, reader.end);
+        kept.push({ view, copy: view.slice() });
+        reader.keep();
+      }
+    }
+  }
+  assertEquals(kept.length, 400);
+  for (const { view, copy } of kept) assertEquals(view, copy);
+});
+
+Deno.test("FrameReader takes a frame at each limit and refuses one past it", async (t) => {
+  const cases: [number, number, FrameLimits][] = [
+    ...clientFrameLimits(LIMITS),
+    ...brokerFrameLimits(LIMITS),
+  ].map(([type, limit], i) => [
+    type,
+    limit,
+    i < clientFrameLimits(LIMITS).size ? clientFrameLimits(LIMITS) : brokerFrameLimits(LIMITS),
+  ]);
+  for (const [type, limit, limits] of cases) {
+    await t.step(`type ${type}, ${limit} bytes`, () => {
+      const frame = encodeFrame(type as FrameType, bytesOf(limit));
+      assertEquals(framesOf([frame], limits), [[type, bytesOf(limit)]]);
+      // Refused as soon as the header is there, before the body is.
+      const longer = encodeFrame(type as FrameType, bytesOf(limit + 1));
+      const header = longer.subarray(0, longer[0] === 255 ? 6 : 2);
+      assertThrows(() => framesOf([header], limits), ProtocolError, `limit is ${limit}`);
+    });
+  }
+});
+
+Deno.test("FrameReader says which limit a frame broke", () => {
+  const limits = clientFrameLimits(LIMITS);
+  const reasonOf = (type: FrameType, size: number) => {
+    const error = assertThrows(() => framesOf([encodeFrame(type, bytesOf(size))], limits));
+    assertInstanceOf(error, FrameError);
+    return error.reason;
+  };
+  assertEquals(reasonOf(FrameType.PUBLISH, 1000 + topicBlockMax(LIMITS) + 1), Reason.TOO_BIG);
+  assertEquals(
+    reasonOf(FrameType.OPEN, 4 * topicBlockMax(LIMITS) + 1),
+    Reason.TOO_MANY_SUBSCRIPTIONS,
+  );
+  assertEquals(reasonOf(FrameType.ASK, 1), Reason.PROTOCOL);
+});
+
+Deno.test("FrameReader does not allocate for bytes that are only promised", () => {
+  const reader = new FrameReader(clientFrameLimits({ ...LIMITS, messageBytes: 2 ** 30 }));
+  const header = Uint8Array.of(255, 0, 0, 0, 32, FrameType.PUBLISH);
+  reader.space().set(header);
+  reader.wrote(header.length);
+  assertEquals(reader.next(), false);
+  assert(reader.space().buffer.byteLength <= 8192);
+});
+
+Deno.test("FrameReader refuses frames that are none", async (t) => {
+  const cases: [string, Uint8Array][] = [
+    ["size 0", Uint8Array.of(0, 0)],
+    ["unknown type", Uint8Array.of(1, 99)],
+    ["a type of the other side", encodeFrame(FrameType.OPENED, encodeLimits(LIMITS))],
+    ["HTTP", new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n")],
+  ];
+  for (const [name, bytes] of cases) {
+    await t.step(name, () => {
+      assertThrows(() => framesOf([bytes], clientFrameLimits(LIMITS)), ProtocolError);
+    });
+  }
+});
+
+Deno.test("decodeTopic gives back what encodeTopic took", () => {
+  const topics = [
+    [],
+    ["a"],
+    ["foo", "bar"],
+    ["é", "日本", "\0", "__proto__", "\ufeffbom"],
+    ["x".repeat(254)],
+    ["x".repeat(255)],
+    Array.from({ length: 16 }, () => "y".repeat(255)),
+  ];
+  for (const topic of topics) {
+    const block = encodeTopic(topic);
+    const at = concat(Uint8Array.of(9, 9), block, Uint8Array.of(9));
+    const end = topicEnd(at, 2, at.length);
+    assertEquals(end, 2 + block.length);
+    const path = decodeTopic(at, 2, end, LIMITS);
+    assertEquals(path, topic);
+    assert(Object.isFrozen(path));
+  }
+});
+
+Deno.test("decodeTopic takes a topic at the limits and refuses one past them", () => {
+  const check = (topic: string[]) => {
+    const block = encodeTopic(topic);
+    return decodeTopic(block, 0, topicEnd(block, 0, block.length), LIMITS);
+  };
+  check(Array(16).fill("x"));
+  assertThrows(() => check(Array(17).fill("x")), ProtocolError, "more than 16 elements");
+  check(["x".repeat(255)]);
+  assertThrows(() => check(["x".repeat(256)]), ProtocolError, "256 bytes, limit is 255");
+  assertThrows(() => check(["x", ""]), ProtocolError, "empty");
+});
+
+Deno.test("decodeTopic refuses every cut and broken block", () => {
+  const block = encodeTopic(["foo", "b".repeat(255)]);
+  for (let end = 0; end < block.length; end++) {
+    assertThrows(() => topicEnd(block, 0, end), ProtocolError);
+  }
+  const broken = [
+    Uint8Array.of(2, 5, 65), // An element longer than the block.
+    Uint8Array.of(2, 255, 0), // An element's size that is cut.
+    Uint8Array.of(2, 1, 0xff), // Not UTF-8.
+    Uint8Array.of(4, 3, 0xed, 0xa0, 0x80), // A surrogate.
+  ];
+  for (const bytes of broken) {
+    assertThrows(
+      () => decodeTopic(bytes, 0, topicEnd(bytes, 0, bytes.length), LIMITS),
+      ProtocolError,
+    );
+  }
+});
+
+Deno.test("decodeAck, decodeGoodbye and decodeLimits give back what was encoded", () => {
+  assertEquals(decodeAck(encodeAck(2 ** 53 - 1, 2 ** 32 - 1)), {
+    messages: 2 ** 53 - 1,
+    asks: 2 ** 32 - 1,
+  });
+  assertEquals(decodeGoodbye(encodeGoodbye(Reason.TOO_SLOW, "why")), { reason: 5, text: "why" });
+  assertEquals(decodeGoodbye(encodeGoodbye(0, "é".repeat(300))).text, "é".repeat(127));
+  assertEquals(decodeLimits(encodeLimits(LIMITS)), LIMITS);
+  assertThrows(() => decodeAck(new Uint8Array(11)), ProtocolError);
+  assertThrows(() => decodeGoodbye(new Uint8Array(0)), ProtocolError);
+  assertThrows(() => decodeGoodbye(Uint8Array.of(1, 0xff)), ProtocolError);
+  assertThrows(() => decodeLimits(new Uint8Array(15)), ProtocolError);
+});
+
+Deno.test("FrameReader and decodeTopic throw nothing but ProtocolError for 100 000 random inputs", () => {
+  const seed = Date.now() % 2 ** 31;
+  const random = randomOf(seed);
+  const seeds = [
+    encodeFrame(FrameType.PUBLISH, encodeTopic(["foo", "bar"]), bytesOf(20)),
+    encodeFrame(FrameType.OPEN, encodeTopic(["a"]), encodeTopic(["b", "c"])),
+    encodeFrame(FrameType.SUBSCRIBE, encodeTopic(["x".repeat(255)])),
+    encodeFrame(FrameType.ACK, encodeAck(3, 4)),
+    encodeFrame(FrameType.GOODBYE, encodeGoodbye(Reason.PROTOCOL, "text")),
+  ];
+  const limits = clientFrameLimits(LIMITS);
+  let frames = 0;
+  let refused = 0;
+  for (let round = 0; round < 100_000; round++) {
+    const input = random.int(3) === 0
+      ? random.bytes(random.int(40))
+      : random.mutate(concat(random.pick(seeds), random.pick(seeds)));
+    try {
+      for (const [type, body] of framesOf([input], limits)) {
+        frames++;
+        if (type === FrameType.ACK) decodeAck(body);
+        else if (type === FrameType.GOODBYE) decodeGoodbye(body);
+        else decodeTopic(body, 0, topicEnd(body, 0, body.length), LIMITS);
+      }
+    } catch (error) {
+      refused++;
+      assertInstanceOf(error, ProtocolError, `seed ${seed}, round ${round}: ${error}`);
+    }
+  }
+  assert(frames > 1000 && refused > 1000, `seed ${seed}: ${frames} frames, ${refused} refused`);
+});

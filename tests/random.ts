@@ -1,0 +1,43 @@
+/** Random values from a seed, so that a failure can be had again. */
+
+/** Where random values come from; see {@linkcode randomOf}. */
+export interface Random {
+  /** An integer from 0 to below `bound`. */
+  int(bound: number): number;
+  /** One of the items. */
+  pick<T>(items: readonly T[]): T;
+  /** That many bytes. */
+  bytes(count: number): Uint8Array;
+  /** A copy with a few bytes changed, cut out, doubled, or put in. */
+  mutate(bytes: Uint8Array): Uint8Array;
+}
+
+/** Random values that are the same for the same seed (mulberry32). */
+export function randomOf(seed: number): Random {
+  let state = seed >>> 0;
+  const next = () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return (t ^ (t >>> 14)) >>> 0;
+  };
+  const random: Random = {
+    int: (bound) => Math.floor(next() / 2 ** 32 * bound),
+    pick: (items) => items[random.int(items.length)]!,
+    bytes: (count) => Uint8Array.from({ length: count }, () => next()),
+    mutate(bytes) {
+      const list = [...bytes];
+      for (let i = random.int(4); i >= 0; i--) {
+        const at = random.int(list.length + 1);
+        const kind = random.int(4);
+        if (kind === 0) list[at % Math.max(1, list.length)] = random.int(256);
+        else if (kind === 1) list.splice(at, random.int(5));
+        else if (kind === 2) list.splice(at, 0, ...list.slice(at, at + random.int(8)));
+        else list.splice(at, 0, random.pick([0, 1, 127, 128, 254, 255]));
+      }
+      return Uint8Array.from(list);
+    },
+  };
+  return random;
+}
