@@ -33,6 +33,7 @@ export {
   type Delivery,
   type ErrorContext,
   type MessageOf,
+  type Overflow,
   type PublishArgs,
   type PublishOptions,
   PubSub,

@@ -43,9 +43,9 @@ import {
 } from "./frame.ts";
 import type { ByteStream } from "./outbox.ts";
 import {
-  checkPublish,
   type MessageOf,
   type PublishArgs,
+  type PublishOptions,
   PubSub,
   type PubSubOptions,
   type TopicMap,
@@ -213,9 +213,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     topic: K,
     ...rest: PublishArgs<MessageOf<T, K>>
   ): void {
-    const [message = {}, options] = rest as PublishArgs<object>;
-    const path = checkPublish(topic, message);
-    this.#dispatcher.checkRoom(path);
+    const [message = {}, options] = rest as [message?: object, options?: PublishOptions];
+    const path = this.#dispatcher.checkPublish(topic, message);
     const link = this.#state === "connected" ? this.#link : undefined;
     if (link !== undefined && options?.local !== true && !isLocalPath(path)) {
       this.#send(link, path, message);

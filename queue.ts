@@ -134,6 +134,11 @@ export class Queue<T> implements AsyncIterable<T> {
     return this.#held.length;
   }
 
+  /** How many values it may hold. */
+  get limit(): number {
+    return this.#options.limit;
+  }
+
   /** Whether it holds as many values as it may. */
   get full(): boolean {
     return this.#held.length >= this.#options.limit;

@@ -78,7 +78,15 @@ export function topicPath(topic: Topic): TopicPath {
 
 /** A path as error messages show it: JSON on one line, without control characters. */
 export function formatTopic(path: TopicPath): string {
-  return JSON.stringify(path).replace(/[\u007f-\u009f\u2028\u2029]/g, escapeUnit);
+  return printable(JSON.stringify(path));
+}
+
+/** A text on one line: control characters, which a terminal may obey, are escaped. */
+export function printable(text: string): string {
+  return text.replace(
+    /[\p{Cc}\u2028\u2029]/gu,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 /** Whether messages for this path stay in the process: its last element is `"*local"`. */
@@ -154,13 +162,8 @@ export class TopicTree<V> {
   /** Takes away the earliest equal value of a path; whether there was one. */
   remove(path: TopicPath, value: V): boolean {
     const node = this.get(path);
-    return node !== undefined && this.removeAt(node, value);
-  }
-
-  /** Takes away the earliest equal value of a node of this tree; whether there was one. */
-  removeAt(node: TopicNode<V>, value: V): boolean {
-    const index = node.values.indexOf(value);
-    if (index < 0) return false;
+    const index = node === undefined ? -1 : node.values.indexOf(value);
+    if (node === undefined || index < 0) return false;
     node.values = node.values.toSpliced(index, 1);
     this.#size--;
     prune(node);
@@ -269,9 +272,5 @@ function show(value: unknown): string {
     // A bigint, a cycle, or a getter that throws: its kind says enough.
     text = `a value of type ${typeof value}`;
   }
-  return text.length <= SHOWN_CHARS_MAX ? text : `${text.slice(0, SHOWN_CHARS_MAX)}…`;
-}
-
-function escapeUnit(unit: string): string {
-  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return printable(text.length <= SHOWN_CHARS_MAX ? text : `${text.slice(0, SHOWN_CHARS_MAX)}…`);
 }

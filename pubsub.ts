@@ -1,0 +1,267 @@
+/**
+ * A message bus for the parts of one process. No I/O: it runs wherever JavaScript does.
+ *
+ * A topic is a path of strings. A message goes to the subscribers of its topic, then of each parent,
+ * then to the catch-all; published to the root, it goes to everybody.
+ *
+ * @example Subscribe and publish
+ * ```ts
+ * import { PubSub } from "@mpubsub/mpubsub/pubsub";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const bus = new PubSub();
+ * const heard: string[] = [];
+ * bus.addSubscriber(["foo", "bar"], (_topic, { message }) => heard.push(`foo bar: ${message}`));
+ * bus.addSubscriber("foo", (topic, { message }) => heard.push(`foo, from ${topic}: ${message}`));
+ * bus.addSubscriber(null, () => heard.push("anything"));
+ *
+ * bus.publish(["foo", "bar"], { message: "hello" });
+ *
+ * assertEquals(heard, ["foo bar: hello", "foo, from foo,bar: hello", "anything"]);
+ * ```
+ *
+ * @example Messages with types, one after the other
+ * ```ts
+ * import { PubSub } from "@mpubsub/mpubsub/pubsub";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const bus = new PubSub<{ count: { value: number } }>();
+ * const counts = bus.subscribe("count");
+ * bus.publish("count", { value: 1 });
+ * bus.publish("count", { value: 2 });
+ *
+ * let sum = 0;
+ * for await (const { message } of counts) {
+ *   sum += message.value;
+ *   if (message.value === 2) break; // ends the subscription
+ * }
+ * assertEquals(sum, 3);
+ * ```
+ *
+ * @module
+ */
+import {
+  Dispatcher,
+  type PubSubOptions,
+  type StandardSchema,
+  type SubscribeOptions,
+  type Subscriber,
+  type SubscriberOptions,
+  type Subscription,
+} from "./dispatch.ts";
+import { type Topic, topicPath } from "./topic.ts";
+
+export { BacklogError, type ErrorDetails, ForbiddenError, MessageError } from "./errors.ts";
+export type {
+  Delivery,
+  ErrorContext,
+  PubSubOptions,
+  StandardSchema,
+  SubscribeOptions,
+  Subscriber,
+  SubscriberOptions,
+  Subscription,
+} from "./dispatch.ts";
+export type { Overflow } from "./queue.ts";
+export type { Topic, TopicPath } from "./topic.ts";
+
+/**
+ * What the messages of a typed bus may be: for each first element of a topic, an object type.
+ *
+ * - An `interface` will do as the map, and for each message.
+ */
+export type TopicMap<T> = { readonly [K in keyof T]: object };
+
+/** The map of a bus without types: any topic, any message. */
+// deno-lint-ignore no-explicit-any
+export type Untyped = Record<string, any>;
+
+/**
+ * The topics of a bus.
+ *
+ * - With types, the first element must be known to the compiler: `["count", id]` is a topic, a
+ *   `string[]` is not.
+ */
+export type TopicOf<T> = string extends keyof T ? Topic
+  : (keyof T & string) | readonly [keyof T & string, ...string[]] | readonly [] | null;
+
+/**
+ * The message of a topic, by the topic's first element.
+ *
+ * - At the root it is the message of any topic. A broadcast goes to the subscribers of every topic,
+ *   also when it is not the message that they expect; `accepts` keeps it away from them.
+ */
+export type MessageOf<T, K> = K extends string ? K extends keyof T ? T[K] : never
+  : K extends readonly [infer First extends string, ...unknown[]]
+    ? First extends keyof T ? T[First] : never
+  : T[keyof T];
+
+/** What follows the topic in a call of `publish`: the message, unless it requires nothing. */
+export type PublishArgs<M> = 0 extends 1 & M ? [message?: object, options?: PublishOptions]
+  : Partial<Record<never, never>> extends M ? [message?: M, options?: PublishOptions]
+  : [message: M, options?: PublishOptions];
+
+/** How a message is published. */
+export interface PublishOptions {
+  /**
+   * Keep it in this process; a `PubSub` does so anyway.
+   *
+   * @default {false}
+   */
+  readonly local?: boolean;
+}
+
+/**
+ * Connects the parts of one process.
+ *
+ * - A topic gets its messages in this order: its own subscribers, those of each parent, the
+ *   catch-all (subscribers of `null`); within one topic in the order in which they subscribed.
+ * - A message published to `null` is a broadcast: every subscription gets it, in the order in which
+ *   they were made.
+ * - Subscribers get the message itself, not a copy.
+ * - What a subscriber throws, or rejects with, goes to `onError`; it stops nobody else.
+ * - Topics that begin with `"*broker"` are the broker's: nobody else can publish them, and neither
+ *   the catch-all nor broadcasts include them.
+ *
+ * @example The types of messages
+ * ```ts
+ * import { PubSub } from "@mpubsub/mpubsub/pubsub";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const bus = new PubSub<{ hello: { message: string }; stop: { force?: boolean } }>();
+ * const heard: string[] = [];
+ * bus.addSubscriber("hello", (_topic, { message }) => heard.push(message.toUpperCase()));
+ *
+ * bus.publish(["hello", "world"], { message: "hi" });
+ * bus.publish("stop"); // nothing is required
+ *
+ * assertEquals(heard, ["HI"]);
+ * ```
+ */
+export class PubSub<T extends TopicMap<T> = Untyped> {
+  readonly #dispatcher: Dispatcher;
+
+  /**
+   * Makes a bus without subscribers.
+   *
+   * @param options Where errors go.
+   */
+  constructor(options: PubSubOptions = {}) {
+    // A subclass that has its own dispatcher passes it instead.
+    this.#dispatcher = options instanceof Dispatcher ? options : new Dispatcher(options);
+  }
+
+  /**
+   * Subscribes a function that gets what a schema makes of each message.
+   *
+   * @param topic The topic; `null` for all.
+   * @param subscriber Called with the topic and the validated value.
+   * @param options With the schema in `accepts`; any synchronous one after Standard Schema.
+   * @returns Takes away exactly this subscription when disposed; twice is a no-op.
+   * @throws {TypeError} If the topic is none, the subscriber no function, or `accepts` is wrong.
+   * @throws {RangeError} If the topic is too long.
+   */
+  addSubscriber<Out>(
+    topic: TopicOf<T>,
+    subscriber: Subscriber<Out>,
+    options: SubscriberOptions<StandardSchema<Out>> & { readonly accepts: StandardSchema<Out> },
+  ): Disposable;
+  /**
+   * Subscribes a function.
+   *
+   * - The same function may subscribe twice, and is called twice then.
+   * - Added during a delivery, it does not get the message that is being delivered.
+   *
+   * @param topic The topic; `null` for all.
+   * @param subscriber Called with the topic and the message.
+   * @param options `once`, `signal`, and in `accepts` the names that it takes.
+   * @returns Takes away exactly this subscription when disposed; twice is a no-op.
+   * @throws {TypeError} If the topic is none, the subscriber no function, or `accepts` is wrong.
+   * @throws {RangeError} If the topic is too long.
+   */
+  addSubscriber<const K extends TopicOf<T>>(
+    topic: K,
+    subscriber: Subscriber<MessageOf<T, K>>,
+    options?: SubscriberOptions,
+  ): Disposable;
+  addSubscriber(
+    topic: Topic,
+    subscriber: Subscriber<never>,
+    options?: SubscriberOptions<unknown>,
+  ): Disposable {
+    return this.#dispatcher.add(topicPath(topic), subscriber, options);
+  }
+
+  /**
+   * Takes away the earliest subscription of a function to exactly this topic.
+   *
+   * @param topic The topic to which it subscribed.
+   * @param subscriber The function.
+   * @returns Whether there was one.
+   * @throws {TypeError} If the topic is none.
+   * @throws {RangeError} If the topic is too long.
+   */
+  removeSubscriber<const K extends TopicOf<T>>(
+    topic: K,
+    subscriber: Subscriber<MessageOf<T, K>>,
+  ): boolean;
+  removeSubscriber(topic: Topic, subscriber: Subscriber<never>): boolean {
+    return this.#dispatcher.remove(topicPath(topic), subscriber);
+  }
+
+  /** Takes all subscribers away; a `Subscription` ends after what it holds. */
+  clearSubscribers(): void {
+    this.#dispatcher.clear();
+  }
+
+  /**
+   * Delivers a message to all who subscribed to its topic.
+   *
+   * - They have been called when it returns, unless it is called from within a subscriber: then the
+   *   message is delivered after the one under way, in the order published.
+   * - When it throws, nobody got the message.
+   *
+   * @param topic The topic; `null` for a broadcast.
+   * @param rest The message, by default `{}`, and options.
+   * @throws {TypeError} If the topic is none, or the message is no object of named values.
+   * @throws {RangeError} If the topic is too long.
+   * @throws {ForbiddenError} If the topic begins with `"*broker"`.
+   * @throws {BacklogError} If a `Subscription` with `overflow: "wait"` has no room, or too many
+   * messages wait for a delivery to end.
+   */
+  publish<const K extends TopicOf<T>>(topic: K, ...rest: PublishArgs<MessageOf<T, K>>): void;
+  publish(topic: Topic, ...rest: PublishArgs<object>): void {
+    const [message = {}] = rest;
+    this.#dispatcher.deliver(this.#dispatcher.checkPublish(topic, message), message);
+  }
+
+  /**
+   * Subscribes, to get what a schema makes of each message by iteration.
+   *
+   * @param topic The topic; `null` for all.
+   * @param options With the schema in `accepts`; any synchronous one after Standard Schema.
+   * @returns The messages from now on; see {@linkcode Subscription}.
+   * @throws {TypeError} If the topic is none, or an option is wrong.
+   * @throws {RangeError} If the topic is too long, or the limit not positive.
+   */
+  subscribe<Out>(
+    topic: TopicOf<T>,
+    options: SubscribeOptions<StandardSchema<Out>> & { readonly accepts: StandardSchema<Out> },
+  ): Subscription<Out>;
+  /**
+   * Subscribes, to get messages by iteration.
+   *
+   * @param topic The topic; `null` for all.
+   * @param options How many messages it holds, what happens to one more, and when it ends.
+   * @returns The messages from now on; see {@linkcode Subscription}.
+   * @throws {TypeError} If the topic is none, or an option is wrong.
+   * @throws {RangeError} If the topic is too long, or the limit not positive.
+   */
+  subscribe<const K extends TopicOf<T>>(
+    topic: K,
+    options?: SubscribeOptions,
+  ): Subscription<MessageOf<T, K>>;
+  subscribe(topic: Topic, options?: SubscribeOptions<unknown>): Subscription<unknown> {
+    return this.#dispatcher.subscribe(topicPath(topic), options);
+  }
+}
