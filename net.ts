@@ -281,7 +281,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
 
   async #connect(signal: AbortSignal | undefined): Promise<void> {
     // A disconnect that failed has told its own caller.
-    await this.#disconnecting?.catch(() => {});
+    if (this.#disconnecting !== undefined) await this.#disconnecting.catch(() => {});
     const attempt = this.#attempt = new AbortController();
     const timer = setTimeout(() => {
       attempt.abort(
