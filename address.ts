@@ -88,14 +88,14 @@ export function isLoopback(endpoint: Endpoint): boolean {
 }
 
 /**
- * An address for a broker that has none of its own: a socket beside its connection file, in the
- * temporary folder where that path would be too long, loopback TCP where there are no sockets.
+ * An address for a broker that has none of its own: a socket beside its connection file. None where
+ * that path would be too long, or there are no sockets: the broker then makes up its own address.
  */
-export function addressBeside(file: string): string {
-  if (Deno.build.os === "windows") return "tcp://127.0.0.1:0";
+export function addressBeside(file: string): string | undefined {
+  if (Deno.build.os === "windows") return undefined;
   const path = `${absolute(file)}.${crypto.randomUUID().slice(0, 8)}.sock`;
-  if (new TextEncoder().encode(path).length <= SOCKET_PATH_BYTES_MAX) return `unix://${path}`;
-  return `unix://${Deno.makeTempDirSync({ prefix: "mpubsub-" })}/bus.sock`;
+  const { length } = new TextEncoder().encode(path);
+  return length <= SOCKET_PATH_BYTES_MAX ? `unix://${path}` : undefined;
 }
 
 function absolute(path: string): string {
@@ -111,16 +111,24 @@ function absolute(path: string): string {
  */
 export async function readConnectionFile(path: string | URL): Promise<ConnectionFile> {
   using file = await Deno.open(path);
-  const { mode, isFile } = await file.stat();
-  if (!isFile) throw new TypeError(`Cannot use "${path}": it is not a file`);
-  if (mode !== null && (mode & 0o077) !== 0) {
-    throw new Deno.errors.PermissionDenied(
-      `Cannot use "${path}": others may read or change it (mode ${
-        (mode & 0o777).toString(8)
-      }), make it private with chmod 600`,
-    );
-  }
+  const info = await file.stat();
+  if (!info.isFile) throw new TypeError(`Cannot use "${path}": it is not a file`);
+  checkPrivate(path, info);
   return parseConnectionFile(path, await new Response(file.readable).text());
+}
+
+/**
+ * Refuses a file with a secret that is not one, as ssh does.
+ *
+ * @throws {Deno.errors.PermissionDenied} When others may read or change it.
+ */
+export function checkPrivate(path: string | URL, { mode }: Deno.FileInfo): void {
+  if (mode === null || (mode & 0o077) === 0) return;
+  throw new Deno.errors.PermissionDenied(
+    `Cannot use "${path}": others may read or change it (mode ${
+      (mode & 0o777).toString(8)
+    }), make it private with chmod 600`,
+  );
 }
 
 function parseConnectionFile(path: string | URL, text: string): ConnectionFile {

@@ -234,7 +234,7 @@ export class Broker {
   async #start(): Promise<void> {
     const listener = await listen(this.#options.address);
     if (this.#stopping !== undefined) {
-      listener.close();
+      await listener.close();
       throw new Error("Cannot start the broker: it was shut down meanwhile");
     }
     this.#listener = listener;
@@ -360,7 +360,7 @@ export class Broker {
   }
 
   async #shutdown(): Promise<void> {
-    this.#listener?.close();
+    const closed = this.#listener?.close();
     for (const stream of this.#halfOpen) stream.close();
     for (const { session } of this.#clients) {
       session.end(Reason.SHUTDOWN, "the broker is shutting down");
@@ -368,7 +368,7 @@ export class Broker {
     const timeout = setTimeout(() => {
       for (const { session } of this.#clients) session.abort();
     }, SHUTDOWN_MS);
-    await Promise.allSettled(this.#tasks);
+    await Promise.allSettled([closed, ...this.#tasks]);
     clearTimeout(timeout);
     this.#finished.resolve();
   }

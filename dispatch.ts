@@ -232,6 +232,8 @@ export class Dispatcher {
   /** The subscriptions with `overflow: "wait"` that have no room. */
   readonly #full = new Set<Registration>();
   readonly #waiting = new Fifo<Delivery>();
+  /** The path of the latest publish. */
+  #latest: TopicPath = topicPath(null);
   #births = 0;
   #delivering = false;
 
@@ -377,7 +379,7 @@ export class Dispatcher {
    * @throws {BacklogError} If a subscription that waits has no room.
    */
   checkPublish(topic: Topic, message: object): TopicPath {
-    const path = this.#known(topic) ?? topicPath(topic);
+    const path = this.#path(topic);
     if (typeof message !== "object" || message === null || Array.isArray(message)) {
       const kind = message === null ? "null" : Array.isArray(message) ? "an array" : typeof message;
       throw new TypeError(
@@ -502,16 +504,19 @@ export class Dispatcher {
     );
   }
 
-  /** The path of a topic that stands in the tree, which spares checking and freezing a new one. */
-  #known(topic: Topic): TopicPath | undefined {
-    const { root } = this.#tree;
-    if (typeof topic === "string") return root.children.get(topic)?.path;
-    if (!Array.isArray(topic)) return undefined;
-    let node: TopicNode<Registration> | undefined = root;
-    for (let index = 0; index < topic.length && node !== undefined; index++) {
-      node = node.children.get(topic[index]);
+  /** The path of a topic; the latest, and those in the tree, need not be checked and frozen again. */
+  #path(topic: Topic): TopicPath {
+    const latest = this.#latest;
+    if (typeof topic === "string") {
+      if (latest.length === 1 && latest[0] === topic) return latest;
+      return this.#latest = this.#tree.root.children.get(topic)?.path ?? topicPath(topic);
     }
-    return node?.path;
+    if (Array.isArray(topic) && topic.length === latest.length) {
+      let same = 0;
+      while (same < latest.length && topic[same] === latest[same]) same++;
+      if (same === latest.length) return latest;
+    }
+    return this.#latest = topicPath(topic);
   }
 
   #deliver(path: TopicPath, message: object): void {

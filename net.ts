@@ -476,10 +476,17 @@ class Link implements SessionHandler {
   readonly session: Session;
   /** Resolves when the broker has taken our interests; rejects when it does not. */
   readonly opened: Promise<void>;
-  limits: Limits = { messageBytes: 0, topicElements: 0, elementBytes: 0, subscriptions: 0 };
+  /** The broker's, once it has told them. */
+  limits: Limits = {
+    messageBytes: Infinity,
+    topicElements: Infinity,
+    elementBytes: Infinity,
+    subscriptions: Infinity,
+  };
   readonly #dispatcher: Dispatcher;
   readonly #open = Promise.withResolvers<void>();
   readonly #topics = new BytesCache<TopicPath>(TOPICS_MAX);
+  #interests = 0;
   #held: PromiseWithResolvers<void> | undefined;
 
   constructor(stream: ByteStream, dispatcher: Dispatcher) {
@@ -487,6 +494,7 @@ class Link implements SessionHandler {
     this.session = new Session(stream, brokerFrameLimits(), this);
     this.opened = this.#open.promise;
     const interests = [...dispatcher.interests()].map(encodeTopic);
+    this.#interests = interests.length;
     this.session.send(FrameType.OPEN, ...interests);
     this.session.finished.then(({ error }) =>
       this.#open.reject(error ?? new ConnectionLostError("Cannot connect: the broker went away"))
@@ -494,6 +502,13 @@ class Link implements SessionHandler {
   }
 
   interest(path: TopicPath, wanted: boolean): void {
+    const { subscriptions } = this.limits;
+    if (wanted && this.#interests >= subscriptions) {
+      throw new RangeError(
+        `Cannot subscribe to ${formatTopic(path)}: the broker's limit is ${subscriptions} topics`,
+      );
+    }
+    this.#interests += wanted ? 1 : -1;
     this.session.send(wanted ? FrameType.SUBSCRIBE : FrameType.UNSUBSCRIBE, encodeTopic(path));
   }
 

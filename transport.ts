@@ -77,6 +77,7 @@ export class Listener {
   readonly #listener: Deno.Listener;
   readonly #socket: SocketFile | undefined;
   readonly #retry = new AbortController();
+  #accepting: Promise<Deno.Conn> | undefined;
 
   /** Use {@linkcode listen}. */
   constructor(listener: Deno.Listener, endpoint: Endpoint, socket?: SocketFile) {
@@ -93,7 +94,9 @@ export class Listener {
     while (!this.#retry.signal.aborted) {
       let connection: Connection;
       try {
-        connection = new Connection(await this.#listener.accept() as Deno.TcpConn);
+        connection = new Connection(
+          await (this.#accepting = this.#listener.accept()) as Deno.TcpConn,
+        );
       } catch (error) { // Closed; or EMFILE, a reset, whatever accept has.
         if (this.#retry.signal.aborted) return;
         onError(error);
@@ -105,11 +108,13 @@ export class Listener {
   }
 
   /** Stops listening and removes the socket's file, if it is still this one's. */
-  close(): void {
+  async close(): Promise<void> {
     if (this.#retry.signal.aborted) return;
     this.#retry.abort();
-    if (this.#socket === undefined) this.#listener.close();
-    else this.#socket.close(this.#listener);
+    using _restored = this.#socket?.release();
+    this.#listener.close();
+    // The socket is closed, and its path unlinked, when the last accept has ended.
+    await this.#accepting?.catch(() => {});
   }
 }
 
@@ -149,8 +154,13 @@ async function listenAt(endpoint: Endpoint): Promise<Listener> {
 
 function listenUnix(path: string, folder?: string): Listener {
   const listener = Deno.listen({ transport: "unix", path });
-  const socket = new SocketFile(path, folder);
-  return new Listener(listener, { transport: "unix", path }, socket);
+  try {
+    const socket = new SocketFile(path, folder);
+    return new Listener(listener, { transport: "unix", path }, socket);
+  } catch (error) { // A lack of permission, most likely.
+    listener.close();
+    throw error;
+  }
 }
 
 /** Makes room for a socket where a broker died; leaves one where somebody answers, and other files. */
@@ -178,30 +188,41 @@ async function removeDeadSocket(path: string): Promise<void> {
 class SocketFile {
   readonly #path: string;
   readonly #folder: string | undefined;
-  readonly #inode: number | null;
+  readonly #identity: string;
 
   constructor(path: string, folder: string | undefined) {
     this.#path = path;
     this.#folder = folder;
     Deno.chmodSync(path, 0o600);
-    this.#inode = Deno.lstatSync(path).ino;
+    this.#identity = identify(path);
   }
 
-  close(listener: Deno.Listener): void {
-    const foreign = this.#isForeign();
+  /** Call before the listener is closed; dispose of what it returns afterwards. */
+  release(): Disposable {
+    if (!this.#isForeign()) {
+      return {
+        [Symbol.dispose]: () => {
+          if (this.#folder !== undefined) Deno.removeSync(this.#folder, { recursive: true });
+        },
+      };
+    }
     const aside = `${this.#path}.${crypto.randomUUID().slice(0, 8)}`;
-    if (foreign) Deno.renameSync(this.#path, aside);
-    listener.close();
-    if (foreign) Deno.renameSync(aside, this.#path);
-    else if (this.#folder !== undefined) Deno.removeSync(this.#folder, { recursive: true });
+    Deno.renameSync(this.#path, aside);
+    return { [Symbol.dispose]: () => Deno.renameSync(aside, this.#path) };
   }
 
   #isForeign(): boolean {
     try {
-      return Deno.lstatSync(this.#path).ino !== this.#inode;
+      return identify(this.#path) !== this.#identity;
     } catch (error) { // It is gone: there is nothing to save.
       if (!(error instanceof Deno.errors.NotFound)) throw error;
       return false;
     }
   }
+}
+
+/** What tells a file from another that took its path; a number of an inode alone is used again. */
+function identify(path: string): string {
+  const { dev, ino, mtime } = Deno.lstatSync(path);
+  return `${dev} ${ino} ${mtime?.getTime()}`;
 }

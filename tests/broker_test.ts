@@ -1,0 +1,390 @@
+import {
+  assert,
+  assertEquals,
+  assertNotEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { Broker, type BrokerOptions } from "../broker.ts";
+import { NetPubSub } from "../net.ts";
+import { ConnectionLostError, ProtocolError } from "../errors.ts";
+import {
+  decodeAck,
+  decodeGoodbye,
+  decodeLimits,
+  encodeAck,
+  encodeTopic,
+  FrameType,
+  Reason,
+} from "../frame.ts";
+import { dialBroker, Peer, readUpTo, writeAll } from "./peer.ts";
+
+/**
+ * A broker with a publisher and a subscriber that pass a message to each other, before and after
+ * what happens in `body`: whatever that is, it must not disturb them.
+ */
+async function undisturbed(
+  body: (broker: Broker, errors: unknown[]) => Promise<void>,
+  options: BrokerOptions = {},
+): Promise<void> {
+  const errors: unknown[] = [];
+  await using broker = new Broker({ ...options, onError: (error) => errors.push(error) });
+  await broker.start();
+  await using publisher = new NetPubSub(broker.address, broker.authkey);
+  await using subscriber = new NetPubSub(broker.address, broker.authkey);
+  using subscription = subscriber.subscribe("pulse");
+  await Promise.all([publisher.connect(), subscriber.connect()]);
+  const pulse = subscription[Symbol.asyncIterator]();
+  const beat = async (n: number) => {
+    publisher.publish("pulse", { n });
+    assertEquals((await pulse.next()).value?.message, { n });
+  };
+  await beat(1);
+  await body(broker, errors);
+  await beat(2);
+}
+
+/** The GOODBYE with which the broker ends a session. */
+async function goodbye(peer: Peer): Promise<{ reason: number; text: string }> {
+  for (;;) {
+    const frame = await peer.next();
+    if (frame === undefined) throw new Error("the broker closed without GOODBYE");
+    if (frame.type !== FrameType.GOODBYE) continue;
+    assertEquals(await peer.next(), undefined, "GOODBYE is the last frame");
+    peer.conn.close();
+    return decodeGoodbye(frame.body);
+  }
+}
+
+Deno.test("Broker makes up an address and a key, and tells the address once it listens", async () => {
+  const told: string[] = [];
+  await using broker = new Broker({ onListen: ({ address }) => told.push(address) });
+  assertThrows(() => broker.address, Error, "start()");
+  await broker.start();
+  assertEquals(told, [broker.address]);
+  assert(broker.address.startsWith("unix://"));
+  assertEquals(broker.authkey.length, 32);
+  assertNotEquals(broker.authkey, new Broker().authkey);
+  const path = broker.address.slice(7);
+  assertEquals((await Deno.stat(path)).mode! & 0o777, 0o600);
+  await broker.shutdown();
+  await broker.shutdown();
+  await broker.finished;
+  await assertRejects(() => Deno.stat(path), Deno.errors.NotFound);
+  await assertRejects(() => broker.start(), Error, "shut down");
+});
+
+Deno.test("Broker closes a client that sends nothing for authTimeout", async () => {
+  await undisturbed(async (broker) => {
+    const silent = await dialBroker(broker);
+    assertEquals((await readUpTo(silent, 1)).length, 0);
+    silent.close();
+    assertEquals(broker.stats().refused, 1);
+  }, { authTimeout: 50 });
+});
+
+Deno.test("Broker closes a client that trickles its handshake past authTimeout", async () => {
+  await undisturbed(async (broker) => {
+    const slow = await dialBroker(broker);
+    await writeAll(slow, new TextEncoder().encode("mpubsub\n\x01"));
+    assertEquals((await readUpTo(slow, 1)).length, 0);
+    slow.close();
+  }, { authTimeout: 50 });
+});
+
+Deno.test("Broker tells nothing to a client with a wrong key but that it was refused", async () => {
+  await undisturbed(async (broker, errors) => {
+    const { ClientHandshake } = await import("../auth.ts");
+    const conn = await dialBroker(broker);
+    const handshake = new ClientHandshake(new TextEncoder().encode("wrong"), "");
+    await writeAll(conn, handshake.hello);
+    await writeAll(conn, await handshake.prove(await readUpTo(conn, 58)));
+    assertEquals([...await readUpTo(conn, 100)], [3]);
+    conn.close();
+    assertEquals(errors.map((error) => (error as Error).name), ["AuthError"]);
+  });
+});
+
+Deno.test("Broker closes a client that sends garbage, before and after authentication", async (t) => {
+  const garbage = crypto.getRandomValues(new Uint8Array(5000));
+  garbage[0] = 0;
+  await t.step("before", () =>
+    undisturbed(async (broker) => {
+      const conn = await dialBroker(broker);
+      await writeAll(conn, garbage).catch(() => {}); // It may close before it has read all.
+      assertEquals((await readUpTo(conn, 1)).length, 0);
+      conn.close();
+      assertEquals(broker.stats().refused, 1);
+    }));
+  await t.step("after", () =>
+    undisturbed(async (broker) => {
+      await using peer = await Peer.open(broker);
+      await writeAll(peer.conn, garbage);
+      assertEquals((await goodbye(peer)).reason, Reason.PROTOCOL);
+    }));
+});
+
+Deno.test("Broker refuses a recorded handshake that is played again", async () => {
+  await undisturbed(async (broker) => {
+    const { ClientHandshake } = await import("../auth.ts");
+    const handshake = new ClientHandshake(new Uint8Array(broker.authkey), "");
+    const first = await dialBroker(broker);
+    await writeAll(first, handshake.hello);
+    const proof = await handshake.prove(await readUpTo(first, 58));
+    await writeAll(first, proof);
+    assertEquals((await readUpTo(first, 33))[0], 0);
+    first.close();
+    const second = await dialBroker(broker);
+    await writeAll(second, handshake.hello);
+    await readUpTo(second, 58);
+    await writeAll(second, proof);
+    assertEquals([...await readUpTo(second, 100)], [3]);
+    second.close();
+  });
+});
+
+Deno.test("Broker refuses a client that reflects the broker's own challenge", async () => {
+  await undisturbed(async (broker) => {
+    // The client's nonce is the broker's of another connection, and so is the proof that it sends.
+    const first = await dialBroker(broker);
+    const second = await dialBroker(broker);
+    const hello = (nonce: Uint8Array) =>
+      Uint8Array.of(...new TextEncoder().encode("mpubsub\n"), 1, 1, ...nonce, 0);
+    await writeAll(first, hello(new Uint8Array(32)));
+    const challenge = await readUpTo(first, 58);
+    await writeAll(second, hello(challenge.subarray(26)));
+    const mirrored = await readUpTo(second, 58);
+    await writeAll(second, mirrored.subarray(26));
+    assertEquals([...await readUpTo(second, 100)], [3]);
+    await writeAll(first, challenge.subarray(26));
+    assertEquals([...await readUpTo(first, 100)], [3]);
+    first.close();
+    second.close();
+  });
+});
+
+Deno.test("Broker ends the session of a client that sends 1 MiB + 1", async () => {
+  await undisturbed(async (broker) => {
+    await using peer = await Peer.open(broker);
+    await peer.publish(["t"], new Uint8Array(1024 * 1024));
+    await peer.send(FrameType.ASK);
+    assertEquals(decodeAck(await peer.expect(FrameType.ACK)).messages, 1);
+    const sending = peer.publish(["t"], new Uint8Array(1024 * 1024 + 1)).catch(() => {});
+    const { reason, text } = await goodbye(peer);
+    assertEquals(reason, Reason.TOO_BIG);
+    assertStringIncludes(text, "limit is 1048576");
+    await sending;
+  });
+});
+
+Deno.test("Broker ends the session of a client that breaks a rule, with the reason", async (t) => {
+  const block = encodeTopic;
+  const many = Array.from({ length: 5 }, (_, i) => block([`${i}`]));
+  const cases: [string, number, (peer: Peer) => Promise<void>][] = [
+    ["no OPEN first", Reason.PROTOCOL, (p) => p.send(FrameType.SUBSCRIBE, block(["t"]))],
+    ["a second OPEN", Reason.PROTOCOL, async (p) => {
+      await p.send(FrameType.OPEN);
+      await p.send(FrameType.OPEN);
+    }],
+    ["a frame of the broker's", Reason.PROTOCOL, (p) => p.send(FrameType.OPENED)],
+    ["a broken topic", Reason.PROTOCOL, (p) => p.send(FrameType.OPEN, Uint8Array.of(2, 0, 0))],
+    [
+      "too many topics at once",
+      Reason.TOO_MANY_SUBSCRIPTIONS,
+      (p) => p.send(FrameType.OPEN, ...many),
+    ],
+    ["one topic too many", Reason.TOO_MANY_SUBSCRIPTIONS, async (p) => {
+      await p.send(FrameType.OPEN, ...many.slice(1));
+      await p.send(FrameType.SUBSCRIBE, many[0]!);
+    }],
+    ["a reserved topic", Reason.FORBIDDEN, async (p) => {
+      await p.send(FrameType.OPEN);
+      await p.publish(["*broker", "x"], Uint8Array.of(0));
+    }],
+    ["a message without payload", Reason.PROTOCOL, async (p) => {
+      await p.send(FrameType.OPEN);
+      await p.publish(["t"], new Uint8Array(0));
+    }],
+    ["an ACK past what was sent", Reason.PROTOCOL, async (p) => {
+      await p.send(FrameType.OPEN);
+      await p.send(FrameType.ACK, encodeAck(1, 0));
+    }],
+  ];
+  for (const [name, reason, misbehave] of cases) {
+    await t.step(name, () =>
+      undisturbed(async (broker, errors) => {
+        await using peer = await Peer.authenticate(broker);
+        await misbehave(peer);
+        assertEquals((await goodbye(peer)).reason, reason);
+        while (broker.stats().sessions > 2) await new Promise((go) => setTimeout(go, 1));
+        assertEquals(errors.length, 1);
+        assert(errors[0] instanceof ProtocolError);
+      }, { limits: { subscriptions: 4 } }));
+  }
+});
+
+Deno.test("Broker takes as many subscriptions as the limit, and counts a repeated one once", async () => {
+  await undisturbed(async (broker) => {
+    await using peer = await Peer.open(broker, [["a"], ["b"], ["c"], ["d"], ["a"]].slice(0, 4));
+    await peer.send(FrameType.SUBSCRIBE, encodeTopic(["a"]));
+    await peer.send(FrameType.UNSUBSCRIBE, encodeTopic(["b"]));
+    await peer.send(FrameType.SUBSCRIBE, encodeTopic(["e"]));
+    await peer.send(FrameType.ASK);
+    await peer.expect(FrameType.ACK);
+  }, { limits: { subscriptions: 4 } });
+});
+
+Deno.test("Broker tells its limits, and the client applies them", async () => {
+  const limits = { messageBytes: 100, topicElements: 2, elementBytes: 5, subscriptions: 3 };
+  await using broker = new Broker({ limits });
+  await broker.start();
+  {
+    await using peer = await Peer.authenticate(broker);
+    await peer.send(FrameType.OPEN);
+    assertEquals(decodeLimits(await peer.expect(FrameType.OPENED)), limits);
+  }
+  await using bus = new NetPubSub(broker.address, broker.authkey);
+  await bus.connect();
+  bus.publish(["12345", "b"]);
+  assertThrows(() => bus.publish(["a", "b", "c"]), RangeError, "limit is 2 elements");
+  assertThrows(() => bus.publish("123456"), RangeError, "limit is 5 bytes");
+  assertThrows(() => bus.publish("a", { data: new Uint8Array(100) }), RangeError, "limit is 100");
+  for (const topic of ["a", "b", "c"]) bus.addSubscriber(topic, () => {});
+  assertThrows(() => bus.addSubscriber("d", () => {}), RangeError, "limit is 3");
+  await bus.flush();
+  assertEquals(bus.state, "connected");
+});
+
+Deno.test("Broker cuts off a client that does not read, and only that one", async () => {
+  await undisturbed(async (broker, errors) => {
+    await using deaf = await Peer.open(broker, [["flood"]]);
+    await using source = new NetPubSub(broker.address, broker.authkey);
+    await source.connect();
+    const data = new Uint8Array(500_000);
+    while (errors.length === 0) {
+      source.publish("flood", { data });
+      await source.flush();
+    }
+    assert(errors[0] instanceof ConnectionLostError);
+    assert(broker.stats().dropped > 0);
+    deaf.conn.close();
+  }, { limits: { queueBytes: 2_000_000 } });
+});
+
+Deno.test("Broker takes no more clients than the limit, and says that it is busy", async () => {
+  await using broker = new Broker({ limits: { connections: 2 } });
+  await broker.start();
+  const clients = [1, 2, 3].map(() => new NetPubSub(broker.address, broker.authkey));
+  await clients[0]!.connect();
+  await clients[1]!.connect();
+  await assertRejects(() => clients[2]!.connect(), ConnectionLostError, "try again later");
+  await clients[0]!.disconnect();
+  while (broker.stats().sessions > 1) await new Promise((go) => setTimeout(go, 1));
+  await clients[2]!.connect();
+  for (const client of clients) await client.disconnect();
+});
+
+Deno.test("Broker bounds the connections that are not authenticated", async () => {
+  await using broker = new Broker({ limits: { halfOpen: 2 }, authTimeout: 60_000 });
+  await broker.start();
+  const held = [await dialBroker(broker), await dialBroker(broker)];
+  const third = await dialBroker(broker);
+  assertEquals((await readUpTo(third, 1)).length, 0);
+  for (const conn of [...held, third]) conn.close();
+});
+
+Deno.test("Broker serves 200 clients at once", async () => {
+  await using broker = new Broker();
+  await broker.start();
+  const clients = Array.from(
+    { length: 200 },
+    () => new NetPubSub(broker.address, broker.authkey),
+  );
+  const all = Promise.withResolvers<void>();
+  let heard = 0;
+  for (const client of clients) {
+    client.addSubscriber("hello", () => {
+      if (++heard === 200 * 200) all.resolve();
+    });
+  }
+  await Promise.all(clients.map((client) => client.connect()));
+  assertEquals(broker.stats().sessions, 200);
+  for (const [from, client] of clients.entries()) client.publish("hello", { from });
+  await all.promise;
+  await Promise.all(clients.map((client) => client.disconnect()));
+});
+
+Deno.test("Broker.shutdown tells its clients and frees everything; a second call is immediate", async () => {
+  const broker = new Broker({ address: "127.0.0.1:0" });
+  await broker.start();
+  const half = await dialBroker(broker);
+  await using peer = await Peer.open(broker);
+  const stopping = broker.shutdown();
+  assertEquals((await goodbye(peer)).reason, Reason.SHUTDOWN);
+  broker.shutdown();
+  await stopping;
+  half.close();
+  assertEquals(broker.stats().connections, 0);
+});
+
+Deno.test("Broker replaces the socket of a dead broker, never that of a live one or a file", async () => {
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/bus.sock`;
+  const address = `unix://${path}`;
+  {
+    // A socket that nobody listens on: what a killed broker leaves.
+    const dead = Deno.listen({ transport: "unix", path: `${path}.x` });
+    await Deno.rename(`${path}.x`, path);
+    dead.close();
+  }
+  await using broker = new Broker({ address });
+  await broker.start();
+  await assertRejects(() => new Broker({ address }).start(), Deno.errors.AddrInUse, "live broker");
+  await using client = new NetPubSub(address, broker.authkey);
+  await client.connect();
+  await Deno.writeTextFile(`${folder}/file`, "precious");
+  await assertRejects(
+    () => new Broker({ address: `unix://${folder}/file` }).start(),
+    Deno.errors.AlreadyExists,
+  );
+  assertEquals(await Deno.readTextFile(`${folder}/file`), "precious");
+  await client.disconnect();
+  await broker.shutdown();
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("Broker leaves the socket of another that took its path", async () => {
+  const folder = await Deno.makeTempDir();
+  const address = `unix://${folder}/bus.sock`;
+  const first = new Broker({ address });
+  await first.start();
+  // So that the next socket does not get the same inode.
+  await Deno.rename(`${folder}/bus.sock`, `${folder}/old.sock`);
+  await using second = new Broker({ address });
+  await second.start();
+  await first.shutdown();
+  await using client = new NetPubSub(address, second.authkey);
+  await client.connect();
+  await client.disconnect();
+  await second.shutdown();
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("Broker refuses options that are out of range", () => {
+  assertThrows(() => new Broker({ authkey: "" }), RangeError, "empty");
+  assertThrows(() => new Broker({ address: "x" }), TypeError, "tcp://");
+  assertThrows(() => new Broker({ limits: { messageBytes: 0 } }), RangeError, "messageBytes 0");
+  assertThrows(() => new Broker({ limits: { topicElements: 17 } }), RangeError, "1 to 16");
+  assertThrows(() => new Broker({ authTimeout: -1 }), RangeError, "authTimeout");
+});
+
+Deno.test("Broker warns when it listens beyond loopback", async () => {
+  const errors: unknown[] = [];
+  await using broker = new Broker({
+    address: "0.0.0.0:0",
+    onError: (error) => errors.push(error),
+  });
+  await broker.start();
+  assertStringIncludes(String(errors[0]), "without TLS");
+});
