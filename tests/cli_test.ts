@@ -1,0 +1,231 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { NetPubSub } from "../net.ts";
+
+const CLI = new URL("../cli.ts", import.meta.url).pathname;
+const PERMISSIONS = [
+  "--allow-net",
+  "--allow-read",
+  "--allow-write",
+  "--allow-env=HOME,MPUBSUB_FILE",
+];
+
+interface Run {
+  args: string[];
+  env?: Record<string, string>;
+  permissions?: string[];
+}
+
+/** A broker program that is running. */
+class Program implements AsyncDisposable {
+  readonly #process: Deno.ChildProcess;
+  readonly #errors: Promise<string>;
+  #lines: ReadableStreamDefaultReader<string>;
+  #said = "";
+
+  constructor({ args, env = {}, permissions = PERMISSIONS }: Run) {
+    this.#process = new Deno.Command(Deno.execPath(), {
+      args: ["run", "--no-prompt", ...permissions, CLI, ...args],
+      env,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.#errors = new Response(this.#process.stderr).text();
+    this.#lines = this.#process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  }
+
+  /** Reads what it prints until it contains `text`. */
+  async until(text: string): Promise<void> {
+    while (!this.#said.includes(text)) {
+      const { value, done } = await this.#lines.read();
+      if (done) throw new Error(`ended after ${this.#said} ${await this.#errors}`);
+      this.#said += value;
+    }
+  }
+
+  kill(signal: Deno.Signal): void {
+    this.#process.kill(signal);
+  }
+
+  /** How it ended. */
+  async end(): Promise<{ code: number; out: string; err: string }> {
+    for (;;) {
+      const { value, done } = await this.#lines.read();
+      if (done) break;
+      this.#said += value;
+    }
+    const { code } = await this.#process.status;
+    return { code, out: this.#said, err: await this.#errors };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.#process.kill("SIGKILL");
+    } catch (error) { // It has ended.
+      if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
+    }
+    await this.end();
+  }
+}
+
+async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  try {
+    await body(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+async function started(run: Run): Promise<Program> {
+  const program = new Program(run);
+  await program.until("Clients connect");
+  return program;
+}
+
+async function fails(run: Run): Promise<{ code: number; err: string }> {
+  await using program = new Program(run);
+  const { code, err } = await program.end();
+  assertMatch(err, /^mpubsub-broker: [^\n]+\n$/, "one line and no stack trace");
+  return { code, err };
+}
+
+for (const signals of [["SIGINT", "SIGINT"], ["SIGTERM"]] as const) {
+  Deno.test(`cli ends with status 0, file and socket gone, after ${signals.join(" and ")}`, () =>
+    withFolder(async (folder) => {
+      await using program = await started({ args: [`${folder}/x.json`] });
+      assertEquals((await Deno.stat(`${folder}/x.json`)).mode! & 0o777, 0o600);
+      const content = JSON.parse(await Deno.readTextFile(`${folder}/x.json`));
+      assertEquals(Object.keys(content), ["version", "address", "authkey", "pid"]);
+      assert(content.address.startsWith(`unix://${folder}/x.json.`), content.address);
+      await using bus = await NetPubSub.fromFile(`${folder}/x.json`);
+      await bus.connect();
+      const closed = bus.closed.catch(() => {});
+      for (const signal of signals) program.kill(signal);
+      const { code, out, err } = await program.end();
+      assertEquals([code, err], [0, ""]);
+      assertStringIncludes(out, `Ending after ${signals[0]}`);
+      await closed;
+      assertEquals([...Deno.readDirSync(folder)], []);
+    }));
+}
+
+Deno.test("cli takes its file from MPUBSUB_FILE, else from HOME", () =>
+  withFolder(async (folder) => {
+    for (
+      const [env, file] of [
+        [{ MPUBSUB_FILE: `${folder}/env.json`, HOME: folder }, `${folder}/env.json`],
+        [{ MPUBSUB_FILE: "", HOME: folder }, `${folder}/.mpubsub.json`],
+      ] as const
+    ) {
+      await using _program = await started({ args: [], env });
+      assert((await Deno.stat(file)).isFile);
+    }
+  }));
+
+Deno.test("cli prints its usage and its version", async () => {
+  for (const [arg, text] of [["--help", "Usage: "], ["--version", "mpubsub-broker 0."]] as const) {
+    await using program = new Program({ args: [arg], permissions: [] });
+    const { code, out } = await program.end();
+    assertEquals(code, 0);
+    assertStringIncludes(out, text);
+  }
+});
+
+Deno.test("cli refuses wrong arguments with one line and status 2", async () => {
+  for (const args of [["--nonsense"], ["a", "b"], ["--address"], ["--address", ""]]) {
+    const { code, err } = await fails({ args });
+    assertEquals(code, 2, err);
+    assertStringIncludes(err, "--help");
+  }
+});
+
+Deno.test("cli says in one line, with status 1, what is in its way", () =>
+  withFolder(async (folder) => {
+    using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    await Deno.writeTextFile(`${folder}/notes.txt`, "not a connection file", { mode: 0o600 });
+    await Deno.writeTextFile(`${folder}/key`, "secret\n", { mode: 0o644 });
+    const tcp = ["--address", `127.0.0.1:${taken.addr.port}`];
+    const cases: [string[], string][] = [
+      [[`${folder}/none/x.json`], "No such file"],
+      [[...tcp, `${folder}/x.json`], "in use"],
+      [["--address", "nonsense", `${folder}/x.json`], "tcp://127.0.0.1:7411"],
+      [[`${folder}/notes.txt`], "--overwrite"],
+      [["--authkey-file", `${folder}/key`, `${folder}/x.json`], "chmod 600"],
+    ];
+    for (const [args, text] of cases) {
+      const { code, err } = await fails({ args });
+      assertEquals(code, 1);
+      assertStringIncludes(err, text);
+    }
+    assertEquals(await Deno.readTextFile(`${folder}/notes.txt`), "not a connection file");
+  }));
+
+Deno.test("cli leaves the file of a broker that answers, and replaces that of a dead one", () =>
+  withFolder(async (folder) => {
+    const file = `${folder}/x.json`;
+    await using first = await started({ args: [file] });
+    const { code, err } = await fails({ args: [file] });
+    assertEquals(code, 1);
+    assertStringIncludes(err, "a broker that runs");
+    first.kill("SIGKILL");
+    await first.end();
+    await using second = await started({ args: [file] });
+    await using bus = await NetPubSub.fromFile(file);
+    await bus.connect();
+    await bus.disconnect();
+    const names = [...Deno.readDirSync(folder)].map(({ name }) => name);
+    assertEquals(names.length, 2, `the dead broker's socket is gone: ${names}`);
+    second.kill("SIGTERM");
+    assertStringIncludes((await second.end()).out, "the broker that wrote it is gone");
+  }));
+
+Deno.test("cli --overwrite replaces any file, and the first broker leaves the new one", () =>
+  withFolder(async (folder) => {
+    const file = `${folder}/x.json`;
+    await using first = await started({ args: [file] });
+    await using _second = await started({ args: ["--overwrite", file] });
+    first.kill("SIGTERM");
+    assertEquals((await first.end()).code, 0);
+    await using bus = await NetPubSub.fromFile(file);
+    await bus.connect();
+  }));
+
+Deno.test("cli takes its key from --authkey-file", () =>
+  withFolder(async (folder) => {
+    await Deno.writeTextFile(`${folder}/key`, "secret\n", { mode: 0o600 });
+    const args = ["--authkey-file", `${folder}/key`, "--address", `unix://${folder}/s`];
+    await using _program = await started({ args: [...args, `${folder}/x.json`] });
+    await using bus = new NetPubSub(`unix://${folder}/s`, "secret");
+    await bus.connect();
+  }));
+
+Deno.test("cli runs with the least permissions, given by hand", () =>
+  withFolder(async (folder) => {
+    const free = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const { port } = free.addr;
+    free.close();
+    const files = [`--allow-read=${folder}`, `--allow-write=${folder}`];
+    for (const address of [`127.0.0.1:${port}`, `unix:${folder}/s`]) {
+      await using program = await started({
+        permissions: [`--allow-net=${address}`, ...files],
+        args: ["--address", address.replace("unix:", "unix://"), `${folder}/x.json`],
+      });
+      program.kill("SIGTERM");
+      assertEquals((await program.end()).code, 0);
+    }
+  }));
+
+Deno.test("NetPubSub.fromFile refuses a file that others can read, or that is none", () =>
+  withFolder(async (folder) => {
+    const { assertRejects } = await import("@std/assert");
+    await Deno.writeTextFile(`${folder}/x.json`, "{}", { mode: 0o644 });
+    await assertRejects(
+      () => NetPubSub.fromFile(`${folder}/x.json`),
+      Deno.errors.PermissionDenied,
+      "chmod 600",
+    );
+    await Deno.chmod(`${folder}/x.json`, 0o600);
+    await assertRejects(() => NetPubSub.fromFile(`${folder}/x.json`), TypeError, "version");
+    await assertRejects(() => NetPubSub.fromFile(`${folder}/none`), Deno.errors.NotFound);
+  }));

@@ -1,0 +1,156 @@
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import { BacklogError } from "../errors.ts";
+import { Fifo, type Overflow, Queue } from "../queue.ts";
+import { randomOf } from "./random.ts";
+
+const SEED = 20261124;
+
+function queueOf(overflow: Overflow, limit = 2, on: { onRoom?(): void; onCancel?(): void } = {}) {
+  return new Queue<number>({ name: "the queue", limit, overflow, ...on });
+}
+
+Deno.test("Fifo does what an array does, in random operations", () => {
+  for (let seed = SEED; seed < SEED + 20; seed++) {
+    const random = randomOf(seed);
+    const fifo = new Fifo<number>();
+    const naive: number[] = [];
+    for (let round = 0; round < 40; round++) {
+      for (let n = random.int(200); n > 0; n--) {
+        fifo.push(n);
+        naive.push(n);
+      }
+      for (let n = random.int(200); n > 0; n--) {
+        assertEquals(fifo.shift(), naive.shift(), `seed ${seed}`);
+      }
+      assertEquals(fifo.length, naive.length, `seed ${seed}`);
+    }
+  }
+});
+
+Deno.test("Fifo keeps its order through growing far and draining", () => {
+  const fifo = new Fifo<number>();
+  for (let round = 0; round < 2; round++) {
+    for (let n = 0; n < 100_000; n++) fifo.push(n);
+    for (let n = 0; n < 100_000; n++) if (fifo.shift() !== n) throw new Error(`lost ${n}`);
+    assertEquals(fifo.shift(), undefined);
+  }
+  fifo.push(1);
+  fifo.clear();
+  assertEquals([fifo.length, fifo.shift()], [0, undefined]);
+});
+
+for (const limit of [0, -1, 1.5, NaN, Infinity, 2 ** 53, "5" as unknown as number]) {
+  Deno.test(`Queue refuses ${typeof limit} ${limit} as its limit`, () => {
+    assertThrows(() => queueOf("wait", limit), RangeError, `limit is ${limit}`);
+  });
+}
+
+Deno.test("Queue refuses a policy that is none", () => {
+  assertThrows(() => queueOf("drop" as Overflow), TypeError, "overflow is drop");
+});
+
+Deno.test("Queue hands over what it holds, in order", async () => {
+  const queue = queueOf("wait", 5);
+  assertEquals([queue.push(1), queue.push(2), queue.length], ["kept", "kept", 2]);
+  queue.close();
+  assertEquals(await Array.fromAsync(queue), [1, 2]);
+});
+
+Deno.test("Queue serves several next() in the order of the calls", async () => {
+  const queue = queueOf("wait", 1);
+  const iterator = queue[Symbol.asyncIterator]();
+  const all = Promise.all([iterator.next(), iterator.next(), iterator.next()]);
+  assertEquals([queue.push(1), queue.push(2), queue.length], ["kept", "kept", 0]);
+  queue.close();
+  assertEquals((await all).map((result) => result.value), [1, 2, undefined]);
+  assertEquals(await iterator.next(), { done: true, value: undefined });
+});
+
+Deno.test("Queue drops the oldest, counts them, and tells the first of each episode", async () => {
+  const queue = queueOf("drop-oldest", 2);
+  const iterator = queue[Symbol.asyncIterator]();
+  const push = (...values: number[]) => values.map((value) => queue.push(value));
+  assertEquals(push(1, 2, 3, 4), ["kept", "kept", "dropping", "dropped"]);
+  assertEquals((await iterator.next()).value, 3);
+  assertEquals(push(5, 6), ["kept", "dropped"], "it was never empty: still the same episode");
+  assertEquals([(await iterator.next()).value, (await iterator.next()).value], [5, 6]);
+  assertEquals(push(7, 8, 9), ["kept", "kept", "dropping"]);
+  assertEquals(queue.dropped, 4);
+});
+
+Deno.test("Queue with the policy throw ends with an error after what it holds", async () => {
+  const queue = queueOf("throw", 1);
+  const iterator = queue[Symbol.asyncIterator]();
+  assertEquals([queue.push(1), queue.push(2), queue.push(3)], ["kept", "ended", "ended"]);
+  assertEquals((await iterator.next()).value, 1);
+  const error = await assertRejects(() => iterator.next(), BacklogError, "the queue: it holds 1");
+  assertEquals(error.limit, 1);
+  await assertRejects(() => iterator.next(), BacklogError);
+  assertEquals(queue.dropped, 0);
+});
+
+Deno.test("Queue with the policy wait says when it is full, and keeps what comes all the same", async () => {
+  let rooms = 0;
+  const queue = queueOf("wait", 2, { onRoom: () => rooms++ });
+  const iterator = queue[Symbol.asyncIterator]();
+  queue.push(1);
+  assert(!queue.full);
+  queue.push(2);
+  assert(queue.full);
+  queue.push(3);
+  const seen: unknown[] = [];
+  for (let n = 0; n < 3; n++) seen.push((await iterator.next()).value, queue.full, rooms);
+  assertEquals(seen, [1, true, 0, 2, false, 1, 3, false, 1]);
+});
+
+Deno.test("Queue closed with an error yields what it holds, then rejects each time", async () => {
+  const queue = queueOf("wait");
+  queue.push(1);
+  queue.close({ error: undefined });
+  const iterator = queue[Symbol.asyncIterator]();
+  assertEquals((await iterator.next()).value, 1);
+  for (let n = 0; n < 2; n++) {
+    assertEquals(await iterator.next().then(() => "done", (error) => [error]), [undefined]);
+  }
+});
+
+Deno.test("Queue closed with an error rejects all next() that wait", async () => {
+  const queue = queueOf("wait");
+  const iterator = queue[Symbol.asyncIterator]();
+  const all = Promise.allSettled([iterator.next(), iterator.next()]);
+  queue.close({ error: new Error("gone") });
+  assertEquals((await all).map((result) => result.status), ["rejected", "rejected"]);
+});
+
+Deno.test("Queue is cancelled by return(): what it holds goes, and next() is done", async () => {
+  let cancelled = 0;
+  const queue = queueOf("wait", 5, { onCancel: () => cancelled++ });
+  queue.push(1);
+  queue.push(2);
+  for await (const value of queue) {
+    assertEquals(value, 1);
+    break;
+  }
+  assertEquals([queue.length, cancelled, queue.push(3)], [0, 1, "ended"]);
+  assertEquals(await Array.fromAsync(queue), []);
+});
+
+Deno.test("Queue settles a next() that waits when return() comes", async () => {
+  const iterator = queueOf("wait")[Symbol.asyncIterator]();
+  const next = iterator.next();
+  await iterator.return!();
+  assertEquals(await next, { done: true, value: undefined });
+});
+
+Deno.test("Queue takes one consumer until that one is done", async () => {
+  const queue = queueOf("wait");
+  const iterator = queue[Symbol.asyncIterator]();
+  assert(iterator[Symbol.asyncIterator]() === iterator, "the iterator is iterable");
+  const error = assertThrows(() => queue[Symbol.asyncIterator](), TypeError, "has a consumer");
+  assertInstanceOf(error, TypeError);
+  queue.push(1);
+  queue.close();
+  assertThrows(() => queue[Symbol.asyncIterator](), TypeError, "has a consumer");
+  await iterator.next();
+  assertEquals(await Array.fromAsync(queue), []);
+});
