@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { NetPubSub } from "../net.ts";
 
 const CLI = new URL("../cli.ts", import.meta.url).pathname;
@@ -79,7 +85,7 @@ async function withFolder(body: (folder: string) => Promise<void>): Promise<void
 
 async function started(run: Run): Promise<Program> {
   const program = new Program(run);
-  await program.until("Clients connect");
+  await program.until("Listening at");
   return program;
 }
 
@@ -104,7 +110,7 @@ for (const signals of [["SIGINT", "SIGINT"], ["SIGTERM"]] as const) {
       for (const signal of signals) program.kill(signal);
       const { code, out, err } = await program.end();
       assertEquals([code, err], [0, ""]);
-      assertStringIncludes(out, `Ending after ${signals[0]}`);
+      assertStringIncludes(out, "Shutting down");
       await closed;
       assertEquals([...Deno.readDirSync(folder)], []);
     }));
@@ -133,7 +139,7 @@ Deno.test("cli prints its usage and its version", async () => {
 });
 
 Deno.test("cli refuses wrong arguments with one line and status 2", async () => {
-  for (const args of [["--nonsense"], ["a", "b"], ["--address"], ["--address", ""]]) {
+  for (const args of [["--nonsense"], ["a", "b"], ["--address"], ["--address", "nonsense"]]) {
     const { code, err } = await fails({ args });
     assertEquals(code, 2, err);
     assertStringIncludes(err, "--help");
@@ -145,11 +151,10 @@ Deno.test("cli says in one line, with status 1, what is in its way", () =>
     using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     await Deno.writeTextFile(`${folder}/notes.txt`, "not a connection file", { mode: 0o600 });
     await Deno.writeTextFile(`${folder}/key`, "secret\n", { mode: 0o644 });
-    const tcp = ["--address", `127.0.0.1:${taken.addr.port}`];
+    const tcp = ["--address", `tcp://127.0.0.1:${taken.addr.port}`];
     const cases: [string[], string][] = [
       [[`${folder}/none/x.json`], "No such file"],
       [[...tcp, `${folder}/x.json`], "in use"],
-      [["--address", "nonsense", `${folder}/x.json`], "tcp://127.0.0.1:7411"],
       [[`${folder}/notes.txt`], "--overwrite"],
       [["--authkey-file", `${folder}/key`, `${folder}/x.json`], "chmod 600"],
     ];
@@ -167,7 +172,7 @@ Deno.test("cli leaves the file of a broker that answers, and replaces that of a 
     await using first = await started({ args: [file] });
     const { code, err } = await fails({ args: [file] });
     assertEquals(code, 1);
-    assertStringIncludes(err, "a broker that runs");
+    assertStringIncludes(err, "its broker is alive at");
     first.kill("SIGKILL");
     await first.end();
     await using second = await started({ args: [file] });
@@ -177,7 +182,7 @@ Deno.test("cli leaves the file of a broker that answers, and replaces that of a 
     const names = [...Deno.readDirSync(folder)].map(({ name }) => name);
     assertEquals(names.length, 2, `the dead broker's socket is gone: ${names}`);
     second.kill("SIGTERM");
-    assertStringIncludes((await second.end()).out, "the broker that wrote it is gone");
+    assertStringIncludes((await second.end()).out, "whose broker is gone");
   }));
 
 Deno.test("cli --overwrite replaces any file, and the first broker leaves the new one", () =>
@@ -206,10 +211,14 @@ Deno.test("cli runs with the least permissions, given by hand", () =>
     const { port } = free.addr;
     free.close();
     const files = [`--allow-read=${folder}`, `--allow-write=${folder}`];
-    for (const address of [`127.0.0.1:${port}`, `unix:${folder}/s`]) {
+    // Deno 2.6.8 cannot name a Unix socket in a permission.
+    const canNameUnix = Deno.version.deno.localeCompare("2.9", "en", { numeric: true }) > 0;
+    const cases: [string, string][] = [[`127.0.0.1:${port}`, `tcp://127.0.0.1:${port}`]];
+    if (canNameUnix) cases.push([`unix:${folder}/s`, `unix://${folder}/s`]);
+    for (const [permission, address] of cases) {
       await using program = await started({
-        permissions: [`--allow-net=${address}`, ...files],
-        args: ["--address", address.replace("unix:", "unix://"), `${folder}/x.json`],
+        permissions: [`--allow-net=${permission}`, ...files],
+        args: ["--address", address, `${folder}/x.json`],
       });
       program.kill("SIGTERM");
       assertEquals((await program.end()).code, 0);
@@ -218,7 +227,6 @@ Deno.test("cli runs with the least permissions, given by hand", () =>
 
 Deno.test("NetPubSub.fromFile refuses a file that others can read, or that is none", () =>
   withFolder(async (folder) => {
-    const { assertRejects } = await import("@std/assert");
     await Deno.writeTextFile(`${folder}/x.json`, "{}", { mode: 0o644 });
     await assertRejects(
       () => NetPubSub.fromFile(`${folder}/x.json`),
