@@ -1,0 +1,70 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { SequenceChecker, summarise } from "../demo.ts";
+
+const DEMO = new URL("../demo.ts", import.meta.url).pathname;
+
+async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-prompt", "-A", DEMO, ...args],
+    stdin: "null",
+  }).output();
+  return { code, out: new TextDecoder().decode(stdout), err: new TextDecoder().decode(stderr) };
+}
+
+Deno.test("demo runs every process, loses nothing and ends with a summary", async () => {
+  const counts = ["-p", "2", "-s", "2"];
+  const times = ["--seconds", "0.5", "--delay-min", "0", "--delay-max", "0.01"];
+  const { code, out, err } = await run(...counts, ...times);
+  assertEquals([code, err], [0, ""], out);
+  const summary = out.trimEnd().split("\n").at(-1)!;
+  const [sent = 0, publishers, subscribers, received, ...faults] = summary.match(/\d+/g)!.map(
+    Number,
+  );
+  assert(sent > 10, summary);
+  assertEquals([publishers, subscribers, received, ...faults], [2, 2, sent * 2, 0, 0, 0]);
+  assertMatch(out, /PUB2 +publishes 3\n/);
+  assertMatch(out, /SUB1 +got 3 from PUB2\n/);
+});
+
+Deno.test("demo refuses options that make no sense, with status 2", async () => {
+  const wrong = [
+    ["--nonsense"],
+    ["--publishers", "0"],
+    ["--subscribers", "x"],
+    ["--seconds", ""],
+    ["--delay-min", "2", "--delay-max", "1"],
+  ];
+  for (const args of wrong) {
+    const { code, err } = await run(...args);
+    assertEquals(code, 2, err);
+    assertMatch(err, /^demo: [^\n]+--help tells more\)\n$/);
+  }
+  const { code, out } = await run("--help");
+  assertEquals(code, 0);
+  assertStringIncludes(out, "--delay-max");
+});
+
+Deno.test("demo finds what is missing, doubled and late", () => {
+  const checker = new SequenceChecker();
+  const numbers: [string, number][] = [["a", 1], ["a", 2], ["b", 1], ["a", 2], ["a", 5], ["a", 3]];
+  assertEquals(
+    numbers.map(([from, number]) => checker.take(from, number)),
+    [undefined, undefined, undefined, "came twice", "expected 3", "came after 5"],
+  );
+  const tally = checker.tally({ a: 7, c: 2 });
+  // Missing are 4, 6 and 7 of a, and both of c; of b nobody knows how many there were.
+  assertEquals(tally, { received: 5, missing: 5, doubled: 1, late: 1 });
+  assertEquals(summarise({ a: 7, c: 2 }, [tally]).isComplete, false);
+});
+
+Deno.test("demo calls a run complete when everybody got everything", () => {
+  const whole = { received: 7, missing: 0, doubled: 0, late: 0 };
+  assertEquals(summarise({ a: 3, b: 4 }, [whole, whole]), {
+    text: "7 messages sent by 2 publishers to 2 subscribers: " +
+      "14 received, 0 missing, 0 doubled, 0 late",
+    isComplete: true,
+  });
+  for (const fault of ["missing", "doubled", "late"]) {
+    assertEquals(summarise({ a: 7 }, [{ ...whole, [fault]: 1 }]).isComplete, false, fault);
+  }
+});
