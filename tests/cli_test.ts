@@ -14,6 +14,10 @@ const PERMISSIONS = [
   "--allow-write",
   "--allow-env=HOME,MPUBSUB_FILE",
 ];
+const DENO_DIR: string = await (async () => {
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
+  return JSON.parse(new TextDecoder().decode(stdout)).denoDir;
+})();
 
 interface Run {
   args: string[];
@@ -31,7 +35,8 @@ class Program implements AsyncDisposable {
   constructor({ args, env = {}, permissions = PERMISSIONS }: Run) {
     this.#process = new Deno.Command(Deno.execPath(), {
       args: ["run", "--no-prompt", ...permissions, CLI, ...args],
-      env,
+      // Another HOME must not mean another cache.
+      env: { DENO_DIR, ...env },
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
