@@ -53,7 +53,7 @@ export interface PubSubOptions {
   /**
    * Told what goes wrong in subscribers, and what does not reach them.
    *
-   * - An error of its own is contained: it ends in one line of `console.warn`.
+   * - An error of its own is contained: both end in a line of `console.warn`.
    *
    * @default One line of `console.warn` with the topic and the error.
    */
@@ -572,7 +572,6 @@ export class Dispatcher {
 /** Whether what is published to `published` goes to the subscribers of `subscribed`. */
 function reaches(published: TopicPath, subscribed: TopicPath): boolean {
   if (published.length === 0) return !isBrokerPath(subscribed);
-  if (subscribed.length === 0) return !isBrokerPath(published);
   return subscribed.every((element, index) => element === published[index]);
 }
 

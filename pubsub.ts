@@ -139,6 +139,8 @@ export interface PublishOptions {
  * ```
  */
 export class PubSub<T extends TopicMap<T> = Untyped> {
+  /** Never there; tells the compiler which topics this bus has, for subclasses as well. */
+  declare protected readonly _topics?: (map: T) => T;
   readonly #dispatcher: Dispatcher;
 
   /**

@@ -1,0 +1,128 @@
+/** The package as others get it: its files, its entry points, and `pubsub.ts` on its own. */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import manifest from "../deno.json" with { type: "json" };
+
+const ROOT = new URL("../", import.meta.url);
+/** All that `./pubsub` may need. */
+const LOCAL_MODULES = ["dispatch.ts", "errors.ts", "pubsub.ts", "queue.ts", "topic.ts"];
+const HAS_NODE = await hasNode();
+
+/** Whether `node` is Node: where there is none, Deno may give its children one that is Deno. */
+async function hasNode(): Promise<boolean> {
+  const command = new Deno.Command("node", { args: ["-p", "process.versions.deno"] });
+  try {
+    const { stdout } = await command.output();
+    return new TextDecoder().decode(stdout) === "undefined\n";
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/** What a command prints, once it has succeeded. */
+async function run(command: string, args: string[], cwd: string | URL = ROOT): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(command, {
+    args,
+    cwd,
+    env: { NO_COLOR: "1" },
+  }).output();
+  const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  assert(success, `${command} ${args.join(" ").slice(0, 200)} failed: ${out}${err}`);
+  return `${out}${err}`;
+}
+
+/** What a module imports, directly or not, and itself: paths within the package, or URLs. */
+async function modulesOf(entry: string): Promise<string[]> {
+  const info = await run(Deno.execPath(), ["info", "--quiet", "--no-lock", "--json", entry]);
+  const { modules } = JSON.parse(info) as { modules: { specifier: string }[] };
+  return modules.map(({ specifier }) => specifier.replace(ROOT.href, ""));
+}
+
+Deno.test("pubsub.ts pulls in no networking", async () => {
+  assertEquals((await modulesOf("pubsub.ts")).sort(), LOCAL_MODULES);
+});
+
+for (const file of LOCAL_MODULES) {
+  Deno.test(`${file} does not name Deno`, async () => {
+    const text = await Deno.readTextFile(new URL(file, ROOT));
+    assertEquals(text.match(/^.*\bDeno\b.*$/m)?.[0], undefined);
+  });
+}
+
+Deno.test({
+  name: `pubsub.ts runs in Node${HAS_NODE ? "" : " (ignored: there is no node here)"}`,
+  ignore: !HAS_NODE,
+  async fn() {
+    const bundling = ["bundle", "--quiet", "--no-lock", "--platform", "browser", "pubsub.ts"];
+    const bundle = await run(Deno.execPath(), bundling);
+    const script = `
+      const { PubSub } = await import("data:text/javascript,${encodeURIComponent(bundle)}");
+      const bus = new PubSub();
+      const messages = bus.subscribe(["foo"], { accepts: ["n"] });
+      bus.addSubscriber(null, (topic, { n }) => console.log("called", topic.join(), n));
+      bus.publish(["foo", "bar"], { n: 1 });
+      bus.publish("other", { n: 2 });
+      bus.publish("foo", { n: 3 });
+      for await (const { topic, message: { n } } of messages) {
+        console.log("took", topic.join(), n);
+        if (n === 3) break;
+      }
+    `;
+    assertEquals(
+      await run("node", ["--input-type=module", "--eval", script]),
+      "called foo,bar 1\ncalled other 2\ncalled foo 3\ntook foo,bar 1\ntook foo 3\n",
+    );
+  },
+});
+
+Deno.test("deno.json exports the five entry points", () => {
+  assertEquals(manifest.exports, {
+    ".": "./mod.ts",
+    "./pubsub": "./pubsub.ts",
+    "./net": "./net.ts",
+    "./broker": "./broker.ts",
+    "./cli": "./cli.ts",
+  });
+});
+
+for (const [name, file] of Object.entries(manifest.exports)) {
+  Deno.test(`${name} begins with documentation of the module and an example`, async () => {
+    const text = await Deno.readTextFile(new URL(file, ROOT));
+    const [comment = ""] = text.match(/^\/\*\*.*?\*\//s) ?? [];
+    assertMatch(comment, /^ \* @module$/m);
+    assertMatch(comment, /^ \* ```(ts|sh)\n( \*.*\n)+ \* ```$/m);
+  });
+}
+
+/**
+ * The files that `deno publish` would take of this tree. It is asked in a tree of the same names
+ * and empty files: whether the modules fit together is what tools/publish_dry_run.ts checks.
+ */
+async function publishedFiles(): Promise<string[]> {
+  const copy = await Deno.makeTempDir({ prefix: "mpubsub-package-" });
+  try {
+    const files = await run("git", ["ls-files", "-co", "--exclude-standard"]);
+    for (const file of files.trim().split("\n")) {
+      await Deno.mkdir(`${copy}/${file}`.replace(/[^/]*$/, ""), { recursive: true });
+      await Deno.writeTextFile(`${copy}/${file}`, "");
+    }
+    const config = { ...manifest, links: undefined, lock: false };
+    await Deno.writeTextFile(`${copy}/deno.json`, JSON.stringify(config));
+    const args = ["publish", "--dry-run", "--allow-dirty", "--no-check"];
+    const listing = await run(Deno.execPath(), args, copy);
+    return [...listing.matchAll(/^ +(file:\S+) \([^)]*\)$/gm)]
+      .map(([, url]) => url!.slice(url!.indexOf(copy) + copy.length + 1));
+  } finally {
+    await Deno.remove(copy, { recursive: true });
+  }
+}
+
+Deno.test("deno.json publishes the modules that the entry points need, and four other files", async () => {
+  const modules = new Set<string>();
+  for (const entry of Object.values(manifest.exports)) {
+    for (const module of await modulesOf(entry)) modules.add(module);
+  }
+  const own = [...modules].filter((module) => /^[^/]+\.ts$/.test(module));
+  const others = ["CHANGELOG.md", "LICENSE", "README.md", "deno.json"];
+  assertEquals((await publishedFiles()).sort(), [...own, ...others].sort());
+});
