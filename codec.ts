@@ -145,21 +145,19 @@ export class Encoder {
   }
 
   #object(value: object, depth: number): void {
-    const entries: unknown[] = [];
+    const members: unknown[] = [];
     const start = this.#at;
     this.#byte(0); // The size of the names, when it is known.
-    let names: Set<string> | undefined;
-    for (const key of Object.keys(value)) {
-      const member = (value as Record<string, unknown>)[key];
+    let isWellFormed = true;
+    const names = Object.keys(value);
+    for (const name of names) {
+      const member = (value as Record<string, unknown>)[name];
+      members.push(member);
       if (member === undefined) continue;
-      entries.push(member);
-      if (!key.isWellFormed()) names ??= new Set(Object.keys(value));
-      if (names !== undefined && !key.isWellFormed()) {
-        if (names.has(key.toWellFormed())) throw REFUSED;
-        names.add(key.toWellFormed());
-      }
-      this.#name(key);
+      isWellFormed &&= name.isWellFormed();
+      this.#name(name);
     }
+    if (!isWellFormed) checkDistinct(names.filter((_, i) => members[i] !== undefined));
     const size = this.#at - start - 1;
     if (size < LONG_SIZE) this.#bytes[start] = size;
     else {
@@ -169,7 +167,9 @@ export class Encoder {
       this.#view.setUint32(start + 1, size, true);
       this.#at += 4;
     }
-    for (let i = 0; i < entries.length; i++) this.#value(entries[i], depth + 1);
+    for (const member of members) {
+      if (member !== undefined) this.#value(member, depth + 1);
+    }
   }
 
   #name(name: string): void {
@@ -300,6 +300,7 @@ export class Encoder {
         return this.#date((value as Date).getTime());
       case Map.prototype: {
         const entries = [...value as Map<unknown, unknown>];
+        checkDistinct(entries.map(([key]) => key));
         this.#byte(MAP);
         this.#size(entries.length);
         for (const [key, member] of entries) {
@@ -310,6 +311,7 @@ export class Encoder {
       }
       case Set.prototype: {
         const members = [...value as Set<unknown>];
+        checkDistinct(members);
         this.#byte(SET);
         this.#size(members.length);
         for (const member of members) this.#value(member, depth + 1);
@@ -340,6 +342,13 @@ export class Encoder {
     this.#byte(kind);
     this.#raw(bytes);
   }
+}
+
+/** Refuses values of which two would arrive as the same string: lone surrogates become U+FFFD. */
+function checkDistinct(values: readonly unknown[]): void {
+  if (values.every((value) => typeof value !== "string" || value.isWellFormed())) return;
+  const arriving = values.map((value) => typeof value === "string" ? value.toWellFormed() : value);
+  if (new Set(arriving).size < values.length) throw REFUSED;
 }
 
 function isPlain(value: unknown): value is Record<string, unknown> {
@@ -376,13 +385,11 @@ function findRefused(
     return { path, problem: "is an invalid date" };
   }
   if (!isSendable(value)) return { path, problem: `is ${describe(value)}, ${sendable}` };
-  const names = new Set<string>();
-  for (const [childPath, child, name] of childrenOf(value, path)) {
-    if (name !== undefined && (names.size === names.add(name.toWellFormed()).size)) {
-      return {
-        path: childPath,
-        problem: "has the name of another once lone surrogates are U+FFFD",
-      };
+  const texts = new Set<string>();
+  for (const [childPath, child, text] of childrenOf(value, path)) {
+    if (typeof text === "string" && texts.size === texts.add(text.toWellFormed()).size) {
+      const what = isPlain(value) ? "has the name of" : "is the same as";
+      return { path: childPath, problem: `${what} another once lone surrogates are U+FFFD` };
     }
     const found = findRefused(child, childPath, [...parents, value]);
     if (found !== undefined) return found;
@@ -395,7 +402,8 @@ function isSendable(value: object): boolean {
   return isPlain(value) || kinds.includes(Object.getPrototypeOf(value));
 }
 
-function* childrenOf(value: object, path: string): Generator<[string, unknown, string?]> {
+/** The path of each child, the child, and what must not come twice in one parent. */
+function* childrenOf(value: object, path: string): Generator<[string, unknown, unknown?]> {
   if (isPlain(value)) {
     for (const [name, member] of Object.entries(value)) {
       if (member === undefined) continue;
@@ -406,11 +414,11 @@ function* childrenOf(value: object, path: string): Generator<[string, unknown, s
     for (const [i, member] of value.entries()) yield [`${path}[${i}]`, member];
   } else if (value instanceof Map) {
     for (const [key, member] of value) {
-      yield [`a key of ${path}`, key];
+      yield [`a key of ${path}`, key, key];
       yield [`${path}.get(${describe(key)})`, member];
     }
   } else if (value instanceof Set) {
-    for (const member of value) yield [`a member of ${path}`, member];
+    for (const member of value) yield [`a member of ${path}`, member, member];
   }
 }
 

@@ -1,0 +1,44 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { decode, Encoder } from "../codec.ts";
+
+const LIMIT = 1024 * 1024;
+
+function refused(message: object): string {
+  return assertThrows(() => new Encoder().encode(message, LIMIT), TypeError).message;
+}
+
+function names(...names: string[]): Record<string, unknown> {
+  return Object.fromEntries(names.map((name) => [name, 1]));
+}
+
+Deno.test("Encoder refuses what is the same once lone surrogates are U+FFFD, and says where", () => {
+  const same = "once lone surrogates are U+FFFD";
+  const cases: [object, string][] = [
+    [{ m: new Set(["\ud800", "\ud801"]) }, `a member of message.m: it is the same as another`],
+    [{ m: new Set(["\ufffd", 1, "\udfff"]) }, `a member of message.m: it is the same as another`],
+    [
+      { m: [new Map([["\ud800", 1], ["\ud801", 2]])] },
+      `a key of message.m[0]: it is the same as another`,
+    ],
+    [names("\ufffd", "\ud800"), `message["\\ud800"]: it has the name of another`],
+  ];
+  for (const [message, text] of cases) {
+    assertEquals(refused(message), `Cannot send ${text} ${same}`);
+  }
+});
+
+Deno.test("Encoder takes lone surrogates that stay apart", () => {
+  const message = {
+    ...names("\ud800"),
+    ["\ufffd"]: undefined,
+    set: new Set(["\ud800", "a"]),
+    map: new Map<unknown, unknown>([["\ud800", "\ud801"], [1, "\ud801"]]),
+    list: ["\ud800", "\ud801"],
+  };
+  assertEquals(decode(new Encoder().encode(message, LIMIT)), {
+    "\ufffd": 1,
+    set: new Set(["\ufffd", "a"]),
+    map: new Map<unknown, unknown>([["\ufffd", "\ufffd"], [1, "\ufffd"]]),
+    list: ["\ufffd", "\ufffd"],
+  });
+});
