@@ -289,13 +289,16 @@ export class Encoder {
     }
     if (ArrayBuffer.isView(value)) return this.#typedArray(value);
     switch (Object.getPrototypeOf(value)) {
-      case Array.prototype:
+      case Array.prototype: {
+        const array = value as unknown[];
+        const { length } = array;
         this.#byte(ARRAY);
-        this.#size((value as unknown[]).length);
-        for (let i = 0; i < (value as unknown[]).length; i++) {
-          this.#value((value as unknown[])[i], depth + 1);
-        }
+        this.#size(length);
+        for (let i = 0; i < length; i++) this.#value(array[i], depth + 1);
+        // A getter in a member may change what holds it.
+        if (array.length !== length) throw REFUSED;
         return;
+      }
       case Date.prototype:
         return this.#date((value as Date).getTime());
       case Map.prototype: {

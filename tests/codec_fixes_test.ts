@@ -42,3 +42,22 @@ Deno.test("Encoder takes lone surrogates that stay apart", () => {
     list: ["\ufffd", "\ufffd"],
   });
 });
+
+Deno.test("Encoder refuses an array that a getter in it makes shorter or longer", () => {
+  for (const change of [(list: unknown[]) => list.length = 1, (list: unknown[]) => list.push(1)]) {
+    const list: unknown[] = [];
+    let isChanged = false;
+    list.push(
+      {
+        get x() {
+          if (!isChanged) change(list);
+          isChanged = true;
+          return 1;
+        },
+      },
+      2,
+      3,
+    );
+    assertEquals(refused({ list }), "Cannot send message: it changed while it was sent");
+  }
+});
