@@ -375,15 +375,15 @@ function findRefused(
   parents: readonly unknown[],
 ): { path: string; problem: string } | undefined {
   const sendable = `send plain objects, arrays, Map, Set, Date, typed arrays or simple values`;
+  if (parents.length > MESSAGE_DEPTH_MAX) {
+    return { path, problem: `is nested deeper than ${MESSAGE_DEPTH_MAX}, send it in parts` };
+  }
   if (value === undefined) return { path, problem: "is undefined, send null or leave it out" };
   if (typeof value === "function" || typeof value === "symbol") {
     return { path, problem: `is a ${typeof value}, ${sendable}` };
   }
   if (typeof value !== "object" || value === null) return undefined;
   if (parents.includes(value)) return { path, problem: "is part of a cycle, send a tree" };
-  if (parents.length > MESSAGE_DEPTH_MAX) {
-    return { path, problem: `is nested deeper than ${MESSAGE_DEPTH_MAX}, send it in parts` };
-  }
   if (value instanceof Date && Number.isNaN(value.getTime())) {
     return { path, problem: "is an invalid date" };
   }

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { decode, Encoder } from "../codec.ts";
+import { decode, Encoder, MESSAGE_DEPTH_MAX } from "../codec.ts";
 
 const LIMIT = 1024 * 1024;
 
@@ -9,6 +9,13 @@ function refused(message: object): string {
 
 function names(...names: string[]): Record<string, unknown> {
   return Object.fromEntries(names.map((name) => [name, 1]));
+}
+
+/** A value at this depth, in objects. */
+function nested(value: unknown, depth: number): object {
+  let object = { a: value };
+  for (let i = 1; i < depth; i++) object = { a: object };
+  return object;
 }
 
 Deno.test("Encoder refuses what is the same once lone surrogates are U+FFFD, and says where", () => {
@@ -60,4 +67,15 @@ Deno.test("Encoder refuses an array that a getter in it makes shorter or longer"
     );
     assertEquals(refused({ list }), "Cannot send message: it changed while it was sent");
   }
+});
+
+Deno.test("Encoder says where a value is nested too deep, whatever the value", () => {
+  const path = (depth: number) => `message${".a".repeat(depth)}`;
+  const deep = `it is nested deeper than ${MESSAGE_DEPTH_MAX}, send it in parts`;
+  for (const value of [1, "text", null, true, {}, [], [1], new Set([1])]) {
+    const tooDeep = MESSAGE_DEPTH_MAX + 1;
+    assertEquals(refused(nested(value, tooDeep)), `Cannot send ${path(tooDeep)}: ${deep}`);
+  }
+  const deepest = nested(1, MESSAGE_DEPTH_MAX);
+  assertEquals(decode(new Encoder().encode(deepest, LIMIT)), deepest);
 });
