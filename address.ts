@@ -40,9 +40,9 @@ export function parseAddress(address: Address): Endpoint {
   if (Array.isArray(address)) return tcpEndpoint(address, address[0], address[1]);
   if (typeof address !== "string") throw badAddress(address);
   if (address.startsWith("unix://")) return unixEndpoint(address.slice("unix://".length));
-  const match = /^(?:tcp:\/\/)?(?:\[([0-9a-fA-F:.%\w]+)\]|([^\s:/[\]]+)):(\d+)$/.exec(address);
+  const match = /^(?:tcp:\/\/)?(\[[^\s/[\]]+\]|[^\s:/[\]]+):(\d+)$/.exec(address);
   if (match === null) throw badAddress(address);
-  return tcpEndpoint(address, match[1] ?? match[2], Number(match[3]));
+  return tcpEndpoint(address, match[1], Number(match[2]));
 }
 
 function unixEndpoint(path: string): Endpoint {
@@ -58,12 +58,20 @@ function unixEndpoint(path: string): Endpoint {
 function tcpEndpoint(address: Address, hostname: unknown, port: unknown): Endpoint {
   if (typeof hostname !== "string" || hostname === "") throw badAddress(address);
   if (typeof port !== "number") throw badAddress(address);
+  const literal = hostname.startsWith("[") ? ipv6InBrackets(hostname) : hostname;
+  if (literal === undefined) throw badAddress(address);
   if (!Number.isInteger(port) || port < 0 || port > 65535) {
     throw new RangeError(
       `Cannot use address ${JSON.stringify(address)}: the port must be from 0 to 65535`,
     );
   }
-  return { transport: "tcp", hostname: hostname.replace(/^\[(.*)\]$/, "$1"), port };
+  return { transport: "tcp", hostname: literal, port };
+}
+
+/** The IPv6 address that stands in brackets, with its zone if it has one: `[fe80::1%eth0]`. */
+function ipv6InBrackets(hostname: string): string | undefined {
+  const [, ip, zone = ""] = /^\[([0-9a-fA-F:.]+)(%[\w.-]+)?\]$/.exec(hostname) ?? [];
+  return ip !== undefined && URL.canParse(`http://[${ip}]/`) ? ip + zone : undefined;
 }
 
 function badAddress(address: unknown): TypeError {
