@@ -64,6 +64,9 @@ export function keyBytes(key: string | Uint8Array): Uint8Array<ArrayBuffer> {
 
 /** The name of a key as bytes. */
 export function keyNameBytes(name: string): Uint8Array {
+  if (typeof name !== "string") {
+    throw new TypeError(`Cannot use keyName ${name}: it must be a string`);
+  }
   const bytes = new TextEncoder().encode(name);
   if (bytes.length > KEY_NAME_BYTES_MAX) {
     throw new RangeError(

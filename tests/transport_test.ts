@@ -1,5 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { type Address, formatEndpoint, parseAddress } from "../address.ts";
+import { keyNameBytes } from "../auth.ts";
 
 Deno.test("parseAddress takes every form of an address", () => {
   const cases: [Address, string][] = [
@@ -25,5 +26,11 @@ Deno.test("parseAddress takes nothing in brackets but an IPv6 address", () => {
   for (const host of hosts) {
     assertThrows(() => parseAddress(`${host}:80`), TypeError, '["127.0.0.1", 7411]');
     assertThrows(() => parseAddress([host, 80]), TypeError);
+  }
+});
+
+Deno.test("keyNameBytes takes nothing but a string", () => {
+  for (const name of [5, null, {}, ["a"]]) {
+    assertThrows(() => keyNameBytes(name as unknown as string), TypeError, "keyName");
   }
 });
