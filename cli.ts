@@ -124,8 +124,11 @@ function valueOf(flags: Record<string, unknown>, name: string): string | undefin
 function checkAddress(address: string): void {
   try {
     parseAddress(address);
-  } catch (error) { // TypeError or RangeError: no address.
-    throw new UsageError(messageOf(error), { cause: error });
+  } catch (error) { // TypeError: no address; RangeError: one that cannot be.
+    const why = error instanceof TypeError
+      ? `Cannot use --address ${address}: write unix:///path/to.sock or tcp://127.0.0.1:7411`
+      : messageOf(error);
+    throw new UsageError(why, { cause: error });
   }
 }
 
