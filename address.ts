@@ -29,6 +29,10 @@ export interface ConnectionFile {
 /** The longest path of a Unix socket, in bytes: what Linux has room for. */
 const SOCKET_PATH_BYTES_MAX = 107;
 const FILE_VERSION = 1;
+/** The longest key that is read from a file, in bytes. */
+export const KEY_FILE_BYTES_MAX = 64 * 1024;
+/** Room for such a key in base64, and the rest. */
+const CONNECTION_FILE_BYTES_MAX = 2 * KEY_FILE_BYTES_MAX;
 
 /**
  * Takes an address apart.
@@ -115,22 +119,43 @@ function absolute(path: string): string {
  *
  * @throws {Deno.errors.NotFound} When there is none.
  * @throws {Deno.errors.PermissionDenied} When others may read it, or this user may not.
+ * @throws {Deno.errors.IsADirectory} When it is a directory.
  * @throws {TypeError} When it is not a connection file.
  */
 export async function readConnectionFile(path: string | URL): Promise<ConnectionFile> {
-  using file = await Deno.open(path);
-  const info = await file.stat();
-  if (!info.isFile) throw new TypeError(`Cannot use "${path}": it is not a file`);
-  checkPrivate(path, info);
-  return parseConnectionFile(path, await new Response(file.readable).text());
+  const bytes = await readSecret(path, CONNECTION_FILE_BYTES_MAX);
+  return parseConnectionFile(path, new TextDecoder().decode(bytes));
 }
 
 /**
- * Refuses a file with a secret that is not one, as ssh does.
+ * Reads a file with a secret; refuses one that is not secret, as ssh does.
  *
- * @throws {Deno.errors.PermissionDenied} When others may read or change it.
+ * @throws {Deno.errors.PermissionDenied} When others may read or change it, or this user may not.
+ * @throws {Deno.errors.IsADirectory} When it is a directory.
+ * @throws {TypeError} When it is not a file, or has more than `limit` bytes.
  */
-export function checkPrivate(path: string | URL, { mode }: Deno.FileInfo): void {
+export async function readSecret(
+  path: string | URL,
+  limit: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  // Looked at first: to open a FIFO is to wait for its other end.
+  const { isFile, isDirectory } = await Deno.stat(path);
+  if (isDirectory) {
+    throw new Deno.errors.IsADirectory(`Cannot use "${path}": it is a directory`);
+  }
+  if (!isFile) throw new TypeError(`Cannot use "${path}": it is not a file`);
+  using file = await Deno.open(path);
+  checkPrivate(path, await file.stat());
+  const bytes = new Uint8Array(limit + 1);
+  for (let size = 0; size <= limit;) {
+    const count = await file.read(bytes.subarray(size));
+    if (count === null) return bytes.subarray(0, size);
+    size += count;
+  }
+  throw new TypeError(`Cannot use "${path}": it has more than ${limit} bytes`);
+}
+
+function checkPrivate(path: string | URL, { mode }: Deno.FileInfo): void {
   if (mode === null || (mode & 0o077) === 0) return;
   throw new Deno.errors.PermissionDenied(
     `Cannot use "${path}": others may read or change it (mode ${
@@ -144,11 +169,11 @@ function parseConnectionFile(path: string | URL, text: string): ConnectionFile {
     const { version, address, authkey, pid } = JSON.parse(text);
     if (version !== FILE_VERSION) throw new TypeError(`its version is ${version}`);
     parseAddress(address);
-    const key = Uint8Array.from(atob(authkey), (char) => char.charCodeAt(0));
+    const key = Uint8Array.fromBase64(authkey);
     if (key.length === 0) throw new TypeError("its authkey is empty");
     if (!Number.isInteger(pid)) throw new TypeError("its pid is not a number");
     return { address, authkey: key, pid };
-  } catch (error) { // JSON.parse, atob, or one of the checks.
+  } catch (error) { // JSON.parse, fromBase64, or one of the checks.
     const what = error instanceof Error ? error.message : error;
     throw new TypeError(`Cannot use "${path}": it is not a connection file (${what})`, {
       cause: error,
@@ -169,8 +194,8 @@ export async function writeConnectionFile(
   options: { replace: boolean },
 ): Promise<() => Promise<void>> {
   const { address, authkey, pid } = content;
-  const encoded = btoa(String.fromCharCode(...authkey));
-  const text = JSON.stringify({ version: FILE_VERSION, address, authkey: encoded, pid }) + "\n";
+  const fields = { version: FILE_VERSION, address, authkey: authkey.toBase64(), pid };
+  const text = JSON.stringify(fields) + "\n";
   const draft = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
   try {
     await Deno.writeTextFile(draft, text, { mode: 0o600, createNew: true });

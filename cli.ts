@@ -15,10 +15,11 @@
 import { parseArgs } from "@std/cli/parse-args";
 import {
   addressBeside,
-  checkPrivate,
   type ConnectionFile,
+  KEY_FILE_BYTES_MAX,
   parseAddress,
   readConnectionFile,
+  readSecret,
   writeConnectionFile,
 } from "./address.ts";
 import { Broker } from "./broker.ts";
@@ -34,8 +35,8 @@ with NetPubSub.fromFile(FILE). Without FILE it is $MPUBSUB_FILE, else ~/.mpubsub
 Options:
   --address ADDRESS    Listen at unix:///path/to.sock or tcp://127.0.0.1:7411 (port 0: any free one)
                        [default: a new Unix socket beside FILE]
-  --authkey-file PATH  Take the key from a file that only you can read: its bytes, without a newline
-                       at the end [default: a new random key]
+  --authkey-file PATH  Take the key from a file that only you can read: its bytes, at most 65536,
+                       without a newline at the end [default: a new random key]
   --overwrite          Replace FILE whatever it is, even when a broker answers
   --quiet              Print only warnings and errors
   -h, --help           Print this
@@ -176,9 +177,7 @@ async function serve(options: ServeOptions): Promise<void> {
 }
 
 async function readKey(path: string): Promise<Uint8Array> {
-  using file = await doing(`read ${path}`, Deno.open(path));
-  checkPrivate(path, await file.stat());
-  const bytes = await doing(`read ${path}`, new Response(file.readable).bytes());
+  const bytes = await doing(`read ${path}`, readSecret(path, KEY_FILE_BYTES_MAX));
   // An editor, and echo, end a line that is a key as any other.
   const key = bytes.subarray(0, bytes.length - (bytes.at(-1) === 0x0a ? 1 : 0));
   if (key.length === 0) throw new RangeError(`Cannot use ${path}: the key is empty`);

@@ -176,6 +176,36 @@ Deno.test("cli says in one line, with status 1, what is in its way", () =>
     assertEquals(await Deno.readTextFile(`${folder}/notes.txt`), "not a connection file");
   }));
 
+Deno.test("cli waits for no FIFO, be it its file or that of the key", () =>
+  withFolder(async (folder) => {
+    const fifo = `${folder}/fifo`;
+    assert((await new Deno.Command("mkfifo", { args: ["-m", "600", fifo] }).output()).success);
+    for (const args of [[fifo], ["--authkey-file", fifo, `${folder}/x.json`]]) {
+      const { code, err } = await fails({ args });
+      assertEquals(code, 1);
+      assertStringIncludes(err, `Cannot use "${fifo}": it is not a file`);
+    }
+  }));
+
+Deno.test("cli takes a key of 64 KiB from a file, and refuses a longer one", () =>
+  withFolder(async (folder) => {
+    const [key, file] = [`${folder}/key`, `${folder}/x.json`];
+    const run = { args: ["--authkey-file", key, file] };
+    await Deno.writeTextFile(key, "k".repeat(64 * 1024), { mode: 0o600 });
+    await using program = await started(run);
+    await using bus = await NetPubSub.fromFile(file);
+    await bus.connect();
+    program.kill("SIGTERM");
+    await bus.closed.catch(() => {});
+    await program.end();
+    for (const size of [64 * 1024 + 1, 3_000_000]) {
+      await Deno.writeTextFile(key, "k".repeat(size));
+      const { code, err } = await fails(run);
+      assertEquals(code, 1);
+      assertStringIncludes(err, "it has more than 65536 bytes");
+    }
+  }));
+
 Deno.test("cli leaves the file of a broker that answers, and replaces that of a dead one", () =>
   withFolder(async (folder) => {
     const file = `${folder}/x.json`;
