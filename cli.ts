@@ -55,6 +55,11 @@ class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
+/** A file is in the way that `--overwrite` replaces. */
+class InTheWayError extends Error {
+  override readonly name = "InTheWayError";
+}
+
 /** What a broker is started with. */
 interface ServeOptions {
   readonly file: string;
@@ -153,7 +158,7 @@ async function serve(options: ServeOptions): Promise<void> {
     if (removed !== undefined) tell(removed);
   } catch (error) { // Stopped meanwhile; or the file is to stay.
     if (stop.signal.aborted) return;
-    if (!overwrite) throw error;
+    if (!overwrite || !(error instanceof InTheWayError)) throw error;
     tell(`Replacing ${file}`);
   }
 
@@ -188,26 +193,40 @@ async function readKey(path: string): Promise<Uint8Array> {
  * Makes room for the connection file: removes that of a dead broker, and its socket.
  *
  * @returns What was removed.
- * @throws {Error} When the file is that of a live broker, or may be.
+ * @throws {InTheWayError} When the file is that of a live broker, or may be.
  */
 async function makeRoom(file: string, signal: AbortSignal): Promise<string | undefined> {
   let found: ConnectionFile;
   try {
     found = await readConnectionFile(file);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
+    if (error instanceof Deno.errors.NotFound) return await checkNoLink(file);
     const why = asSentence(`read ${file}`, error);
     const isHopeless = error instanceof Deno.errors.NotCapable ||
-      error instanceof Deno.errors.NotADirectory;
-    throw new Error(isHopeless ? why : `${why}; --overwrite replaces it`, { cause: error });
+      error instanceof Deno.errors.NotADirectory || error instanceof Deno.errors.IsADirectory;
+    if (isHopeless) throw new Error(why, { cause: error });
+    throw new InTheWayError(`${why}; --overwrite replaces it`, { cause: error });
   }
   if (await answers(file, found, signal)) {
-    throw new Error(
+    throw new InTheWayError(
       `Cannot use ${file}: its broker is alive at ${found.address} (process ${found.pid})`,
     );
   }
   await doing(`replace ${file}`, removeDead(file, found));
   return `Replacing ${file}, whose broker is gone (process ${found.pid})`;
+}
+
+/** Refuses a symbolic link to a file that is not there: it is not followed when the file is written. */
+async function checkNoLink(file: string): Promise<undefined> {
+  try {
+    await Deno.lstat(file);
+  } catch (error) { // There is nothing at all.
+    if (error instanceof Deno.errors.NotFound) return;
+    throw error;
+  }
+  throw new InTheWayError(
+    `Cannot use ${file}: it is a symbolic link to a file that is not there; --overwrite replaces it`,
+  );
 }
 
 /** Whether the file's broker is alive; throws when that cannot be told. */
@@ -220,7 +239,7 @@ async function answers(file: string, found: ConnectionFile, stop: AbortSignal): 
   } catch (error) { // Nobody there; or somebody, but perhaps not a broker, or another one.
     if (error instanceof ConnectionLostError && isNobody(error.cause)) return false;
     const why = timeout.aborted ? `no answer within ${PROBE_MS} ms` : messageOf(error);
-    throw new Error(
+    throw new InTheWayError(
       `Cannot tell whether the broker of ${file} is alive (${why}); --overwrite replaces it`,
       { cause: error },
     );

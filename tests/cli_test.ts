@@ -176,6 +176,25 @@ Deno.test("cli says in one line, with status 1, what is in its way", () =>
     assertEquals(await Deno.readTextFile(`${folder}/notes.txt`), "not a connection file");
   }));
 
+Deno.test("cli leaves a directory, and offers no --overwrite, which would not help", () =>
+  withFolder(async (folder) => {
+    for (const args of [[folder], ["--overwrite", folder]]) {
+      const { code, err } = await fails({ args });
+      assertEquals([code, err], [1, `mpubsub-broker: Cannot use "${folder}": it is a directory\n`]);
+    }
+  }));
+
+Deno.test("cli does not write through a symbolic link to nothing, and --overwrite replaces it", () =>
+  withFolder(async (folder) => {
+    const file = `${folder}/x.json`;
+    await Deno.symlink(`${folder}/none`, file);
+    const { code, err } = await fails({ args: [file] });
+    assertEquals(code, 1);
+    assertMatch(err, /symbolic link to a file that is not there; --overwrite replaces it/);
+    await using _program = await started({ args: ["--overwrite", file] });
+    assert((await Deno.lstat(file)).isFile);
+  }));
+
 Deno.test("cli waits for no FIFO, be it its file or that of the key", () =>
   withFolder(async (folder) => {
     const fifo = `${folder}/fifo`;
