@@ -7,8 +7,8 @@
  * ```
  *
  * It writes its address and its key to FILE, where `NetPubSub.fromFile(FILE)` finds them, and removes
- * FILE and its socket when SIGINT, SIGTERM or SIGHUP ends it. `--help` lists the options. The exit
- * status is 0, 1 when something failed, 2 when the arguments are wrong.
+ * FILE and its socket when SIGINT or SIGTERM ends it. `--help` lists the options. The exit status is
+ * 0, 1 when something failed, 2 when the arguments are wrong.
  *
  * @module
  */
@@ -42,8 +42,8 @@ Options:
   -h, --help           Print this
   --version            Print the version
 
-SIGINT (Ctrl-C), SIGTERM and SIGHUP end it after it has sent what is queued; once more, a second or
-more later, at once.`;
+SIGINT (Ctrl-C) and SIGTERM end it after it has sent what is queued; once more, a second or more
+later, at once. SIGHUP does not: it outlives its terminal.`;
 
 /** How long the broker of a file that is there may take to answer. */
 const PROBE_MS = 2000;
@@ -270,26 +270,9 @@ async function removeDead(file: string, found: ConnectionFile): Promise<void> {
 class StopSignals implements Disposable {
   /** Called by a later signal that is not the same as the first. */
   onAgain: () => void = () => {};
-  readonly #names: readonly Deno.Signal[] = Deno.build.os === "windows"
-    ? ["SIGINT", "SIGBREAK"]
-    : ["SIGINT", "SIGTERM", "SIGHUP"];
   readonly #controller = new AbortController();
   readonly #happened = Promise.withResolvers<void>();
   #firstAt = 0;
-
-  constructor() {
-    for (const name of this.#names) Deno.addSignalListener(name, this.#take);
-  }
-
-  /** Aborts with the first signal. */
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  /** Resolves with the first signal. */
-  get happened(): Promise<void> {
-    return this.#happened.promise;
-  }
 
   readonly #take = () => {
     const now = performance.now();
@@ -302,8 +285,27 @@ class StopSignals implements Disposable {
     this.#happened.resolve();
   };
 
+  readonly #listeners: readonly (readonly [Deno.Signal, () => void])[] = Deno.build.os === "windows"
+    ? [["SIGINT", this.#take], ["SIGBREAK", this.#take]]
+    // Once it listens to any signal, Deno ends at SIGHUP, even where nohup has that ignored.
+    : [["SIGINT", this.#take], ["SIGTERM", this.#take], ["SIGHUP", () => {}]];
+
+  constructor() {
+    for (const [name, listener] of this.#listeners) Deno.addSignalListener(name, listener);
+  }
+
+  /** Aborts with the first signal. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Resolves with the first signal. */
+  get happened(): Promise<void> {
+    return this.#happened.promise;
+  }
+
   [Symbol.dispose](): void {
-    for (const name of this.#names) Deno.removeSignalListener(name, this.#take);
+    for (const [name, listener] of this.#listeners) Deno.removeSignalListener(name, listener);
   }
 }
 

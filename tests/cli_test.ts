@@ -23,6 +23,8 @@ interface Run {
   args: string[];
   env?: Record<string, string>;
   permissions?: string[];
+  /** A program, with arguments, that runs the broker. */
+  under?: string[];
 }
 
 /** A broker program that is running. */
@@ -32,9 +34,10 @@ class Program implements AsyncDisposable {
   #lines: ReadableStreamDefaultReader<string>;
   #said = "";
 
-  constructor({ args, env = {}, permissions = PERMISSIONS }: Run) {
-    this.#process = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--no-prompt", ...permissions, CLI, ...args],
+  constructor({ args, env = {}, permissions = PERMISSIONS, under = [] }: Run) {
+    const [program, ...rest] = [...under, Deno.execPath()];
+    this.#process = new Deno.Command(program!, {
+      args: [...rest, "run", "--no-prompt", ...permissions, CLI, ...args],
       // Another HOME must not mean another cache.
       env: { DENO_DIR, ...env },
       stdin: "null",
@@ -120,6 +123,16 @@ for (const signals of [["SIGINT", "SIGINT"], ["SIGTERM"]] as const) {
       assertEquals([...Deno.readDirSync(folder)], []);
     }));
 }
+
+Deno.test("cli under nohup outlives a SIGHUP", () =>
+  withFolder(async (folder) => {
+    await using program = await started({ args: [`${folder}/x.json`], under: ["nohup"] });
+    program.kill("SIGHUP");
+    await using bus = await NetPubSub.fromFile(`${folder}/x.json`);
+    await bus.connect();
+    program.kill("SIGTERM");
+    assertEquals((await program.end()).code, 0);
+  }));
 
 Deno.test("cli takes its file from MPUBSUB_FILE, else from HOME", () =>
   withFolder(async (folder) => {
