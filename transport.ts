@@ -87,10 +87,11 @@ export class Listener {
   }
 
   /**
-   * The connections, as they come, until {@linkcode Listener.close}. An error of one accept is told
-   * and ends nothing.
+   * The connections, as they come, until {@linkcode Listener.close}. That none can be accepted ends
+   * nothing; it is told once, until one is accepted again.
    */
-  async *connections(onError: (error: unknown) => void): AsyncGenerator<Connection> {
+  async *connections(onError: (error: Error) => void): AsyncGenerator<Connection> {
+    let isTold = false;
     while (!this.#retry.signal.aborted) {
       let connection: Connection;
       try {
@@ -99,10 +100,12 @@ export class Listener {
         );
       } catch (error) { // Closed; or EMFILE, a reset, whatever accept has.
         if (this.#retry.signal.aborted) return;
-        onError(error);
+        if (!isTold) onError(cannotAccept(error));
+        isTold = true;
         await pause(ACCEPT_RETRY_MS, this.#retry.signal);
         continue;
       }
+      isTold = false;
       yield connection;
     }
   }
@@ -116,6 +119,11 @@ export class Listener {
     // The socket is closed, and its path unlinked, when the last accept has ended.
     await this.#accepting?.catch(() => {});
   }
+}
+
+function cannotAccept(error: unknown): Error {
+  const what = error instanceof Error ? error.message : error;
+  return new Error(`Cannot accept a connection: ${what}`, { cause: error });
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
