@@ -20,12 +20,14 @@ import {
   parseAddress,
   readConnectionFile,
   readSecret,
+  takeLock,
   writeConnectionFile,
 } from "./address.ts";
 import { Broker } from "./broker.ts";
 import manifest from "./deno.json" with { type: "json" };
 import { ConnectionLostError } from "./errors.ts";
 import { NetPubSub } from "./net.ts";
+import { removeDeadSocket } from "./transport.ts";
 
 const HELP = `Usage: mpubsub-broker [OPTIONS] [FILE]
 
@@ -147,12 +149,43 @@ function defaultFile(): string {
 }
 
 async function serve(options: ServeOptions): Promise<void> {
-  const { file, overwrite } = options;
+  const { file } = options;
   const tell = (line: string) => {
     if (!options.quiet) console.log(line);
   };
   using stop = new StopSignals();
   const authkey = options.authkeyFile && await readKey(options.authkeyFile);
+  const address = options.address ?? addressBeside(file);
+  await using broker = new Broker({ ...(address && { address }), ...(authkey && { authkey }) });
+  stop.onAgain = () => broker.shutdown();
+  const removeFile = await start(broker, options, stop, tell);
+  if (removeFile === undefined) return;
+  try {
+    tell(`Listening at ${broker.address}, connection file ${file}`);
+    await stop.happened;
+    tell("Shutting down");
+    await broker.shutdown();
+  } finally {
+    using _lock = await takeLock(lockOf(file)).catch(() => undefined); // As Listener.close() does.
+    await removeFile();
+  }
+}
+
+/**
+ * Starts the broker and writes its file, while nobody else does so with the same file.
+ *
+ * @returns Removes the file; nothing when it was stopped meanwhile.
+ */
+async function start(
+  broker: Broker,
+  { file, address, overwrite }: ServeOptions,
+  stop: StopSignals,
+  tell: (line: string) => void,
+): Promise<(() => Promise<void>) | undefined> {
+  const locked = doing(`use ${file}`, takeLock(lockOf(file)));
+  await Promise.race([locked, stop.happened]);
+  if (stop.signal.aborted) return;
+  using _lock = await locked;
   try {
     const removed = await makeRoom(file, stop.signal);
     if (removed !== undefined) tell(removed);
@@ -161,24 +194,16 @@ async function serve(options: ServeOptions): Promise<void> {
     if (!overwrite || !(error instanceof InTheWayError)) throw error;
     tell(`Replacing ${file}`);
   }
-
-  const address = options.address ?? addressBeside(file);
-  await using broker = new Broker({ ...(address && { address }), ...(authkey && { authkey }) });
-  stop.onAgain = () => broker.shutdown();
-  await doing(`listen ${options.address ? `at ${address}` : `beside ${file}`}`, broker.start());
+  await doing(`listen ${address ? `at ${address}` : `beside ${file}`}`, broker.start());
   const content = { address: broker.address, authkey: broker.authkey, pid: Deno.pid };
-  const removeFile = await doing(
+  return await doing(
     `write ${file}`,
     writeConnectionFile(file, content, { replace: overwrite }),
   );
-  try {
-    tell(`Listening at ${broker.address}, connection file ${file}`);
-    await stop.happened;
-    tell("Shutting down");
-    await broker.shutdown();
-  } finally {
-    await removeFile();
-  }
+}
+
+function lockOf(file: string): string {
+  return `${file}.broker-lock`;
 }
 
 async function readKey(path: string): Promise<Uint8Array> {
@@ -252,18 +277,11 @@ function isNobody(error: unknown): boolean {
   return error instanceof Deno.errors.ConnectionRefused || error instanceof Deno.errors.NotFound;
 }
 
-/** Removes what a dead broker left, but not what another one put there meanwhile. */
-async function removeDead(file: string, found: ConnectionFile): Promise<void> {
-  try {
-    const { address, pid } = await readConnectionFile(file);
-    if (address !== found.address || pid !== found.pid) return;
-    await Deno.remove(file);
-    const endpoint = parseAddress(address);
-    if (endpoint.transport === "tcp" || !(await Deno.lstat(endpoint.path)).isSocket) return;
-    await Deno.remove(endpoint.path);
-  } catch (error) { // Somebody else removed it.
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
+/** Removes what a dead broker left. */
+async function removeDead(file: string, { address }: ConnectionFile): Promise<void> {
+  const endpoint = parseAddress(address);
+  if (endpoint.transport === "unix") await removeDeadSocket(endpoint.path);
+  await Deno.remove(file);
 }
 
 /** The signals that end the program, from now until it is disposed. */

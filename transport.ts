@@ -1,7 +1,7 @@
 /**
  * Dial and listen. A stream of bytes is all that the rest of the code sees of TCP and Unix sockets.
  */
-import { type Address, type Endpoint, formatEndpoint, parseAddress } from "./address.ts";
+import { type Address, type Endpoint, formatEndpoint, parseAddress, takeLock } from "./address.ts";
 import { ConnectionLostError } from "./errors.ts";
 
 /** How long a listener waits after it could not accept, so that a lack of descriptors can pass. */
@@ -114,6 +114,9 @@ export class Listener {
   async close(): Promise<void> {
     if (this.#retry.signal.aborted) return;
     this.#retry.abort();
+    // Where there can be no lock, in a folder that is gone or a file system that is full, nobody else
+    // can listen either.
+    using _lock = await this.#socket?.lock().catch(() => undefined);
     using _restored = this.#socket?.release();
     this.#listener.close();
     // The socket is closed, and its path unlinked, when the last accept has ended.
@@ -152,7 +155,8 @@ export async function listen(address: Address | undefined): Promise<Listener> {
 async function listenAt(endpoint: Endpoint): Promise<Listener> {
   if (endpoint.transport === "unix") {
     const path = endpoint.path.startsWith("/") ? endpoint.path : `${Deno.cwd()}/${endpoint.path}`;
-    await removeDeadSocket(path);
+    using _lock = await takeLock(lockOf(path));
+    await makeRoom(path);
     return listenUnix(path);
   }
   const { hostname, port } = endpoint;
@@ -171,22 +175,42 @@ function listenUnix(path: string, folder?: string): Listener {
   }
 }
 
-/** Makes room for a socket where a broker died; leaves one where somebody answers, and other files. */
-async function removeDeadSocket(path: string): Promise<void> {
-  try {
-    if (!(await Deno.lstat(path)).isSocket) {
-      throw new Deno.errors.AlreadyExists(
-        `Cannot listen at unix://${path}: a file that is not a socket is there`,
-      );
-    }
-    (await Deno.connect({ transport: "unix", path })).close();
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return;
-    if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
-    await Deno.remove(path);
-    return;
+/** Removes the socket of a dead broker; leaves one where somebody answers, and other files. */
+export async function removeDeadSocket(path: string): Promise<void> {
+  using _lock = await takeLock(lockOf(path));
+  if (await lookAt(path) === "dead") await Deno.remove(path);
+}
+
+/** The lock of a socket; not named as that of a connection file, whose holder may take it as well. */
+function lockOf(path: string): string {
+  return `${path}.socket-lock`;
+}
+
+/** Makes room for a socket where a broker died. */
+async function makeRoom(path: string): Promise<void> {
+  const found = await lookAt(path);
+  if (found === "dead") await Deno.remove(path);
+  if (found === "file") {
+    throw new Deno.errors.AlreadyExists(
+      `Cannot listen at unix://${path}: a file that is not a socket is there`,
+    );
   }
-  throw new Deno.errors.AddrInUse(`Cannot listen at unix://${path}: a live broker listens there`);
+  if (found === "alive") {
+    throw new Deno.errors.AddrInUse(`Cannot listen at unix://${path}: a live broker listens there`);
+  }
+}
+
+/** What is at the path of a socket; only true while its lock is held. */
+async function lookAt(path: string): Promise<"nothing" | "file" | "dead" | "alive"> {
+  try {
+    if (!(await Deno.lstat(path)).isSocket) return "file";
+    (await Deno.connect({ transport: "unix", path })).close();
+    return "alive";
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "nothing";
+    if (error instanceof Deno.errors.ConnectionRefused) return "dead";
+    throw error;
+  }
 }
 
 /**
@@ -203,6 +227,11 @@ class SocketFile {
     this.#folder = folder;
     Deno.chmodSync(path, 0o600);
     this.#identity = identify(path);
+  }
+
+  /** Holds off those who look at what is at the path. */
+  lock(): Promise<Disposable> {
+    return takeLock(lockOf(this.#path));
   }
 
   /** Call before the listener is closed; dispose of what it returns afterwards. */

@@ -257,6 +257,35 @@ Deno.test("cli leaves the file of a broker that answers, and replaces that of a 
     assertStringIncludes((await second.end()).out, "whose broker is gone");
   }));
 
+for (const address of [undefined, "s.sock"]) {
+  const where = address === undefined ? "new sockets" : "one socket";
+  Deno.test(`cli replaces a dead broker once when several start at ${where}`, () =>
+    withFolder(async (folder) => {
+      const file = `${folder}/x.json`;
+      const args = address === undefined ? [] : ["--address", `unix://${folder}/${address}`];
+      let winner = await started({ args: [...args, file] });
+      for (let round = 0; round < 5; round++) {
+        winner.kill("SIGKILL");
+        await winner.end();
+        const programs = Array.from({ length: 5 }, () => new Program({ args: [...args, file] }));
+        const starts = programs.map((program) => program.until("Listening at"));
+        winner = await Promise.any(starts.map((start, i) => start.then(() => programs[i]!)));
+        for (const loser of programs.filter((program) => program !== winner)) {
+          const { code, out, err } = await loser.end();
+          assertEquals([code, out], [1, ""]);
+          assertMatch(err, /^mpubsub-broker: Cannot use \S+: its broker is alive at [^\n]+\n$/);
+        }
+        await Promise.allSettled(starts);
+        await using bus = await NetPubSub.fromFile(file);
+        await bus.connect();
+        assertEquals([...Deno.readDirSync(folder)].length, 2, "the file and the socket");
+      }
+      winner.kill("SIGTERM");
+      assertEquals((await winner.end()).code, 0);
+      assertEquals([...Deno.readDirSync(folder)], []);
+    }));
+}
+
 Deno.test("cli --overwrite replaces any file, and the first broker leaves the new one", () =>
   withFolder(async (folder) => {
     const file = `${folder}/x.json`;

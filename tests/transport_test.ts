@@ -1,7 +1,7 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { type Address, formatEndpoint, parseAddress } from "../address.ts";
 import { keyNameBytes } from "../auth.ts";
-import { Listener } from "../transport.ts";
+import { listen, Listener } from "../transport.ts";
 
 Deno.test("parseAddress takes every form of an address", () => {
   const cases: [Address, string][] = [
@@ -55,4 +55,86 @@ Deno.test("Listener tells once that it cannot accept, until it can again", async
   await connections.next();
   assertEquals(told.length, 2);
   await connections.return(undefined);
+});
+
+/** Leaves a socket at which nobody listens, as a broker that was killed does. */
+async function leaveDeadSocket(path: string): Promise<void> {
+  const listener = Deno.listen({ transport: "unix", path: `${path}.bound` });
+  await Deno.rename(`${path}.bound`, path);
+  listener.close();
+}
+
+/** Asserts that somebody listens there, and that the folder holds nothing else. */
+async function assertAlone(folder: string, name: string): Promise<void> {
+  (await Deno.connect({ transport: "unix", path: `${folder}/${name}` })).close();
+  assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), [name]);
+}
+
+Deno.test("listen gives the socket of a dead broker to one of several", async () => {
+  const folder = await Deno.makeTempDir();
+  for (let round = 0; round < 20; round++) {
+    await leaveDeadSocket(`${folder}/s`);
+    const all = Array.from({ length: 5 }, () => listen(`unix://${folder}/s`));
+    const results = await Promise.allSettled(all);
+    const errors = results.flatMap((result) => result.status === "rejected" ? result.reason : []);
+    assertEquals(errors.map(({ name }) => name), Array(4).fill("AddrInUse"));
+    await assertAlone(folder, "s");
+    await (await Promise.any(all)).close();
+  }
+  await Deno.remove(folder);
+});
+
+Deno.test("listen gives the socket of a dead broker to one of several processes", async () => {
+  const folder = await Deno.makeTempDir();
+  const script = `
+    import { listen } from ${JSON.stringify(new URL("../transport.ts", import.meta.url))};
+    try {
+      await listen("unix://${folder}/s");
+      console.log("listens");
+      setInterval(() => {}, 1000);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+      console.log("leaves it");
+    }`;
+  for (let round = 0; round < 5; round++) {
+    await leaveDeadSocket(`${folder}/s`);
+    const processes = Array.from({ length: 3 }, () =>
+      new Deno.Command(Deno.execPath(), {
+        args: ["eval", "--quiet", "--ext=ts", script],
+        stdin: "null",
+        stdout: "piped",
+      }).spawn());
+    const said = await Promise.all(processes.map(async ({ stdout }) => {
+      const reader = stdout.pipeThrough(new TextDecoderStream()).getReader();
+      const { value } = await reader.read();
+      await reader.cancel();
+      return value?.trim();
+    }));
+    assertEquals(said.toSorted(), ["leaves it", "leaves it", "listens"]);
+    await assertAlone(folder, "s");
+    for (const process of processes) {
+      if (said[processes.indexOf(process)] === "listens") process.kill("SIGKILL");
+      await process.status;
+    }
+  }
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("Listener.close leaves the socket of another at its path to that one", async () => {
+  const folder = await Deno.makeTempDir();
+  for (let round = 0; round < 20; round++) {
+    const old = await listen(`unix://${folder}/s`);
+    const accepted = old.connections(() => {}).next();
+    await Deno.remove(`${folder}/s`);
+    const current = await listen(`unix://${folder}/s`);
+    const closed = old.close();
+    const others = Array.from({ length: 5 }, async (_, i) => {
+      for (let n = 0; n < i; n++) await Deno.stat(folder);
+      await assertRejects(() => listen(`unix://${folder}/s`), Deno.errors.AddrInUse);
+    });
+    await Promise.all([closed, accepted, ...others]);
+    await assertAlone(folder, "s");
+    await current.close();
+  }
+  await Deno.remove(folder);
 });
