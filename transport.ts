@@ -6,6 +6,8 @@ import { ConnectionLostError } from "./errors.ts";
 
 /** How long a listener waits after it could not accept, so that a lack of descriptors can pass. */
 const ACCEPT_RETRY_MS = 100;
+/** The path of a socket for which {@linkcode listen} made a folder, and that folder. */
+const MADE_PATH = /^(.*\/mpubsub-[^/]*)\/bus\.sock$/;
 
 /** One connection: a stream of bytes; see `ByteStream` in `outbox.ts`. */
 export class Connection {
@@ -149,7 +151,12 @@ export async function listen(address: Address | undefined): Promise<Listener> {
   if (address !== undefined) return await listenAt(parseAddress(address));
   if (Deno.build.os === "windows") return await listenAt(parseAddress("tcp://127.0.0.1:0"));
   const folder = await Deno.makeTempDir({ prefix: "mpubsub-" });
-  return listenUnix(`${folder}/bus.sock`, folder);
+  try {
+    return listenUnix(`${folder}/bus.sock`, folder);
+  } catch (error) { // Its path is too long, for one.
+    await Deno.remove(folder, { recursive: true });
+    throw error;
+  }
 }
 
 async function listenAt(endpoint: Endpoint): Promise<Listener> {
@@ -175,10 +182,23 @@ function listenUnix(path: string, folder?: string): Listener {
   }
 }
 
-/** Removes the socket of a dead broker; leaves one where somebody answers, and other files. */
+/**
+ * Removes the socket of a dead broker, with the folder that {@linkcode listen} made for it; leaves a
+ * socket where somebody answers, and other files.
+ */
 export async function removeDeadSocket(path: string): Promise<void> {
-  using _lock = await takeLock(lockOf(path));
-  if (await lookAt(path) === "dead") await Deno.remove(path);
+  try {
+    {
+      using _lock = await takeLock(lockOf(path));
+      if (await lookAt(path) !== "dead") return;
+      await Deno.remove(path);
+    }
+    const folder = MADE_PATH.exec(path)?.[1];
+    // Another's folder may have such a name, but is not empty.
+    if (folder && [...Deno.readDirSync(folder)].length === 0) await Deno.remove(folder);
+  } catch (error) { // The folder is gone.
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
 }
 
 /** The lock of a socket; not named as that of a connection file, whose holder may take it as well. */

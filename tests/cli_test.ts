@@ -286,6 +286,33 @@ for (const address of [undefined, "s.sock"]) {
     }));
 }
 
+Deno.test("cli removes a dead broker's socket in the temporary folder, with the folder made for it", () =>
+  withFolder(async (folder) => {
+    // Beside this file the path of a socket would be too long.
+    const file = `${folder}/${"x".repeat(107)}.json`;
+    const run = { args: [file], env: { TMPDIR: `${folder}/tmp` } };
+    await Deno.mkdir(`${folder}/tmp`);
+    for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+      await using program = await started(run);
+      const { address } = JSON.parse(await Deno.readTextFile(file));
+      assert(address.startsWith(`unix://${folder}/tmp/mpubsub-`), address);
+      assertEquals([...Deno.readDirSync(`${folder}/tmp`)].length, 1);
+      program.kill(signal);
+      await program.end();
+    }
+    assertEquals([...Deno.readDirSync(`${folder}/tmp`)], []);
+  }));
+
+Deno.test("cli leaves no folder when it cannot listen in the temporary one", () =>
+  withFolder(async (folder) => {
+    const tmp = `${folder}/${"t".repeat(107)}`;
+    await Deno.mkdir(tmp);
+    const { code, err } = await fails({ args: [`${tmp}/x.json`], env: { TMPDIR: tmp } });
+    assertEquals(code, 1);
+    assertStringIncludes(err, "Cannot listen");
+    assertEquals([...Deno.readDirSync(tmp)], []);
+  }));
+
 Deno.test("cli --overwrite replaces any file, and the first broker leaves the new one", () =>
   withFolder(async (folder) => {
     const file = `${folder}/x.json`;
