@@ -12,6 +12,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { TextLineStream } from "@std/streams/text-line-stream";
+import { main as runBroker } from "./cli.ts";
 import { NetPubSub } from "./mod.ts";
 
 const HELP = `Usage: deno task demo [OPTIONS]
@@ -45,6 +46,14 @@ interface DemoOptions {
   readonly delayMin: number;
   readonly delayMax: number;
   readonly seconds: number;
+}
+
+/** What one process does. */
+interface Part {
+  readonly role: "broker" | "publisher" | "subscriber";
+  readonly name: string;
+  /** The broker's connection file. */
+  readonly file: string;
 }
 
 /** What a child process tells on its standard output, a line of JSON each. */
@@ -163,6 +172,35 @@ async function subscriber(name: string, file: string): Promise<void> {
   report({ tally });
 }
 
+/** Plays a part of the demonstration; returns the exit status. */
+async function play(part: Part, options: DemoOptions): Promise<number> {
+  try {
+    return await Promise.race([perform(part, options), orphaned(part)]);
+  } catch (error) { // The broker is gone, for one.
+    console.error(`demo: ${part.name}: ${error instanceof Error ? error.message : error}`);
+    return 1;
+  }
+}
+
+async function perform({ role, name, file }: Part, options: DemoOptions): Promise<number> {
+  if (role === "broker") return await runBroker([file]);
+  if (role === "publisher") await publisher(name, file, options);
+  else await subscriber(name, file);
+  return 0;
+}
+
+/** Waits until the demonstration is gone, which holds the other end of the standard input. */
+async function orphaned({ role, file }: Part): Promise<number> {
+  await Deno.stdin.readable.pipeTo(new WritableStream());
+  // Nobody else removes the folder now.
+  if (role === "broker") await Deno.remove(folderOf(file), { recursive: true });
+  return 1;
+}
+
+function folderOf(file: string): string {
+  return file.slice(0, file.lastIndexOf("/"));
+}
+
 function report(line: Report): void {
   console.log(JSON.stringify(line));
 }
@@ -175,14 +213,17 @@ class Child {
   readonly result: Promise<Report>;
   #onReady: () => void = () => {};
 
-  constructor(name: string, args: readonly string[], folder: string, stop: AbortSignal) {
+  constructor({ role, name, file }: Part, options: DemoOptions, stop: AbortSignal) {
     this.name = name;
+    const folder = folderOf(file);
+    const flags = Object.entries({ ...options, role, name, file });
     const process = new Deno.Command(Deno.execPath(), {
       args: [
         ...["run", "--quiet", "--no-prompt", "--allow-net"],
-        ...[`--allow-read=${folder}`, `--allow-write=${folder}`, ...args],
+        ...[`--allow-read=${folder}`, `--allow-write=${folder}`, import.meta.url],
+        ...flags.map(([key, value]) => `--${dashed(key)}=${value}`),
       ],
-      stdin: "null",
+      stdin: "piped", // It ends when this process does.
       stdout: "piped",
       signal: stop,
     }).spawn();
@@ -207,6 +248,7 @@ class Child {
       if (this.name === "broker") this.#onReady(); // It prints its address when it listens.
     }
     const { code, signal } = await process.status;
+    await process.stdin.close();
     if (code !== 0) throw new Error(`${this.name} ended with ${signal ?? `status ${code}`}`);
     return result;
   }
@@ -225,21 +267,13 @@ async function demo(
   const children = new AbortController();
   const signal = AbortSignal.any([stop, children.signal]);
   const file = `${folder}/broker.json`;
-  const broker = new Child("broker", [beside("cli.ts"), file], folder, signal);
-  const all = [broker];
-  const start = (role: string, name: string) => {
-    const flags = Object.entries(options).map(([key, value]) => `--${dashed(key)}=${value}`);
-    const args = [
-      beside("demo.ts"),
-      ...flags,
-      `--role=${role}`,
-      `--name=${name}`,
-      `--file=${file}`,
-    ];
-    const child = new Child(name, args, folder, signal);
+  const all: Child[] = [];
+  const start = (role: Part["role"], name: string) => {
+    const child = new Child({ role, name, file }, options, signal);
     all.push(child);
     return child;
   };
+  const broker = start("broker", "broker");
   try {
     await broker.ready;
     await using bus = await NetPubSub.fromFile<Topics>(file);
@@ -270,11 +304,6 @@ async function demo(
 
 function names(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, i) => `${prefix}${i + 1}`);
-}
-
-/** The path of a file of this project; the source is on disk, or there would be no task. */
-function beside(name: string): string {
-  return new URL(name, import.meta.url).href;
 }
 
 function dashed(key: string): string {
@@ -349,11 +378,9 @@ async function main(args: string[]): Promise<number> {
     console.error(`demo: ${error instanceof Error ? error.message : error} (--help tells more)`);
     return 2;
   }
-  const { role, name, file } = flags;
-  if (flags.help === true) console.log(HELP);
-  else if (role === "publisher") await publisher(String(name), String(file), options);
-  else if (role === "subscriber") await subscriber(String(name), String(file));
-  else return await supervise(options);
+  if (flags.role !== undefined) return await play(flags as unknown as Part, options);
+  if (flags.help !== true) return await supervise(options);
+  console.log(HELP);
   return 0;
 }
 

@@ -26,6 +26,54 @@ Deno.test("demo runs every process, loses nothing and ends with a summary", asyn
   assertMatch(out, /SUB1 +got 3 from PUB2\n/);
 });
 
+/** A demonstration that is under way, with a temporary folder of its own. */
+async function underway(
+  body: (demo: Deno.ChildProcess, folder: string, errors: Promise<string>) => Promise<void>,
+): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  const demo = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-prompt", "-A", DEMO, "-p", "2", "-s", "2", "--delay-max", "0.2"],
+    env: { TMPDIR: folder },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  // The processes of the demonstration have the same one: it ends with the last of them.
+  const errors = new Response(demo.stderr).text();
+  const out = demo.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  while (!(await out.read()).value?.includes("got"));
+  const drained = (async () => {
+    while (!(await out.read()).done);
+  })();
+  await body(demo, folder, errors);
+  await Promise.all([demo.status, drained]);
+  await Deno.remove(folder, { recursive: true });
+}
+
+Deno.test("demo leaves neither a process nor a folder when it is killed", () =>
+  underway(async (demo, folder, errors) => {
+    demo.kill("SIGKILL");
+    assertMatch(await errors, /^(demo: [^\n]+\n)*$/, "at most a line each");
+    assertEquals([...Deno.readDirSync(folder)], []);
+  }));
+
+Deno.test("demo says in a line for each process that its broker is gone, with status 1", () =>
+  underway(async (demo, folder, errors) => {
+    const [{ name }] = [...Deno.readDirSync(folder)] as [Deno.DirEntry];
+    const file = JSON.parse(await Deno.readTextFile(`${folder}/${name}/broker.json`));
+    Deno.kill(file.pid, "SIGKILL");
+    assertMatch(await errors, /^(demo: [^\n]+\n)+$/);
+    assertEquals((await demo.status).code, 1);
+    assertEquals([...Deno.readDirSync(folder)], []);
+  }));
+
+Deno.test("demo ends with status 130, and leaves nothing, when it is interrupted", () =>
+  underway(async (demo, folder, errors) => {
+    demo.kill("SIGINT");
+    assertEquals([(await demo.status).code, await errors], [130, ""]);
+    assertEquals([...Deno.readDirSync(folder)], []);
+  }));
+
 Deno.test("demo refuses options that make no sense, with status 2", async () => {
   const wrong = [
     ["--nonsense"],
