@@ -168,6 +168,7 @@ function parseConnectionFile(path: string | URL, text: string): ConnectionFile {
   try {
     const { version, address, authkey, pid } = JSON.parse(text);
     if (version !== FILE_VERSION) throw new TypeError(`its version is ${version}`);
+    if (typeof address !== "string") throw new TypeError("its address is not a text");
     parseAddress(address);
     const key = Uint8Array.fromBase64(authkey);
     if (key.length === 0) throw new TypeError("its authkey is empty");

@@ -44,8 +44,8 @@ Options:
   -h, --help           Print this
   --version            Print the version
 
-SIGINT (Ctrl-C) and SIGTERM end it after it has sent what is queued; once more, a second or more
-later, at once. SIGHUP does not: it outlives its terminal.`;
+SIGINT (Ctrl-C), SIGTERM, and SIGHUP when it prints to a terminal, end it after it has sent what is
+queued; once more, a second or more later, at once.`;
 
 /** How long the broker of a file that is there may take to answer. */
 const PROBE_MS = 2000;
@@ -305,8 +305,13 @@ class StopSignals implements Disposable {
 
   readonly #listeners: readonly (readonly [Deno.Signal, () => void])[] = Deno.build.os === "windows"
     ? [["SIGINT", this.#take], ["SIGBREAK", this.#take]]
-    // Once it listens to any signal, Deno ends at SIGHUP, even where nohup has that ignored.
-    : [["SIGINT", this.#take], ["SIGTERM", this.#take], ["SIGHUP", () => {}]];
+    // Once it listens to any signal, Deno ends at SIGHUP, even where nohup has that ignored; and
+    // nohup lets nothing print to a terminal.
+    : [
+      ["SIGINT", this.#take],
+      ["SIGTERM", this.#take],
+      ["SIGHUP", Deno.stdout.isTerminal() ? this.#take : () => {}],
+    ];
 
   constructor() {
     for (const [name, listener] of this.#listeners) Deno.addSignalListener(name, listener);

@@ -252,7 +252,7 @@ export class Encoder {
   #bigint(value: bigint): void {
     this.#byte(value < 0n ? NEGATIVE_BIGINT : BIGINT);
     const hex = (value < 0n ? -1n - value : value).toString(16);
-    const length = Math.ceil(hex.length / 2);
+    const length = hex === "0" ? 0 : Math.ceil(hex.length / 2);
     const bytes = new Uint8Array(length);
     for (let i = 0; i < length; i++) {
       const end = hex.length - 2 * i;
@@ -288,6 +288,7 @@ export class Encoder {
       return this.#object(value, depth);
     }
     if (ArrayBuffer.isView(value)) return this.#typedArray(value);
+    if (!isGenuine(value)) throw REFUSED;
     switch (Object.getPrototypeOf(value)) {
       case Array.prototype: {
         const array = value as unknown[];
@@ -384,10 +385,10 @@ function findRefused(
   }
   if (typeof value !== "object" || value === null) return undefined;
   if (parents.includes(value)) return { path, problem: "is part of a cycle, send a tree" };
+  if (!isSendable(value)) return { path, problem: `is ${describe(value)}, ${sendable}` };
   if (value instanceof Date && Number.isNaN(value.getTime())) {
     return { path, problem: "is an invalid date" };
   }
-  if (!isSendable(value)) return { path, problem: `is ${describe(value)}, ${sendable}` };
   const texts = new Set<string>();
   for (const [childPath, child, text] of childrenOf(value, path)) {
     if (typeof text === "string" && texts.size === texts.add(text.toWellFormed()).size) {
@@ -401,8 +402,31 @@ function findRefused(
 
 function isSendable(value: object): boolean {
   if (ArrayBuffer.isView(value)) return !((value as unknown) instanceof DataView);
-  const kinds: unknown[] = [Array.prototype, Map.prototype, Set.prototype, Date.prototype];
-  return isPlain(value) || kinds.includes(Object.getPrototypeOf(value));
+  return isPlain(value) || isGenuine(value);
+}
+
+/** Whether a value is an array, a `Date`, a `Map` or a `Set`, and does not only look like one. */
+function isGenuine(value: object): boolean {
+  try {
+    switch (Object.getPrototypeOf(value)) {
+      case Array.prototype:
+        return Array.isArray(value);
+      case Date.prototype:
+        Date.prototype.getTime.call(value);
+        return true;
+      case Map.prototype:
+        Map.prototype.has.call(value, undefined);
+        return true;
+      case Set.prototype:
+        Set.prototype.has.call(value, undefined);
+        return true;
+      default:
+        return false;
+    }
+  } catch (error) { // The TypeError of a method that is called on something else.
+    if (!(error instanceof TypeError)) throw error;
+    return false;
+  }
 }
 
 /** The path of each child, the child, and what must not come twice in one parent. */
@@ -429,7 +453,7 @@ function describe(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "function" || typeof value === "symbol") return `a ${typeof value}`;
   if (typeof value !== "object" || value === null) return String(value);
-  if (Array.isArray(value)) return "an array";
+  if (Array.isArray(value) && isGenuine(value)) return "an array";
   const name: unknown = value.constructor?.name;
   return typeof name === "string" && name !== "" ? `of class ${name}` : "an object";
 }
