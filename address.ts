@@ -110,8 +110,14 @@ export function addressBeside(file: string): string | undefined {
   return length <= SOCKET_PATH_BYTES_MAX ? `unix://${path}` : undefined;
 }
 
-function absolute(path: string): string {
-  return path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
+/** A path that stays the same when the working directory changes. */
+export function absolute(path: string | URL): string | URL {
+  return typeof path !== "string" || path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
+}
+
+/** Whether a file could not be read because there is none. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof Deno.errors.NotFound;
 }
 
 /**

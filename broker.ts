@@ -26,19 +26,29 @@ import { keyBytes, randomBytes } from "./auth.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
 import {
   clientFrameLimits,
+  decodeOpening,
   decodeTopic,
-  encodeLimits,
-  FrameError,
+  encodeOpened,
   type FrameReader,
   FrameType,
   Reason,
+  Resumption,
+  SESSION_ID_BYTES,
   topicEnd,
 } from "./frame.ts";
-import type { ByteStream } from "./outbox.ts";
-import { type Peer, type Route, Router } from "./router.ts";
-import { greetClient, type Greeter, Session, type SessionHandler } from "./session.ts";
-import { ELEMENT_BYTES_MAX, isBrokerPath, isLocalPath, TOPIC_ELEMENTS_MAX } from "./topic.ts";
-import { listen, type Listener } from "./transport.ts";
+import { greetClient, type Greeter } from "./greeting.ts";
+import { Link, type LinkHandler, TICKS } from "./link.ts";
+import {
+  checkSubscriptions,
+  ClientPeer,
+  MEMORY_FULL,
+  type PeerContext,
+  type PeerCounts,
+} from "./peer.ts";
+import { Router } from "./router.ts";
+import { WINDOW_BYTES } from "./session.ts";
+import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX, type TopicPath } from "./topic.ts";
+import { type Connection, every, later, listen, type Listener } from "./transport.ts";
 
 export type { Address };
 
@@ -69,19 +79,21 @@ export interface BrokerLimits {
    */
   subscriptions?: number;
   /**
-   * The most clients.
+   * The most clients, those that lost their connection and may come back among them. When there are
+   * as many, the one that has been away longest is forgotten for a new one.
    *
    * @default {10000}
    */
   connections?: number;
   /**
-   * The most connections that are not authenticated yet; more are closed at once.
+   * The most connections that are not authenticated yet.
    *
    * @default {256}
    */
   halfOpen?: number;
   /**
-   * The most bytes that wait for one client; one that reads too slowly to stay below is cut off.
+   * The most bytes that are queued for one client, or not acknowledged by it; at least 2 MiB, and
+   * twice the largest message.
    *
    * @default {67108864}
    */
@@ -111,6 +123,34 @@ export interface BrokerOptions {
    * @default {5000}
    */
   authTimeout?: number;
+  /**
+   * After how long without anything to send a side gives a sign of life, in milliseconds. Who is
+   * silent for two of these is gone.
+   *
+   * @default {15000}
+   */
+  heartbeat?: number;
+  /**
+   * For how long a client that lost its connection may come back and find its session, in
+   * milliseconds.
+   *
+   * @default {60000}
+   */
+  resumeWindow?: number;
+  /**
+   * The most bytes that are queued for all clients together. Over it, the client that holds most
+   * loses its oldest messages first, and is told.
+   *
+   * @default {1073741824}
+   */
+  memory?: number;
+  /**
+   * The longest time, in milliseconds, for which a client with `overflow: "wait"` may hold back those
+   * who publish to it without acknowledging anything; then it is cut off, and told.
+   *
+   * @default {0} Nobody may: `"wait"` is the same as `"drop-oldest"`.
+   */
+  maxPatience?: number;
   /** Called once the broker listens. */
   onListen?(info: { address: string }): void;
   /**
@@ -127,17 +167,29 @@ export interface BrokerOptions {
 export interface BrokerStats {
   /** Open connections, those that are not authenticated yet among them. */
   readonly connections: number;
-  /** Authenticated clients. */
+  /** Clients: those that are connected, and those that may come back. */
   readonly sessions: number;
+  /** Clients that lost their connection and may come back. */
+  readonly detached: number;
+  /** How often a client came back to its session. */
+  readonly resumed: number;
   /** Messages that came from clients. */
   readonly received: number;
-  /** Messages that were handed to clients: one that went to three counts three times. */
+  /** Messages that were queued for clients: one that went to three counts three times. */
   readonly delivered: number;
-  /** Messages that were dropped because a client did not read them in time. */
+  /** Messages that were dropped because a client did not take them in time. */
   readonly dropped: number;
   /** Connections that were not let in. */
   readonly refused: number;
-  /** Bytes that wait for clients to read them. */
+  /** Messages that were not taken from a client: too large, or to a topic that is not its own. */
+  readonly refusedMessages: number;
+  /** Clients that hold back those who publish to them. */
+  readonly waiting: number;
+  /** How often a client began to hold others back. */
+  readonly waits: number;
+  /** Clients that were cut off because they held others back too long. */
+  readonly cutOff: number;
+  /** Bytes that are queued for clients, or not acknowledged by them. */
   readonly queuedBytes: number;
 }
 
@@ -146,8 +198,16 @@ const SUBSCRIPTIONS = 1024;
 const CONNECTIONS = 10_000;
 const HALF_OPEN = 256;
 const QUEUE_BYTES = 64 * 1024 * 1024;
+/** Room for a window that is not acknowledged, and as much that waits. */
+const QUEUE_BYTES_MIN = 2 * WINDOW_BYTES;
 const AUTH_TIMEOUT_MS = 5000;
 const SHUTDOWN_MS = 10_000;
+const HEARTBEAT_MS = 15_000;
+const RESUME_WINDOW_MS = 60_000;
+const MEMORY_BYTES = 1024 * 1024 * 1024;
+/** How much of `memory` is free after it was full. */
+const RELIEF = 1 / 16;
+const MILLISECONDS_MAX = 2 ** 31 - 1;
 const BROKER_ID_BYTES = 16;
 const KEY_BYTES = 32;
 
@@ -157,24 +217,40 @@ const KEY_BYTES = 32;
  * - A client gets the messages of the topics that it subscribed to, and never its own.
  * - Each client proves that it has the key before anything else; until then it can hold nothing of
  *   the broker's but one of `halfOpen` places, for `authTimeout`.
+ * - A client whose connection is lost finds its session again for `resumeWindow`, and gets all that
+ *   was published meanwhile, within `queueBytes`.
  */
 export class Broker {
-  readonly #options: BrokerOptions;
+  readonly #settings: Settings;
   readonly #authkey: Uint8Array<ArrayBuffer>;
-  readonly #limits: Required<BrokerLimits>;
-  readonly #router = new Router<Client>();
+  readonly #router = new Router<ClientPeer>();
   readonly #id = randomBytes(BROKER_ID_BYTES);
-  readonly #halfOpen = new Set<ByteStream>();
-  readonly #clients = new Set<Client>();
+  readonly #halfOpen = new Set<Connection>();
+  /** The authenticated connections. */
+  readonly #links = new Map<Link, Connection>();
+  /** All sessions, by their secret id. */
+  readonly #peers = new Map<string, ClientPeer>();
+  /** Those without a connection, the one that lost it first in front; what forgets them in time. */
+  readonly #detached = new Map<ClientPeer, Disposable>();
   readonly #tasks = new Set<Promise<void>>();
   readonly #finished = Promise.withResolvers<void>();
+  readonly #counts: PeerCounts = {
+    received: 0,
+    delivered: 0,
+    dropped: 0,
+    refusedMessages: 0,
+    waits: 0,
+    cutOff: 0,
+  };
+  readonly #context: PeerContext;
   #listener: Listener | undefined;
+  #ticker: Disposable | undefined;
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
-  #received = 0;
-  #delivered = 0;
-  #dropped = 0;
+  #keepsAlive = true;
+  #queuedBytes = 0;
   #refused = 0;
+  #resumed = 0;
 
   /**
    * Makes a broker that does not listen yet.
@@ -184,10 +260,18 @@ export class Broker {
    */
   constructor(options: BrokerOptions = {}) {
     if (options.address !== undefined) parseAddress(options.address);
-    this.#options = options;
+    this.#settings = settingsOf(options);
     this.#authkey = keyBytes(options.authkey ?? randomBytes(KEY_BYTES));
-    this.#limits = checkLimits(options.limits ?? {});
-    checkRange("authTimeout", options.authTimeout ?? AUTH_TIMEOUT_MS, 2 ** 31 - 1);
+    this.#context = {
+      router: this.#router,
+      limits: this.#settings.limits,
+      counts: this.#counts,
+      maxPatience: this.#settings.maxPatience,
+      onBytes: (change) => {
+        this.#queuedBytes += change;
+        if (change > 0 && this.#queuedBytes > this.#settings.memory) this.#relieve();
+      },
+    };
   }
 
   /**
@@ -232,19 +316,25 @@ export class Broker {
   }
 
   async #start(): Promise<void> {
-    const listener = await listen(this.#options.address);
+    const listener = await listen(this.#settings.address);
     if (this.#stopping !== undefined) {
       await listener.close();
       throw new Error("Cannot start the broker: it was shut down meanwhile");
     }
     this.#listener = listener;
+    listener.keepsAlive = this.#keepsAlive;
     if (!isLoopback(listener.endpoint)) {
       this.#warn(
         `Listening at ${this.address} without TLS: messages can be read and changed on the way`,
       );
     }
+    this.#ticker = every(() => this.#tick(), this.#settings.heartbeat / TICKS);
     this.#keep(this.#accept(listener));
-    this.#options.onListen?.({ address: this.address });
+    this.#contain("onListen", () => this.#settings.onListen?.({ address: this.address }));
+  }
+
+  #tick(): void {
+    for (const link of this.#links.keys()) link.tick();
   }
 
   /** Remembers a task until it ends, so that shutdown can wait for it. */
@@ -255,122 +345,252 @@ export class Broker {
 
   async #accept(listener: Listener): Promise<void> {
     for await (const stream of listener.connections((error) => this.#warn(error))) {
-      if (this.#halfOpen.size >= this.#limits.halfOpen) {
+      stream.keepsAlive = this.#keepsAlive;
+      if (this.#stopping !== undefined || this.#halfOpen.size >= this.#settings.limits.halfOpen) {
         this.#refused++;
         stream.close();
       } else this.#keep(this.#admit(stream));
     }
   }
 
-  async #admit(stream: ByteStream): Promise<void> {
+  async #admit(stream: Connection): Promise<void> {
     this.#halfOpen.add(stream);
-    const timeout = setTimeout(
-      () => stream.close(),
-      this.#options.authTimeout ?? AUTH_TIMEOUT_MS,
-    );
-    let client: Client;
+    using _timeout = later(() => stream.close(), this.#settings.authTimeout);
     try {
-      await greetClient(stream, this.#greeter());
-      client = this.#open(stream);
+      const keyName = await greetClient(stream, this.#greeter());
+      if (!this.#hasRoom()) throw busy();
+      this.#halfOpen.delete(stream);
+      this.#keep(this.#serve(stream, keyName));
     } catch (error) { // A wrong key, bytes that are no handshake, or whatever the stream throws.
       this.#refused++;
       stream.close();
       this.#tell(error);
-      return;
     } finally {
-      clearTimeout(timeout);
       this.#halfOpen.delete(stream);
     }
-    await this.#serve(client);
   }
 
   #greeter(): Greeter {
     return {
       brokerId: this.#id,
       keyOf: (name) => name === "" ? this.#authkey : undefined,
-      busy: this.#stopping !== undefined || this.#clients.size >= this.#limits.connections,
+      isBusy: () => !this.#hasRoom(),
     };
   }
 
-  #open(stream: ByteStream): Client {
-    if (this.#stopping !== undefined) {
-      throw new ConnectionLostError("Cannot take a client: the broker is shutting down");
-    }
-    const client = new Client(stream, {
-      router: this.#router,
-      limits: this.#limits,
-      count: (received, delivered) => {
-        this.#received += received;
-        this.#delivered += delivered;
-      },
-      drop: (messages) => this.#dropped += messages,
-    });
-    this.#clients.add(client);
-    return client;
+  /** Whether one more client may come. One that is away gives up its place. */
+  #hasRoom(): boolean {
+    return this.#stopping === undefined && this.#links.size < this.#settings.limits.connections;
   }
 
-  async #serve(client: Client): Promise<void> {
-    const { error } = await client.session.finished;
-    this.#clients.delete(client);
-    this.#router.clear(client);
+  /** Serves an authenticated connection to its end. */
+  async #serve(stream: Connection, keyName: string): Promise<void> {
+    let peer: ClientPeer | undefined;
+    const entrance: LinkHandler = {
+      frame: (reader) => {
+        if (reader.type !== FrameType.OPEN) {
+          throw new ProtocolError("Cannot take a frame: the first must be OPEN");
+        }
+        peer = this.#open(link, keyName, reader);
+      },
+      batch() {},
+      next: () => undefined,
+      idle() {},
+    };
+    const link = new Link(stream, clientFrameLimits(this.#settings.limits), entrance);
+    this.#links.set(link, stream);
+    this.#makeRoom();
+    const { reason, error } = await link.finished;
+    this.#links.delete(link);
+    if (peer !== undefined && peer.session.link === link) {
+      peer.session.detach();
+      if (this.#stopping !== undefined || reason !== undefined && !peer.isCutOff) {
+        this.#remove(peer, error);
+      } else this.#keepForReturn(peer);
+    }
     if (error !== undefined) this.#tell(error);
   }
 
-  #tell(error: unknown): void {
-    const { onError } = this.#options;
-    if (onError === undefined) return;
+  /** Takes an OPEN: goes on with a session, or begins one. */
+  #open(link: Link, keyName: string, { buffer, body, end }: FrameReader): ClientPeer {
+    const { limits, heartbeat } = this.#settings;
+    const { opening, topics: start } = decodeOpening(buffer.subarray(body, end));
+    const topics: TopicPath[] = [];
+    for (let at = body + start; at < end;) {
+      const next = topicEnd(buffer, at, end);
+      topics.push(decodeTopic(buffer, at, next, limits));
+      at = next;
+    }
+    checkSubscriptions(topics.length, limits);
+    const known = this.#peerOf(opening.session, keyName);
+    let outcome: Resumption = Resumption.NEW;
+    let missed = 0;
+    let peer: ClientPeer;
+    if (known !== undefined && !known.isCutOff) {
+      outcome = Resumption.RESUMED;
+      peer = known;
+      this.#detach(known);
+    } else {
+      if (known !== undefined) {
+        outcome = Resumption.CUT_OFF;
+        missed = known.missedSince(opening.taken);
+        this.#remove(known);
+      }
+      peer = new ClientPeer(randomBytes(SESSION_ID_BYTES), keyName, this.#context);
+      this.#peers.set(keyOf(peer.id), peer);
+    }
     try {
-      onError(error);
-    } catch (thrown) { // The program's mistake must not end a connection.
-      console.warn(`mpubsub: onError of the broker threw: ${thrown}`);
+      const taken = outcome === Resumption.RESUMED ? opening.taken : 0;
+      peer.open({ ...opening, taken }, topics);
+    } catch (error) { // ProtocolError: that count cannot be, so the session is of no use.
+      this.#remove(peer);
+      throw error;
+    }
+    if (outcome === Resumption.RESUMED) this.#resumed++;
+    const { session } = peer;
+    link.send(
+      FrameType.OPENED,
+      encodeOpened({
+        outcome,
+        session: peer.id,
+        taken: session.taken,
+        missed,
+        heartbeat,
+        window: WINDOW_BYTES,
+        limits,
+      }),
+    );
+    session.attach(link);
+    return peer;
+  }
+
+  #peerOf(id: Uint8Array | undefined, keyName: string): ClientPeer | undefined {
+    const peer = id && this.#peers.get(keyOf(id));
+    return peer?.keyName === keyName ? peer : undefined;
+  }
+
+  /** Ignores from now on what the session's connection yields, if it has one. */
+  #detach(peer: ClientPeer): void {
+    peer.session.link?.end(Reason.REPLACED, "the session goes on over another connection");
+    peer.session.detach();
+    this.#detached.get(peer)?.[Symbol.dispose]();
+    this.#detached.delete(peer);
+  }
+
+  #keepForReturn(peer: ClientPeer): void {
+    const forget = later(() => this.#remove(peer), this.#settings.resumeWindow);
+    this.#detached.set(peer, forget);
+    this.#makeRoom();
+  }
+
+  /** Forgets those who have been away longest, when there are more clients than there may be. */
+  #makeRoom(): void {
+    for (const peer of this.#detached.keys()) {
+      if (this.#links.size + this.#detached.size <= this.#settings.limits.connections) return;
+      this.#remove(peer);
+    }
+  }
+
+  #remove(peer: ClientPeer, error?: Error): void {
+    this.#detached.get(peer)?.[Symbol.dispose]();
+    this.#detached.delete(peer);
+    this.#peers.delete(keyOf(peer.id));
+    peer.remove(error);
+  }
+
+  /** The memory is full: those who hold most lose what they can; if need be, their sessions. */
+  #relieve(): void {
+    const excess = () => this.#queuedBytes - this.#settings.memory * (1 - RELIEF);
+    const largest = [...this.#peers.values()].sort((a, b) => b.bytes - a.bytes);
+    for (const peer of largest) if (excess() > 0) peer.relieve(excess());
+    for (const peer of largest) if (excess() > 0) peer.cutOff(MEMORY_FULL);
+  }
+
+  #tell(error: unknown): void {
+    this.#contain("onError", () => this.#settings.onError?.(error));
+  }
+
+  /** Calls the program's code; its mistake must not end a connection. */
+  #contain(name: string, call: () => void): void {
+    try {
+      call();
+    } catch (thrown) {
+      console.warn(`mpubsub: ${name} of the broker threw: ${thrown}`);
     }
   }
 
   #warn(problem: unknown): void {
-    if (this.#options.onError !== undefined) return this.#tell(problem);
+    if (this.#settings.onError !== undefined) return this.#tell(problem);
     console.warn(`mpubsub: ${problem instanceof Error ? problem.message : problem}`);
   }
 
   /** What the broker has done, and holds. */
   stats(): BrokerStats {
-    let queuedBytes = 0;
-    for (const { session } of this.#clients) queuedBytes += session.queued;
+    let waiting = 0;
+    for (const peer of this.#peers.values()) if (peer.holdsBack) waiting++;
     return {
-      connections: this.#clients.size + this.#halfOpen.size,
-      sessions: this.#clients.size,
-      received: this.#received,
-      delivered: this.#delivered,
-      dropped: this.#dropped,
+      connections: this.#links.size + this.#halfOpen.size,
+      sessions: this.#peers.size,
+      detached: this.#detached.size,
+      resumed: this.#resumed,
+      ...this.#counts,
       refused: this.#refused,
-      queuedBytes,
+      waiting,
+      queuedBytes: this.#queuedBytes,
     };
   }
 
+  /** Lets the program end although the broker runs, as `Deno.Listener.unref` does. */
+  unref(): void {
+    this.#setKeepsAlive(false);
+  }
+
+  /** Takes {@linkcode Broker.unref} back. */
+  ref(): void {
+    this.#setKeepsAlive(true);
+  }
+
+  #setKeepsAlive(keeps: boolean): void {
+    this.#keepsAlive = keeps;
+    if (this.#listener !== undefined) this.#listener.keepsAlive = keeps;
+    for (const stream of this.#halfOpen) stream.keepsAlive = keeps;
+    for (const stream of this.#links.values()) stream.keepsAlive = keeps;
+  }
+
   /**
-   * Stops listening, tells the clients, sends what waits for them, and closes.
+   * Stops listening, sends what waits for the clients, tells them that the broker goes, and closes.
    *
+   * - No message is taken from its beginning on; those that were taken are acknowledged.
    * - It takes at most 10 s; a second call ends it at once.
    *
    * @returns Resolves when everything is closed, as `finished` does.
    */
   shutdown(): Promise<void> {
     if (this.#stopping === undefined) this.#stopping = this.#shutdown();
-    else for (const { session } of this.#clients) session.abort();
+    else this.#abort();
     return this.#stopping;
   }
 
   async #shutdown(): Promise<void> {
     const closed = this.#listener?.close();
     for (const stream of this.#halfOpen) stream.close();
-    for (const { session } of this.#clients) {
-      session.end(Reason.SHUTDOWN, "the broker is shutting down");
+    for (const peer of this.#detached.keys()) this.#remove(peer);
+    for (const { session } of this.#peers.values()) session.close();
+    for (const { session } of this.#peers.values()) {
+      const end = () => session.link?.end(Reason.SHUTDOWN, "the broker is shutting down");
+      if (session.delivery.unacknowledged === 0) end();
+      // Rejects when the connection is lost: then there is nobody to tell.
+      else session.flush().then(end, () => {});
     }
-    const timeout = setTimeout(() => {
-      for (const { session } of this.#clients) session.abort();
-    }, SHUTDOWN_MS);
+    const timeout = later(() => this.#abort(), SHUTDOWN_MS);
     await Promise.allSettled([closed, ...this.#tasks]);
-    clearTimeout(timeout);
+    timeout[Symbol.dispose]();
+    this.#ticker?.[Symbol.dispose]();
     this.#finished.resolve();
+  }
+
+  #abort(): void {
+    for (const link of this.#links.keys()) link.close();
   }
 
   /** {@linkcode Broker.shutdown}. */
@@ -379,125 +599,47 @@ export class Broker {
   }
 }
 
-/** What a client needs from its broker. */
-interface ClientContext {
-  readonly router: Router<Client>;
+/** The options, checked, each with its value. */
+interface Settings {
+  readonly address: Address | undefined;
   readonly limits: Required<BrokerLimits>;
-  count(received: number, delivered: number): void;
-  drop(messages: number): void;
+  readonly authTimeout: number;
+  readonly heartbeat: number;
+  readonly resumeWindow: number;
+  readonly memory: number;
+  readonly maxPatience: number;
+  readonly onListen: BrokerOptions["onListen"];
+  readonly onError: BrokerOptions["onError"];
 }
 
-/** One client: what it sends is routed, what it asked for is queued for it. */
-class Client implements Peer, SessionHandler {
-  readonly session: Session;
-  readonly #context: ClientContext;
-  #opened = false;
-  /** Frames of this read that go the same way and stand side by side. */
-  #run:
-    | { route: Route<Client>; reader: FrameReader; start: number; end: number; messages: number }
-    | undefined;
-
-  constructor(stream: ByteStream, context: ClientContext) {
-    this.#context = context;
-    this.session = new Session(stream, clientFrameLimits(context.limits), this);
-  }
-
-  take(frames: Uint8Array, messages: number): void {
-    if (this.session.queued + frames.length > this.#context.limits.queueBytes) {
-      this.#context.drop(messages);
-      const text = `more than ${this.#context.limits.queueBytes} bytes wait to be read`;
-      this.session.end(Reason.TOO_SLOW, text, new ConnectionLostError(`Client cut off: ${text}`));
-      return;
-    }
-    this.session.forward(frames, messages);
-  }
-
-  frame(reader: FrameReader): void {
-    if (reader.type === FrameType.PUBLISH && this.#opened) return this.#publish(reader);
-    // What was published before an interest changed goes where the interests then led.
-    this.batch();
-    if (this.#opened === (reader.type === FrameType.OPEN)) {
-      throw new ProtocolError(
-        this.#opened ? "Cannot take a second OPEN" : "Cannot take a frame: the first must be OPEN",
-      );
-    }
-    this.#changeInterests(reader);
-  }
-
-  #changeInterests(reader: FrameReader): void {
-    const { buffer, type, body, end } = reader;
-    const { router, limits } = this.#context;
-    for (let at = body; at < end || type !== FrameType.OPEN;) {
-      const next = topicEnd(buffer, at, end);
-      const path = decodeTopic(buffer, at, next, limits);
-      if (type === FrameType.UNSUBSCRIBE) router.remove(this, path);
-      else this.#subscribe(path);
-      at = next;
-      if (type !== FrameType.OPEN) {
-        if (at !== end) throw new ProtocolError("Cannot take a frame: bytes follow its topic");
-        return;
-      }
-    }
-    this.#opened = true;
-    this.session.send(FrameType.OPENED, encodeLimits(limits));
-  }
-
-  #subscribe(path: readonly string[]): void {
-    const { router, limits } = this.#context;
-    router.add(this, path);
-    if (router.interestsOf(this) > limits.subscriptions) {
-      throw new FrameError(
-        `Cannot subscribe: the limit is ${limits.subscriptions} topics`,
-        Reason.TOO_MANY_SUBSCRIPTIONS,
-      );
-    }
-  }
-
-  #publish(reader: FrameReader): void {
-    const { buffer, start, body, end } = reader;
-    const { router, limits } = this.#context;
-    const payload = topicEnd(buffer, body, end);
-    if (end - payload > limits.messageBytes) {
-      throw new FrameError(
-        `Cannot take a message: it is ${end - payload} bytes, limit is ${limits.messageBytes}`,
-        Reason.TOO_BIG,
-      );
-    }
-    if (end === payload) throw new ProtocolError("Cannot take a message: it has no payload");
-    const route = router.route(buffer, body, payload, () => {
-      const path = decodeTopic(buffer, body, payload, limits);
-      if (isBrokerPath(path) || isLocalPath(path)) {
-        throw new FrameError("Cannot take a message: its topic is reserved", Reason.FORBIDDEN);
-      }
-      return path;
-    });
-    const run = this.#run;
-    if (run !== undefined && run.route === route && run.end === start) {
-      run.end = end;
-      run.messages++;
-    } else {
-      this.batch();
-      this.#run = { route, reader, start, end, messages: 1 };
-    }
-  }
-
-  /** Passes the run on. */
-  batch(): void {
-    const run = this.#run;
-    if (run === undefined) return;
-    this.#run = undefined;
-    const { route: { peers }, reader, start, end, messages } = run;
-    let delivered = 0;
-    let slice: Uint8Array | undefined;
-    for (const peer of peers) {
-      if (peer === this) continue;
-      slice ??= reader.buffer.subarray(start, end);
-      peer.take(slice, messages);
-      delivered += messages;
-    }
-    if (slice !== undefined) reader.keep();
-    this.#context.count(messages, delivered);
-  }
+function settingsOf(options: BrokerOptions): Settings {
+  const {
+    address,
+    limits = {},
+    authTimeout = AUTH_TIMEOUT_MS,
+    heartbeat = HEARTBEAT_MS,
+    resumeWindow = RESUME_WINDOW_MS,
+    memory = MEMORY_BYTES,
+    maxPatience = 0,
+    onListen,
+    onError,
+  } = options;
+  checkRange("authTimeout", authTimeout, 1, MILLISECONDS_MAX);
+  checkRange("heartbeat", heartbeat, 10, MILLISECONDS_MAX);
+  checkRange("resumeWindow", resumeWindow, 0, MILLISECONDS_MAX);
+  checkRange("memory", memory, QUEUE_BYTES_MIN, Number.MAX_SAFE_INTEGER);
+  checkRange("maxPatience", maxPatience, 0, MILLISECONDS_MAX);
+  return {
+    address,
+    limits: checkLimits(limits),
+    authTimeout,
+    heartbeat,
+    resumeWindow,
+    memory,
+    maxPatience,
+    onListen: onListen?.bind(options),
+    onError: onError?.bind(options),
+  };
 }
 
 function checkLimits(limits: BrokerLimits): Required<BrokerLimits> {
@@ -510,13 +652,14 @@ function checkLimits(limits: BrokerLimits): Required<BrokerLimits> {
     halfOpen = HALF_OPEN,
     queueBytes = QUEUE_BYTES,
   } = limits;
-  checkRange("limits.messageBytes", messageBytes, 2 ** 30);
-  checkRange("limits.topicElements", topicElements, TOPIC_ELEMENTS_MAX);
-  checkRange("limits.elementBytes", elementBytes, ELEMENT_BYTES_MAX);
-  checkRange("limits.subscriptions", subscriptions, 2 ** 20);
-  checkRange("limits.connections", connections, 2 ** 20);
-  checkRange("limits.halfOpen", halfOpen, 2 ** 20);
-  checkRange("limits.queueBytes", queueBytes, Number.MAX_SAFE_INTEGER);
+  checkRange("limits.messageBytes", messageBytes, 1, 2 ** 30);
+  checkRange("limits.topicElements", topicElements, 1, TOPIC_ELEMENTS_MAX);
+  checkRange("limits.elementBytes", elementBytes, 1, ELEMENT_BYTES_MAX);
+  checkRange("limits.subscriptions", subscriptions, 1, 2 ** 20);
+  checkRange("limits.connections", connections, 1, 2 ** 20);
+  checkRange("limits.halfOpen", halfOpen, 1, 2 ** 20);
+  const queueMin = Math.max(QUEUE_BYTES_MIN, 2 * messageBytes);
+  checkRange("limits.queueBytes", queueBytes, queueMin, Number.MAX_SAFE_INTEGER);
   return {
     messageBytes,
     topicElements,
@@ -528,9 +671,19 @@ function checkLimits(limits: BrokerLimits): Required<BrokerLimits> {
   };
 }
 
-function checkRange(name: string, value: number, max: number): void {
-  if (Number.isInteger(value) && value >= 1 && value <= max) return;
-  throw new RangeError(`Cannot use ${name} ${value}: it must be an integer from 1 to ${max}`);
+function checkRange(name: string, value: number, min: number, max: number): void {
+  if (Number.isInteger(value) && value >= min && value <= max) return;
+  throw new RangeError(
+    `Cannot use ${name} ${String(value)}: it must be a whole number from ${min} to ${max}`,
+  );
+}
+
+function keyOf(id: Uint8Array): string {
+  return id.toString();
+}
+
+function busy(): ConnectionLostError {
+  return new ConnectionLostError("Cannot take a client: there are as many as there may be");
 }
 
 // The errors that `onError` is told.

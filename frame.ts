@@ -22,28 +22,40 @@ import { ProtocolError } from "./errors.ts";
 
 /** The kinds of frames; the numbers stand on the wire and in `docs/protocol.md`. */
 export const FrameType = {
-  /** A message: topic block, payload. The only kind that is counted. */
+  /** A message: topic block, payload. Counted. */
   PUBLISH: 1,
-  /** Client: its topics, one block after the other. The first frame of a session. */
+  /** Client: which session, its policy, and its topics. The first frame of a connection. */
   OPEN: 2,
-  /** Broker: the session is open; its limits. */
+  /** Broker: the session is open; what is left of it, and the limits. */
   OPENED: 3,
   /** Client: send messages for this topic from now on. */
   SUBSCRIBE: 4,
   /** Client: send no more messages for this topic. */
   UNSUBSCRIBE: 5,
-  /** How many messages, and how many requests for an ACK, have arrived. */
+  /** How many counted frames are acknowledged, and how many requests for an ACK have arrived. */
   ACK: 6,
   /** Asks for an ACK. */
   ASK: 7,
   /** The last frame of a side: a reason and a text. */
   GOODBYE: 8,
+  /** Broker: so many messages were dropped here. Counted. */
+  GAP: 9,
+  /** Broker: a message of the client's was not taken. Counted. */
+  REFUSED: 10,
 } as const;
 
 /** The number of a kind of frame. */
 export type FrameType = typeof FrameType[keyof typeof FrameType];
 
-/** Why a side ends a session; the numbers stand on the wire and in `docs/protocol.md`. */
+/** Whether frames of this type have a number of their own, and are sent again if they got lost. */
+export function isCounted(type: number): boolean {
+  return type === FrameType.PUBLISH || type >= FrameType.GAP;
+}
+
+/**
+ * Why a side ends a session, or refuses a message; the numbers stand on the wire and in
+ * `docs/protocol.md`.
+ */
 export const Reason = {
   /** It has nothing more to do. */
   DONE: 0,
@@ -51,14 +63,16 @@ export const Reason = {
   SHUTDOWN: 1,
   /** The other side broke the protocol. */
   PROTOCOL: 2,
-  /** The other side published a message that is larger than the limit. */
+  /** A message is larger than the limit. */
   TOO_BIG: 3,
   /** The other side subscribed to more topics than the limit. */
   TOO_MANY_SUBSCRIPTIONS: 4,
-  /** The other side does not read what it asked for, and the queue for it is full. */
-  TOO_SLOW: 5,
-  /** The other side published to a topic that is not its to publish to. */
+  /** The other side held its publishers back for longer than it may. */
+  CUT_OFF: 5,
+  /** The topic is not the other side's to publish to. */
   FORBIDDEN: 6,
+  /** The session goes on over another connection. */
+  REPLACED: 7,
 } as const;
 
 /** The number of a reason. */
@@ -78,7 +92,10 @@ export interface Limits {
 
 /** The first byte of a size that takes five bytes. */
 const LONG = 255;
+const LONG_BYTES = 5;
 const TEXT_BYTES_MAX = 255;
+/** Leaves room for what later versions may tell. */
+const OPENED_BYTES_MAX = 1024;
 const READ_BYTES_MIN = 4 * 1024;
 const READ_BYTES_MAX = 256 * 1024;
 
@@ -108,11 +125,9 @@ function readLong(bytes: Uint8Array, at: number): number {
   return (bytes[at + 1]! | bytes[at + 2]! << 8 | bytes[at + 3]! << 16 | bytes[at + 4]! << 24) >>> 0;
 }
 
-/** The longest topic block under these limits, in bytes. */
+/** The longest topic block under these limits, in bytes; sizes may be written in the long form. */
 export function topicBlockMax(limits: Limits): number {
-  const element = sizeLength(limits.elementBytes) + limits.elementBytes;
-  const elements = limits.topicElements * element;
-  return sizeLength(elements) + elements;
+  return LONG_BYTES + limits.topicElements * (LONG_BYTES + limits.elementBytes);
 }
 
 /** A topic as a block of bytes. */
@@ -200,45 +215,183 @@ export function encodeFrame(type: FrameType, ...parts: readonly Uint8Array[]): U
   return frame;
 }
 
-/** The body of OPENED. */
-export function encodeLimits(limits: Limits): Uint8Array {
-  const body = new DataView(new ArrayBuffer(16));
-  body.setUint32(0, limits.messageBytes, true);
-  body.setUint32(4, limits.topicElements, true);
-  body.setUint32(8, limits.elementBytes, true);
-  body.setUint32(12, limits.subscriptions, true);
-  return new Uint8Array(body.buffer);
+/** What a client says in OPEN, before its topics. */
+export interface Opening {
+  /** The session to go on with; none for a new one. */
+  readonly session: Uint8Array | undefined;
+  /** How many counted frames of that session the client has taken. */
+  readonly taken: number;
+  /** Whether the broker is to hold publishers back rather than drop messages. */
+  readonly wait: boolean;
+  /** For how long without progress, in milliseconds. */
+  readonly patience: number;
 }
 
-/** The limits in the body of OPENED; what stands after them is for later versions. */
-export function decodeLimits(body: Uint8Array): Limits {
-  if (body.length < 16) {
-    throw new ProtocolError(`Cannot read OPENED: it has ${body.length} bytes, not 16`);
+/** What became of the session that a client wanted to go on with. */
+export const Resumption = {
+  /** This is a new session. */
+  NEW: 0,
+  /** It goes on. */
+  RESUMED: 1,
+  /** It was cut off; this is a new one. */
+  CUT_OFF: 2,
+} as const;
+
+/** The number of an outcome. */
+export type Resumption = typeof Resumption[keyof typeof Resumption];
+
+/** What a broker says in OPENED. */
+export interface Opened {
+  /** What became of the session that the client named. */
+  readonly outcome: number;
+  /** The secret id of the session, for resuming it. */
+  readonly session: Uint8Array;
+  /** How many counted frames of a resumed session the broker has taken. */
+  readonly taken: number;
+  /** How many messages a session that was cut off missed. */
+  readonly missed: number;
+  /** After how long without anything to send a side sends an ACK, in milliseconds. */
+  readonly heartbeat: number;
+  /** How many bytes of counted frames may be sent and not acknowledged. */
+  readonly window: number;
+  /** What the client may send. */
+  readonly limits: Limits;
+}
+
+/** Bytes of the id of a session. */
+export const SESSION_ID_BYTES = 16;
+const OPENING_BYTES = SESSION_ID_BYTES + 8 + 1 + 4;
+const OPENED_BYTES = 1 + SESSION_ID_BYTES + 8 + 8 + 4 + 4 + 16;
+
+/** The body of OPEN before its topics. */
+export function encodeOpening({ session, taken, wait, patience }: Opening): Uint8Array {
+  const body = new Uint8Array(OPENING_BYTES);
+  const view = new DataView(body.buffer);
+  if (session !== undefined) body.set(session);
+  view.setBigUint64(SESSION_ID_BYTES, BigInt(taken), true);
+  view.setUint8(SESSION_ID_BYTES + 8, wait ? 1 : 0);
+  view.setUint32(SESSION_ID_BYTES + 9, patience, true);
+  return body;
+}
+
+/** What an OPEN says, and where its topics begin. */
+export function decodeOpening(body: Uint8Array): { opening: Opening; topics: number } {
+  if (body.length < OPENING_BYTES) {
+    throw new ProtocolError(`Cannot read OPEN: it has ${body.length} bytes, not ${OPENING_BYTES}`);
   }
   const view = new DataView(body.buffer, body.byteOffset, body.length);
+  const session = body.slice(0, SESSION_ID_BYTES);
+  const opening = {
+    session: session.every((byte) => byte === 0) ? undefined : session,
+    taken: Number(view.getBigUint64(SESSION_ID_BYTES, true)),
+    wait: view.getUint8(SESSION_ID_BYTES + 8) === 1,
+    patience: view.getUint32(SESSION_ID_BYTES + 9, true),
+  };
+  return { opening, topics: OPENING_BYTES };
+}
+
+/** The body of OPENED. */
+export function encodeOpened(opened: Opened): Uint8Array {
+  const { outcome, session, taken, missed, heartbeat, window, limits } = opened;
+  const body = new Uint8Array(OPENED_BYTES);
+  const view = new DataView(body.buffer);
+  body[0] = outcome;
+  body.set(session, 1);
+  let at = 1 + SESSION_ID_BYTES;
+  for (const count of [taken, missed]) {
+    view.setBigUint64(at, BigInt(count), true);
+    at += 8;
+  }
+  const { messageBytes, topicElements, elementBytes, subscriptions } = limits;
+  for (
+    const number of [
+      heartbeat,
+      window,
+      messageBytes,
+      topicElements,
+      elementBytes,
+      subscriptions,
+    ]
+  ) {
+    view.setUint32(at, number, true);
+    at += 4;
+  }
+  return body;
+}
+
+/** What an OPENED says; what stands after it is for later versions. */
+export function decodeOpened(body: Uint8Array): Opened {
+  if (body.length < OPENED_BYTES) {
+    throw new ProtocolError(`Cannot read OPENED: it has ${body.length} bytes, not ${OPENED_BYTES}`);
+  }
+  const view = new DataView(body.buffer, body.byteOffset, body.length);
+  const numbers = 1 + SESSION_ID_BYTES;
+  const count = (at: number) => Number(view.getBigUint64(numbers + at, true));
+  const number = (at: number) => view.getUint32(numbers + at, true);
   return {
-    messageBytes: view.getUint32(0, true),
-    topicElements: view.getUint32(4, true),
-    elementBytes: view.getUint32(8, true),
-    subscriptions: view.getUint32(12, true),
+    outcome: body[0]!,
+    session: body.slice(1, numbers),
+    taken: count(0),
+    missed: count(8),
+    heartbeat: number(16),
+    window: number(20),
+    limits: {
+      messageBytes: number(24),
+      topicElements: number(28),
+      elementBytes: number(32),
+      subscriptions: number(36),
+    },
   };
 }
 
-/** The body of ACK: messages in 64 bits, requests in 32. */
-export function encodeAck(messages: number, asks: number): Uint8Array {
+/** The body of GAP: how many messages were dropped. */
+export function encodeGap(missed: number): Uint8Array {
+  const body = new DataView(new ArrayBuffer(8));
+  body.setBigUint64(0, BigInt(missed), true);
+  return new Uint8Array(body.buffer);
+}
+
+/** What a GAP says. */
+export function decodeGap(body: Uint8Array): number {
+  if (body.length !== 8) {
+    throw new ProtocolError(`Cannot read GAP: it has ${body.length} bytes, not 8`);
+  }
+  return Number(new DataView(body.buffer, body.byteOffset, 8).getBigUint64(0, true));
+}
+
+/** The body of REFUSED: why, the topic of the message, and a text that is cut to 255 bytes. */
+export function encodeRefused(reason: Reason, topic: Uint8Array, text: string): Uint8Array {
+  const tail = encodeGoodbye(reason, text);
+  const body = new Uint8Array(topic.length + tail.length);
+  body.set(topic);
+  body.set(tail, topic.length);
+  return body;
+}
+
+/** What a REFUSED says. */
+export function decodeRefused(
+  body: Uint8Array,
+  limits: Limits,
+): { topic: readonly string[]; reason: number; text: string } {
+  const end = topicEnd(body, 0, body.length);
+  return { topic: decodeTopic(body, 0, end, limits), ...decodeGoodbye(body.subarray(end)) };
+}
+
+/** The body of ACK: counted frames in 64 bits, requests in 32. */
+export function encodeAck(count: number, asks: number): Uint8Array {
   const body = new DataView(new ArrayBuffer(12));
-  body.setBigUint64(0, BigInt(messages), true);
+  body.setBigUint64(0, BigInt(count), true);
   body.setUint32(8, asks, true);
   return new Uint8Array(body.buffer);
 }
 
 /** What an ACK says. */
-export function decodeAck(body: Uint8Array): { messages: number; asks: number } {
+export function decodeAck(body: Uint8Array): { count: number; asks: number } {
   if (body.length !== 12) {
     throw new ProtocolError(`Cannot read ACK: it has ${body.length} bytes, not 12`);
   }
   const view = new DataView(body.buffer, body.byteOffset, body.length);
-  return { messages: Number(view.getBigUint64(0, true)), asks: view.getUint32(8, true) };
+  return { count: Number(view.getBigUint64(0, true)), asks: view.getUint32(8, true) };
 }
 
 /** The body of GOODBYE: a reason, and a text that is cut to 255 bytes. */
@@ -266,7 +419,7 @@ export function clientFrameLimits(limits: Limits): FrameLimits {
   const topic = topicBlockMax(limits);
   return new Map<number, number>([
     [FrameType.PUBLISH, topic + limits.messageBytes],
-    [FrameType.OPEN, topic * limits.subscriptions],
+    [FrameType.OPEN, OPENING_BYTES + topic * limits.subscriptions],
     [FrameType.SUBSCRIBE, topic],
     [FrameType.UNSUBSCRIBE, topic],
     [FrameType.ACK, 12],
@@ -278,9 +431,37 @@ export function clientFrameLimits(limits: Limits): FrameLimits {
 /** What a client takes from a broker: before OPENED tells the limits, and after. */
 export function brokerFrameLimits(limits?: Limits): FrameLimits {
   const types = new Map<number, number>([[FrameType.GOODBYE, 1 + TEXT_BYTES_MAX]]);
-  if (limits === undefined) return types.set(FrameType.OPENED, 1024);
-  return types.set(FrameType.PUBLISH, topicBlockMax(limits) + limits.messageBytes)
-    .set(FrameType.ACK, 12).set(FrameType.ASK, 0);
+  if (limits === undefined) return types.set(FrameType.OPENED, OPENED_BYTES_MAX);
+  const topic = topicBlockMax(limits);
+  return types.set(FrameType.PUBLISH, topic + limits.messageBytes)
+    .set(FrameType.ACK, 12).set(FrameType.ASK, 0)
+    .set(FrameType.GAP, 8).set(FrameType.REFUSED, topic + 1 + TEXT_BYTES_MAX);
+}
+
+/** A frame that has arrived: the bytes from `start` to before `end` of `buffer`. */
+export interface Frame {
+  /** Where the frame is. */
+  readonly buffer: Uint8Array;
+  /** The kind of frame. */
+  readonly type: number;
+  /** Where it begins, with its size. */
+  readonly start: number;
+  /** Where its body begins. */
+  readonly body: number;
+  /** Where it ends. */
+  readonly end: number;
+  /** The bytes are still needed: the buffer is not written to again. */
+  keep(): void;
+}
+
+/** How many whole frames' bytes the first `count` frames from `start` on are; for our own frames. */
+export function framesEnd(bytes: Uint8Array, start: number, count: number): number {
+  let at = start;
+  for (let n = 0; n < count; n++) {
+    const size = bytes[at]!;
+    at += size === LONG ? 5 + readLong(bytes, at) : 1 + size;
+  }
+  return at;
 }
 
 /**
@@ -292,10 +473,12 @@ export function brokerFrameLimits(limits?: Limits): FrameLimits {
  *
  * - Those bytes stay as they are until the next call of `space`; after
  *   {@linkcode FrameReader.keep} they stay for ever, and the reader goes on in another buffer.
+ * - A PUBLISH that is too long is not an error here: its body is let go as it arrives, and
+ *   `oversize` tells its length.
  * - The buffer is small while little arrives and grows as reads fill it. A long frame makes it grow
  *   as its bytes arrive, never because its header promises them.
  */
-export class FrameReader {
+export class FrameReader implements Frame {
   /** Longest bodies by type; may be replaced between frames. */
   limits: FrameLimits;
   /** Where the current frame is. */
@@ -308,6 +491,10 @@ export class FrameReader {
   body = 0;
   /** Where the current frame ends. */
   end = 0;
+  /** How long the body of the current frame is, when that is longer than it may be; else 0. */
+  oversize = 0;
+  /** How many bytes to let go. */
+  #skip = 0;
   #filled = 0;
   #kept = false;
   #readBytes: number = READ_BYTES_MIN;
@@ -321,17 +508,21 @@ export class FrameReader {
   space(): Uint8Array {
     const held = this.#filled - this.end;
     const wanted = Math.max(this.#readBytes, 2 * held);
-    if (held === 0 && !this.#kept && this.buffer.length === wanted) {
-      this.#filled = this.end = 0;
-    } else if (2 * (this.buffer.length - this.#filled) < wanted) {
-      const rest = this.buffer.subarray(this.end, this.#filled);
-      if (this.#kept || this.buffer.length < wanted) this.buffer = new Uint8Array(wanted);
-      this.#kept = false;
-      this.buffer.set(rest);
-      this.end = 0;
-      this.#filled = held;
-    }
+    const { length } = this.buffer;
+    const isFit = length >= wanted && length <= 2 * wanted;
+    if (held === 0 && isFit && !this.#kept) this.end = this.#filled = 0;
+    else if (!isFit || 2 * (length - this.#filled) < wanted) this.#move(wanted);
     return this.buffer.subarray(this.#filled);
+  }
+
+  /** Puts what is held at the start of a buffer of this size. */
+  #move(size: number): void {
+    const rest = this.buffer.subarray(this.end, this.#filled);
+    if (this.#kept || this.buffer.length !== size) this.buffer = new Uint8Array(size);
+    this.#kept = false;
+    this.buffer.set(rest);
+    this.end = 0;
+    this.#filled = rest.length;
   }
 
   /** Tells that the first `count` bytes of the latest space were filled. */
@@ -342,14 +533,8 @@ export class FrameReader {
     this.#filled += count;
   }
 
-  /** The bytes handed out so far are still needed: the buffer is not written to again. */
   keep(): void {
     this.#kept = true;
-  }
-
-  /** Whether bytes wait that are not a whole frame yet. */
-  get partial(): boolean {
-    return this.#filled > this.end;
   }
 
   /**
@@ -358,6 +543,7 @@ export class FrameReader {
    * @throws {ProtocolError} When the frame is of a kind that is not taken, or longer than it may be.
    */
   next(): boolean {
+    if (this.#skip > 0 && !this.#skipped()) return false;
     const { buffer } = this;
     const start = this.end;
     const available = this.#filled - start;
@@ -375,13 +561,23 @@ export class FrameReader {
     if (limit === undefined) {
       throw new ProtocolError(`Cannot read a frame: type ${type} is not expected here`);
     }
-    if (size - 1 > limit) throw tooLong(type, size - 1, limit);
-    if (size > this.#filled - at) return false;
+    const oversize = size - 1 > limit;
+    if (oversize && type !== FrameType.PUBLISH) throw tooLong(type, size - 1, limit);
+    if (!oversize && size > this.#filled - at) return false;
     this.type = type;
     this.start = start;
     this.body = at + 1;
-    this.end = at + size;
+    this.end = oversize ? at + 1 : at + size;
+    this.oversize = this.#skip = oversize ? size - 1 : 0;
     return true;
+  }
+
+  /** Lets go of what is to be skipped, as far as it is here; whether that was all. */
+  #skipped(): boolean {
+    const count = Math.min(this.#skip, this.#filled - this.end);
+    this.end += count;
+    this.#skip -= count;
+    return this.#skip === 0;
   }
 }
 
@@ -398,13 +594,8 @@ export class FrameError extends ProtocolError {
 }
 
 function tooLong(type: number, size: number, limit: number): FrameError {
-  const reason = type === FrameType.PUBLISH
-    ? Reason.TOO_BIG
-    : type === FrameType.OPEN
-    ? Reason.TOO_MANY_SUBSCRIPTIONS
-    : Reason.PROTOCOL;
   return new FrameError(
     `Cannot read a frame of type ${type}: its body has ${size} bytes, limit is ${limit}`,
-    reason,
+    type === FrameType.OPEN ? Reason.TOO_MANY_SUBSCRIPTIONS : Reason.PROTOCOL,
   );
 }

@@ -24,24 +24,31 @@
  *
  * @module
  */
-import { type Address, parseAddress, readConnectionFile } from "./address.ts";
+import { absolute, type Address, isMissing, parseAddress, readConnectionFile } from "./address.ts";
 import { keyBytes, keyNameBytes } from "./auth.ts";
 import { BytesCache } from "./bytes_cache.ts";
+import { Client, type Gap, type State, type Target } from "./client.ts";
 import { decode, Encoder } from "./codec.ts";
 import { Dispatcher } from "./dispatch.ts";
-import { AuthError, BacklogError, ConnectionLostError, ProtocolError } from "./errors.ts";
 import {
-  brokerFrameLimits,
-  decodeLimits,
+  AuthError,
+  BacklogError,
+  ConnectionLostError,
+  ForbiddenError,
+  MessageError,
+  ProtocolError,
+} from "./errors.ts";
+import {
+  decodeGap,
+  decodeRefused,
   decodeTopic,
   encodeTopic,
-  type FrameReader,
+  type Frame,
   FrameType,
   type Limits,
   Reason,
   topicEnd,
 } from "./frame.ts";
-import type { ByteStream } from "./outbox.ts";
 import {
   type MessageOf,
   type PublishArgs,
@@ -52,15 +59,10 @@ import {
   type TopicOf,
   type Untyped,
 } from "./pubsub.ts";
-import { greetBroker, Session, type SessionEnd, type SessionHandler } from "./session.ts";
-import { formatTopic, isLocalPath, type TopicPath } from "./topic.ts";
-import { dial } from "./transport.ts";
+import { formatTopic, isLocalPath, printable, type TopicPath } from "./topic.ts";
 
-export { AuthError, BacklogError, ConnectionLostError, ProtocolError };
-export type { Address };
-
-/** What a {@linkcode NetPubSub} is doing about its connection. */
-export type State = "disconnected" | "connecting" | "connected" | "reconnecting";
+export { AuthError, BacklogError, ConnectionLostError, ForbiddenError, ProtocolError };
+export type { Address, Gap, State };
 
 /** Options of a {@linkcode NetPubSub}. */
 export interface NetPubSubOptions extends PubSubOptions {
@@ -77,8 +79,30 @@ export interface NetPubSubOptions extends PubSubOptions {
    * @default {16777216}
    */
   backlog?: number;
-  /** Told each change of `state`, with the reason when it was not asked for. */
+  /**
+   * What the broker does when messages come faster than this object takes them.
+   *
+   * - `"drop-oldest"`: the oldest go, and `onGap` is told how many.
+   * - `"wait"`: those who publish them are held back, as far as the broker allows it (`maxPatience`);
+   *   where it does not, the oldest go.
+   *
+   * @default {"drop-oldest"}
+   */
+  overflow?: "drop-oldest" | "wait";
+  /**
+   * With `overflow: "wait"`: for how long this object may hold others back without taking anything, in
+   * milliseconds. Then it is cut off and told by `onGap`. The broker may allow less.
+   *
+   * @default {Infinity} As long as the broker allows.
+   */
+  patience?: number;
+  /**
+   * Told each change of `state`, with the reason when it was not asked for; and while `reconnecting`
+   * when the reason changes, because the broker refuses the key, say.
+   */
   onState?(state: State, reason?: Error): void;
+  /** Told once whenever messages were or may have been missed or repeated. */
+  onGap?(gap: Gap): void;
 }
 
 /** Options of what waits for a broker. */
@@ -88,35 +112,29 @@ export interface WaitOptions {
 }
 
 const BACKLOG_BYTES = 16 * 1024 * 1024;
-/** How long a broker may take to answer a connection attempt. */
-const CONNECT_MS = 10_000;
-/** How long `disconnect` waits for acknowledgements. */
-const DISCONNECT_MS = 10_000;
+const PATIENCE_MAX_MS = 2 ** 32 - 1;
 const TOPICS_MAX = 1024;
 
 /**
  * A {@linkcode PubSub} whose messages also go to, and come from, the other clients of a broker.
  *
  * - Local and remote publishers and subscribers look the same, and join at any time.
- * - While it is not connected it is simply local.
+ * - Before it is connected, and after it was disconnected, it is simply local.
+ * - A lost connection is made again, for ever; what is published meanwhile waits, up to `backlog`.
  * - Its own subscribers hear its messages at once; the broker never sends them back.
  */
 export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   readonly #dispatcher: Dispatcher;
+  readonly #client: Client;
   readonly #encoder = new Encoder();
   readonly #options: NetPubSubOptions;
-  #address: Address;
-  #authkey: Uint8Array<ArrayBuffer>;
+  #target: Target;
   #file: string | URL | undefined;
-
-  #state: State = "disconnected";
-  #link: Link | undefined;
-  #connecting: Promise<void> | undefined;
-  #disconnecting: Promise<void> | undefined;
-  /** Ends the attempt to connect that is under way. */
-  #attempt = new AbortController();
-  #span = new Span();
-  #latestTopic: { path: TopicPath; block: Uint8Array } | undefined;
+  /** How many topics the broker is told of. */
+  #interests = 0;
+  /** The latest topic that was checked against these limits, as bytes. */
+  #latest: { path: TopicPath; limits: Limits; block: Uint8Array } | undefined;
+  readonly #topics = new BytesCache<TopicPath>(TOPICS_MAX);
 
   /**
    * Makes an object that is not connected yet; does no I/O.
@@ -129,26 +147,43 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    */
   constructor(address: Address, authkey: string | Uint8Array, options: NetPubSubOptions = {}) {
     parseAddress(address);
-    const key = keyBytes(authkey);
-    keyNameBytes(options.keyName ?? "");
-    checkBacklog(options.backlog ?? BACKLOG_BYTES);
+    const { keyName = "", overflow = "drop-oldest", patience = Infinity, backlog = BACKLOG_BYTES } =
+      options;
+    const target = { address, key: keyBytes(authkey) };
+    keyNameBytes(keyName);
+    checkOptions(overflow, patience, backlog);
     const dispatcher = new Dispatcher({
-      ...(options.onError && {
-        onError: (error, context) => options.onError!(error, context),
-      }),
-      onInterest: (path, wanted) => this.#link?.interest(path, wanted),
-      onRoom: () => this.#link?.resume(),
+      ...(options.onError && { onError: (error, context) => options.onError!(error, context) }),
+      onInterest: (path, wanted) => this.#interest(path, wanted),
+      onRoom: () => this.#client.resume(),
     });
     super(dispatcher);
     this.#dispatcher = dispatcher;
     this.#options = options;
-    this.#address = address;
-    this.#authkey = key;
+    this.#target = target;
+    this.#client = new Client(
+      {
+        keyName,
+        wait: overflow === "wait",
+        patience: Math.min(Math.ceil(patience), PATIENCE_MAX_MS),
+        backlog,
+      },
+      {
+        get full() {
+          return dispatcher.full;
+        },
+        target: () => this.#findBroker(),
+        interests: () => dispatcher.interests(),
+        frame: (frame, limits) => this.#take(frame, limits),
+        state: (state, reason) => this.#tellState(state, reason),
+        gap: (reason, missed, resent) => this.#tellGap(reason, missed, resent),
+      },
+    );
   }
 
   /**
    * Makes an object for the broker whose connection file is at `path`. The file is read again
-   * before each attempt to connect, so a broker that was started again is found.
+   * before each attempt to connect, so a broker that was started again is found, with its new key.
    *
    * @param path The file that `mpubsub-broker FILE` wrote.
    * @param options Options.
@@ -162,26 +197,26 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   ): Promise<NetPubSub<T>> {
     const { address, authkey } = await readConnectionFile(path);
     const bus = new NetPubSub<T>(address, authkey, options);
-    bus.#file = path;
+    bus.#file = absolute(path);
     return bus;
   }
 
   /** What this object is doing about its connection. */
   get state(): State {
-    return this.#state;
+    return this.#client.state;
   }
 
-  /** Bytes published and not acknowledged by the broker, to within 16 KiB. */
+  /** Bytes published and not acknowledged by the broker, to within 64 KiB. */
   get pending(): number {
-    return this.#link?.session.pending ?? 0;
+    return this.#client.pending;
   }
 
   /**
-   * Settles when the connection that `connect()` makes has ended: resolves after `disconnect()`,
-   * rejects when it was lost.
+   * Settles when the time from `connect()` on has ended: resolves after `disconnect()`, rejects when
+   * `connect()` failed, or the broker ended the session for good.
    */
   get closed(): Promise<void> {
-    return this.#span.closed;
+    return this.#client.closed;
   }
 
   /**
@@ -190,18 +225,18 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * @throws {Error} When the object is not disconnected.
    */
   setBroker(address: Address, authkey: string | Uint8Array): void {
-    if (this.#state !== "disconnected") {
-      throw new Error(`Cannot set the broker: the object is ${this.#state}, disconnect it first`);
+    if (this.state !== "disconnected") {
+      throw new Error(`Cannot set the broker: the object is ${this.state}, disconnect it first`);
     }
     parseAddress(address);
-    this.#authkey = keyBytes(authkey);
-    this.#address = address;
+    this.#target = { address, key: keyBytes(authkey) };
     this.#file = undefined;
   }
 
   /**
-   * Publishes to the subscribers here and, while connected, to those of the other clients.
+   * Publishes to the subscribers here and, once connected, to those of the other clients.
    *
+   * - While the connection is lost, the message waits.
    * - All checks come before anything is delivered or sent.
    *
    * @throws {TypeError} When the topic or the message is none, or a value cannot be sent.
@@ -215,57 +250,105 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   ): void {
     const [message = {}, options] = rest as [message?: object, options?: PublishOptions];
     const path = this.#dispatcher.checkPublish(topic, message);
-    const link = this.#state === "connected" ? this.#link : undefined;
-    if (link !== undefined && options?.local !== true && !isLocalPath(path)) {
-      this.#send(link, path, message);
+    if (this.#client.publishes && options?.local !== true && !isLocalPath(path)) {
+      this.#send(path, message);
     }
     this.#dispatcher.deliver(path, message);
   }
 
-  #send(link: Link, path: TopicPath, message: object): void {
-    const { limits, session } = link;
-    if (path.length > limits.topicElements) {
-      throw new RangeError(
-        `Cannot publish to ${formatTopic(path)}: the broker's limit is ` +
-          `${limits.topicElements} elements`,
-      );
-    }
-    const topic = this.#topicBlock(path, limits);
+  #send(path: TopicPath, message: object): void {
+    const { limits } = this.#client;
+    const topic = this.#topicBlock("publish", path, limits);
     const payload = this.#encoder.encode(message, limits.messageBytes);
-    const { backlog = BACKLOG_BYTES } = this.#options;
-    const { pending } = session;
-    if (pending > 0 && pending + topic.length + payload.length > backlog) {
-      throw new BacklogError(
-        `Cannot publish to ${formatTopic(path)}: ${pending} bytes are not acknowledged, ` +
-          `limit is ${backlog}; await flush() now and then`,
-        { limit: backlog },
-      );
-    }
-    session.publish(topic, payload);
+    this.#client.checkBacklog(topic.length + payload.length, path);
+    this.#client.publish(topic, payload);
   }
 
-  #topicBlock(path: TopicPath, limits: Limits): Uint8Array {
-    const latest = this.#latestTopic;
-    if (latest !== undefined && isSame(latest.path, path)) return latest.block;
+  #topicBlock(action: string, path: TopicPath, limits: Limits): Uint8Array {
+    const latest = this.#latest;
+    if (latest !== undefined && latest.limits === limits && isSame(latest.path, path)) {
+      return latest.block;
+    }
     const block = encodeTopic(path);
-    // Also finds elements that are longer than this broker allows.
-    try {
-      decodeTopic(block, 0, block.length, limits);
-    } catch (error) { // ProtocolError: the broker would say the same.
-      throw new RangeError(
-        `Cannot publish to ${formatTopic(path)}: the broker's limit is ` +
-          `${limits.elementBytes} bytes for an element`,
-        { cause: error },
+    checkTopic(action, path, block, limits);
+    this.#latest = { path, limits, block };
+    return block;
+  }
+
+  /** The first subscriber of a topic has come, or the last has gone. */
+  #interest(path: TopicPath, wanted: boolean): void {
+    if (wanted) {
+      const { limits } = this.#client;
+      const { subscriptions } = limits;
+      this.#topicBlock("subscribe", path, limits);
+      if (this.#interests >= subscriptions) {
+        throw new RangeError(
+          `Cannot subscribe to ${formatTopic(path)}: the broker's limit is ${subscriptions} topics`,
+        );
+      }
+    }
+    this.#interests += wanted ? 1 : -1;
+    this.#client.interest(path, wanted);
+  }
+
+  async #findBroker(): Promise<Target> {
+    if (this.#file !== undefined) {
+      try {
+        const { address, authkey } = await readConnectionFile(this.#file);
+        this.#target = { address, key: keyBytes(authkey) };
+      } catch (error) {
+        if (!isMissing(error)) throw error;
+        throw new ConnectionLostError(
+          `Cannot connect: there is no connection file ${this.#file}, start a broker with it`,
+          { cause: error },
+        );
+      }
+    }
+    return this.#target;
+  }
+
+  #take(frame: Frame, limits: Limits): void {
+    const { buffer, type, body, end } = frame;
+    if (type === FrameType.GAP) {
+      const missed = decodeGap(buffer.subarray(body, end));
+      return this.#call(() =>
+        this.#options.onGap?.({ direction: "in", reason: "overflow", missed })
       );
     }
-    this.#latestTopic = { path, block };
-    return block;
+    if (type === FrameType.REFUSED) return this.#refused(buffer.subarray(body, end), limits);
+    if (type !== FrameType.PUBLISH) throw new ProtocolError(`Cannot take a frame of type ${type}`);
+    const payload = topicEnd(buffer, body, end);
+    let path = this.#topics.get(buffer, body, payload);
+    if (path === undefined) {
+      path = decodeTopic(buffer, body, payload, limits);
+      this.#topics.set(buffer, body, payload, path);
+    }
+    if (!this.#dispatcher.wants(path)) return;
+    let message: Record<string, unknown>;
+    try {
+      message = decode(buffer.subarray(payload, end));
+    } catch (error) { // Another client's fault, not the broker's: it costs that message.
+      if (!(error instanceof ProtocolError)) throw error;
+      return this.#dispatcher.report(error, { topic: path });
+    }
+    this.#dispatcher.deliver(path, message);
+  }
+
+  /** The broker did not take a message of ours. */
+  #refused(body: Uint8Array, limits: Limits): void {
+    const { topic, reason, text } = decodeRefused(body, limits);
+    const said = `The broker refused a message: ${printable(text)}`;
+    const error = reason === Reason.FORBIDDEN
+      ? new ForbiddenError(said, { topic })
+      : new MessageError(said, { topic, issues: [text] });
+    this.#dispatcher.report(error, { topic });
   }
 
   /**
    * Connects to the broker.
    *
-   * - Connected: nothing to do. Connecting: waits for the same attempt.
+   * - Connected: nothing to do. Connecting or reconnecting: waits for that.
+   * - From then on a lost connection is made again, until `disconnect()`.
    *
    * @returns Resolves once both sides are authenticated and the subscriptions are in force.
    * @throws {ConnectionLostError} When nobody answers.
@@ -273,143 +356,19 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * @throws {ProtocolError} When what answers is no broker that this client can speak to.
    */
   connect(options: WaitOptions = {}): Promise<void> {
-    const { signal } = options;
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    if (this.#state === "connected" && this.#disconnecting === undefined) return Promise.resolve();
-    return this.#connecting ??= this.#connect(signal).finally(() => this.#connecting = undefined);
-  }
-
-  async #connect(signal: AbortSignal | undefined): Promise<void> {
-    // A disconnect that failed has told its own caller.
-    if (this.#disconnecting !== undefined) await this.#disconnecting.catch(() => {});
-    const attempt = this.#attempt = new AbortController();
-    const timer = setTimeout(() => {
-      attempt.abort(
-        new ConnectionLostError(
-          `Cannot connect to ${this.#address}: no answer within ${CONNECT_MS} ms`,
-        ),
-      );
-    }, CONNECT_MS);
-    const forward = () => attempt.abort(signal?.reason);
-    signal?.addEventListener("abort", forward);
-    this.#span = new Span(this.#span);
-    this.#setState("connecting");
-    try {
-      await this.#open(attempt.signal);
-    } catch (error) {
-      this.#finish(error);
-      throw error;
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", forward);
-    }
-  }
-
-  async #open(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    if (this.#file !== undefined) {
-      const { address, authkey } = await readConnectionFile(this.#file);
-      this.#address = address;
-      this.#authkey = keyBytes(authkey);
-    }
-    const stream = await dial(this.#address, signal);
-    const close = () => stream.close();
-    signal.addEventListener("abort", close);
-    let link: Link | undefined;
-    try {
-      await greetBroker(stream, this.#authkey, this.#options.keyName ?? "");
-      signal.throwIfAborted();
-      link = this.#link = new Link(stream, this.#dispatcher);
-      link.session.finished.then((end) => this.#ended(link!, end));
-      await link.opened;
-      // Aborted after the last byte came, before this ran.
-      signal.throwIfAborted();
-      this.#setState("connected");
-    } catch (error) {
-      this.#link = undefined;
-      if (link === undefined) stream.close();
-      else {
-        link.session.abort();
-        await link.session.finished;
-      }
-      signal.throwIfAborted();
-      throw asConnectionError(error);
-    } finally {
-      signal.removeEventListener("abort", close);
-    }
-  }
-
-  #ended(link: Link, { error }: SessionEnd): void {
-    link.resume();
-    if (this.#link !== link) return; // The attempt to connect, or disconnect(), saw to it.
-    this.#link = undefined;
-    if (this.#state !== "connected") return; // #open() waits for this link, and learns it there.
-    const { unacknowledged } = link.session;
-    this.#finish(
-      new ConnectionLostError(
-        `Lost the broker, ${unacknowledged} messages were not acknowledged: ${
-          error?.message ?? "it ended the session"
-        }`,
-        { cause: error, undelivered: unacknowledged },
-      ),
-    );
-  }
-
-  /** Ends the span; with an error when that was not asked for. */
-  #finish(error?: unknown): void {
-    this.#link = undefined;
-    this.#span.end(error);
-    this.#setState("disconnected", error);
+    return this.#client.connect(options.signal);
   }
 
   /**
    * Disconnects, after everything that was published has been acknowledged, or 10 s.
    *
    * - Disconnected: nothing to do. Connecting: gives up, and `connect()` rejects.
+   * - Reconnecting: waits for the broker to come back, if there is something to acknowledge.
    *
    * @throws {ConnectionLostError} When messages were not acknowledged; it says how many.
    */
   disconnect(options: WaitOptions = {}): Promise<void> {
-    if (this.#state === "disconnected") return Promise.resolve();
-    return this.#disconnecting ??= this.#disconnect(options.signal)
-      .finally(() => this.#disconnecting = undefined);
-  }
-
-  async #disconnect(signal: AbortSignal | undefined): Promise<void> {
-    const connecting = this.#connecting;
-    if (connecting !== undefined) {
-      this.#attempt.abort(
-        new ConnectionLostError("Cannot connect: disconnect() was called meanwhile"),
-      );
-      await connecting.catch(() => {}); // Its caller is told.
-    }
-    const link = this.#link;
-    if (link === undefined) return;
-    const { session } = link;
-    link.resume();
-    let failure: unknown;
-    try {
-      await abortable(this.#acknowledged(session), signal, DISCONNECT_MS);
-    } catch (error) { // Lost, aborted, or too slow.
-      failure = error;
-    }
-    if (this.#link === link) this.#link = undefined;
-    const undelivered = session.unacknowledged;
-    if (failure === undefined) session.end(Reason.DONE, "");
-    else session.abort();
-    await session.finished;
-    if (failure === undefined || undelivered === 0 && !signal?.aborted) return this.#finish();
-    const error = signal?.aborted ? signal.reason : new ConnectionLostError(
-      `Disconnected, ${undelivered} messages were not delivered to the broker`,
-      { cause: failure, undelivered },
-    );
-    this.#finish(error);
-    throw error;
-  }
-
-  /** Resolves when nothing is left to acknowledge. */
-  async #acknowledged(session: Session): Promise<void> {
-    while (session.unacknowledged > 0) await session.ask();
+    return this.#client.disconnect(options.signal);
   }
 
   /**
@@ -417,26 +376,44 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * made, before the call.
    *
    * - "Has" means: in the broker's memory, on its way to those who subscribed.
+   * - It goes on waiting over lost connections.
    *
    * @throws {ConnectionLostError} When the object is disconnected, or becomes so.
    */
-  async flush(options: WaitOptions = {}): Promise<void> {
-    const { signal } = options;
-    signal?.throwIfAborted();
-    if (this.#connecting !== undefined) await abortable(this.#connecting, signal);
-    if (this.#link === undefined || this.#state !== "connected") {
-      throw new ConnectionLostError("Cannot flush: the object is disconnected, connect it first");
-    }
-    await abortable(this.#link.session.ask(), signal);
+  flush(options: WaitOptions = {}): Promise<void> {
+    return this.#client.flush(options.signal);
   }
 
-  #setState(state: State, reason?: unknown): void {
-    if (this.#state === state) return;
-    this.#state = state;
+  /** Lets the program end although this object is connected, as `Deno.Listener.unref` does. */
+  unref(): void {
+    this.#client.keepsAlive = false;
+  }
+
+  /** Takes {@linkcode NetPubSub.unref} back. */
+  ref(): void {
+    this.#client.keepsAlive = true;
+  }
+
+  #tellState(state: State, reason: Error | undefined): void {
+    const { onState } = this.#options;
+    this.#call(() => reason === undefined ? onState?.(state) : onState?.(state, reason));
+  }
+
+  #tellGap(reason: Gap["reason"], missed: number | undefined, resent: number): void {
+    const gap: Gap = {
+      direction: this.#interests > 0 ? "in" : "out",
+      reason,
+      ...(missed !== undefined && { missed }),
+      ...(resent > 0 && { resent }),
+    };
+    this.#call(() => this.#options.onGap?.(gap));
+  }
+
+  /** Calls the program's code; its mistake must not stop the connection's work. */
+  #call(callback: () => void): void {
     try {
-      if (reason instanceof Error) this.#options.onState?.(state, reason);
-      else this.#options.onState?.(state);
-    } catch (error) { // The program's mistake must not stop the connection's work.
+      callback();
+    } catch (error) {
       this.#dispatcher.report(error, {});
     }
   }
@@ -447,149 +424,36 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   }
 }
 
-/** The time from `connect()` to the end of its connection. */
-class Span {
-  readonly #deferred: PromiseWithResolvers<void>;
-  #ended = false;
-
-  /** Goes on with `before` when that has not begun to end, so that whoever waits on it goes on. */
-  constructor(before?: Span) {
-    this.#deferred = before === undefined || before.#ended
-      ? Promise.withResolvers<void>()
-      : before.#deferred;
-    this.#deferred.promise.catch(() => {}); // It is told through onState, too.
-  }
-
-  get closed(): Promise<void> {
-    return this.#deferred.promise;
-  }
-
-  end(error: unknown): void {
-    this.#ended = true;
-    if (error === undefined) this.#deferred.resolve();
-    else this.#deferred.reject(error);
-  }
-}
-
-/** One connection to a broker: what arrives goes to the dispatcher. */
-class Link implements SessionHandler {
-  readonly session: Session;
-  /** Resolves when the broker has taken our interests; rejects when it does not. */
-  readonly opened: Promise<void>;
-  /** The broker's, once it has told them. */
-  limits: Limits = {
-    messageBytes: Infinity,
-    topicElements: Infinity,
-    elementBytes: Infinity,
-    subscriptions: Infinity,
-  };
-  readonly #dispatcher: Dispatcher;
-  readonly #open = Promise.withResolvers<void>();
-  readonly #topics = new BytesCache<TopicPath>(TOPICS_MAX);
-  #interests = 0;
-  #held: PromiseWithResolvers<void> | undefined;
-
-  constructor(stream: ByteStream, dispatcher: Dispatcher) {
-    this.#dispatcher = dispatcher;
-    this.session = new Session(stream, brokerFrameLimits(), this);
-    this.opened = this.#open.promise;
-    const interests = [...dispatcher.interests()].map(encodeTopic);
-    this.#interests = interests.length;
-    this.session.send(FrameType.OPEN, ...interests);
-    this.session.finished.then(({ error }) =>
-      this.#open.reject(error ?? new ConnectionLostError("Cannot connect: the broker went away"))
-    );
-  }
-
-  interest(path: TopicPath, wanted: boolean): void {
-    const { subscriptions } = this.limits;
-    if (wanted && this.#interests >= subscriptions) {
-      throw new RangeError(
-        `Cannot subscribe to ${formatTopic(path)}: the broker's limit is ${subscriptions} topics`,
-      );
-    }
-    this.#interests += wanted ? 1 : -1;
-    this.session.send(wanted ? FrameType.SUBSCRIBE : FrameType.UNSUBSCRIBE, encodeTopic(path));
-  }
-
-  frame(reader: FrameReader): void | Promise<void> {
-    const { buffer, body, end } = reader;
-    if (reader.type === FrameType.OPENED) {
-      this.limits = decodeLimits(buffer.subarray(body, end));
-      this.session.limits = brokerFrameLimits(this.limits);
-      this.#open.resolve();
-      return;
-    }
-    const payload = topicEnd(buffer, body, end);
-    const path = this.#topic(buffer, body, payload);
-    if (!this.#dispatcher.wants(path)) return;
-    let message: Record<string, unknown>;
-    try {
-      message = decode(buffer.subarray(payload, end));
-    } catch (error) { // Another client's fault, not the broker's: it costs that message.
-      if (!(error instanceof ProtocolError)) throw error;
-      return this.#dispatcher.report(error, { topic: path });
-    }
-    this.#dispatcher.deliver(path, message);
-    if (!this.#dispatcher.full) return;
-    this.#held = Promise.withResolvers<void>();
-    return this.#held.promise;
-  }
-
-  #topic(buffer: Uint8Array, start: number, end: number): TopicPath {
-    let path = this.#topics.get(buffer, start, end);
-    if (path === undefined) {
-      path = decodeTopic(buffer, start, end, this.limits);
-      this.#topics.set(buffer, start, end, path);
-    }
-    return path;
-  }
-
-  /** Goes on after a full subscription held the session back. */
-  resume(): void {
-    this.#held?.resolve();
-    this.#held = undefined;
-  }
-}
-
 function isSame(a: TopicPath, b: TopicPath): boolean {
   return a.length === b.length && a.every((element, i) => element === b[i]);
 }
 
-function checkBacklog(backlog: number): void {
-  if (Number.isSafeInteger(backlog) && backlog > 0) return;
-  throw new RangeError(`Cannot use backlog ${backlog}: it must be a positive number of bytes`);
-}
-
-/** What a caller of connect() tells apart; everything else that a socket throws is a lost one. */
-function asConnectionError(error: unknown): unknown {
-  if (error instanceof AuthError || error instanceof ProtocolError) return error;
-  if (error instanceof ConnectionLostError) return error;
-  const what = error instanceof Error ? error.message : error;
-  return new ConnectionLostError(`Cannot connect: the connection was lost (${what})`, {
-    cause: error,
-  });
-}
-
-/** Waits for `promise`, but not after `signal` aborts, nor longer than `ms`. */
-async function abortable(
-  promise: Promise<void>,
-  signal: AbortSignal | undefined,
-  ms?: number,
-): Promise<void> {
-  signal?.throwIfAborted();
-  const { promise: given, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal?.reason);
-  signal?.addEventListener("abort", onAbort, { once: true });
-  const timer = ms === undefined ? undefined : setTimeout(
-    () => reject(new ConnectionLostError(`The broker did not acknowledge within ${ms} ms`)),
-    ms,
-  );
+/** Checks a topic against the limits of the broker. */
+function checkTopic(action: string, path: TopicPath, block: Uint8Array, limits: Limits): void {
+  const { topicElements, elementBytes } = limits;
+  const refuse = (limit: string, cause?: unknown) =>
+    new RangeError(
+      `Cannot ${action} to ${formatTopic(path)}: the broker's limit is ${limit}`,
+      { cause },
+    );
+  if (path.length > topicElements) throw refuse(`${topicElements} elements`);
   try {
-    await Promise.race([promise, given]);
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", onAbort);
-    promise.catch(() => {}); // Once given up, its rejection is nobody's.
+    decodeTopic(block, 0, block.length, limits);
+  } catch (error) { // ProtocolError: the broker would say the same.
+    throw refuse(`${elementBytes} bytes for an element`, error);
+  }
+}
+
+function checkOptions(overflow: unknown, patience: number, backlog: number): void {
+  if (overflow !== "drop-oldest" && overflow !== "wait") {
+    throw new TypeError(
+      `Cannot use overflow ${String(overflow)}: it must be "drop-oldest" or "wait"`,
+    );
+  }
+  if (!(patience > 0)) {
+    throw new RangeError(`Cannot use patience ${patience}: it must be a positive number of ms`);
+  }
+  if (!Number.isSafeInteger(backlog) || backlog < 1) {
+    throw new RangeError(`Cannot use backlog ${backlog}: it must be a positive number of bytes`);
   }
 }

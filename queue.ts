@@ -81,6 +81,12 @@ export class Fifo<T> {
     return value;
   }
 
+  /** The value at a place, from 0; `undefined` if there is none. */
+  at(index: number): T | undefined {
+    if (index >= this.#length) return undefined;
+    return this.#slots[(this.#head + index) & (this.#slots.length - 1)];
+  }
+
   /** Takes all values away. */
   clear(): void {
     this.#slots = new Array(SLOTS_MIN);

@@ -7,10 +7,20 @@
 import { BytesCache } from "./bytes_cache.ts";
 import { isBrokerPath, type TopicPath, TopicTree } from "./topic.ts";
 
+/** Where messages come from: something that can be held back. */
+export interface Origin {
+  /**
+   * Does not acknowledge the latest `messages`, which are so many bytes, and those that follow.
+   *
+   * @returns Ends that.
+   */
+  withhold(messages: number, bytes: number): () => void;
+}
+
 /** Something that takes the messages it asked for. */
 export interface Peer {
   /** Takes a slice of `messages` whole PUBLISH frames; the bytes stay as they are. */
-  take(frames: Uint8Array, messages: number): void;
+  take(frames: Uint8Array, messages: number, from: Origin): void;
 }
 
 /** Who gets the messages of one topic; good until an interest changes. */
@@ -55,6 +65,15 @@ export class Router<P extends Peer> {
     this.#tree.remove(path, peer);
     this.#routes.clear();
     return true;
+  }
+
+  /** Notes that a peer wants these topics, and no others. */
+  replace(peer: P, paths: readonly TopicPath[]): void {
+    const wanted = new Set(paths.map((path) => JSON.stringify(path)));
+    for (const [text, path] of this.#interests.get(peer) ?? []) {
+      if (!wanted.has(text)) this.remove(peer, path);
+    }
+    for (const path of paths) this.add(peer, path);
   }
 
   /** Forgets a peer. */

@@ -1,397 +1,308 @@
 /**
- * One authenticated peer: frames in both directions over a stream of bytes, messages counted each
- * way and acknowledged, and an end with a reason.
+ * One authenticated peer, over any number of connections: what it sends is counted and acknowledged,
+ * what is sent to it is kept until it is acknowledged.
  *
- * Both sides run the same code. The count of a message is its place in its direction of this
- * connection, from 1; it stands in no frame. A side acknowledges after {@linkcode ACK_BYTES}, and
- * when asked: an ACK says how many messages, and how many requests, have arrived, so the answer to a
- * request covers everything that was sent before it.
+ * ```
+ *           ┌ Session ───────────────────────────────────┐
+ *  owner ──▶│ delivery ──── numbered, kept ─────▶ │      │
+ *           │                                     │ Link │ ⇄ the other side's session
+ *  owner ◀──│ taken, acknowledged ◀── counted ─── │      │
+ *           └────────────────────────────────────────────┘
+ * ```
  *
- * A side that ends the session says GOODBYE and then only reads, so that the reason arrives even
- * when the other side is in the middle of sending.
+ * Both sides run the same code. Counted frames are messages, and from a broker gap notices and
+ * refusals; their number is their place in their direction of the session, from 1. A side
+ * acknowledges after {@linkcode ACK_BYTES}, when asked, and when there is nothing else to send for a
+ * heartbeat. An ACK tells how many requests have arrived, too; so the answer to a request covers all
+ * that was sent before it.
+ *
+ * - What cannot be taken now is held, and what must not be acknowledged yet is withheld; either way
+ *   the other side's window closes, while this side goes on reading.
  */
-import { BrokerHandshake, ClientHandshake, Refusal } from "./auth.ts";
-import {
-  CHALLENGE_HEAD_BYTES,
-  CHALLENGE_TAIL_BYTES,
-  HELLO_HEAD_BYTES,
-  PROOF_BYTES,
-} from "./auth.ts";
-import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
+import { ConnectionLostError, ProtocolError } from "./errors.ts";
+import { Delivery } from "./delivery.ts";
 import {
   decodeAck,
-  decodeGoodbye,
   encodeAck,
-  encodeFrame,
-  encodeGoodbye,
-  FrameError,
-  type FrameLimits,
-  FrameReader,
+  type Frame,
+  type FrameReader,
   FrameType,
-  Reason,
-  sizeLength,
-  writeSize,
+  isCounted,
 } from "./frame.ts";
-import { type ByteStream, Outbox } from "./outbox.ts";
+import type { Link, LinkHandler } from "./link.ts";
+import { Fifo } from "./queue.ts";
 
-/** A side acknowledges when this many bytes of messages have arrived since it last did. */
+/** A side acknowledges when this many bytes of counted frames can be acknowledged. */
 export const ACK_BYTES = 64 * 1024;
-/** How long a side that ended the session waits for the other to close. */
-const LINGER_MS = 1000;
-/** From this size on a message gets a buffer of its own. */
-const OWN_BUFFER_BYTES = 16 * 1024;
-/** How exactly unacknowledged bytes are known: one mark for so many. */
-const MARK_BYTES = 16 * 1024;
+/** How many bytes of counted frames may be sent and not acknowledged. */
+export const WINDOW_BYTES = 1024 * 1024;
 
 /** What the owner of a session does with what arrives. */
 export interface SessionHandler {
+  /** Whether no counted frame can be taken now; then call {@linkcode Session.resume} later. */
+  readonly full?: boolean;
   /**
-   * Takes the reader's current frame. A promise holds the session back: nothing more is read until
-   * it resolves. A `ProtocolError` ends the session.
+   * Takes a frame that is counted, or that is not the session's own. `oversize` is the length of a
+   * PUBLISH that is too long, which has no body then. A `ProtocolError` ends the link.
    */
-  frame(reader: FrameReader): void | Promise<void>;
+  frame(frame: Frame, oversize: number): void;
   /** All frames of one read were given to `frame`. */
   batch?(): void;
+  /** The other side has acknowledged something. */
+  acknowledged?(): void;
 }
 
-/** How a session ended; without an error one of the sides wanted it to. */
-export interface SessionEnd {
-  /** What went wrong. */
-  readonly error?: Error;
+/** The frames up to a number, and how many bytes they are. */
+interface Position {
+  readonly count: number;
+  readonly bytes: number;
 }
 
-/** The frames of one authenticated connection; see the module. */
-export class Session {
-  /** Resolves when the connection is closed; never rejects. */
-  readonly finished: Promise<SessionEnd>;
-  readonly #stream: ByteStream;
+interface Flush {
+  /** What has to be acknowledged, as a total of the delivery. */
+  readonly until: number;
+  /** The request on this link whose answer is waited for. */
+  ask: number | undefined;
+  settle(error?: unknown): void;
+}
+
+/** What is kept of one peer; see the module. */
+export class Session implements LinkHandler {
+  /** What is on its way to the other side. */
+  readonly delivery: Delivery;
   readonly #handler: SessionHandler;
-  readonly #reader: FrameReader;
-  readonly #outbox: Outbox;
-  readonly #header = new Uint8Array(6);
-  #end: SessionEnd | undefined;
-  #linger: ReturnType<typeof setTimeout> | undefined;
+  #link: Link | undefined;
 
-  #received = 0;
-  #receivedBytes = 0;
-  #asked = 0;
-  #asksAnswered = 0;
-
-  #sent = 0;
-  #sentBytes = 0;
+  #taken = 0;
+  #takenBytes = 0;
   #acknowledged = 0;
   #acknowledgedBytes = 0;
-  #marks: { messages: number; bytes: number }[] = [];
+  #arrivedBytes = 0;
+  readonly #held = new Fifo<Frame>();
+  /** What is not acknowledged yet although it was taken: all after these. */
+  readonly #holds = new Set<Position>();
+  #closing = false;
+
+  /** Requests on this link: that came, that were answered; that were sent, that were answered. */
+  #asked = 0;
+  #asksAnswered = 0;
   #asks = 0;
-  #waiting: { ask: number; resolve: () => void; reject: (reason: unknown) => void }[] = [];
+  #answered = 0;
+  #flushes: Flush[] = [];
 
-  /** Begins to read from `stream`, which is this session's from now on. */
-  constructor(stream: ByteStream, limits: FrameLimits, handler: SessionHandler) {
-    this.#stream = stream;
+  /** Makes a session without a connection; `onBytes` is told each change of what it holds. */
+  constructor(handler: SessionHandler, onBytes?: (change: number) => void) {
     this.#handler = handler;
-    this.#reader = new FrameReader(limits);
-    this.#outbox = new Outbox(stream, (error) => this.#lose(error));
-    this.finished = this.#run();
+    this.delivery = new Delivery(WINDOW_BYTES, onBytes);
   }
 
-  /** Messages sent and not acknowledged. */
-  get unacknowledged(): number {
-    return this.#sent - this.#acknowledged;
+  /** The connection, if there is one. */
+  get link(): Link | undefined {
+    return this.#link;
   }
 
-  /** Bytes of messages sent and not acknowledged, to within 16 KiB. */
-  get pending(): number {
-    return this.#sentBytes - this.#acknowledgedBytes;
+  /** How many counted frames were taken from the other side. */
+  get taken(): number {
+    return this.#taken;
   }
 
-  /** Bytes that wait to be written. */
-  get queued(): number {
-    return this.#outbox.queued;
+  /** Goes on over this connection. */
+  attach(link: Link): void {
+    this.#link = link;
+    this.#arrivedBytes = this.#takenBytes;
+    this.#asked =
+      this.#asksAnswered =
+      this.#asks =
+      this.#answered =
+        0;
+    for (const flush of this.#flushes) flush.ask = undefined;
+    link.handler = this;
+    this.#ask();
+    link.pump();
   }
 
-  /** Replaces what this side takes, as of the next frame. */
-  set limits(limits: FrameLimits) {
-    this.#reader.limits = limits;
+  /** Ignores whatever the connection still yields, and lets go of what was not taken. */
+  detach(): void {
+    this.#link?.close();
+    this.#link = undefined;
+    this.#held.clear();
   }
 
-  /** Sends a frame that is not counted. */
-  send(type: FrameType, ...parts: readonly Uint8Array[]): void {
-    if (this.#end === undefined) this.#outbox.push(encodeFrame(type, ...parts));
+  /** Begins a new session with another peer, which has none of what was taken or acknowledged. */
+  restart(): number {
+    this.#taken = this.#takenBytes = 0;
+    this.#acknowledged = this.#acknowledgedBytes = 0;
+    return this.delivery.restart();
   }
 
-  /** Sends a message; both parts may be changed afterwards. */
-  publish(topic: Uint8Array, payload: Uint8Array): void {
-    if (this.#end !== undefined) return;
-    const size = 1 + topic.length + payload.length;
-    if (size >= OWN_BUFFER_BYTES) {
-      this.#outbox.push(encodeFrame(FrameType.PUBLISH, topic, payload));
-    } else {
-      const at = writeSize(this.#header, 0, size);
-      this.#header[at] = FrameType.PUBLISH;
-      this.#outbox.push(this.#header.subarray(0, at + 1));
-      this.#outbox.push(topic);
-      this.#outbox.push(payload);
-    }
-    this.#count(1, sizeLength(size) + size);
+  /** Sends what the delivery has, as far as there is a connection and the window allows. */
+  pump(): void {
+    this.#link?.pump();
   }
 
-  /** Sends a slice of `messages` whole PUBLISH frames, whose bytes stay as they are. */
-  forward(frames: Uint8Array, messages: number): void {
-    if (this.#end !== undefined) return;
-    this.#outbox.push(frames);
-    this.#count(messages, frames.length);
-  }
-
-  #count(messages: number, bytes: number): void {
-    this.#sent += messages;
-    this.#sentBytes += bytes;
-    const last = this.#marks.at(-1);
-    if (last === undefined || this.#sentBytes - last.bytes >= MARK_BYTES) {
-      this.#marks.push({ messages: this.#sent, bytes: this.#sentBytes });
-    }
+  next(): Uint8Array | undefined {
+    const bytes = this.delivery.next();
+    if (bytes !== undefined && this.#flushes.length > 0) this.#ask();
+    return bytes;
   }
 
   /**
-   * Asks for an acknowledgement of everything sent so far.
+   * Waits until all that was added so far is acknowledged, and all that was sent so far without
+   * being counted has arrived.
    *
-   * @returns Resolves when it has come; rejects when the session ends before.
+   * @returns Rejects when the session ends before, or `signal` aborts.
    */
-  ask(): Promise<void> {
+  flush(signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted) return Promise.reject(signal.reason);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    if (this.#end === undefined) {
-      this.send(FrameType.ASK);
-      this.#waiting.push({ ask: ++this.#asks, resolve, reject });
-    } else reject(this.#end.error ?? new ConnectionLostError("The session has ended"));
+    const flush: Flush = {
+      until: this.delivery.total,
+      ask: undefined,
+      settle: (error) => {
+        signal?.removeEventListener("abort", onAbort);
+        if (error === undefined) resolve();
+        else reject(error);
+      },
+    };
+    const onAbort = () => {
+      this.#flushes = this.#flushes.filter((other) => other !== flush);
+      flush.settle(signal?.reason);
+    };
+    signal?.addEventListener("abort", onAbort);
+    this.#flushes.push(flush);
+    this.#ask();
     return promise;
   }
 
-  /** Ends the session: sends what is queued, then the reason. A second call changes nothing. */
-  end(reason: Reason, text: string, error?: Error): void {
-    if (this.#end !== undefined) return;
-    this.send(FrameType.GOODBYE, encodeGoodbye(reason, text));
-    this.#end = error === undefined ? {} : { error };
-    this.#linger = setTimeout(() => this.#stream.close(), LINGER_MS);
-    this.#rejectWaiting();
-    this.#outbox.drained().then(() => this.#stream.closeWrite()).catch(() => {
-      // The other side closed first: what was to be told has nobody to hear it.
-      this.#stream.close();
+  /** Asks for those who wait, once what they wait for is on its way. */
+  #ask(): void {
+    if (this.#link === undefined) return;
+    const handed = this.delivery.total - this.delivery.ahead;
+    const due = this.#flushes.filter(({ ask, until }) => ask === undefined && until <= handed);
+    if (due.length === 0) return;
+    this.#asks++;
+    for (const flush of due) flush.ask = this.#asks;
+    this.#link.send(FrameType.ASK);
+  }
+
+  #settleFlushes(): void {
+    const settled = this.delivery.total - this.delivery.unacknowledged;
+    this.#flushes = this.#flushes.filter(({ ask, until, settle }) => {
+      const isDone = ask !== undefined && ask <= this.#answered && until <= settled;
+      if (isDone) settle();
+      return !isDone;
     });
   }
 
-  /** Closes the connection at once, without a word. */
-  abort(error?: Error): void {
-    this.#end ??= error === undefined ? {} : { error };
-    this.#rejectWaiting();
-    this.#outbox.close();
-    this.#stream.close();
+  /** The session is over: rejects whoever waits, and lets go of everything. */
+  end(error?: Error): void {
+    this.detach();
+    const reason = error ?? new ConnectionLostError("The session has ended");
+    for (const { settle } of this.#flushes.splice(0)) settle(reason);
+    this.delivery.clear();
+    this.#held.clear();
+    this.#holds.clear();
   }
 
-  #lose(cause: unknown): void {
-    this.abort(lostError(cause));
+  frame(reader: FrameReader): void {
+    const { type } = reader;
+    if (isCounted(type)) return this.#arrived(reader);
+    if (type === FrameType.ASK) this.#asked++;
+    else if (type === FrameType.ACK) {
+      this.#takeAck(reader.buffer.subarray(reader.body, reader.end));
+    } else this.#handler.frame(reader, 0);
   }
 
-  async #run(): Promise<SessionEnd> {
-    try {
-      for (;;) {
-        const count = await this.#stream.read(this.#reader.space());
-        if (count === null) break;
-        if (this.#end !== undefined) continue;
-        this.#reader.wrote(count);
-        await this.#takeFrames();
-      }
-      this.#end ??= { error: lostError(undefined) };
-    } catch (error) { // Whatever the stream throws: the connection is gone.
-      this.#end ??= { error: lostError(error) };
+  #arrived(reader: FrameReader): void {
+    const { oversize } = reader;
+    if (this.#closing) return;
+    if (this.#arrivedBytes - this.#acknowledgedBytes > WINDOW_BYTES) {
+      throw new ProtocolError(
+        `Cannot take a frame: more than the window of ${WINDOW_BYTES} bytes is not acknowledged`,
+      );
     }
-    clearTimeout(this.#linger);
-    this.#rejectWaiting();
-    this.#outbox.close();
-    this.#stream.close();
-    return this.#end;
+    this.#arrivedBytes += reader.end - reader.start + oversize;
+    if (this.#held.length > 0 || this.#handler.full) this.#held.push(copyOf(reader));
+    else this.#take(reader, oversize);
   }
 
-  async #takeFrames(): Promise<void> {
-    try {
-      while (this.#end === undefined && this.#reader.next()) {
-        const held = this.#takeFrame();
-        if (held !== undefined) await held;
-      }
-      this.#handler.batch?.();
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      this.#handler.batch?.();
-      this.end(error instanceof FrameError ? error.reason : Reason.PROTOCOL, error.message, error);
-    }
-    if (this.#receivedBytes >= ACK_BYTES || this.#asked > this.#asksAnswered) {
-      this.#receivedBytes = 0;
-      this.#asksAnswered = this.#asked;
-      this.send(FrameType.ACK, encodeAck(this.#received, this.#asked));
-    }
+  #take(frame: Frame, oversize: number): void {
+    this.#taken++;
+    this.#takenBytes += frame.end - frame.start + oversize;
+    this.#handler.frame(frame, oversize);
   }
 
-  #takeFrame(): void | Promise<void> {
-    const reader = this.#reader;
-    switch (reader.type) {
-      case FrameType.PUBLISH:
-        this.#received++;
-        this.#receivedBytes += reader.end - reader.start;
-        return this.#handler.frame(reader);
-      case FrameType.ASK:
-        this.#asked = (this.#asked + 1) >>> 0;
-        return;
-      case FrameType.ACK:
-        return this.#takeAck(reader.buffer.subarray(reader.body, reader.end));
-      case FrameType.GOODBYE:
-        return this.#takeGoodbye(reader.buffer.subarray(reader.body, reader.end));
-      default:
-        return this.#handler.frame(reader);
-    }
+  /** Takes what was held, until there is no room again. */
+  resume(): void {
+    while (this.#held.length > 0 && !this.#handler.full) this.#take(this.#held.shift()!, 0);
+    this.batch();
+  }
+
+  batch(): void {
+    this.#handler.batch?.();
+    const { count, bytes } = this.#acknowledgeable();
+    const isDue = bytes - this.#acknowledgedBytes >= ACK_BYTES;
+    if (isDue || this.#asked > this.#asksAnswered) this.#acknowledge(count, bytes);
+  }
+
+  idle(): void {
+    const { count, bytes } = this.#acknowledgeable();
+    this.#acknowledge(count, bytes);
+  }
+
+  #acknowledge(count: number, bytes: number): void {
+    if (this.#link === undefined) return;
+    this.#acknowledged = count;
+    this.#acknowledgedBytes = bytes;
+    this.#asksAnswered = this.#asked;
+    this.#link.send(FrameType.ACK, encodeAck(count, this.#asked));
+  }
+
+  #acknowledgeable(): Position {
+    let least: Position = { count: this.#taken, bytes: this.#takenBytes };
+    for (const hold of this.#holds) if (hold.count < least.count) least = hold;
+    return least;
+  }
+
+  /**
+   * Acknowledges nothing from the latest `frames` on.
+   *
+   * @returns Acknowledges them, unless others withhold them, too.
+   */
+  withhold(frames: number, bytes: number): () => void {
+    const hold = {
+      count: Math.max(this.#acknowledged, this.#taken - frames),
+      bytes: Math.max(this.#acknowledgedBytes, this.#takenBytes - bytes),
+    };
+    this.#holds.add(hold);
+    return () => {
+      if (!this.#holds.delete(hold)) return;
+      const { count, bytes } = this.#acknowledgeable();
+      if (count > this.#acknowledged) this.#acknowledge(count, bytes);
+    };
+  }
+
+  /** Takes no more counted frames, and acknowledges all that were taken. */
+  close(): void {
+    this.#closing = true;
+    this.#holds.clear();
+    this.#acknowledge(this.#taken, this.#takenBytes);
   }
 
   #takeAck(body: Uint8Array): void {
-    const { messages, asks } = decodeAck(body);
-    if (messages < this.#acknowledged || messages > this.#sent) {
-      throw new ProtocolError(
-        `Cannot take ACK ${messages}: ${this.#sent} messages were sent, ${this.#acknowledged} are acknowledged`,
-      );
-    }
-    if (asks > this.#asks) {
+    const { count, asks } = decodeAck(body);
+    if (asks < this.#answered || asks > this.#asks) {
       throw new ProtocolError(`Cannot take ACK: it answers ${asks} requests of ${this.#asks}`);
     }
-    this.#acknowledged = messages;
-    if (messages === this.#sent) {
-      this.#acknowledgedBytes = this.#sentBytes;
-      this.#marks = [];
-    } else {
-      const covered = this.#marks.findLastIndex((mark) => mark.messages <= messages);
-      if (covered >= 0) {
-        this.#acknowledgedBytes = this.#marks[covered]!.bytes;
-        this.#marks.splice(0, covered + 1);
-      }
-    }
-    while (this.#waiting.length > 0 && this.#waiting[0]!.ask <= asks) {
-      this.#waiting.shift()!.resolve();
-    }
-  }
-
-  #takeGoodbye(body: Uint8Array): void {
-    const { reason, text } = decodeGoodbye(body);
-    this.#end = goodbyeEnd(reason, text);
-    this.#rejectWaiting();
-    this.#stream.close();
-  }
-
-  #rejectWaiting(): void {
-    const reason = this.#end?.error ?? new ConnectionLostError("The session has ended");
-    for (const { reject } of this.#waiting.splice(0)) reject(reason);
+    this.#answered = asks;
+    this.delivery.acknowledge(count);
+    if (this.#flushes.length > 0) this.#settleFlushes();
+    this.#link?.pump();
+    this.#handler.acknowledged?.();
   }
 }
 
-function goodbyeEnd(reason: number, text: string): SessionEnd {
-  switch (reason) {
-    case Reason.DONE:
-      return {};
-    case Reason.SHUTDOWN:
-    case Reason.TOO_SLOW:
-      return { error: new ConnectionLostError(`The other side ended the session: ${text}`) };
-    default:
-      return { error: new ProtocolError(`The other side ended the session: ${text}`) };
-  }
-}
-
-function lostError(cause: unknown): ConnectionLostError {
-  const how = cause instanceof Error ? cause.message : "the other side closed it";
-  return new ConnectionLostError(`The connection was lost: ${how}`, { cause });
-}
-
-/**
- * The client's side of the handshake over `stream`.
- *
- * @returns The broker's id.
- * @throws {AuthError} When either side could not prove that it has the key.
- * @throws {ProtocolError} When the other side is no broker that this client can speak to.
- * @throws {ConnectionLostError} When the other side is busy or closes.
- */
-export async function greetBroker(
-  stream: ByteStream,
-  key: Uint8Array<ArrayBuffer>,
-  keyName: string,
-): Promise<Uint8Array> {
-  const handshake = new ClientHandshake(key, keyName);
-  await writeAll(stream, handshake.hello);
-  const challenge = new Uint8Array(CHALLENGE_HEAD_BYTES + CHALLENGE_TAIL_BYTES);
-  await readExactly(stream, challenge.subarray(0, CHALLENGE_HEAD_BYTES));
-  handshake.checkChallengeHead(challenge);
-  await readExactly(stream, challenge.subarray(CHALLENGE_HEAD_BYTES));
-  await writeAll(stream, await handshake.prove(challenge));
-  handshake.checkAnswer((await readExactly(stream, new Uint8Array(1)))[0]!);
-  return await handshake.verify(await readExactly(stream, new Uint8Array(PROOF_BYTES)));
-}
-
-/** What a broker brings into each handshake. */
-export interface Greeter {
-  /** The random id of the broker, 16 bytes. */
-  readonly brokerId: Uint8Array;
-  /** The key of that name. */
-  keyOf(name: string): Uint8Array<ArrayBuffer> | undefined;
-  /** Whether to refuse whoever comes. */
-  readonly busy: boolean;
-}
-
-/**
- * The broker's side of the handshake over `stream`.
- *
- * @returns The name of the client's key.
- * @throws {AuthError} When the client could not prove that it has the key.
- * @throws {ProtocolError} When it does not speak the protocol.
- * @throws {ConnectionLostError} When it closes, or the broker is busy.
- */
-export async function greetClient(
-  stream: ByteStream,
-  greeter: Greeter,
-): Promise<string> {
-  const handshake = new BrokerHandshake(greeter.brokerId, (name) => greeter.keyOf(name));
-  const head = await readExactly(stream, new Uint8Array(HELLO_HEAD_BYTES));
-  const tail = await readExactly(stream, new Uint8Array(handshake.helloTail(head)));
-  const hello = new Uint8Array(head.length + tail.length);
-  hello.set(head);
-  hello.set(tail, head.length);
-  if (!handshake.speaks(hello)) {
-    await writeAll(stream, handshake.refuse(Refusal.VERSION));
-    throw new ProtocolError(
-      `Cannot authenticate a client: it speaks versions ${hello[8]} to ${hello[9]} of the protocol`,
-    );
-  }
-  if (greeter.busy) {
-    await writeAll(stream, handshake.refuse(Refusal.BUSY));
-    throw new ConnectionLostError("Cannot take a client: there are as many as there may be");
-  }
-  await writeAll(stream, handshake.challenge(hello));
-  const proof = await readExactly(stream, new Uint8Array(PROOF_BYTES));
-  const { granted, answer } = await handshake.answer(proof);
-  await writeAll(stream, answer);
-  if (!granted) {
-    throw new AuthError("Cannot authenticate a client: its proof is wrong", {
-      keyName: handshake.keyName,
-    });
-  }
-  return handshake.keyName;
-}
-
-async function readExactly(
-  stream: ByteStream,
-  into: Uint8Array<ArrayBuffer>,
-): Promise<Uint8Array<ArrayBuffer>> {
-  for (let at = 0; at < into.length;) {
-    const count = await stream.read(into.subarray(at));
-    if (count === null) {
-      throw new ConnectionLostError("Cannot connect: the other side closed during the handshake");
-    }
-    at += count;
-  }
-  return into;
-}
-
-async function writeAll(stream: ByteStream, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length;) at += await stream.write(bytes.subarray(at));
+function copyOf({ buffer, type, start, body, end }: Frame): Frame {
+  const bytes = buffer.slice(start, end);
+  return { buffer: bytes, type, start: 0, body: body - start, end: end - start, keep() {} };
 }

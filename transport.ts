@@ -11,7 +11,7 @@ const MADE_PATH = /^(.*\/mpubsub-[^/]*)\/bus\.sock$/;
 
 /** One connection: a stream of bytes; see `ByteStream` in `outbox.ts`. */
 export class Connection {
-  readonly #conn: Deno.Conn;
+  readonly #conn: Deno.TcpConn | Deno.UnixConn;
   #closed = false;
 
   /** Wraps a connection that was just made. */
@@ -29,6 +29,12 @@ export class Connection {
   /** Writes some of `bytes`; how many. */
   write(bytes: Uint8Array): Promise<number> {
     return this.#conn.write(bytes);
+  }
+
+  /** Lets the program end although the connection is open, or not. */
+  set keepsAlive(keeps: boolean) {
+    if (keeps) this.#conn.ref();
+    else this.#conn.unref();
   }
 
   /** Ends the direction out. */
@@ -112,6 +118,12 @@ export class Listener {
     }
   }
 
+  /** Lets the program end although this listens, or not. */
+  set keepsAlive(keeps: boolean) {
+    if (keeps) this.#listener.ref();
+    else this.#listener.unref();
+  }
+
   /** Stops listening and removes the socket's file, if it is still this one's. */
   async close(): Promise<void> {
     if (this.#retry.signal.aborted) return;
@@ -129,6 +141,24 @@ export class Listener {
 function cannotAccept(error: unknown): Error {
   const what = error instanceof Error ? error.message : error;
   return new Error(`Cannot accept a connection: ${what}`, { cause: error });
+}
+
+/**
+ * Calls `callback` after `ms`, unless that is disposed before.
+ *
+ * @param keepsAlive Whether the program may not end meanwhile.
+ */
+export function later(callback: () => void, ms: number, keepsAlive = false): Disposable {
+  const timer = setTimeout(callback, ms);
+  if (!keepsAlive) Deno.unrefTimer(timer);
+  return { [Symbol.dispose]: () => clearTimeout(timer) };
+}
+
+/** Calls `callback` every `ms`, until that is disposed; lets the program end meanwhile. */
+export function every(callback: () => void, ms: number): Disposable {
+  const timer = setInterval(callback, ms);
+  Deno.unrefTimer(timer);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -7,18 +7,24 @@ import {
   assertThrows,
 } from "@std/assert";
 import { Broker, type BrokerOptions } from "../broker.ts";
+import { decode } from "../codec.ts";
 import { NetPubSub } from "../net.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import {
   decodeAck,
+  decodeGap,
   decodeGoodbye,
-  decodeLimits,
+  decodeRefused,
   encodeAck,
   encodeTopic,
   FrameType,
   Reason,
+  topicEnd,
 } from "../frame.ts";
 import { dialBroker, Peer, readUpTo, writeAll } from "./peer.ts";
+import { until } from "./until.ts";
+
+const LIMITS = { messageBytes: 2 ** 20, topicElements: 16, elementBytes: 255, subscriptions: 1024 };
 
 /**
  * A broker with a publisher and a subscriber that pass a message to each other, before and after
@@ -164,17 +170,34 @@ Deno.test("Broker refuses a client that reflects the broker's own challenge", as
   });
 });
 
-Deno.test("Broker ends the session of a client that sends 1 MiB + 1", async () => {
+Deno.test("Broker refuses a message of 1 MiB + 1, and goes on with the session", async () => {
   await undisturbed(async (broker) => {
     await using peer = await Peer.open(broker);
-    await peer.publish(["t"], new Uint8Array(1024 * 1024));
-    await peer.send(FrameType.ASK);
-    assertEquals(decodeAck(await peer.expect(FrameType.ACK)).messages, 1);
-    const sending = peer.publish(["t"], new Uint8Array(1024 * 1024 + 1)).catch(() => {});
-    const { reason, text } = await goodbye(peer);
-    assertEquals(reason, Reason.TOO_BIG);
-    assertStringIncludes(text, "limit is 1048576");
-    await sending;
+    await using other = await Peer.open(broker, [["t"]]);
+    const tell = async (size: number) => {
+      await peer.publish(["t"], new Uint8Array(size));
+      await peer.send(FrameType.ASK); // Nobody may send on before a window is acknowledged.
+    };
+    const refusal = async () => decodeRefused(await peer.expect(FrameType.REFUSED), LIMITS);
+    const take = async (counted: number) => {
+      const { length } = await other.expect(FrameType.PUBLISH);
+      await other.send(FrameType.ACK, encodeAck(counted, 0));
+      return length;
+    };
+    await tell(1024 * 1024);
+    assertEquals(await take(1), 1024 * 1024 + 3);
+    for (const size of [1024 * 1024 + 1, 2 ** 22]) {
+      await tell(size);
+      const { reason, text } = await refusal();
+      assertEquals(reason, Reason.TOO_BIG);
+      assertStringIncludes(text, "limit is 1048576");
+    }
+    await tell(1);
+    assertEquals(await take(2), 4);
+    let ack = decodeAck(await peer.expect(FrameType.ACK));
+    while (ack.asks < 4) ack = decodeAck(await peer.expect(FrameType.ACK));
+    assertEquals(ack.count, 4, "those that were refused are counted");
+    assertEquals(broker.stats().refusedMessages, 2);
   });
 });
 
@@ -183,31 +206,33 @@ Deno.test("Broker ends the session of a client that breaks a rule, with the reas
   const many = Array.from({ length: 5 }, (_, i) => block([`${i}`]));
   const cases: [string, number, (peer: Peer) => Promise<void>][] = [
     ["no OPEN first", Reason.PROTOCOL, (p) => p.send(FrameType.SUBSCRIBE, block(["t"]))],
+    ["an ASK before OPEN", Reason.PROTOCOL, (p) => p.send(FrameType.ASK)],
     ["a second OPEN", Reason.PROTOCOL, async (p) => {
-      await p.send(FrameType.OPEN);
-      await p.send(FrameType.OPEN);
+      await p.sendOpen();
+      await p.send(FrameType.OPEN, new Uint8Array(29));
     }],
+    ["an OPEN that is too short", Reason.PROTOCOL, (p) => p.send(FrameType.OPEN)],
     ["a frame of the broker's", Reason.PROTOCOL, (p) => p.send(FrameType.OPENED)],
-    ["a broken topic", Reason.PROTOCOL, (p) => p.send(FrameType.OPEN, Uint8Array.of(2, 0, 0))],
+    [
+      "a broken topic",
+      Reason.PROTOCOL,
+      (p) => p.send(FrameType.OPEN, new Uint8Array(29), Uint8Array.of(2, 0, 0)),
+    ],
     [
       "too many topics at once",
       Reason.TOO_MANY_SUBSCRIPTIONS,
-      (p) => p.send(FrameType.OPEN, ...many),
+      (p) => p.send(FrameType.OPEN, new Uint8Array(29), ...many),
     ],
     ["one topic too many", Reason.TOO_MANY_SUBSCRIPTIONS, async (p) => {
-      await p.send(FrameType.OPEN, ...many.slice(1));
+      await p.sendOpen(["1", "2", "3", "4"].map((topic) => [topic]));
       await p.send(FrameType.SUBSCRIBE, many[0]!);
     }],
-    ["a reserved topic", Reason.FORBIDDEN, async (p) => {
-      await p.send(FrameType.OPEN);
-      await p.publish(["*broker", "x"], Uint8Array.of(0));
-    }],
     ["a message without payload", Reason.PROTOCOL, async (p) => {
-      await p.send(FrameType.OPEN);
+      await p.sendOpen();
       await p.publish(["t"], new Uint8Array(0));
     }],
     ["an ACK past what was sent", Reason.PROTOCOL, async (p) => {
-      await p.send(FrameType.OPEN);
+      await p.sendOpen();
       await p.send(FrameType.ACK, encodeAck(1, 0));
     }],
   ];
@@ -217,7 +242,7 @@ Deno.test("Broker ends the session of a client that breaks a rule, with the reas
         await using peer = await Peer.authenticate(broker);
         await misbehave(peer);
         assertEquals((await goodbye(peer)).reason, reason);
-        while (broker.stats().sessions > 2) await new Promise((go) => setTimeout(go, 1));
+        await until(() => errors.length > 0 && broker.stats().sessions === 2);
         assertEquals(errors.length, 1);
         assert(errors[0] instanceof ProtocolError);
       }, { limits: { subscriptions: 4 } }));
@@ -241,8 +266,7 @@ Deno.test("Broker tells its limits, and the client applies them", async () => {
   await broker.start();
   {
     await using peer = await Peer.authenticate(broker);
-    await peer.send(FrameType.OPEN);
-    assertEquals(decodeLimits(await peer.expect(FrameType.OPENED)), limits);
+    assertEquals((await peer.sendOpen()).limits, limits);
   }
   await using bus = new NetPubSub(broker.address, broker.authkey);
   await bus.connect();
@@ -256,20 +280,40 @@ Deno.test("Broker tells its limits, and the client applies them", async () => {
   assertEquals(bus.state, "connected");
 });
 
-Deno.test("Broker cuts off a client that does not read, and only that one", async () => {
-  await undisturbed(async (broker, errors) => {
+Deno.test("Broker refuses a message to a reserved topic, and tells which", async () => {
+  await undisturbed(async (broker) => {
+    await using peer = await Peer.open(broker);
+    for (const topic of [["*broker", "x"], ["x", "*local"]]) {
+      await peer.publish(topic, Uint8Array.of(0));
+      const refused = decodeRefused(await peer.expect(FrameType.REFUSED), LIMITS);
+      assertEquals([refused.topic, refused.reason], [topic, Reason.FORBIDDEN]);
+    }
+  });
+});
+
+Deno.test("Broker drops the oldest messages of a client that does not read, and tells it how many", async () => {
+  await undisturbed(async (broker) => {
     await using deaf = await Peer.open(broker, [["flood"]]);
     await using source = new NetPubSub(broker.address, broker.authkey);
     await source.connect();
     const data = new Uint8Array(500_000);
-    while (errors.length === 0) {
-      source.publish("flood", { data });
-      await source.flush();
+    for (let n = 0; n < 20; n++) source.publish("flood", { n, data });
+    await source.flush();
+    const { dropped, queuedBytes } = broker.stats();
+    assert(dropped > 10 && queuedBytes <= 2 ** 21, `${dropped} dropped, ${queuedBytes} queued`);
+    const seen: unknown[] = [];
+    let missed = 0;
+    for (let counted = 1; seen.at(-1) !== 19; counted++) {
+      const { type, body } = (await deaf.next())!;
+      if (type === FrameType.GAP) missed += decodeGap(body);
+      else if (type === FrameType.PUBLISH) {
+        seen.push(decode(body.subarray(topicEnd(body, 0, body.length))).n);
+      }
+      await deaf.send(FrameType.ACK, encodeAck(counted, 0));
     }
-    assert(errors[0] instanceof ConnectionLostError);
-    assert(broker.stats().dropped > 0);
-    deaf.conn.close();
-  }, { limits: { queueBytes: 2_000_000 } });
+    assertEquals([seen.length + missed, missed], [20, dropped]);
+    assertEquals(seen, seen.toSorted((a, b) => Number(a) - Number(b)), "in order");
+  }, { limits: { queueBytes: 2 ** 21 } });
 });
 
 Deno.test("Broker takes no more clients than the limit, and says that it is busy", async () => {
@@ -280,7 +324,7 @@ Deno.test("Broker takes no more clients than the limit, and says that it is busy
   await clients[1]!.connect();
   await assertRejects(() => clients[2]!.connect(), ConnectionLostError, "try again later");
   await clients[0]!.disconnect();
-  while (broker.stats().sessions > 1) await new Promise((go) => setTimeout(go, 1));
+  await until(() => broker.stats().sessions === 1);
   await clients[2]!.connect();
   for (const client of clients) await client.disconnect();
 });

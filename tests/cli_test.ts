@@ -6,6 +6,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { NetPubSub } from "../net.ts";
+import { until } from "./until.ts";
 
 const CLI = new URL("../cli.ts", import.meta.url).pathname;
 const PERMISSIONS = [
@@ -114,12 +115,11 @@ for (const signals of [["SIGINT", "SIGINT"], ["SIGTERM"]] as const) {
       assert(content.address.startsWith(`unix://${folder}/x.json.`), content.address);
       await using bus = await NetPubSub.fromFile(`${folder}/x.json`);
       await bus.connect();
-      const closed = bus.closed.catch(() => {});
       for (const signal of signals) program.kill(signal);
       const { code, out, err } = await program.end();
       assertEquals([code, err], [0, ""]);
       assertStringIncludes(out, "Shutting down");
-      await closed;
+      await until(() => bus.state === "reconnecting");
       assertEquals([...Deno.readDirSync(folder)], []);
     }));
 }

@@ -4,13 +4,19 @@ import {
   brokerFrameLimits,
   clientFrameLimits,
   decodeAck,
+  decodeGap,
   decodeGoodbye,
-  decodeLimits,
+  decodeOpened,
+  decodeOpening,
+  decodeRefused,
   decodeTopic,
   encodeAck,
   encodeFrame,
+  encodeGap,
   encodeGoodbye,
-  encodeLimits,
+  encodeOpened,
+  encodeOpening,
+  encodeRefused,
   encodeTopic,
   FrameError,
   type FrameLimits,
@@ -28,6 +34,16 @@ const LIMITS: Limits = {
   topicElements: 16,
   elementBytes: 255,
   subscriptions: 4,
+};
+
+const OPENED = {
+  outcome: 1,
+  session: bytesOf(16),
+  taken: 2 ** 40,
+  missed: 7,
+  heartbeat: 15_000,
+  window: 2 ** 20,
+  limits: LIMITS,
 };
 
 /** Feeds pieces to a reader; the type and body of each frame. */
@@ -131,6 +147,7 @@ Deno.test("FrameReader takes a frame at each limit and refuses one past it", asy
     await t.step(`type ${type}, ${limit} bytes`, () => {
       const frame = encodeFrame(type as FrameType, bytesOf(limit));
       assertEquals(framesOf([frame], limits), [[type, bytesOf(limit)]]);
+      if (type === FrameType.PUBLISH) return; // Has a test of its own.
       // Refused as soon as the header is there, before the body is.
       const longer = encodeFrame(type as FrameType, bytesOf(limit + 1));
       const header = longer.subarray(0, longer[0] === 255 ? 6 : 2);
@@ -146,12 +163,56 @@ Deno.test("FrameReader says which limit a frame broke", () => {
     assertInstanceOf(error, FrameError);
     return error.reason;
   };
-  assertEquals(reasonOf(FrameType.PUBLISH, 1000 + topicBlockMax(LIMITS) + 1), Reason.TOO_BIG);
   assertEquals(
-    reasonOf(FrameType.OPEN, 4 * topicBlockMax(LIMITS) + 1),
+    reasonOf(FrameType.OPEN, 29 + 4 * topicBlockMax(LIMITS) + 1),
     Reason.TOO_MANY_SUBSCRIPTIONS,
   );
   assertEquals(reasonOf(FrameType.ASK, 1), Reason.PROTOCOL);
+});
+
+Deno.test("FrameReader lets a message that is too long go as it arrives, in whatever pieces", () => {
+  const size = 1000 + topicBlockMax(LIMITS) + 1;
+  const stream = concat(
+    encodeFrame(FrameType.ASK),
+    encodeFrame(FrameType.PUBLISH, bytesOf(size)),
+    encodeFrame(FrameType.ACK, encodeAck(1, 1)),
+  );
+  for (const step of [1, 7, 100, stream.length]) {
+    const reader = new FrameReader(clientFrameLimits(LIMITS));
+    const seen: number[][] = [];
+    for (let at = 0; at < stream.length;) {
+      const space = reader.space();
+      assert(space.buffer.byteLength <= 2 ** 16);
+      const piece = stream.subarray(at, at + Math.min(step, space.length));
+      space.set(piece);
+      reader.wrote(piece.length);
+      at += piece.length;
+      while (reader.next()) seen.push([reader.type, reader.end - reader.body, reader.oversize]);
+    }
+    assertEquals(seen, [
+      [FrameType.ASK, 0, 0],
+      [FrameType.PUBLISH, 0, size],
+      [FrameType.ACK, 12, 0],
+    ]);
+  }
+});
+
+Deno.test("FrameReader gives back the room that a long frame took", () => {
+  const limits = clientFrameLimits({ ...LIMITS, messageBytes: 2 ** 20 });
+  const reader = new FrameReader(limits);
+  const feed = (bytes: Uint8Array) => {
+    for (let at = 0; at < bytes.length;) {
+      const space = reader.space();
+      const piece = bytes.subarray(at, at + space.length);
+      space.set(piece);
+      reader.wrote(piece.length);
+      at += piece.length;
+      while (reader.next()) continue;
+    }
+  };
+  feed(encodeFrame(FrameType.PUBLISH, bytesOf(2 ** 20)));
+  for (let n = 0; n < 3; n++) feed(encodeFrame(FrameType.ASK));
+  assert(reader.space().buffer.byteLength <= 8192, `${reader.space().buffer.byteLength}`);
 });
 
 Deno.test("FrameReader does not allocate for bytes that are only promised", () => {
@@ -167,7 +228,7 @@ Deno.test("FrameReader refuses frames that are none", async (t) => {
   const cases: [string, Uint8Array][] = [
     ["size 0", Uint8Array.of(0, 0)],
     ["unknown type", Uint8Array.of(1, 99)],
-    ["a type of the other side", encodeFrame(FrameType.OPENED, encodeLimits(LIMITS))],
+    ["a type of the other side", encodeFrame(FrameType.OPENED, encodeOpened(OPENED))],
     ["HTTP", new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n")],
   ];
   for (const [name, bytes] of cases) {
@@ -229,18 +290,30 @@ Deno.test("decodeTopic refuses every cut and broken block", () => {
   }
 });
 
-Deno.test("decodeAck, decodeGoodbye and decodeLimits give back what was encoded", () => {
+Deno.test("decodeAck, decodeGoodbye, decodeOpening, decodeOpened, decodeGap and decodeRefused give back what was encoded", () => {
   assertEquals(decodeAck(encodeAck(2 ** 53 - 1, 2 ** 32 - 1)), {
-    messages: 2 ** 53 - 1,
+    count: 2 ** 53 - 1,
     asks: 2 ** 32 - 1,
   });
-  assertEquals(decodeGoodbye(encodeGoodbye(Reason.TOO_SLOW, "why")), { reason: 5, text: "why" });
+  assertEquals(decodeGoodbye(encodeGoodbye(Reason.CUT_OFF, "why")), { reason: 5, text: "why" });
   assertEquals(decodeGoodbye(encodeGoodbye(0, "é".repeat(300))).text, "é".repeat(127));
-  assertEquals(decodeLimits(encodeLimits(LIMITS)), LIMITS);
+  for (const session of [undefined, bytesOf(16)]) {
+    const opening = { session, taken: 2 ** 40, wait: true, patience: 2 ** 32 - 1 };
+    assertEquals(decodeOpening(encodeOpening(opening)), { opening, topics: 29 });
+  }
+  assertEquals(decodeOpened(encodeOpened(OPENED)), OPENED);
+  assertEquals(decodeGap(encodeGap(2 ** 40)), 2 ** 40);
+  assertEquals(
+    decodeRefused(encodeRefused(Reason.FORBIDDEN, encodeTopic(["a", "b"]), "no"), LIMITS),
+    { topic: ["a", "b"], reason: Reason.FORBIDDEN, text: "no" },
+  );
   assertThrows(() => decodeAck(new Uint8Array(11)), ProtocolError);
   assertThrows(() => decodeGoodbye(new Uint8Array(0)), ProtocolError);
   assertThrows(() => decodeGoodbye(Uint8Array.of(1, 0xff)), ProtocolError);
-  assertThrows(() => decodeLimits(new Uint8Array(15)), ProtocolError);
+  assertThrows(() => decodeOpening(new Uint8Array(28)), ProtocolError);
+  assertThrows(() => decodeOpened(new Uint8Array(56)), ProtocolError);
+  assertThrows(() => decodeGap(new Uint8Array(7)), ProtocolError);
+  assertThrows(() => decodeRefused(encodeTopic(["a"]), LIMITS), ProtocolError);
 });
 
 Deno.test("FrameReader and decodeTopic throw nothing but ProtocolError for 100 000 random inputs", () => {

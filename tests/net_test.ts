@@ -18,6 +18,7 @@ import {
   ProtocolError,
   type TopicPath,
 } from "../mod.ts";
+import { until } from "./until.ts";
 
 /** A broker and as many connected clients as the test asks for; all are closed at the end. */
 class Scene implements AsyncDisposable {
@@ -375,7 +376,7 @@ Deno.test("NetPubSub.publish throws BacklogError past backlog, before any delive
   assertEquals(heard, 2);
 });
 
-Deno.test("NetPubSub tells when the broker is gone, and is local from then on", async () => {
+Deno.test("NetPubSub waits for a broker that is gone, and is local once it was disconnected", async () => {
   await using scene = await Scene.start();
   const states: string[] = [];
   const alice = scene.client({
@@ -384,13 +385,16 @@ Deno.test("NetPubSub tells when the broker is gone, and is local from then on", 
   await alice.connect();
   const { closed } = alice;
   await scene.broker.shutdown();
-  await assertRejects(() => closed, ConnectionLostError, "shutting down");
-  assertEquals(states, ["connecting", "connected", "disconnected ConnectionLostError"]);
+  await until(() => alice.state === "reconnecting");
+  assertThrows(() => alice.publish("t", { f: () => {} }), TypeError);
+  alice.publish("t");
+  await assertRejects(() => alice.disconnect({ signal: AbortSignal.abort(new Error("now")) }));
+  await assertRejects(() => closed);
+  assertEquals(states.slice(0, 3), ["connecting", "connected", "reconnecting ConnectionLostError"]);
   let heard = 0;
   alice.addSubscriber("t", () => heard++);
   alice.publish("t", { f: () => {} });
   assertEquals(heard, 1);
-  await scene.broker.finished;
 });
 
 Deno.test("NetPubSub refuses what is the broker's own to publish", async () => {

@@ -1,6 +1,15 @@
 /** A client that does what a test wants, right or wrong, with the wire's own words. */
 import type { Broker } from "../broker.ts";
-import { encodeFrame, encodeTopic, FrameReader, FrameType } from "../frame.ts";
+import {
+  decodeOpened,
+  encodeFrame,
+  encodeOpening,
+  encodeTopic,
+  FrameReader,
+  FrameType,
+  type Opened,
+  type Opening,
+} from "../frame.ts";
 import { ClientHandshake } from "../auth.ts";
 
 /** Every kind of frame, of any length. */
@@ -45,8 +54,7 @@ export class Peer implements AsyncDisposable {
   /** Authenticates; opens with these topics. */
   static async open(broker: Broker, topics: readonly string[][] = []): Promise<Peer> {
     const peer = await Peer.authenticate(broker);
-    await peer.send(FrameType.OPEN, ...topics.map(encodeTopic));
-    await peer.expect(FrameType.OPENED);
+    await peer.sendOpen(topics);
     return peer;
   }
 
@@ -58,6 +66,16 @@ export class Peer implements AsyncDisposable {
     await writeAll(conn, await handshake.prove(await readUpTo(conn, 58)));
     await readUpTo(conn, 33);
     return new Peer(conn);
+  }
+
+  /** Opens a session, or goes on with one. */
+  async sendOpen(
+    topics: readonly string[][] = [],
+    opening: Partial<Opening> = {},
+  ): Promise<Opened> {
+    const head = { session: undefined, taken: 0, wait: false, patience: 0, ...opening };
+    await this.send(FrameType.OPEN, encodeOpening(head), ...topics.map(encodeTopic));
+    return decodeOpened(await this.expect(FrameType.OPENED));
   }
 
   async send(type: number, ...parts: readonly Uint8Array[]): Promise<void> {
@@ -79,9 +97,10 @@ export class Peer implements AsyncDisposable {
     return { type, body: buffer.slice(body, end) };
   }
 
-  /** The body of the next frame, which must be of this type. */
+  /** The body of the next frame, which must be of this type; passes over other frames' ACKs. */
   async expect(type: number): Promise<Uint8Array> {
-    const frame = await this.next();
+    let frame = await this.next();
+    while (frame?.type === FrameType.ACK && type !== FrameType.ACK) frame = await this.next();
     if (frame?.type === type) return frame.body;
     throw new Error(`expected a frame of type ${type}, got ${frame?.type}`);
   }

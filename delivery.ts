@@ -1,0 +1,367 @@
+/**
+ * Counted frames on their way to one peer: they wait, get their numbers when they are first handed
+ * to a connection, and are kept until they are acknowledged. Knows no connection.
+ *
+ * ```
+ *  push ──▶ ┌ waiting ────────┐ ── next(): numbered ──▶ ┌ sent ────────────┐ ── acknowledge()
+ *           │ may be dropped, │    at most a window     │ kept; rewind()   │
+ *           │ a GAP for them  │    in here              │ sends them again │
+ *           └─────────────────┘                         └──────────────────┘
+ * ```
+ *
+ * - A number is a place in the order, from 1; it stands in no frame.
+ * - Frames are held in chunks, as they are written: small ones are copied one behind the other into
+ *   a buffer, a large slice that is most of its buffer is kept as it is and shared with whoever else
+ *   holds it. So what is counted here is, within a factor, what is kept in memory.
+ */
+import { ProtocolError } from "./errors.ts";
+import { encodeFrame, encodeGap, framesEnd, FrameType, sizeLength, writeSize } from "./frame.ts";
+import { Fifo } from "./queue.ts";
+
+/** Whole frames that stand side by side. */
+interface Chunk {
+  readonly buffer: Uint8Array;
+  start: number;
+  end: number;
+  frames: number;
+}
+
+/** A new buffer has at least so many bytes; each one is twice the one before while it is busy. */
+const BUFFER_BYTES_MIN = 1024;
+const BUFFER_BYTES_MAX = 64 * 1024;
+/** From this size on, keeping a slice is cheaper than copying it. */
+const SLICE_BYTES_MIN = 16 * 1024;
+/** A slice that is less than this part of its buffer is copied all the same. */
+const SLICE_PART_MIN = 1 / 4;
+
+/** Bytes of a GAP. */
+const GAP_BYTES = 10;
+const NO_BYTES = new Uint8Array(0);
+
+/** Whether a slice is kept as it is by whoever takes it, and not copied. */
+export function isKept({ length, buffer }: Uint8Array): boolean {
+  return length > SLICE_BYTES_MIN && length >= SLICE_PART_MIN * buffer.byteLength;
+}
+
+/** The counted frames of one direction of a session; see the module. */
+export class Delivery {
+  /** How many bytes of frames may be numbered and not acknowledged. */
+  window: number;
+  readonly #onBytes: (change: number) => void;
+  /** Numbered and not acknowledged; those before `#cursor` were handed to this connection. */
+  readonly #sent = new Fifo<Chunk>();
+  readonly #waiting = new Fifo<Chunk>();
+  #cursor = 0;
+  /** How many frames of the chunk at the cursor the other side has. */
+  #skip = 0;
+
+  /** The open chunk: bytes of `#buffer` from `#open` to before `#used`. */
+  #buffer: Uint8Array = NO_BYTES;
+  #open = 0;
+  #used = 0;
+  #openFrames = 0;
+  #bufferBytes = BUFFER_BYTES_MIN;
+
+  #numbered = 0;
+  #acknowledged = 0;
+  /** The number of the last frame before the chunks of `#sent`. */
+  #base = 0;
+  #handed = 0;
+  #waitingFrames = 0;
+  #total = 0;
+  #bytes = 0;
+  #sentBytes = 0;
+  #missed = 0;
+
+  /** Makes an empty one; `onBytes` is told each change of `bytes`. */
+  constructor(window: number, onBytes: (change: number) => void = () => {}) {
+    this.window = window;
+    this.#onBytes = onBytes;
+  }
+
+  /** How many bytes of frames it holds. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** How many frames wait or are not acknowledged. */
+  get unacknowledged(): number {
+    return this.#numbered - this.#acknowledged + this.#waitingFrames;
+  }
+
+  /** How many frames were not handed to this connection yet. */
+  get ahead(): number {
+    return this.#numbered - this.#handed + this.#waitingFrames + (this.#missed > 0 ? 1 : 0);
+  }
+
+  /** The number of the last frame that has one. */
+  get numbered(): number {
+    return this.#numbered;
+  }
+
+  /** How many messages have no number yet, or were dropped since the latest notice. */
+  get unnumbered(): number {
+    return this.#waitingFrames + this.#missed;
+  }
+
+  /** How many frames were ever added; it goes on from session to session. */
+  get total(): number {
+    return this.#total;
+  }
+
+  /** How many bytes can be dropped: those of frames that have no number yet. */
+  get droppable(): number {
+    return this.#bytes - this.#sentBytes;
+  }
+
+  /** Adds a PUBLISH; both parts are copied. */
+  publish(topic: Uint8Array, payload: Uint8Array): void {
+    const size = 1 + topic.length + payload.length;
+    const length = sizeLength(size) + size;
+    let buffer: Uint8Array;
+    let at: number;
+    if (length > SLICE_BYTES_MIN) {
+      buffer = new Uint8Array(length);
+      at = 0;
+      this.#add({ buffer, start: 0, end: length, frames: 1 });
+    } else {
+      at = this.#room(length);
+      buffer = this.#buffer;
+      this.#openFrames++;
+      this.#grew(length, 1);
+    }
+    at = writeSize(buffer, at, size);
+    buffer[at++] = FrameType.PUBLISH;
+    buffer.set(topic, at);
+    buffer.set(payload, at + topic.length);
+  }
+
+  /** Adds whole frames; bytes that {@linkcode isKept} must stay as they are. */
+  push(bytes: Uint8Array, frames: number): void {
+    const { length } = bytes;
+    if (length > SLICE_BYTES_MIN) {
+      const buffer = isKept(bytes) ? bytes : bytes.slice();
+      this.#add({ buffer, start: 0, end: length, frames });
+      return;
+    }
+    const at = this.#room(length);
+    this.#buffer.set(bytes, at);
+    this.#openFrames += frames;
+    this.#grew(length, frames);
+  }
+
+  #add(chunk: Chunk): void {
+    this.#seal();
+    this.#waiting.push(chunk);
+    this.#grew(chunk.end - chunk.start, chunk.frames);
+  }
+
+  #grew(bytes: number, frames: number): void {
+    this.#waitingFrames += frames;
+    this.#total += frames;
+    this.#changeBytes(bytes);
+  }
+
+  #changeBytes(change: number): void {
+    this.#bytes += change;
+    this.#onBytes(change);
+  }
+
+  /** Makes room for `length` bytes in the open chunk, which are used from now on; where they begin. */
+  #room(length: number): number {
+    if (this.#buffer.length - this.#used < length) this.#nextBuffer(length);
+    const at = this.#used;
+    this.#used = at + length;
+    return at;
+  }
+
+  #nextBuffer(length: number): void {
+    this.#seal();
+    this.#buffer = new Uint8Array(Math.max(this.#bufferBytes, length));
+    this.#bufferBytes = Math.min(2 * this.#bufferBytes, BUFFER_BYTES_MAX);
+    this.#open = this.#used = 0;
+  }
+
+  /** Puts the open chunk behind those that wait. */
+  #seal(): void {
+    const chunk = this.#takeOpen();
+    if (chunk !== undefined) this.#waiting.push(chunk);
+  }
+
+  #takeOpen(): Chunk | undefined {
+    if (this.#openFrames === 0) return undefined;
+    const chunk = {
+      buffer: this.#buffer,
+      start: this.#open,
+      end: this.#used,
+      frames: this.#openFrames,
+    };
+    this.#open = this.#used;
+    this.#openFrames = 0;
+    return chunk;
+  }
+
+  /** The next bytes for the connection; none when there are none, or the window is full. */
+  next(): Uint8Array | undefined {
+    const again = this.#sent.at(this.#cursor);
+    if (again !== undefined) return this.#again(again);
+    const size = this.#nextSize();
+    if (size === 0 || this.#sentBytes > 0 && this.#sentBytes + size > this.window) return undefined;
+    const chunk = this.#missed > 0 ? this.#takeGap() : this.#waiting.shift() ?? this.#takeOpen()!;
+    this.#number(chunk);
+    return chunk.buffer.subarray(chunk.start, chunk.end);
+  }
+
+  #again(chunk: Chunk): Uint8Array {
+    const start = framesEnd(chunk.buffer, chunk.start, this.#skip);
+    this.#handed += chunk.frames - this.#skip;
+    this.#skip = 0;
+    this.#cursor++;
+    return chunk.buffer.subarray(start, chunk.end);
+  }
+
+  #nextSize(): number {
+    if (this.#missed > 0) return GAP_BYTES;
+    const chunk = this.#waiting.at(0);
+    return chunk === undefined ? this.#used - this.#open : chunk.end - chunk.start;
+  }
+
+  /** The notice that takes the place of what was dropped; it goes before all that waits. */
+  #takeGap(): Chunk {
+    const buffer = encodeFrame(FrameType.GAP, encodeGap(this.#missed));
+    this.#missed = 0;
+    this.#grew(buffer.length, 1);
+    return { buffer, start: 0, end: buffer.length, frames: 1 };
+  }
+
+  #number(chunk: Chunk): void {
+    const { buffer, start, end, frames } = chunk;
+    this.#waitingFrames -= frames;
+    this.#numbered += frames;
+    this.#handed = this.#numbered;
+    this.#sentBytes += end - start;
+    const last = this.#sent.at(this.#sent.length - 1);
+    if (last?.buffer === buffer && last.end === start && end - last.start <= SLICE_BYTES_MIN) {
+      last.end = end;
+      last.frames += frames;
+    } else this.#sent.push({ buffer, start, end, frames });
+    this.#cursor = this.#sent.length;
+  }
+
+  /**
+   * Lets go of what the other side has acknowledged.
+   *
+   * @param count The number of the last frame that is acknowledged.
+   * @throws {ProtocolError} When it goes back, or past what was sent.
+   */
+  acknowledge(count: number): void {
+    if (count < this.#acknowledged || count > this.#handed) {
+      throw new ProtocolError(
+        `Cannot take an acknowledgement of ${count}: ${this.#handed} frames were sent, ` +
+          `${this.#acknowledged} are acknowledged`,
+      );
+    }
+    this.#acknowledged = count;
+    let first = this.#sent.at(0);
+    while (first !== undefined && this.#base + first.frames <= count) {
+      this.#sent.shift();
+      this.#base += first.frames;
+      this.#cursor--;
+      this.#sentBytes -= first.end - first.start;
+      this.#changeBytes(first.start - first.end);
+      first = this.#sent.at(0);
+    }
+    if (this.#bytes === 0) this.#rest();
+  }
+
+  /** Nothing is held: an idle session keeps no buffer. */
+  #rest(): void {
+    this.#buffer = NO_BYTES;
+    this.#open = this.#used = 0;
+    this.#bufferBytes = BUFFER_BYTES_MIN;
+  }
+
+  /**
+   * Begins again behind a frame, for a connection that takes the place of the one before.
+   *
+   * @param count The number of the last frame that the other side has.
+   * @throws {ProtocolError} When there is no such number, or what follows it is gone.
+   */
+  rewind(count: number): void {
+    if (count < this.#acknowledged || count > this.#numbered) {
+      throw new ProtocolError(
+        `Cannot resume after ${count} frames: ${this.#numbered} were sent, ` +
+          `${this.#acknowledged} are acknowledged`,
+      );
+    }
+    this.#handed = count;
+    this.#cursor = 0;
+    this.#skip = count - this.#base;
+    let chunk = this.#sent.at(0);
+    while (chunk !== undefined && chunk.frames <= this.#skip) {
+      this.#skip -= chunk.frames;
+      chunk = this.#sent.at(++this.#cursor);
+    }
+  }
+
+  /**
+   * Begins a new session: what is not acknowledged gets new numbers, from 1.
+   *
+   * @returns How many frames the other side of the session before may have had already.
+   */
+  restart(): number {
+    const again = this.#numbered - this.#acknowledged;
+    const first = this.#sent.at(0);
+    if (first !== undefined) {
+      const gone = this.#acknowledged - this.#base;
+      const end = framesEnd(first.buffer, first.start, gone);
+      this.#sentBytes -= end - first.start;
+      this.#changeBytes(first.start - end);
+      first.start = end;
+      first.frames -= gone;
+    }
+    this.#numbered = again;
+    this.#base = this.#acknowledged = this.#handed = 0;
+    this.#cursor = this.#skip = 0;
+    return again;
+  }
+
+  /**
+   * Drops the oldest frames that have no number yet, until so many bytes are free or there are no
+   * more. A notice takes their place.
+   *
+   * @returns How many frames were dropped.
+   */
+  drop(bytes: number): number {
+    let dropped = 0;
+    for (let free = 0; free < bytes;) {
+      const chunk = this.#waiting.shift() ?? this.#takeOpen();
+      if (chunk === undefined) break;
+      free += chunk.end - chunk.start;
+      dropped += chunk.frames;
+      this.#grew(chunk.start - chunk.end, -chunk.frames);
+    }
+    this.#missed += dropped;
+    return dropped;
+  }
+
+  /** Notes frames that were dropped before they came here. */
+  miss(frames: number): void {
+    this.#missed += frames;
+  }
+
+  /** Lets go of everything. */
+  clear(): void {
+    this.#sent.clear();
+    this.#waiting.clear();
+    this.#rest();
+    this.#openFrames = this.#waitingFrames = this.#missed = 0;
+    this.#numbered =
+      this.#acknowledged =
+      this.#handed =
+      this.#base =
+        0;
+    this.#cursor = this.#skip = this.#sentBytes = 0;
+    this.#changeBytes(-this.#bytes);
+  }
+}

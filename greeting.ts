@@ -1,0 +1,106 @@
+/**
+ * The handshake over a stream of bytes, for both sides: what `auth.ts` says, sent and received.
+ */
+import {
+  BrokerHandshake,
+  CHALLENGE_HEAD_BYTES,
+  CHALLENGE_TAIL_BYTES,
+  ClientHandshake,
+  HELLO_HEAD_BYTES,
+  PROOF_BYTES,
+  Refusal,
+} from "./auth.ts";
+import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
+import type { ByteStream } from "./link.ts";
+
+/**
+ * The client's side of the handshake over `stream`.
+ *
+ * @returns The broker's id.
+ * @throws {AuthError} When either side could not prove that it has the key.
+ * @throws {ProtocolError} When the other side is no broker that this client can speak to.
+ * @throws {ConnectionLostError} When the other side is busy or closes.
+ */
+export async function greetBroker(
+  stream: ByteStream,
+  key: Uint8Array<ArrayBuffer>,
+  keyName: string,
+): Promise<Uint8Array> {
+  const handshake = new ClientHandshake(key, keyName);
+  await writeAll(stream, handshake.hello);
+  const challenge = new Uint8Array(CHALLENGE_HEAD_BYTES + CHALLENGE_TAIL_BYTES);
+  await readExactly(stream, challenge.subarray(0, CHALLENGE_HEAD_BYTES));
+  handshake.checkChallengeHead(challenge);
+  await readExactly(stream, challenge.subarray(CHALLENGE_HEAD_BYTES));
+  await writeAll(stream, await handshake.prove(challenge));
+  handshake.checkAnswer((await readExactly(stream, new Uint8Array(1)))[0]!);
+  return await handshake.verify(await readExactly(stream, new Uint8Array(PROOF_BYTES)));
+}
+
+/** What a broker brings into each handshake. */
+export interface Greeter {
+  /** The random id of the broker, 16 bytes. */
+  readonly brokerId: Uint8Array;
+  /** The key of that name. */
+  keyOf(name: string): Uint8Array<ArrayBuffer> | undefined;
+  /** Whether to refuse whoever comes. */
+  isBusy(): boolean;
+}
+
+/**
+ * The broker's side of the handshake over `stream`.
+ *
+ * @returns The name of the client's key.
+ * @throws {AuthError} When the client could not prove that it has the key.
+ * @throws {ProtocolError} When it does not speak the protocol.
+ * @throws {ConnectionLostError} When it closes, or the broker is busy.
+ */
+export async function greetClient(
+  stream: ByteStream,
+  greeter: Greeter,
+): Promise<string> {
+  const handshake = new BrokerHandshake(greeter.brokerId, (name) => greeter.keyOf(name));
+  const head = await readExactly(stream, new Uint8Array(HELLO_HEAD_BYTES));
+  const tail = await readExactly(stream, new Uint8Array(handshake.helloTail(head)));
+  const hello = new Uint8Array(head.length + tail.length);
+  hello.set(head);
+  hello.set(tail, head.length);
+  if (!handshake.speaks(hello)) {
+    await writeAll(stream, handshake.refuse(Refusal.VERSION));
+    throw new ProtocolError(
+      `Cannot authenticate a client: it speaks versions ${hello[8]} to ${hello[9]} of the protocol`,
+    );
+  }
+  if (greeter.isBusy()) {
+    await writeAll(stream, handshake.refuse(Refusal.BUSY));
+    throw new ConnectionLostError("Cannot take a client: there are as many as there may be");
+  }
+  await writeAll(stream, handshake.challenge(hello));
+  const proof = await readExactly(stream, new Uint8Array(PROOF_BYTES));
+  const { granted, answer } = await handshake.answer(proof);
+  await writeAll(stream, answer);
+  if (!granted) {
+    throw new AuthError("Cannot authenticate a client: its proof is wrong", {
+      keyName: handshake.keyName,
+    });
+  }
+  return handshake.keyName;
+}
+
+async function readExactly(
+  stream: ByteStream,
+  into: Uint8Array<ArrayBuffer>,
+): Promise<Uint8Array<ArrayBuffer>> {
+  for (let at = 0; at < into.length;) {
+    const count = await stream.read(into.subarray(at));
+    if (count === null) {
+      throw new ConnectionLostError("Cannot connect: the other side closed during the handshake");
+    }
+    at += count;
+  }
+  return into;
+}
+
+async function writeAll(stream: ByteStream, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += await stream.write(bytes.subarray(at));
+}

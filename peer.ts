@@ -1,0 +1,307 @@
+/**
+ * One client at the broker, for as long as its session lasts: what it sends is routed, what it asked
+ * for is queued for it, within bounds.
+ *
+ * A queue that is full does what the client chose when it came, as far as the broker allows that:
+ *
+ * - `"drop-oldest"`: the oldest messages go, and a notice with their number takes their place.
+ * - `"wait"`: whoever feeds it gets no acknowledgements until half of the queue is empty, so that its
+ *   window closes. A client that acknowledges nothing for its patience is cut off: its queue goes, and
+ *   when it comes back it is told how many messages it missed.
+ */
+import { isKept } from "./delivery.ts";
+import { ProtocolError } from "./errors.ts";
+import {
+  decodeTopic,
+  encodeFrame,
+  encodeRefused,
+  encodeTopic,
+  type Frame,
+  FrameError,
+  FrameType,
+  type Limits,
+  type Opening,
+  Reason,
+  topicEnd,
+} from "./frame.ts";
+import type { Origin, Peer, Route, Router } from "./router.ts";
+import { Session, type SessionHandler } from "./session.ts";
+import { formatTopic, isBrokerPath, isLocalPath, type TopicPath } from "./topic.ts";
+import { later } from "./transport.ts";
+
+/** What all peers of a broker have counted. */
+export interface PeerCounts {
+  received: number;
+  delivered: number;
+  dropped: number;
+  refusedMessages: number;
+  waits: number;
+  cutOff: number;
+}
+
+/** What a peer needs from its broker. */
+export interface PeerContext {
+  readonly router: Router<ClientPeer>;
+  readonly limits: Limits & { readonly queueBytes: number };
+  readonly counts: PeerCounts;
+  /** The longest patience that a client may have, in milliseconds; 0: none may wait. */
+  readonly maxPatience: number;
+  /** Told each change of the bytes that a peer holds. */
+  onBytes(change: number): void;
+}
+
+/** Why a client loses its session when nobody has anything left that could be dropped. */
+export const MEMORY_FULL = "the broker's memory is full";
+/** A longer run of frames is passed on in parts, so that a window holds several. */
+const RUN_BYTES_MAX = 256 * 1024;
+/** What does not begin with a topic that can be read. */
+const NO_TOPIC = encodeTopic([]);
+
+/** One client; see the module. */
+export class ClientPeer implements Peer, SessionHandler {
+  /** Its secret id. */
+  readonly id: Uint8Array;
+  /** The name of the key that it proved to have. */
+  readonly keyName: string;
+  readonly session: Session;
+  readonly #context: PeerContext;
+  #patience = 0;
+  /** Ends the withholding of the acknowledgements of those who feed the full queue. */
+  readonly #holds = new Map<Origin, () => void>();
+  #full = false;
+  #cutOff = false;
+  #missed = 0;
+  #timer: Disposable | undefined;
+  /** Frames of this read that go the same way and stand side by side. */
+  #run:
+    | {
+      route: Route<ClientPeer>;
+      frame: Frame;
+      start: number;
+      end: number;
+      messages: number;
+    }
+    | undefined;
+
+  /** Makes a peer that has no connection yet. */
+  constructor(id: Uint8Array, keyName: string, context: PeerContext) {
+    this.id = id;
+    this.keyName = keyName;
+    this.#context = context;
+    this.session = new Session(this, (change) => context.onBytes(change));
+  }
+
+  /** Bytes that are queued for it, or not acknowledged by it. */
+  get bytes(): number {
+    return this.session.delivery.bytes;
+  }
+
+  /** Whether it holds back those who feed it. */
+  get holdsBack(): boolean {
+    return this.#full;
+  }
+
+  /** Whether it was cut off; it then only counts what it misses. */
+  get isCutOff(): boolean {
+    return this.#cutOff;
+  }
+
+  /**
+   * Takes what a client says when it opens a connection.
+   *
+   * @throws {ProtocolError} When its count cannot be.
+   */
+  open(opening: Opening, topics: readonly TopicPath[]): void {
+    const { router, maxPatience } = this.#context;
+    this.#patience = opening.wait ? Math.min(opening.patience, maxPatience) : 0;
+    this.session.delivery.acknowledge(opening.taken);
+    this.session.delivery.rewind(opening.taken);
+    router.replace(this, topics);
+    if (this.#full) this.#rest();
+  }
+
+  /** How many messages it missed, since it had taken `taken` counted frames of its session. */
+  missedSince(taken: number): number {
+    return Math.max(0, this.#missed - taken);
+  }
+
+  take(frames: Uint8Array, messages: number, from: Origin): void {
+    if (this.#cutOff) {
+      this.#missed += messages;
+      this.#context.counts.dropped += messages;
+      return;
+    }
+    const { delivery } = this.session;
+    const { queueBytes } = this.#context.limits;
+    const excess = delivery.bytes + frames.length - queueBytes;
+    if (excess > 0 && this.#patience === 0) {
+      this.drop(excess);
+      if (delivery.bytes + frames.length > queueBytes) {
+        // What is left has its numbers and cannot go: the new ones must.
+        delivery.miss(messages);
+        this.#context.counts.dropped += messages;
+        return;
+      }
+    }
+    delivery.push(frames, messages);
+    this.#context.counts.delivered += messages;
+    this.session.pump();
+    const isOver = this.#full || excess > 0 && this.#patience > 0;
+    if (isOver && !this.#cutOff) this.#holdBack(from, messages, frames);
+  }
+
+  /** Drops the oldest messages that it can, until so many bytes are free; how many bytes were. */
+  drop(bytes: number): number {
+    const { delivery } = this.session;
+    const before = delivery.bytes;
+    this.#context.counts.dropped += delivery.drop(bytes);
+    return before - delivery.bytes;
+  }
+
+  /** Frees what it holds, for others who need the room; how many bytes that were. */
+  relieve(bytes: number): number {
+    if (this.#patience === 0) return this.drop(bytes);
+    const before = this.bytes;
+    this.cutOff(MEMORY_FULL);
+    return before - this.bytes;
+  }
+
+  #holdBack(from: Origin, messages: number, { length }: Uint8Array): void {
+    if (!this.#full) {
+      this.#full = true;
+      this.#context.counts.waits++;
+      this.#waitForProgress();
+    }
+    if (!this.#holds.has(from)) this.#holds.set(from, from.withhold(messages, length));
+  }
+
+  #waitForProgress(): void {
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = later(
+      () => this.cutOff(`nothing was acknowledged for ${this.#patience} ms`),
+      this.#patience,
+    );
+  }
+
+  acknowledged(): void {
+    if (!this.#full) return;
+    if (this.bytes <= this.#context.limits.queueBytes / 2) this.#rest();
+    else this.#waitForProgress();
+  }
+
+  /** Holds nobody back any more. */
+  #rest(): void {
+    this.#full = false;
+    this.#timer?.[Symbol.dispose]();
+    const releases = [...this.#holds.values()];
+    this.#holds.clear();
+    for (const release of releases) release();
+  }
+
+  /** Ends the session and lets go of what it holds; goes on counting what it misses. */
+  cutOff(why: string): void {
+    if (this.#cutOff) return;
+    const { delivery, link } = this.session;
+    this.#cutOff = true;
+    this.#missed = delivery.numbered + delivery.unnumbered;
+    this.#context.counts.cutOff++;
+    this.#context.counts.dropped += delivery.unacknowledged;
+    delivery.clear();
+    this.#rest();
+    link?.end(Reason.CUT_OFF, why);
+  }
+
+  /** Forgets it: it is in no route, and holds nothing. */
+  remove(error?: Error): void {
+    this.#context.router.clear(this);
+    this.session.end(error);
+    this.#rest();
+  }
+
+  frame(frame: Frame, oversize: number): void {
+    if (frame.type === FrameType.PUBLISH) return this.#publish(frame, oversize);
+    // What was published before an interest changed goes where the interests then led.
+    this.batch();
+    const { buffer, type, body, end } = frame;
+    if (type !== FrameType.SUBSCRIBE && type !== FrameType.UNSUBSCRIBE) {
+      throw new ProtocolError(`Cannot take a frame of type ${type}: the session is open`);
+    }
+    const { router, limits } = this.#context;
+    if (topicEnd(buffer, body, end) !== end) {
+      throw new ProtocolError("Cannot take a frame: bytes follow its topic");
+    }
+    const path = decodeTopic(buffer, body, end, limits);
+    if (type === FrameType.UNSUBSCRIBE) router.remove(this, path);
+    else {
+      router.add(this, path);
+      checkSubscriptions(router.interestsOf(this), limits);
+    }
+  }
+
+  #publish(frame: Frame, oversize: number): void {
+    const { buffer, start, body, end } = frame;
+    const { router, limits } = this.#context;
+    if (oversize > 0) return this.#refuseSize(NO_TOPIC, oversize);
+    const payload = topicEnd(buffer, body, end);
+    if (end === payload) throw new ProtocolError("Cannot take a message: it has no payload");
+    const route = router.route(
+      buffer,
+      body,
+      payload,
+      () => decodeTopic(buffer, body, payload, limits),
+    );
+    const { path } = route;
+    if (end - payload > limits.messageBytes) {
+      return this.#refuseSize(buffer.slice(body, payload), end - payload);
+    }
+    if (isBrokerPath(path) || isLocalPath(path)) {
+      const text = `Cannot publish to ${formatTopic(path)}: the topic is reserved`;
+      return this.#refuse(Reason.FORBIDDEN, buffer.slice(body, payload), text);
+    }
+    const run = this.#run;
+    if (run?.route === route && run.end === start && end - run.start <= RUN_BYTES_MAX) {
+      run.end = end;
+      run.messages++;
+    } else {
+      this.batch();
+      this.#run = { route, frame, start, end, messages: 1 };
+    }
+  }
+
+  #refuseSize(topic: Uint8Array, size: number): void {
+    const { messageBytes } = this.#context.limits;
+    const text = `Cannot publish a message of ${size} bytes: limit is ${messageBytes}`;
+    this.#refuse(Reason.TOO_BIG, topic, text);
+  }
+
+  #refuse(reason: Reason, topic: Uint8Array, text: string): void {
+    this.batch();
+    this.#context.counts.refusedMessages++;
+    this.session.delivery.push(
+      encodeFrame(FrameType.REFUSED, encodeRefused(reason, topic, text)),
+      1,
+    );
+    this.session.pump();
+  }
+
+  /** Passes the run on. */
+  batch(): void {
+    const run = this.#run;
+    if (run === undefined) return;
+    this.#run = undefined;
+    const { route: { peers }, frame, start, end, messages } = run;
+    this.#context.counts.received += messages;
+    const slice = frame.buffer.subarray(start, end);
+    if (peers.length > 0 && isKept(slice)) frame.keep();
+    for (const peer of peers) if (peer !== this) peer.take(slice, messages, this.session);
+  }
+}
+
+/** Refuses a client that subscribes to too many topics. */
+export function checkSubscriptions(count: number, { subscriptions }: Limits): void {
+  if (count <= subscriptions) return;
+  throw new FrameError(
+    `Cannot subscribe: the limit is ${subscriptions} topics`,
+    Reason.TOO_MANY_SUBSCRIPTIONS,
+  );
+}
