@@ -51,6 +51,7 @@ export {
 } from "./pubsub.ts";
 export {
   type Address,
+  type Gap,
   NetPubSub,
   type NetPubSubOptions,
   type State,

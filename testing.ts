@@ -1,0 +1,435 @@
+/**
+ * Tools to test programs that use mpubsub, and mpubsub itself: a proxy that breaks connections as
+ * planned, and a checker that finds what was lost, repeated or inverted.
+ *
+ * ```ts
+ * import { Broker, NetPubSub } from "@mpubsub/mpubsub";
+ * import { checkHistory, Proxy } from "@mpubsub/mpubsub/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using broker = new Broker();
+ * await broker.start();
+ * // The first connection breaks after 500 bytes from the broker, whatever is in the middle of them.
+ * const plan = (connection: number) =>
+ *   connection === 0 ? [{ kind: "cut", direction: "down", after: 500 } as const] : [];
+ * await using proxy = new Proxy({ target: broker.address, plan });
+ * await proxy.start();
+ *
+ * await using alice = new NetPubSub(broker.address, broker.authkey);
+ * await using bob = new NetPubSub(proxy.address, broker.authkey);
+ * const seen: { publisher: string; id: number }[] = [];
+ * const all = Promise.withResolvers<void>();
+ * bob.addSubscriber("count", (_topic, { id }) => {
+ *   seen.push({ publisher: "alice", id });
+ *   if (id === 99) all.resolve();
+ * });
+ * await Promise.all([alice.connect(), bob.connect()]);
+ *
+ * const ids = Array.from({ length: 100 }, (_, id) => id);
+ * for (const id of ids) alice.publish("count", { id });
+ * await all.promise;
+ *
+ * assertEquals(proxy.stats().cut, 1);
+ * const { faults } = checkHistory({ published: { alice: ids }, seen: { bob: seen } });
+ * assertEquals(faults, []);
+ * ```
+ *
+ * @module
+ */
+import { type Address, formatEndpoint } from "./address.ts";
+import { type Connection, dial, later, listen, type Listener } from "./transport.ts";
+
+export type { Address };
+
+/** Something that a {@linkcode Proxy} does to a connection. */
+export interface Fault {
+  /**
+   * What is done when so many bytes have passed.
+   *
+   * - `"cut"`: both sides are closed.
+   * - `"half"`: the side that reads sees the end of what the other side sends; the other direction goes
+   *   on.
+   * - `"freeze"`: nothing passes in this direction for `ms`, or ever again; nobody is told.
+   * - `"delay"`: from now on everything in this direction comes `ms` later.
+   */
+  readonly kind: "cut" | "half" | "freeze" | "delay";
+  /** `"up"` is from the client to the broker. */
+  readonly direction: "up" | "down";
+  /** How many bytes of the direction pass before; the fault may come in the middle of a frame. */
+  readonly after: number;
+  /**
+   * For `"freeze"` and `"delay"`: how long, in milliseconds.
+   *
+   * @default {Infinity}
+   */
+  readonly ms?: number;
+}
+
+/**
+ * What happens to each connection, by its number from 0.
+ *
+ * - `"refuse"` closes it at once.
+ */
+export type Plan = (connection: number) => readonly Fault[] | "refuse";
+
+/** Options of a {@linkcode Proxy}. */
+export interface ProxyOptions {
+  /** The address of the broker. */
+  readonly target: Address;
+  /**
+   * Where to listen.
+   *
+   * @default {undefined} A new Unix socket, or loopback TCP where there are none.
+   */
+  readonly address?: Address;
+  /**
+   * What happens to each connection.
+   *
+   * @default {undefined} Nothing.
+   */
+  readonly plan?: Plan;
+}
+
+/** What a {@linkcode Proxy} has done. */
+export interface ProxyStats {
+  /** Connections that came. */
+  readonly connections: number;
+  /** Connections that were cut, by the plan or by {@linkcode Proxy.cut}. */
+  readonly cut: number;
+  /** Connections that were refused. */
+  readonly refused: number;
+  /** Bytes that passed. */
+  readonly bytes: number;
+}
+
+/** What a random plan is made of. */
+export interface RandomPlanOptions {
+  /** How many bytes pass at most before the first fault of a connection. */
+  readonly bytes: number;
+  /**
+   * The kinds of faults, each as likely as it stands here.
+   *
+   * @default {["cut"]}
+   */
+  readonly kinds?: readonly (Fault["kind"] | "refuse")[];
+  /**
+   * How long a freeze or a delay is at most, in milliseconds.
+   *
+   * @default {100}
+   */
+  readonly ms?: number;
+}
+
+const PIECE_BYTES = 64 * 1024;
+/** A part of the random faults come this early: in handshakes, and where sessions are resumed. */
+const EARLY_BYTES = 400;
+const EARLY_PART = 1 / 4;
+
+/**
+ * A plan with a fault in each direction of each connection; the one that is reached first counts.
+ *
+ * - The same seed gives the same faults to the same connections.
+ * - A quarter of them come in the first 400 bytes, which is where handshakes and resumptions are.
+ *
+ * @param seed Any number.
+ * @param options Where the faults come, and of which kinds.
+ */
+export function randomPlan(seed: number, options: RandomPlanOptions): Plan {
+  const { bytes, kinds = ["cut"], ms = 100 } = options;
+  return (connection) => {
+    const random = randomOf(seed + connection * 7919);
+    const faults: Fault[] = [];
+    for (const direction of ["up", "down"] as const) {
+      const kind = kinds[Math.floor(random() * kinds.length)]!;
+      if (kind === "refuse") return "refuse";
+      const range = random() < EARLY_PART ? Math.min(EARLY_BYTES, bytes) : bytes;
+      const after = Math.floor(random() * range);
+      faults.push({ kind, direction, after, ms: Math.ceil(random() * ms) });
+    }
+    return faults;
+  };
+}
+
+/** Numbers from 0 to below 1 that are the same for the same seed (mulberry32). */
+function randomOf(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Relays connections to a broker, and breaks them as planned. */
+export class Proxy implements AsyncDisposable {
+  readonly #options: ProxyOptions;
+  readonly #relays = new Map<Relay, Promise<void>>();
+  #listener: Listener | undefined;
+  #accepting: Promise<void> | undefined;
+  #refusing: Disposable | undefined;
+  #connections = 0;
+  #cut = 0;
+  #refused = 0;
+  #bytes = 0;
+
+  /** Makes a proxy that does not listen yet. */
+  constructor(options: ProxyOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Where clients connect.
+   *
+   * @throws {Error} Before `start()` has resolved.
+   */
+  get address(): string {
+    if (this.#listener === undefined) {
+      throw new Error("Cannot tell the address: the proxy does not listen, await start() first");
+    }
+    return formatEndpoint(this.#listener.endpoint);
+  }
+
+  /** Begins to listen. */
+  async start(): Promise<void> {
+    this.#listener = await listen(this.#options.address);
+    this.#accepting = this.#accept(this.#listener);
+  }
+
+  async #accept(listener: Listener): Promise<void> {
+    for await (const client of listener.connections(() => {})) {
+      const plan = this.#options.plan?.(this.#connections++) ?? [];
+      if (plan === "refuse" || this.#refusing !== undefined) {
+        this.#refused++;
+        client.close();
+        continue;
+      }
+      const relay = new Relay(client, plan, {
+        cut: () => this.#cut++,
+        passed: (bytes) => this.#bytes += bytes,
+      });
+      const ended = relay.run(this.#options.target);
+      this.#relays.set(relay, ended);
+      ended.then(() => this.#relays.delete(relay));
+    }
+  }
+
+  /** Cuts all connections that are there. */
+  cut(): void {
+    for (const relay of this.#relays.keys()) relay.cut();
+  }
+
+  /** Freezes both directions of all connections that are there, for `ms`. */
+  freeze(ms: number): void {
+    for (const relay of this.#relays.keys()) relay.freeze(ms);
+  }
+
+  /** Refuses new connections for `ms`. */
+  refuse(ms: number): void {
+    this.#refusing?.[Symbol.dispose]();
+    this.#refusing = later(() => this.#refusing = undefined, ms);
+  }
+
+  /** What it has done. */
+  stats(): ProxyStats {
+    return {
+      connections: this.#connections,
+      cut: this.#cut,
+      refused: this.#refused,
+      bytes: this.#bytes,
+    };
+  }
+
+  /** Closes all connections, and stops listening; twice is a no-op. */
+  async close(): Promise<void> {
+    this.#refusing?.[Symbol.dispose]();
+    await this.#listener?.close();
+    for (const relay of this.#relays.keys()) relay.close();
+    await Promise.all([this.#accepting, ...this.#relays.values()]);
+  }
+
+  /** {@linkcode Proxy.close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+interface RelayCounts {
+  cut(): void;
+  passed(bytes: number): void;
+}
+
+/** One connection, and the one to the broker that belongs to it. */
+class Relay {
+  readonly #client: Connection;
+  readonly #faults: readonly Fault[];
+  readonly #counts: RelayCounts;
+  readonly #closing = new AbortController();
+  #broker: Connection | undefined;
+  #frozenUntil = 0;
+
+  constructor(client: Connection, faults: readonly Fault[], counts: RelayCounts) {
+    this.#client = client;
+    this.#faults = faults;
+    this.#counts = counts;
+  }
+
+  async run(target: Address): Promise<void> {
+    try {
+      this.#broker = await dial(target, this.#closing.signal);
+      await Promise.all([
+        this.#pass("up", this.#client, this.#broker),
+        this.#pass("down", this.#broker, this.#client),
+      ]);
+    } catch { // One of the sides is gone, or was never there: so is the other then.
+    } finally {
+      this.close();
+    }
+  }
+
+  cut(): void {
+    if (this.#closing.signal.aborted) return;
+    this.#counts.cut();
+    this.close();
+  }
+
+  close(): void {
+    this.#closing.abort();
+    this.#client.close();
+    this.#broker?.close();
+  }
+
+  freeze(ms: number): void {
+    this.#frozenUntil = performance.now() + ms;
+  }
+
+  async #pass(direction: Fault["direction"], from: Connection, to: Connection): Promise<void> {
+    const faults = this.#faults.filter((fault) => fault.direction === direction)
+      .toSorted((a, b) => a.after - b.after);
+    const piece = new Uint8Array(PIECE_BYTES);
+    let passed = 0;
+    let delay = 0;
+    for (;;) {
+      for (let fault = faults[0]; fault !== undefined && fault.after <= passed; fault = faults[0]) {
+        faults.shift();
+        if (fault.kind === "cut") return this.cut();
+        if (fault.kind === "half") return await to.closeWrite();
+        if (fault.kind === "delay") delay = fault.ms ?? Infinity;
+        else await this.#wait(fault.ms ?? Infinity);
+      }
+      const room = Math.min(PIECE_BYTES, (faults[0]?.after ?? Infinity) - passed);
+      const count = await from.read(piece.subarray(0, room));
+      const frozen = this.#frozenUntil - performance.now();
+      if (Math.max(delay, frozen) > 0) await this.#wait(Math.max(delay, frozen));
+      if (count === null) return await to.closeWrite();
+      for (let at = 0; at < count;) at += await to.write(piece.subarray(at, count));
+      passed += count;
+      this.#counts.passed(count);
+    }
+  }
+
+  /** Waits for `ms`, unless the relay is closed before. */
+  async #wait(ms: number): Promise<void> {
+    const { signal } = this.#closing;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    using _timer = ms === Infinity ? undefined : later(resolve, ms, true);
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    if (signal.aborted) resolve();
+    await promise;
+  }
+}
+
+/** A message that a subscriber saw. */
+export interface Sighting {
+  /** Who published it. */
+  readonly publisher: string;
+  /** Which of the publisher's messages it is. */
+  readonly id: number | string;
+}
+
+/** What happened, as publishers and subscribers noted it, each in its own order. */
+export interface History {
+  /** The ids that each publisher published; no id twice. */
+  readonly published: Readonly<Record<string, readonly (number | string)[]>>;
+  /** What each subscriber saw. */
+  readonly seen: Readonly<Record<string, readonly Sighting[]>>;
+}
+
+/** Something that should not have happened. */
+export interface HistoryFault extends Sighting {
+  /**
+   * What.
+   *
+   * - `"lost"`: the subscriber never saw it.
+   * - `"repeated"`: it saw it before.
+   * - `"inverted"`: it saw it for the first time after a later one of the same publisher.
+   * - `"unknown"`: nobody published it.
+   */
+  readonly kind: "lost" | "repeated" | "inverted" | "unknown";
+  /** Who saw it, or did not. */
+  readonly subscriber: string;
+}
+
+/** What {@linkcode checkHistory} found. */
+export interface HistoryReport {
+  /** All of them, by subscriber. */
+  readonly faults: readonly HistoryFault[];
+  /** How many of them are of each kind. */
+  readonly counts: Readonly<Record<HistoryFault["kind"], number>>;
+  /** How many messages were published. */
+  readonly published: number;
+  /** How many sightings there were. */
+  readonly seen: number;
+}
+
+/**
+ * Finds what was lost, repeated and inverted.
+ *
+ * - Every subscriber is expected to see every message of every publisher.
+ * - An inversion concerns first sightings only: a message that is sent again is a repetition.
+ */
+export function checkHistory(history: History): HistoryReport {
+  const places = new Map(
+    Object.entries(history.published).map(([publisher, ids]) => [
+      publisher,
+      new Map(ids.map((id, place) => [id, place])),
+    ]),
+  );
+  const faults: HistoryFault[] = [];
+  for (const [subscriber, sightings] of Object.entries(history.seen)) {
+    faults.push(...faultsOf(subscriber, sightings, places));
+  }
+  const counts = { lost: 0, repeated: 0, inverted: 0, unknown: 0 };
+  for (const { kind } of faults) counts[kind]++;
+  const total = (lists: Readonly<Record<string, readonly unknown[]>>) =>
+    Object.values(lists).reduce((sum, { length }) => sum + length, 0);
+  return { faults, counts, published: total(history.published), seen: total(history.seen) };
+}
+
+function* faultsOf(
+  subscriber: string,
+  sightings: readonly Sighting[],
+  places: ReadonlyMap<string, ReadonlyMap<number | string, number>>,
+): Generator<HistoryFault> {
+  const seen = new Map([...places.keys()].map((publisher) => [publisher, new Set<unknown>()]));
+  const latest = new Map<string, number>();
+  for (const { publisher, id } of sightings) {
+    const place = places.get(publisher)?.get(id);
+    const own = seen.get(publisher);
+    const fault = (kind: HistoryFault["kind"]) => ({ kind, subscriber, publisher, id });
+    if (place === undefined || own === undefined) yield fault("unknown");
+    else if (own.has(id)) yield fault("repeated");
+    else {
+      own.add(id);
+      const before = latest.get(publisher) ?? -1;
+      if (place < before) yield fault("inverted");
+      else latest.set(publisher, place);
+    }
+  }
+  for (const [publisher, ids] of places) {
+    for (const id of ids.keys()) {
+      if (!seen.get(publisher)!.has(id)) yield { kind: "lost", subscriber, publisher, id };
+    }
+  }
+}
