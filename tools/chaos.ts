@@ -23,7 +23,10 @@ const FAULTS_SHOWN_MAX = 5;
 
 interface Topics {
   chaos: { number: number };
-  end: object;
+  /** Publishers are to come to their end. */
+  stop: object;
+  /** Subscribers are; so many messages were published. */
+  end: { sent: Record<string, number> };
 }
 
 type Report =
@@ -32,42 +35,45 @@ type Report =
   | { sent: number }
   | { history: Pick<HistoryReport, "counts" | "seen">; faults: unknown[] };
 
-/** What a client of the chaos is told. */
-interface Role {
-  readonly name: string;
-  readonly messages: number;
-  /** How long a publisher's messages take at least, in milliseconds. */
-  readonly pace: number;
-}
-
-async function publish(bus: NetPubSub<Topics>, { name, messages, pace }: Role): Promise<void> {
-  const start = performance.now();
-  for (let number = 1; number <= messages; number++) {
-    bus.publish(["chaos", name], { number });
+/** Publishes so many messages; 0 is until it is to stop. */
+async function publish(bus: NetPubSub<Topics>, name: string, messages: number): Promise<void> {
+  let stop = false;
+  bus.addSubscriber("stop", () => stop = true);
+  await bus.flush();
+  tell({ ready: true });
+  let number = 0;
+  while (messages > 0 ? number < messages : !stop) {
+    bus.publish(["chaos", name], { number: ++number });
     if (bus.pending > PENDING_MAX) await bus.flush();
-    else if (number % 100 === 0) {
-      const early = start + pace * number / messages - performance.now();
-      await new Promise((resolve) => setTimeout(resolve, Math.max(0, early)));
-    }
+    else if (messages === 0 && number % 100 === 0) await delay(10);
   }
   await bus.flush();
-  tell({ sent: messages });
+  tell({ sent: number });
 }
 
-async function subscribe(bus: NetPubSub<Topics>, { messages }: Role): Promise<void> {
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+async function subscribe(bus: NetPubSub<Topics>, isKilled: boolean): Promise<void> {
   const seen: { publisher: string; id: number }[] = [];
   bus.addSubscriber("chaos", ([, publisher = ""], { number }) => {
     seen.push({ publisher, id: number });
   });
-  const end = Promise.withResolvers<void>();
-  bus.addSubscriber("end", () => end.resolve());
+  const end = Promise.withResolvers<Record<string, number>>();
+  bus.addSubscriber("end", (_topic, { sent }) => end.resolve(sent));
   await bus.flush();
   tell({ ready: true });
-  await end.promise;
-  const ids = Array.from({ length: messages }, (_, i) => i + 1);
-  const published = Object.fromEntries(PUBLISHERS.map((publisher) => [publisher, ids]));
+  const published = Object.fromEntries(
+    Object.entries(await end.promise).map(([publisher, count]) => [
+      publisher,
+      Array.from({ length: count }, (_, i) => i + 1),
+    ]),
+  );
   const { counts, seen: sightings, faults } = checkHistory({ published, seen: { me: seen } });
-  tell({ history: { counts, seen: sightings }, faults: faults.slice(0, FAULTS_SHOWN_MAX) });
+  // What a killed broker lost, and what is sent again after it, is only counted.
+  const shown = faults.filter(({ kind }) => !isKilled || kind === "inverted");
+  tell({ history: { counts, seen: sightings }, faults: shown.slice(0, FAULTS_SHOWN_MAX) });
 }
 
 async function client(flags: Record<string, unknown>): Promise<void> {
@@ -81,12 +87,9 @@ async function client(flags: Record<string, unknown>): Promise<void> {
       options,
     );
   await until(() => bus.connect());
-  const own = {
-    name: String(flags.name),
-    messages: Number(flags.messages),
-    pace: Number(flags.pace),
-  };
-  await (role === "publisher" ? publish(bus, own) : subscribe(bus, own));
+  await (role === "publisher"
+    ? publish(bus, String(flags.name), Number(flags.messages))
+    : subscribe(bus, file !== undefined));
   await bus.disconnect();
 }
 
@@ -105,14 +108,14 @@ async function until(connect: () => Promise<void>): Promise<void> {
 class Outcome {
   readonly gaps = new Map<string, Gap[]>();
   readonly counts = { lost: 0, repeated: 0, inverted: 0, unknown: 0 };
-  sent = 0;
+  readonly sent: Record<string, number> = {};
   seen = 0;
   histories = 0;
   readonly #waiting: { condition: () => boolean; resolve: () => void }[] = [];
 
   take(name: string, report: Report): void {
     if ("gap" in report) this.gaps.set(name, [...this.gaps.get(name) ?? [], report.gap]);
-    else if ("sent" in report) this.sent += report.sent;
+    else if ("sent" in report) this.sent[name] = report.sent;
     else if ("history" in report) {
       this.histories++;
       this.seen += report.history.seen;
@@ -157,9 +160,10 @@ async function chaos({ seed, messages, cuts, kill }: ChaosOptions): Promise<bool
   const ready = new Set<string>();
   const proxies: Proxy[] = [];
   const start = async (role: string, name: string) => {
-    const args = [`--role=${role}`, `--name=${name}`, `--messages=${messages / PUBLISHERS.length}`];
-    if (kill > 0) args.push(`--file=${broker.file}`, `--pace=${1000 * kill}`);
+    const args = [`--role=${role}`, `--name=${name}`];
+    if (kill > 0) args.push(`--file=${broker.file}`, "--messages=0");
     else {
+      args.push(`--messages=${messages / PUBLISHERS.length}`);
       // What passes through one connection, so that the wanted number of them break on the way.
       const bytes = Math.ceil(messages * BYTES_PER_MESSAGE * SUBSCRIBERS.length / cuts);
       const plan = randomPlan(seed * 100 + proxies.length, { bytes, kinds: ["cut"] });
@@ -179,18 +183,20 @@ async function chaos({ seed, messages, cuts, kill }: ChaosOptions): Promise<bool
   await outcome.until(() => ready.size === SUBSCRIBERS.length);
   const began = performance.now();
   const publishers = await Promise.all(PUBLISHERS.map((name) => start("publisher", name)));
+  await outcome.until(() => ready.size === SUBSCRIBERS.length + PUBLISHERS.length);
   for (let killed = 1; killed <= kill; killed++) {
-    await new Promise((resolve) => setTimeout(resolve, 200 + (seed * killed) % 300));
+    await delay(500 + (seed * killed) % 300);
     await broker.kill();
     await broker.start();
     await outcome.until(() =>
       [...SUBSCRIBERS, ...PUBLISHERS].every((name) => outcome.gaps.get(name)?.length === killed)
     );
   }
-  const codes = await Promise.all(publishers.map((process) => process.status()));
   await using bus = await NetPubSub.fromFile<Topics>(broker.file);
   await bus.connect();
-  bus.publish("end");
+  bus.publish("stop");
+  const codes = await Promise.all(publishers.map((process) => process.status()));
+  bus.publish("end", { sent: outcome.sent });
   codes.push(...await Promise.all(subscribers.map((process) => process.status())));
   const seconds = (performance.now() - began) / 1000;
 
@@ -198,7 +204,9 @@ async function chaos({ seed, messages, cuts, kill }: ChaosOptions): Promise<bool
   const gaps = [...outcome.gaps.values()].flat();
   const cut = proxies.reduce((sum, proxy) => sum + proxy.stats().cut, 0);
   console.log(
-    `${outcome.sent} messages of ${PUBLISHERS.length} publishers, ${outcome.seen} sightings by ` +
+    `${
+      Object.values(outcome.sent).reduce((a, b) => a + b, 0)
+    } messages of ${PUBLISHERS.length} publishers, ${outcome.seen} sightings by ` +
       `${SUBSCRIBERS.length} subscribers, in ${seconds.toFixed(1)} s`,
   );
   console.log(kill > 0 ? `broker killed ${kill} times` : `connections cut ${cut} times`);
@@ -218,8 +226,8 @@ const BYTES_PER_MESSAGE = 28;
 
 async function main(args: string[]): Promise<number> {
   const flags = parseArgs(args, {
-    string: ["role", "name", "file", "address", "key", "pace", "seed", "messages", "cuts", "kill"],
-    default: { messages: "200000", cuts: "300", kill: "0", pace: "0" },
+    string: ["role", "name", "file", "address", "key", "seed", "messages", "cuts", "kill"],
+    default: { messages: "200000", cuts: "300", kill: "0" },
     unknown: (arg) => {
       throw new TypeError(`Unknown argument ${arg}`);
     },
