@@ -231,7 +231,6 @@ export class Client {
   checkBacklog(bytes: number, path: TopicPath): void {
     const { pending } = this;
     const { backlog } = this.#options;
-    if (2 * pending > backlog) this.#askOnce();
     if (pending === 0 || pending + bytes <= backlog) return;
     throw new BacklogError(
       `Cannot publish to ${
@@ -256,6 +255,7 @@ export class Client {
     const { session } = this.#span!;
     session.delivery.publish(topic, payload);
     session.pump();
+    if (2 * session.delivery.bytes > this.#options.backlog) this.#askOnce();
   }
 
   /** Tells the broker that a topic is wanted, or no more. */

@@ -123,7 +123,7 @@ export class Session implements LinkHandler {
 
   /** Ignores whatever the connection still yields, and lets go of what was not taken. */
   detach(): void {
-    this.#link?.close();
+    if (this.#link?.ended === false) this.#link.close(); // One that said GOODBYE lingers.
     this.#link = undefined;
     this.#held.clear();
   }

@@ -199,7 +199,8 @@ export class Proxy implements AsyncDisposable {
 
   async #accept(listener: Listener): Promise<void> {
     for await (const client of listener.connections(() => {})) {
-      const plan = this.#options.plan?.(this.#connections++) ?? [];
+      const number = this.#connections++;
+      const plan = this.#options.plan?.(number) ?? [];
       if (plan === "refuse" || this.#refusing !== undefined) {
         this.#refused++;
         client.close();

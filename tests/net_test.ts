@@ -9,49 +9,15 @@ import {
 import {
   AuthError,
   BacklogError,
-  Broker,
   type BrokerOptions,
   ConnectionLostError,
   ForbiddenError,
   NetPubSub,
-  type NetPubSubOptions,
   ProtocolError,
   type TopicPath,
 } from "../mod.ts";
+import { Scene, take } from "./scene.ts";
 import { until } from "./until.ts";
-
-/** A broker and as many connected clients as the test asks for; all are closed at the end. */
-class Scene implements AsyncDisposable {
-  readonly broker: Broker;
-  readonly #clients: NetPubSub[] = [];
-
-  private constructor(broker: Broker) {
-    this.broker = broker;
-  }
-
-  static async start(options: BrokerOptions = {}): Promise<Scene> {
-    const broker = new Broker(options);
-    await broker.start();
-    return new Scene(broker);
-  }
-
-  client(options?: NetPubSubOptions): NetPubSub {
-    const client = new NetPubSub(this.broker.address, this.broker.authkey, options);
-    this.#clients.push(client);
-    return client;
-  }
-
-  async connected(options?: NetPubSubOptions): Promise<NetPubSub> {
-    const client = this.client(options);
-    await client.connect();
-    return client;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#clients.map((client) => client.disconnect()));
-    await this.broker.shutdown();
-  }
-}
 
 /** Resolves with the first `count` messages of a topic. */
 async function messages(
@@ -62,15 +28,6 @@ async function messages(
   using subscription = bus.subscribe(topic);
   await bus.flush();
   return await take(subscription, count);
-}
-
-async function take<T>(source: AsyncIterable<T>, count: number): Promise<T[]> {
-  const taken: T[] = [];
-  for await (const item of source) {
-    taken.push(item);
-    if (taken.length === count) break;
-  }
-  return taken;
 }
 
 const ADDRESSES: [string, BrokerOptions][] = [
