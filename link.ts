@@ -29,6 +29,7 @@ import {
   FrameType,
   Reason,
 } from "./frame.ts";
+import { printable } from "./topic.ts";
 
 /** What a connection is to everything but the transport: a stream of bytes. */
 export interface ByteStream {
@@ -232,7 +233,7 @@ export class Link {
 }
 
 function goodbyeEnd(reason: number, text: string): LinkEnd {
-  const said = `The other side ended the session: ${text}`;
+  const said = `The other side ended the session: ${printable(text)}`;
   switch (reason) {
     case Reason.DONE:
       return { reason };

@@ -9,7 +9,7 @@ const ACCEPT_RETRY_MS = 100;
 /** The path of a socket for which {@linkcode listen} made a folder, and that folder. */
 const MADE_PATH = /^(.*\/mpubsub-[^/]*)\/bus\.sock$/;
 
-/** One connection: a stream of bytes; see `ByteStream` in `outbox.ts`. */
+/** One connection: a stream of bytes; see `ByteStream` in `link.ts`. */
 export class Connection {
   readonly #conn: Deno.TcpConn | Deno.UnixConn;
   #closed = false;

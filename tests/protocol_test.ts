@@ -7,16 +7,28 @@ import {
   encodeAck,
   encodeFrame,
   encodeGoodbye,
-  encodeLimits,
+  encodeOpened,
+  encodeOpening,
   encodeTopic,
   FrameType,
   Reason,
+  Resumption,
   topicEnd,
 } from "../frame.ts";
 
 const PAGE = await Deno.readTextFile(new URL("../docs/protocol.md", import.meta.url));
 const KEY = new TextEncoder().encode("secret");
 const LIMITS = { messageBytes: 2 ** 20, topicElements: 16, elementBytes: 255, subscriptions: 1024 };
+const OPENING = { session: undefined, taken: 0, wait: false, patience: 0 };
+const OPENED = {
+  outcome: Resumption.NEW,
+  session: Uint8Array.from({ length: 16 }, (_, i) => 0xe0 + i),
+  taken: 0,
+  missed: 0,
+  heartbeat: 15_000,
+  window: 2 ** 20,
+  limits: LIMITS,
+};
 const MESSAGE = { celsius: 21.5, tags: ["warm", -1] };
 
 /** The bytes of the example by "side name", in the order of the page. */
@@ -55,8 +67,8 @@ Deno.test("docs/protocol.md shows the frames that both sides send", () => {
   const topic = encodeTopic(["sensors", "kitchen"]);
   const payload = new Encoder().encode(MESSAGE, LIMITS.messageBytes);
   const frames: [string, Uint8Array][] = [
-    ["client OPEN", encodeFrame(FrameType.OPEN, encodeTopic(["sensors"]))],
-    ["broker OPENED", encodeFrame(FrameType.OPENED, encodeLimits(LIMITS))],
+    ["client OPEN", encodeFrame(FrameType.OPEN, encodeOpening(OPENING), encodeTopic(["sensors"]))],
+    ["broker OPENED", encodeFrame(FrameType.OPENED, encodeOpened(OPENED))],
     ["client PUBLISH", encodeFrame(FrameType.PUBLISH, topic, payload)],
     ["client ASK", encodeFrame(FrameType.ASK)],
     ["broker ACK", encodeFrame(FrameType.ACK, encodeAck(1, 1))],
