@@ -81,6 +81,8 @@ export class Link {
   readonly #stream: ByteStream;
   readonly #reader: FrameReader;
   #control: Uint8Array[] = [];
+  /** The latest ACK, if it waits; one that comes takes its place. */
+  #ack: Uint8Array | undefined;
   /** The next counted frames, when they are too large to go out with what is not counted. */
   #counted: Uint8Array | undefined;
   #writing: Promise<void> | undefined;
@@ -119,6 +121,12 @@ export class Link {
     this.pump();
   }
 
+  /** Sends an ACK; one that still waits says less, and is not sent. */
+  acknowledge(body: Uint8Array): void {
+    this.#ack = encodeFrame(FrameType.ACK, body);
+    this.pump();
+  }
+
   /** Writes what there is to write. */
   pump(): void {
     if (this.#end === undefined) this.#writing ??= this.#write();
@@ -141,6 +149,8 @@ export class Link {
 
   #nextBytes(): Uint8Array | undefined {
     const control = this.#control;
+    if (this.#ack !== undefined) control.push(this.#ack);
+    this.#ack = undefined;
     this.#control = []; // What the handler sends now goes behind what it hands over.
     const counted = this.#end === undefined ? this.#counted ?? this.handler.next() : undefined;
     this.#counted = undefined;
@@ -173,6 +183,7 @@ export class Link {
   close(error?: Error): void {
     this.#end ??= error === undefined ? {} : { error };
     this.#control = [];
+    this.#ack = undefined;
     this.#stream.close();
   }
 

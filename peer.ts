@@ -277,10 +277,10 @@ export class ClientPeer implements Peer, SessionHandler {
   #refuse(reason: Reason, topic: Uint8Array, text: string): void {
     this.batch();
     this.#context.counts.refusedMessages++;
-    this.session.delivery.push(
-      encodeFrame(FrameType.REFUSED, encodeRefused(reason, topic, text)),
-      1,
-    );
+    const { delivery } = this.session;
+    const refused = encodeFrame(FrameType.REFUSED, encodeRefused(reason, topic, text));
+    this.drop(delivery.bytes + refused.length - this.#context.limits.queueBytes);
+    delivery.push(refused, 1);
     this.session.pump();
   }
 

@@ -117,6 +117,8 @@ export class Session implements LinkHandler {
         0;
     for (const flush of this.#flushes) flush.ask = undefined;
     link.handler = this;
+    // An acknowledgement may have been lost with the connection before.
+    if (this.#taken > 0) this.idle();
     this.#ask();
     link.pump();
   }
@@ -255,7 +257,7 @@ export class Session implements LinkHandler {
     this.#acknowledged = count;
     this.#acknowledgedBytes = bytes;
     this.#asksAnswered = this.#asked;
-    this.#link.send(FrameType.ACK, encodeAck(count, this.#asked));
+    this.#link.acknowledge(encodeAck(count, this.#asked));
   }
 
   #acknowledgeable(): Position {

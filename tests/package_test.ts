@@ -75,13 +75,14 @@ Deno.test({
   },
 });
 
-Deno.test("deno.json exports the five entry points", () => {
+Deno.test("deno.json exports the six entry points", () => {
   assertEquals(manifest.exports, {
     ".": "./mod.ts",
     "./pubsub": "./pubsub.ts",
     "./net": "./net.ts",
     "./broker": "./broker.ts",
     "./cli": "./cli.ts",
+    "./testing": "./testing.ts",
   });
 });
 
