@@ -149,7 +149,7 @@ export class Link {
 
   #nextBytes(): Uint8Array | undefined {
     const control = this.#control;
-    if (this.#ack !== undefined) control.push(this.#ack);
+    if (this.#ack !== undefined) control.unshift(this.#ack); // GOODBYE stays the last.
     this.#ack = undefined;
     this.#control = []; // What the handler sends now goes behind what it hands over.
     const counted = this.#end === undefined ? this.#counted ?? this.handler.next() : undefined;

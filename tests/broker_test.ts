@@ -16,6 +16,7 @@ import {
   decodeGoodbye,
   decodeRefused,
   encodeAck,
+  encodeFrame,
   encodeTopic,
   FrameType,
   Reason,
@@ -289,6 +290,24 @@ Deno.test("Broker refuses a message to a reserved topic, and tells which", async
       assertEquals([refused.topic, refused.reason], [topic, Reason.FORBIDDEN]);
     }
   });
+});
+
+Deno.test("Broker holds little for a client that asks and is refused without end and never reads", async () => {
+  await undisturbed(async (broker) => {
+    await using deaf = await Peer.open(broker);
+    const requests = new Uint8Array(20_000 * 2).map((_, i) => i % 2 === 0 ? 1 : FrameType.ASK);
+    const forbidden = encodeFrame(
+      FrameType.PUBLISH,
+      encodeTopic(["*broker", "x"]),
+      Uint8Array.of(0),
+    );
+    const messages = new Uint8Array(20_000 * forbidden.length);
+    for (let n = 0; n < 20_000; n++) messages.set(forbidden, n * forbidden.length);
+    await writeAll(deaf.conn, requests);
+    await writeAll(deaf.conn, messages);
+    await until(() => broker.stats().refusedMessages === 20_000);
+    assert(broker.stats().queuedBytes <= 2 ** 21, `${broker.stats().queuedBytes} bytes`);
+  }, { limits: { queueBytes: 2 ** 21 } });
 });
 
 Deno.test("Broker drops the oldest messages of a client that does not read, and tells it how many", async () => {

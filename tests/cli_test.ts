@@ -228,8 +228,8 @@ Deno.test("cli takes a key of 64 KiB from a file, and refuses a longer one", () 
     await using bus = await NetPubSub.fromFile(file);
     await bus.connect();
     program.kill("SIGTERM");
-    await bus.closed.catch(() => {});
     await program.end();
+    await until(() => bus.state === "reconnecting");
     for (const size of [64 * 1024 + 1, 3_000_000]) {
       await Deno.writeTextFile(key, "k".repeat(size));
       const { code, err } = await fails(run);
@@ -351,6 +351,22 @@ Deno.test("cli runs with the least permissions, given by hand", () =>
       program.kill("SIGTERM");
       assertEquals((await program.end()).code, 0);
     }
+  }));
+
+Deno.test("NetPubSub.fromFile finds a broker that was killed and started again, with its new key", () =>
+  withFolder(async (folder) => {
+    const file = `${folder}/x.json`;
+    const first = await started({ args: [file] });
+    const bus = await NetPubSub.fromFile(file);
+    await bus.connect();
+    const key = JSON.parse(await Deno.readTextFile(file)).authkey;
+    await first[Symbol.asyncDispose](); // SIGKILL
+    await until(() => bus.state === "reconnecting");
+    await using _second = await started({ args: [file] });
+    assert(key !== JSON.parse(await Deno.readTextFile(file)).authkey);
+    await bus.connect();
+    await bus.flush();
+    await bus.disconnect();
   }));
 
 Deno.test("NetPubSub.fromFile refuses a file that others can read, or that is none", () =>
