@@ -71,6 +71,7 @@ const SILENT_HEARTBEATS = 2;
 const LINGER_MS = 1000;
 /** Up to this size what is counted and what is not go out in one write. */
 const JOIN_BYTES_MAX = 16 * 1024;
+const NO_BYTES = new Uint8Array(0);
 
 /** The frames of one connection; see the module. */
 export class Link {
@@ -81,8 +82,8 @@ export class Link {
   readonly #stream: ByteStream;
   readonly #reader: FrameReader;
   #control: Uint8Array[] = [];
-  /** The latest ACK, if it waits; one that comes takes its place. */
-  #ack: Uint8Array | undefined;
+  /** Where in `#control` an ACK waits; -1 when none does. */
+  #ackAt = -1;
   /** The next counted frames, when they are too large to go out with what is not counted. */
   #counted: Uint8Array | undefined;
   #writing: Promise<void> | undefined;
@@ -121,9 +122,11 @@ export class Link {
     this.pump();
   }
 
-  /** Sends an ACK; one that still waits says less, and is not sent. */
+  /** Sends an ACK, in the place of one that still waits. */
   acknowledge(body: Uint8Array): void {
-    this.#ack = encodeFrame(FrameType.ACK, body);
+    if (this.#end !== undefined) return;
+    if (this.#ackAt < 0) this.#ackAt = this.#control.push(NO_BYTES) - 1;
+    this.#control[this.#ackAt] = encodeFrame(FrameType.ACK, body);
     this.pump();
   }
 
@@ -149,8 +152,7 @@ export class Link {
 
   #nextBytes(): Uint8Array | undefined {
     const control = this.#control;
-    if (this.#ack !== undefined) control.unshift(this.#ack); // GOODBYE stays the last.
-    this.#ack = undefined;
+    this.#ackAt = -1;
     this.#control = []; // What the handler sends now goes behind what it hands over.
     const counted = this.#end === undefined ? this.#counted ?? this.handler.next() : undefined;
     this.#counted = undefined;
@@ -183,7 +185,6 @@ export class Link {
   close(error?: Error): void {
     this.#end ??= error === undefined ? {} : { error };
     this.#control = [];
-    this.#ack = undefined;
     this.#stream.close();
   }
 

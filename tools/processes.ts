@@ -1,5 +1,19 @@
-/** Child processes of this project's own scripts that tell what happens, a line of JSON each. */
+/**
+ * Child processes of this project's own scripts that tell what happens, a line of JSON each; among
+ * them brokers that can be killed, and brokers that tell what they hold.
+ */
 import { TextLineStream } from "@std/streams/text-line-stream";
+import { Broker, type BrokerOptions, type BrokerStats } from "../broker.ts";
+
+/** Options of a {@linkcode Process}. */
+export interface ProcessOptions {
+  /**
+   * Flags of `deno run`.
+   *
+   * @default {[]}
+   */
+  readonly flags?: readonly string[];
+}
 
 /** A script of this project in a process of its own. */
 export class Process<Report> implements AsyncDisposable {
@@ -8,10 +22,15 @@ export class Process<Report> implements AsyncDisposable {
   readonly #reading: Promise<void>;
 
   /** Starts `module` with these arguments; `onReport` is given each line that it prints. */
-  constructor(module: string, args: readonly string[], onReport: (report: Report) => void) {
+  constructor(
+    module: string,
+    args: readonly string[],
+    onReport: (report: Report) => void,
+    { flags = [] }: ProcessOptions = {},
+  ) {
     this.#onReport = onReport;
     this.#process = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--quiet", "--allow-all", module, ...args],
+      args: ["run", "--quiet", "--allow-all", ...flags, module, ...args],
       stdin: "null",
       stdout: "piped",
       stderr: "inherit",
@@ -57,6 +76,167 @@ export class Process<Report> implements AsyncDisposable {
 /** What a child tells its parent. */
 export function tell(report: unknown): void {
   console.log(JSON.stringify(report));
+}
+
+/** Ends this process when the one that started it has ended. */
+export function endWithParent(): void {
+  const parent = Deno.ppid;
+  const timer = setInterval(() => {
+    if (Deno.ppid !== parent) Deno.exit(1);
+  }, 1000);
+  Deno.unrefTimer(timer);
+}
+
+/** What a broker holds, and the most that it was seen to hold. */
+export interface BrokerFigures {
+  readonly stats: BrokerStats;
+  /** Resident bytes; without garbage where that could be collected. */
+  readonly rss: number;
+  readonly rssMax: number;
+  /** Open file descriptors, on Linux. */
+  readonly files: number;
+  readonly queuedBytesMax: number;
+  readonly sessionsMax: number;
+  /** Of `connections` and `detached` together. */
+  readonly connectionsMax: number;
+  readonly waitingMax: number;
+}
+
+type BrokerReport = { address: string; authkey: string } | BrokerFigures;
+
+const SAMPLE_MS = 10;
+const TELL_MS = 100;
+/** Collecting garbage takes a while. */
+const COLLECT_MS = 1000;
+
+/** Runs a broker in this process until SIGTERM, for a {@linkcode MeasuredBroker}. */
+export async function serveMeasured(options: BrokerOptions): Promise<void> {
+  endWithParent();
+  const { gc } = globalThis as { gc?: () => void };
+  const authkey = crypto.randomUUID();
+  await using broker = new Broker({ ...options, authkey });
+  await broker.start();
+  tell({ address: broker.address, authkey });
+  const most = { rssMax: 0, queuedBytesMax: 0, sessionsMax: 0, connectionsMax: 0, waitingMax: 0 };
+  const look = () => {
+    const stats = broker.stats();
+    const { rss } = Deno.memoryUsage();
+    most.rssMax = Math.max(most.rssMax, rss);
+    most.queuedBytesMax = Math.max(most.queuedBytesMax, stats.queuedBytes);
+    most.sessionsMax = Math.max(most.sessionsMax, stats.sessions);
+    most.connectionsMax = Math.max(most.connectionsMax, stats.connections + stats.detached);
+    most.waitingMax = Math.max(most.waitingMax, stats.waiting);
+    return { stats, rss };
+  };
+  const looking = setInterval(look, SAMPLE_MS);
+  const telling = setInterval(() => {
+    gc?.();
+    tell({ ...look(), files: openFiles(), ...most });
+  }, gc === undefined ? TELL_MS : COLLECT_MS);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  Deno.addSignalListener("SIGTERM", resolve);
+  await promise;
+  Deno.removeSignalListener("SIGTERM", resolve);
+  clearInterval(looking);
+  clearInterval(telling);
+}
+
+function openFiles(): number {
+  return Deno.build.os === "linux" ? [...Deno.readDirSync("/proc/self/fd")].length : 0;
+}
+
+/** A broker in a process of its own that tells what it holds. */
+export class MeasuredBroker implements AsyncDisposable {
+  readonly #process: Process<BrokerReport>;
+  readonly #listening = Promise.withResolvers<{ address: string; authkey: string }>();
+  #figures: BrokerFigures | undefined;
+
+  private constructor(
+    module: string,
+    options: BrokerOptions,
+    onFigures: (figures: BrokerFigures) => void,
+    flags: readonly string[],
+  ) {
+    const args = ["--role=broker", `--options=${JSON.stringify(options)}`];
+    this.#process = new Process(module, args, (report) => {
+      if ("address" in report) return this.#listening.resolve(report);
+      this.#figures = report;
+      onFigures(report);
+    }, { flags });
+  }
+
+  /**
+   * Starts `module` with `--role=broker` and `--options`, for which it calls `serveMeasured`.
+   *
+   * @returns The broker once it listens, where, and with which key.
+   */
+  static async start(
+    module: string,
+    options: BrokerOptions,
+    { onFigures = () => {}, flags = [] }: ProcessOptions & {
+      /** Told what the broker holds, now and then. */
+      onFigures?(figures: BrokerFigures): void;
+    } = {},
+  ): Promise<{ broker: MeasuredBroker; address: string; authkey: string }> {
+    const broker = new MeasuredBroker(module, options, onFigures, flags);
+    return { broker, ...await broker.#listening.promise };
+  }
+
+  /** The latest figures. */
+  get figures(): BrokerFigures {
+    if (this.#figures === undefined) throw new Error("Cannot tell the figures: none have come yet");
+    return this.#figures;
+  }
+
+  /** Ends it in order. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#process.kill("SIGTERM");
+    await this.#process.status();
+  }
+}
+
+/** Milliseconds on a clock that the processes of one machine share. */
+export function clock(): number {
+  return performance.timeOrigin + performance.now();
+}
+
+/** How often each latency occurred, by its number of steps of 10 µs. */
+export type LatencyCounts = readonly (readonly [step: number, count: number])[];
+
+const STEPS_PER_MS = 100;
+
+/** How long messages took, to within 10 µs. */
+export class Latencies {
+  readonly #counts = new Map<number, number>();
+  #total = 0;
+
+  /** Notes a message that took so many milliseconds. */
+  add(ms: number): void {
+    this.addCounts([[Math.max(0, Math.ceil(ms * STEPS_PER_MS)), 1]]);
+  }
+
+  /** Notes what another noted. */
+  addCounts(counts: LatencyCounts): void {
+    for (const [step, count] of counts) {
+      this.#counts.set(step, (this.#counts.get(step) ?? 0) + count);
+      this.#total += count;
+    }
+  }
+
+  /** What was noted, for another process. */
+  counts(): LatencyCounts {
+    return [...this.#counts];
+  }
+
+  /** The latency that this part of the messages did not exceed, in milliseconds. */
+  quantile(part: number): number {
+    let left = part * this.#total;
+    for (const [step, count] of [...this.#counts].sort(([a], [b]) => a - b)) {
+      left -= count;
+      if (left <= 0) return step / STEPS_PER_MS;
+    }
+    return NaN;
+  }
 }
 
 /** A broker as a program of its own, which can be killed and started again on the same file. */
