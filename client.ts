@@ -293,7 +293,8 @@ export class Client {
       get full() {
         return handler.full;
       },
-      frame: (frame, oversize) => {
+      frame: (frame) => {
+        const { oversize } = frame;
         if (oversize > 0) throw new ProtocolError(`Cannot take a message of ${oversize} bytes`);
         handler.frame(frame, this.#limits);
       },

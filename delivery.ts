@@ -24,6 +24,8 @@ interface Chunk {
   start: number;
   end: number;
   frames: number;
+  /** How many chunks are held in the buffer, when it is this delivery's own. */
+  readonly uses?: { count: number };
 }
 
 /** A new buffer has at least so many bytes; each one is twice the one before while it is busy. */
@@ -60,7 +62,11 @@ export class Delivery {
   #open = 0;
   #used = 0;
   #openFrames = 0;
+  /** Of `#buffer`, beside the open chunk. */
+  #uses = { count: 0 };
   #bufferBytes = BUFFER_BYTES_MIN;
+  /** A buffer that nothing is held in any more. */
+  #spare: Uint8Array | undefined;
 
   #numbered = 0;
   #acknowledged = 0;
@@ -104,7 +110,7 @@ export class Delivery {
     return this.#waitingFrames + this.#missed;
   }
 
-  /** How many frames were ever added; it goes on from session to session. */
+  /** How many frames were ever added, notices apart; it goes on from session to session. */
   get total(): number {
     return this.#total;
   }
@@ -177,7 +183,9 @@ export class Delivery {
 
   #nextBuffer(length: number): void {
     this.#seal();
-    this.#buffer = new Uint8Array(Math.max(this.#bufferBytes, length));
+    this.#buffer = this.#spare ?? new Uint8Array(Math.max(this.#bufferBytes, length));
+    this.#spare = undefined;
+    this.#uses = { count: 0 };
     this.#bufferBytes = Math.min(2 * this.#bufferBytes, BUFFER_BYTES_MAX);
     this.#open = this.#used = 0;
   }
@@ -195,7 +203,9 @@ export class Delivery {
       start: this.#open,
       end: this.#used,
       frames: this.#openFrames,
+      uses: this.#uses,
     };
+    this.#uses.count++;
     this.#open = this.#used;
     this.#openFrames = 0;
     return chunk;
@@ -208,8 +218,9 @@ export class Delivery {
     const size = this.#nextSize();
     if (size === 0 || this.#sentBytes > 0 && this.#sentBytes + size > this.window) return undefined;
     const chunk = this.#missed > 0 ? this.#takeGap() : this.#waiting.shift() ?? this.#takeOpen()!;
+    const { buffer, start, end } = chunk;
     this.#number(chunk);
-    return chunk.buffer.subarray(chunk.start, chunk.end);
+    return buffer.subarray(start, end);
   }
 
   #again(chunk: Chunk): Uint8Array {
@@ -230,7 +241,8 @@ export class Delivery {
   #takeGap(): Chunk {
     const buffer = encodeFrame(FrameType.GAP, encodeGap(this.#missed));
     this.#missed = 0;
-    this.#grew(buffer.length, 1);
+    this.#waitingFrames++;
+    this.#changeBytes(buffer.length);
     return { buffer, start: 0, end: buffer.length, frames: 1 };
   }
 
@@ -244,7 +256,8 @@ export class Delivery {
     if (last?.buffer === buffer && last.end === start && end - last.start <= SLICE_BYTES_MIN) {
       last.end = end;
       last.frames += frames;
-    } else this.#sent.push({ buffer, start, end, frames });
+      if (chunk.uses !== undefined) chunk.uses.count--;
+    } else this.#sent.push(chunk);
     this.#cursor = this.#sent.length;
   }
 
@@ -269,14 +282,23 @@ export class Delivery {
       this.#cursor--;
       this.#sentBytes -= first.end - first.start;
       this.#changeBytes(first.start - first.end);
+      this.#reuse(first);
       first = this.#sent.at(0);
     }
-    if (this.#bytes === 0) this.#rest();
+    if (this.#bytes === 0) this.#open = this.#used = 0;
   }
 
-  /** Nothing is held: an idle session keeps no buffer. */
-  #rest(): void {
+  /** Keeps the buffer of a chunk that is gone for the next one, if nothing else is held in it. */
+  #reuse({ buffer, uses }: Chunk): void {
+    if (uses === undefined || --uses.count > 0 || buffer === this.#buffer) return;
+    if (buffer.length === BUFFER_BYTES_MAX) this.#spare = buffer;
+  }
+
+  /** Gives back what it keeps for speed, when it holds nothing. */
+  rest(): void {
+    if (this.#bytes > 0) return;
     this.#buffer = NO_BYTES;
+    this.#spare = undefined;
     this.#open = this.#used = 0;
     this.#bufferBytes = BUFFER_BYTES_MIN;
   }
@@ -339,7 +361,9 @@ export class Delivery {
       if (chunk === undefined) break;
       free += chunk.end - chunk.start;
       dropped += chunk.frames;
-      this.#grew(chunk.start - chunk.end, -chunk.frames);
+      this.#waitingFrames -= chunk.frames;
+      this.#changeBytes(chunk.start - chunk.end);
+      this.#reuse(chunk);
     }
     this.#missed += dropped;
     return dropped;
@@ -354,7 +378,6 @@ export class Delivery {
   clear(): void {
     this.#sent.clear();
     this.#waiting.clear();
-    this.#rest();
     this.#openFrames = this.#waitingFrames = this.#missed = 0;
     this.#numbered =
       this.#acknowledged =
@@ -363,5 +386,6 @@ export class Delivery {
         0;
     this.#cursor = this.#skip = this.#sentBytes = 0;
     this.#changeBytes(-this.#bytes);
+    this.rest();
   }
 }

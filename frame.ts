@@ -450,6 +450,8 @@ export interface Frame {
   readonly body: number;
   /** Where it ends. */
   readonly end: number;
+  /** How long the body is when that is longer than it may be, and not here; else 0. */
+  readonly oversize: number;
   /** The bytes are still needed: the buffer is not written to again. */
   keep(): void;
 }
@@ -491,7 +493,6 @@ export class FrameReader implements Frame {
   body = 0;
   /** Where the current frame ends. */
   end = 0;
-  /** How long the body of the current frame is, when that is longer than it may be; else 0. */
   oversize = 0;
   /** How many bytes to let go. */
   #skip = 0;

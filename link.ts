@@ -151,11 +151,13 @@ export class Link {
   }
 
   #nextBytes(): Uint8Array | undefined {
+    const large = this.#counted;
+    this.#counted = undefined;
+    if (large !== undefined && this.#end === undefined) return large;
     const control = this.#control;
     this.#ackAt = -1;
     this.#control = []; // What the handler sends now goes behind what it hands over.
-    const counted = this.#end === undefined ? this.#counted ?? this.handler.next() : undefined;
-    this.#counted = undefined;
+    const counted = this.#end === undefined ? this.handler.next() : undefined;
     if (control.length === 0) return counted;
     if (counted === undefined) return joined(control);
     if (counted.length <= JOIN_BYTES_MAX) return joined([...control, counted]);
@@ -232,8 +234,13 @@ export class Link {
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.handler.batch();
-      this.end(error instanceof FrameError ? error.reason : Reason.PROTOCOL, error.message, error);
+      this.fail(error);
     }
+  }
+
+  /** Ends because the other side broke the protocol. */
+  fail(error: ProtocolError): void {
+    this.end(error instanceof FrameError ? error.reason : Reason.PROTOCOL, error.message, error);
   }
 
   #takeGoodbye(): void {

@@ -218,8 +218,8 @@ export class ClientPeer implements Peer, SessionHandler {
     this.#rest();
   }
 
-  frame(frame: Frame, oversize: number): void {
-    if (frame.type === FrameType.PUBLISH) return this.#publish(frame, oversize);
+  frame(frame: Frame): void {
+    if (frame.type === FrameType.PUBLISH) return this.#publish(frame);
     // What was published before an interest changed goes where the interests then led.
     this.batch();
     const { buffer, type, body, end } = frame;
@@ -238,8 +238,8 @@ export class ClientPeer implements Peer, SessionHandler {
     }
   }
 
-  #publish(frame: Frame, oversize: number): void {
-    const { buffer, start, body, end } = frame;
+  #publish(frame: Frame): void {
+    const { buffer, start, body, end, oversize } = frame;
     const { router, limits } = this.#context;
     if (oversize > 0) return this.#refuseSize(NO_TOPIC, oversize);
     const payload = topicEnd(buffer, body, end);

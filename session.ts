@@ -41,11 +41,8 @@ export const WINDOW_BYTES = 1024 * 1024;
 export interface SessionHandler {
   /** Whether no counted frame can be taken now; then call {@linkcode Session.resume} later. */
   readonly full?: boolean;
-  /**
-   * Takes a frame that is counted, or that is not the session's own. `oversize` is the length of a
-   * PUBLISH that is too long, which has no body then. A `ProtocolError` ends the link.
-   */
-  frame(frame: Frame, oversize: number): void;
+  /** Takes a frame that is counted, or that is not the session's own. A `ProtocolError` ends the link. */
+  frame(frame: Frame): void;
   /** All frames of one read were given to `frame`. */
   batch?(): void;
   /** The other side has acknowledged something. */
@@ -86,6 +83,8 @@ export class Session implements LinkHandler {
   /** Requests on this link: that came, that were answered; that were sent, that were answered. */
   #asked = 0;
   #asksAnswered = 0;
+  /** The number of the last frame whose acknowledgement was asked for. */
+  #wanted = 0;
   #asks = 0;
   #answered = 0;
   #flushes: Flush[] = [];
@@ -209,34 +208,45 @@ export class Session implements LinkHandler {
   frame(reader: FrameReader): void {
     const { type } = reader;
     if (isCounted(type)) return this.#arrived(reader);
-    if (type === FrameType.ASK) this.#asked++;
+    if (type === FrameType.ASK) this.#takeAsk();
     else if (type === FrameType.ACK) {
       this.#takeAck(reader.buffer.subarray(reader.body, reader.end));
-    } else this.#handler.frame(reader, 0);
+    } else this.#handler.frame(reader);
   }
 
   #arrived(reader: FrameReader): void {
-    const { oversize } = reader;
     if (this.#closing) return;
     if (this.#arrivedBytes - this.#acknowledgedBytes > WINDOW_BYTES) {
       throw new ProtocolError(
         `Cannot take a frame: more than the window of ${WINDOW_BYTES} bytes is not acknowledged`,
       );
     }
-    this.#arrivedBytes += reader.end - reader.start + oversize;
+    this.#arrivedBytes += sizeOf(reader);
     if (this.#held.length > 0 || this.#handler.full) this.#held.push(copyOf(reader));
-    else this.#take(reader, oversize);
+    else this.#take(reader);
   }
 
-  #take(frame: Frame, oversize: number): void {
+  /** Takes a frame; it counts once that is done, so that what came before can be withheld meanwhile. */
+  #take(frame: Frame): void {
+    const size = sizeOf(frame);
+    this.#handler.frame(frame);
     this.#taken++;
-    this.#takenBytes += frame.end - frame.start + oversize;
-    this.#handler.frame(frame, oversize);
+    this.#takenBytes += size;
+  }
+
+  #takeAsk(): void {
+    this.#asked++;
+    this.#wanted = this.#taken + this.#held.length;
   }
 
   /** Takes what was held, until there is no room again. */
   resume(): void {
-    while (this.#held.length > 0 && !this.#handler.full) this.#take(this.#held.shift()!, 0);
+    try {
+      while (this.#held.length > 0 && !this.#handler.full) this.#take(this.#held.shift()!);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#link?.fail(error);
+    }
     this.batch();
   }
 
@@ -244,10 +254,12 @@ export class Session implements LinkHandler {
     this.#handler.batch?.();
     const { count, bytes } = this.#acknowledgeable();
     const isDue = bytes - this.#acknowledgedBytes >= ACK_BYTES;
-    if (isDue || this.#asked > this.#asksAnswered) this.#acknowledge(count, bytes);
+    const isWanted = this.#acknowledged < this.#wanted && this.#wanted <= count;
+    if (isDue || isWanted || this.#asked > this.#asksAnswered) this.#acknowledge(count, bytes);
   }
 
   idle(): void {
+    this.delivery.rest();
     const { count, bytes } = this.#acknowledgeable();
     this.#acknowledge(count, bytes);
   }
@@ -304,7 +316,20 @@ export class Session implements LinkHandler {
   }
 }
 
-function copyOf({ buffer, type, start, body, end }: Frame): Frame {
+/** What a frame takes of the window. */
+function sizeOf({ start, end, oversize }: Frame): number {
+  return end - start + oversize;
+}
+
+function copyOf({ buffer, type, start, body, end, oversize }: Frame): Frame {
   const bytes = buffer.slice(start, end);
-  return { buffer: bytes, type, start: 0, body: body - start, end: end - start, keep() {} };
+  return {
+    buffer: bytes,
+    type,
+    start: 0,
+    body: body - start,
+    end: end - start,
+    oversize,
+    keep() {},
+  };
 }
