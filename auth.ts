@@ -17,6 +17,7 @@
  * The two labels keep a proof of one side from being sent back as a proof of the other; the nonces
  * of both sides stand in what is proved, so that a recorded handshake is worth nothing.
  */
+import { concat } from "./bytes.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
 
 /** The version of the protocol that this code speaks, the lowest and the highest. */
@@ -254,14 +255,4 @@ function importKey(key: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
     "sign",
     "verify",
   ]);
-}
-
-function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }

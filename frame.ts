@@ -18,6 +18,7 @@
  * Everything from the other side is checked here before it is buffered: a frame that is longer than
  * its type may be is refused as soon as its first bytes are there.
  */
+import { concat } from "./bytes.ts";
 import { ProtocolError } from "./errors.ts";
 
 /** The kinds of frames; the numbers stand on the wire and in `docs/protocol.md`. */
@@ -361,11 +362,7 @@ export function decodeGap(body: Uint8Array): number {
 
 /** The body of REFUSED: why, the topic of the message, and a text that is cut to 255 bytes. */
 export function encodeRefused(reason: Reason, topic: Uint8Array, text: string): Uint8Array {
-  const tail = encodeGoodbye(reason, text);
-  const body = new Uint8Array(topic.length + tail.length);
-  body.set(topic);
-  body.set(tail, topic.length);
-  return body;
+  return concat(topic, encodeGoodbye(reason, text));
 }
 
 /** What a REFUSED says. */

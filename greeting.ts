@@ -10,6 +10,7 @@ import {
   PROOF_BYTES,
   Refusal,
 } from "./auth.ts";
+import { concat } from "./bytes.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
 import type { ByteStream } from "./link.ts";
 
@@ -62,9 +63,7 @@ export async function greetClient(
   const handshake = new BrokerHandshake(greeter.brokerId, (name) => greeter.keyOf(name));
   const head = await readExactly(stream, new Uint8Array(HELLO_HEAD_BYTES));
   const tail = await readExactly(stream, new Uint8Array(handshake.helloTail(head)));
-  const hello = new Uint8Array(head.length + tail.length);
-  hello.set(head);
-  hello.set(tail, head.length);
+  const hello = concat(head, tail);
   if (!handshake.speaks(hello)) {
     await writeAll(stream, handshake.refuse(Refusal.VERSION));
     throw new ProtocolError(

@@ -18,6 +18,7 @@
  * - A side that ends says GOODBYE and then only reads, so that the reason arrives even when the other
  *   side is in the middle of sending.
  */
+import { concat } from "./bytes.ts";
 import { ConnectionLostError, ProtocolError } from "./errors.ts";
 import {
   decodeGoodbye,
@@ -159,10 +160,10 @@ export class Link {
     this.#control = []; // What the handler sends now goes behind what it hands over.
     const counted = this.#end === undefined ? this.handler.next() : undefined;
     if (control.length === 0) return counted;
-    if (counted === undefined) return joined(control);
-    if (counted.length <= JOIN_BYTES_MAX) return joined([...control, counted]);
+    if (counted === undefined) return concat(...control);
+    if (counted.length <= JOIN_BYTES_MAX) return concat(...control, counted);
     this.#counted = counted;
-    return joined(control);
+    return concat(...control);
   }
 
   /**
@@ -268,15 +269,4 @@ function goodbyeEnd(reason: number, text: string): LinkEnd {
 function lostError(cause: unknown): ConnectionLostError {
   const how = cause instanceof Error ? cause.message : "the other side closed it";
   return new ConnectionLostError(`The connection was lost: ${how}`, { cause });
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0]!;
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }

@@ -1,4 +1,5 @@
 /** Bytes as tests write and show them. */
+export { concat } from "../bytes.ts";
 
 /** The bytes of a text in hexadecimal; spaces are free. */
 export function fromHex(hex: string): Uint8Array<ArrayBuffer> {
@@ -9,17 +10,6 @@ export function fromHex(hex: string): Uint8Array<ArrayBuffer> {
 /** Bytes in hexadecimal, as {@linkcode fromHex} takes them. */
 export function toHex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(" ");
-}
-
-/** All bytes, one part after the other. */
-export function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }
 
 /** A copy in which one byte is another. */

@@ -6,6 +6,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { NetPubSub } from "../net.ts";
+import { withFolder } from "./folder.ts";
 import { until } from "./until.ts";
 
 const CLI = new URL("../cli.ts", import.meta.url).pathname;
@@ -80,15 +81,6 @@ class Program implements AsyncDisposable {
       if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
     }
     await this.end();
-  }
-}
-
-async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await body(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
   }
 }
 

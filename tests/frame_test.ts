@@ -27,6 +27,7 @@ import {
   topicBlockMax,
   topicEnd,
 } from "../frame.ts";
+import { concat } from "../bytes.ts";
 import { randomOf } from "./random.ts";
 
 const LIMITS: Limits = {
@@ -63,10 +64,6 @@ function framesOf(pieces: readonly Uint8Array[], limits: FrameLimits): [number, 
     }
   }
   return frames;
-}
-
-function concat(...parts: readonly Uint8Array[]): Uint8Array {
-  return new Uint8Array(parts.flatMap((part) => [...part]));
 }
 
 function bytesOf(length: number): Uint8Array {

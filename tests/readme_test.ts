@@ -4,6 +4,7 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { TextLineStream } from "@std/streams/text-line-stream";
+import { withFolder } from "./folder.ts";
 
 const ROOT = new URL("../", import.meta.url).pathname;
 const PAGE = await Deno.readTextFile(`${ROOT}README.md`);
@@ -40,15 +41,6 @@ function deno(folder: string, [run, ...args]: readonly string[]): Deno.ChildProc
 function linesOf(process: Deno.ChildProcess): ReadableStreamDefaultReader<string> {
   return process.stdout.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream())
     .getReader();
-}
-
-async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await body(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
 }
 
 for (const [index, { code, prints }] of blocks("ts").entries()) {

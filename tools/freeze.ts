@@ -18,9 +18,11 @@ import {
   type BrokerFigures,
   clock,
   endWithParent,
+  isRight,
   Latencies,
   type LatencyCounts,
   MeasuredBroker,
+  mib,
   Process,
   serveMeasured,
   tell,
@@ -221,7 +223,7 @@ function judge(name: string, { published, subscribers, ...outcome }: Outcome): s
   const { received, missed, gaps } = first!;
   const othersMissed = others.reduce((sum, other) => sum + other.missed, 0);
   console.log(
-    `${name}: ${published} published (a second: mean ${mean(frozen).toFixed(0)}, ` +
+    `${name}: ${published} published (a second: median ${median(frozen).toFixed(0)}, ` +
       `least ${Math.min(...frozen)}); the nine: p50 ${latencies.quantile(0.5).toFixed(2)} ms, ` +
       `p99 ${latencies.quantile(0.99).toFixed(2)} ms, ${othersMissed} missed\n` +
       `  the first: ${received} received + ${missed} missed = ${received + missed}, ` +
@@ -250,7 +252,9 @@ async function dropOldest(options: RunOptions, rounds: number): Promise<string[]
   const p99 = { without: [] as number[], frozen: [] as number[] };
   const faults: string[] = [];
   for (let round = 1; round <= rounds; round++) {
-    for (const name of ["without", "frozen"] as const) {
+    // By turns, so that neither always comes first.
+    const order = ["without", "frozen"] as const;
+    for (const name of round % 2 === 1 ? order : order.toReversed()) {
       const outcome = await run(options, name === "frozen");
       faults.push(...judge(`${round} ${name}`, outcome));
       p99[name].push(outcome.latencies.quantile(0.99));
@@ -260,10 +264,10 @@ async function dropOldest(options: RunOptions, rounds: number): Promise<string[]
       }
     }
   }
-  const factor = mean(p99.frozen) / mean(p99.without);
+  const factor = median(p99.frozen) / median(p99.without);
   console.log(
-    `p99 of the nine: ${mean(p99.without).toFixed(2)} ms without, ` +
-      `${mean(p99.frozen).toFixed(2)} ms with one frozen: ${factor.toFixed(2)} times as much`,
+    `p99 of the nine: ${median(p99.without).toFixed(2)} ms without, ` +
+      `${median(p99.frozen).toFixed(2)} ms with one frozen: ${factor.toFixed(2)} times as much`,
   );
   if (!(factor <= P99_FACTOR_MAX)) faults.push(`that is more than ${P99_FACTOR_MAX} times`);
   return faults;
@@ -283,12 +287,10 @@ async function wait(options: RunOptions): Promise<string[]> {
   return faults;
 }
 
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-function mib(bytes: number): string {
-  return `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
 async function main(args: string[]): Promise<number> {
@@ -315,8 +317,7 @@ async function main(args: string[]): Promise<number> {
   const faults = options.wait
     ? await wait(options)
     : await dropOldest(options, Number(flags.rounds));
-  for (const fault of faults) console.log(`NOT AS IT SHOULD BE: ${fault}`);
-  return faults.length === 0 ? 0 : 1;
+  return isRight(faults) ? 0 : 1;
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -278,3 +278,14 @@ export class BrokerProcess implements AsyncDisposable {
     await this.#process?.status();
   }
 }
+
+/** A number of bytes for people. */
+export function mib(bytes: number): string {
+  return `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
+}
+
+/** Tells what is not as it should be; whether there was nothing. */
+export function isRight(faults: readonly string[]): boolean {
+  for (const fault of faults) console.log(`NOT AS IT SHOULD BE: ${fault}`);
+  return faults.length === 0;
+}

@@ -18,7 +18,9 @@ import { type Random, randomOf } from "../tests/random.ts";
 import {
   type BrokerFigures,
   endWithParent,
+  isRight,
   MeasuredBroker,
+  mib,
   Process,
   serveMeasured,
   tell,
@@ -220,19 +222,13 @@ async function soak(minutes: number, seed: number): Promise<boolean> {
       `${stats.connections} connections, ${stats.detached} detached, ` +
       `${stats.queuedBytes} bytes queued, ${filesLeft} files open (${files} before)`,
   );
-  const criteria = {
+  const criteria: Record<string, boolean> = {
     "a client failed": codes.every((code) => code === 0),
     "something was lost": lost + gaps === 0,
     "the memory grew": growth <= GROWTH_MAX,
     "the broker keeps something of those who are gone": isEmpty(broker.figures),
   };
-  const faults = Object.entries(criteria).filter(([, isRight]) => !isRight);
-  for (const [fault] of faults) console.log(`NOT AS IT SHOULD BE: ${fault}`);
-  return faults.length === 0;
-}
-
-function mib(bytes: number): string {
-  return `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
+  return isRight(Object.keys(criteria).filter((fault) => !criteria[fault]));
 }
 
 async function main(args: string[]): Promise<number> {
