@@ -1,0 +1,678 @@
+import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { Delivery, isKept } from "../delivery.ts";
+import { ProtocolError } from "../errors.ts";
+import { encodeFrame, encodeGap, encodeTopic, FrameType } from "../frame.ts";
+import { concat } from "./bytes.ts";
+import { type Random, randomOf } from "./random.ts";
+
+const SEED = 20261124;
+const WINDOW = 1024 * 1024;
+/** A longer slice is kept without a copy, if it is enough of its buffer. */
+const SLICE = 16 * 1024;
+const TOPIC = encodeTopic(["t"]);
+
+/** A PUBLISH that tells which it is, of this length as a whole if that is over 270 bytes. */
+function frameOf(n: number, length = 0): Uint8Array {
+  const payload = new Uint8Array(Math.max(4, length - 6 - TOPIC.length)).fill(n);
+  new DataView(payload.buffer).setUint32(0, n);
+  return encodeFrame(FrameType.PUBLISH, TOPIC, payload);
+}
+
+/** Frames with the numbers from `first` to `last`. */
+function framesOf(first: number, last: number, length?: number): Uint8Array[] {
+  return Array.from({ length: last - first + 1 }, (_, i) => frameOf(first + i, length));
+}
+
+function gapOf(missed: number): Uint8Array {
+  return encodeFrame(FrameType.GAP, encodeGap(missed));
+}
+
+/** All that is handed over now. */
+function handedBy(delivery: Delivery): Uint8Array {
+  const parts: Uint8Array[] = [];
+  for (let part = delivery.next(); part !== undefined; part = delivery.next()) {
+    parts.push(part.slice());
+  }
+  return concat(...parts);
+}
+
+/** A delivery that holds these frames, each pushed by itself. */
+function deliveryOf(frames: readonly Uint8Array[], window = WINDOW): Delivery {
+  const delivery = new Delivery(window);
+  for (const frame of frames) delivery.push(frame, 1);
+  return delivery;
+}
+
+Deno.test("Delivery hands over in their order frames that were published and pushed", () => {
+  const delivery = new Delivery(WINDOW);
+  const expected: Uint8Array[] = [];
+  for (const size of [0, 1, 251, 252, 253, 1000, SLICE - 8, SLICE - 7, SLICE, 90_000]) {
+    const payload = new Uint8Array(size).fill(size);
+    delivery.publish(TOPIC, payload);
+    const frame = encodeFrame(FrameType.PUBLISH, TOPIC, payload);
+    delivery.push(frame, 1);
+    expected.push(frame, frame);
+  }
+  assertEquals(handedBy(delivery), concat(...expected));
+  assertEquals(delivery.numbered, expected.length);
+});
+
+Deno.test("Delivery hands over nothing when it is empty", () => {
+  assertEquals(new Delivery(WINDOW).next(), undefined);
+});
+
+Deno.test("Delivery hands over together small frames that wait", () => {
+  const frames = framesOf(1, 20);
+  assertEquals(deliveryOf(frames).next(), concat(...frames));
+});
+
+Deno.test("Delivery numbers a frame when it is first handed over, and once", () => {
+  const delivery = deliveryOf(framesOf(1, 2));
+  assertEquals([delivery.numbered, delivery.unnumbered], [0, 2]);
+  delivery.next();
+  assertEquals([delivery.numbered, delivery.unnumbered], [2, 0]);
+  delivery.push(frameOf(3), 1);
+  delivery.rewind(0);
+  handedBy(delivery);
+  assertEquals([delivery.numbered, delivery.unnumbered], [3, 0]);
+});
+
+Deno.test("Delivery copies what is published", () => {
+  for (const size of [10, 300, SLICE, 90_000]) {
+    const delivery = new Delivery(WINDOW);
+    const [topic, payload] = [TOPIC.slice(), new Uint8Array(size).fill(1)];
+    delivery.publish(topic, payload);
+    topic.fill(0);
+    payload.fill(2);
+    const expected = encodeFrame(FrameType.PUBLISH, TOPIC, new Uint8Array(size).fill(1));
+    assertEquals(delivery.next(), expected);
+  }
+});
+
+Deno.test("Delivery leaves bytes that it has handed over as they are", () => {
+  const frames = framesOf(1, 300, 400);
+  const delivery = new Delivery(WINDOW);
+  const handed = frames.flatMap((frame) => {
+    delivery.push(frame, 1);
+    return delivery.next()!;
+  });
+  assertEquals(concat(...handed), concat(...frames));
+});
+
+Deno.test("Delivery leaves as they are frames beside others that it has let go of", () => {
+  const frames = framesOf(0, 1999, 1000);
+  for (const acknowledged of [17, 34, 60, 120, 250]) {
+    const delivery = new Delivery(WINDOW);
+    let count = 0;
+    for (const [i, frame] of frames.entries()) {
+      delivery.push(frame, 1);
+      delivery.next();
+      if (i % 400 === 399) delivery.acknowledge(count = i + 1 - 400 + acknowledged);
+      if (i % 400 !== 300) continue;
+      delivery.rewind(count);
+      assertSame(handedBy(delivery), concat(...frames.slice(count, i + 1)));
+    }
+  }
+});
+
+for (
+  const [what, length, buffer, kept] of [
+    ["its whole buffer", SLICE + 1, SLICE + 1, true],
+    ["a quarter of its buffer", SLICE + 1, 4 * (SLICE + 1), true],
+    ["less than a quarter of its buffer", SLICE + 1, 4 * (SLICE + 1) + 1, false],
+    ["small", SLICE, SLICE, false],
+  ] as const
+) {
+  Deno.test(`Delivery ${kept ? "keeps" : "copies"} a slice that is ${what}`, () => {
+    const bytes = new Uint8Array(buffer).subarray(buffer - length);
+    bytes.set(frameOf(7, length));
+    assertEquals(isKept(bytes), kept);
+    const delivery = new Delivery(WINDOW);
+    delivery.push(bytes, 1);
+    if (!kept) bytes.fill(0);
+    const handed = delivery.next()!;
+    assertEquals(handed, frameOf(7, length));
+    assertEquals(handed.buffer === bytes.buffer, kept);
+  });
+}
+
+Deno.test("Delivery lets another hold a slice that it keeps, through rewind", () => {
+  const bytes = concat(...framesOf(1, 2, SLICE));
+  const [one, two] = [new Delivery(WINDOW), new Delivery(WINDOW)];
+  for (const delivery of [one, two]) delivery.push(bytes, 2);
+  assertStrictEquals(one.next()!.buffer, two.next()!.buffer);
+  one.rewind(1);
+  const again = one.next()!;
+  assertStrictEquals(again.buffer, bytes.buffer);
+  assertEquals(again, frameOf(2, SLICE));
+});
+
+Deno.test("Delivery hands over no more than a window, to the byte", () => {
+  const frames = framesOf(1, 6, 20_000);
+  const delivery = deliveryOf(frames, 60_000);
+  assertEquals(handedBy(delivery), concat(...frames.slice(0, 3)));
+  assertEquals([delivery.numbered, delivery.ahead], [3, 3]);
+  delivery.acknowledge(1);
+  assertEquals(handedBy(delivery), frames[3]);
+  delivery.acknowledge(4);
+  assertEquals(handedBy(delivery), concat(...frames.slice(4)));
+});
+
+Deno.test("Delivery hands over nothing that would pass the window by a byte", () => {
+  const frames = [frameOf(1, 30_000), frameOf(2, 30_001), frameOf(3, 300)];
+  const delivery = deliveryOf(frames, 60_000);
+  assertEquals(handedBy(delivery), frames[0]);
+});
+
+Deno.test("Delivery hands over a frame that is larger than the window when it goes alone", () => {
+  const frames = [frameOf(1, 300), frameOf(2, 70_000), frameOf(3, 300)];
+  const delivery = deliveryOf(frames, 60_000);
+  for (const [i, frame] of frames.entries()) {
+    assertEquals(handedBy(delivery), frame);
+    delivery.acknowledge(i + 1);
+  }
+});
+
+Deno.test("Delivery counts against the window what is published while it is full", () => {
+  const frames = framesOf(1, 90, 1000);
+  const delivery = new Delivery(WINDOW / 16);
+  let handed = 0;
+  for (const frame of frames) {
+    delivery.push(frame, 1);
+    for (let part = delivery.next(); part !== undefined; part = delivery.next()) {
+      handed += part.length;
+    }
+  }
+  assert(handed <= WINDOW / 16, `${handed} bytes`);
+  assertEquals(delivery.unnumbered, frames.length - delivery.numbered);
+});
+
+Deno.test("Delivery takes a window that is set later", () => {
+  const delivery = deliveryOf(framesOf(1, 3, 20_000), 20_000);
+  assertEquals(handedBy(delivery).length, 20_000);
+  delivery.window = 60_000;
+  assertEquals(handedBy(delivery).length, 40_000);
+});
+
+Deno.test("Delivery sends again whatever the window is", () => {
+  const frames = framesOf(1, 3, 20_000);
+  const delivery = deliveryOf(frames, 60_000);
+  handedBy(delivery);
+  delivery.rewind(0);
+  assertEquals(handedBy(delivery), concat(...frames));
+});
+
+Deno.test("Delivery lets go of what is acknowledged", () => {
+  const delivery = deliveryOf(framesOf(1, 3, 20_000));
+  handedBy(delivery);
+  const left = [1, 2, 2, 3].map((count) => {
+    delivery.acknowledge(count);
+    return [delivery.unacknowledged, delivery.bytes];
+  });
+  assertEquals(left, [[2, 40_000], [1, 20_000], [1, 20_000], [0, 0]]);
+});
+
+for (
+  const [what, count] of [
+    ["goes back", 1],
+    ["goes past what was handed over", 4],
+    ["is 2^64", 2 ** 64],
+  ] as const
+) {
+  Deno.test(`Delivery takes no acknowledgement that ${what}`, () => {
+    const delivery = deliveryOf(framesOf(1, 3));
+    handedBy(delivery);
+    delivery.push(frameOf(4), 1);
+    delivery.acknowledge(2);
+    assertThrows(() => delivery.acknowledge(count), ProtocolError, `acknowledgement of ${count}: `);
+    assertEquals(delivery.unacknowledged, 2);
+    delivery.acknowledge(3);
+  });
+}
+
+Deno.test("Delivery takes no acknowledgement of what it did not send again yet", () => {
+  const delivery = deliveryOf(framesOf(1, 3, 20_000));
+  handedBy(delivery);
+  delivery.rewind(1);
+  assertThrows(() => delivery.acknowledge(2), ProtocolError, "acknowledgement of 2: 1 frames");
+  delivery.next();
+  delivery.acknowledge(2);
+  assertThrows(() => delivery.acknowledge(3), ProtocolError);
+});
+
+/** Deliveries that have handed over the same 12 frames, in chunks of different kinds. */
+const HANDED: readonly [how: string, make: (frames: readonly Uint8Array[]) => Delivery][] = [
+  ["at once", (frames) => handed(deliveryOf(frames))],
+  ["one by one", (frames) => {
+    const delivery = new Delivery(WINDOW);
+    for (const frame of frames) {
+      delivery.push(frame, 1);
+      delivery.next();
+    }
+    return delivery;
+  }],
+  ["in threes", (frames) => {
+    const delivery = new Delivery(WINDOW);
+    for (let i = 0; i < frames.length; i += 3) {
+      delivery.push(concat(...frames.slice(i, i + 3)), 3);
+      delivery.next();
+    }
+    return delivery;
+  }],
+];
+
+function handed(delivery: Delivery): Delivery {
+  handedBy(delivery);
+  return delivery;
+}
+
+for (const length of [0, 600, SLICE / 4, SLICE + 1]) {
+  for (const [how, make] of HANDED) {
+    const what = `${length || "few"} bytes, handed over ${how}`;
+    Deno.test(`Delivery rewinds to any of its frames of ${what}`, () => {
+      const frames = framesOf(1, 12, length);
+      for (let count = 0; count <= 12; count++) {
+        const delivery = make(frames);
+        delivery.push(frameOf(13), 1);
+        delivery.rewind(count);
+        assertEquals(delivery.ahead, 13 - count);
+        const expected = concat(...frames.slice(count), frameOf(13));
+        assertEquals(handedBy(delivery), expected, `after ${count}`);
+        assertEquals([delivery.numbered, delivery.ahead], [13, 0]);
+        delivery.acknowledge(13);
+        assertEquals(delivery.bytes, 0);
+      }
+    });
+  }
+}
+
+Deno.test("Delivery rewinds again while it sends again", () => {
+  const frames = framesOf(1, 12, 6000);
+  for (const [how, make] of HANDED) {
+    for (let first = 0; first <= 12; first++) {
+      for (let second = first; second <= 12; second++) {
+        const delivery = make(frames);
+        delivery.acknowledge(first);
+        delivery.rewind(first);
+        delivery.next();
+        delivery.rewind(second);
+        const told = `${how}, after ${first}, then ${second}`;
+        assertEquals(handedBy(delivery), concat(...frames.slice(second)), told);
+        delivery.acknowledge(12);
+        assertEquals(delivery.bytes, 0, told);
+      }
+    }
+  }
+});
+
+for (
+  const [what, count] of [
+    ["what it let go of", 1],
+    ["what it never had", 4],
+  ] as const
+) {
+  Deno.test(`Delivery does not rewind to ${what}`, () => {
+    const delivery = deliveryOf(framesOf(1, 3));
+    handedBy(delivery);
+    delivery.push(frameOf(4), 1);
+    delivery.acknowledge(2);
+    assertThrows(
+      () => delivery.rewind(count),
+      ProtocolError,
+      `Cannot resume after ${count} frames`,
+    );
+    assertEquals(handedBy(delivery), frameOf(4));
+  });
+}
+
+Deno.test("Delivery restarts with new numbers for what is not acknowledged", () => {
+  for (const [how, make] of HANDED) {
+    const frames = framesOf(1, 12, 600);
+    for (let count = 0; count <= 12; count++) {
+      const delivery = make(frames);
+      delivery.push(frameOf(13), 1);
+      delivery.acknowledge(count);
+      const told = `${how}, after ${count}`;
+      assertEquals(delivery.restart(), 12 - count, told);
+      assertEquals([delivery.numbered, delivery.unacknowledged], [12 - count, 13 - count], told);
+      assertEquals(delivery.bytes, 600 * (12 - count) + frameOf(13).length, told);
+      assertThrows(() => delivery.acknowledge(1), ProtocolError);
+      assertEquals(handedBy(delivery), concat(...frames.slice(count), frameOf(13)), told);
+      delivery.acknowledge(13 - count);
+      assertEquals([delivery.bytes, delivery.unacknowledged], [0, 0], told);
+    }
+  }
+});
+
+Deno.test("Delivery counts on restart as sent what it did not send again yet", () => {
+  const delivery = handed(deliveryOf(framesOf(1, 3, 20_000)));
+  delivery.rewind(0);
+  assertEquals(delivery.restart(), 3);
+  assertEquals(delivery.restart(), 3);
+});
+
+Deno.test("Delivery drops the oldest that have no number, and tells how many in their place", () => {
+  const frames = framesOf(1, 6, 20_000);
+  const delivery = deliveryOf(frames, 40_000);
+  assertEquals(handedBy(delivery), concat(...frames.slice(0, 2)));
+  assertEquals(delivery.drop(20_001), 2);
+  assertEquals([delivery.numbered, delivery.unnumbered, delivery.droppable], [2, 4, 40_000]);
+  delivery.acknowledge(2);
+  delivery.window = WINDOW;
+  assertEquals(handedBy(delivery), concat(gapOf(2), ...frames.slice(4)));
+  assertEquals(delivery.numbered, 5);
+});
+
+Deno.test("Delivery drops what was added last, too, when so much is to go", () => {
+  const delivery = deliveryOf([frameOf(1, 20_000), frameOf(2)]);
+  assertEquals(delivery.drop(Infinity), 2);
+  assertEquals([delivery.bytes, delivery.droppable, delivery.unnumbered], [0, 0, 2]);
+  delivery.push(frameOf(3), 1);
+  assertEquals(handedBy(delivery), concat(gapOf(2), frameOf(3)));
+});
+
+Deno.test("Delivery drops nothing that has a number", () => {
+  const delivery = deliveryOf(framesOf(1, 2));
+  handedBy(delivery);
+  assertEquals(delivery.drop(Infinity), 0);
+  assertEquals([delivery.next(), delivery.unnumbered], [undefined, 0]);
+  delivery.rewind(0);
+  assertEquals(handedBy(delivery), concat(...framesOf(1, 2)));
+});
+
+Deno.test("Delivery tells with one notice of all that was dropped since the last", () => {
+  const frames = framesOf(1, 4, 20_000);
+  const delivery = deliveryOf(frames);
+  delivery.drop(1);
+  delivery.drop(1);
+  assertEquals(delivery.next(), gapOf(2));
+  delivery.drop(1);
+  assertEquals(handedBy(delivery), concat(gapOf(1), frames[3]!));
+});
+
+Deno.test("Delivery counts a notice, and sends it again, as any frame", () => {
+  const delivery = deliveryOf([frameOf(1)]);
+  delivery.drop(1);
+  delivery.push(frameOf(2), 1);
+  handedBy(delivery);
+  assertEquals([delivery.numbered, delivery.unacknowledged], [2, 2]);
+  delivery.rewind(0);
+  assertEquals(handedBy(delivery), concat(gapOf(1), frameOf(2)));
+  delivery.acknowledge(1);
+  delivery.rewind(1);
+  assertEquals(handedBy(delivery), frameOf(2));
+  delivery.acknowledge(2);
+  assertEquals(delivery.bytes, 0);
+});
+
+Deno.test("Delivery keeps a notice back while the window is full", () => {
+  const delivery = deliveryOf(framesOf(1, 2, 20_000), 20_000);
+  handedBy(delivery);
+  delivery.drop(1);
+  assertEquals([delivery.next(), delivery.ahead], [undefined, 1]);
+  delivery.acknowledge(1);
+  assertEquals(handedBy(delivery), gapOf(1));
+});
+
+Deno.test("Delivery tells of what was dropped before it came, with what it dropped itself", () => {
+  const delivery = deliveryOf(framesOf(1, 2));
+  delivery.drop(Infinity);
+  delivery.miss(5);
+  delivery.miss(1);
+  assertEquals([delivery.unnumbered, delivery.ahead, delivery.bytes], [8, 1, 0]);
+  assertEquals(handedBy(delivery), gapOf(8));
+  delivery.miss(1);
+  assertEquals(handedBy(delivery), gapOf(1));
+});
+
+Deno.test("Delivery sends again before it tells of what was dropped", () => {
+  const frames = framesOf(1, 2, 20_000);
+  const delivery = handed(deliveryOf(frames));
+  delivery.push(frameOf(3), 1);
+  delivery.drop(1);
+  delivery.rewind(1);
+  assertEquals(handedBy(delivery), concat(frames[1]!, gapOf(1)));
+});
+
+Deno.test("Delivery keeps what waits, and what is to be told, through restart", () => {
+  const delivery = handed(deliveryOf([frameOf(1)]));
+  delivery.push(frameOf(2), 1);
+  delivery.drop(1);
+  delivery.push(frameOf(3), 1);
+  assertEquals(delivery.restart(), 1);
+  assertEquals(handedBy(delivery), concat(frameOf(1), gapOf(1), frameOf(3)));
+});
+
+Deno.test("Delivery tells its counts and bytes at each stage", () => {
+  const changes: number[] = [];
+  const delivery = new Delivery(40_000, (change) => changes.push(change));
+  const counts = () => {
+    const { numbered, unnumbered, unacknowledged, ahead, total, droppable, bytes } = delivery;
+    assertEquals(changes.reduce((sum, change) => sum + change, 0), bytes);
+    return { numbered, unnumbered, unacknowledged, ahead, total, droppable, bytes };
+  };
+  const stages = [
+    () => {},
+    () => framesOf(1, 4, 20_000).forEach((frame) => delivery.push(frame, 1)),
+    () => handedBy(delivery),
+    () => delivery.rewind(1),
+    () => delivery.next(),
+    () => delivery.acknowledge(2),
+    () => handedBy(delivery),
+    () => delivery.acknowledge(4),
+  ].map((stage) => {
+    stage();
+    return Object.values(counts());
+  });
+  assertEquals(stages, [
+    [0, 0, 0, 0, 0, 0, 0],
+    [0, 4, 4, 4, 4, 80_000, 80_000],
+    [2, 2, 4, 2, 4, 40_000, 80_000],
+    [2, 2, 4, 3, 4, 40_000, 80_000],
+    [2, 2, 4, 2, 4, 40_000, 80_000],
+    [2, 2, 2, 2, 4, 40_000, 40_000],
+    [4, 0, 2, 0, 4, 0, 40_000],
+    [4, 0, 0, 0, 4, 0, 0],
+  ]);
+});
+
+Deno.test("Delivery counts in its total all that was ever added, dropped or not", () => {
+  const delivery = deliveryOf(framesOf(1, 4, 20_000));
+  delivery.drop(40_000);
+  assert(delivery.total >= 4, `total is ${delivery.total}`);
+  delivery.restart();
+  handedBy(delivery);
+  assert(delivery.total >= 4, `total is ${delivery.total}`);
+});
+
+Deno.test("Delivery that holds something keeps it when it is told to rest", () => {
+  const delivery = deliveryOf([frameOf(1)]);
+  delivery.rest();
+  assertEquals(handedBy(delivery), frameOf(1));
+  delivery.rest();
+  delivery.rewind(0);
+  assertEquals(handedBy(delivery), frameOf(1));
+  delivery.acknowledge(1);
+  delivery.rest();
+  delivery.push(frameOf(2), 1);
+  assertEquals(handedBy(delivery), frameOf(2));
+});
+
+Deno.test("Delivery lets go of everything when it is cleared, and may begin again", () => {
+  let bytes = 0;
+  const delivery = new Delivery(WINDOW, (change) => bytes += change);
+  for (const frame of framesOf(1, 3, 20_000)) delivery.push(frame, 1);
+  delivery.next();
+  delivery.drop(1);
+  delivery.push(frameOf(4), 1);
+  delivery.clear();
+  const { numbered, unnumbered, unacknowledged, ahead, droppable } = delivery;
+  assertEquals([numbered, unnumbered, unacknowledged, ahead, droppable], [0, 0, 0, 0, 0]);
+  assertEquals([bytes, delivery.bytes, delivery.next()], [0, 0, undefined]);
+  delivery.push(frameOf(5), 1);
+  assertEquals(handedBy(delivery), frameOf(5));
+  delivery.acknowledge(1);
+  assertEquals(bytes, 0);
+});
+
+/** What a {@linkcode Delivery} does, with a list of frames. */
+class Naive {
+  readonly window: number;
+  sent: Uint8Array[] = [];
+  waiting: Uint8Array[] = [];
+  acknowledged = 0;
+  /** How many of `sent` were handed to this connection. */
+  handed = 0;
+  missed = 0;
+
+  constructor(window: number) {
+    this.window = window;
+  }
+
+  /** Takes what was handed over, which must be whole frames, the next ones. */
+  take(part: Uint8Array | undefined): void {
+    if (this.missed > 0 && this.handed === this.sent.length) {
+      if (part === undefined) return assert(lengthOf(this.sent) > 0, "the window is open");
+      this.waiting.unshift(gapOf(this.missed));
+      this.missed = 0;
+    }
+    const before = lengthOf(this.sent);
+    const again = this.sent.slice(this.handed);
+    if (part === undefined) {
+      assertEquals(again.length, 0, "there is something to send again");
+      return assert(before > 0 || this.waiting.length === 0, "the window is open");
+    }
+    const expected = again.length > 0 ? again : this.waiting;
+    let at = 0;
+    let count = 0;
+    while (at < part.length) {
+      const frame = expected[count++];
+      assert(frame !== undefined, "more was handed over than there is");
+      assertSame(part.subarray(at, at + frame.length), frame);
+      at += frame.length;
+    }
+    assert(count > 0, "nothing was handed over");
+    if (again.length === 0) this.sent.push(...this.waiting.splice(0, count));
+    this.handed += count;
+    const isInWindow = again.length > 0 || before === 0 || lengthOf(this.sent) <= this.window;
+    assert(isInWindow, `${lengthOf(this.sent)} bytes were handed over`);
+  }
+
+  acknowledge(count: number): void {
+    this.sent.splice(0, count - this.acknowledged);
+    this.handed -= count - this.acknowledged;
+    this.acknowledged = count;
+  }
+
+  /** Takes away what was dropped. */
+  drop(count: number): number {
+    this.missed += count;
+    return lengthOf(this.waiting.splice(0, count));
+  }
+
+  check(delivery: Delivery): void {
+    const { sent, waiting, acknowledged, handed, missed } = this;
+    assertEquals(
+      {
+        numbered: delivery.numbered,
+        unnumbered: delivery.unnumbered,
+        unacknowledged: delivery.unacknowledged,
+        ahead: delivery.ahead,
+        droppable: delivery.droppable,
+      },
+      {
+        numbered: acknowledged + sent.length,
+        unnumbered: waiting.length + missed,
+        unacknowledged: sent.length + waiting.length,
+        ahead: sent.length - handed + waiting.length + (missed > 0 ? 1 : 0),
+        droppable: lengthOf(waiting),
+      },
+    );
+    // The first chunk is let go of as a whole.
+    const over = delivery.bytes - lengthOf(sent) - lengthOf(waiting);
+    assert(over >= 0 && (sent.length > 0 || over === 0), `${over} bytes too many`);
+  }
+}
+
+function lengthOf(frames: readonly Uint8Array[]): number {
+  return frames.reduce((sum, { length }) => sum + length, 0);
+}
+
+function assertSame(actual: Uint8Array, expected: Uint8Array): void {
+  const isSame = actual.length === expected.length && actual.every((b, i) => b === expected[i]);
+  assert(isSame, "other bytes than expected were handed over");
+}
+
+/** Does something at random to both. */
+function step(random: Random, delivery: Delivery, naive: Naive, n: number): void {
+  const length = random.int(random.pick([300, 300, 1000, 6000, 2 * SLICE]));
+  const { acknowledged, handed, sent } = naive;
+  const kind = random.int(100);
+  if (kind < 25) {
+    const payload = frameOf(n, length).subarray(6 + TOPIC.length);
+    delivery.publish(TOPIC, payload);
+    naive.waiting.push(encodeFrame(FrameType.PUBLISH, TOPIC, payload));
+  } else if (kind < 45) {
+    const frames = framesOf(n, n + random.int(4), length);
+    const [before, after] = [random.int(50), random.pick([0, 50, 200_000])];
+    const buffer = concat(new Uint8Array(before), ...frames, new Uint8Array(after));
+    delivery.push(buffer.subarray(before, buffer.length - after), frames.length);
+    naive.waiting.push(...frames);
+  } else if (kind < 75) naive.take(delivery.next());
+  else if (kind < 87) {
+    const count = acknowledged + random.int(handed + 1);
+    delivery.acknowledge(count);
+    naive.acknowledge(count);
+  } else if (kind < 91) {
+    const bytes = random.int(random.pick([100, 5000, 100_000]));
+    const held = delivery.bytes;
+    const freed = naive.drop(delivery.drop(bytes));
+    assertEquals(held - delivery.bytes, freed);
+    assert(freed >= bytes || naive.waiting.length === 0, `${freed} of ${bytes} bytes are free`);
+  } else if (kind < 92) {
+    delivery.miss(3);
+    naive.missed += 3;
+  } else if (kind < 96) {
+    const count = random.int(sent.length + 1);
+    delivery.rewind(acknowledged + count);
+    naive.handed = count;
+  } else if (kind < 97) {
+    delivery.rest();
+    assertEquals(delivery.restart(), sent.length);
+    naive.acknowledged = naive.handed = 0;
+  } else {
+    for (const count of [acknowledged - 1, acknowledged + handed + 1]) {
+      assertThrows(() => delivery.acknowledge(count), ProtocolError);
+    }
+    for (const count of [acknowledged - 1, acknowledged + sent.length + 1]) {
+      assertThrows(() => delivery.rewind(count), ProtocolError);
+    }
+  }
+}
+
+for (const window of [100, 50_000, WINDOW]) {
+  Deno.test(`Delivery with a window of ${window} bytes does what a list of frames does, in random operations`, () => {
+    for (let seed = SEED; seed < SEED + 20; seed++) {
+      const random = randomOf(seed);
+      let bytes = 0;
+      const delivery = new Delivery(window, (change) => bytes += change);
+      const naive = new Naive(window);
+      for (let n = 0; n < 1000; n++) {
+        try {
+          step(random, delivery, naive, n);
+          naive.check(delivery);
+          assertEquals(bytes, delivery.bytes);
+        } catch (error) {
+          throw new Error(`seed ${seed}, step ${n}`, { cause: error });
+        }
+      }
+      while (delivery.ahead > 0 || delivery.unacknowledged > 0) {
+        naive.take(delivery.next());
+        const count = naive.acknowledged + naive.handed;
+        delivery.acknowledge(count);
+        naive.acknowledge(count);
+      }
+      assertEquals([bytes, delivery.bytes], [0, 0], `seed ${seed}`);
+    }
+  });
+}

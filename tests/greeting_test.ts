@@ -1,0 +1,134 @@
+import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import {
+  CHALLENGE_HEAD_BYTES,
+  CHALLENGE_TAIL_BYTES,
+  ClientHandshake,
+  HELLO_HEAD_BYTES,
+  keyBytes,
+  PROOF_BYTES,
+  Refusal,
+} from "../auth.ts";
+import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
+import { greetBroker, greetClient, type Greeter } from "../greeting.ts";
+import type { ByteStream } from "../link.ts";
+import { cutAfter, streamPair, writeAll } from "./streams.ts";
+
+const KEY = keyBytes("secret");
+const BROKER_ID = Uint8Array.from({ length: 16 }, (_, i) => 0xf0 + i);
+
+function greeterOf(options: Partial<Greeter> = {}): Greeter {
+  const keyOf = (name: string) => name === "ann" ? KEY : undefined;
+  return { brokerId: BROKER_ID, keyOf, isBusy: () => false, ...options };
+}
+
+/** What becomes of both sides of a handshake; a side that fails closes. */
+async function greet(client: ByteStream, broker: ByteStream, greeter = greeterOf(), key = KEY) {
+  const [atClient, atBroker] = await Promise.allSettled([
+    greetBroker(client, key, "ann").catch(closing(client)),
+    greetClient(broker, greeter).catch(closing(broker)),
+  ]);
+  return { atClient, atBroker };
+}
+
+function closing(stream: ByteStream): (error: unknown) => never {
+  return (error) => {
+    stream.close();
+    throw error;
+  };
+}
+
+function reasonOf(result: PromiseSettledResult<unknown>): unknown {
+  return result.status === "rejected" ? result.reason : "it succeeded";
+}
+
+Deno.test("greetBroker and greetClient agree wherever their streams are split", async () => {
+  for (let readMax = 1; readMax <= 60; readMax++) {
+    const { atClient, atBroker } = await greet(...streamPair(readMax));
+    assertEquals(atClient, { status: "fulfilled", value: BROKER_ID }, `at most ${readMax} bytes`);
+    assertEquals(atBroker, { status: "fulfilled", value: "ann" }, `at most ${readMax} bytes`);
+  }
+});
+
+Deno.test("greetBroker and greetClient read nothing past the handshake", async () => {
+  const [client, broker] = streamPair();
+  await greet(client, broker);
+  const into = new Uint8Array(10);
+  const read = broker.read(into);
+  await writeAll(client, Uint8Array.of(1, 2, 3));
+  assertEquals([await read, ...into.subarray(0, 3)], [3, 1, 2, 3]);
+});
+
+Deno.test("greetBroker and greetClient both tell that the keys differ", async () => {
+  const { atClient, atBroker } = await greet(...streamPair(), greeterOf(), keyBytes("other"));
+  assertInstanceOf(reasonOf(atClient), AuthError);
+  const reason = reasonOf(atBroker);
+  assertInstanceOf(reason, AuthError);
+  assertEquals(reason.keyName, "ann");
+});
+
+Deno.test("greetBroker and greetClient both tell that the broker is busy", async () => {
+  const { atClient, atBroker } = await greet(...streamPair(), greeterOf({ isBusy: () => true }));
+  for (const result of [atClient, atBroker]) {
+    assertInstanceOf(reasonOf(result), ConnectionLostError);
+  }
+});
+
+Deno.test("greetBroker is lost when the broker ends after any byte", async () => {
+  for (
+    let count = 0;
+    count < CHALLENGE_HEAD_BYTES + CHALLENGE_TAIL_BYTES + 1 + PROOF_BYTES;
+    count++
+  ) {
+    const [client, broker] = streamPair();
+    const { atClient } = await greet(client, cutAfter(broker, count));
+    assertInstanceOf(reasonOf(atClient), ConnectionLostError, `after ${count} bytes`);
+  }
+});
+
+Deno.test("greetClient is lost when the client ends after any byte", async () => {
+  for (let count = 0; count < HELLO_HEAD_BYTES + "ann".length + PROOF_BYTES; count++) {
+    const [client, broker] = streamPair();
+    const { atBroker } = await greet(cutAfter(client, count), broker);
+    assertInstanceOf(reasonOf(atBroker), ConnectionLostError, `after ${count} bytes`);
+  }
+});
+
+Deno.test("greetClient refuses versions that it does not speak, even when it is busy", async () => {
+  const [client, broker] = streamPair();
+  const greeting = assertRejects(
+    () => greetClient(broker, greeterOf({ isBusy: () => true })),
+    ProtocolError,
+    "versions 2 to 3",
+  );
+  const hello = new Uint8Array(new ClientHandshake(KEY, "ann").hello);
+  hello.set([2, 3], 8);
+  await writeAll(client, hello);
+  const refusal = new Uint8Array(20);
+  const count = await client.read(refusal);
+  assertEquals([...refusal.subarray(8, count!)], [Refusal.VERSION, 1]);
+  await greeting;
+});
+
+Deno.test("greetClient answers nothing to what is not a hello", async () => {
+  const [client, broker] = streamPair();
+  const greeting = assertRejects(() => greetClient(broker, greeterOf()), ProtocolError, "mpubsub");
+  const http = new TextEncoder().encode("GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
+  await writeAll(client, http.subarray(0, HELLO_HEAD_BYTES));
+  await greeting;
+  broker.close();
+  assertEquals(await client.read(new Uint8Array(1)), null);
+});
+
+Deno.test("greetBroker sends no proof to what is not a broker", async () => {
+  const [client, broker] = streamPair();
+  const greeting = assertRejects(
+    () => greetBroker(client, KEY, "ann"),
+    ProtocolError,
+    "not an mpubsub broker",
+  );
+  await broker.read(new Uint8Array(100));
+  await writeAll(broker, new TextEncoder().encode("SSH-2.0-Op"));
+  await greeting;
+  client.close();
+  assertEquals(await broker.read(new Uint8Array(1)), null);
+});

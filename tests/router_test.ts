@@ -1,0 +1,300 @@
+import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { BytesCache } from "../bytes_cache.ts";
+import { encodeTopic } from "../frame.ts";
+import { type Peer, type Route, Router } from "../router.ts";
+import type { TopicPath } from "../topic.ts";
+import { concat } from "./bytes.ts";
+import { type Random, randomOf } from "./random.ts";
+
+class NamedPeer implements Peer {
+  readonly name: string;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  take(): void {}
+}
+
+const [ANN, BOB, CAT] = [new NamedPeer("ann"), new NamedPeer("bob"), new NamedPeer("cat")];
+
+/** A router in which each peer wants these topics. */
+function routerOf(...interests: readonly (readonly [NamedPeer, ...TopicPath[]])[]) {
+  const router = new Router<NamedPeer>();
+  for (const [peer, ...paths] of interests) {
+    for (const path of paths) router.add(peer, path);
+  }
+  return router;
+}
+
+function routeOf(router: Router<NamedPeer>, path: TopicPath): Route<NamedPeer> {
+  const block = encodeTopic(path);
+  return router.route(block, 0, block.length, () => path);
+}
+
+/** The names of the peers that get a message, sorted, as often as they get it. */
+function namesOf(router: Router<NamedPeer>, path: TopicPath): string[] {
+  return routeOf(router, path).peers.map(({ name }) => name).sort();
+}
+
+Deno.test("Router sends a topic to those who want it or one above it", () => {
+  const router = routerOf([ANN, ["a"]], [BOB, ["a", "b"]], [CAT, []]);
+  assertEquals(namesOf(router, ["a"]), ["ann", "cat"]);
+  assertEquals(namesOf(router, ["a", "b"]), ["ann", "bob", "cat"]);
+  assertEquals(namesOf(router, ["a", "b", "c"]), ["ann", "bob", "cat"]);
+  assertEquals(namesOf(router, ["b"]), ["cat"]);
+  assertEquals(namesOf(router, ["ab"]), ["cat"]);
+});
+
+Deno.test("Router sends nothing to peers without interests", () => {
+  const router = new Router<NamedPeer>();
+  assertEquals(namesOf(router, ["a"]), []);
+  assertEquals(namesOf(router, []), []);
+  assertEquals(router.interestsOf(ANN), 0);
+});
+
+Deno.test("Router sends a message once to a peer with several interests that match", () => {
+  const router = routerOf([ANN, [], ["a"], ["a", "b"]]);
+  assertEquals(namesOf(router, ["a", "b"]), ["ann"]);
+  assertEquals(namesOf(router, []), ["ann"]);
+});
+
+Deno.test("Router counts an interest once for each peer and topic", () => {
+  const router = routerOf([ANN, ["a"], ["a"], ["b"]], [BOB, ["a"]]);
+  assertEquals([ANN, BOB, CAT].map((peer) => router.interestsOf(peer)), [2, 1, 0]);
+  assert(router.remove(ANN, ["a"]));
+  assertEquals(namesOf(router, ["a"]), ["bob"]);
+  assertEquals(router.interestsOf(ANN), 1);
+});
+
+Deno.test("Router tells whether a peer had the interest that it removes", () => {
+  const router = routerOf([ANN, ["a"]]);
+  assertEquals(router.remove(ANN, ["a", "b"]), false);
+  assertEquals(router.remove(ANN, []), false);
+  assertEquals(router.remove(BOB, ["a"]), false);
+  assertEquals(router.remove(ANN, ["a"]), true);
+  assertEquals(router.remove(ANN, ["a"]), false);
+});
+
+Deno.test("Router tells topics apart whose elements look alike when joined", () => {
+  const router = routerOf([ANN, ["a,b"]], [BOB, ["a", "b"]], [CAT, ['a","b']]);
+  assertEquals(namesOf(router, ["a,b"]), ["ann"]);
+  assertEquals(namesOf(router, ["a", "b"]), ["bob"]);
+  assertEquals(namesOf(router, ['a","b']), ["cat"]);
+  assertEquals(router.remove(ANN, ["a", "b"]), false);
+});
+
+Deno.test("Router takes names that objects have as any other", () => {
+  const router = routerOf([ANN, ["__proto__", "constructor"]]);
+  assertEquals(namesOf(router, ["__proto__", "constructor"]), ["ann"]);
+  assertEquals(namesOf(router, ["toString"]), []);
+});
+
+Deno.test("Router sends a broadcast to all with any interest but the broker's own topics", () => {
+  const router = routerOf([ANN, ["a", "b"]], [BOB, ["*broker"], ["*broker", "x"]], [CAT, [
+    "*broker",
+  ], []]);
+  assertEquals(namesOf(router, []), ["ann", "cat"]);
+});
+
+Deno.test("Router sends what the broker publishes to those who want that, not to the catch-all", () => {
+  const router = routerOf([ANN, ["*broker", "x"]], [BOB, ["*broker"]], [CAT, []]);
+  assertEquals(namesOf(router, ["*broker", "x"]), ["ann", "bob"]);
+  assertEquals(namesOf(router, ["*broker"]), ["bob"]);
+  assertEquals(namesOf(router, ["a", "*broker"]), ["cat"]);
+});
+
+Deno.test("Router forgets all interests of a peer that is cleared, and no others", () => {
+  const router = routerOf([ANN, [], ["a"], ["a", "b"]], [BOB, ["a"]]);
+  router.clear(ANN);
+  assertEquals(namesOf(router, ["a", "b"]), ["bob"]);
+  assertEquals(namesOf(router, []), ["bob"]);
+  assertEquals(router.interestsOf(ANN), 0);
+  assertEquals(router.remove(ANN, ["a"]), false);
+  router.clear(ANN);
+  router.add(ANN, ["a"]);
+  assertEquals(namesOf(router, ["a"]), ["ann", "bob"]);
+});
+
+Deno.test("Router replaces all interests of a peer, and no others", () => {
+  const router = routerOf([ANN, ["a"], ["b"], ["c", "d"]], [BOB, ["a"], ["b"]]);
+  router.replace(ANN, [["b"], ["e"], ["e"]]);
+  assertEquals([router.interestsOf(ANN), router.interestsOf(BOB)], [2, 2]);
+  const topics = [["a"], ["b"], ["c", "d"], ["e"]];
+  const names = topics.map((path) => namesOf(router, path));
+  assertEquals(names, [["bob"], ["ann", "bob"], [], ["ann"]]);
+  assertEquals(router.remove(ANN, ["a"]), false);
+  assertEquals(router.remove(ANN, ["e"]), true);
+  assertEquals(router.remove(ANN, ["e"]), false);
+});
+
+Deno.test("Router forgets a peer whose interests are replaced by none", () => {
+  const router = routerOf([ANN, ["a"], []]);
+  router.replace(ANN, []);
+  assertEquals([router.interestsOf(ANN), namesOf(router, ["a"]), namesOf(router, [])], [0, [], []]);
+});
+
+Deno.test("Router takes the interests of a peer that it does not know yet", () => {
+  const router = routerOf([ANN, ["a"]]);
+  router.replace(BOB, [["a"], []]);
+  assertEquals([router.interestsOf(BOB), namesOf(router, ["a"])], [2, ["ann", "bob"]]);
+});
+
+Deno.test("Router gives the same route while the topic comes again, without decoding it", () => {
+  const router = routerOf([ANN, ["a"]]);
+  const block = encodeTopic(["a"]);
+  const around = concat(Uint8Array.of(9), block, Uint8Array.of(9));
+  let decoded = 0;
+  const decode = () => {
+    decoded++;
+    return ["a"];
+  };
+  const route = router.route(block, 0, block.length, decode);
+  assertStrictEquals(router.route(around, 1, 1 + block.length, decode), route);
+  routeOf(router, ["b"]);
+  assertStrictEquals(router.route(around, 1, 1 + block.length, decode), route);
+  assertEquals(decoded, 1);
+});
+
+Deno.test("Router remembers no topic whose decoding failed", () => {
+  const router = routerOf([ANN, ["a"]]);
+  const block = encodeTopic(["a"]);
+  const broken = () => {
+    throw new SyntaxError("broken");
+  };
+  for (let time = 0; time < 2; time++) {
+    try {
+      router.route(block, 0, block.length, broken);
+      assert(false, "it was remembered");
+    } catch (error) {
+      assert(error instanceof SyntaxError, String(error));
+    }
+  }
+  assertEquals(namesOf(router, ["a"]), ["ann"]);
+});
+
+for (
+  const [what, change, names] of [
+    ["an interest is added", (router) => router.add(BOB, ["a"]), ["ann", "bob"]],
+    ["a catch-all is added", (router) => router.add(BOB, []), ["ann", "bob"]],
+    ["an interest is removed", (router) => router.remove(ANN, ["a"]), []],
+    ["a peer is cleared", (router) => router.clear(ANN), []],
+    ["interests are replaced", (router) => router.replace(BOB, [["a"]]), ["ann", "bob"]],
+    ["interests are replaced by none", (router) => router.replace(ANN, []), []],
+  ] as readonly [string, (router: Router<NamedPeer>) => void, string[]][]
+) {
+  Deno.test(`Router makes a new route when ${what}`, () => {
+    const router = routerOf([ANN, ["a"]]);
+    const before = routeOf(router, ["a"]);
+    change(router);
+    assertEquals(namesOf(router, ["a"]), names);
+    assertEquals(before.peers, [ANN]);
+  });
+}
+
+Deno.test("Router finds the route of each of 10 000 topics, more than it remembers", () => {
+  const router = new Router<NamedPeer>();
+  const paths = Array.from({ length: 10_000 }, (_, i) => [`topic ${i % 100}`, `${i}`]);
+  const peers = Array.from({ length: 100 }, (_, i) => new NamedPeer(`peer ${i}`));
+  peers.forEach((peer, i) => router.add(peer, [`topic ${i}`]));
+  for (let round = 0; round < 2; round++) {
+    for (const [i, path] of paths.entries()) {
+      const route = routeOf(router, path);
+      assertStrictEquals(route.peers[0], peers[i % 100]);
+      assertEquals([route.peers.length, route.path[1]], [1, `${i}`]);
+    }
+  }
+});
+
+function pathOf(random: Random): string[] {
+  const path = Array.from({ length: random.int(4) }, () => random.pick(["a", "b", "*broker"]));
+  return random.int(3) === 0 ? path.slice(0, 1) : path;
+}
+
+Deno.test("Router does what a list of interests does, in random operations", () => {
+  const first = Date.now() % 2 ** 31;
+  for (let seed = first; seed < first + 50; seed++) {
+    const random = randomOf(seed);
+    const router = new Router<NamedPeer>();
+    const peers = [ANN, BOB, CAT];
+    let naive: { peer: NamedPeer; path: string[] }[] = [];
+    const matches = (interest: readonly string[], path: readonly string[]) => {
+      if (path.length === 0) return interest[0] !== "*broker";
+      if (interest.length === 0) return path[0] !== "*broker";
+      return interest.every((element, i) => element === path[i]);
+    };
+    const told = () => `seed ${seed}: ${JSON.stringify(naive)}`;
+    for (let step = 0; step < 200; step++) {
+      const [peer, path, kind] = [random.pick(peers), pathOf(random), random.int(10)];
+      const isSame = (entry: { peer: NamedPeer; path: string[] }) =>
+        entry.peer === peer && entry.path.join() === path.join();
+      const had = naive.some(isSame);
+      if (kind < 5) {
+        router.add(peer, path);
+        if (!had) naive.push({ peer, path });
+      } else if (kind < 9) {
+        assertEquals(router.remove(peer, path), had, told());
+        naive = naive.filter((entry) => !isSame(entry));
+      } else {
+        const paths = random.int(2) === 0 ? [] : Array.from({ length: 3 }, () => pathOf(random));
+        if (paths.length === 0) router.clear(peer);
+        else router.replace(peer, paths);
+        const unique = new Map(paths.map((path) => [path.join(), { peer, path }]));
+        naive = [...naive.filter((entry) => entry.peer !== peer), ...unique.values()];
+      }
+      for (const asked of [[], pathOf(random), pathOf(random)]) {
+        const found = naive.filter((entry) => matches(entry.path, asked));
+        const names = [...new Set(found.map((entry) => entry.peer.name))].sort();
+        assertEquals(namesOf(router, asked), names, `${told()} ${asked}`);
+      }
+      const counts = peers.map((one) => naive.filter((entry) => entry.peer === one).length);
+      assertEquals(peers.map((one) => router.interestsOf(one)), counts, told());
+    }
+  }
+});
+
+for (const size of [1, 2, 8]) {
+  Deno.test(`BytesCache of ${size} slots may forget, but never gives the value of another key`, () => {
+    const seed = Date.now() % 2 ** 31;
+    const random = randomOf(seed);
+    const cache = new BytesCache<number>(size);
+    const naive = new Map<string, number>();
+    let hits = 0;
+    for (let step = 0; step < 20_000; step++) {
+      const around = Uint8Array.from({ length: 6 }, () => random.int(2));
+      const start = random.int(4);
+      const end = start + random.int(4);
+      const key = around.slice(start, end).join();
+      const found = cache.get(around, start, end);
+      if (found !== undefined) hits++;
+      assert(found === undefined || found === naive.get(key), `seed ${seed}, step ${step}`);
+      if (random.int(2) === 0) {
+        cache.set(around, start, end, step);
+        naive.set(key, step);
+        around.fill(7);
+      } else if (random.int(200) === 0) {
+        cache.clear();
+        naive.clear();
+      }
+    }
+    assert(hits > 500, `seed ${seed}: ${hits} hits`);
+  });
+}
+
+Deno.test("BytesCache keeps a copy of its key", () => {
+  const cache = new BytesCache<string>(1);
+  const bytes = Uint8Array.of(1, 2, 3);
+  cache.set(bytes, 0, 3, "value");
+  bytes.fill(0);
+  assertEquals(cache.get(Uint8Array.of(1, 2, 3), 0, 3), "value");
+  assertEquals(cache.get(bytes, 0, 3), undefined);
+});
+
+Deno.test("BytesCache gives what was set for the same bytes, wherever they stand", () => {
+  const cache = new BytesCache<string>(16);
+  cache.set(Uint8Array.of(1, 2, 3), 0, 3, "whole");
+  cache.set(Uint8Array.of(1, 2, 3), 1, 1, "nothing");
+  assertEquals(cache.get(Uint8Array.of(0, 1, 2, 3, 4), 1, 4), "whole");
+  assertEquals(cache.get(new Uint8Array(), 0, 0), "nothing");
+  assertEquals(cache.get(Uint8Array.of(1, 2, 3), 0, 2), undefined);
+});
