@@ -245,6 +245,7 @@ export class Session implements LinkHandler {
       while (this.#held.length > 0 && !this.#handler.full) this.#take(this.#held.shift()!);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
+      this.#held.clear();
       this.#link?.fail(error);
     }
     this.batch();

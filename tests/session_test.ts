@@ -763,7 +763,12 @@ Deno.test("Session gets again what it held when its connection was lost", async 
   clientOwner.full = false;
   client.resume();
   assertEquals([client.taken, clientOwner.frames.length], [3, 3]);
+  clientOwner.full = true;
   lost = connect(client, broker);
+  await quiet();
+  assertEquals([client.taken, client.link?.ended], [3, false]);
+  clientOwner.full = false;
+  client.resume();
   await broker.flush();
   assertSame(clientOwner.frames, frames);
   await endBoth(client, broker, lost);
@@ -858,6 +863,18 @@ Deno.test("Session begins anew with another peer: sends again what is not acknow
   assertEquals([client.delivery.bytes, brokerOwner.frames.length], [0, 6]);
   await endBoth(client, other.broker, lost);
   broker.end();
+});
+
+Deno.test("Session that begins anew acknowledges after 64 KiB as before", async () => {
+  const { session, peer } = setUp();
+  await peer.write(frameOf(1, 3 * ACK_BYTES));
+  assertEquals(await peer.ack(), { count: 1, asks: 0 });
+  session.detach();
+  session.restart();
+  const { peer: next } = attach(session);
+  await next.write(frameOf(1), frameOf(2, ACK_BYTES));
+  assertEquals(await next.ack(), { count: 2, asks: 0 });
+  await end(session, next);
 });
 
 /** What both sides send in the exchange that is cut everywhere. */
