@@ -121,6 +121,8 @@ export interface RandomPlanOptions {
 }
 
 const PIECE_BYTES = 64 * 1024;
+/** So many pieces may be late at a time. */
+const LATE_PIECES_MAX = 256;
 /** A part of the random faults come this early: in handshakes, and where sessions are resumed. */
 const EARLY_BYTES = 400;
 const EARLY_PART = 1 / 4;
@@ -308,23 +310,29 @@ class Relay {
   async #pass(direction: Fault["direction"], from: Connection, to: Connection): Promise<void> {
     const faults = this.#faults.filter((fault) => fault.direction === direction)
       .toSorted((a, b) => a.after - b.after);
-    const piece = new Uint8Array(PIECE_BYTES);
+    const late = new LateWriter(to, (ms) => this.#wait(ms));
     let passed = 0;
     let delay = 0;
     for (;;) {
       for (let fault = faults[0]; fault !== undefined && fault.after <= passed; fault = faults[0]) {
         faults.shift();
-        if (fault.kind === "cut") return this.cut();
-        if (fault.kind === "half") return await to.closeWrite();
         if (fault.kind === "delay") delay = fault.ms ?? Infinity;
-        else await this.#wait(fault.ms ?? Infinity);
+        else {
+          await late.written;
+          if (fault.kind === "cut") return this.cut();
+          if (fault.kind === "half") return await to.closeWrite();
+          await this.#wait(fault.ms ?? Infinity);
+        }
       }
       const room = Math.min(PIECE_BYTES, (faults[0]?.after ?? Infinity) - passed);
-      const count = await from.read(piece.subarray(0, room));
-      const frozen = this.#frozenUntil - performance.now();
-      if (Math.max(delay, frozen) > 0) await this.#wait(Math.max(delay, frozen));
-      if (count === null) return await to.closeWrite();
-      for (let at = 0; at < count;) at += await to.write(piece.subarray(at, count));
+      const piece = new Uint8Array(room);
+      const count = await from.read(piece);
+      await this.#wait(this.#frozenUntil - performance.now());
+      if (count === null) {
+        await late.written;
+        return await to.closeWrite();
+      }
+      await late.write(piece.subarray(0, count), delay);
       passed += count;
       this.#counts.passed(count);
     }
@@ -332,12 +340,43 @@ class Relay {
 
   /** Waits for `ms`, unless the relay is closed before. */
   async #wait(ms: number): Promise<void> {
+    if (ms <= 0) return;
     const { signal } = this.#closing;
     const { promise, resolve } = Promise.withResolvers<void>();
     using _timer = ms === Infinity ? undefined : later(resolve, ms, true);
     signal.addEventListener("abort", () => resolve(), { once: true });
     if (signal.aborted) resolve();
     await promise;
+  }
+}
+
+/** Writes pieces in their order, each some time after it came; the time of several passes at once. */
+class LateWriter {
+  /** Settles when all that came so far is written; rejects when that failed. */
+  written: Promise<void> = Promise.resolve();
+  readonly #to: Connection;
+  readonly #wait: (ms: number) => Promise<void>;
+  #pieces = 0;
+
+  constructor(to: Connection, wait: (ms: number) => Promise<void>) {
+    this.#to = to;
+    this.#wait = wait;
+  }
+
+  /** Takes a piece; resolves when there may be another. */
+  async write(piece: Uint8Array, delay: number): Promise<void> {
+    const before = this.written;
+    this.#pieces++;
+    this.written = this.#writeLate(piece, before, performance.now() + delay);
+    this.written.catch(() => {}); // Whoever waits for it, or for the next, is told.
+    if (delay === 0 || this.#pieces > LATE_PIECES_MAX) await this.written;
+  }
+
+  async #writeLate(piece: Uint8Array, before: Promise<void>, due: number): Promise<void> {
+    await before;
+    await this.#wait(due - performance.now());
+    for (let at = 0; at < piece.length;) at += await this.#to.write(piece.subarray(at));
+    this.#pieces--;
   }
 }
 
