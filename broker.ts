@@ -93,7 +93,8 @@ export interface BrokerLimits {
   halfOpen?: number;
   /**
    * The most bytes that are queued for one client, or not acknowledged by it; at least 2 MiB, and
-   * twice the largest message.
+   * twice the largest message. For one that holds its publishers back it is twice as much, since what
+   * they have under way still comes.
    *
    * @default {67108864}
    */
@@ -207,6 +208,7 @@ const RESUME_WINDOW_MS = 60_000;
 const MEMORY_BYTES = 1024 * 1024 * 1024;
 /** How much of `memory` is free after it was full. */
 const RELIEF = 1 / 16;
+const GOING = "the broker is shutting down";
 const MILLISECONDS_MAX = 2 ** 31 - 1;
 const BROKER_ID_BYTES = 16;
 const KEY_BYTES = 32;
@@ -399,7 +401,6 @@ export class Broker {
     };
     const link = new Link(stream, clientFrameLimits(this.#settings.limits), entrance);
     this.#links.set(link, stream);
-    this.#makeRoom();
     const { reason, error } = await link.finished;
     this.#links.delete(link);
     if (peer !== undefined && peer.session.link === link) {
@@ -419,9 +420,9 @@ export class Broker {
     for (let at = body + start; at < end;) {
       const next = topicEnd(buffer, at, end);
       topics.push(decodeTopic(buffer, at, next, limits));
+      checkSubscriptions(topics.length, limits);
       at = next;
     }
-    checkSubscriptions(topics.length, limits);
     const known = this.#peerOf(opening.session, keyName);
     let outcome: Resumption = Resumption.NEW;
     let missed = 0;
@@ -432,9 +433,9 @@ export class Broker {
       this.#detach(known);
     } else {
       if (known !== undefined) {
+        // It goes on counting until it is forgotten: this answer may not arrive.
         outcome = Resumption.CUT_OFF;
         missed = known.missedSince(opening.taken);
-        this.#remove(known);
       }
       peer = new ClientPeer(randomBytes(SESSION_ID_BYTES), keyName, this.#context);
       this.#peers.set(keyOf(peer.id), peer);
@@ -461,6 +462,7 @@ export class Broker {
       }),
     );
     session.attach(link);
+    this.#makeRoom();
     return peer;
   }
 
@@ -511,11 +513,11 @@ export class Broker {
   }
 
   /** Calls the program's code; its mistake must not end a connection. */
-  #contain(name: string, call: () => void): void {
+  async #contain(name: string, call: () => unknown): Promise<void> {
     try {
-      call();
+      await call();
     } catch (thrown) {
-      console.warn(`mpubsub: ${name} of the broker threw: ${thrown}`);
+      console.warn(`mpubsub: ${name} of the broker failed: ${thrown}`);
     }
   }
 
@@ -577,11 +579,13 @@ export class Broker {
     for (const peer of this.#detached.keys()) this.#remove(peer);
     for (const { session } of this.#peers.values()) session.close();
     for (const { session } of this.#peers.values()) {
-      const end = () => session.link?.end(Reason.SHUTDOWN, "the broker is shutting down");
+      const end = () => session.link?.end(Reason.SHUTDOWN, GOING);
       if (session.delivery.unacknowledged === 0) end();
       // Rejects when the connection is lost: then there is nobody to tell.
       else session.flush().then(end, () => {});
     }
+    const opened = new Set([...this.#peers.values()].map(({ session }) => session.link));
+    for (const link of this.#links.keys()) if (!opened.has(link)) link.end(Reason.SHUTDOWN, GOING);
     const timeout = later(() => this.#abort(), SHUTDOWN_MS);
     await Promise.allSettled([closed, ...this.#tasks]);
     timeout[Symbol.dispose]();

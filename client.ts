@@ -105,6 +105,8 @@ const RESTART_ATTEMPTS = 200;
 /** Why the wait for acknowledgements ends when nobody's signal aborts it. */
 const TOO_LATE = new ConnectionLostError(`Nothing was acknowledged for ${DISCONNECT_MS} ms`);
 
+const DISCONNECTED = "The object was disconnected";
+
 const NO_LIMITS: Limits = {
   messageBytes: Infinity,
   topicElements: Infinity,
@@ -204,7 +206,7 @@ export class Client {
 
   /** Whether what is published goes to a broker, now or later. */
   get publishes(): boolean {
-    return this.#state === "connected" || this.#state === "reconnecting";
+    return this.#span?.id !== undefined && this.#span.outcome === undefined;
   }
 
   /** Bytes published and not acknowledged. */
@@ -212,7 +214,7 @@ export class Client {
     return this.#span?.session.delivery.bytes ?? 0;
   }
 
-  /** Settles when this span ends, or the next if there is none. */
+  /** Settles when this span ends, or the next if there was none; settled until the next begins. */
   get closed(): Promise<void> {
     return this.#closed.promise;
   }
@@ -389,6 +391,7 @@ export class Client {
       return await this.#openSession(span, stream, brokerId.toString());
     } catch (error) { // Whatever the stream throws, when it was not us who closed it.
       stream.close();
+      span.link = undefined;
       signal.throwIfAborted();
       throw asConnectionError(error);
     } finally {
@@ -415,7 +418,8 @@ export class Client {
     const topics = [...this.#handler.interests()].map(encodeTopic);
     link.send(FrameType.OPEN, encodeOpening(head), ...topics);
     const lost = link.finished.then((end) => {
-      const error = end.error ?? new ConnectionLostError("The broker ended the session");
+      const text = span.leaving === undefined ? "The broker ended the session" : DISCONNECTED;
+      const error = end.error ?? new ConnectionLostError(text);
       if (isFinal(end)) span.end({ error });
       throw error;
     });
@@ -434,6 +438,7 @@ export class Client {
     span.id = opened.session;
     span.brokerId = brokerId;
     this.#limits = opened.limits;
+    session.delivery.window = opened.window;
     session.attach(link);
     const ticker = every(() => link.tick(), opened.heartbeat / TICKS);
     link.finished.then(() => ticker[Symbol.dispose]());
@@ -475,8 +480,8 @@ export class Client {
     }
     clearTimeout(timer);
     if ("error" in span.outcome) span.end(span.outcome);
-    else if (span.link === undefined) span.end({}, new Error("disconnect() was called"));
-    else span.link.end(Reason.DONE, "");
+    else if (span.link?.ended === false) span.link.end(Reason.DONE, "");
+    else span.end({}, new ConnectionLostError(DISCONNECTED));
     await over.promise;
     if ("error" in span.outcome) throw span.outcome.error;
   }

@@ -26,6 +26,8 @@ interface Chunk {
   frames: number;
   /** How many chunks are held in the buffer, when it is this delivery's own. */
   readonly uses?: { count: number };
+  /** For a single frame that is no message: how many messages it stands for. */
+  readonly weight?: number;
 }
 
 /** A new buffer has at least so many bytes; each one is twice the one before while it is busy. */
@@ -78,6 +80,8 @@ export class Delivery {
   #bytes = 0;
   #sentBytes = 0;
   #missed = 0;
+  /** Frames that are numbered, not acknowledged, and no messages. */
+  #notices: { readonly number: number; readonly weight: number }[] = [];
 
   /** Makes an empty one; `onBytes` is told each change of `bytes`. */
   constructor(window: number, onBytes: (change: number) => void = () => {}) {
@@ -100,24 +104,41 @@ export class Delivery {
     return this.#numbered - this.#handed + this.#waitingFrames + (this.#missed > 0 ? 1 : 0);
   }
 
-  /** The number of the last frame that has one. */
-  get numbered(): number {
-    return this.#numbered;
-  }
-
-  /** How many messages have no number yet, or were dropped since the latest notice. */
-  get unnumbered(): number {
-    return this.#waitingFrames + this.#missed;
-  }
-
   /** How many frames were ever added, notices apart; it goes on from session to session. */
   get total(): number {
     return this.#total;
   }
 
-  /** How many bytes can be dropped: those of frames that have no number yet. */
-  get droppable(): number {
-    return this.#bytes - this.#sentBytes;
+  /** How many bytes are numbered and not acknowledged. */
+  get inFlight(): number {
+    return this.#sentBytes;
+  }
+
+  /** The number of the last frame that has one. */
+  get numbered(): number {
+    return this.#numbered;
+  }
+
+  /** How many frames have no number yet, or were dropped since the latest notice. */
+  get unnumbered(): number {
+    return this.#waitingFrames + this.#missed;
+  }
+
+  /** The number of the last frame that is acknowledged. */
+  get acknowledged(): number {
+    return this.#acknowledged;
+  }
+
+  /** How many messages the other side misses of what is here now, by how many frames it has taken. */
+  missing(): (taken: number) => number {
+    let all = this.#numbered + this.unnumbered;
+    for (let i = 0; i < this.#waiting.length; i++) all += (this.#waiting.at(i)!.weight ?? 1) - 1;
+    const notices = this.#notices;
+    return (taken) =>
+      notices.reduce(
+        (sum, { number, weight }) => sum + (number > taken ? weight - 1 : 0),
+        all - taken,
+      );
   }
 
   /** Adds a PUBLISH; both parts are copied. */
@@ -154,6 +175,11 @@ export class Delivery {
     this.#buffer.set(bytes, at);
     this.#openFrames += frames;
     this.#grew(length, frames);
+  }
+
+  /** Adds a frame that is no message. */
+  notify(bytes: Uint8Array): void {
+    this.#add({ buffer: bytes, start: 0, end: bytes.length, frames: 1, weight: 0 });
   }
 
   #add(chunk: Chunk): void {
@@ -239,17 +265,21 @@ export class Delivery {
 
   /** The notice that takes the place of what was dropped; it goes before all that waits. */
   #takeGap(): Chunk {
-    const buffer = encodeFrame(FrameType.GAP, encodeGap(this.#missed));
+    const weight = this.#missed;
+    const buffer = encodeFrame(FrameType.GAP, encodeGap(weight));
     this.#missed = 0;
     this.#waitingFrames++;
     this.#changeBytes(buffer.length);
-    return { buffer, start: 0, end: buffer.length, frames: 1 };
+    return { buffer, start: 0, end: buffer.length, frames: 1, weight };
   }
 
   #number(chunk: Chunk): void {
     const { buffer, start, end, frames } = chunk;
     this.#waitingFrames -= frames;
     this.#numbered += frames;
+    if (chunk.weight !== undefined) {
+      this.#notices.push({ number: this.#numbered, weight: chunk.weight });
+    }
     this.#handed = this.#numbered;
     this.#sentBytes += end - start;
     const last = this.#sent.at(this.#sent.length - 1);
@@ -265,16 +295,21 @@ export class Delivery {
    * Lets go of what the other side has acknowledged.
    *
    * @param count The number of the last frame that is acknowledged.
+   * @returns Whether that is more than before.
    * @throws {ProtocolError} When it goes back, or past what was sent.
    */
-  acknowledge(count: number): void {
+  acknowledge(count: number): boolean {
     if (count < this.#acknowledged || count > this.#handed) {
       throw new ProtocolError(
         `Cannot take an acknowledgement of ${count}: ${this.#handed} frames were sent, ` +
           `${this.#acknowledged} are acknowledged`,
       );
     }
+    if (count === this.#acknowledged) return false;
     this.#acknowledged = count;
+    if (this.#notices.length > 0) {
+      this.#notices = this.#notices.filter(({ number }) => number > count);
+    }
     let first = this.#sent.at(0);
     while (first !== undefined && this.#base + first.frames <= count) {
       this.#sent.shift();
@@ -286,6 +321,7 @@ export class Delivery {
       first = this.#sent.at(0);
     }
     if (this.#bytes === 0) this.#open = this.#used = 0;
+    return true;
   }
 
   /** Keeps the buffer of a chunk that is gone for the next one, if nothing else is held in it. */
@@ -352,7 +388,7 @@ export class Delivery {
    * Drops the oldest frames that have no number yet, until so many bytes are free or there are no
    * more. A notice takes their place.
    *
-   * @returns How many frames were dropped.
+   * @returns How many messages were dropped.
    */
   drop(bytes: number): number {
     let dropped = 0;
@@ -360,7 +396,7 @@ export class Delivery {
       const chunk = this.#waiting.shift() ?? this.#takeOpen();
       if (chunk === undefined) break;
       free += chunk.end - chunk.start;
-      dropped += chunk.frames;
+      dropped += chunk.weight ?? chunk.frames;
       this.#waitingFrames -= chunk.frames;
       this.#changeBytes(chunk.start - chunk.end);
       this.#reuse(chunk);
@@ -378,6 +414,7 @@ export class Delivery {
   clear(): void {
     this.#sent.clear();
     this.#waiting.clear();
+    this.#notices = [];
     this.#openFrames = this.#waitingFrames = this.#missed = 0;
     this.#numbered =
       this.#acknowledged =

@@ -421,6 +421,15 @@ export class Dispatcher {
     }
   }
 
+  /** Calls the owner's code; what it throws, or rejects with, is reported. */
+  call(callback: () => unknown): void {
+    try {
+      watch(callback(), (error) => this.report(error, {}));
+    } catch (error) { // Its mistake must not stop what it is told of.
+      this.report(error, {});
+    }
+  }
+
   /** Tells `onError`; never throws. */
   report(error: unknown, context: ErrorContext): void {
     const failed = (second: unknown) => {

@@ -106,11 +106,6 @@ export class Link {
     return this.#end !== undefined;
   }
 
-  /** Whether something is being written. */
-  get writing(): boolean {
-    return this.#writing !== undefined;
-  }
-
   /** Replaces what this side takes, as of the next frame. */
   set limits(limits: FrameLimits) {
     this.#reader.limits = limits;
@@ -159,11 +154,19 @@ export class Link {
     this.#ackAt = -1;
     this.#control = []; // What the handler sends now goes behind what it hands over.
     const counted = this.#end === undefined ? this.handler.next() : undefined;
-    if (control.length === 0) return counted;
+    if (control.length === 0) return counted ?? this.#lateControl();
     if (counted === undefined) return concat(...control);
     if (counted.length <= JOIN_BYTES_MAX) return concat(...control, counted);
     this.#counted = counted;
     return concat(...control);
+  }
+
+  /** What the handler sent instead of handing anything over. */
+  #lateControl(): Uint8Array | undefined {
+    const control = this.#control;
+    this.#ackAt = -1;
+    this.#control = [];
+    return control.length === 0 ? undefined : concat(...control);
   }
 
   /**

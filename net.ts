@@ -311,7 +311,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     const { buffer, type, body, end } = frame;
     if (type === FrameType.GAP) {
       const missed = decodeGap(buffer.subarray(body, end));
-      return this.#call(() =>
+      return this.#dispatcher.call(() =>
         this.#options.onGap?.({ direction: "in", reason: "overflow", missed })
       );
     }
@@ -396,7 +396,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
 
   #tellState(state: State, reason: Error | undefined): void {
     const { onState } = this.#options;
-    this.#call(() => reason === undefined ? onState?.(state) : onState?.(state, reason));
+    this.#dispatcher.call(() => reason === undefined ? onState?.(state) : onState?.(state, reason));
   }
 
   #tellGap(reason: Gap["reason"], missed: number | undefined, resent: number): void {
@@ -406,16 +406,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
       ...(missed !== undefined && { missed }),
       ...(resent > 0 && { resent }),
     };
-    this.#call(() => this.#options.onGap?.(gap));
-  }
-
-  /** Calls the program's code; its mistake must not stop the connection's work. */
-  #call(callback: () => void): void {
-    try {
-      callback();
-    } catch (error) {
-      this.#dispatcher.report(error, {});
-    }
+    this.#dispatcher.call(() => this.#options.onGap?.(gap));
   }
 
   /** {@linkcode NetPubSub.disconnect}. */

@@ -52,6 +52,8 @@ export interface PeerContext {
 
 /** Why a client loses its session when nobody has anything left that could be dropped. */
 export const MEMORY_FULL = "the broker's memory is full";
+/** How many times `queueBytes` a client that holds others back may hold; their windows may be many. */
+const HARD_LIMIT = 2;
 /** A longer run of frames is passed on in parts, so that a window holds several. */
 const RUN_BYTES_MAX = 256 * 1024;
 /** What does not begin with a topic that can be read. */
@@ -70,7 +72,10 @@ export class ClientPeer implements Peer, SessionHandler {
   readonly #holds = new Map<Origin, () => void>();
   #full = false;
   #cutOff = false;
+  /** Messages that came since it was cut off. */
   #missed = 0;
+  /** How many of those before it does not have, by what it had taken. */
+  #missingThen: ((taken: number) => number) | undefined;
   #timer: Disposable | undefined;
   /** Frames of this read that go the same way and stand side by side. */
   #run:
@@ -117,34 +122,38 @@ export class ClientPeer implements Peer, SessionHandler {
     this.session.delivery.acknowledge(opening.taken);
     this.session.delivery.rewind(opening.taken);
     router.replace(this, topics);
-    if (this.#full) this.#rest();
+    if (this.#patience === 0 || this.#isHalfEmpty()) this.#rest();
   }
 
-  /** How many messages it missed, since it had taken `taken` counted frames of its session. */
+  /** How many messages it missed, if it had taken so many counted frames when it was cut off. */
   missedSince(taken: number): number {
-    return Math.max(0, this.#missed - taken);
+    return this.#missed + (this.#missingThen?.(taken) ?? 0);
   }
 
   take(frames: Uint8Array, messages: number, from: Origin): void {
+    const { delivery } = this.session;
+    const { counts, limits: { queueBytes } } = this.#context;
+    if (!this.#cutOff && this.#patience > 0) {
+      const isOver = delivery.bytes + frames.length > HARD_LIMIT * queueBytes;
+      if (isOver) this.cutOff(`more than ${HARD_LIMIT * queueBytes} bytes wait for it`);
+    }
     if (this.#cutOff) {
       this.#missed += messages;
-      this.#context.counts.dropped += messages;
+      counts.dropped += messages;
       return;
     }
-    const { delivery } = this.session;
-    const { queueBytes } = this.#context.limits;
     const excess = delivery.bytes + frames.length - queueBytes;
     if (excess > 0 && this.#patience === 0) {
       this.drop(excess);
       if (delivery.bytes + frames.length > queueBytes) {
         // What is left has its numbers and cannot go: the new ones must.
         delivery.miss(messages);
-        this.#context.counts.dropped += messages;
+        counts.dropped += messages;
         return;
       }
     }
     delivery.push(frames, messages);
-    this.#context.counts.delivered += messages;
+    counts.delivered += messages;
     this.session.pump();
     const isOver = this.#full || excess > 0 && this.#patience > 0;
     if (isOver && !this.#cutOff) this.#holdBack(from, messages, frames);
@@ -185,8 +194,12 @@ export class ClientPeer implements Peer, SessionHandler {
 
   acknowledged(): void {
     if (!this.#full) return;
-    if (this.bytes <= this.#context.limits.queueBytes / 2) this.#rest();
+    if (this.#isHalfEmpty()) this.#rest();
     else this.#waitForProgress();
+  }
+
+  #isHalfEmpty(): boolean {
+    return this.bytes <= this.#context.limits.queueBytes / 2;
   }
 
   /** Holds nobody back any more. */
@@ -203,9 +216,9 @@ export class ClientPeer implements Peer, SessionHandler {
     if (this.#cutOff) return;
     const { delivery, link } = this.session;
     this.#cutOff = true;
-    this.#missed = delivery.numbered + delivery.unnumbered;
+    this.#missingThen = delivery.missing();
     this.#context.counts.cutOff++;
-    this.#context.counts.dropped += delivery.unacknowledged;
+    this.#context.counts.dropped += this.#missingThen(delivery.acknowledged);
     delivery.clear();
     this.#rest();
     link?.end(Reason.CUT_OFF, why);
@@ -279,8 +292,10 @@ export class ClientPeer implements Peer, SessionHandler {
     this.#context.counts.refusedMessages++;
     const { delivery } = this.session;
     const refused = encodeFrame(FrameType.REFUSED, encodeRefused(reason, topic, text));
-    this.drop(delivery.bytes + refused.length - this.#context.limits.queueBytes);
-    delivery.push(refused, 1);
+    if (this.#patience === 0) {
+      this.drop(delivery.bytes + refused.length - this.#context.limits.queueBytes);
+    }
+    delivery.notify(refused);
     this.session.pump();
   }
 

@@ -45,7 +45,7 @@ export interface SessionHandler {
   frame(frame: Frame): void;
   /** All frames of one read were given to `frame`. */
   batch?(): void;
-  /** The other side has acknowledged something. */
+  /** The other side has acknowledged more than before. */
   acknowledged?(): void;
 }
 
@@ -87,6 +87,8 @@ export class Session implements LinkHandler {
   #wanted = 0;
   #asks = 0;
   #answered = 0;
+  /** The request that is to open the window. */
+  #blocked = 0;
   #flushes: Flush[] = [];
 
   /** Makes a session without a connection; `onBytes` is told each change of what it holds. */
@@ -142,9 +144,23 @@ export class Session implements LinkHandler {
   }
 
   next(): Uint8Array | undefined {
-    const bytes = this.delivery.next();
-    if (bytes !== undefined && this.#flushes.length > 0) this.#ask();
+    const { delivery } = this;
+    const bytes = delivery.next();
+    if (bytes === undefined) this.#unblock();
+    else if (this.#flushes.length > 0) this.#ask();
     return bytes;
+  }
+
+  /** Asks for an acknowledgement when the window is closed and none would come unasked. */
+  #unblock(): void {
+    const { ahead, inFlight } = this.delivery;
+    if (this.#blocked > this.#answered || ahead === 0 || inFlight >= ACK_BYTES) return;
+    this.#blocked = this.#sendAsk();
+  }
+
+  #sendAsk(): number {
+    this.#link?.send(FrameType.ASK);
+    return ++this.#asks;
   }
 
   /**
@@ -181,9 +197,8 @@ export class Session implements LinkHandler {
     const handed = this.delivery.total - this.delivery.ahead;
     const due = this.#flushes.filter(({ ask, until }) => ask === undefined && until <= handed);
     if (due.length === 0) return;
-    this.#asks++;
-    for (const flush of due) flush.ask = this.#asks;
-    this.#link.send(FrameType.ASK);
+    const ask = this.#sendAsk();
+    for (const flush of due) flush.ask = ask;
   }
 
   #settleFlushes(): void {
@@ -310,10 +325,10 @@ export class Session implements LinkHandler {
       throw new ProtocolError(`Cannot take ACK: it answers ${asks} requests of ${this.#asks}`);
     }
     this.#answered = asks;
-    this.delivery.acknowledge(count);
+    const isProgress = this.delivery.acknowledge(count);
     if (this.#flushes.length > 0) this.#settleFlushes();
     this.#link?.pump();
-    this.#handler.acknowledged?.();
+    if (isProgress) this.#handler.acknowledged?.();
   }
 }
 

@@ -438,7 +438,7 @@ export function checkHistory(history: History): HistoryReport {
   );
   const faults: HistoryFault[] = [];
   for (const [subscriber, sightings] of Object.entries(history.seen)) {
-    faults.push(...faultsOf(subscriber, sightings, places));
+    for (const fault of faultsOf(subscriber, sightings, places)) faults.push(fault);
   }
   const counts = { lost: 0, repeated: 0, inverted: 0, unknown: 0 };
   for (const { kind } of faults) counts[kind]++;

@@ -356,7 +356,11 @@ Deno.test("Delivery drops the oldest that have no number, and tells how many in 
   const delivery = deliveryOf(frames, 40_000);
   assertEquals(handedBy(delivery), concat(...frames.slice(0, 2)));
   assertEquals(delivery.drop(20_001), 2);
-  assertEquals([delivery.numbered, delivery.unnumbered, delivery.droppable], [2, 4, 40_000]);
+  assertEquals([delivery.numbered, delivery.unnumbered, delivery.bytes - delivery.inFlight], [
+    2,
+    4,
+    40_000,
+  ]);
   delivery.acknowledge(2);
   delivery.window = WINDOW;
   assertEquals(handedBy(delivery), concat(gapOf(2), ...frames.slice(4)));
@@ -366,7 +370,11 @@ Deno.test("Delivery drops the oldest that have no number, and tells how many in 
 Deno.test("Delivery drops what was added last, too, when so much is to go", () => {
   const delivery = deliveryOf([frameOf(1, 20_000), frameOf(2)]);
   assertEquals(delivery.drop(Infinity), 2);
-  assertEquals([delivery.bytes, delivery.droppable, delivery.unnumbered], [0, 0, 2]);
+  assertEquals([delivery.bytes, delivery.bytes - delivery.inFlight, delivery.unnumbered], [
+    0,
+    0,
+    2,
+  ]);
   delivery.push(frameOf(3), 1);
   assertEquals(handedBy(delivery), concat(gapOf(2), frameOf(3)));
 });
@@ -447,7 +455,8 @@ Deno.test("Delivery tells its counts and bytes at each stage", () => {
   const changes: number[] = [];
   const delivery = new Delivery(40_000, (change) => changes.push(change));
   const counts = () => {
-    const { numbered, unnumbered, unacknowledged, ahead, total, droppable, bytes } = delivery;
+    const { numbered, unnumbered, unacknowledged, ahead, total, inFlight, bytes } = delivery;
+    const droppable = bytes - inFlight;
     assertEquals(changes.reduce((sum, change) => sum + change, 0), bytes);
     return { numbered, unnumbered, unacknowledged, ahead, total, droppable, bytes };
   };
@@ -506,7 +515,8 @@ Deno.test("Delivery lets go of everything when it is cleared, and may begin agai
   delivery.drop(1);
   delivery.push(frameOf(4), 1);
   delivery.clear();
-  const { numbered, unnumbered, unacknowledged, ahead, droppable } = delivery;
+  const { numbered, unnumbered, unacknowledged, ahead, inFlight } = delivery;
+  const droppable = delivery.bytes - inFlight;
   assertEquals([numbered, unnumbered, unacknowledged, ahead, droppable], [0, 0, 0, 0, 0]);
   assertEquals([bytes, delivery.bytes, delivery.next()], [0, 0, undefined]);
   delivery.push(frameOf(5), 1);
@@ -578,7 +588,7 @@ class Naive {
         unnumbered: delivery.unnumbered,
         unacknowledged: delivery.unacknowledged,
         ahead: delivery.ahead,
-        droppable: delivery.droppable,
+        droppable: delivery.bytes - delivery.inFlight,
       },
       {
         numbered: acknowledged + sent.length,
@@ -676,3 +686,17 @@ for (const window of [100, 50_000, WINDOW]) {
     }
   });
 }
+
+Deno.test("Delivery knows how many messages are missing, whatever notices are among the frames", () => {
+  const delivery = new Delivery(WINDOW);
+  for (let n = 0; n < 10; n++) delivery.push(new Uint8Array(20_000), 1);
+  assertEquals(delivery.drop(60_000), 3);
+  assert(delivery.next() !== undefined, "the notice");
+  assert(delivery.next() !== undefined, "the fourth");
+  delivery.notify(new Uint8Array(20));
+  const missing = delivery.missing();
+  // With the notice taken, the three are known; with the fourth as well, six are left.
+  assertEquals([missing(0), missing(1), missing(2)], [10, 7, 6]);
+  delivery.acknowledge(1);
+  assertEquals([delivery.missing()(1), delivery.missing()(2)], [7, 6]);
+});

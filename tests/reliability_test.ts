@@ -679,6 +679,149 @@ Deno.test("Broker holds no more than its memory for all clients together", async
   for (const { conn } of deaf) conn.close();
 });
 
+Deno.test("NetPubSub gets a message that fills the window through at once, behind a small one", async () => {
+  const limits = { messageBytes: 4 * 2 ** 20 };
+  await using scene = await Scene.start({ limits });
+  const alice = await scene.connected();
+  const bob = await scene.connected();
+  const sizes: number[] = [];
+  bob.addSubscriber("t", (_topic, { data }) => sizes.push(data.length));
+  await bob.flush();
+  for (const size of [100, 2 ** 20 - 20, 10, 2 ** 21]) {
+    alice.publish("t", { data: new Uint8Array(size) });
+  }
+  // A heartbeat, which would acknowledge as well, is 15 s; until() waits for 10.
+  await until(() => sizes.length === 4 && alice.pending === 0);
+  await alice.disconnect();
+});
+
+Deno.test("NetPubSub that takes nothing is cut off after its patience, although it gives signs of life", async () => {
+  await using scene = await Scene.start({ ...SMALL_QUEUE, heartbeat: 40, maxPatience: 400 });
+  const alice = await scene.connected();
+  const bob = await scene.connected({ overflow: "wait" });
+  using _stuck = bob.subscribe("flood", { limit: 10, overflow: "wait" });
+  await bob.flush();
+  const flooding = flood(alice, 300).catch(() => {});
+  await until(() => scene.broker.stats().waiting === 1);
+  await until(() => scene.broker.stats().cutOff === 1);
+  await bob.disconnect();
+  await flooding;
+});
+
+Deno.test("NetPubSub finds its session at a broker that has as many clients as it may have", async () => {
+  await using fragile = await Fragile.start({ limits: { connections: 2 } });
+  const gaps: Gap[] = [];
+  const alice = await fragile.connected(gapsInto(gaps));
+  const other = await fragile.scene.connected();
+  let heard = 0;
+  alice.addSubscriber("t", () => heard++);
+  await alice.flush();
+  fragile.proxy.refuse(60);
+  fragile.proxy.cut();
+  await until(() => fragile.broker.stats().detached === 1);
+  for (let n = 0; n < 10; n++) other.publish("t");
+  await until(() => heard === 10);
+  assertEquals([gaps, fragile.broker.stats().resumed], [[], 1]);
+});
+
+Deno.test("NetPubSub.disconnect ends at once after an attempt that failed in the middle of OPENED", async () => {
+  // The handshake is 91 bytes; the second connection ends 10 bytes into OPENED.
+  const plan: Plan = (n) => n === 1 ? [{ kind: "cut", direction: "down", after: 101 }] : [];
+  await using fragile = await Fragile.start({}, plan);
+  const states: string[] = [];
+  const alice = await fragile.connected({ onState: (state) => states.push(state) });
+  fragile.proxy.cut();
+  await until(() => fragile.proxy.stats().cut === 2);
+  await alice.disconnect();
+  assertEquals(states, ["connecting", "connected", "reconnecting", "disconnected"]);
+});
+
+Deno.test("NetPubSub keeps at home what is published once disconnect() has all acknowledged", async () => {
+  await using scene = await Scene.start();
+  const alice = await scene.connected();
+  const leaving = alice.disconnect();
+  await Promise.resolve();
+  alice.publish("t", { atHome: () => "only what stays here may hold a function" });
+  assertEquals(alice.pending, 0);
+  await leaving;
+});
+
+Deno.test("Broker lets a client that waits open nobody's window by resuming without taking anything", async () => {
+  await using scene = await Scene.start({ ...SMALL_QUEUE, maxPatience: 60_000 });
+  const alice = await scene.connected({ backlog: 2 ** 27 });
+  let session: Uint8Array | undefined;
+  for (let round = 0; round < 10; round++) {
+    await using peer = await Peer.authenticate(scene.broker);
+    const opening = { session, wait: true, patience: 60_000 };
+    session = (await peer.sendOpen([["flood"]], opening)).session;
+    if (round === 0) { for (let n = 0; n < 500; n++) alice.publish("flood", { n, data: FLOOD }); }
+    await until(() => scene.broker.stats().waiting === 1);
+  }
+  const { queuedBytes, resumed, cutOff } = scene.broker.stats();
+  assertEquals([resumed, cutOff], [9, 0]);
+  assert(queuedBytes <= 4 * 2 ** 20, `${queuedBytes} bytes`);
+  await assertRejects(() => alice.disconnect({ signal: AbortSignal.abort(new Error("now")) }));
+});
+
+Deno.test("Broker cuts off a client that waits when twice its queue waits for it", async () => {
+  await using scene = await Scene.start({ ...SMALL_QUEUE, maxPatience: 60_000 });
+  await using peer = await Peer.authenticate(scene.broker);
+  await peer.sendOpen([["flood"]], { wait: true, patience: 60_000 });
+  // Each may fill a window before it is held back.
+  const crowd = await Promise.all(
+    Array.from({ length: 6 }, () => scene.connected({ backlog: 2 ** 27 })),
+  );
+  for (const bus of crowd) for (let n = 0; n < 100; n++) bus.publish("flood", { n, data: FLOOD });
+  await Promise.all(crowd.map((bus) => bus.flush()));
+  const { cutOff, queuedBytes } = scene.broker.stats();
+  assertEquals([cutOff, queuedBytes], [1, 0]);
+});
+
+Deno.test("Broker that shuts down takes nobody in, and waits for nobody who has not opened a session", async () => {
+  const broker = new Broker();
+  await broker.start();
+  await using peer = await Peer.authenticate(broker);
+  await until(() => broker.stats().connections === 1);
+  const going = broker.shutdown();
+  assertEquals(decodeGoodbye(await peer.expect(FrameType.GOODBYE)).reason, Reason.SHUTDOWN);
+  peer.conn.close();
+  await going;
+});
+
+Deno.test("Broker tells what a client missed also when its first answer was lost", async () => {
+  await using scene = await Scene.start({ ...SMALL_QUEUE, maxPatience: 30 });
+  const alice = await scene.connected();
+  let session: Uint8Array | undefined;
+  {
+    await using peer = await Peer.authenticate(scene.broker);
+    session = (await peer.sendOpen([["flood"]], { wait: true, patience: 30 })).session;
+    const flooding = flood(alice, 200);
+    await until(() => scene.broker.stats().cutOff === 1);
+    await flooding;
+    await alice.flush();
+  }
+  for (let round = 0; round < 2; round++) {
+    await using peer = await Peer.authenticate(scene.broker);
+    const { outcome, missed } = await peer.sendOpen([], { session });
+    assertEquals([outcome, missed], [Resumption.CUT_OFF, 200]);
+  }
+});
+
+for (const name of ["onState", "onGap"] as const) {
+  Deno.test(`NetPubSub reports to onError what ${name} rejects with`, async () => {
+    const errors: unknown[] = [];
+    await using fragile = await Fragile.start({ resumeWindow: 1 });
+    await fragile.connected({
+      [name]: () => Promise.reject(new Error(name)),
+      onError: (error) => errors.push((error as Error).message),
+    });
+    fragile.proxy.refuse(50);
+    fragile.proxy.cut();
+    await until(() => errors.length > 0);
+    assertEquals(errors[0], name);
+  });
+}
+
 for (
   const [what, script] of [
     ["disconnected", "await bus.connect(); bus.publish('t'); await bus.disconnect();"],

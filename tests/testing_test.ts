@@ -207,3 +207,8 @@ Deno.test("checkHistory counts", () => {
   assertEquals(counts, { lost: 3, repeated: 1, inverted: 0, unknown: 0 });
   assertEquals([published, total], [2, 2]);
 });
+
+Deno.test("checkHistory takes any number of faults", () => {
+  const ids = Array.from({ length: 300_000 }, (_, id) => id);
+  assertEquals(checkHistory({ published: { p: ids }, seen: { s: [] } }).counts.lost, 300_000);
+});
