@@ -235,10 +235,8 @@ export class Client {
     const { backlog } = this.#options;
     if (pending === 0 || pending + bytes <= backlog) return;
     throw new BacklogError(
-      `Cannot publish to ${
-        formatTopic(path)
-      }: ${pending} bytes are not acknowledged, limit is ${backlog}; ` +
-        `await flush() now and then`,
+      `Cannot publish to ${formatTopic(path)}: ${pending} bytes are not acknowledged, ` +
+        `limit is ${backlog}; await flush() now and then`,
       { limit: backlog },
     );
   }
@@ -316,9 +314,6 @@ export class Client {
         span.session.detach();
         span.link = undefined;
         if (span.outcome !== undefined) break;
-        if (isFinal(end)) {
-          throw end.error ?? new ConnectionLostError("The broker ended the session");
-        }
         link = await this.#reconnect(span, end);
       }
     } catch (error) { // The first attempt failed, the session is over, or somebody gave up.
