@@ -475,8 +475,11 @@ export class Client {
     }
     clearTimeout(timer);
     if ("error" in span.outcome) span.end(span.outcome);
-    else if (span.link?.ended === false) span.link.end(Reason.DONE, "");
-    else span.end({}, new ConnectionLostError(DISCONNECTED));
+    else if (span.link?.ended === false) {
+      const { link } = span;
+      link.end(Reason.DONE, "");
+      hurry.signal.addEventListener("abort", () => link.close());
+    } else span.end({}, new ConnectionLostError(DISCONNECTED));
     await over.promise;
     if ("error" in span.outcome) throw span.outcome.error;
   }

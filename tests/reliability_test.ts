@@ -736,6 +736,15 @@ Deno.test("NetPubSub.disconnect ends at once after an attempt that failed in the
   assertEquals(states, ["connecting", "connected", "reconnecting", "disconnected"]);
 });
 
+Deno.test("NetPubSub.disconnect heeds its signal while a broker that is frozen does not say goodbye", async () => {
+  await using fragile = await Fragile.start();
+  const alice = await fragile.connected();
+  fragile.proxy.freeze(60_000);
+  const started = performance.now();
+  await alice.disconnect({ signal: AbortSignal.timeout(20) });
+  assert(performance.now() - started < 900, "without it a second is waited");
+});
+
 Deno.test("NetPubSub keeps at home what is published once disconnect() has all acknowledged", async () => {
   await using scene = await Scene.start();
   const alice = await scene.connected();
