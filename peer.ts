@@ -133,10 +133,7 @@ export class ClientPeer implements Peer, SessionHandler {
   take(frames: Uint8Array, messages: number, from: Origin): void {
     const { delivery } = this.session;
     const { counts, limits: { queueBytes } } = this.#context;
-    if (!this.#cutOff && this.#patience > 0) {
-      const isOver = delivery.bytes + frames.length > HARD_LIMIT * queueBytes;
-      if (isOver) this.cutOff(`more than ${HARD_LIMIT * queueBytes} bytes wait for it`);
-    }
+    this.#checkHardLimit(frames.length);
     if (this.#cutOff) {
       this.#missed += messages;
       counts.dropped += messages;
@@ -157,6 +154,13 @@ export class ClientPeer implements Peer, SessionHandler {
     this.session.pump();
     const isOver = this.#full || excess > 0 && this.#patience > 0;
     if (isOver && !this.#cutOff) this.#holdBack(from, messages, frames);
+  }
+
+  /** Cuts off a client that may wait when too much waits for it with `bytes` more. */
+  #checkHardLimit(bytes: number): void {
+    const limit = HARD_LIMIT * this.#context.limits.queueBytes;
+    if (this.#patience === 0 || this.bytes + bytes <= limit) return;
+    this.cutOff(`more than ${limit} bytes wait for it`);
   }
 
   /** Drops the oldest messages that it can, until so many bytes are free; how many bytes were. */
@@ -292,6 +296,8 @@ export class ClientPeer implements Peer, SessionHandler {
     this.#context.counts.refusedMessages++;
     const { delivery } = this.session;
     const refused = encodeFrame(FrameType.REFUSED, encodeRefused(reason, topic, text));
+    this.#checkHardLimit(refused.length);
+    if (this.#cutOff) return;
     if (this.#patience === 0) {
       this.drop(delivery.bytes + refused.length - this.#context.limits.queueBytes);
     }

@@ -111,11 +111,8 @@ export class Session implements LinkHandler {
   attach(link: Link): void {
     this.#link = link;
     this.#arrivedBytes = this.#takenBytes;
-    this.#asked =
-      this.#asksAnswered =
-      this.#asks =
-      this.#answered =
-        0;
+    this.#asked = this.#asksAnswered = this.#wanted = 0;
+    this.#asks = this.#answered = this.#blocked = 0;
     for (const flush of this.#flushes) flush.ask = undefined;
     link.handler = this;
     // An acknowledgement may have been lost with the connection before.

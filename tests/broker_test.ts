@@ -310,6 +310,20 @@ Deno.test("Broker holds little for a client that asks and is refused without end
   }, { limits: { queueBytes: 2 ** 21 } });
 });
 
+Deno.test("Broker cuts off a client that waits, is refused without end and never reads", async () => {
+  await undisturbed(async (broker) => {
+    await using deaf = await Peer.authenticate(broker);
+    await deaf.sendOpen([], { wait: true, patience: 60_000 });
+    const topic = encodeTopic(["*broker", "x".repeat(200)]);
+    const forbidden = encodeFrame(FrameType.PUBLISH, topic, Uint8Array.of(0));
+    const messages = new Uint8Array(1000 * forbidden.length);
+    for (let n = 0; n < 1000; n++) messages.set(forbidden, n * forbidden.length);
+    // It may be closed meanwhile.
+    while (broker.stats().cutOff === 0) await writeAll(deaf.conn, messages).catch(() => {});
+    await until(() => broker.stats().queuedBytes < 2 ** 20);
+  }, { limits: { queueBytes: 2 ** 21 }, maxPatience: 60_000 });
+});
+
 Deno.test("Broker drops the oldest messages of a client that does not read, and tells it how many", async () => {
   await undisturbed(async (broker) => {
     await using deaf = await Peer.open(broker, [["flood"]]);

@@ -695,6 +695,21 @@ Deno.test("NetPubSub gets a message that fills the window through at once, behin
   await alice.disconnect();
 });
 
+Deno.test("NetPubSub gets such a message through after a resume as well", async () => {
+  await using fragile = await Fragile.start();
+  const alice = await fragile.connected();
+  const through = async () => {
+    for (const size of [100, 2 ** 20 - 30]) alice.publish("t", { data: new Uint8Array(size) });
+    await until(() => alice.pending === 0);
+  };
+  await through();
+  fragile.proxy.cut();
+  await until(() => alice.state === "reconnecting");
+  await alice.connect();
+  await through();
+  assertEquals(fragile.broker.stats().resumed, 1);
+});
+
 Deno.test("NetPubSub that takes nothing is cut off after its patience, although it gives signs of life", async () => {
   await using scene = await Scene.start({ ...SMALL_QUEUE, heartbeat: 40, maxPatience: 400 });
   const alice = await scene.connected();
