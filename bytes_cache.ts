@@ -3,42 +3,90 @@
  * frames: most frames of a connection name a topic that was named a moment ago, and comparing its
  * bytes is cheaper than decoding them.
  *
- * A key has one slot, chosen by a hash of its bytes; a new key takes the slot of an old one. So a
- * lookup looks at one entry, the size never grows, and an unlucky pair of keys costs time only.
+ * ```
+ *  hash(key) ─▶ slot, slot + 1, … slot + PROBES − 1     the key is in one of these, or nowhere
+ * ```
+ *
+ * The table grows as keys come, to its bound; then a new key takes the slot of an old one. So a
+ * lookup looks at a few entries, and an unlucky set of keys costs time only.
  */
+
+/** How many slots a key may stand in. */
+const PROBES = 4;
+const SLOTS_MIN = 16;
+/** A longer key is remembered only while it is the latest, so that few long keys fill no memory. */
+const KEY_BYTES_MAX = 256;
+
+interface Entry<V> {
+  readonly hash: number;
+  readonly key: Uint8Array;
+  readonly value: V;
+}
 
 /** A bounded map whose keys are bytes; see the module. */
 export class BytesCache<V> {
-  readonly #slots: ({ key: Uint8Array; value: V } | undefined)[];
-  readonly #mask: number;
-  #latest: { key: Uint8Array; value: V } | undefined;
+  readonly #slotsMax: number;
+  #slots: (Entry<V> | undefined)[] = [];
+  #count = 0;
+  #latest: Entry<V> | undefined;
 
-  /** Makes a cache of `size` slots, a power of two. */
-  constructor(size: number) {
-    this.#slots = new Array(size).fill(undefined);
-    this.#mask = size - 1;
+  /** Makes a cache of at most `slots` entries, a power of two. */
+  constructor(slots: number) {
+    this.#slotsMax = slots;
+    this.clear();
   }
 
   /** The value of the key that stands in `bytes` from `start` to before `end`. */
   get(bytes: Uint8Array, start: number, end: number): V | undefined {
     const latest = this.#latest;
     if (latest !== undefined && isAt(bytes, start, end, latest.key)) return latest.value;
-    const entry = this.#slots[hash(bytes, start, end) & this.#mask];
-    if (entry === undefined || !isAt(bytes, start, end, entry.key)) return undefined;
-    this.#latest = entry;
-    return entry.value;
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    const h = hash(bytes, start, end);
+    for (let slot = h; slot !== h + PROBES; slot++) {
+      const entry = slots[slot & mask];
+      if (entry === undefined) return undefined;
+      if (entry.hash !== h || !isAt(bytes, start, end, entry.key)) continue;
+      this.#latest = entry;
+      return entry.value;
+    }
+    return undefined;
   }
 
   /** Remembers the value of that key; the key's bytes are copied. */
   set(bytes: Uint8Array, start: number, end: number, value: V): void {
-    const entry = { key: bytes.slice(start, end), value };
-    this.#slots[hash(bytes, start, end) & this.#mask] = entry;
+    const entry = { hash: hash(bytes, start, end), key: bytes.slice(start, end), value };
     this.#latest = entry;
+    if (end - start > KEY_BYTES_MAX) return;
+    if (2 * this.#count >= this.#slots.length && this.#slots.length < this.#slotsMax) this.#grow();
+    this.#place(entry);
+  }
+
+  #place(entry: Entry<V>): void {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    const { hash, key } = entry;
+    for (let slot = hash; slot !== hash + PROBES; slot++) {
+      const old = slots[slot & mask];
+      if (old !== undefined && (old.hash !== hash || !isAt(key, 0, key.length, old.key))) continue;
+      if (old === undefined) this.#count++;
+      slots[slot & mask] = entry;
+      return;
+    }
+    slots[hash & mask] = entry;
+  }
+
+  #grow(): void {
+    const entries = this.#slots;
+    this.#slots = new Array(Math.min(4 * entries.length, this.#slotsMax)).fill(undefined);
+    this.#count = 0;
+    for (const entry of entries) if (entry !== undefined) this.#place(entry);
   }
 
   /** Forgets everything. */
   clear(): void {
-    this.#slots.fill(undefined);
+    this.#slots = new Array(Math.min(SLOTS_MIN, this.#slotsMax)).fill(undefined);
+    this.#count = 0;
     this.#latest = undefined;
   }
 }

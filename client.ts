@@ -27,6 +27,7 @@ import {
   Reason,
   Resumption,
 } from "./frame.ts";
+import { Delivery } from "./delivery.ts";
 import { greetBroker } from "./greeting.ts";
 import { Link, type LinkEnd, type LinkHandler, TICKS } from "./link.ts";
 import { Session, type SessionHandler } from "./session.ts";
@@ -85,6 +86,8 @@ export interface ClientHandler {
   target(): Promise<Target>;
   /** The topics that are wanted. */
   interests(): Iterable<TopicPath>;
+  /** Encodes a message into `output` from `at` on; where it ends. */
+  encode(message: object, output: Delivery, at: number): number;
   /** Takes a PUBLISH, a GAP or a REFUSED. */
   frame(frame: Frame, limits: Limits): void;
   /** The state has changed. */
@@ -225,12 +228,7 @@ export class Client {
     if (this.#stream !== undefined) this.#stream.keepsAlive = keeps;
   }
 
-  /**
-   * Makes sure that a message can be published.
-   *
-   * @throws {BacklogError} When too much is not acknowledged.
-   */
-  checkBacklog(bytes: number, path: TopicPath): void {
+  #checkBacklog(bytes: number, path: TopicPath): void {
     const { pending } = this;
     const { backlog } = this.#options;
     if (pending === 0 || pending + bytes <= backlog) return;
@@ -250,12 +248,37 @@ export class Client {
     this.#span.session.flush().then(done, done);
   }
 
-  /** Publishes; both parts are copied. */
-  publish(topic: Uint8Array, payload: Uint8Array): void {
+  /**
+   * Publishes; `topic` is the block of `path`.
+   *
+   * @throws {BacklogError} When too much is not acknowledged.
+   * @throws What the handler's `encode` throws.
+   */
+  publish(path: TopicPath, topic: Uint8Array, message: object): void {
     const { session } = this.#span!;
-    session.delivery.publish(topic, payload);
+    const { delivery } = session;
+    if (delivery.composing) return this.#publishMeanwhile(path, topic, message);
+    try {
+      const at = delivery.compose(topic);
+      const end = this.#handler.encode(message, delivery, at);
+      this.#checkBacklog(delivery.composed(end), path);
+      delivery.commit(end);
+    } catch (error) {
+      delivery.abandon();
+      throw error;
+    }
     session.pump();
-    if (2 * session.delivery.bytes > this.#options.backlog) this.#askOnce();
+    if (2 * delivery.bytes > this.#options.backlog) this.#askOnce();
+  }
+
+  /** Publishes what a getter of the message that is being composed publishes. */
+  #publishMeanwhile(path: TopicPath, topic: Uint8Array, message: object): void {
+    const apart = new Delivery(Infinity);
+    apart.commit(this.#handler.encode(message, apart, apart.compose(topic)));
+    const frame = apart.next()!;
+    this.#checkBacklog(frame.length, path);
+    this.#span?.session.delivery.push(frame, 1);
+    this.#span?.session.pump();
   }
 
   /** Tells the broker that a topic is wanted, or no more. */

@@ -15,7 +15,15 @@
  *   holds it. So what is counted here is, within a factor, what is kept in memory.
  */
 import { ProtocolError } from "./errors.ts";
-import { encodeFrame, encodeGap, framesEnd, FrameType, sizeLength, writeSize } from "./frame.ts";
+import {
+  encodeFrame,
+  encodeGap,
+  framesEnd,
+  FrameType,
+  LONG_BYTES,
+  sizeLength,
+  writeSize,
+} from "./frame.ts";
 import { Fifo } from "./queue.ts";
 
 /** Whole frames that stand side by side. */
@@ -37,6 +45,11 @@ const BUFFER_BYTES_MAX = 64 * 1024;
 const SLICE_BYTES_MIN = 16 * 1024;
 /** A slice that is less than this part of its buffer is copied all the same. */
 const SLICE_PART_MIN = 1 / 4;
+
+/** How many buffers are kept for what comes next. */
+const SPARES_MAX = 4;
+/** Up to this size a topic is copied byte by byte, which costs less than the call. */
+const TOPIC_LOOP_BYTES = 32;
 
 /** Bytes of a GAP. */
 const GAP_BYTES = 10;
@@ -67,8 +80,15 @@ export class Delivery {
   /** Of `#buffer`, beside the open chunk. */
   #uses = { count: 0 };
   #bufferBytes = BUFFER_BYTES_MIN;
-  /** A buffer that nothing is held in any more. */
-  #spare: Uint8Array | undefined;
+  /** Buffers that nothing is held in any more. */
+  #spares: Uint8Array[] = [];
+
+  /** Where a PUBLISH is being composed, from `#start` on. */
+  buffer: Uint8Array = NO_BYTES;
+  #start = 0;
+  #composing = false;
+  /** How many bytes are left free for its size: as many as that of the one before took. */
+  #sizeBytes = 1;
 
   #numbered = 0;
   #acknowledged = 0;
@@ -141,26 +161,80 @@ export class Delivery {
       );
   }
 
-  /** Adds a PUBLISH; both parts are copied. */
-  publish(topic: Uint8Array, payload: Uint8Array): void {
-    const size = 1 + topic.length + payload.length;
-    const length = sizeLength(size) + size;
-    let buffer: Uint8Array;
-    let at: number;
-    if (length > SLICE_BYTES_MIN) {
-      buffer = new Uint8Array(length);
-      at = 0;
-      this.#add({ buffer, start: 0, end: length, frames: 1 });
-    } else {
-      at = this.#room(length);
-      buffer = this.#buffer;
-      this.#openFrames++;
-      this.#grew(length, 1);
+  /**
+   * Begins to compose a PUBLISH in its place. Then its payload is written into `buffer`, for which
+   * {@linkcode Delivery.room} makes room, and {@linkcode Delivery.commit} adds it, or
+   * {@linkcode Delivery.abandon} does not.
+   *
+   * - Others may be pushed meanwhile; they go before it.
+   *
+   * @returns Where the payload begins.
+   */
+  compose(topic: Uint8Array): number {
+    this.#composing = true;
+    const header = this.#sizeBytes + 1;
+    const { length } = topic;
+    if (this.#buffer.length - this.#used < header + length) this.#nextBuffer(header + length);
+    const bytes = this.buffer = this.#buffer;
+    const start = this.#start = this.#used;
+    let at = start + header;
+    bytes[at - 1] = FrameType.PUBLISH;
+    if (length > TOPIC_LOOP_BYTES) bytes.set(topic, at);
+    else for (let i = 0; i < length; i++) bytes[at + i] = topic[i]!;
+    at += length;
+    return at;
+  }
+
+  /** Whether a PUBLISH is being composed. */
+  get composing(): boolean {
+    return this.#composing;
+  }
+
+  /** Makes room for `count` bytes from `at` on, if need be in another buffer; where `at` is there. */
+  room(at: number, count: number): number {
+    const before = this.buffer;
+    if (before.length - at >= count) return at;
+    const start = this.#start;
+    const length = Math.max(2 * (at - start), at - start + count);
+    if (before === this.#buffer) {
+      this.#nextBuffer(length);
+      this.buffer = this.#buffer;
+    } else this.buffer = new Uint8Array(length);
+    this.buffer.set(before.subarray(start, at));
+    this.#start = 0;
+    return at - start;
+  }
+
+  /** How many bytes the frame has that is being composed, when it ends at `end`. */
+  composed(end: number): number {
+    return end - this.#start;
+  }
+
+  /** Adds the PUBLISH that was composed and ends at `end`. */
+  commit(end: number): void {
+    const left = this.#sizeBytes;
+    const size = end - this.#start - left;
+    const needed = this.#sizeBytes = sizeLength(size);
+    if (needed !== left) {
+      end = this.room(end, LONG_BYTES);
+      this.buffer.copyWithin(this.#start + needed, this.#start + left, end);
+      end += needed - left;
     }
-    at = writeSize(buffer, at, size);
-    buffer[at++] = FrameType.PUBLISH;
-    buffer.set(topic, at);
-    buffer.set(payload, at + topic.length);
+    const { buffer } = this;
+    const start = this.#start;
+    writeSize(buffer, start, size);
+    this.abandon();
+    if (buffer === this.#buffer) {
+      this.#used = end;
+      this.#openFrames++;
+      this.#grew(end - start, 1);
+    } else this.push(buffer.subarray(start, end), 1);
+  }
+
+  /** Lets go of what was composed. */
+  abandon(): void {
+    this.#composing = false;
+    this.buffer = NO_BYTES;
   }
 
   /** Adds whole frames; bytes that {@linkcode isKept} must stay as they are. */
@@ -201,7 +275,9 @@ export class Delivery {
 
   /** Makes room for `length` bytes in the open chunk, which are used from now on; where they begin. */
   #room(length: number): number {
-    if (this.#buffer.length - this.#used < length) this.#nextBuffer(length);
+    // What is being composed stays where it is, behind what this buffer holds.
+    const isTaken = this.#composing && this.buffer === this.#buffer;
+    if (isTaken || this.#buffer.length - this.#used < length) this.#nextBuffer(length);
     const at = this.#used;
     this.#used = at + length;
     return at;
@@ -209,8 +285,8 @@ export class Delivery {
 
   #nextBuffer(length: number): void {
     this.#seal();
-    this.#buffer = this.#spare ?? new Uint8Array(Math.max(this.#bufferBytes, length));
-    this.#spare = undefined;
+    const spare = length > BUFFER_BYTES_MAX ? undefined : this.#spares.pop();
+    this.#buffer = spare ?? new Uint8Array(Math.max(this.#bufferBytes, length));
     this.#uses = { count: 0 };
     this.#bufferBytes = Math.min(2 * this.#bufferBytes, BUFFER_BYTES_MAX);
     this.#open = this.#used = 0;
@@ -327,14 +403,16 @@ export class Delivery {
   /** Keeps the buffer of a chunk that is gone for the next one, if nothing else is held in it. */
   #reuse({ buffer, uses }: Chunk): void {
     if (uses === undefined || --uses.count > 0 || buffer === this.#buffer) return;
-    if (buffer.length === BUFFER_BYTES_MAX) this.#spare = buffer;
+    if (buffer.length === BUFFER_BYTES_MAX && this.#spares.length < SPARES_MAX) {
+      this.#spares.push(buffer);
+    }
   }
 
   /** Gives back what it keeps for speed, when it holds nothing. */
   rest(): void {
     if (this.#bytes > 0) return;
     this.#buffer = NO_BYTES;
-    this.#spare = undefined;
+    this.#spares = [];
     this.#open = this.#used = 0;
     this.#bufferBytes = BUFFER_BYTES_MIN;
   }

@@ -93,10 +93,13 @@ export interface Limits {
 
 /** The first byte of a size that takes five bytes. */
 const LONG = 255;
-const LONG_BYTES = 5;
+/** Bytes of a size in its long form. */
+export const LONG_BYTES = 5;
 const TEXT_BYTES_MAX = 255;
 /** Leaves room for what later versions may tell. */
 const OPENED_BYTES_MAX = 1024;
+/** Longer topics are left to `TextEncoder`; all of their sizes take one byte. */
+const ASCII_TOPIC_BYTES_MAX = 63;
 const READ_BYTES_MIN = 4 * 1024;
 const READ_BYTES_MAX = 256 * 1024;
 
@@ -105,7 +108,7 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** How many bytes a size takes. */
 export function sizeLength(size: number): number {
-  return size < LONG ? 1 : 5;
+  return size < LONG ? 1 : LONG_BYTES;
 }
 
 /** Writes a size at `at`; returns the place after it. */
@@ -119,7 +122,7 @@ export function writeSize(bytes: Uint8Array, at: number, size: number): number {
   bytes[at + 2] = size >>> 8;
   bytes[at + 3] = size >>> 16;
   bytes[at + 4] = size >>> 24;
-  return at + 5;
+  return at + LONG_BYTES;
 }
 
 function readLong(bytes: Uint8Array, at: number): number {
@@ -133,6 +136,10 @@ export function topicBlockMax(limits: Limits): number {
 
 /** A topic as a block of bytes. */
 export function encodeTopic(path: readonly string[]): Uint8Array {
+  return encodeAsciiTopic(path) ?? encodeAnyTopic(path);
+}
+
+function encodeAnyTopic(path: readonly string[]): Uint8Array {
   const elements = path.map((element) => encoder.encode(element));
   const size = elements.reduce((sum, { length }) => sum + sizeLength(length) + length, 0);
   const block = new Uint8Array(sizeLength(size) + size);
@@ -141,6 +148,26 @@ export function encodeTopic(path: readonly string[]): Uint8Array {
     at = writeSize(block, at, element.length);
     block.set(element, at);
     at += element.length;
+  }
+  return block;
+}
+
+/** The same for a short topic in ASCII, without a `TextEncoder`; `undefined` for another. */
+function encodeAsciiTopic(path: readonly string[]): Uint8Array | undefined {
+  let size = 0;
+  for (let i = 0; i < path.length; i++) size += 1 + path[i]!.length;
+  if (size > ASCII_TOPIC_BYTES_MAX) return undefined;
+  const block = new Uint8Array(1 + size);
+  block[0] = size;
+  let at = 1;
+  for (let i = 0; i < path.length; i++) {
+    const element = path[i]!;
+    block[at++] = element.length;
+    for (let j = 0; j < element.length; j++) {
+      const unit = element.charCodeAt(j);
+      if (unit > 0x7f) return undefined;
+      block[at++] = unit;
+    }
   }
   return block;
 }
@@ -478,8 +505,8 @@ export function framesEnd(bytes: Uint8Array, start: number, count: number): numb
  *   as its bytes arrive, never because its header promises them.
  */
 export class FrameReader implements Frame {
-  /** Longest bodies by type; may be replaced between frames. */
-  limits: FrameLimits;
+  /** Longest bodies, indexed by type. */
+  #bodyMax: readonly (number | undefined)[] = [];
   /** Where the current frame is. */
   buffer: Uint8Array = new Uint8Array(READ_BYTES_MIN);
   /** The kind of the current frame. */
@@ -500,6 +527,14 @@ export class FrameReader implements Frame {
   /** Makes a reader that takes the frames that `limits` lists. */
   constructor(limits: FrameLimits) {
     this.limits = limits;
+  }
+
+  /** Replaces what it takes, as of the next frame. */
+  set limits(limits: FrameLimits) {
+    this.#bodyMax = Array.from(
+      { length: 1 + Math.max(...limits.keys()) },
+      (_, type) => limits.get(type),
+    );
   }
 
   /** Room for the next read; at least one byte. Bytes of earlier frames may move or go. */
@@ -555,7 +590,7 @@ export class FrameReader implements Frame {
     }
     if (size === 0) throw new ProtocolError("Cannot read a frame: its size is 0");
     const type = buffer[at]!;
-    const limit = this.limits.get(type);
+    const limit = this.#bodyMax[type];
     if (limit === undefined) {
       throw new ProtocolError(`Cannot read a frame: type ${type} is not expected here`);
     }

@@ -113,7 +113,7 @@ export interface WaitOptions {
 
 const BACKLOG_BYTES = 16 * 1024 * 1024;
 const PATIENCE_MAX_MS = 2 ** 32 - 1;
-const TOPICS_MAX = 1024;
+const TOPICS_MAX = 32_768;
 
 /**
  * A {@linkcode PubSub} whose messages also go to, and come from, the other clients of a broker.
@@ -173,6 +173,12 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
           return dispatcher.full;
         },
         target: () => this.#findBroker(),
+        encode: (message, output, at) => {
+          const payload = this.#encoder.encode(message, this.#client.limits.messageBytes);
+          at = output.room(at, payload.length);
+          output.buffer.set(payload, at);
+          return at + payload.length;
+        },
         interests: () => dispatcher.interests(),
         frame: (frame, limits) => this.#take(frame, limits),
         state: (state, reason) => this.#tellState(state, reason),
@@ -258,10 +264,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
 
   #send(path: TopicPath, message: object): void {
     const { limits } = this.#client;
-    const topic = this.#topicBlock("publish", path, limits);
-    const payload = this.#encoder.encode(message, limits.messageBytes);
-    this.#client.checkBacklog(topic.length + payload.length, path);
-    this.#client.publish(topic, payload);
+    this.#client.publish(path, this.#topicBlock("publish", path, limits), message);
   }
 
   #topicBlock(action: string, path: TopicPath, limits: Limits): Uint8Array {
@@ -416,7 +419,10 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
 }
 
 function isSame(a: TopicPath, b: TopicPath): boolean {
-  return a.length === b.length && a.every((element, i) => element === b[i]);
+  if (a === b) return true;
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /** Checks a topic against the limits of the broker. */

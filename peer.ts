@@ -24,9 +24,9 @@ import {
   Reason,
   topicEnd,
 } from "./frame.ts";
-import type { Origin, Peer, Route, Router } from "./router.ts";
+import type { DecodeTopic, Origin, Peer, Route, Router } from "./router.ts";
 import { Session, type SessionHandler } from "./session.ts";
-import { formatTopic, isBrokerPath, isLocalPath, type TopicPath } from "./topic.ts";
+import { formatTopic, type TopicPath } from "./topic.ts";
 import { later } from "./transport.ts";
 
 /** What all peers of a broker have counted. */
@@ -67,6 +67,7 @@ export class ClientPeer implements Peer, SessionHandler {
   readonly keyName: string;
   readonly session: Session;
   readonly #context: PeerContext;
+  readonly #decodeTopic: DecodeTopic;
   #patience = 0;
   /** Ends the withholding of the acknowledgements of those who feed the full queue. */
   readonly #holds = new Map<Origin, () => void>();
@@ -93,6 +94,7 @@ export class ClientPeer implements Peer, SessionHandler {
     this.id = id;
     this.keyName = keyName;
     this.#context = context;
+    this.#decodeTopic = (bytes, start, end) => decodeTopic(bytes, start, end, context.limits);
     this.session = new Session(this, (change) => context.onBytes(change));
   }
 
@@ -261,18 +263,12 @@ export class ClientPeer implements Peer, SessionHandler {
     if (oversize > 0) return this.#refuseSize(NO_TOPIC, oversize);
     const payload = topicEnd(buffer, body, end);
     if (end === payload) throw new ProtocolError("Cannot take a message: it has no payload");
-    const route = router.route(
-      buffer,
-      body,
-      payload,
-      () => decodeTopic(buffer, body, payload, limits),
-    );
-    const { path } = route;
+    const route = router.route(buffer, body, payload, this.#decodeTopic);
     if (end - payload > limits.messageBytes) {
       return this.#refuseSize(buffer.slice(body, payload), end - payload);
     }
-    if (isBrokerPath(path) || isLocalPath(path)) {
-      const text = `Cannot publish to ${formatTopic(path)}: the topic is reserved`;
+    if (route.isReserved) {
+      const text = `Cannot publish to ${formatTopic(route.path)}: the topic is reserved`;
       return this.#refuse(Reason.FORBIDDEN, buffer.slice(body, payload), text);
     }
     const run = this.#run;

@@ -5,7 +5,7 @@
  * here knows that.
  */
 import { BytesCache } from "./bytes_cache.ts";
-import { isBrokerPath, type TopicPath, TopicTree } from "./topic.ts";
+import { isBrokerPath, isLocalPath, type TopicPath, TopicTree } from "./topic.ts";
 
 /** Where messages come from: something that can be held back. */
 export interface Origin {
@@ -27,12 +27,19 @@ export interface Peer {
 export interface Route<P extends Peer> {
   /** The topic. */
   readonly path: TopicPath;
+  /** Whether no client may publish to it. */
+  readonly isReserved: boolean;
   /** Who asked for it, each once. */
   readonly peers: readonly P[];
 }
 
+/** Makes the topic of the block that stands in `bytes` from `start` to before `end`. */
+export type DecodeTopic = (bytes: Uint8Array, start: number, end: number) => TopicPath;
+
 /** How many topics have a remembered route. */
-const ROUTES_MAX = 4096;
+const ROUTES_MAX = 32_768;
+/** How many peers all remembered routes together may name. */
+const ROUTE_PEERS_MAX = 2 ** 20;
 
 /** The interests of all peers; see the module. */
 export class Router<P extends Peer> {
@@ -40,6 +47,8 @@ export class Router<P extends Peer> {
   /** Each peer's interests: by their text, their path. */
   readonly #interests = new Map<P, Map<string, TopicPath>>();
   readonly #routes = new BytesCache<Route<P>>(ROUTES_MAX);
+  /** The number of peers in the routes that were made since these were forgotten. */
+  #routePeers = 0;
 
   /** How many topics a peer is interested in. */
   interestsOf(peer: P): number {
@@ -54,7 +63,7 @@ export class Router<P extends Peer> {
     if (own.has(text)) return;
     own.set(text, path);
     this.#tree.add(path, peer);
-    this.#routes.clear();
+    this.#forgetRoutes();
   }
 
   /** Notes that a peer wants a topic no more; whether it did. */
@@ -63,7 +72,7 @@ export class Router<P extends Peer> {
     if (own?.delete(JSON.stringify(path)) !== true) return false;
     if (own.size === 0) this.#interests.delete(peer);
     this.#tree.remove(path, peer);
-    this.#routes.clear();
+    this.#forgetRoutes();
     return true;
   }
 
@@ -82,23 +91,31 @@ export class Router<P extends Peer> {
     if (own === undefined) return;
     this.#interests.delete(peer);
     for (const path of own.values()) this.#tree.remove(path, peer);
-    this.#routes.clear();
+    this.#forgetRoutes();
   }
 
   /**
    * The route of the topic whose block stands in `bytes` from `start` to before `end`; `decode`
-   * makes the topic of a block that was not seen lately.
+   * makes the topic of a block there that was not seen lately.
    *
    * - The same object while the same topic comes again and no interest changes.
    */
-  route(bytes: Uint8Array, start: number, end: number, decode: () => TopicPath): Route<P> {
+  route(bytes: Uint8Array, start: number, end: number, decode: DecodeTopic): Route<P> {
     let route = this.#routes.get(bytes, start, end);
     if (route === undefined) {
-      const path = decode();
-      route = { path, peers: [...this.#peersOf(path)] };
+      const path = decode(bytes, start, end);
+      const isReserved = isBrokerPath(path) || isLocalPath(path);
+      route = { path, isReserved, peers: [...this.#peersOf(path)] };
+      this.#routePeers += route.peers.length;
+      if (this.#routePeers > ROUTE_PEERS_MAX) this.#forgetRoutes();
       this.#routes.set(bytes, start, end, route);
     }
     return route;
+  }
+
+  #forgetRoutes(): void {
+    this.#routes.clear();
+    this.#routePeers = 0;
   }
 
   #peersOf(path: TopicPath): Set<P> {

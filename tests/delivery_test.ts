@@ -27,6 +27,13 @@ function gapOf(missed: number): Uint8Array {
   return encodeFrame(FrameType.GAP, encodeGap(missed));
 }
 
+/** Composes and adds a PUBLISH. */
+function publish(delivery: Delivery, topic: Uint8Array, payload: Uint8Array): void {
+  const at = delivery.room(delivery.compose(topic), payload.length);
+  delivery.buffer.set(payload, at);
+  delivery.commit(at + payload.length);
+}
+
 /** All that is handed over now. */
 function handedBy(delivery: Delivery): Uint8Array {
   const parts: Uint8Array[] = [];
@@ -46,15 +53,51 @@ function deliveryOf(frames: readonly Uint8Array[], window = WINDOW): Delivery {
 Deno.test("Delivery hands over in their order frames that were published and pushed", () => {
   const delivery = new Delivery(WINDOW);
   const expected: Uint8Array[] = [];
-  for (const size of [0, 1, 251, 252, 253, 1000, SLICE - 8, SLICE - 7, SLICE, 90_000]) {
+  for (const size of [0, 1, 251, 252, 253, 1000, SLICE - 8, SLICE - 7, SLICE, 90_000, 5, 300, 5]) {
     const payload = new Uint8Array(size).fill(size);
-    delivery.publish(TOPIC, payload);
+    publish(delivery, TOPIC, payload);
     const frame = encodeFrame(FrameType.PUBLISH, TOPIC, payload);
     delivery.push(frame, 1);
     expected.push(frame, frame);
   }
   assertEquals(handedBy(delivery), concat(...expected));
   assertEquals(delivery.numbered, expected.length);
+});
+
+for (const length of [10, 300, 60_000, 70_000]) {
+  Deno.test(`Delivery puts before a frame of ${length} bytes what is pushed while it is composed`, () => {
+    for (const [moved, pushed] of [[0, 1], [0, 400], [1, 1], [2, 1], [3, 500], [3, 1]] as const) {
+      const delivery = new Delivery(WINDOW);
+      const payload = Uint8Array.from({ length }, (_, i) => i);
+      const [half, others] = [length / 2, framesOf(1, pushed, 300)];
+      publish(delivery, TOPIC, payload);
+      let at = delivery.compose(TOPIC);
+      if (moved & 1) at = delivery.room(at, length);
+      at = delivery.room(at, half);
+      delivery.buffer.set(payload.subarray(0, half), at);
+      for (const frame of others) delivery.push(frame, 1);
+      if (moved & 2) at = delivery.room(at + half, 100_000) - half;
+      at = delivery.room(at + half, half);
+      delivery.buffer.set(payload.subarray(half), at);
+      delivery.commit(at + half);
+      publish(delivery, TOPIC, payload);
+      const frame = encodeFrame(FrameType.PUBLISH, TOPIC, payload);
+      assertEquals(handedBy(delivery), concat(frame, ...others, frame, frame));
+    }
+  });
+}
+
+Deno.test("Delivery adds nothing of a frame that it abandons", () => {
+  const delivery = new Delivery(WINDOW);
+  for (const [n, length] of [3, 300, 90_000].entries()) {
+    const at = delivery.room(delivery.compose(TOPIC), length);
+    delivery.buffer.fill(7, at, at + length);
+    delivery.abandon();
+    assert(!delivery.composing);
+    publish(delivery, TOPIC, Uint8Array.of(n));
+    assertEquals(handedBy(delivery), encodeFrame(FrameType.PUBLISH, TOPIC, Uint8Array.of(n)));
+  }
+  assertEquals([delivery.total, delivery.unacknowledged], [3, 3]);
 });
 
 Deno.test("Delivery hands over nothing when it is empty", () => {
@@ -81,7 +124,7 @@ Deno.test("Delivery copies what is published", () => {
   for (const size of [10, 300, SLICE, 90_000]) {
     const delivery = new Delivery(WINDOW);
     const [topic, payload] = [TOPIC.slice(), new Uint8Array(size).fill(1)];
-    delivery.publish(topic, payload);
+    publish(delivery, topic, payload);
     topic.fill(0);
     payload.fill(2);
     const expected = encodeFrame(FrameType.PUBLISH, TOPIC, new Uint8Array(size).fill(1));
@@ -620,7 +663,7 @@ function step(random: Random, delivery: Delivery, naive: Naive, n: number): void
   const kind = random.int(100);
   if (kind < 25) {
     const payload = frameOf(n, length).subarray(6 + TOPIC.length);
-    delivery.publish(TOPIC, payload);
+    publish(delivery, TOPIC, payload);
     naive.waiting.push(encodeFrame(FrameType.PUBLISH, TOPIC, payload));
   } else if (kind < 45) {
     const frames = framesOf(n, n + random.int(4), length);

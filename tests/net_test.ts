@@ -50,6 +50,37 @@ for (const [name, options] of ADDRESSES) {
   });
 }
 
+Deno.test("NetPubSub publishes what a getter of a message publishes, before that message", async () => {
+  await using scene = await Scene.start();
+  const [alice, bob] = [await scene.connected(), await scene.connected()];
+  const all = messages(bob, null, 4);
+  await bob.flush();
+  const data = new Uint8Array(70_000).fill(1);
+  const talkative = {
+    get n() {
+      alice.publish("first", { n: 1 });
+      return 2;
+    },
+  };
+  alice.publish("third", {
+    data,
+    get n() {
+      alice.publish("second", talkative);
+      return 3;
+    },
+    after: data,
+  });
+  alice.publish("fourth", { n: 4 });
+  assertEquals((await all).map(({ topic, message }) => [topic[0], (message as { n: number }).n]), [
+    ["first", 1],
+    ["second", 2],
+    ["third", 3],
+    ["fourth", 4],
+  ]);
+  const { message } = (await all)[2]!;
+  assert(Object.values(message).every((value) => value === 3 || value.length === data.length));
+});
+
 Deno.test("NetPubSub.connect resolves once its subscriptions are in force", async () => {
   await using scene = await Scene.start();
   const alice = await scene.connected();
