@@ -225,6 +225,7 @@ export class Delivery {
     writeSize(buffer, start, size);
     this.abandon();
     if (buffer === this.#buffer) {
+      this.#boundChunk(end - start);
       this.#used = end;
       this.#openFrames++;
       this.#grew(end - start, 1);
@@ -278,9 +279,15 @@ export class Delivery {
     // What is being composed stays where it is, behind what this buffer holds.
     const isTaken = this.#composing && this.buffer === this.#buffer;
     if (isTaken || this.#buffer.length - this.#used < length) this.#nextBuffer(length);
+    this.#boundChunk(length);
     const at = this.#used;
     this.#used = at + length;
     return at;
+  }
+
+  /** Closes the open chunk if `length` bytes more would make it too long, so that it fits a window. */
+  #boundChunk(length: number): void {
+    if (this.#used - this.#open + length > BUFFER_BYTES_MAX) this.#seal();
   }
 
   #nextBuffer(length: number): void {
