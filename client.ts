@@ -214,7 +214,7 @@ export class Client {
 
   /** Bytes published and not acknowledged. */
   get pending(): number {
-    return this.#span?.session.delivery.bytes ?? 0;
+    return this.#span?.session.delivery.heldBytes ?? 0;
   }
 
   /** Settles when this span ends, or the next if there was none; settled until the next begins. */
@@ -268,7 +268,7 @@ export class Client {
       throw error;
     }
     session.pump();
-    if (2 * delivery.bytes > this.#options.backlog) this.#askOnce();
+    if (2 * delivery.heldBytes > this.#options.backlog) this.#askOnce();
   }
 
   /** Publishes what a getter of the message that is being composed publishes. */

@@ -33,6 +33,7 @@ const BYTES = 0xaf, TYPED = 0xb0, DATE = 0xb1, MAP = 0xb2, SET = 0xb3, ARRAY = 0
 const SHORT_STRING = 0x80;
 const SHORT_STRING_MAX = 31;
 const LONG_SIZE = 255;
+const NO_BYTES = new Uint8Array(0);
 const BUFFER_BYTES = 1024;
 const BUFFER_BYTES_KEPT = 64 * 1024;
 /** Up to this length a string is copied unit by unit as long as it is ASCII. */
@@ -62,41 +63,92 @@ const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** What the fast pass throws; {@linkcode explain} then finds the words. */
 const REFUSED = Symbol("refused");
 
-/** Encodes messages into a buffer of its own, which it uses again. */
-export class Encoder {
+/** Bytes that are being written, and may move to a larger buffer meanwhile. */
+export interface Output {
+  /** Where it is written now. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /**
+   * Makes room for `count` more bytes from `at` on. What was written so far of the current item may
+   * move to another place in another buffer.
+   *
+   * @returns Where `at` is then.
+   */
+  room(at: number, count: number): number;
+}
+
+/** An {@linkcode Output} that holds one item and is used again for the next. */
+export class Scratch implements Output {
   #bytes = new Uint8Array(BUFFER_BYTES);
-  #view = new DataView(this.#bytes.buffer);
+
+  /** Where it is written now. */
+  get bytes(): Uint8Array<ArrayBuffer> {
+    return this.#bytes;
+  }
+
+  /** Makes room for `count` more bytes from `at` on; `at` stays. */
+  room(at: number, count: number): number {
+    const wanted = at + count;
+    if (wanted > this.#bytes.length) {
+      const bytes = new Uint8Array(Math.max(wanted, 2 * this.#bytes.length));
+      bytes.set(this.#bytes.subarray(0, at));
+      this.#bytes = bytes;
+    }
+    return at;
+  }
+
+  /** Lets go of a large buffer. */
+  rest(): void {
+    if (this.#bytes.length > BUFFER_BYTES_KEPT) this.#bytes = new Uint8Array(BUFFER_BYTES);
+  }
+}
+
+/** Encodes messages, one after the other. */
+export class Encoder {
+  #output: Output | undefined;
+  #bytes = NO_BYTES;
+  #view = new DataView(NO_BYTES.buffer);
+  /** Where the payload begins; it moves with what was written of it. */
+  #start = 0;
   #at = 0;
   #limit = 0;
-  #busy = false;
 
   /**
-   * Encodes a message.
+   * Encodes a message into `output` from `at` on.
    *
    * @param message A plain object.
    * @param limit The most bytes that it may take.
-   * @returns The payload; good until the next call.
+   * @returns Where it ends, in `output.bytes` as it then is.
    * @throws {TypeError} When a value cannot be sent; it names the path of the value.
    * @throws {RangeError} When it takes more bytes than `limit`.
    */
-  encode(message: object, limit: number): Uint8Array {
+  encode(message: object, limit: number, output: Output, at: number): number {
     // A getter in the message may publish in turn.
-    if (this.#busy) return new Encoder().encode(message, limit);
-    this.#busy = true;
-    this.#at = 0;
+    if (this.#output !== undefined) return new Encoder().encode(message, limit, output, at);
+    this.#output = output;
+    this.#use(output.bytes);
+    this.#start = this.#at = at;
     this.#limit = limit;
-    if (this.#bytes.length > BUFFER_BYTES_KEPT) this.#resize(BUFFER_BYTES);
     try {
       if (!isPlain(message)) throw REFUSED;
       this.#object(message, 0);
-      if (this.#at > limit) this.#tooLong(this.#at);
-      return this.#bytes.subarray(0, this.#at);
+      this.#checkLimit();
+      return this.#at;
     } catch (error) {
       if (error === REFUSED) throw explain(message);
       throw error;
     } finally {
-      this.#busy = false;
+      this.#output = undefined;
     }
+  }
+
+  #use(bytes: Uint8Array<ArrayBuffer>): void {
+    if (this.#bytes === bytes) return;
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  #checkLimit(): void {
+    if (this.#at - this.#start > this.#limit) this.#tooLong(this.#at - this.#start);
   }
 
   #tooLong(size: number): never {
@@ -106,19 +158,15 @@ export class Encoder {
     );
   }
 
-  /** Makes room for `count` more bytes. */
+  /** Makes room for `count` more bytes; what was written may move. */
   #room(count: number): void {
-    const wanted = this.#at + count;
-    if (wanted <= this.#bytes.length) return;
-    if (this.#at > this.#limit) this.#tooLong(this.#at);
-    this.#resize(Math.max(wanted, 2 * this.#bytes.length));
-  }
-
-  #resize(length: number): void {
-    const bytes = new Uint8Array(length);
-    bytes.set(this.#bytes.subarray(0, this.#at));
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer);
+    if (this.#at + count <= this.#bytes.length) return;
+    this.#checkLimit();
+    const output = this.#output!;
+    const at = output.room(this.#at, count);
+    this.#start += at - this.#at;
+    this.#at = at;
+    this.#use(output.bytes);
   }
 
   #byte(value: number): void {
@@ -146,8 +194,8 @@ export class Encoder {
 
   #object(value: object, depth: number): void {
     const members: unknown[] = [];
-    const start = this.#at;
     this.#byte(0); // The size of the names, when it is known.
+    const offset = this.#at - this.#start;
     let isWellFormed = true;
     const names = Object.keys(value);
     for (const name of names) {
@@ -158,13 +206,14 @@ export class Encoder {
       this.#name(name);
     }
     if (!isWellFormed) checkDistinct(names.filter((_, i) => members[i] !== undefined));
-    const size = this.#at - start - 1;
-    if (size < LONG_SIZE) this.#bytes[start] = size;
+    const size = this.#at - this.#start - offset;
+    if (size < LONG_SIZE) this.#bytes[this.#start + offset - 1] = size;
     else {
       this.#room(4);
-      this.#bytes.copyWithin(start + 5, start + 1, this.#at);
-      this.#bytes[start] = LONG_SIZE;
-      this.#view.setUint32(start + 1, size, true);
+      const names = this.#start + offset;
+      this.#bytes.copyWithin(names + 4, names, this.#at);
+      this.#bytes[names - 1] = LONG_SIZE;
+      this.#view.setUint32(names, size, true);
       this.#at += 4;
     }
     for (const member of members) {
@@ -262,10 +311,8 @@ export class Encoder {
   }
 
   #value(value: unknown, depth: number): void {
-    if (depth > MESSAGE_DEPTH_MAX || this.#at > this.#limit) {
-      if (this.#at > this.#limit) this.#tooLong(this.#at);
-      throw REFUSED;
-    }
+    this.#checkLimit();
+    if (depth > MESSAGE_DEPTH_MAX) throw REFUSED;
     switch (typeof value) {
       case "string":
         return this.#string(value);
@@ -458,37 +505,35 @@ function describe(value: unknown): string {
   return typeof name === "string" && name !== "" ? `of class ${name}` : "an object";
 }
 
-/**
- * Decodes a payload.
- *
- * @returns A plain object that shares no buffer with `bytes`.
- * @throws {ProtocolError} When the bytes are no payload.
- */
-export function decode(bytes: Uint8Array): Record<string, unknown> {
-  const decoder = new Decoder(bytes);
-  const message = decoder.object(0);
-  decoder.finish();
-  return message;
-}
-
-class Decoder {
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
+/** Decodes payloads, one after the other. */
+export class Decoder {
+  #bytes: Uint8Array = NO_BYTES;
+  #view = new DataView<ArrayBufferLike>(NO_BYTES.buffer);
   #at = 0;
+  #end = 0;
 
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  }
-
-  finish(): void {
-    if (this.#at < this.#bytes.length) fail("bytes follow the last value");
+  /**
+   * Decodes the payload that stands in `bytes` from `start` to before `end`.
+   *
+   * @returns A plain object that shares no buffer with `bytes`.
+   * @throws {ProtocolError} When the bytes are no payload.
+   */
+  decode(bytes: Uint8Array, start: number, end: number): Record<string, unknown> {
+    if (this.#bytes !== bytes) {
+      this.#bytes = bytes;
+      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    }
+    this.#at = start;
+    this.#end = end;
+    const message = this.#object(0);
+    if (this.#at < end) fail("bytes follow the last value");
+    return message;
   }
 
   /** The place of the next `count` bytes, which are taken. */
   #take(count: number): number {
     const at = this.#at;
-    if (count > this.#bytes.length - at) fail("it ends too early");
+    if (count > this.#end - at) fail("it ends too early");
     this.#at = at + count;
     return at;
   }
@@ -505,7 +550,7 @@ class Decoder {
   /** A count of values that take at least `least` bytes each. */
   #count(least: number): number {
     const count = this.#size();
-    if (count * least > this.#bytes.length - this.#at) fail("it counts more than it has");
+    if (count * least > this.#end - this.#at) fail("it counts more than it has");
     return count;
   }
 
@@ -529,7 +574,7 @@ class Decoder {
     return decodeText(this.#bytes.subarray(at, this.#at));
   }
 
-  object(depth: number): Record<string, unknown> {
+  #object(depth: number): Record<string, unknown> {
     const size = this.#size();
     const end = this.#take(size) + size;
     const names: string[] = [];
@@ -537,7 +582,7 @@ class Decoder {
       names.push(this.#string(this.#size()));
       if (this.#at > end) fail("a name ends after the names");
     }
-    if (names.length > this.#bytes.length - end) fail("it has more names than values");
+    if (names.length > this.#end - end) fail("it has more names than values");
     const object: Record<string, unknown> = {};
     for (const name of names) {
       if (Object.hasOwn(object, name)) fail(`the name ${JSON.stringify(name)} comes twice`);
@@ -597,7 +642,7 @@ class Decoder {
       case ARRAY:
         return this.#array(depth);
       case OBJECT:
-        return this.object(depth);
+        return this.#object(depth);
       default:
         return fail(`the tag ${tag} is not known`);
     }

@@ -73,7 +73,7 @@ export class Delivery {
   #skip = 0;
 
   /** The open chunk: bytes of `#buffer` from `#open` to before `#used`. */
-  #buffer: Uint8Array = NO_BYTES;
+  #buffer: Uint8Array<ArrayBuffer> = NO_BYTES;
   #open = 0;
   #used = 0;
   #openFrames = 0;
@@ -81,10 +81,10 @@ export class Delivery {
   #uses = { count: 0 };
   #bufferBytes = BUFFER_BYTES_MIN;
   /** Buffers that nothing is held in any more. */
-  #spares: Uint8Array[] = [];
+  #spares: Uint8Array<ArrayBuffer>[] = [];
 
   /** Where a PUBLISH is being composed, from `#start` on. */
-  buffer: Uint8Array = NO_BYTES;
+  bytes: Uint8Array<ArrayBuffer> = NO_BYTES;
   #start = 0;
   #composing = false;
   /** How many bytes are left free for its size: as many as that of the one before took. */
@@ -103,14 +103,14 @@ export class Delivery {
   /** Frames that are numbered, not acknowledged, and no messages. */
   #notices: { readonly number: number; readonly weight: number }[] = [];
 
-  /** Makes an empty one; `onBytes` is told each change of `bytes`. */
+  /** Makes an empty one; `onBytes` is told each change of `heldBytes`. */
   constructor(window: number, onBytes: (change: number) => void = () => {}) {
     this.window = window;
     this.#onBytes = onBytes;
   }
 
   /** How many bytes of frames it holds. */
-  get bytes(): number {
+  get heldBytes(): number {
     return this.#bytes;
   }
 
@@ -162,7 +162,7 @@ export class Delivery {
   }
 
   /**
-   * Begins to compose a PUBLISH in its place. Then its payload is written into `buffer`, for which
+   * Begins to compose a PUBLISH in its place. Then its payload is written into `bytes`, for which
    * {@linkcode Delivery.room} makes room, and {@linkcode Delivery.commit} adds it, or
    * {@linkcode Delivery.abandon} does not.
    *
@@ -175,7 +175,7 @@ export class Delivery {
     const header = this.#sizeBytes + 1;
     const { length } = topic;
     if (this.#buffer.length - this.#used < header + length) this.#nextBuffer(header + length);
-    const bytes = this.buffer = this.#buffer;
+    const bytes = this.bytes = this.#buffer;
     const start = this.#start = this.#used;
     let at = start + header;
     bytes[at - 1] = FrameType.PUBLISH;
@@ -192,15 +192,15 @@ export class Delivery {
 
   /** Makes room for `count` bytes from `at` on, if need be in another buffer; where `at` is there. */
   room(at: number, count: number): number {
-    const before = this.buffer;
+    const before = this.bytes;
     if (before.length - at >= count) return at;
     const start = this.#start;
     const length = Math.max(2 * (at - start), at - start + count);
     if (before === this.#buffer) {
       this.#nextBuffer(length);
-      this.buffer = this.#buffer;
-    } else this.buffer = new Uint8Array(length);
-    this.buffer.set(before.subarray(start, at));
+      this.bytes = this.#buffer;
+    } else this.bytes = new Uint8Array(length);
+    this.bytes.set(before.subarray(start, at));
     this.#start = 0;
     return at - start;
   }
@@ -216,26 +216,26 @@ export class Delivery {
     const size = end - this.#start - left;
     const needed = this.#sizeBytes = sizeLength(size);
     if (needed !== left) {
-      end = this.room(end, LONG_BYTES);
-      this.buffer.copyWithin(this.#start + needed, this.#start + left, end);
+      if (needed > left) end = this.room(end, needed - left);
+      this.bytes.copyWithin(this.#start + needed, this.#start + left, end);
       end += needed - left;
     }
-    const { buffer } = this;
+    const { bytes } = this;
     const start = this.#start;
-    writeSize(buffer, start, size);
+    writeSize(bytes, start, size);
     this.abandon();
-    if (buffer === this.#buffer) {
+    if (bytes === this.#buffer) {
       this.#boundChunk(end - start);
       this.#used = end;
       this.#openFrames++;
       this.#grew(end - start, 1);
-    } else this.push(buffer.subarray(start, end), 1);
+    } else this.push(bytes.subarray(start, end), 1);
   }
 
   /** Lets go of what was composed. */
   abandon(): void {
     this.#composing = false;
-    this.buffer = NO_BYTES;
+    this.bytes = NO_BYTES;
   }
 
   /** Adds whole frames; bytes that {@linkcode isKept} must stay as they are. */
@@ -277,7 +277,7 @@ export class Delivery {
   /** Makes room for `length` bytes in the open chunk, which are used from now on; where they begin. */
   #room(length: number): number {
     // What is being composed stays where it is, behind what this buffer holds.
-    const isTaken = this.#composing && this.buffer === this.#buffer;
+    const isTaken = this.#composing && this.bytes === this.#buffer;
     if (isTaken || this.#buffer.length - this.#used < length) this.#nextBuffer(length);
     this.#boundChunk(length);
     const at = this.#used;
@@ -411,7 +411,7 @@ export class Delivery {
   #reuse({ buffer, uses }: Chunk): void {
     if (uses === undefined || --uses.count > 0 || buffer === this.#buffer) return;
     if (buffer.length === BUFFER_BYTES_MAX && this.#spares.length < SPARES_MAX) {
-      this.#spares.push(buffer);
+      this.#spares.push(buffer as Uint8Array<ArrayBuffer>);
     }
   }
 

@@ -28,7 +28,7 @@ import { absolute, type Address, isMissing, parseAddress, readConnectionFile } f
 import { keyBytes, keyNameBytes } from "./auth.ts";
 import { BytesCache } from "./bytes_cache.ts";
 import { Client, type Gap, type State, type Target } from "./client.ts";
-import { decode, Encoder } from "./codec.ts";
+import { Decoder, Encoder } from "./codec.ts";
 import { Dispatcher } from "./dispatch.ts";
 import {
   AuthError,
@@ -127,6 +127,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   readonly #dispatcher: Dispatcher;
   readonly #client: Client;
   readonly #encoder = new Encoder();
+  readonly #decoder = new Decoder();
   readonly #options: NetPubSubOptions;
   #target: Target;
   #file: string | URL | undefined;
@@ -173,12 +174,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
           return dispatcher.full;
         },
         target: () => this.#findBroker(),
-        encode: (message, output, at) => {
-          const payload = this.#encoder.encode(message, this.#client.limits.messageBytes);
-          at = output.room(at, payload.length);
-          output.buffer.set(payload, at);
-          return at + payload.length;
-        },
+        encode: (message, output, at) =>
+          this.#encoder.encode(message, this.#client.limits.messageBytes, output, at),
         interests: () => dispatcher.interests(),
         frame: (frame, limits) => this.#take(frame, limits),
         state: (state, reason) => this.#tellState(state, reason),
@@ -329,7 +326,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     if (!this.#dispatcher.wants(path)) return;
     let message: Record<string, unknown>;
     try {
-      message = decode(buffer.subarray(payload, end));
+      message = this.#decoder.decode(buffer, payload, end);
     } catch (error) { // Another client's fault, not the broker's: it costs that message.
       if (!(error instanceof ProtocolError)) throw error;
       return this.#dispatcher.report(error, { topic: path });

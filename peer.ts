@@ -100,7 +100,7 @@ export class ClientPeer implements Peer, SessionHandler {
 
   /** Bytes that are queued for it, or not acknowledged by it. */
   get bytes(): number {
-    return this.session.delivery.bytes;
+    return this.session.delivery.heldBytes;
   }
 
   /** Whether it holds back those who feed it. */
@@ -141,10 +141,10 @@ export class ClientPeer implements Peer, SessionHandler {
       counts.dropped += messages;
       return;
     }
-    const excess = delivery.bytes + frames.length - queueBytes;
+    const excess = delivery.heldBytes + frames.length - queueBytes;
     if (excess > 0 && this.#patience === 0) {
       this.drop(excess);
-      if (delivery.bytes + frames.length > queueBytes) {
+      if (delivery.heldBytes + frames.length > queueBytes) {
         // What is left has its numbers and cannot go: the new ones must.
         delivery.miss(messages);
         counts.dropped += messages;
@@ -168,9 +168,9 @@ export class ClientPeer implements Peer, SessionHandler {
   /** Drops the oldest messages that it can, until so many bytes are free; how many bytes were. */
   drop(bytes: number): number {
     const { delivery } = this.session;
-    const before = delivery.bytes;
+    const before = delivery.heldBytes;
     this.#context.counts.dropped += delivery.drop(bytes);
-    return before - delivery.bytes;
+    return before - delivery.heldBytes;
   }
 
   /** Frees what it holds, for others who need the room; how many bytes that were. */
@@ -295,7 +295,7 @@ export class ClientPeer implements Peer, SessionHandler {
     this.#checkHardLimit(refused.length);
     if (this.#cutOff) return;
     if (this.#patience === 0) {
-      this.drop(delivery.bytes + refused.length - this.#context.limits.queueBytes);
+      this.drop(delivery.heldBytes + refused.length - this.#context.limits.queueBytes);
     }
     delivery.notify(refused);
     this.session.pump();

@@ -7,7 +7,6 @@ import {
   assertThrows,
 } from "@std/assert";
 import { Broker, type BrokerOptions } from "../broker.ts";
-import { decode } from "../codec.ts";
 import { NetPubSub } from "../net.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import {
@@ -23,6 +22,7 @@ import {
   topicEnd,
 } from "../frame.ts";
 import { dialBroker, Peer, readUpTo, writeAll } from "./peer.ts";
+import { decode } from "./payload.ts";
 import { until } from "./until.ts";
 
 const LIMITS = { messageBytes: 2 ** 20, topicElements: 16, elementBytes: 255, subscriptions: 1024 };

@@ -6,16 +6,13 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { decode, Encoder, MESSAGE_DEPTH_MAX } from "../codec.ts";
+import { Encoder, MESSAGE_DEPTH_MAX } from "../codec.ts";
 import { ProtocolError } from "../errors.ts";
 import { fromHex, toHex } from "./bytes.ts";
+import { decode, encode } from "./payload.ts";
 import { type Random, randomOf } from "./random.ts";
 
 const LIMIT = 1024 * 1024;
-
-function encode(message: object): Uint8Array {
-  return new Encoder().encode(message, LIMIT);
-}
 
 /** What arrives in the place of `value`. */
 function passed(value: unknown): unknown {
@@ -391,8 +388,8 @@ for (const leaf of [1, "text", null, new Date(0), new Uint8Array(1), [], {}]) {
 Deno.test("Encoder takes a message of exactly the limit and refuses one byte more", () => {
   for (const value of VALUES) {
     const { length } = encode({ value });
-    assertEquals(new Encoder().encode({ value }, length).length, length);
-    const past = () => new Encoder().encode({ value }, length - 1);
+    assertEquals(encode({ value }, { limit: length }).length, length);
+    const past = () => encode({ value }, { limit: length - 1 });
     assertThrows(past, RangeError, `limit is ${length - 1}`, show(value));
   }
 });
@@ -407,15 +404,15 @@ Deno.test("Encoder is as good as new after it refused a message", () => {
   const encoder = new Encoder();
   const message = { a: [1, "two"] };
   const bad = { list: ["x".repeat(3000), { f: () => {} }] };
-  assertThrows(() => encoder.encode(bad, LIMIT), TypeError);
-  assertThrows(() => encoder.encode({ a: "x".repeat(100) }, 99), RangeError);
+  assertThrows(() => encode(bad, { encoder }), TypeError);
+  assertThrows(() => encode({ a: "x".repeat(100) }, { encoder, limit: 99 }), RangeError);
   assertThrows(() =>
-    encoder.encode({
+    encode({
       get a() {
         throw new SyntaxError("mine");
       },
-    }, LIMIT), SyntaxError);
-  assertEquals(show(decode(encoder.encode(message, LIMIT))), show(message));
+    }, { encoder }), SyntaxError);
+  assertEquals(show(decode(encode(message, { encoder }))), show(message));
 });
 
 Deno.test("Encoder encodes a message whose getter encodes another", () => {
@@ -424,17 +421,17 @@ Deno.test("Encoder encodes a message whose getter encodes another", () => {
   const message = {
     before: "x",
     get during() {
-      inner.push(decode(encoder.encode({ inner: [1, "y".repeat(2000)] }, LIMIT)));
+      inner.push(decode(encode({ inner: [1, "y".repeat(2000)] }, { encoder })));
       return "z";
     },
     after: [{
       get deep() {
-        inner.push(decode(encoder.encode({}, LIMIT)));
+        inner.push(decode(encode({}, { encoder })));
         return null;
       },
     }],
   };
-  const arrived = decode(encoder.encode(message, LIMIT));
+  const arrived = decode(encode(message, { encoder }));
   assertEquals(show(arrived), show({ before: "x", during: "z", after: [{ deep: null }] }));
   assertEquals(show(inner), show([{ inner: [1, "y".repeat(2000)] }, {}]));
 });
@@ -482,7 +479,7 @@ Deno.test("decode gives back what one Encoder took, for random messages", () => 
   const encoder = new Encoder();
   for (let round = 0; round < 3000; round++) {
     const message = messageOf(random);
-    const arrived = decode(encoder.encode(message, LIMIT));
+    const arrived = decode(encode(message, { encoder }));
     assertEquals(show(arrived), show(message), `seed ${seed}, round ${round}`);
   }
 });
@@ -598,7 +595,7 @@ Deno.test("decode throws nothing but ProtocolError for 100 000 random payloads, 
       const message = decode(payload);
       read++;
       // Whatever was read can be sent again, in about as many bytes.
-      const again = encoder.encode(message, 2 * payload.length);
+      const again = encode(message, { encoder, limit: 2 * payload.length });
       if (round % 50 === 0) assertEquals(show(decode(again)), show(message));
     } catch (error) {
       refused++;
@@ -609,7 +606,7 @@ Deno.test("decode throws nothing but ProtocolError for 100 000 random payloads, 
 });
 
 function refused(message: object): string {
-  return assertThrows(() => new Encoder().encode(message, LIMIT), TypeError).message;
+  return assertThrows(() => encode(message), TypeError).message;
 }
 
 function names(...names: string[]): Record<string, unknown> {
@@ -640,7 +637,7 @@ Deno.test("Encoder takes lone surrogates that stay apart", () => {
     map: new Map<unknown, unknown>([["\ud800", "\ud801"], [1, "\ud801"]]),
     list: ["\ud800", "\ud801"],
   };
-  assertEquals(decode(new Encoder().encode(message, LIMIT)), {
+  assertEquals(decode(encode(message)), {
     "\ufffd": 1,
     set: new Set(["\ufffd", "a"]),
     map: new Map<unknown, unknown>([["\ufffd", "\ufffd"], [1, "\ufffd"]]),

@@ -30,7 +30,7 @@ function gapOf(missed: number): Uint8Array {
 /** Composes and adds a PUBLISH. */
 function publish(delivery: Delivery, topic: Uint8Array, payload: Uint8Array): void {
   const at = delivery.room(delivery.compose(topic), payload.length);
-  delivery.buffer.set(payload, at);
+  delivery.bytes.set(payload, at);
   delivery.commit(at + payload.length);
 }
 
@@ -74,11 +74,11 @@ for (const length of [10, 300, 60_000, 70_000]) {
       let at = delivery.compose(TOPIC);
       if (moved & 1) at = delivery.room(at, length);
       at = delivery.room(at, half);
-      delivery.buffer.set(payload.subarray(0, half), at);
+      delivery.bytes.set(payload.subarray(0, half), at);
       for (const frame of others) delivery.push(frame, 1);
       if (moved & 2) at = delivery.room(at + half, 100_000) - half;
       at = delivery.room(at + half, half);
-      delivery.buffer.set(payload.subarray(half), at);
+      delivery.bytes.set(payload.subarray(half), at);
       delivery.commit(at + half);
       publish(delivery, TOPIC, payload);
       const frame = encodeFrame(FrameType.PUBLISH, TOPIC, payload);
@@ -91,7 +91,7 @@ Deno.test("Delivery adds nothing of a frame that it abandons", () => {
   const delivery = new Delivery(WINDOW);
   for (const [n, length] of [3, 300, 90_000].entries()) {
     const at = delivery.room(delivery.compose(TOPIC), length);
-    delivery.buffer.fill(7, at, at + length);
+    delivery.bytes.fill(7, at, at + length);
     delivery.abandon();
     assert(!delivery.composing);
     publish(delivery, TOPIC, Uint8Array.of(n));
@@ -250,7 +250,7 @@ Deno.test("Delivery lets go of what is acknowledged", () => {
   handedBy(delivery);
   const left = [1, 2, 2, 3].map((count) => {
     delivery.acknowledge(count);
-    return [delivery.unacknowledged, delivery.bytes];
+    return [delivery.unacknowledged, delivery.heldBytes];
   });
   assertEquals(left, [[2, 40_000], [1, 20_000], [1, 20_000], [0, 0]]);
 });
@@ -323,7 +323,7 @@ for (const length of [0, 600, SLICE / 4, SLICE + 1]) {
         assertEquals(handedBy(delivery), expected, `after ${count}`);
         assertEquals([delivery.numbered, delivery.ahead], [13, 0]);
         delivery.acknowledge(13);
-        assertEquals(delivery.bytes, 0);
+        assertEquals(delivery.heldBytes, 0);
       }
     });
   }
@@ -342,7 +342,7 @@ Deno.test("Delivery rewinds again while it sends again", () => {
         const told = `${how}, after ${first}, then ${second}`;
         assertEquals(handedBy(delivery), concat(...frames.slice(second)), told);
         delivery.acknowledge(12);
-        assertEquals(delivery.bytes, 0, told);
+        assertEquals(delivery.heldBytes, 0, told);
       }
     }
   }
@@ -378,11 +378,11 @@ Deno.test("Delivery restarts with new numbers for what is not acknowledged", () 
       const told = `${how}, after ${count}`;
       assertEquals(delivery.restart(), 12 - count, told);
       assertEquals([delivery.numbered, delivery.unacknowledged], [12 - count, 13 - count], told);
-      assertEquals(delivery.bytes, 600 * (12 - count) + frameOf(13).length, told);
+      assertEquals(delivery.heldBytes, 600 * (12 - count) + frameOf(13).length, told);
       assertThrows(() => delivery.acknowledge(1), ProtocolError);
       assertEquals(handedBy(delivery), concat(...frames.slice(count), frameOf(13)), told);
       delivery.acknowledge(13 - count);
-      assertEquals([delivery.bytes, delivery.unacknowledged], [0, 0], told);
+      assertEquals([delivery.heldBytes, delivery.unacknowledged], [0, 0], told);
     }
   }
 });
@@ -399,7 +399,7 @@ Deno.test("Delivery drops the oldest that have no number, and tells how many in 
   const delivery = deliveryOf(frames, 40_000);
   assertEquals(handedBy(delivery), concat(...frames.slice(0, 2)));
   assertEquals(delivery.drop(20_001), 2);
-  assertEquals([delivery.numbered, delivery.unnumbered, delivery.bytes - delivery.inFlight], [
+  assertEquals([delivery.numbered, delivery.unnumbered, delivery.heldBytes - delivery.inFlight], [
     2,
     4,
     40_000,
@@ -413,7 +413,7 @@ Deno.test("Delivery drops the oldest that have no number, and tells how many in 
 Deno.test("Delivery drops what was added last, too, when so much is to go", () => {
   const delivery = deliveryOf([frameOf(1, 20_000), frameOf(2)]);
   assertEquals(delivery.drop(Infinity), 2);
-  assertEquals([delivery.bytes, delivery.bytes - delivery.inFlight, delivery.unnumbered], [
+  assertEquals([delivery.heldBytes, delivery.heldBytes - delivery.inFlight, delivery.unnumbered], [
     0,
     0,
     2,
@@ -453,7 +453,7 @@ Deno.test("Delivery counts a notice, and sends it again, as any frame", () => {
   delivery.rewind(1);
   assertEquals(handedBy(delivery), frameOf(2));
   delivery.acknowledge(2);
-  assertEquals(delivery.bytes, 0);
+  assertEquals(delivery.heldBytes, 0);
 });
 
 Deno.test("Delivery keeps a notice back while the window is full", () => {
@@ -470,7 +470,7 @@ Deno.test("Delivery tells of what was dropped before it came, with what it dropp
   delivery.drop(Infinity);
   delivery.miss(5);
   delivery.miss(1);
-  assertEquals([delivery.unnumbered, delivery.ahead, delivery.bytes], [8, 1, 0]);
+  assertEquals([delivery.unnumbered, delivery.ahead, delivery.heldBytes], [8, 1, 0]);
   assertEquals(handedBy(delivery), gapOf(8));
   delivery.miss(1);
   assertEquals(handedBy(delivery), gapOf(1));
@@ -498,7 +498,8 @@ Deno.test("Delivery tells its counts and bytes at each stage", () => {
   const changes: number[] = [];
   const delivery = new Delivery(40_000, (change) => changes.push(change));
   const counts = () => {
-    const { numbered, unnumbered, unacknowledged, ahead, total, inFlight, bytes } = delivery;
+    const { numbered, unnumbered, unacknowledged, ahead, total, inFlight, heldBytes: bytes } =
+      delivery;
     const droppable = bytes - inFlight;
     assertEquals(changes.reduce((sum, change) => sum + change, 0), bytes);
     return { numbered, unnumbered, unacknowledged, ahead, total, droppable, bytes };
@@ -559,9 +560,9 @@ Deno.test("Delivery lets go of everything when it is cleared, and may begin agai
   delivery.push(frameOf(4), 1);
   delivery.clear();
   const { numbered, unnumbered, unacknowledged, ahead, inFlight } = delivery;
-  const droppable = delivery.bytes - inFlight;
+  const droppable = delivery.heldBytes - inFlight;
   assertEquals([numbered, unnumbered, unacknowledged, ahead, droppable], [0, 0, 0, 0, 0]);
-  assertEquals([bytes, delivery.bytes, delivery.next()], [0, 0, undefined]);
+  assertEquals([bytes, delivery.heldBytes, delivery.next()], [0, 0, undefined]);
   delivery.push(frameOf(5), 1);
   assertEquals(handedBy(delivery), frameOf(5));
   delivery.acknowledge(1);
@@ -631,7 +632,7 @@ class Naive {
         unnumbered: delivery.unnumbered,
         unacknowledged: delivery.unacknowledged,
         ahead: delivery.ahead,
-        droppable: delivery.bytes - delivery.inFlight,
+        droppable: delivery.heldBytes - delivery.inFlight,
       },
       {
         numbered: acknowledged + sent.length,
@@ -642,7 +643,7 @@ class Naive {
       },
     );
     // The first chunk is let go of as a whole.
-    const over = delivery.bytes - lengthOf(sent) - lengthOf(waiting);
+    const over = delivery.heldBytes - lengthOf(sent) - lengthOf(waiting);
     assert(over >= 0 && (sent.length > 0 || over === 0), `${over} bytes too many`);
   }
 }
@@ -678,9 +679,9 @@ function step(random: Random, delivery: Delivery, naive: Naive, n: number): void
     naive.acknowledge(count);
   } else if (kind < 91) {
     const bytes = random.int(random.pick([100, 5000, 100_000]));
-    const held = delivery.bytes;
+    const held = delivery.heldBytes;
     const freed = naive.drop(delivery.drop(bytes));
-    assertEquals(held - delivery.bytes, freed);
+    assertEquals(held - delivery.heldBytes, freed);
     assert(freed >= bytes || naive.waiting.length === 0, `${freed} of ${bytes} bytes are free`);
   } else if (kind < 92) {
     delivery.miss(3);
@@ -714,7 +715,7 @@ for (const window of [100, 50_000, WINDOW]) {
         try {
           step(random, delivery, naive, n);
           naive.check(delivery);
-          assertEquals(bytes, delivery.bytes);
+          assertEquals(bytes, delivery.heldBytes);
         } catch (error) {
           throw new Error(`seed ${seed}, step ${n}`, { cause: error });
         }
@@ -725,7 +726,7 @@ for (const window of [100, 50_000, WINDOW]) {
         delivery.acknowledge(count);
         naive.acknowledge(count);
       }
-      assertEquals([bytes, delivery.bytes], [0, 0], `seed ${seed}`);
+      assertEquals([bytes, delivery.heldBytes], [0, 0], `seed ${seed}`);
     }
   });
 }

@@ -1,7 +1,6 @@
 /** Checks the worked example of `docs/protocol.md` against the code. */
 import { assertEquals, assertNotEquals } from "@std/assert";
 import { BrokerHandshake, ClientHandshake } from "../auth.ts";
-import { decode, Encoder } from "../codec.ts";
 import {
   decodeTopic,
   encodeAck,
@@ -15,6 +14,7 @@ import {
   Resumption,
   topicEnd,
 } from "../frame.ts";
+import { decode, encode } from "./payload.ts";
 
 const PAGE = await Deno.readTextFile(new URL("../docs/protocol.md", import.meta.url));
 const KEY = new TextEncoder().encode("secret");
@@ -65,7 +65,7 @@ Deno.test("docs/protocol.md shows the handshake that both sides make", async () 
 
 Deno.test("docs/protocol.md shows the frames that both sides send", () => {
   const topic = encodeTopic(["sensors", "kitchen"]);
-  const payload = new Encoder().encode(MESSAGE, LIMITS.messageBytes);
+  const payload = encode(MESSAGE);
   const frames: [string, Uint8Array][] = [
     ["client OPEN", encodeFrame(FrameType.OPEN, encodeOpening(OPENING), encodeTopic(["sensors"]))],
     ["broker OPENED", encodeFrame(FrameType.OPENED, encodeOpened(OPENED))],

@@ -1,0 +1,20 @@
+/** Messages ↔ payloads, each alone in an array of its own. */
+import { Decoder, Encoder, Scratch } from "../codec.ts";
+
+/** The payload of a message. */
+export function encode(
+  message: object,
+  { encoder = new Encoder(), limit = 1024 * 1024 }: { encoder?: Encoder; limit?: number } = {},
+): Uint8Array<ArrayBuffer> {
+  const output = new Scratch();
+  const end = encoder.encode(message, limit, output, 0);
+  return output.bytes.slice(0, end);
+}
+
+/** The message of a payload. */
+export function decode(
+  payload: Uint8Array,
+  decoder: Decoder = new Decoder(),
+): Record<string, unknown> {
+  return decoder.decode(payload, 0, payload.length);
+}
