@@ -54,7 +54,7 @@ const SLOTS_KEPT_MAX = 1024;
 /** Values in their order, as many as there are; adding and taking cost the same at any length. */
 export class Fifo<T> {
   // A ring: `#length` values from `#head` on, in a number of slots that is a power of two.
-  #slots: (T | undefined)[] = new Array(SLOTS_MIN);
+  #slots: (T | undefined)[] = [];
   #head = 0;
   #length = 0;
 
@@ -89,7 +89,7 @@ export class Fifo<T> {
 
   /** Takes all values away. */
   clear(): void {
-    this.#slots = new Array(SLOTS_MIN);
+    this.#slots = [];
     this.#head = 0;
     this.#length = 0;
   }
@@ -98,7 +98,7 @@ export class Fifo<T> {
     const slots = this.#slots;
     const first = slots.slice(this.#head);
     this.#slots = first.concat(slots.slice(0, this.#head));
-    this.#slots.length = slots.length * 2;
+    this.#slots.length = Math.max(SLOTS_MIN, slots.length * 2);
     this.#head = 0;
   }
 }
