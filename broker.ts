@@ -29,6 +29,7 @@ import {
   decodeOpening,
   decodeTopic,
   encodeOpened,
+  type FrameLimits,
   type FrameReader,
   FrameType,
   Reason,
@@ -224,6 +225,7 @@ const KEY_BYTES = 32;
  */
 export class Broker {
   readonly #settings: Settings;
+  readonly #frameLimits: FrameLimits;
   readonly #authkey: Uint8Array<ArrayBuffer>;
   readonly #router = new Router<ClientPeer>();
   readonly #id = randomBytes(BROKER_ID_BYTES);
@@ -263,12 +265,14 @@ export class Broker {
   constructor(options: BrokerOptions = {}) {
     if (options.address !== undefined) parseAddress(options.address);
     this.#settings = settingsOf(options);
+    this.#frameLimits = clientFrameLimits(this.#settings.limits);
     this.#authkey = keyBytes(options.authkey ?? randomBytes(KEY_BYTES));
     this.#context = {
       router: this.#router,
       limits: this.#settings.limits,
       counts: this.#counts,
       maxPatience: this.#settings.maxPatience,
+      decodeTopic: (bytes, start, end) => decodeTopic(bytes, start, end, this.#settings.limits),
       onBytes: (change) => {
         this.#queuedBytes += change;
         if (change > 0 && this.#queuedBytes > this.#settings.memory) this.#relieve();
@@ -399,7 +403,7 @@ export class Broker {
       next: () => undefined,
       idle() {},
     };
-    const link = new Link(stream, clientFrameLimits(this.#settings.limits), entrance);
+    const link = new Link(stream, this.#frameLimits, entrance);
     this.#links.set(link, stream);
     const { reason, error } = await link.finished;
     this.#links.delete(link);

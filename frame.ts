@@ -432,34 +432,42 @@ export function decodeGoodbye(body: Uint8Array): { reason: number; text: string 
   return { reason: body[0]!, text: decodeText(body, 1, body.length) };
 }
 
-/**
- * The longest body of each kind of frame that a side takes, by type; kinds that are not listed are
- * not taken.
- */
-export type FrameLimits = ReadonlyMap<number, number>;
+/** The longest body of each kind of frame that a side takes, by type; others are not taken. */
+export type FrameLimits = readonly (number | undefined)[];
+
+function frameLimitsOf(limits: Readonly<Record<number, number>>): FrameLimits {
+  return Array.from({ length: FrameType.REFUSED + 1 }, (_, type) => limits[type]);
+}
 
 /** What a broker takes from a client. */
 export function clientFrameLimits(limits: Limits): FrameLimits {
   const topic = topicBlockMax(limits);
-  return new Map<number, number>([
-    [FrameType.PUBLISH, topic + limits.messageBytes],
-    [FrameType.OPEN, OPENING_BYTES + topic * limits.subscriptions],
-    [FrameType.SUBSCRIBE, topic],
-    [FrameType.UNSUBSCRIBE, topic],
-    [FrameType.ACK, 12],
-    [FrameType.ASK, 0],
-    [FrameType.GOODBYE, 1 + TEXT_BYTES_MAX],
-  ]);
+  return frameLimitsOf({
+    [FrameType.PUBLISH]: topic + limits.messageBytes,
+    [FrameType.OPEN]: OPENING_BYTES + topic * limits.subscriptions,
+    [FrameType.SUBSCRIBE]: topic,
+    [FrameType.UNSUBSCRIBE]: topic,
+    [FrameType.ACK]: 12,
+    [FrameType.ASK]: 0,
+    [FrameType.GOODBYE]: 1 + TEXT_BYTES_MAX,
+  });
 }
 
 /** What a client takes from a broker: before OPENED tells the limits, and after. */
 export function brokerFrameLimits(limits?: Limits): FrameLimits {
-  const types = new Map<number, number>([[FrameType.GOODBYE, 1 + TEXT_BYTES_MAX]]);
-  if (limits === undefined) return types.set(FrameType.OPENED, OPENED_BYTES_MAX);
+  const goodbye = 1 + TEXT_BYTES_MAX;
+  if (limits === undefined) {
+    return frameLimitsOf({ [FrameType.GOODBYE]: goodbye, [FrameType.OPENED]: OPENED_BYTES_MAX });
+  }
   const topic = topicBlockMax(limits);
-  return types.set(FrameType.PUBLISH, topic + limits.messageBytes)
-    .set(FrameType.ACK, 12).set(FrameType.ASK, 0)
-    .set(FrameType.GAP, 8).set(FrameType.REFUSED, topic + 1 + TEXT_BYTES_MAX);
+  return frameLimitsOf({
+    [FrameType.GOODBYE]: goodbye,
+    [FrameType.PUBLISH]: topic + limits.messageBytes,
+    [FrameType.ACK]: 12,
+    [FrameType.ASK]: 0,
+    [FrameType.GAP]: 8,
+    [FrameType.REFUSED]: topic + 1 + TEXT_BYTES_MAX,
+  });
 }
 
 /** A frame that has arrived: the bytes from `start` to before `end` of `buffer`. */
@@ -505,8 +513,8 @@ export function framesEnd(bytes: Uint8Array, start: number, count: number): numb
  *   as its bytes arrive, never because its header promises them.
  */
 export class FrameReader implements Frame {
-  /** Longest bodies, indexed by type. */
-  #bodyMax: readonly (number | undefined)[] = [];
+  /** Longest bodies by type; may be replaced between frames. */
+  limits: FrameLimits;
   /** Where the current frame is. */
   buffer: Uint8Array = new Uint8Array(READ_BYTES_MIN);
   /** The kind of the current frame. */
@@ -527,14 +535,6 @@ export class FrameReader implements Frame {
   /** Makes a reader that takes the frames that `limits` lists. */
   constructor(limits: FrameLimits) {
     this.limits = limits;
-  }
-
-  /** Replaces what it takes, as of the next frame. */
-  set limits(limits: FrameLimits) {
-    this.#bodyMax = Array.from(
-      { length: 1 + Math.max(...limits.keys()) },
-      (_, type) => limits.get(type),
-    );
   }
 
   /** Room for the next read; at least one byte. Bytes of earlier frames may move or go. */
@@ -590,7 +590,7 @@ export class FrameReader implements Frame {
     }
     if (size === 0) throw new ProtocolError("Cannot read a frame: its size is 0");
     const type = buffer[at]!;
-    const limit = this.#bodyMax[type];
+    const limit = this.limits[type];
     if (limit === undefined) {
       throw new ProtocolError(`Cannot read a frame: type ${type} is not expected here`);
     }

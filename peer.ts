@@ -47,7 +47,9 @@ export interface PeerContext {
   /** The longest patience that a client may have, in milliseconds; 0: none may wait. */
   readonly maxPatience: number;
   /** Told each change of the bytes that a peer holds. */
-  onBytes(change: number): void;
+  readonly onBytes: (change: number) => void;
+  /** Makes a topic of its block, within the limits. */
+  readonly decodeTopic: DecodeTopic;
 }
 
 /** Why a client loses its session when nobody has anything left that could be dropped. */
@@ -67,7 +69,6 @@ export class ClientPeer implements Peer, SessionHandler {
   readonly keyName: string;
   readonly session: Session;
   readonly #context: PeerContext;
-  readonly #decodeTopic: DecodeTopic;
   #patience = 0;
   /** Ends the withholding of the acknowledgements of those who feed the full queue. */
   readonly #holds = new Map<Origin, () => void>();
@@ -94,8 +95,7 @@ export class ClientPeer implements Peer, SessionHandler {
     this.id = id;
     this.keyName = keyName;
     this.#context = context;
-    this.#decodeTopic = (bytes, start, end) => decodeTopic(bytes, start, end, context.limits);
-    this.session = new Session(this, (change) => context.onBytes(change));
+    this.session = new Session(this, context.onBytes);
   }
 
   /** Bytes that are queued for it, or not acknowledged by it. */
@@ -259,11 +259,11 @@ export class ClientPeer implements Peer, SessionHandler {
 
   #publish(frame: Frame): void {
     const { buffer, start, body, end, oversize } = frame;
-    const { router, limits } = this.#context;
+    const { router, limits, decodeTopic } = this.#context;
     if (oversize > 0) return this.#refuseSize(NO_TOPIC, oversize);
     const payload = topicEnd(buffer, body, end);
     if (end === payload) throw new ProtocolError("Cannot take a message: it has no payload");
-    const route = router.route(buffer, body, payload, this.#decodeTopic);
+    const route = router.route(buffer, body, payload, decodeTopic);
     if (end - payload > limits.messageBytes) {
       return this.#refuseSize(buffer.slice(body, payload), end - payload);
     }

@@ -132,15 +132,11 @@ Deno.test("FrameReader leaves bytes that are kept as they are", () => {
 });
 
 Deno.test("FrameReader takes a frame at each limit and refuses one past it", async (t) => {
-  const cases: [number, number, FrameLimits][] = [
-    ...clientFrameLimits(LIMITS),
-    ...brokerFrameLimits(LIMITS),
-  ].map(([type, limit], i) => [
-    type,
-    limit,
-    i < clientFrameLimits(LIMITS).size ? clientFrameLimits(LIMITS) : brokerFrameLimits(LIMITS),
-  ]);
-  for (const [type, limit, limits] of cases) {
+  const cases = [clientFrameLimits(LIMITS), brokerFrameLimits(LIMITS)].flatMap((limits) =>
+    limits.map((limit, type) => ({ limits, limit, type }))
+  );
+  for (const { type, limit, limits } of cases) {
+    if (limit === undefined) continue;
     await t.step(`type ${type}, ${limit} bytes`, () => {
       const frame = encodeFrame(type as FrameType, bytesOf(limit));
       assertEquals(framesOf([frame], limits), [[type, bytesOf(limit)]]);

@@ -299,7 +299,7 @@ Deno.test("Link takes the limits that are set between frames of one read", async
   const { link, peer, frames } = setUp({
     frame(reader) {
       frames.push(loneFrame(reader));
-      link.limits = new Map([...FRAME_LIMITS, [FrameType.OPENED, 10]]);
+      link.limits = FRAME_LIMITS.with(FrameType.OPENED, 10);
     },
   });
   await writeAll(peer.stream, concat(ASK, encodeFrame(FrameType.OPENED, new Uint8Array(10))));

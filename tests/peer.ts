@@ -5,6 +5,7 @@ import {
   encodeFrame,
   encodeOpening,
   encodeTopic,
+  type FrameLimits,
   FrameReader,
   FrameType,
   type Opened,
@@ -13,7 +14,7 @@ import {
 import { ClientHandshake } from "../auth.ts";
 
 /** Every kind of frame, of any length. */
-const ANYTHING = new Map(Array.from({ length: 256 }, (_, type) => [type, 2 ** 31]));
+const ANYTHING: FrameLimits = new Array(256).fill(2 ** 31);
 
 /** Reads exactly so many bytes, or fewer at the end. */
 export async function readUpTo(conn: Deno.Conn, count: number): Promise<Uint8Array<ArrayBuffer>> {

@@ -25,12 +25,10 @@ import { FramePeer, quiet, streamPair, writeAll } from "./streams.ts";
 const SEED = 20261124;
 const MESSAGE_BYTES = 400_000;
 /** All that the sessions of these tests take. */
-const FRAME_LIMITS = new Map<number, number>([
-  [FrameType.PUBLISH, MESSAGE_BYTES],
-  ...[FrameType.GAP, FrameType.SUBSCRIBE, FrameType.ACK, FrameType.ASK, FrameType.GOODBYE].map(
-    (type) => [type, 256] as const,
-  ),
-]);
+const FRAME_LIMITS = Array.from(
+  { length: FrameType.REFUSED },
+  (_, type) => type === FrameType.PUBLISH ? MESSAGE_BYTES : 256,
+);
 const TOPIC = encodeTopic(["t"]);
 
 /** A PUBLISH that tells which it is; if it is longer than 270 bytes, it has this length. */

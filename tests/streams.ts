@@ -155,9 +155,7 @@ export function loneFrame(
 /** The side of a stream that a test plays, frame by frame. */
 export class FramePeer {
   readonly stream: ByteStream;
-  readonly #reader = new FrameReader(
-    new Map(Array.from({ length: 256 }, (_, type) => [type, 2 ** 31])),
-  );
+  readonly #reader = new FrameReader(new Array(256).fill(2 ** 31));
 
   constructor(stream: ByteStream) {
     this.stream = stream;
