@@ -26,7 +26,6 @@ import {
 import { Broker } from "./broker.ts";
 import manifest from "./deno.json" with { type: "json" };
 import { ConnectionLostError } from "./errors.ts";
-import { NetPubSub } from "./net.ts";
 import { removeDeadSocket } from "./transport.ts";
 
 const HELP = `Usage: mpubsub-broker [OPTIONS] [FILE]
@@ -257,6 +256,8 @@ async function checkNoLink(file: string): Promise<undefined> {
 /** Whether the file's broker is alive; throws when that cannot be told. */
 async function answers(file: string, found: ConnectionFile, stop: AbortSignal): Promise<boolean> {
   const timeout = AbortSignal.timeout(PROBE_MS);
+  // Seldom needed, so not loaded at each start.
+  const { NetPubSub } = await import("./net.ts");
   const bus = new NetPubSub(found.address, found.authkey);
   try {
     await bus.connect({ signal: AbortSignal.any([stop, timeout]) });
