@@ -484,6 +484,16 @@ export interface Frame {
   readonly end: number;
   /** How long the body is when that is longer than it may be, and not here; else 0. */
   readonly oversize: number;
+  /** How many frames stand there; more than one after {@linkcode Frame.extend}. */
+  readonly frames: number;
+  /**
+   * Takes to a PUBLISH those that stand right behind it, are whole and have the same topic.
+   *
+   * @param payload Where its payload begins.
+   * @param payloadMax The longest payload that is taken.
+   * @param bytesMax How many bytes all of them may be.
+   */
+  extend(payload: number, payloadMax: number, bytesMax: number): void;
   /** The bytes are still needed: the buffer is not written to again. */
   keep(): void;
 }
@@ -526,6 +536,7 @@ export class FrameReader implements Frame {
   /** Where the current frame ends. */
   end = 0;
   oversize = 0;
+  frames = 1;
   /** How many bytes to let go. */
   #skip = 0;
   #filled = 0;
@@ -598,11 +609,37 @@ export class FrameReader implements Frame {
     if (oversize && type !== FrameType.PUBLISH) throw tooLong(type, size - 1, limit);
     if (!oversize && size > this.#filled - at) return false;
     this.type = type;
+    this.frames = 1;
     this.start = start;
     this.body = at + 1;
     this.end = oversize ? at + 1 : at + size;
     this.oversize = this.#skip = oversize ? size - 1 : 0;
     return true;
+  }
+
+  extend(payload: number, payloadMax: number, bytesMax: number): void {
+    const { buffer, body } = this;
+    const topicBytes = payload - body;
+    const last = Math.min(this.#filled, this.start + bytesMax);
+    let { end, frames } = this;
+    while (last - end > LONG_BYTES) {
+      let size = buffer[end]!;
+      let at = end + 1;
+      if (size === LONG) {
+        size = readLong(buffer, end);
+        at = end + LONG_BYTES;
+      }
+      const payloadBytes = size - 1 - topicBytes;
+      if (at + size > last || payloadBytes < 1 || payloadBytes > payloadMax) break;
+      if (buffer[at++] !== FrameType.PUBLISH) break;
+      let same = 0;
+      while (same < topicBytes && buffer[at + same] === buffer[body + same]) same++;
+      if (same < topicBytes) break;
+      end = at + size - 1;
+      frames++;
+    }
+    this.end = end;
+    this.frames = frames;
   }
 
   /** Lets go of what is to be skipped, as far as it is here; whether that was all. */

@@ -271,13 +271,14 @@ export class ClientPeer implements Peer, SessionHandler {
       const text = `Cannot publish to ${formatTopic(route.path)}: the topic is reserved`;
       return this.#refuse(Reason.FORBIDDEN, buffer.slice(body, payload), text);
     }
+    frame.extend(payload, limits.messageBytes, RUN_BYTES_MAX);
     const run = this.#run;
-    if (run?.route === route && run.end === start && end - run.start <= RUN_BYTES_MAX) {
-      run.end = end;
-      run.messages++;
+    if (run?.route === route && run.end === start && frame.end - run.start <= RUN_BYTES_MAX) {
+      run.end = frame.end;
+      run.messages += frame.frames;
     } else {
       this.batch();
-      this.#run = { route, frame, start, end, messages: 1 };
+      this.#run = { route, frame, start, end: frame.end, messages: frame.frames };
     }
   }
 

@@ -228,22 +228,22 @@ export class Session implements LinkHandler {
 
   #arrived(reader: FrameReader): void {
     if (this.#closing) return;
+    // A run of frames is looked at as one, and may end beyond the window; the next is refused then.
     if (this.#arrivedBytes - this.#acknowledgedBytes > WINDOW_BYTES) {
       throw new ProtocolError(
         `Cannot take a frame: more than the window of ${WINDOW_BYTES} bytes is not acknowledged`,
       );
     }
-    this.#arrivedBytes += sizeOf(reader);
     if (this.#held.length > 0 || this.#handler.full) this.#held.push(copyOf(reader));
     else this.#take(reader);
+    this.#arrivedBytes += sizeOf(reader);
   }
 
   /** Takes a frame; it counts once that is done, so that what came before can be withheld meanwhile. */
   #take(frame: Frame): void {
-    const size = sizeOf(frame);
     this.#handler.frame(frame);
-    this.#taken++;
-    this.#takenBytes += size;
+    this.#taken += frame.frames;
+    this.#takenBytes += sizeOf(frame);
   }
 
   #takeAsk(): void {
@@ -343,6 +343,8 @@ function copyOf({ buffer, type, start, body, end, oversize }: Frame): Frame {
     body: body - start,
     end: end - start,
     oversize,
+    frames: 1,
+    extend() {},
     keep() {},
   };
 }

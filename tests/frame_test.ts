@@ -21,6 +21,7 @@ import {
   FrameError,
   type FrameLimits,
   FrameReader,
+  framesEnd,
   FrameType,
   type Limits,
   Reason,
@@ -340,3 +341,65 @@ Deno.test("FrameReader and decodeTopic throw nothing but ProtocolError for 100 0
   }
   assert(frames > 1000 && refused > 1000, `seed ${seed}: ${frames} frames, ${refused} refused`);
 });
+
+Deno.test("FrameReader.extend takes what next would find, as long as topic and limits allow", () => {
+  const seed = 20261125;
+  const random = randomOf(seed);
+  const topics = [["a"], ["b"], ["a", "c"], [], ["d".repeat(254)]].map(encodeTopic);
+  const limits = clientFrameLimits({ ...LIMITS, messageBytes: 2000 });
+  let longest = 0;
+  for (let round = 0; round < 300; round++) {
+    let topic = topics[0]!;
+    const frames = Array.from({ length: random.int(60) }, () => {
+      if (random.int(8) === 0) topic = random.pick(topics);
+      if (random.int(20) === 0) return encodeFrame(FrameType.ASK);
+      const size = random.pick([0, 1, 1, 2, 3, 247, 248, 252, 253, 900, 1000, 1001]);
+      return encodeFrame(FrameType.PUBLISH, topic, random.bytes(size));
+    });
+    const stream = concat(...frames);
+    const reader = new FrameReader(limits);
+    const found: Uint8Array[] = [];
+    for (let at = 0; at < stream.length;) {
+      const space = reader.space();
+      const count = Math.min(space.length, stream.length - at, 1 + random.int(3000));
+      space.set(stream.subarray(at, at + count));
+      reader.wrote(count);
+      at += count;
+      while (reader.next()) {
+        const { type, start, body, buffer } = reader;
+        assertEquals(reader.frames, 1);
+        const first = framesEnd(buffer, start, 1);
+        const bytesMax = random.pick([10, 1000, 100_000]);
+        if (type === FrameType.PUBLISH && random.int(4) > 0) {
+          reader.extend(topicEnd(buffer, body, reader.end), 1000, bytesMax);
+        }
+        const { frames: count, end } = reader;
+        longest = Math.max(longest, count);
+        assertEquals(framesEnd(buffer, start, count), end);
+        assert(end === first || end - start <= bytesMax, `seed ${seed}`);
+        for (let n = 0; n < count; n++) {
+          const frame = buffer.slice(
+            framesEnd(buffer, start, n),
+            framesEnd(buffer, start, n + 1),
+          );
+          if (n > 0) {
+            const { payload, topic } = partsOf(frame);
+            assertEquals(topic, partsOf(buffer.slice(start, first)).topic, `seed ${seed}`);
+            assert(payload.length > 0 && payload.length <= 1000, `seed ${seed}`);
+          }
+          found.push(frame);
+        }
+      }
+    }
+    assertEquals(concat(...found), stream, `seed ${seed}`);
+    assertEquals(found.length, frames.length, `seed ${seed}`);
+  }
+  assert(longest > 5);
+});
+
+/** The parts of a PUBLISH. */
+function partsOf(frame: Uint8Array): { topic: Uint8Array; payload: Uint8Array } {
+  const body = frame[0] === 255 ? 6 : 2;
+  const end = topicEnd(frame, body, frame.length);
+  return { topic: frame.slice(body, end), payload: frame.slice(end) };
+}
