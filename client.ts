@@ -88,7 +88,7 @@ export interface ClientHandler {
   interests(): Iterable<TopicPath>;
   /** Encodes a message into `output` from `at` on; where it ends. */
   encode(message: object, output: Delivery, at: number): number;
-  /** Takes a PUBLISH, a GAP or a REFUSED. */
+  /** Takes a PUBLISH, with what extends it, a GAP or a REFUSED. */
   frame(frame: Frame, limits: Limits): void;
   /** The state has changed. */
   state(state: State, reason?: Error): void;
@@ -210,6 +210,11 @@ export class Client {
   /** Whether what is published goes to a broker, now or later. */
   get publishes(): boolean {
     return this.#span?.id !== undefined && this.#span.outcome === undefined;
+  }
+
+  /** Whether what arrives is still to be taken. */
+  get takes(): boolean {
+    return this.#span?.link?.ended === false;
   }
 
   /** Bytes published and not acknowledged. */

@@ -487,13 +487,15 @@ export interface Frame {
   /** How many frames stand there; more than one after {@linkcode Frame.extend}. */
   readonly frames: number;
   /**
-   * Takes to a PUBLISH those that stand right behind it, are whole and have the same topic.
+   * Takes to a PUBLISH, or a run of them, the one that stands right behind, if it is whole and has
+   * the same topic.
    *
-   * @param payload Where its payload begins.
+   * @param topicBytes How long the topic block is.
    * @param payloadMax The longest payload that is taken.
    * @param bytesMax How many bytes all of them may be.
+   * @returns Where the payload of the new one begins; 0 when there is none.
    */
-  extend(payload: number, payloadMax: number, bytesMax: number): void;
+  extend(topicBytes: number, payloadMax: number, bytesMax?: number): number;
   /** The bytes are still needed: the buffer is not written to again. */
   keep(): void;
 }
@@ -617,29 +619,23 @@ export class FrameReader implements Frame {
     return true;
   }
 
-  extend(payload: number, payloadMax: number, bytesMax: number): void {
-    const { buffer, body } = this;
-    const topicBytes = payload - body;
+  extend(topicBytes: number, payloadMax: number, bytesMax = this.buffer.length): number {
+    const { buffer, body, end } = this;
     const last = Math.min(this.#filled, this.start + bytesMax);
-    let { end, frames } = this;
-    while (last - end > LONG_BYTES) {
-      let size = buffer[end]!;
-      let at = end + 1;
-      if (size === LONG) {
-        size = readLong(buffer, end);
-        at = end + LONG_BYTES;
-      }
-      const payloadBytes = size - 1 - topicBytes;
-      if (at + size > last || payloadBytes < 1 || payloadBytes > payloadMax) break;
-      if (buffer[at++] !== FrameType.PUBLISH) break;
-      let same = 0;
-      while (same < topicBytes && buffer[at + same] === buffer[body + same]) same++;
-      if (same < topicBytes) break;
-      end = at + size - 1;
-      frames++;
+    if (last - end <= LONG_BYTES) return 0;
+    let size = buffer[end]!;
+    let at = end + 1;
+    if (size === LONG) {
+      size = readLong(buffer, end);
+      at = end + LONG_BYTES;
     }
-    this.end = end;
-    this.frames = frames;
+    const payloadBytes = size - 1 - topicBytes;
+    if (at + size > last || payloadBytes < 1 || payloadBytes > payloadMax) return 0;
+    if (buffer[at++] !== FrameType.PUBLISH) return 0;
+    for (let i = 0; i < topicBytes; i++) if (buffer[at + i] !== buffer[body + i]) return 0;
+    this.end = at + size - 1;
+    this.frames++;
+    return at + topicBytes;
   }
 
   /** Lets go of what is to be skipped, as far as it is here; whether that was all. */

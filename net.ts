@@ -309,6 +309,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
 
   #take(frame: Frame, limits: Limits): void {
     const { buffer, type, body, end } = frame;
+    if (type === FrameType.PUBLISH) return this.#takeMessages(frame, limits);
     if (type === FrameType.GAP) {
       const missed = decodeGap(buffer.subarray(body, end));
       return this.#dispatcher.call(() =>
@@ -316,17 +317,31 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
       );
     }
     if (type === FrameType.REFUSED) return this.#refused(buffer.subarray(body, end), limits);
-    if (type !== FrameType.PUBLISH) throw new ProtocolError(`Cannot take a frame of type ${type}`);
-    const payload = topicEnd(buffer, body, end);
+    throw new ProtocolError(`Cannot take a frame of type ${type}`);
+  }
+
+  /** Takes a message, and those for the same topic that stand right behind it. */
+  #takeMessages(frame: Frame, limits: Limits): void {
+    const { buffer, body } = frame;
+    const payload = topicEnd(buffer, body, frame.end);
     let path = this.#topics.get(buffer, body, payload);
     if (path === undefined) {
       path = decodeTopic(buffer, body, payload, limits);
       this.#topics.set(buffer, body, payload, path);
     }
+    this.#takeMessage(path, buffer, payload, frame.end);
+    while (this.#client.takes && !this.#dispatcher.full) {
+      const next = frame.extend(payload - body, limits.messageBytes);
+      if (next === 0) break;
+      this.#takeMessage(path, buffer, next, frame.end);
+    }
+  }
+
+  #takeMessage(path: TopicPath, buffer: Uint8Array, start: number, end: number): void {
     if (!this.#dispatcher.wants(path)) return;
     let message: Record<string, unknown>;
     try {
-      message = this.#decoder.decode(buffer, payload, end);
+      message = this.#decoder.decode(buffer, start, end);
     } catch (error) { // Another client's fault, not the broker's: it costs that message.
       if (!(error instanceof ProtocolError)) throw error;
       return this.#dispatcher.report(error, { topic: path });

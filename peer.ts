@@ -271,7 +271,7 @@ export class ClientPeer implements Peer, SessionHandler {
       const text = `Cannot publish to ${formatTopic(route.path)}: the topic is reserved`;
       return this.#refuse(Reason.FORBIDDEN, buffer.slice(body, payload), text);
     }
-    frame.extend(payload, limits.messageBytes, RUN_BYTES_MAX);
+    while (frame.extend(payload - body, limits.messageBytes, RUN_BYTES_MAX) > 0);
     const run = this.#run;
     if (run?.route === route && run.end === start && frame.end - run.start <= RUN_BYTES_MAX) {
       run.end = frame.end;

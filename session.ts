@@ -344,7 +344,7 @@ function copyOf({ buffer, type, start, body, end, oversize }: Frame): Frame {
     end: end - start,
     oversize,
     frames: 1,
-    extend() {},
+    extend: () => 0,
     keep() {},
   };
 }

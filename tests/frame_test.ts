@@ -371,7 +371,13 @@ Deno.test("FrameReader.extend takes what next would find, as long as topic and l
         const first = framesEnd(buffer, start, 1);
         const bytesMax = random.pick([10, 1000, 100_000]);
         if (type === FrameType.PUBLISH && random.int(4) > 0) {
-          reader.extend(topicEnd(buffer, body, reader.end), 1000, bytesMax);
+          const topicBytes = topicEnd(buffer, body, reader.end) - body;
+          for (let before = reader.end;; before = reader.end) {
+            const payload = reader.extend(topicBytes, 1000, bytesMax);
+            if (payload === 0) break;
+            const frame = partsOf(buffer.slice(before, reader.end));
+            assertEquals(buffer.slice(payload, reader.end), frame.payload);
+          }
         }
         const { frames: count, end } = reader;
         longest = Math.max(longest, count);
