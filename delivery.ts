@@ -47,7 +47,7 @@ const SLICE_BYTES_MIN = 16 * 1024;
 const SLICE_PART_MIN = 1 / 4;
 
 /** How many buffers are kept for what comes next. */
-const SPARES_MAX = 4;
+const SPARES_MAX = 16;
 /** Up to this size a topic is copied byte by byte, which costs less than the call. */
 const TOPIC_LOOP_BYTES = 32;
 
