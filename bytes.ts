@@ -1,4 +1,12 @@
-/** Bytes side by side. */
+/** Bytes side by side, and buffers that several hold. */
+
+/** A buffer that is lent; who lent it uses it again when nobody holds it. */
+export interface Lease {
+  /** Where the bytes are. */
+  readonly buffer: Uint8Array;
+  /** How many hold it. */
+  holders: number;
+}
 
 /** A copy of all parts, one behind the other. */
 export function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {

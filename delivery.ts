@@ -14,6 +14,7 @@
  *   a buffer, a large slice that is most of its buffer is kept as it is and shared with whoever else
  *   holds it. So what is counted here is, within a factor, what is kept in memory.
  */
+import type { Lease } from "./bytes.ts";
 import { ProtocolError } from "./errors.ts";
 import {
   encodeFrame,
@@ -32,8 +33,8 @@ interface Chunk {
   start: number;
   end: number;
   frames: number;
-  /** How many chunks are held in the buffer, when it is this delivery's own. */
-  readonly uses?: { count: number };
+  /** Counts the chunks that are held in the buffer. */
+  readonly lease?: Lease;
   /** For a single frame that is no message: how many messages it stands for. */
   readonly weight?: number;
 }
@@ -69,6 +70,8 @@ export class Delivery {
   readonly #sent = new Fifo<Chunk>();
   readonly #waiting = new Fifo<Chunk>();
   #cursor = 0;
+  /** The chunk that was handed over last, and may not be written yet. */
+  #writing: Chunk | undefined;
   /** How many frames of the chunk at the cursor the other side has. */
   #skip = 0;
 
@@ -78,7 +81,7 @@ export class Delivery {
   #used = 0;
   #openFrames = 0;
   /** Of `#buffer`, beside the open chunk. */
-  #uses = { count: 0 };
+  #lease: Lease = { buffer: NO_BYTES, holders: 0 };
   #bufferBytes = BUFFER_BYTES_MIN;
   /** Buffers that nothing is held in any more. */
   #spares: Uint8Array<ArrayBuffer>[] = [];
@@ -238,12 +241,20 @@ export class Delivery {
     this.bytes = NO_BYTES;
   }
 
-  /** Adds whole frames; bytes that {@linkcode isKept} must stay as they are. */
-  push(bytes: Uint8Array, frames: number): void {
+  /**
+   * Adds whole frames. Bytes that {@linkcode isKept} are not copied: they must stay as they are, while
+   * it holds the lease if there is one, else for ever.
+   */
+  push(bytes: Uint8Array, frames: number, lease?: Lease): void {
     const { length } = bytes;
     if (length > SLICE_BYTES_MIN) {
-      const buffer = isKept(bytes) ? bytes : bytes.slice();
-      this.#add({ buffer, start: 0, end: length, frames });
+      const chunk = { buffer: bytes, start: 0, end: length, frames };
+      if (!isKept(bytes)) this.#add({ ...chunk, buffer: bytes.slice() });
+      else if (lease === undefined) this.#add(chunk);
+      else {
+        lease.holders++;
+        this.#add({ ...chunk, lease });
+      }
       return;
     }
     const at = this.#room(length);
@@ -294,7 +305,7 @@ export class Delivery {
     this.#seal();
     const spare = length > BUFFER_BYTES_MAX ? undefined : this.#spares.pop();
     this.#buffer = spare ?? new Uint8Array(Math.max(this.#bufferBytes, length));
-    this.#uses = { count: 0 };
+    this.#lease = { buffer: this.#buffer, holders: 0 };
     this.#bufferBytes = Math.min(2 * this.#bufferBytes, BUFFER_BYTES_MAX);
     this.#open = this.#used = 0;
   }
@@ -312,9 +323,9 @@ export class Delivery {
       start: this.#open,
       end: this.#used,
       frames: this.#openFrames,
-      uses: this.#uses,
+      lease: this.#lease,
     };
-    this.#uses.count++;
+    this.#lease.holders++;
     this.#open = this.#used;
     this.#openFrames = 0;
     return chunk;
@@ -322,6 +333,7 @@ export class Delivery {
 
   /** The next bytes for the connection; none when there are none, or the window is full. */
   next(): Uint8Array | undefined {
+    this.#writing = undefined;
     const again = this.#sent.at(this.#cursor);
     if (again !== undefined) return this.#again(again);
     const size = this.#nextSize();
@@ -337,6 +349,7 @@ export class Delivery {
     this.#handed += chunk.frames - this.#skip;
     this.#skip = 0;
     this.#cursor++;
+    this.#writing = chunk;
     return chunk.buffer.subarray(start, chunk.end);
   }
 
@@ -369,9 +382,10 @@ export class Delivery {
     if (last?.buffer === buffer && last.end === start && end - last.start <= SLICE_BYTES_MIN) {
       last.end = end;
       last.frames += frames;
-      if (chunk.uses !== undefined) chunk.uses.count--;
+      if (chunk.lease !== undefined) chunk.lease.holders--;
     } else this.#sent.push(chunk);
     this.#cursor = this.#sent.length;
+    this.#writing = this.#sent.at(this.#cursor - 1);
   }
 
   /**
@@ -400,7 +414,7 @@ export class Delivery {
       this.#cursor--;
       this.#sentBytes -= first.end - first.start;
       this.#changeBytes(first.start - first.end);
-      this.#reuse(first);
+      this.#release(first);
       first = this.#sent.at(0);
     }
     if (this.#bytes === 0) this.#open = this.#used = 0;
@@ -408,8 +422,12 @@ export class Delivery {
   }
 
   /** Keeps the buffer of a chunk that is gone for the next one, if nothing else is held in it. */
-  #reuse({ buffer, uses }: Chunk): void {
-    if (uses === undefined || --uses.count > 0 || buffer === this.#buffer) return;
+  #release(chunk: Chunk): void {
+    const { buffer, lease } = chunk;
+    // Whoever acknowledges what was not written yet must not see what comes into the buffer next.
+    if (lease === undefined || chunk === this.#writing) return;
+    lease.holders--;
+    if (lease.holders > 0 || lease.buffer !== buffer || buffer === this.#buffer) return;
     if (buffer.length === BUFFER_BYTES_MAX && this.#spares.length < SPARES_MAX) {
       this.#spares.push(buffer as Uint8Array<ArrayBuffer>);
     }
@@ -437,6 +455,7 @@ export class Delivery {
           `${this.#acknowledged} are acknowledged`,
       );
     }
+    this.#leaveWriting();
     this.#handed = count;
     this.#cursor = 0;
     this.#skip = count - this.#base;
@@ -447,12 +466,19 @@ export class Delivery {
     }
   }
 
+  /** The connection before may still write what it was handed last: that buffer is never used again. */
+  #leaveWriting(): void {
+    if (this.#writing?.lease !== undefined) this.#writing.lease.holders++;
+    this.#writing = undefined;
+  }
+
   /**
    * Begins a new session: what is not acknowledged gets new numbers, from 1.
    *
    * @returns How many frames the other side of the session before may have had already.
    */
   restart(): number {
+    this.#leaveWriting();
     const again = this.#numbered - this.#acknowledged;
     const first = this.#sent.at(0);
     if (first !== undefined) {
@@ -484,7 +510,7 @@ export class Delivery {
       dropped += chunk.weight ?? chunk.frames;
       this.#waitingFrames -= chunk.frames;
       this.#changeBytes(chunk.start - chunk.end);
-      this.#reuse(chunk);
+      this.#release(chunk);
     }
     this.#missed += dropped;
     return dropped;
@@ -497,8 +523,11 @@ export class Delivery {
 
   /** Lets go of everything. */
   clear(): void {
-    this.#sent.clear();
-    this.#waiting.clear();
+    for (const chunks of [this.#sent, this.#waiting]) {
+      for (let i = 0; i < chunks.length; i++) this.#release(chunks.at(i)!);
+      chunks.clear();
+    }
+    this.#writing = undefined;
     this.#notices = [];
     this.#openFrames = this.#waitingFrames = this.#missed = 0;
     this.#numbered =

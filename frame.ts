@@ -18,7 +18,7 @@
  * Everything from the other side is checked here before it is buffered: a frame that is longer than
  * its type may be is refused as soon as its first bytes are there.
  */
-import { concat } from "./bytes.ts";
+import { concat, type Lease } from "./bytes.ts";
 import { ProtocolError } from "./errors.ts";
 
 /** The kinds of frames; the numbers stand on the wire and in `docs/protocol.md`. */
@@ -102,6 +102,8 @@ const OPENED_BYTES_MAX = 1024;
 const ASCII_TOPIC_BYTES_MAX = 63;
 const READ_BYTES_MIN = 1024;
 const READ_BYTES_MAX = 256 * 1024;
+/** How many lent buffers a reader remembers. */
+const LENT_MAX = 8;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -496,8 +498,8 @@ export interface Frame {
    * @returns Where the payload of the new one begins; 0 when there is none.
    */
   extend(topicBytes: number, payloadMax: number, bytesMax?: number): number;
-  /** The bytes are still needed: the buffer is not written to again. */
-  keep(): void;
+  /** Lends the bytes: the buffer is not written to again while somebody holds what is returned. */
+  keep(): Lease;
 }
 
 /** How many whole frames' bytes the first `count` frames from `start` on are; for our own frames. */
@@ -518,7 +520,8 @@ export function framesEnd(bytes: Uint8Array, start: number, count: number): numb
  * `start` to before `end` of `buffer`, its body begins at `body`.
  *
  * - Those bytes stay as they are until the next call of `space`; after
- *   {@linkcode FrameReader.keep} they stay for ever, and the reader goes on in another buffer.
+ *   {@linkcode FrameReader.keep} the reader goes on in another buffer, and they stay as long as the
+ *   lease is held.
  * - A PUBLISH that is too long is not an error here: its body is let go as it arrives, and
  *   `oversize` tells its length.
  * - The buffer is small while little arrives and grows as reads fill it. A long frame makes it grow
@@ -542,7 +545,10 @@ export class FrameReader implements Frame {
   /** How many bytes to let go. */
   #skip = 0;
   #filled = 0;
-  #kept = false;
+  /** The lease of this buffer, if it is lent. */
+  #lease: Lease | undefined;
+  /** Buffers that were lent, and may be free again. */
+  #lent: Lease[] = [];
   #readBytes: number = READ_BYTES_MIN;
 
   /** Makes a reader that takes the frames that `limits` lists. */
@@ -556,7 +562,7 @@ export class FrameReader implements Frame {
     const wanted = Math.max(this.#readBytes, 2 * held);
     const { length } = this.buffer;
     const isFit = length >= wanted && length <= 2 * wanted;
-    if (held === 0 && isFit && !this.#kept) this.end = this.#filled = 0;
+    if (held === 0 && isFit && this.#lease === undefined) this.end = this.#filled = 0;
     else if (!isFit || 2 * (length - this.#filled) < wanted) this.#move(wanted);
     return this.buffer.subarray(this.#filled);
   }
@@ -564,11 +570,25 @@ export class FrameReader implements Frame {
   /** Puts what is held at the start of a buffer of this size. */
   #move(size: number): void {
     const rest = this.buffer.subarray(this.end, this.#filled);
-    if (this.#kept || this.buffer.length !== size) this.buffer = new Uint8Array(size);
-    this.#kept = false;
+    if (this.#lease !== undefined) this.#lend(this.#lease, size);
+    else if (this.buffer.length !== size) this.buffer = new Uint8Array(size);
     this.buffer.set(rest);
     this.end = 0;
     this.#filled = rest.length;
+  }
+
+  /** Leaves the buffer to those who hold it, and goes on in one that nobody holds. */
+  #lend(lease: Lease, size: number): void {
+    this.#lease = undefined;
+    const lent = this.#lent;
+    if (lent.push(lease) > LENT_MAX) lent.shift();
+    const free = lent.findIndex(({ buffer, holders }) => holders === 0 && buffer.length === size);
+    this.buffer = free < 0 ? new Uint8Array(size) : lent.splice(free, 1)[0]!.buffer;
+  }
+
+  /** Lets go of what it keeps for speed. */
+  rest(): void {
+    this.#lent = [];
   }
 
   /** Tells that the first `count` bytes of the latest space were filled. */
@@ -579,8 +599,8 @@ export class FrameReader implements Frame {
     this.#filled += count;
   }
 
-  keep(): void {
-    this.#kept = true;
+  keep(): Lease {
+    return this.#lease ??= { buffer: this.buffer, holders: 0 };
   }
 
   /**

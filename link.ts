@@ -205,6 +205,7 @@ export class Link {
       this.#lose(new Error(`nothing was heard for ${SILENT_HEARTBEATS} heartbeats`));
     } else if (++this.#quietTicks >= TICKS) {
       this.#quietTicks = 0;
+      this.#reader.rest();
       this.handler.idle();
     }
   }

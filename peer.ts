@@ -9,6 +9,7 @@
  *   window closes. A client that acknowledges nothing for its patience is cut off: its queue goes, and
  *   when it comes back it is told how many messages it missed.
  */
+import type { Lease } from "./bytes.ts";
 import { isKept } from "./delivery.ts";
 import { ProtocolError } from "./errors.ts";
 import {
@@ -132,7 +133,7 @@ export class ClientPeer implements Peer, SessionHandler {
     return this.#missed + (this.#missingThen?.(taken) ?? 0);
   }
 
-  take(frames: Uint8Array, messages: number, from: Origin): void {
+  take(frames: Uint8Array, messages: number, from: Origin, lease: Lease | undefined): void {
     const { delivery } = this.session;
     const { counts, limits: { queueBytes } } = this.#context;
     this.#checkHardLimit(frames.length);
@@ -151,7 +152,7 @@ export class ClientPeer implements Peer, SessionHandler {
         return;
       }
     }
-    delivery.push(frames, messages);
+    delivery.push(frames, messages, lease);
     counts.delivered += messages;
     this.session.pump();
     const isOver = this.#full || excess > 0 && this.#patience > 0;
@@ -310,8 +311,8 @@ export class ClientPeer implements Peer, SessionHandler {
     const { route: { peers }, frame, start, end, messages } = run;
     this.#context.counts.received += messages;
     const slice = frame.buffer.subarray(start, end);
-    if (peers.length > 0 && isKept(slice)) frame.keep();
-    for (const peer of peers) if (peer !== this) peer.take(slice, messages, this.session);
+    const lease = peers.length > 0 && isKept(slice) ? frame.keep() : undefined;
+    for (const peer of peers) if (peer !== this) peer.take(slice, messages, this.session, lease);
   }
 }
 

@@ -4,6 +4,7 @@
  * A peer is something with interests that takes frames. Most are sessions over a socket; nothing
  * here knows that.
  */
+import type { Lease } from "./bytes.ts";
 import { BytesCache } from "./bytes_cache.ts";
 import { isBrokerPath, isLocalPath, type TopicPath, TopicTree } from "./topic.ts";
 
@@ -19,8 +20,11 @@ export interface Origin {
 
 /** Something that takes the messages it asked for. */
 export interface Peer {
-  /** Takes a slice of `messages` whole PUBLISH frames; the bytes stay as they are. */
-  take(frames: Uint8Array, messages: number, from: Origin): void;
+  /**
+   * Takes a slice of `messages` whole PUBLISH frames. The bytes are good during the call, and after
+   * it as long as it holds the lease, if there is one.
+   */
+  take(frames: Uint8Array, messages: number, from: Origin, lease: Lease | undefined): void;
 }
 
 /** Who gets the messages of one topic; good until an interest changes. */

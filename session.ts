@@ -345,6 +345,6 @@ function copyOf({ buffer, type, start, body, end, oversize }: Frame): Frame {
     oversize,
     frames: 1,
     extend: () => 0,
-    keep() {},
+    keep: () => ({ buffer: bytes, holders: 0 }),
   };
 }

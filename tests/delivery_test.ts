@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { Delivery, isKept } from "../delivery.ts";
+import type { Lease } from "../bytes.ts";
 import { ProtocolError } from "../errors.ts";
 import { encodeFrame, encodeGap, encodeTopic, FrameType } from "../frame.ts";
 import { concat } from "./bytes.ts";
@@ -178,6 +179,73 @@ for (
     assertEquals(handed.buffer === bytes.buffer, kept);
   });
 }
+
+/** A slice of `count` frames that is lent. */
+function lent(first: number, count = 2): { bytes: Uint8Array; lease: Lease } {
+  const bytes = concat(...framesOf(first, first + count - 1, SLICE));
+  return { bytes, lease: { buffer: bytes, holders: 0 } };
+}
+
+Deno.test("Delivery holds a lease until its frames are acknowledged, dropped or cleared", () => {
+  const [one, two, three, four] = [lent(1), lent(3), lent(5), lent(7)];
+  const delivery = new Delivery(2 * one.bytes.length);
+  for (const { bytes, lease } of [one, two, three, four]) delivery.push(bytes, 2, lease);
+  const holders = () => [one, two, three, four].map(({ lease }) => lease.holders);
+  assertEquals(holders(), [1, 1, 1, 1]);
+  handedBy(delivery);
+  delivery.acknowledge(1);
+  assertEquals(holders(), [1, 1, 1, 1]);
+  delivery.acknowledge(2);
+  assertEquals(holders(), [0, 1, 1, 1]);
+  delivery.drop(1);
+  assertEquals(holders(), [0, 1, 0, 1]);
+  delivery.clear();
+  assertEquals(holders(), [0, 0, 0, 0]);
+});
+
+Deno.test("Delivery holds for ever what may still be written when it lets go of it", () => {
+  for (
+    const [what, letGo] of Object.entries({
+      "acknowledged early": (delivery: Delivery) => delivery.acknowledge(2),
+      cleared: (delivery: Delivery) => delivery.clear(),
+      "sent again elsewhere, and acknowledged": (delivery: Delivery) => {
+        delivery.rewind(0);
+        handedBy(delivery);
+        delivery.acknowledge(2);
+      },
+      "sent again in a new session, and acknowledged": (delivery: Delivery) => {
+        delivery.restart();
+        handedBy(delivery);
+        delivery.acknowledge(2);
+      },
+    })
+  ) {
+    const { bytes, lease } = lent(1);
+    const delivery = new Delivery(WINDOW);
+    delivery.push(bytes, 2, lease);
+    delivery.next();
+    letGo(delivery);
+    assertEquals(delivery.heldBytes, 0, what);
+    handedBy(delivery);
+    assertEquals(lease.holders, 1, what);
+  }
+});
+
+Deno.test("Delivery does not write into a buffer of its own that may still be written", () => {
+  const delivery = new Delivery(WINDOW);
+  const frames = framesOf(1, 400, 1000);
+  const first = (count: number) => {
+    for (let i = 0; i < count; i++) delivery.push(frames[i]!, 1);
+  };
+  first(400);
+  for (let part = delivery.next(); part !== undefined; part = delivery.next()) {
+    if (part.length < 60_000) continue;
+    const before = part.slice();
+    delivery.acknowledge(delivery.numbered); // as if more had come there than was written
+    first(200);
+    assertSame(part, before);
+  }
+});
 
 Deno.test("Delivery lets another hold a slice that it keeps, through rewind", () => {
   const bytes = concat(...framesOf(1, 2, SLICE));
