@@ -188,7 +188,21 @@ const SUBSCRIPTION_LIMIT = 65_536;
 const WAITING_MAX = 2 ** 20;
 const SHOWN_ISSUES_MAX = 5;
 const SHOWN_CHARS_MAX = 500;
-const NOTHING: Disposable = Object.freeze({ [Symbol.dispose]() {} });
+
+/** Takes one subscriber away. A class, because an object literal with such a method is slow. */
+class Removal implements Disposable {
+  readonly #remove: () => void;
+
+  constructor(remove: () => void) {
+    this.#remove = remove;
+  }
+
+  [Symbol.dispose](): void {
+    this.#remove();
+  }
+}
+
+const NOTHING = new Removal(() => {});
 
 /** What a subscriber gets of a message; throws if the message does not fit. */
 type Fit = (path: TopicPath, message: object) => unknown;
@@ -262,7 +276,7 @@ export class Dispatcher {
     }
     const registration = this.#add(path, subscriber as Subscriber<unknown>, options, undefined);
     if (registration === undefined) return NOTHING;
-    return { [Symbol.dispose]: () => this.#remove(registration) };
+    return new Removal(() => this.#remove(registration));
   }
 
   /** Takes away the earliest registration of `subscriber` for the path; whether there was one. */

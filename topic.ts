@@ -149,7 +149,7 @@ export class TopicTree<V> {
       const element = path[depth]!;
       let child = node.children.get(element);
       if (child === undefined) {
-        child = new TopicNode(Object.freeze(path.slice(0, depth + 1)), node);
+        child = new TopicNode(upTo(path, depth + 1), node);
         node.children.set(element, child);
       }
       node = child;
@@ -210,6 +210,13 @@ export class TopicTree<V> {
     this.root.values = [];
     this.#size = 0;
   }
+}
+
+/** The frozen path of the first elements of a path. */
+function upTo(path: TopicPath, length: number): TopicPath {
+  return length === path.length && Object.isFrozen(path)
+    ? path
+    : Object.freeze(path.slice(0, length));
 }
 
 /** Takes out the nodes that lead to no value, from `node` up. */
