@@ -11,9 +11,11 @@
  * - A delivery goes to those who were there when it began and are there when their turn comes. Each
  *   registration has a birth number for the one and `active` for the other, so that nothing is
  *   copied when nobody comes or goes.
+ * - Where a topic's messages go is remembered, and looked up again when the tree has changed.
  * - Whatever a subscriber does wrong ends in {@linkcode Dispatcher.report}, and nowhere else.
  */
 import { BacklogError, ForbiddenError, MessageError } from "./errors.ts";
+import { PathCache } from "./path_cache.ts";
 import { Fifo, type Overflow, Queue } from "./queue.ts";
 import {
   formatTopic,
@@ -184,11 +186,26 @@ export interface AddOptions {
   readonly accepts?: unknown;
 }
 
+const ROOT = topicPath(null);
 const SUBSCRIPTION_LIMIT = 65_536;
 const WAITING_MAX = 2 ** 20;
 const SHOWN_ISSUES_MAX = 5;
 const SHOWN_CHARS_MAX = 500;
-const NOTHING: Disposable = Object.freeze({ [Symbol.dispose]() {} });
+
+/** Takes one subscriber away. A class, because an object literal with such a method is slow. */
+class Removal implements Disposable {
+  readonly #remove: () => void;
+
+  constructor(remove: () => void) {
+    this.#remove = remove;
+  }
+
+  [Symbol.dispose](): void {
+    this.#remove();
+  }
+}
+
+const NOTHING = new Removal(() => {});
 
 /** What a subscriber gets of a message; throws if the message does not fit. */
 type Fit = (path: TopicPath, message: object) => unknown;
@@ -221,6 +238,23 @@ class Registration {
   }
 }
 
+/** Where the messages of one path go. */
+class Route {
+  readonly path: TopicPath;
+  /** Whether it is the broker's, and so not for the catch-all. */
+  readonly broker: boolean;
+  /** Those from here up get them; out of date when `version` is not the tree's. */
+  node: TopicNode<Registration>;
+  version: number;
+
+  constructor(path: TopicPath, tree: TopicTree<Registration>) {
+    this.path = path;
+    this.broker = isBrokerPath(path);
+    this.node = tree.deepest(path);
+    this.version = tree.version;
+  }
+}
+
 /** The subscribers of one bus; see the module. */
 export class Dispatcher {
   /** The owner's `onError`; use {@linkcode Dispatcher.report}. */
@@ -232,8 +266,8 @@ export class Dispatcher {
   /** The subscriptions with `overflow: "wait"` that have no room. */
   readonly #full = new Set<Registration>();
   readonly #waiting = new Fifo<Delivery>();
-  /** The path of the latest publish. */
-  #latest: TopicPath = topicPath(null);
+  /** The routes of the topics that were published lately. */
+  readonly #routes = new PathCache(ROOT, new Route(ROOT, this.#tree));
   #births = 0;
   #delivering = false;
 
@@ -262,7 +296,7 @@ export class Dispatcher {
     }
     const registration = this.#add(path, subscriber as Subscriber<unknown>, options, undefined);
     if (registration === undefined) return NOTHING;
-    return { [Symbol.dispose]: () => this.#remove(registration) };
+    return new Removal(() => this.#remove(registration));
   }
 
   /** Takes away the earliest registration of `subscriber` for the path; whether there was one. */
@@ -337,9 +371,10 @@ export class Dispatcher {
       for (const { path: wanted } of this.#all) if (!isBrokerPath(wanted)) return true;
       return false;
     }
-    const end = isBrokerPath(path) ? this.#tree.root : undefined;
-    let node: TopicNode<Registration> | undefined = this.#tree.deepest(path);
-    for (; node !== undefined && node !== end; node = node.parent) {
+    const { node: deepest, broker } = this.#route(path, path);
+    const stop = broker ? this.#tree.root : undefined;
+    let node: TopicNode<Registration> | undefined = deepest;
+    for (; node !== stop && node !== undefined; node = node.parent) {
       if (node.values.length > 0) return true;
     }
     return false;
@@ -379,23 +414,7 @@ export class Dispatcher {
    * @throws {BacklogError} If a subscription that waits has no room.
    */
   checkPublish(topic: Topic, message: object): TopicPath {
-    const path = this.#path(topic);
-    if (typeof message !== "object" || message === null || Array.isArray(message)) {
-      const kind = message === null ? "null" : Array.isArray(message) ? "an array" : typeof message;
-      throw new TypeError(
-        `Cannot publish to ${formatTopic(path)}: the message is ${kind}, ` +
-          `it must be an object of named values`,
-      );
-    }
-    if (isBrokerPath(path)) {
-      throw new ForbiddenError(
-        `Cannot publish to ${formatTopic(path)}: only the broker publishes to topics that begin ` +
-          `with "*broker"; choose another first element`,
-        { topic: path },
-      );
-    }
-    this.checkRoom(path);
-    return path;
+    return this.#checkPublish(topic, message).path;
   }
 
   /**
@@ -404,21 +423,12 @@ export class Dispatcher {
    * @throws {BacklogError} If too many wait.
    */
   deliver(path: TopicPath, message: object): void {
-    if (this.#delivering) {
-      this.#checkWaiting(path);
-      this.#waiting.push({ topic: path, message });
-      return;
-    }
-    this.#delivering = true;
-    try {
-      this.#deliver(path, message);
-      let next = this.#waiting.shift();
-      for (; next !== undefined; next = this.#waiting.shift()) {
-        this.#deliver(next.topic, next.message);
-      }
-    } finally {
-      this.#delivering = false;
-    }
+    this.#deliver(this.#route(path, path), message);
+  }
+
+  /** {@linkcode Dispatcher.checkPublish} and {@linkcode Dispatcher.deliver} in one. */
+  publish(topic: Topic, message: object): void {
+    this.#deliver(this.#checkPublish(topic, message), message);
   }
 
   /** Calls the owner's code; what it throws, or rejects with, is reported. */
@@ -513,33 +523,60 @@ export class Dispatcher {
     );
   }
 
-  /** The path of a topic; the latest, and those in the tree, need not be checked and frozen again. */
-  #path(topic: Topic): TopicPath {
-    const latest = this.#latest;
-    if (typeof topic === "string") {
-      if (latest.length === 1 && latest[0] === topic) return latest;
-      return this.#latest = this.#tree.root.children.get(topic)?.path ?? topicPath(topic);
+  #checkPublish(topic: Topic, message: object): Route {
+    const route = this.#route(topic);
+    if (typeof message !== "object" || message === null || Array.isArray(message)) {
+      throw noMessage(route.path, message);
     }
-    if (Array.isArray(topic) && topic.length === latest.length) {
-      let same = 0;
-      while (same < latest.length && topic[same] === latest[same]) same++;
-      if (same === latest.length) return latest;
-    }
-    return this.#latest = topicPath(topic);
+    if (route.broker) throw forbidden(route.path);
+    if (this.#delivering || this.#full.size > 0) this.checkRoom(route.path);
+    return route;
   }
 
-  #deliver(path: TopicPath, message: object): void {
-    const end = this.#births;
-    if (path.length === 0) {
-      for (const registration of this.#all) {
-        if (registration.birth >= end) break;
-        if (!isBrokerPath(registration.path)) this.#call(registration, path, message);
-      }
+  /** Where the messages of a topic go, as the tree is now; with a `path`, the topic is checked. */
+  #route(topic: Topic, path?: TopicPath): Route {
+    const route = this.#routes.get(topic) ?? this.#newRoute(path ?? topicPath(topic));
+    if (route.version !== this.#tree.version) {
+      route.node = this.#tree.deepest(route.path);
+      route.version = this.#tree.version;
+    }
+    return route;
+  }
+
+  #newRoute(path: TopicPath): Route {
+    const route = new Route(path, this.#tree);
+    this.#routes.set(path, route);
+    return route;
+  }
+
+  #deliver(route: Route, message: object): void {
+    if (this.#delivering) {
+      this.#checkWaiting(route.path);
+      this.#waiting.push({ topic: route.path, message });
       return;
     }
-    const stop = isBrokerPath(path) ? this.#tree.root : undefined;
-    let node: TopicNode<Registration> | undefined = this.#tree.deepest(path);
-    for (; node !== undefined && node !== stop; node = node.parent) {
+    this.#delivering = true;
+    try {
+      this.#pass(route, message);
+      if (this.#waiting.length > 0) this.#deliverWaiting();
+    } finally {
+      this.#delivering = false;
+    }
+  }
+
+  #deliverWaiting(): void {
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      this.#pass(this.#route(next.topic, next.topic), next.message);
+    }
+  }
+
+  /** Passes a message to those who get it. */
+  #pass({ path, node: deepest, broker }: Route, message: object): void {
+    const end = this.#births;
+    if (path.length === 0) return this.#broadcast(path, message, end);
+    const stop = broker ? this.#tree.root : undefined;
+    let node: TopicNode<Registration> | undefined = deepest;
+    for (; node !== stop && node !== undefined; node = node.parent) {
       const { values } = node;
       const { length } = values;
       for (let index = 0; index < length; index++) {
@@ -547,6 +584,13 @@ export class Dispatcher {
         if (registration.birth >= end) break;
         if (registration.active) this.#call(registration, path, message);
       }
+    }
+  }
+
+  #broadcast(path: TopicPath, message: object, end: number): void {
+    for (const registration of this.#all) {
+      if (registration.birth >= end) break;
+      if (!isBrokerPath(registration.path)) this.#call(registration, path, message);
     }
   }
 
@@ -576,6 +620,22 @@ export class Dispatcher {
     const { subscriber, queue } = registration;
     this.report(error, queue === undefined ? { topic, message, subscriber } : { topic, message });
   }
+}
+
+function noMessage(path: TopicPath, message: unknown): TypeError {
+  const kind = message === null ? "null" : Array.isArray(message) ? "an array" : typeof message;
+  return new TypeError(
+    `Cannot publish to ${formatTopic(path)}: the message is ${kind}, ` +
+      `it must be an object of named values`,
+  );
+}
+
+function forbidden(path: TopicPath): ForbiddenError {
+  return new ForbiddenError(
+    `Cannot publish to ${formatTopic(path)}: only the broker publishes to topics that begin ` +
+      `with "*broker"; choose another first element`,
+    { topic: path },
+  );
 }
 
 /** Whether what is published to `published` goes to the subscribers of `subscribed`. */

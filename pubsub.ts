@@ -232,9 +232,8 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * messages wait for a delivery to end.
    */
   publish<const K extends TopicOf<T>>(topic: K, ...rest: PublishArgs<MessageOf<T, K>>): void;
-  publish(topic: Topic, ...rest: PublishArgs<object>): void {
-    const [message = {}] = rest;
-    this.#dispatcher.deliver(this.#dispatcher.checkPublish(topic, message), message);
+  publish(topic: Topic, message: object = {}, _options?: PublishOptions): void {
+    this.#dispatcher.publish(topic, message);
   }
 
   /**

@@ -109,8 +109,8 @@ export class TopicNode<V> {
   readonly path: TopicPath;
   /** The node of the path that is one element shorter; none for the root. */
   readonly parent: TopicNode<V> | undefined;
-  /** The nodes of the paths that are one element longer, by that element. */
-  readonly children: Map<string, TopicNode<V>> = new Map();
+  /** The nodes of the paths that are one element longer, by that element; never empty. */
+  children: Map<string, TopicNode<V>> | undefined = undefined;
   /**
    * The values, in the order in which they were added.
    *
@@ -136,10 +136,16 @@ export class TopicTree<V> {
   /** The node of `[]`; it is always there. */
   readonly root: TopicNode<V> = new TopicNode<V>(ROOT, undefined);
   #size = 0;
+  #version = 0;
 
   /** How many values there are. */
   get size(): number {
     return this.#size;
+  }
+
+  /** Changes when a node comes or goes: until then {@linkcode TopicTree.deepest} stays the same. */
+  get version(): number {
+    return this.#version;
   }
 
   /** Adds a value after those of the same path. */
@@ -147,10 +153,12 @@ export class TopicTree<V> {
     let node = this.root;
     for (let depth = 0; depth < path.length; depth++) {
       const element = path[depth]!;
-      let child = node.children.get(element);
+      let child = node.children?.get(element);
       if (child === undefined) {
-        child = new TopicNode(Object.freeze(path.slice(0, depth + 1)), node);
+        child = new TopicNode(upTo(path, depth + 1), node);
+        node.children ??= new Map();
         node.children.set(element, child);
+        this.#version++;
       }
       node = child;
     }
@@ -166,7 +174,7 @@ export class TopicTree<V> {
     if (node === undefined || index < 0) return false;
     node.values = node.values.toSpliced(index, 1);
     this.#size--;
-    prune(node);
+    if (prune(node)) this.#version++;
     return true;
   }
 
@@ -174,7 +182,7 @@ export class TopicTree<V> {
   get(path: TopicPath): TopicNode<V> | undefined {
     let node: TopicNode<V> | undefined = this.root;
     for (let depth = 0; depth < path.length && node !== undefined; depth++) {
-      node = node.children.get(path[depth]!);
+      node = node.children?.get(path[depth]!);
     }
     return node;
   }
@@ -183,7 +191,7 @@ export class TopicTree<V> {
   deepest(path: TopicPath): TopicNode<V> {
     let node = this.root;
     for (let depth = 0; depth < path.length; depth++) {
-      const child = node.children.get(path[depth]!);
+      const child = node.children?.get(path[depth]!);
       if (child === undefined) break;
       node = child;
     }
@@ -195,7 +203,7 @@ export class TopicTree<V> {
     const ahead: TopicNode<V>[] = [this.root];
     for (let node = ahead.pop(); node !== undefined; node = ahead.pop()) {
       yield node;
-      for (const child of node.children.values()) ahead.push(child);
+      for (const child of node.children?.values() ?? []) ahead.push(child);
     }
   }
 
@@ -204,23 +212,34 @@ export class TopicTree<V> {
     for (const node of this.nodes()) yield* node.values;
   }
 
-  /** Takes all values away. */
+  /** Takes all values away, also from nodes that somebody holds. */
   clear(): void {
-    this.root.children.clear();
-    this.root.values = [];
+    for (const node of this.nodes()) node.values = [];
+    this.root.children = undefined;
     this.#size = 0;
+    this.#version++;
   }
 }
 
-/** Takes out the nodes that lead to no value, from `node` up. */
-function prune<V>(node: TopicNode<V>): void {
+/** The frozen path of the first elements of a path. */
+function upTo(path: TopicPath, length: number): TopicPath {
+  return length === path.length && Object.isFrozen(path)
+    ? path
+    : Object.freeze(path.slice(0, length));
+}
+
+/** Takes out the nodes that lead to no value, from `node` up; whether there were any. */
+function prune<V>(node: TopicNode<V>): boolean {
   let empty = node;
   while (
-    empty.parent !== undefined && empty.values.length === 0 && empty.children.size === 0
+    empty.parent !== undefined && empty.values.length === 0 && empty.children === undefined
   ) {
-    empty.parent.children.delete(empty.path[empty.path.length - 1]!);
-    empty = empty.parent;
+    const { parent } = empty;
+    parent.children?.delete(empty.path[empty.path.length - 1]!);
+    if (parent.children?.size === 0) parent.children = undefined;
+    empty = parent;
   }
+  return empty !== node;
 }
 
 /** Whether an element is valid at first sight; {@linkcode checkElement} looks again if not. */

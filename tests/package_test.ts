@@ -4,7 +4,14 @@ import manifest from "../deno.json" with { type: "json" };
 
 const ROOT = new URL("../", import.meta.url);
 /** All that `./pubsub` may need. */
-const LOCAL_MODULES = ["dispatch.ts", "errors.ts", "pubsub.ts", "queue.ts", "topic.ts"];
+const LOCAL_MODULES = [
+  "dispatch.ts",
+  "errors.ts",
+  "path_cache.ts",
+  "pubsub.ts",
+  "queue.ts",
+  "topic.ts",
+];
 const HAS_NODE = await hasNode();
 
 /** Whether `node` is Node: where there is none, Deno may give its children one that is Deno. */

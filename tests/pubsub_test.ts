@@ -12,6 +12,7 @@ import { getEventListeners } from "node:events";
 import { Dispatcher, type ErrorContext } from "../dispatch.ts";
 import { BacklogError, ForbiddenError, MessageError } from "../errors.ts";
 import { PubSub, type StandardSchema, type Topic, type TopicPath } from "../pubsub.ts";
+import { topicPath } from "../topic.ts";
 import { randomOf } from "./random.ts";
 
 const SEED = 20261124;
@@ -267,16 +268,18 @@ Deno.test("PubSub checks at the call what a subscriber publishes", () => {
 });
 
 Deno.test("PubSub throws BacklogError when too many messages wait for the delivery under way", () => {
-  const bus = new PubSub();
+  const { bus, dispatcher, errors } = makeBus();
   let delivered = 0;
   bus.addSubscriber("b", () => delivered++);
   bus.addSubscriber("a", () => {
     for (let n = 0; n < 2 ** 20; n++) bus.publish("b");
-    const error = assertThrows(() => bus.publish("b"), BacklogError, '["b"]: 1048576 messages');
-    assertEquals(error.limit, 2 ** 20);
+    for (const publish of [() => bus.publish("b"), () => dispatcher.checkPublish("b", {})]) {
+      const error = assertThrows(publish, BacklogError, '["b"]: 1048576 messages');
+      assertEquals(error.limit, 2 ** 20);
+    }
   });
   bus.publish("a");
-  assertEquals(delivered, 2 ** 20);
+  assertEquals([delivered, errors], [2 ** 20, []]);
 });
 
 // ---- Coming and going during a delivery
@@ -361,6 +364,66 @@ Deno.test("PubSub misses and repeats nobody when a subscriber takes itself away"
   bus.publish(["a", "b"]);
   bus.publish("a");
   assertEquals(log, ["1", "2", "3", "4", "1", "3", "4"]);
+});
+
+// ---- Coming and going between messages of one topic
+
+for (const published of ["a", ["a", "b", "c"], null]) {
+  const path = topicPath(published);
+  const places = published === null
+    ? [null, "a", ["a", "b"]]
+    : [null, ...path.map((_, depth) => path.slice(0, depth + 1))];
+  for (const place of places) {
+    const [of, to] = [place, published].map((topic) => JSON.stringify(topic));
+    Deno.test(`PubSub heeds who comes and goes at ${of} between messages to ${to}`, () => {
+      const { bus, dispatcher } = makeBus();
+      const log: string[] = [];
+      const hears = () => {
+        const wanted = dispatcher.wants(path);
+        bus.publish(published);
+        dispatcher.deliver(path, {});
+        assertEquals(wanted, log.length > 0);
+        return log.splice(0).join();
+      };
+      assertEquals(hears(), "");
+      for (let times = 0; times < 3; times++) {
+        const first = bus.addSubscriber(place, writer(log, "1"));
+        assertEquals(hears(), "1,1");
+        const second = bus.addSubscriber(place, writer(log, "2"));
+        assertEquals(hears(), "1,2,1,2");
+        first[Symbol.dispose]();
+        assertEquals(hears(), "2,2");
+        second[Symbol.dispose]();
+        assertEquals(hears(), "");
+        bus.addSubscriber(place, writer(log, "once"), { once: true });
+        assertEquals(hears(), "once");
+        const controller = new AbortController();
+        bus.addSubscriber(place, writer(log, "3"), { signal: controller.signal });
+        assertEquals(hears(), "3,3");
+        controller.abort();
+        assertEquals(hears(), "");
+        bus.addSubscriber(place, writer(log, "4"));
+        assertEquals(hears(), "4,4");
+        bus.clearSubscribers();
+        assertEquals(hears(), "");
+      }
+    });
+  }
+}
+
+Deno.test("PubSub heeds who comes and goes also when thousands of topics are published", () => {
+  const bus = new PubSub();
+  const log: string[] = [];
+  const topics = Array.from({ length: 3000 }, (_, index) => ["x", `${index}`]);
+  for (let index = 1; index < topics.length; index++) {
+    const [topic, earlier] = [topics[index]!, topics[index >> 1]!];
+    using _own = bus.addSubscriber(topic, writer(log, "own"));
+    for (const published of [topic, earlier]) bus.publish(published);
+    assertEquals(log.splice(0), ["own"]);
+    using _parent = bus.addSubscriber("x", writer(log, "parent"));
+    for (const published of [topic, earlier]) bus.publish(published);
+    assertEquals(log.splice(0), ["own", "parent", "parent"]);
+  }
 });
 
 /** As plain as the documentation: one list, searched for each message. */

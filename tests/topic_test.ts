@@ -150,6 +150,36 @@ Deno.test("TopicTree replaces a node's values when one is removed", () => {
   assertEquals([seen, node.values], [[1, 2], [2]]);
 });
 
+Deno.test("TopicTree.clear empties the nodes that somebody holds", () => {
+  const tree = new TopicTree<number>();
+  const nodes = [[], ["a"], ["a", "b"]].map((path) => tree.add(path, 1));
+  tree.clear();
+  assertEquals(nodes.map((node) => node.values), [[], [], []]);
+});
+
+Deno.test("TopicTree.deepest stays the same until the version changes, in random operations", () => {
+  for (let seed = SEED; seed < SEED + 50; seed++) {
+    const random = randomOf(seed);
+    const tree = new TopicTree<number>();
+    const anyPath = () => Array.from({ length: random.int(4) }, () => random.pick(["a", "b"]));
+    const paths = Array.from({ length: 8 }, anyPath);
+    const held = paths.map((path) => ({ version: tree.version, node: tree.deepest(path) }));
+    for (let step = 0; step < 200; step++) {
+      const kind = random.int(100);
+      if (kind < 45) tree.add(anyPath(), random.int(2));
+      else if (kind < 98) tree.remove(anyPath(), random.int(2));
+      else tree.clear();
+      for (const [index, path] of paths.entries()) {
+        const node = tree.deepest(path);
+        if (held[index]!.version === tree.version) {
+          assert(held[index]!.node === node, `seed ${seed}: ${path}`);
+        }
+        held[index] = { version: tree.version, node };
+      }
+    }
+  }
+});
+
 Deno.test("TopicTree takes names that objects have as any other", () => {
   const tree = new TopicTree<number>();
   tree.add(["__proto__", "constructor"], 1);
