@@ -59,7 +59,7 @@ import {
   type TopicOf,
   type Untyped,
 } from "./pubsub.ts";
-import { formatTopic, isLocalPath, printable, type TopicPath } from "./topic.ts";
+import { formatTopic, isLocalPath, printable, type Topic, type TopicPath } from "./topic.ts";
 
 export { AuthError, BacklogError, ConnectionLostError, ForbiddenError, ProtocolError };
 export type { Address, Gap, State };
@@ -250,8 +250,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   override publish<const K extends TopicOf<T>>(
     topic: K,
     ...rest: PublishArgs<MessageOf<T, K>>
-  ): void {
-    const [message = {}, options] = rest as [message?: object, options?: PublishOptions];
+  ): void;
+  override publish(topic: Topic, message: object = {}, options?: PublishOptions): void {
     const path = this.#dispatcher.checkPublish(topic, message);
     if (this.#client.publishes && options?.local !== true && !isLocalPath(path)) {
       this.#send(path, message);
