@@ -6,7 +6,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { Encoder, MESSAGE_DEPTH_MAX } from "../codec.ts";
+import { Decoder, Encoder, MESSAGE_DEPTH_MAX } from "../codec.ts";
 import { ProtocolError } from "../errors.ts";
 import { fromHex, toHex } from "./bytes.ts";
 import { decode, encode } from "./payload.ts";
@@ -262,10 +262,24 @@ Deno.test("decode shares no buffer with its input", () => {
   assertEquals(show(message), show({ values: VALUES }));
 });
 
-Deno.test("decode gives each typed array a buffer of its own", () => {
-  const { values } = decode(encode({ values: TYPED_ARRAYS })) as { values: ArrayBufferView[] };
-  for (const { buffer, byteLength } of values) assertEquals(buffer.byteLength, byteLength);
-  assertEquals(new Set(values.map(({ buffer }) => buffer)).size, values.length);
+Deno.test("decode gives each typed array bytes of its own, and all but a short Uint8Array a buffer", () => {
+  const lengths = [0, 1, 16, 1000, 1024, 1025, 16, 5000, 900, 1024, 1024, 1024, 1024, 1024, 1024];
+  const arrays = lengths.map((length, i) => new Uint8Array(length).fill(i));
+  const decoder = new Decoder();
+  const values = [...TYPED_ARRAYS, ...arrays].map((value) =>
+    decode(encode({ value }), decoder).value as Uint8Array
+  );
+  for (const { buffer, byteLength, constructor } of values) {
+    if (constructor === Uint8Array && byteLength <= 1024) assert(buffer.byteLength <= 8192);
+    else assertEquals(buffer.byteLength, byteLength);
+  }
+  for (const value of values) {
+    new Uint8Array(value.buffer, value.byteOffset, value.byteLength).fill(7);
+  }
+  for (const [i, value] of values.slice(TYPED_ARRAYS.length).entries()) value.fill(i);
+  values.slice(TYPED_ARRAYS.length).forEach((value, i) => {
+    assert(value.every((byte) => byte === i), `value ${i} shares bytes with another`);
+  });
 });
 
 Deno.test("decode reads a payload in the middle of a buffer", () => {

@@ -1,5 +1,19 @@
 /** Messages ↔ payloads, each alone in an array of its own. */
-import { Decoder, Encoder, Scratch } from "../codec.ts";
+import { Decoder, Encoder, type Output } from "../codec.ts";
+
+/** Bytes that grow. */
+export class Scratch implements Output {
+  bytes = new Uint8Array(64);
+
+  room(at: number, count: number): number {
+    if (at + count > this.bytes.length) {
+      const bytes = new Uint8Array(2 * (at + count));
+      bytes.set(this.bytes.subarray(0, at));
+      this.bytes = bytes;
+    }
+    return at;
+  }
+}
 
 /** The payload of a message. */
 export function encode(

@@ -1,0 +1,510 @@
+/**
+ * Message → bytes, straight into the buffer that is sent.
+ *
+ * - The names of an object are mostly those of an object before, in the same order: then their block
+ *   is copied as it was written the first time.
+ * - Each method takes the place where it writes and returns the place after it. What is written may
+ *   move while room is made, so a place that is kept counts from where the payload begins.
+ */
+import {
+  ARRAY,
+  BIGINT,
+  BYTES,
+  DATE,
+  F32,
+  F64,
+  FALSE,
+  KINDS,
+  LONG_SIZE,
+  MAP,
+  MESSAGE_DEPTH_MAX,
+  NEGATIVE,
+  NEGATIVE_BIGINT,
+  NULL,
+  OBJECT,
+  POSITIVE,
+  SET,
+  SHORT_STRING,
+  SHORT_STRING_MAX,
+  SMALL_MAX,
+  STRING,
+  TRUE,
+  TYPED,
+} from "./payload.ts";
+import { explain, isGenuine, isPlain } from "./refusal.ts";
+import { type Shape, Shapes } from "./shapes.ts";
+
+/** Bytes that are being written, and may move to a larger buffer meanwhile. */
+export interface Output {
+  /** Where it is written now. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /**
+   * Makes room for `count` more bytes from `at` on. What was written so far of the current item may
+   * move to another place in another buffer.
+   *
+   * @returns Where `at` is then.
+   */
+  room(at: number, count: number): number;
+}
+
+/** The names of objects, and how they are written. */
+interface Names extends Shape<Names> {
+  readonly names: readonly string[];
+  /** Their size and the names. */
+  readonly block: Uint8Array;
+  readonly isPlain: (object: object) => boolean;
+}
+
+const NO_BYTES = new Uint8Array(0);
+/** There is room for so many bytes wherever a value begins: a tag and whatever has a fixed size. */
+const VALUE_BYTES = 16;
+/** Up to this length a string is copied unit by unit as long as it is ASCII. */
+const ASCII_MAX = 48;
+/** Up to this length bytes are copied one by one; a call of `set` costs as much as 20 of them. */
+const LOOP_BYTES_MAX = 20;
+/** What `#object` returns for what is no plain object; nothing is written then. */
+const NOT_PLAIN = -1;
+/** So many values are held at most between two messages. */
+const MEMBERS_KEPT = 1024;
+
+const utf8 = new TextEncoder();
+const { getPrototypeOf, prototype: { hasOwnProperty } } = Object;
+
+/** What the fast pass throws; {@linkcode explain} then finds the words. */
+const REFUSED = Symbol("refused");
+
+/** Encodes messages, one after the other. */
+export class Encoder {
+  #output: Output | undefined;
+  #bytes = NO_BYTES;
+  #capacity = 0;
+  /** Where the payload begins; it moves with what was written of it. */
+  #start = 0;
+  #limit = 0;
+  readonly #shapes = new Shapes<Names>();
+  /** The names and members of the objects that are being written, the inner ones last. */
+  #names: string[] = [];
+  #members: unknown[] = [];
+  #top = 0;
+  readonly #float = new DataView(new ArrayBuffer(8));
+
+  /**
+   * Encodes a message into `output` from `at` on.
+   *
+   * @param message A plain object.
+   * @param limit The most bytes that it may take.
+   * @returns Where it ends, in `output.bytes` as it then is.
+   * @throws {TypeError} When a value cannot be sent; it names the path of the value.
+   * @throws {RangeError} When it takes more bytes than `limit`.
+   */
+  encode(message: object, limit: number, output: Output, at: number): number {
+    // A getter in the message may publish in turn.
+    if (this.#output !== undefined) return new Encoder().encode(message, limit, output, at);
+    this.#output = output;
+    const bytes = this.#bytes = output.bytes;
+    this.#capacity = bytes.length;
+    this.#start = at;
+    this.#limit = limit;
+    try {
+      if (typeof message !== "object" || message === null) throw REFUSED;
+      const end = this.#object(message as Record<string, unknown>, at, 0);
+      if (end === NOT_PLAIN) throw REFUSED;
+      if (end - this.#start > limit) this.#tooLong(end - this.#start);
+      return end;
+    } catch (error) {
+      this.#forget();
+      if (error === REFUSED) throw explain(message);
+      throw error;
+    } finally {
+      this.#output = undefined;
+      this.#bytes = NO_BYTES;
+    }
+  }
+
+  #forget(): void {
+    this.#names = [];
+    this.#members = [];
+    this.#top = 0;
+  }
+
+  #tooLong(size: number): never {
+    throw new RangeError(
+      `Cannot send the message: it is at least ${size} bytes, limit is ${this.#limit}; ` +
+        `send less at a time`,
+    );
+  }
+
+  /** Refuses what takes `count` more bytes, if that is too much, before room is made for it. */
+  #check(at: number, count: number): void {
+    const size = at - this.#start + count;
+    if (size > this.#limit) this.#tooLong(size);
+  }
+
+  /** Makes room for `count` more bytes from `at` on; where `at` is then. */
+  #room(at: number, count: number): number {
+    if (at + count <= this.#capacity) return at;
+    this.#check(at, 0);
+    const output = this.#output!;
+    const moved = output.room(at, count);
+    this.#start += moved - at;
+    this.#bytes = output.bytes;
+    this.#capacity = this.#bytes.length;
+    return moved;
+  }
+
+  /** Writes a plain object, without a tag. */
+  #object(object: Record<string, unknown>, at: number, depth: number): number {
+    const names = this.#names, members = this.#members;
+    const first = this.#top;
+    let end = first;
+    for (const name in object) {
+      // V8 knows that it is, and does not look, unless somebody put something into Object.prototype.
+      if (!hasOwnProperty.call(object, name)) continue;
+      const member = object[name];
+      if (member === undefined) continue;
+      names[end] = name;
+      members[end++] = member;
+    }
+    const shape = this.#shape(first, end);
+    if (!(shape === undefined ? isPlain(object) : shape.isPlain(object) || isPlain(object))) {
+      for (let i = first; i < end; i++) members[i] = undefined;
+      return NOT_PLAIN;
+    }
+    if (shape !== undefined) at = this.#raw(shape.block, at);
+    else at = this.#newNames(names.slice(first, end), at);
+    if (depth === MESSAGE_DEPTH_MAX && end > first) throw REFUSED;
+    this.#top = end;
+    for (let i = first; i < end; i++) {
+      at = this.#value(members[i], at, depth + 1);
+      members[i] = undefined;
+    }
+    this.#top = first;
+    return at;
+  }
+
+  /** The shape of the object with these names, if it is known. */
+  #shape(first: number, end: number): Names | undefined {
+    const names = this.#names;
+    const likely = this.#shapes.likely;
+    if (likely !== undefined && isSame(likely.names, names, first, end)) {
+      this.#shapes.met(likely);
+      return likely;
+    }
+    const shape = this.#shapes.at(hash(names, first, end));
+    if (shape === undefined || !isSame(shape.names, names, first, end)) return undefined;
+    this.#shapes.met(shape);
+    return shape;
+  }
+
+  #newNames(names: string[], at: number): number {
+    if (!names.every((name) => name.isWellFormed())) checkDistinct(names);
+    at = this.#room(at, VALUE_BYTES);
+    const offset = ++at - this.#start; // The size comes when it is known.
+    for (const name of names) at = this.#name(name, at);
+    const size = at - this.#start - offset;
+    if (size < LONG_SIZE) {
+      const start = this.#start + offset - 1;
+      this.#bytes[start] = size;
+      const h = hash(names, 0, names.length);
+      if (this.#shapes.missed(h)) {
+        const block = this.#bytes.slice(start, at);
+        this.#shapes.add(h, { names, block, isPlain: PLAIN[h & 15]!, follower: undefined });
+      }
+      return at;
+    }
+    at = this.#room(at, 4);
+    const start = this.#start + offset;
+    this.#bytes.copyWithin(start + 4, start, at);
+    this.#size(size, start - 1);
+    return at + 4;
+  }
+
+  #name(name: string, at: number): number {
+    const bytes = utf8.encode(name);
+    this.#check(at, bytes.length);
+    at = this.#room(at, 5 + bytes.length);
+    return this.#raw(bytes, this.#size(bytes.length, at));
+  }
+
+  /** Writes a value behind its tag. */
+  #value(value: unknown, at: number, depth: number): number {
+    at = this.#room(at, VALUE_BYTES);
+    switch (typeof value) {
+      case "string":
+        return this.#string(value, at);
+      case "number":
+        return this.#number(value, at);
+      case "object":
+        return value === null ? this.#byte(NULL, at) : this.#compound(value, at, depth);
+      case "boolean":
+        return this.#byte(value ? TRUE : FALSE, at);
+      case "bigint":
+        return this.#bigint(value, at);
+      default:
+        throw REFUSED;
+    }
+  }
+
+  #byte(byte: number, at: number): number {
+    this.#bytes[at] = byte;
+    return at + 1;
+  }
+
+  #u32(value: number, at: number): number {
+    const bytes = this.#bytes;
+    bytes[at] = value;
+    bytes[at + 1] = value >>> 8;
+    bytes[at + 2] = value >>> 16;
+    bytes[at + 3] = value >>> 24;
+    return at + 4;
+  }
+
+  #size(size: number, at: number): number {
+    if (size < LONG_SIZE) return this.#byte(size, at);
+    return this.#u32(size, this.#byte(LONG_SIZE, at));
+  }
+
+  /** Copies bytes, without their size. */
+  #raw(bytes: Uint8Array, at: number): number {
+    const { length } = bytes;
+    at = this.#room(at, length);
+    const target = this.#bytes;
+    if (length > LOOP_BYTES_MAX) target.set(bytes, at);
+    else for (let i = 0; i < length; i++) target[at + i] = bytes[i]!;
+    return at + length;
+  }
+
+  #number(value: number, at: number): number {
+    const bytes = this.#bytes;
+    const integer = value | 0;
+    if (integer === value && (integer !== 0 || !Object.is(value, -0))) {
+      if (integer >= 0 && integer <= SMALL_MAX) return this.#byte(integer, at);
+      return integer < 0
+        ? this.#integer(NEGATIVE, ~integer, at)
+        : this.#integer(POSITIVE, integer, at);
+    }
+    if (value >>> 0 === value && value !== 0) return this.#integer(POSITIVE, value, at);
+    const below = -1 - value;
+    if (below >>> 0 === below && value !== 0) return this.#integer(NEGATIVE, below, at);
+    const float = this.#float;
+    if (Object.is(Math.fround(value), value)) {
+      float.setFloat32(0, value, true);
+      bytes[at] = F32;
+      return this.#u32(float.getUint32(0, true), at + 1);
+    }
+    bytes[at] = F64;
+    return this.#f64(value, at + 1);
+  }
+
+  #f64(value: number, at: number): number {
+    const float = this.#float;
+    float.setFloat64(0, value, true);
+    at = this.#u32(float.getUint32(0, true), at);
+    return this.#u32(float.getUint32(4, true), at);
+  }
+
+  #integer(tag: number, value: number, at: number): number {
+    const bytes = this.#bytes;
+    if (value <= 0xff) {
+      bytes[at] = tag;
+      bytes[at + 1] = value;
+      return at + 2;
+    }
+    if (value <= 0xffff) {
+      bytes[at] = tag + 1;
+      bytes[at + 1] = value;
+      bytes[at + 2] = value >>> 8;
+      return at + 3;
+    }
+    bytes[at] = tag + 2;
+    return this.#u32(value, at + 1);
+  }
+
+  #string(string: string, at: number): number {
+    const { length } = string;
+    if (length > ASCII_MAX) return this.#text(string, at);
+    const header = length <= SHORT_STRING_MAX ? 1 : 2;
+    at = this.#room(at, header + length);
+    const bytes = this.#bytes;
+    const start = at + header;
+    for (let i = 0; i < length; i++) {
+      const unit = string.charCodeAt(i);
+      if (unit > 0x7f) return this.#text(string, at);
+      bytes[start + i] = unit;
+    }
+    if (header === 1) bytes[at] = SHORT_STRING + length;
+    else {
+      bytes[at] = STRING;
+      bytes[at + 1] = length;
+    }
+    return start + length;
+  }
+
+  /** Writes a string that is long or not ASCII. */
+  #text(string: string, at: number): number {
+    this.#check(at, string.length);
+    const header = stringHeader(string.length);
+    at = this.#room(at, header);
+    let size = 0;
+    for (let rest = string;;) {
+      const { read, written } = utf8.encodeInto(rest, this.#bytes.subarray(at + header + size));
+      size += written;
+      if (read === rest.length) break;
+      rest = rest.slice(read);
+      const needed = utf8Length(rest);
+      this.#check(at, size + needed);
+      at = this.#room(at + header + size, needed) - header - size;
+    }
+    const actual = stringHeader(size);
+    if (actual !== header) {
+      at = this.#room(at + header + size, actual - header) - header - size;
+      this.#bytes.copyWithin(at + actual, at + header, at + header + size);
+    }
+    if (size <= SHORT_STRING_MAX) this.#bytes[at] = SHORT_STRING + size;
+    else this.#size(size, this.#byte(STRING, at));
+    return at + actual + size;
+  }
+
+  #bigint(value: bigint, at: number): number {
+    at = this.#byte(value < 0n ? NEGATIVE_BIGINT : BIGINT, at);
+    const hex = (value < 0n ? -1n - value : value).toString(16);
+    const length = hex === "0" ? 0 : Math.ceil(hex.length / 2);
+    const bytes = new Uint8Array(length);
+    for (let i = 0; i < length; i++) {
+      const end = hex.length - 2 * i;
+      bytes[i] = parseInt(hex.slice(Math.max(0, end - 2), end), 16);
+    }
+    return this.#sized(bytes, at);
+  }
+
+  #sized(bytes: Uint8Array, at: number): number {
+    this.#check(at, bytes.length);
+    return this.#raw(bytes, this.#size(bytes.length, at));
+  }
+
+  #compound(value: object, at: number, depth: number): number {
+    if (ArrayBuffer.isView(value)) return this.#view(value, at);
+    if (Array.isArray(value)) return this.#array(value, at, depth);
+    this.#bytes[at] = OBJECT;
+    const end = this.#object(value as Record<string, unknown>, at + 1, depth);
+    if (end !== NOT_PLAIN) return end;
+    if (!isGenuine(value)) throw REFUSED;
+    switch (getPrototypeOf(value)) {
+      case Date.prototype:
+        return this.#date((value as Date).getTime(), at);
+      case Map.prototype:
+        return this.#map(value as Map<unknown, unknown>, at, depth);
+      default:
+        return this.#set(value as Set<unknown>, at, depth);
+    }
+  }
+
+  #view(value: ArrayBufferView, at: number): number {
+    if (value instanceof Uint8Array) {
+      this.#bytes[at] = BYTES;
+      return this.#sized(value, at + 1);
+    }
+    const kind = KINDS.findIndex((type) => type !== undefined && value instanceof type);
+    if (kind < 0) throw REFUSED;
+    this.#bytes[at] = TYPED;
+    this.#bytes[at + 1] = kind;
+    return this.#sized(new Uint8Array(value.buffer, value.byteOffset, value.byteLength), at + 2);
+  }
+
+  #array(array: unknown[], at: number, depth: number): number {
+    if (getPrototypeOf(array) !== Array.prototype) throw REFUSED;
+    const { length } = array;
+    at = this.#size(length, this.#byte(ARRAY, at));
+    if (depth === MESSAGE_DEPTH_MAX && length > 0) throw REFUSED;
+    for (let i = 0; i < length; i++) at = this.#value(array[i], at, depth + 1);
+    // A getter in a member may change what holds it.
+    if (array.length !== length) throw REFUSED;
+    return at;
+  }
+
+  #date(time: number, at: number): number {
+    if (Number.isNaN(time)) throw REFUSED;
+    return this.#f64(time, this.#byte(DATE, at));
+  }
+
+  #map(map: Map<unknown, unknown>, at: number, depth: number): number {
+    const entries = [...map];
+    checkDistinct(entries.map(([key]) => key));
+    at = this.#size(entries.length, this.#byte(MAP, at));
+    if (depth === MESSAGE_DEPTH_MAX && entries.length > 0) throw REFUSED;
+    for (const [key, member] of entries) {
+      at = this.#value(key, at, depth + 1);
+      at = this.#value(member, at, depth + 1);
+    }
+    return at;
+  }
+
+  #set(set: Set<unknown>, at: number, depth: number): number {
+    const members = [...set];
+    checkDistinct(members);
+    at = this.#size(members.length, this.#byte(SET, at));
+    if (depth === MESSAGE_DEPTH_MAX && members.length > 0) throw REFUSED;
+    for (const member of members) at = this.#value(member, at, depth + 1);
+    return at;
+  }
+}
+
+/** Bytes before the UTF-8 of a string that has `size` bytes. */
+function stringHeader(size: number): number {
+  return size <= SHORT_STRING_MAX ? 1 : size < LONG_SIZE ? 2 : 6;
+}
+
+/** How many bytes `TextEncoder` makes of a string. */
+function utf8Length(string: string): number {
+  let length = 0;
+  for (let i = 0; i < string.length; i++) {
+    const unit = string.codePointAt(i)!;
+    if (unit > 0xffff) i++;
+    length += unit < 0x80 ? 1 : unit < 0x800 ? 2 : unit < 0x10000 ? 3 : 4;
+  }
+  return length;
+}
+
+function isSame(shape: readonly string[], names: readonly string[], first: number, end: number) {
+  if (shape.length !== end - first) return false;
+  for (let i = 0; i < shape.length; i++) if (shape[i] !== names[first + i]) return false;
+  return true;
+}
+
+function hash(names: readonly string[], first: number, end: number): number {
+  let h = end - first;
+  for (let i = first; i < end; i++) {
+    const name = names[i]!;
+    const { length } = name;
+    h = Math.imul(h ^ length ^ name.charCodeAt(0) << 8, 0x01000193);
+    h = Math.imul(h ^ name.charCodeAt(length - 1), 0x01000193);
+  }
+  return h ^ (h >>> 15);
+}
+
+/** Refuses values of which two would arrive as the same string: lone surrogates become U+FFFD. */
+function checkDistinct(values: readonly unknown[]): void {
+  if (values.every((value) => typeof value !== "string" || value.isWellFormed())) return;
+  const arriving = values.map((value) => typeof value === "string" ? value.toWellFormed() : value);
+  if (new Set(arriving).size < values.length) throw REFUSED;
+}
+
+/** TODO */
+const PLAIN: readonly ((object: object) => boolean)[] = [
+  (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,
+  (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,
+  (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,
+  (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,
+  (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,
+  (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,
+  (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,
+  (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,
+  (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,
+  (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,
+  (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,
+  (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,
+  (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,
+  (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,
+  (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,
+  (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,
+];
