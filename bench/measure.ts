@@ -1,0 +1,283 @@
+/**
+ * Measurements of one system: each starts a server and clients, all processes of their own, and ends
+ * them again.
+ *
+ * Who counts are the subscribers. A publisher keeps at most a window of messages on their way: each
+ * subscriber tells this process how many it has, and this process tells each publisher the least. So
+ * nobody can publish faster than all others take, whatever a system does with what it cannot
+ * deliver; and it costs the systems nothing, since it does not pass through them.
+ */
+import { cpuSeconds, privateKib } from "./proc.ts";
+import {
+  type Command,
+  type Job,
+  type Payload,
+  QUANTILES,
+  type Report,
+  type Task,
+} from "./program.ts";
+import { Process } from "../tools/processes.ts";
+import { Server } from "./server.ts";
+import type { System, Target } from "./systems.ts";
+import { delay } from "./turn.ts";
+
+/** What a measurement found, by name. */
+export type Figures = Readonly<Record<string, number>>;
+
+/** For how long to measure. */
+export interface Span {
+  /** Milliseconds before anything counts. */
+  readonly warmMs: number;
+  readonly ms: number;
+  /** Ends it early. */
+  readonly signal: AbortSignal;
+}
+
+/** Messages on their way, at most so many and so many bytes. */
+const WINDOW_MESSAGES = 100_000;
+const WINDOW_BYTES = 16 * 1024 * 1024;
+/** A subscriber tells its count so often within a window. */
+const STEPS = 4;
+/** A publisher drains after so many messages or bytes. */
+const BATCH_MESSAGES = 1000;
+const BATCH_BYTES = 256 * 1024;
+/** What a row takes, about. */
+const ROW_BYTES = 100;
+/** How long processes may take to start, and messages to arrive after the last was published. */
+const PATIENCE_MS = 30_000;
+const ARRIVE_MS = 3000;
+/** What is idle has settled after so long. */
+const SETTLE_MS = 2000;
+
+/** A client process and what it told last. */
+class Worker implements AsyncDisposable {
+  readonly #process: Process<Report>;
+  #waiting: ((report: Report) => void) | undefined;
+  #failed: ((error: Error) => void) | undefined;
+  readonly #early: Report[] = [];
+
+  constructor(job: Job, onTaken: (taken: readonly number[]) => void = () => {}) {
+    const module = new URL("program.ts", import.meta.url).href;
+    this.#process = new Process<Report>(module, [JSON.stringify(job)], (report) => {
+      if ("taken" in report) return onTaken(report.taken);
+      if (this.#waiting !== undefined) this.#waiting(report);
+      else this.#early.push(report);
+    });
+    this.#process.status().then((code) => this.#failed?.(new Error(`A client ended with ${code}`)));
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  async tell(command: Command): Promise<void> {
+    try {
+      await this.#process.send(command);
+    } catch (error) { // It has ended, which `next` tells.
+      if (!(error instanceof Deno.errors.BrokenPipe || error instanceof TypeError)) throw error;
+    }
+  }
+
+  /** The next that it tells. */
+  async next<R extends Report>(patience = PATIENCE_MS): Promise<R> {
+    const { promise, resolve, reject } = Promise.withResolvers<Report>();
+    const early = this.#early.shift();
+    if (early !== undefined) resolve(early);
+    this.#waiting = resolve;
+    this.#failed = reject;
+    const timer = setTimeout(
+      () => reject(new Error(`A client says nothing for ${patience} ms`)),
+      patience,
+    );
+    try {
+      const report = await promise;
+      if ("failed" in report) throw new Error(report.failed);
+      return report as R;
+    } finally {
+      clearTimeout(timer);
+      this.#waiting = this.#failed = undefined;
+    }
+  }
+
+  /** Asks it for something. */
+  async ask<R extends Report>(command: Command): Promise<R> {
+    const answer = this.next<R>();
+    await this.tell(command);
+    return await answer;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#process[Symbol.asyncDispose]();
+  }
+}
+
+type Mark = { readonly at: number; readonly count: number };
+type Ready = { readonly ready: true };
+
+/** Runs something with a server that is started for it. */
+async function withServer<T>(
+  system: System,
+  signal: AbortSignal,
+  use: (server: Server, stack: AsyncDisposableStack) => Promise<T>,
+): Promise<T> {
+  await using stack = new AsyncDisposableStack();
+  const folder = await Deno.makeTempDir({ prefix: "mpubsub-bench-" });
+  stack.defer(() => Deno.remove(folder, { recursive: true }));
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  stack.defer(() => signal.removeEventListener("abort", abort));
+  signal.throwIfAborted();
+  const server = stack.use(await Server.start(await system.plan(folder)));
+  return await Promise.race([use(server, stack), aborted.promise]);
+}
+
+/** What starts the client processes of a system; they end with `stack`. */
+function starter(system: System, target: Target, stack: AsyncDisposableStack) {
+  const { client } = system;
+  if (client === undefined) throw new TypeError(`There are no clients of ${system.name}`);
+  return (task: Task, onTaken?: (taken: readonly number[]) => void): Worker =>
+    stack.use(new Worker({ client, target, ...task }, onTaken));
+}
+
+/** A load of messages. */
+export interface Load {
+  readonly payload: Payload;
+  /** @default {1} */
+  readonly publishers?: number;
+  /** @default {1} */
+  readonly subscribers?: number;
+  /** Whether the event loop turns after each message. */
+  readonly byTurns?: boolean;
+}
+
+/**
+ * Messages delivered a second (`rate`), the seconds that the processes compute for a million of them
+ * (`serverCpu`, `publisherCpu`, `subscriberCpu`), and how many never came (`lost`).
+ */
+export function throughput(
+  system: System,
+  load: Load,
+  { warmMs, ms, signal }: Span,
+): Promise<Figures> {
+  const { payload, publishers = 1, subscribers = 1, byTurns = false } = load;
+  const bytes = payload === "row" ? ROW_BYTES : payload;
+  const window = Math.floor(Math.min(WINDOW_MESSAGES, WINDOW_BYTES / bytes) / publishers);
+  const batch = Math.floor(Math.min(BATCH_MESSAGES, BATCH_BYTES / bytes));
+  return withServer(system, signal, async (server, stack) => {
+    const start = starter(system, server.target, stack);
+    const counts = Array.from({ length: subscribers }, () => new Array<number>(publishers).fill(0));
+    const takers = counts.map((_, i) =>
+      start({
+        role: "subscriber",
+        topics: [["data"]],
+        payload,
+        publishers,
+        step: Math.ceil(window * publishers / STEPS),
+      }, (taken) => {
+        counts[i] = [...taken];
+        for (const [id, giver] of givers.entries()) {
+          void giver.tell({ taken: Math.min(...counts.map((of) => of[id]!)) });
+        }
+      })
+    );
+    const givers = Array.from({ length: publishers }, (_, id) =>
+      start({
+        role: "publisher",
+        topics: [["data"]],
+        payload,
+        id,
+        batch: Math.min(batch, window),
+        window: system.holdsBack ? Number.MAX_SAFE_INTEGER : window,
+        byTurns,
+      }));
+    await allReady([...takers, ...givers]);
+    await Promise.all(givers.map((giver) => giver.tell({ go: true })));
+    await delay(warmMs);
+    const pids = [[server.pid], givers.map(({ pid }) => pid), takers.map(({ pid }) => pid)];
+    const before = { marks: await marks(takers), cpu: pids.map(cpuSeconds) };
+    await delay(ms);
+    const after = { marks: await marks(takers), cpu: pids.map(cpuSeconds) };
+    const published = await Promise.all(
+      givers.map((giver) => giver.ask<{ published: number }>({ stop: true })),
+    );
+    const total = published.reduce((sum, { published }) => sum + published, 0);
+    const delivered = after.marks.map(({ count }, i) => count - before.marks[i]!.count);
+    const millions = delivered.reduce((a, b) => a + b, 0) / 1e6;
+    const cpu = after.cpu.map((seconds, i) => (seconds - before.cpu[i]!) / millions);
+    return {
+      rate: after.marks.reduce(
+        (sum, { at }, i) => sum + delivered[i]! / (at - before.marks[i]!.at) * 1000,
+        0,
+      ),
+      serverCpu: cpu[0]!,
+      publisherCpu: cpu[1]!,
+      subscriberCpu: cpu[2]!,
+      lost: await countLost(takers, total),
+    };
+  });
+}
+
+async function allReady(workers: readonly Worker[]): Promise<void> {
+  await Promise.all(workers.map((worker) => worker.next<Ready>()));
+}
+
+function marks(takers: readonly Worker[]): Promise<Mark[]> {
+  return Promise.all(takers.map((taker) => taker.ask<Mark>({ mark: true })));
+}
+
+/** How many of the messages that each should have do not come, however long one waits. */
+async function countLost(takers: readonly Worker[], total: number): Promise<number> {
+  let lost = Infinity;
+  for (let since = performance.now(); performance.now() - since < ARRIVE_MS; await delay(20)) {
+    const left = (await marks(takers)).reduce((sum, { count }) => sum + total - count, 0);
+    if (left === 0) return 0;
+    if (left < lost) since = performance.now();
+    lost = left;
+  }
+  return lost;
+}
+
+/** The quantiles of the time from a question to its answer, in µs, by name: `p50`, `p99.9`. */
+export function latency(system: System, payload: number, span: Span): Promise<Figures> {
+  const { warmMs, ms, signal } = span;
+  return withServer(system, signal, async (server, stack) => {
+    const start = starter(system, server.target, stack);
+    const responder = start({ role: "responder", payload });
+    await allReady([responder]);
+    const requester = start({ role: "requester", payload, warmMs, ms });
+    await allReady([requester]);
+    const { quantiles } = await requester.ask<{ readonly quantiles: readonly number[] }>({
+      go: true,
+    });
+    return Object.fromEntries(
+      QUANTILES.map((part, i) => [`p${+(part * 100).toFixed(1)}`, quantiles[i]! * 1000]),
+    );
+  });
+}
+
+/** KiB of the server's memory for each client that is connected and does nothing (`kib`). */
+export function memory(system: System, clients: number, signal: AbortSignal): Promise<Figures> {
+  return withServer(system, signal, async (server, stack) => {
+    await delay(SETTLE_MS);
+    const before = privateKib(server.pid);
+    const start = starter(system, server.target, stack);
+    await allReady([start({ role: "idle", clients, topicsEach: 0, prefix: "" })]);
+    await delay(SETTLE_MS);
+    return { kib: (privateKib(server.pid) - before) / clients };
+  });
+}
+
+/** Milliseconds from a server's start until it accepts a connection (`ms`). */
+export function startUp(system: System, signal: AbortSignal): Promise<Figures> {
+  return withServer(system, signal, ({ startMs }) => Promise.resolve({ ms: startMs }));
+}
+
+/** Whether a system runs here: throws unless its server starts and a client can subscribe. */
+export async function probe(system: System, signal: AbortSignal): Promise<void> {
+  await withServer(system, signal, async (server, stack) => {
+    if (system.client === undefined) return;
+    const start = starter(system, server.target, stack);
+    await allReady([start({ role: "idle", clients: 1, topicsEach: 1, prefix: "probe" })]);
+  });
+}

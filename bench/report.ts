@@ -1,0 +1,86 @@
+/** Figures for readers: what a run prints, and Markdown for the documentation. */
+import type { Figures } from "./measure.ts";
+import { summarize, type Summary } from "./statistics.ts";
+import type { Findings, Kind, Result } from "./suite.ts";
+
+/** How the figures of a kind of scenario are shown; the first column is what is compared. */
+const COLUMNS: Record<Kind, readonly { figure: string; head: string; digits: number }[]> = {
+  throughput: [
+    { figure: "rate", head: "msg/s", digits: 0 },
+    { figure: "serverCpu", head: "CPU s/M: server", digits: 2 },
+    { figure: "publisherCpu", head: "publishers", digits: 2 },
+    { figure: "subscriberCpu", head: "subscribers", digits: 2 },
+  ],
+  latency: [
+    { figure: "p50", head: "p50 µs", digits: 0 },
+    { figure: "p90", head: "p90 µs", digits: 0 },
+    { figure: "p99", head: "p99 µs", digits: 0 },
+    { figure: "p99.9", head: "p99.9 µs", digits: 0 },
+  ],
+  memory: [{ figure: "kib", head: "KiB", digits: 1 }],
+  "start-up": [{ figure: "ms", head: "ms", digits: 0 }],
+};
+
+function format(value: number, digits: number): string {
+  if (!Number.isFinite(value)) return "–";
+  const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return value.toLocaleString("en", options);
+}
+
+/** The figure of one run that is compared. */
+export function formatFigure(kind: Kind, figures: Figures): string {
+  const [{ figure, head, digits }] = COLUMNS[kind] as [typeof COLUMNS[Kind][0]];
+  const lost = figures.lost ? `, ${format(figures.lost, 0)} LOST` : "";
+  return `${format(figures[figure]!, digits)} ${head}${lost}`;
+}
+
+/** The rounds of a result, summed up. */
+export function summaryOf(result: Result, figure: string): Summary {
+  return summarize(result.rounds.map((figures) => figures[figure]!));
+}
+
+/** The figure that is compared. */
+export function mainFigure(kind: Kind): string {
+  return COLUMNS[kind][0]!.figure;
+}
+
+/** A table of each scenario: medians, spread, and the ratio to the baseline. */
+function tables(findings: Findings): { title: string; rows: string[][] }[] {
+  return findings.scenarios.map(({ name, title, kind, baseline }) => {
+    const results = findings.results.filter(({ scenario }) => scenario === name);
+    const columns = COLUMNS[kind];
+    const [{ figure, digits }] = columns as [typeof columns[0]];
+    const base = results.find(({ system }) => system === baseline);
+    const baseMedian = base === undefined ? NaN : summaryOf(base, figure).median;
+    const baseTitle = findings.systems.find(({ name }) => name === baseline)?.title ?? baseline;
+    const [first, ...others] = columns.map(({ head }) => head);
+    const lossy = results.some(({ rounds }) => rounds.some(({ lost }) => lost));
+    const head = ["", first!, "min – max", `÷ ${baseTitle}`, ...others, ...(lossy ? ["lost"] : [])];
+    const rows = results.map((result) => {
+      const { median, min, max } = summaryOf(result, figure);
+      return [
+        findings.systems.find(({ name }) => name === result.system)!.title,
+        format(median, digits),
+        `${format(min, digits)} – ${format(max, digits)}`,
+        format(median / baseMedian, 2),
+        ...columns.slice(1).map(({ figure, digits }) =>
+          format(summaryOf(result, figure).median, digits)
+        ),
+        ...(lossy ? [format(summaryOf(result, "lost").max, 0)] : []),
+      ];
+    });
+    return { title, rows: [head, ...rows] };
+  });
+}
+
+/** Prints a table of each scenario. */
+export function printTables(findings: Findings): void {
+  for (const { title, rows } of tables(findings)) {
+    if (rows.length === 1) continue;
+    const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+    const lines = rows.map((row) =>
+      row.map((cell, i) => i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)).join("  ")
+    );
+    console.log(`\n${title}\n${lines.join("\n")}`);
+  }
+}

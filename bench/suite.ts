@@ -1,0 +1,272 @@
+/**
+ * Runs scenarios with systems in rounds, so that what disturbs the machine for a while disturbs all
+ * of them: round 1 of everything, then round 2. Each run starts its processes anew and ends them.
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import manifest from "../deno.json" with { type: "json" };
+import { type Figures, probe, type Span } from "./measure.ts";
+import { formatFigure, printTables } from "./report.ts";
+import type { System } from "./systems.ts";
+
+/** What the figures of a scenario are. */
+export type Kind = "throughput" | "latency" | "memory" | "start-up";
+
+/** Something to measure with each system. */
+export interface Scenario {
+  /** The name on the command line. */
+  readonly name: string;
+  /** The name for readers. */
+  readonly title: string;
+  readonly kind: Kind;
+  /** The system that others are compared with; by default the suite's. */
+  readonly baseline?: string;
+  /** With `--quick`, all systems run it, not just the first that can. */
+  readonly essential?: boolean;
+  /** Whether this system can run it. */
+  fits?(system: System): boolean;
+  run(system: System, span: SuiteSpan): Promise<Figures>;
+}
+
+/** For how long, and with how much, a scenario runs. */
+export interface SuiteSpan extends Span {
+  /** How many subscribers a fan-out has. */
+  readonly fan: number;
+  /** How many clients are many. */
+  readonly crowd: number;
+}
+
+/** What one system's rounds of one scenario found. */
+export interface Result {
+  readonly scenario: string;
+  readonly system: string;
+  readonly rounds: readonly Figures[];
+}
+
+/** What is told of a scenario. */
+export interface ScenarioFacts {
+  readonly name: string;
+  readonly title: string;
+  readonly kind: Kind;
+  /** The system that others are compared with. */
+  readonly baseline: string;
+}
+
+/** What a run found; this is what `--json` writes. */
+export interface Findings {
+  readonly suite: string;
+  readonly date: string;
+  readonly commit: string;
+  readonly machine: string;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly seconds: number;
+  readonly rounds: number;
+  readonly scenarios: readonly ScenarioFacts[];
+  readonly systems: readonly { name: string; title: string }[];
+  readonly skipped: readonly string[];
+  readonly results: readonly Result[];
+}
+
+interface Suite {
+  readonly name: string;
+  readonly scenarios: readonly Scenario[];
+  readonly systems: readonly System[];
+  /** The name of the system that others are compared with. */
+  readonly baseline: string;
+}
+
+/** Longer than any run takes. */
+const RUN_MS_MAX = 120_000;
+
+/** Runs a suite as a program; returns its exit status. */
+export async function runSuite(suite: Suite, args: readonly string[]): Promise<number> {
+  const flags = parseArgs(args, {
+    boolean: ["quick"],
+    string: ["seconds", "rounds", "json"],
+    collect: ["scenario", "system"],
+    default: { seconds: "1", rounds: "3" },
+    unknown: (arg) => {
+      throw new TypeError(`Unknown argument ${arg}`);
+    },
+  });
+  const quick = flags.quick === true;
+  const seconds = quick ? 0.1 : Number(flags.seconds);
+  const rounds = quick ? 1 : Number(flags.rounds);
+  const scenarios = select("scenario", suite.scenarios, flags.scenario as string[] | undefined);
+  const wanted = select("system", suite.systems, flags.system as string[] | undefined);
+  const interrupt = new AbortController();
+  const stop = () => interrupt.abort(new DOMException("Interrupted", "AbortError"));
+  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, stop);
+
+  const skipped: string[] = [];
+  const systems: System[] = [];
+  for (const system of wanted) {
+    const reason = await whyNot(system, signalOf(interrupt));
+    if (reason === undefined) systems.push(system);
+    else skipped.push(`${system.title}: ${reason}`);
+  }
+  for (const line of skipped) console.log(`Skipped ${line}`);
+
+  const runs = Array.from(
+    { length: rounds },
+    () =>
+      scenarios.flatMap((scenario) =>
+        systems.filter((system) => scenario.fits?.(system) ?? true)
+          .slice(0, quick && !scenario.essential ? 1 : undefined)
+          .map((system) => ({ scenario, system }))
+      ),
+  ).flat();
+  const found = new Map<string, { scenario: string; system: string; rounds: Figures[] }>();
+  const progress = new Progress(runs.length);
+  let failures = 0;
+  for (const { scenario, system } of runs) {
+    if (interrupt.signal.aborted) break;
+    progress.start(`${scenario.title} · ${system.title}`);
+    const span = {
+      warmMs: seconds * 500,
+      ms: seconds * 1000,
+      fan: quick ? 2 : 10,
+      crowd: quick ? 20 : 1000,
+      signal: signalOf(interrupt),
+    };
+    try {
+      const figures = await scenario.run(system, span);
+      const key = `${scenario.name} ${system.name}`;
+      const result = found.get(key) ?? { scenario: scenario.name, system: system.name, rounds: [] };
+      result.rounds.push(figures);
+      found.set(key, result);
+      progress.end(formatFigure(scenario.kind, figures));
+    } catch (error) { // Whatever it is, the others can still be measured.
+      if (interrupt.signal.aborted) break;
+      failures++;
+      progress.end(`FAILED: ${(error as Error).message}`);
+    }
+  }
+  const findings: Findings = {
+    suite: suite.name,
+    date: new Date().toISOString().slice(0, 10),
+    commit: await commit(),
+    machine: await machine(),
+    versions: await versions(systems),
+    seconds,
+    rounds,
+    scenarios: scenarios.map(({ name, title, kind, baseline = suite.baseline }) => ({
+      name,
+      title,
+      kind,
+      baseline,
+    })),
+    systems: systems.map(({ name, title }) => ({ name, title })),
+    skipped,
+    results: [...found.values()],
+  };
+  printTables(findings);
+  if (flags.json !== undefined) {
+    await Deno.writeTextFile(String(flags.json), `${JSON.stringify(findings, null, 1)}\n`);
+  }
+  return interrupt.signal.aborted ? 130 : failures > 0 ? 1 : 0;
+}
+
+function select<T extends { name: string }>(
+  what: string,
+  all: readonly T[],
+  names: readonly string[] = [],
+): readonly T[] {
+  for (const name of names) {
+    if (!all.some((one) => one.name === name)) {
+      const known = all.map(({ name }) => name).join(", ");
+      throw new TypeError(`There is no ${what} ${name}; there are ${known}`);
+    }
+  }
+  return names.length === 0 ? all : all.filter(({ name }) => names.includes(name));
+}
+
+/** Aborts when the suite is interrupted, or after longer than a run takes. */
+function signalOf(interrupt: AbortController): AbortSignal {
+  return AbortSignal.any([interrupt.signal, AbortSignal.timeout(RUN_MS_MAX)]);
+}
+
+/** Why a system cannot be measured here, if so. */
+async function whyNot(system: System, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    await probe(system, signal);
+    return undefined;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return `${system.program} is not installed`;
+    return (error as Error).message.split("\n", 1)[0]!;
+  }
+}
+
+/** Says what is running: on a terminal in one line, else in a line for each run. */
+class Progress {
+  readonly #total: number;
+  readonly #start = performance.now();
+  #done = 0;
+  #now = "";
+
+  constructor(total: number) {
+    this.#total = total;
+  }
+
+  start(what: string): void {
+    this.#now = `[${this.#done + 1}/${this.#total}] ${what}`;
+    if (!Deno.stdout.isTerminal()) return;
+    const each = (performance.now() - this.#start) / Math.max(1, this.#done);
+    const left = Math.ceil(each * (this.#total - this.#done) / 60_000);
+    const time = this.#done === 0 ? "" : ` · about ${left} min left`;
+    write(`\r\x1b[K${this.#now}${time}`);
+  }
+
+  end(how: string): void {
+    this.#done++;
+    write(Deno.stdout.isTerminal() ? `\r\x1b[K` : `${this.#now}: ${how}\n`);
+  }
+}
+
+function write(text: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(text));
+}
+
+/** What a program prints, or nothing where there is no such program. */
+async function said(command: string, ...args: readonly string[]): Promise<string> {
+  try {
+    const { stdout, stderr } = await new Deno.Command(command, { args: [...args] }).output();
+    return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+  } catch (error) { // It is for the record only.
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    return "";
+  }
+}
+
+async function commit(): Promise<string> {
+  const hash = (await said("git", "rev-parse", "--short", "HEAD")).trim();
+  const changed = (await said("git", "status", "--porcelain", "--untracked-files=no")).trim();
+  return changed === "" ? hash : `${hash} with changes`;
+}
+
+async function machine(): Promise<string> {
+  const [, model] = /^model name\s*: (.*)$/m.exec(await said("cat", "/proc/cpuinfo")) ?? [];
+  const gib = Math.round(Deno.systemMemoryInfo().total / 1024 ** 3);
+  return `${model ?? Deno.build.arch}, ${navigator.hardwareConcurrency} cores, ${gib} GiB, ` +
+    `${Deno.build.os} ${Deno.osRelease()}`;
+}
+
+/** The versions of all that is measured. */
+async function versions(systems: readonly System[]): Promise<Record<string, string>> {
+  const all: Record<string, string> = { deno: Deno.version.deno, mpubsub: manifest.version };
+  for (const { program, client, script } of systems) {
+    if (program !== undefined) {
+      const [version] = /\d+\.\d+\.\d+/.exec(
+        await said(program, program === "mosquitto" ? "-h" : "--version"),
+      ) ?? [];
+      all[program] = version ?? "unknown";
+    }
+    for (const module of [client && `clients/${client}.ts`, script]) {
+      if (!module) continue;
+      const text = await Deno.readTextFile(new URL(module, import.meta.url));
+      for (const [, name, version] of text.matchAll(/"npm:(@?[^@"]+)@([^"]+)"/g)) {
+        all[name!] = version!;
+      }
+    }
+  }
+  return all;
+}
