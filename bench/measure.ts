@@ -34,13 +34,13 @@ export interface Span {
 }
 
 /** Messages on their way, at most so many and so many bytes. */
-const WINDOW_MESSAGES = 100_000;
+const WINDOW_MESSAGES = 50_000;
 const WINDOW_BYTES = 16 * 1024 * 1024;
 /** A subscriber tells its count so often within a window. */
 const STEPS = 4;
 /** A publisher drains after so many messages or bytes. */
 const BATCH_MESSAGES = 1000;
-const BATCH_BYTES = 256 * 1024;
+const BATCH_BYTES = 1024 * 1024;
 /** What a row takes, about. */
 const ROW_BYTES = 100;
 /** How long processes may take to start, and messages to arrive after the last was published. */

@@ -13,6 +13,7 @@ export async function connect(target: Target): Promise<Client> {
   const answers = new OneBehind();
   let answer: Promise<unknown> = Promise.resolve();
   return {
+    batch: 200,
     bytesPublisher(topic, data) {
       const channel = topic.join(".");
       const buffer = Buffer.from(data);
