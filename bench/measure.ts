@@ -49,6 +49,10 @@ const ARRIVE_MS = 3000;
 /** What is idle has settled after so long. */
 const SETTLE_MS = 2000;
 
+const DATA = ["data"];
+/** How many processes a crowd is in. */
+const CROWD_PROCESSES = 2;
+
 /** A client process and what it told last. */
 class Worker implements AsyncDisposable {
   readonly #process: Process<Report>;
@@ -149,6 +153,16 @@ export interface Load {
   readonly subscribers?: number;
   /** Whether the event loop turns after each message. */
   readonly byTurns?: boolean;
+  /** Others who are connected. */
+  readonly crowd?: Crowd;
+}
+
+/** Clients with topics of their own, none of which is published to. */
+export interface Crowd {
+  readonly clients: number;
+  readonly topicsEach: number;
+  /** To how many topics is published; the subscriber subscribes to each or, if many, to all at once. */
+  readonly published: number;
 }
 
 /**
@@ -160,17 +174,19 @@ export function throughput(
   load: Load,
   { warmMs, ms, signal }: Span,
 ): Promise<Figures> {
-  const { payload, publishers = 1, subscribers = 1, byTurns = false } = load;
+  const { payload, publishers = 1, subscribers = 1, byTurns = false, crowd } = load;
   const bytes = payload === "row" ? ROW_BYTES : payload;
   const window = Math.floor(Math.min(WINDOW_MESSAGES, WINDOW_BYTES / bytes) / publishers);
-  const batch = Math.floor(Math.min(BATCH_MESSAGES, BATCH_BYTES / bytes));
+  const batchMessages = system.holdsBack ? Infinity : BATCH_MESSAGES;
+  const batch = Math.floor(Math.min(batchMessages, BATCH_BYTES / bytes));
   return withServer(system, signal, async (server, stack) => {
     const start = starter(system, server.target, stack);
     const counts = Array.from({ length: subscribers }, () => new Array<number>(publishers).fill(0));
     const takers = counts.map((_, i) =>
       start({
         role: "subscriber",
-        topics: [["data"]],
+        topic: DATA,
+        children: crowd && crowd.published <= crowd.topicsEach ? crowd.published : 0,
         payload,
         publishers,
         step: Math.ceil(window * publishers / STEPS),
@@ -184,14 +200,25 @@ export function throughput(
     const givers = Array.from({ length: publishers }, (_, id) =>
       start({
         role: "publisher",
-        topics: [["data"]],
+        topic: DATA,
+        children: crowd?.published ?? 0,
         payload,
         id,
-        batch: Math.min(batch, window),
+        batch,
         window: system.holdsBack ? Number.MAX_SAFE_INTEGER : window,
         byTurns,
       }));
-    await allReady([...takers, ...givers]);
+    const crowds = Array.from(
+      { length: crowd === undefined ? 0 : CROWD_PROCESSES },
+      (_, i) =>
+        start({
+          role: "idle",
+          topic: ["crowd", String(i)],
+          clients: crowd!.clients / CROWD_PROCESSES,
+          children: crowd!.topicsEach,
+        }),
+    );
+    await allReady([...takers, ...givers, ...crowds]);
     await Promise.all(givers.map((giver) => giver.tell({ go: true })));
     await delay(warmMs);
     const pids = [[server.pid], givers.map(({ pid }) => pid), takers.map(({ pid }) => pid)];
@@ -262,7 +289,7 @@ export function memory(system: System, clients: number, signal: AbortSignal): Pr
     await delay(SETTLE_MS);
     const before = privateKib(server.pid);
     const start = starter(system, server.target, stack);
-    await allReady([start({ role: "idle", clients, topicsEach: 0, prefix: "" })]);
+    await allReady([start({ role: "idle", topic: ["crowd"], clients, children: 0 })]);
     await delay(SETTLE_MS);
     return { kib: (privateKib(server.pid) - before) / clients };
   });
@@ -278,6 +305,6 @@ export async function probe(system: System, signal: AbortSignal): Promise<void> 
   await withServer(system, signal, async (server, stack) => {
     if (system.client === undefined) return;
     const start = starter(system, server.target, stack);
-    await allReady([start({ role: "idle", clients: 1, topicsEach: 1, prefix: "probe" })]);
+    await allReady([start({ role: "idle", topic: ["data"], clients: 1, children: 0 })]);
   });
 }

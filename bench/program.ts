@@ -20,7 +20,9 @@ export type Job = Task & { readonly client: string; readonly target: Target };
 /** Publishes from `{ go }` to `{ stop }`, then tells `{ published }`. */
 export interface PublishTask {
   readonly role: "publisher";
-  readonly topics: readonly Topic[];
+  readonly topic: Topic;
+  /** Publishes to so many topics right below `topic` in turn; 0: to `topic` itself. */
+  readonly children: number;
   readonly payload: Payload;
   /** Which of the publishers it is: the first byte of its messages. */
   readonly id: number;
@@ -35,7 +37,9 @@ export interface PublishTask {
 /** Counts; tells `{ taken }` now and then, and `{ at, count }` when asked with `{ mark }`. */
 export interface SubscribeTask {
   readonly role: "subscriber";
-  readonly topics: readonly Topic[];
+  readonly topic: Topic;
+  /** Subscribes to so many topics right below `topic`; 0: to `topic` itself. */
+  readonly children: number;
   readonly payload: Payload;
   readonly publishers: number;
   /** After how many messages it tells what it has. */
@@ -56,12 +60,12 @@ export interface AnswerTask {
   readonly payload: number;
 }
 
-/** Connects so many clients, the n-th of which subscribes to the topics `[prefix, n, 0…]`. */
+/** Connects clients, each of which subscribes to so many topics of its own below `topic`. */
 export interface IdleTask {
   readonly role: "idle";
+  readonly topic: Topic;
   readonly clients: number;
-  readonly topicsEach: number;
-  readonly prefix: string;
+  readonly children: number;
 }
 
 /** What the benchmark tells a client process. */
@@ -108,6 +112,12 @@ async function listen(): Promise<void> {
   Deno.exit();
 }
 
+/** So many topics right below this one, or itself. */
+function below(topic: Topic, children: number): Topic[] {
+  if (children === 0) return [topic];
+  return Array.from({ length: children }, (_, i) => [...topic, String(i)]);
+}
+
 /** What publishes a message to each topic in turn. */
 function inTurn(publishers: readonly Publish[]): Publish {
   if (publishers.length === 1) return publishers[0]!;
@@ -121,10 +131,10 @@ function inTurn(publishers: readonly Publish[]): Publish {
 }
 
 async function publish(client: Client, job: PublishTask): Promise<void> {
-  const { topics, payload, id, window, byTurns } = job;
+  const { topic, children, payload, id, window, byTurns } = job;
   const batch = byTurns ? 1 : Math.min(job.batch, client.batch ?? Infinity);
   const publisher = inTurn(
-    topics.map((topic) =>
+    below(topic, children).map((topic) =>
       payload === "row"
         ? client.rowPublisher(topic)
         : client.bytesPublisher(topic, new Uint8Array(payload).fill(id, 0, 1))
@@ -147,7 +157,7 @@ async function publish(client: Client, job: PublishTask): Promise<void> {
 }
 
 async function subscribe(client: Client, job: SubscribeTask): Promise<void> {
-  const { topics, payload, publishers, step } = job;
+  const { topic, children, payload, publishers, step } = job;
   const counts = new Array<number>(publishers).fill(0);
   let count = 0;
   let next = step;
@@ -162,10 +172,12 @@ async function subscribe(client: Client, job: SubscribeTask): Promise<void> {
   const takeRow = ({ id, name }: Row) => {
     if (id >= 0 && name.length > 0) add(0, 1);
   };
-  for (const topic of topics) {
-    if (payload === "row") await client.onRows(topic, takeRow);
-    else await client.onBytes(topic, (data, some) => add(data[0]!, some));
-  }
+  const takeBytes = (data: Uint8Array, some: number) => add(data[0]!, some);
+  await Promise.all(
+    below(topic, children).map((topic) =>
+      payload === "row" ? client.onRows(topic, takeRow) : client.onBytes(topic, takeBytes, payload)
+    ),
+  );
   mark = () => tell({ at: performance.now(), count });
   tell({ ready: true });
 }
@@ -173,7 +185,7 @@ async function subscribe(client: Client, job: SubscribeTask): Promise<void> {
 async function request(client: Client, { payload, warmMs, ms }: RequestTask): Promise<void> {
   const ask = client.bytesPublisher(ASK, new Uint8Array(payload));
   let answered = () => {};
-  await client.onBytes(ANSWER, () => answered());
+  await client.onBytes(ANSWER, () => answered(), payload);
   tell({ ready: true });
   await go.promise;
   const start = performance.now();
@@ -192,19 +204,22 @@ async function request(client: Client, { payload, warmMs, ms }: RequestTask): Pr
 
 async function answer(client: Client, { payload }: AnswerTask): Promise<void> {
   const reply = client.bytesPublisher(ANSWER, new Uint8Array(payload));
-  await client.onBytes(ASK, () => void reply(1));
+  await client.onBytes(ASK, () => void reply(1), payload);
   tell({ ready: true });
 }
 
-async function idle(module: ClientModule, target: Target, job: IdleTask): Promise<void> {
-  let left = job.clients;
+async function idle(
+  module: ClientModule,
+  target: Target,
+  { topic, clients, children }: IdleTask,
+): Promise<void> {
+  let left = clients;
   const connectSome = async () => {
     while (left > 0) {
-      const n = String(--left);
+      const own = [...topic, String(--left)];
       const client = await module.connect(target);
-      for (let i = 0; i < job.topicsEach; i++) {
-        await client.onBytes([job.prefix, n, String(i)], () => {});
-      }
+      const topics = children === 0 ? [] : below(own, children);
+      await Promise.all(topics.map((topic) => client.onBytes(topic, () => {}, 1)));
     }
   };
   await Promise.all(Array.from({ length: CONNECTING }, connectSome));

@@ -3,13 +3,23 @@ import type { Figures } from "./measure.ts";
 import { summarize, type Summary } from "./statistics.ts";
 import type { Findings, Kind, Result } from "./suite.ts";
 
+interface Column {
+  readonly figure: string;
+  readonly head: string;
+  readonly digits: number;
+}
+
 /** How the figures of a kind of scenario are shown; the first column is what is compared. */
-const COLUMNS: Record<Kind, readonly { figure: string; head: string; digits: number }[]> = {
+const COLUMNS: Record<Kind, readonly [Column, ...Column[]]> = {
   throughput: [
     { figure: "rate", head: "msg/s", digits: 0 },
     { figure: "serverCpu", head: "CPU s/M: server", digits: 2 },
     { figure: "publisherCpu", head: "publishers", digits: 2 },
     { figure: "subscriberCpu", head: "subscribers", digits: 2 },
+  ],
+  cost: [
+    { figure: "serverCpu", head: "server's CPU µs", digits: 3 },
+    { figure: "rate", head: "msg/s", digits: 0 },
   ],
   latency: [
     { figure: "p50", head: "p50 µs", digits: 0 },
@@ -29,7 +39,7 @@ function format(value: number, digits: number): string {
 
 /** The figure of one run that is compared. */
 export function formatFigure(kind: Kind, figures: Figures): string {
-  const [{ figure, head, digits }] = COLUMNS[kind] as [typeof COLUMNS[Kind][0]];
+  const [{ figure, head, digits }] = COLUMNS[kind];
   const lost = figures.lost ? `, ${format(figures.lost, 0)} LOST` : "";
   return `${format(figures[figure]!, digits)} ${head}${lost}`;
 }
@@ -41,35 +51,36 @@ export function summaryOf(result: Result, figure: string): Summary {
 
 /** The figure that is compared. */
 export function mainFigure(kind: Kind): string {
-  return COLUMNS[kind][0]!.figure;
+  return COLUMNS[kind][0].figure;
 }
 
-/** A table of each scenario: medians, spread, and the ratio to the baseline. */
+/** A table of each scenario: medians, spread, and the ratio to what it is compared with. */
 function tables(findings: Findings): { title: string; rows: string[][] }[] {
-  return findings.scenarios.map(({ name, title, kind, baseline }) => {
+  const titles = new Map(findings.systems.map(({ name, title }) => [name, title]));
+  const find = (scenario: string, system: string) =>
+    findings.results.find((result) => result.scenario === scenario && result.system === system);
+  return findings.scenarios.map(({ name, title, kind, comparedWith, baseline }) => {
+    const [{ figure, head, digits }, ...others] = COLUMNS[kind];
+    const base = baseline ?? findings.baseline;
     const results = findings.results.filter(({ scenario }) => scenario === name);
-    const columns = COLUMNS[kind];
-    const [{ figure, digits }] = columns as [typeof columns[0]];
-    const base = results.find(({ system }) => system === baseline);
-    const baseMedian = base === undefined ? NaN : summaryOf(base, figure).median;
-    const baseTitle = findings.systems.find(({ name }) => name === baseline)?.title ?? baseline;
-    const [first, ...others] = columns.map(({ head }) => head);
     const lossy = results.some(({ rounds }) => rounds.some(({ lost }) => lost));
-    const head = ["", first!, "min – max", `÷ ${baseTitle}`, ...others, ...(lossy ? ["lost"] : [])];
+    const heads = ["", head, "min – max", `÷ ${comparedWith ?? titles.get(base) ?? base}`];
+    heads.push(...others.map(({ head }) => head), ...(lossy ? ["lost"] : []));
     const rows = results.map((result) => {
       const { median, min, max } = summaryOf(result, figure);
+      const other = comparedWith === undefined
+        ? find(name, base)
+        : find(comparedWith, result.system);
       return [
-        findings.systems.find(({ name }) => name === result.system)!.title,
+        titles.get(result.system)!,
         format(median, digits),
         `${format(min, digits)} – ${format(max, digits)}`,
-        format(median / baseMedian, 2),
-        ...columns.slice(1).map(({ figure, digits }) =>
-          format(summaryOf(result, figure).median, digits)
-        ),
+        format(median / (other === undefined ? NaN : summaryOf(other, figure).median), 2),
+        ...others.map(({ figure, digits }) => format(summaryOf(result, figure).median, digits)),
         ...(lossy ? [format(summaryOf(result, "lost").max, 0)] : []),
       ];
     });
-    return { title, rows: [head, ...rows] };
+    return { title, rows: [heads, ...rows] };
   });
 }
 

@@ -4,15 +4,16 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import manifest from "../deno.json" with { type: "json" };
+import bench from "./deno.json" with { type: "json" };
 import { type Figures, probe, type Span } from "./measure.ts";
 import { formatFigure, printTables } from "./report.ts";
 import type { System } from "./systems.ts";
 
 /** What the figures of a scenario are. */
-export type Kind = "throughput" | "latency" | "memory" | "start-up";
+export type Kind = "throughput" | "cost" | "latency" | "memory" | "start-up";
 
-/** Something to measure with each system. */
-export interface Scenario {
+/** What is told of a scenario. */
+export interface ScenarioFacts {
   /** The name on the command line. */
   readonly name: string;
   /** The name for readers. */
@@ -20,6 +21,12 @@ export interface Scenario {
   readonly kind: Kind;
   /** The system that others are compared with; by default the suite's. */
   readonly baseline?: string;
+  /** The scenario with which each system's figures are compared instead. */
+  readonly comparedWith?: string;
+}
+
+/** Something to measure with each system. */
+export interface Scenario extends ScenarioFacts {
   /** With `--quick`, all systems run it, not just the first that can. */
   readonly essential?: boolean;
   /** Whether this system can run it. */
@@ -42,15 +49,6 @@ export interface Result {
   readonly rounds: readonly Figures[];
 }
 
-/** What is told of a scenario. */
-export interface ScenarioFacts {
-  readonly name: string;
-  readonly title: string;
-  readonly kind: Kind;
-  /** The system that others are compared with. */
-  readonly baseline: string;
-}
-
 /** What a run found; this is what `--json` writes. */
 export interface Findings {
   readonly suite: string;
@@ -60,6 +58,8 @@ export interface Findings {
   readonly versions: Readonly<Record<string, string>>;
   readonly seconds: number;
   readonly rounds: number;
+  /** The system that others are compared with. */
+  readonly baseline: string;
   readonly scenarios: readonly ScenarioFacts[];
   readonly systems: readonly { name: string; title: string }[];
   readonly skipped: readonly string[];
@@ -149,12 +149,8 @@ export async function runSuite(suite: Suite, args: readonly string[]): Promise<n
     versions: await versions(systems),
     seconds,
     rounds,
-    scenarios: scenarios.map(({ name, title, kind, baseline = suite.baseline }) => ({
-      name,
-      title,
-      kind,
-      baseline,
-    })),
+    baseline: suite.baseline,
+    scenarios: scenarios.map(({ essential: _e, fits: _f, run: _r, ...facts }) => facts),
     systems: systems.map(({ name, title }) => ({ name, title })),
     skipped,
     results: [...found.values()],
@@ -253,20 +249,14 @@ async function machine(): Promise<string> {
 /** The versions of all that is measured. */
 async function versions(systems: readonly System[]): Promise<Record<string, string>> {
   const all: Record<string, string> = { deno: Deno.version.deno, mpubsub: manifest.version };
-  for (const { program, client, script } of systems) {
-    if (program !== undefined) {
-      const [version] = /\d+\.\d+\.\d+/.exec(
-        await said(program, program === "mosquitto" ? "-h" : "--version"),
-      ) ?? [];
-      all[program] = version ?? "unknown";
-    }
-    for (const module of [client && `clients/${client}.ts`, script]) {
-      if (!module) continue;
-      const text = await Deno.readTextFile(new URL(module, import.meta.url));
-      for (const [, name, version] of text.matchAll(/"npm:(@?[^@"]+)@([^"]+)"/g)) {
-        all[name!] = version!;
-      }
-    }
+  for (const { program } of systems) {
+    if (program === undefined || program in all) continue;
+    const text = await said(program, program === "mosquitto" ? "-h" : "--version");
+    all[program] = /\d+\.\d+\.\d+/.exec(text)?.[0] ?? "unknown";
+  }
+  for (const specifier of Object.values(bench.imports)) {
+    const [, name, version] = /^npm:(.+)@(.+)$/.exec(specifier) ?? [];
+    if (name !== undefined) all[name] = version!;
   }
   return all;
 }

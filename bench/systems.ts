@@ -160,6 +160,14 @@ export const PEERS: readonly System[] = [
   }),
 ];
 
+const RELAY = { client: "relay", script: "servers/relay.ts", holdsBack: true };
+
+/** Programs that only pass on bytes. */
+export const RELAYS: readonly System[] = [
+  scripted({ ...RELAY, name: "relay-tcp", title: "bare relay, TCP", makeTarget: onTcp }),
+  scripted({ ...RELAY, name: "relay-unix", title: "bare relay, Unix socket", makeTarget: onUnix }),
+];
+
 /** A Deno program that listens and does nothing else. */
 export const LISTEN: System = scripted({
   name: "listen",

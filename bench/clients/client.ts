@@ -31,9 +31,13 @@ export interface Client {
   rowPublisher(topic: Topic): Publish;
   /**
    * Subscribes, most of them once only; resolves when the server knows. `take` is given a message, and how
-   * many of them have come (one, but for a relay, which knows no messages).
+   * many of them have come (one, but for a relay, which knows only their size).
    */
-  onBytes(topic: Topic, take: (data: Uint8Array, count: number) => void): Promise<void>;
+  onBytes(
+    topic: Topic,
+    take: (data: Uint8Array, count: number) => void,
+    size: number,
+  ): Promise<void>;
   /** The same for rows, parsed. */
   onRows(topic: Topic, take: (row: Row) => void): Promise<void>;
   /** Called after each batch: waits as long as a publisher should before the next. */

@@ -1,5 +1,5 @@
 /** Redis, with the client ioredis. */
-import { Redis } from "npm:ioredis@6.0.0";
+import { Redis } from "ioredis";
 import { Buffer } from "node:buffer";
 import { AUTH, portOf, type Target } from "../systems.ts";
 import { type Client, OneBehind, rowsBy } from "./client.ts";

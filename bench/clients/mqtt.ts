@@ -1,5 +1,5 @@
 /** MQTT at QoS 0, for Mosquitto and aedes, with the client mqtt. */
-import { connectAsync } from "npm:mqtt@5.16.0";
+import { connectAsync } from "mqtt";
 import { Buffer } from "node:buffer";
 import { AUTH, portOf, type Target } from "../systems.ts";
 import { type Client, OneBehind, rowsBy } from "./client.ts";

@@ -1,5 +1,5 @@
 /** NATS, with its own client. */
-import { connect as connectNats } from "npm:@nats-io/transport-node@3.4.0";
+import { connect as connectNats } from "@nats-io/transport-node";
 import { AUTH, portOf, type Target } from "../systems.ts";
 import { type Client, OneBehind, rowsBy } from "./client.ts";
 

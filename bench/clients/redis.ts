@@ -1,5 +1,5 @@
 /** Redis, with its own client. */
-import { createClient } from "npm:redis@6.3.1";
+import { createClient } from "redis";
 import { Buffer } from "node:buffer";
 import { AUTH, portOf, type Target } from "../systems.ts";
 import { type Client, OneBehind, rowsBy } from "./client.ts";

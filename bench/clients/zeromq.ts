@@ -1,5 +1,5 @@
 /** ZeroMQ: a PUB and a SUB socket at a forwarding proxy. */
-import { Publisher, Subscriber } from "npm:zeromq@6.8.0";
+import { Publisher, Subscriber } from "zeromq";
 import { portOf, type Target } from "../systems.ts";
 import { nextTurn } from "../turn.ts";
 import { type Client, makeRow, type Row } from "./client.ts";

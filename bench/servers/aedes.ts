@@ -1,5 +1,5 @@
 /** An MQTT broker: aedes, as its documentation shows it, with a password. Argument: the port. */
-import { Aedes } from "npm:aedes@1.2.0";
+import { Aedes } from "aedes";
 import { createServer } from "node:net";
 import { AUTH } from "../systems.ts";
 

@@ -1,5 +1,5 @@
 /** A ZeroMQ forwarder. Arguments: the ports for those who publish and for those who subscribe. */
-import { Proxy, XPublisher, XSubscriber } from "npm:zeromq@6.8.0";
+import { Proxy, XPublisher, XSubscriber } from "zeromq";
 
 const front = new XSubscriber({ receiveHighWaterMark: 0 });
 const back = new XPublisher({ sendHighWaterMark: 0 });
