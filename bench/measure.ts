@@ -78,7 +78,7 @@ class Worker implements AsyncDisposable {
     try {
       await this.#process.send(command);
     } catch (error) { // It has ended, which `next` tells.
-      if (!(error instanceof Deno.errors.BrokenPipe || error instanceof TypeError)) throw error;
+      if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
     }
   }
 

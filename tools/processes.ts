@@ -53,7 +53,11 @@ export class Process<Report> implements AsyncDisposable {
     }
   }
 
-  /** Tells it something, which {@linkcode told} gives it there. */
+  /**
+   * Tells it something, which {@linkcode told} gives it there.
+   *
+   * @throws {Deno.errors.BrokenPipe} When it has ended.
+   */
   async send(command: unknown): Promise<void> {
     await this.#commands.write(new TextEncoder().encode(`${JSON.stringify(command)}\n`));
   }
@@ -67,7 +71,7 @@ export class Process<Report> implements AsyncDisposable {
   async status(): Promise<number> {
     await this.#reading;
     const { code } = await this.#process.status;
-    await this.#commands.abort();
+    await this.#commands.abort(new Deno.errors.BrokenPipe("The process has ended"));
     return code;
   }
 
