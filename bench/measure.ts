@@ -46,8 +46,6 @@ const ROW_BYTES = 100;
 /** How long processes may take to start, and messages to arrive after the last was published. */
 const PATIENCE_MS = 30_000;
 const ARRIVE_MS = 3000;
-/** What is idle has settled after so long. */
-const SETTLE_MS = 2000;
 
 const DATA = ["data"];
 /** How many processes a crowd is in. */
@@ -284,13 +282,17 @@ export function latency(system: System, payload: number, span: Span): Promise<Fi
 }
 
 /** KiB of the server's memory for each client that is connected and does nothing (`kib`). */
-export function memory(system: System, clients: number, signal: AbortSignal): Promise<Figures> {
+export function memory(
+  system: System,
+  clients: number,
+  { warmMs, ms, signal }: Span,
+): Promise<Figures> {
   return withServer(system, signal, async (server, stack) => {
-    await delay(SETTLE_MS);
+    await delay(warmMs);
     const before = privateKib(server.pid);
     const start = starter(system, server.target, stack);
     await allReady([start({ role: "idle", topic: ["crowd"], clients, children: 0 })]);
-    await delay(SETTLE_MS);
+    await delay(warmMs + ms);
     return { kib: (privateKib(server.pid) - before) / clients };
   });
 }

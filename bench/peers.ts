@@ -16,7 +16,7 @@ import { runSuite, type Scenario } from "./suite.ts";
 import { LISTEN, MPUBSUB, PEERS } from "./systems.ts";
 
 const SCENARIOS: readonly Scenario[] = [
-  { ...flow("1-1-16", "1→1, 16 B", { payload: 16 }), essential: true },
+  flow("1-1-16", "1→1, 16 B", { payload: 16 }),
   flow("1-1-128", "1→1, 128 B", { payload: 128 }),
   flow("1-1-1024", "1→1, 1 KiB", { payload: 1024 }),
   flow("1-1-16384", "1→1, 16 KiB", { payload: 16_384 }),
@@ -32,7 +32,7 @@ const SCENARIOS: readonly Scenario[] = [
     title: "server's memory for each idle authenticated client",
     kind: "memory",
     fits: hasClients,
-    run: (system, { crowd, signal }) => memory(system, crowd / 2, signal),
+    run: (system, span) => memory(system, span.crowd / 2, span),
   },
   START_UP,
 ];

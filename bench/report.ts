@@ -29,6 +29,11 @@ const COLUMNS: Record<Kind, readonly [Column, ...Column[]]> = {
   ],
   memory: [{ figure: "kib", head: "KiB", digits: 1 }],
   "start-up": [{ figure: "ms", head: "ms", digits: 0 }],
+  time: [
+    { figure: "avg", head: "ns", digits: 0 },
+    { figure: "p75", head: "p75 ns", digits: 0 },
+    { figure: "p99", head: "p99 ns", digits: 0 },
+  ],
 };
 
 function format(value: number, digits: number): string {
@@ -94,4 +99,88 @@ export function printTables(findings: Findings): void {
     );
     console.log(`\n${title}\n${lines.join("\n")}`);
   }
+}
+
+/** The tables of all scenarios as Markdown, one below the other. */
+export function fullTables(findings: Findings): string {
+  return tables(findings).filter(({ rows }) => rows.length > 1)
+    .map(({ title, rows }) => `**${title}**\n\n${markdown(rows)}`).join("\n\n");
+}
+
+function markdown([head, ...rows]: readonly string[][]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  const rule = head!.map((_, i) => i === 0 ? "---" : "---:");
+  return [head!, rule, ...rows].map(line).join("\n");
+}
+
+/** A row of the summary: one figure of one scenario. */
+interface Row {
+  readonly title: string;
+  readonly scenario: string;
+  readonly column: Column;
+}
+
+/** What is compared, in one table: this project, NATS, and the best of the others. */
+export function summaryTable(findings: Findings): string {
+  const rows = findings.scenarios.flatMap(({ name, title, kind }): Row[] => {
+    const [first, ...others] = COLUMNS[kind];
+    const row = (column: Column): Row => ({
+      title: `${title}: ${column.head}`,
+      scenario: name,
+      column,
+    });
+    const more = others.filter(({ figure }) => SUMMED_UP[name]?.includes(figure));
+    return kind === "start-up" ? [] : [row(first), ...more.map(row)];
+  });
+  const ours = ["mpubsub-tcp", "mpubsub-unix"];
+  const titleOf = (name: string) =>
+    findings.systems.find((system) => system.name === name)?.title ?? name;
+  const head = ["", ...ours.map(titleOf), "NATS", "the best other", "TCP ÷ NATS", "Unix ÷ NATS"];
+  return markdown([
+    [...head, "TCP ÷ other"],
+    ...rows.map(({ title, scenario, column: { figure, digits } }) => {
+      const medians = new Map(
+        findings.results.filter((result) => result.scenario === scenario)
+          .map((result) => [result.system, summaryOf(result, figure).median]),
+      );
+      const of = (system: string) => medians.get(system) ?? NaN;
+      const sign = figure === "rate" ? -1 : 1;
+      const best = [...medians].filter(([name]) => ![...ours, "nats"].includes(name))
+        .sort(([, a], [, b]) => (a - b) * sign)[0];
+      const [tcp, unix, nats] = [of(ours[0]!), of(ours[1]!), of("nats")];
+      return [
+        title,
+        format(tcp, digits),
+        format(unix, digits),
+        format(nats, digits),
+        best === undefined ? "–" : `${format(best[1], digits)} (${titleOf(best[0])})`,
+        format(tcp / nats, 2),
+        format(unix / nats, 2),
+        format(tcp / (best?.[1] ?? NaN), 2),
+      ];
+    }),
+  ]);
+}
+
+/** Further figures of scenarios that stand in the summary. */
+const SUMMED_UP: Readonly<Record<string, readonly string[]>> = {
+  "1-1-16": ["serverCpu"],
+  "1-10-16": ["serverCpu"],
+  request: ["p99"],
+};
+
+/** When, where and with what these were measured. */
+export function environmentLines(all: readonly Findings[]): string {
+  const [{ machine }] = all as [Findings];
+  const versions = Object.assign({}, ...all.map(({ versions }) => versions));
+  const runs = all.map(({ suite, date, commit, seconds, rounds }) =>
+    `${suite} on ${date} at ${commit}, ${rounds} rounds${seconds > 0 ? ` of ${seconds} s` : ""}`
+  );
+  const skipped = all.flatMap(({ skipped }) => skipped);
+  return [
+    `- Machine: ${machine}.`,
+    `- Runs: ${runs.join("; ")}.`,
+    `- Versions: ${Object.entries(versions).map((pair) => pair.join(" ")).join(", ")}.`,
+    ...skipped.map((line) => `- Skipped: ${line}.`),
+  ].join("\n");
 }

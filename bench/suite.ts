@@ -3,14 +3,13 @@
  * of them: round 1 of everything, then round 2. Each run starts its processes anew and ends them.
  */
 import { parseArgs } from "@std/cli/parse-args";
-import manifest from "../deno.json" with { type: "json" };
-import bench from "./deno.json" with { type: "json" };
+import { type Environment, environment } from "./environment.ts";
 import { type Figures, probe, type Span } from "./measure.ts";
 import { formatFigure, printTables } from "./report.ts";
 import type { System } from "./systems.ts";
 
 /** What the figures of a scenario are. */
-export type Kind = "throughput" | "cost" | "latency" | "memory" | "start-up";
+export type Kind = "throughput" | "cost" | "latency" | "memory" | "start-up" | "time";
 
 /** What is told of a scenario. */
 export interface ScenarioFacts {
@@ -50,15 +49,11 @@ export interface Result {
 }
 
 /** What a run found; this is what `--json` writes. */
-export interface Findings {
+export interface Findings extends Environment {
   readonly suite: string;
-  readonly date: string;
-  readonly commit: string;
-  readonly machine: string;
-  readonly versions: Readonly<Record<string, string>>;
   readonly seconds: number;
   readonly rounds: number;
-  /** The system that others are compared with. */
+  /** The system that others are compared with, where a scenario does not name another. */
   readonly baseline: string;
   readonly scenarios: readonly ScenarioFacts[];
   readonly systems: readonly { name: string; title: string }[];
@@ -74,6 +69,8 @@ interface Suite {
   readonly baseline: string;
 }
 
+/** The exit status of who was told to stop. */
+const INTERRUPTED = 130;
 /** Longer than any run takes. */
 const RUN_MS_MAX = 120_000;
 
@@ -100,6 +97,7 @@ export async function runSuite(suite: Suite, args: readonly string[]): Promise<n
   const skipped: string[] = [];
   const systems: System[] = [];
   for (const system of wanted) {
+    if (interrupt.signal.aborted) return INTERRUPTED;
     const reason = await whyNot(system, signalOf(interrupt));
     if (reason === undefined) systems.push(system);
     else skipped.push(`${system.title}: ${reason}`);
@@ -143,10 +141,7 @@ export async function runSuite(suite: Suite, args: readonly string[]): Promise<n
   }
   const findings: Findings = {
     suite: suite.name,
-    date: new Date().toISOString().slice(0, 10),
-    commit: await commit(),
-    machine: await machine(),
-    versions: await versions(systems),
+    ...await environment(systems),
     seconds,
     rounds,
     baseline: suite.baseline,
@@ -156,10 +151,17 @@ export async function runSuite(suite: Suite, args: readonly string[]): Promise<n
     results: [...found.values()],
   };
   printTables(findings);
-  if (flags.json !== undefined) {
-    await Deno.writeTextFile(String(flags.json), `${JSON.stringify(findings, null, 1)}\n`);
-  }
-  return interrupt.signal.aborted ? 130 : failures > 0 ? 1 : 0;
+  await writeFindings(flags.json, findings);
+  if (interrupt.signal.aborted) return INTERRUPTED;
+  return failures > 0 ? 1 : 0;
+}
+
+/** Writes what was found to the file that `--json` names, if it does. */
+export async function writeFindings(file: unknown, findings: Findings): Promise<void> {
+  if (file === undefined) return;
+  const path = String(file);
+  if (path.includes("/")) await Deno.mkdir(path.replace(/\/[^/]*$/, ""), { recursive: true });
+  await Deno.writeTextFile(path, `${JSON.stringify(findings, null, 1)}\n`);
 }
 
 function select<T extends { name: string }>(
@@ -193,7 +195,7 @@ async function whyNot(system: System, signal: AbortSignal): Promise<string | und
 }
 
 /** Says what is running: on a terminal in one line, else in a line for each run. */
-class Progress {
+export class Progress {
   readonly #total: number;
   readonly #start = performance.now();
   #done = 0;
@@ -220,43 +222,4 @@ class Progress {
 
 function write(text: string): void {
   Deno.stdout.writeSync(new TextEncoder().encode(text));
-}
-
-/** What a program prints, or nothing where there is no such program. */
-async function said(command: string, ...args: readonly string[]): Promise<string> {
-  try {
-    const { stdout, stderr } = await new Deno.Command(command, { args: [...args] }).output();
-    return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-  } catch (error) { // It is for the record only.
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    return "";
-  }
-}
-
-async function commit(): Promise<string> {
-  const hash = (await said("git", "rev-parse", "--short", "HEAD")).trim();
-  const changed = (await said("git", "status", "--porcelain", "--untracked-files=no")).trim();
-  return changed === "" ? hash : `${hash} with changes`;
-}
-
-async function machine(): Promise<string> {
-  const [, model] = /^model name\s*: (.*)$/m.exec(await said("cat", "/proc/cpuinfo")) ?? [];
-  const gib = Math.round(Deno.systemMemoryInfo().total / 1024 ** 3);
-  return `${model ?? Deno.build.arch}, ${navigator.hardwareConcurrency} cores, ${gib} GiB, ` +
-    `${Deno.build.os} ${Deno.osRelease()}`;
-}
-
-/** The versions of all that is measured. */
-async function versions(systems: readonly System[]): Promise<Record<string, string>> {
-  const all: Record<string, string> = { deno: Deno.version.deno, mpubsub: manifest.version };
-  for (const { program } of systems) {
-    if (program === undefined || program in all) continue;
-    const text = await said(program, program === "mosquitto" ? "-h" : "--version");
-    all[program] = /\d+\.\d+\.\d+/.exec(text)?.[0] ?? "unknown";
-  }
-  for (const specifier of Object.values(bench.imports)) {
-    const [, name, version] = /^npm:(.+)@(.+)$/.exec(specifier) ?? [];
-    if (name !== undefined) all[name] = version!;
-  }
-  return all;
 }
