@@ -52,10 +52,11 @@ const WIDTH = 760;
 const HEIGHT = 420;
 const LEFT = 64;
 const RIGHT = 140;
-const TOP = 44;
+const TOP = 62;
 const BOTTOM = 52;
 const LABEL_PX = 15;
 
+const BAR_TOP = 40;
 const BAR_LEFT = 120;
 const BAR_RIGHT = 120;
 const BAR_PX = 15;
@@ -67,26 +68,21 @@ export function drawLines({ title, x, y, lines }: LineChart): string {
   const [first, last] = [Math.min(...places), Math.max(...places)];
   const across = (value: number) =>
     LEFT + (x.place(value) - first) / (last - first) * (WIDTH - LEFT - RIGHT);
-  const values = lines.flatMap(({ points }) => points.map(([, value]) => Math.log10(value)));
-  const low = Math.floor(Math.min(...values));
-  const high = Math.ceil(Math.max(...values));
+  const steps = stepsAround(lines.flatMap(({ points }) => points.map(([, value]) => value)));
+  const [low, high] = [Math.log10(steps[0]!), Math.log10(steps.at(-1)!)];
   const down = (value: number) =>
     TOP + (high - Math.log10(value)) / (high - low) * (HEIGHT - TOP - BOTTOM);
   const body: string[] = [];
-  for (let power = low; power <= high; power++) {
-    const at = px(down(10 ** power));
-    body.push(`<path class="grid" d="M${LEFT} ${at}H${WIDTH - RIGHT}"/>`);
-    body.push(text(LEFT - 8, down(10 ** power) + 4, y.text(10 ** power), "end"));
+  for (const step of steps) {
+    body.push(`<path class="grid" d="M${LEFT} ${px(down(step))}H${WIDTH - RIGHT}"/>`);
+    body.push(text(LEFT - 8, down(step) + 4, y.text(step), "end"));
   }
   for (const [value, label] of x.ticks) {
     body.push(text(across(value), HEIGHT - BOTTOM + 18, label, "middle"));
   }
   body.push(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, x.title, "middle"));
-  body.push(text(8, TOP - 12, y.title));
-  const ends = lines.map((line) => ({ ...line, end: down(line.points.at(-1)![1]) }))
-    .sort((a, b) => a.end - b.end);
-  let free = -Infinity;
-  for (const { title, colour, points, end } of ends) {
+  body.push(text(8, TOP - 16, y.title));
+  for (const { colour, points } of lines) {
     const path = points.map(([at, value]) => `${px(across(at))} ${px(down(value))}`).join("L");
     body.push(`<path class="line ${colour}" d="M${path}"/>`);
     for (const [at, value] of points) {
@@ -94,17 +90,45 @@ export function drawLines({ title, x, y, lines }: LineChart): string {
         `<circle class="${colour}" cx="${px(across(at))}" cy="${px(down(value))}" r="2.5"/>`,
       );
     }
-    free = Math.max(end + 4, free + LABEL_PX);
-    body.push(text(WIDTH - RIGHT + 10, free, title, "start", colour));
+  }
+  const ended = lines.map((line) => ({ ...line, end: down(line.points.at(-1)![1]) }))
+    .sort((a, b) => a.end - b.end);
+  const labels = spread(ended.map(({ end }) => end), HEIGHT - BOTTOM);
+  for (const [i, { title, colour }] of ended.entries()) {
+    body.push(text(WIDTH - RIGHT + 10, labels[i]! + 4, title, "start", colour));
   }
   return svg(title, HEIGHT, body);
+}
+
+/** 1, 2, 5, 10, 20…, from below the least of these values to above the most. */
+function stepsAround(values: readonly number[]): number[] {
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  const all: number[] = [];
+  for (let power = Math.floor(Math.log10(least)); power <= Math.ceil(Math.log10(most)); power++) {
+    all.push(...[1, 2, 5].map((digit) => digit * 10 ** power));
+  }
+  const from = all.findLastIndex((step) => step <= least);
+  const to = all.findIndex((step) => step >= most);
+  return all.slice(from, to + 1);
+}
+
+/** Sorted places, moved apart as far as labels need, and up from below `bottom`. */
+function spread(places: readonly number[], bottom: number): number[] {
+  const moved: number[] = [];
+  for (const place of places) moved.push(Math.max(place, (moved.at(-1) ?? -Infinity) + LABEL_PX));
+  let limit = bottom;
+  for (let i = moved.length - 1; i >= 0; i--) {
+    moved[i] = Math.min(moved[i]!, limit);
+    limit = moved[i]! - LABEL_PX;
+  }
+  return moved;
 }
 
 /** Draws horizontal bars, a group for each title. */
 export function drawBars({ title, bars }: { title: string; bars: readonly Bars[] }): string {
   const most = Math.max(...bars.flatMap(({ values }) => values.map(([value]) => value)));
   const body: string[] = [];
-  let at = TOP;
+  let at = BAR_TOP;
   for (const { title, colour, values } of bars) {
     body.push(text(BAR_LEFT - 10, at + values.length * BAR_PX / 2 + 4, title, "end"));
     for (const [value, label] of values) {
@@ -136,16 +160,21 @@ function escape(content: string): string {
 
 function svg(title: string, height: number, body: readonly string[]): string {
   const colours = (page: 0 | 1) =>
-    Object.entries(COLOURS).filter(([name]) => body.some((line) => line.includes(name)))
-      .map(([name, pages]) => `.${name}{fill:${pages[page]};stroke:${pages[page]}}`).join("");
+    Object.entries(COLOURS).filter(([name]) => body.some((line) => line.includes(`${name}"`)))
+      .map(([name, pages]) => `.${name} { color: ${pages[page]} }`).join("\n");
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img">
 <title>${escape(title)}</title>
 <style>
-text{font:12px system-ui,sans-serif;fill:#333;stroke:none}.title{font-weight:600;font-size:14px}
-.grid{stroke:#8886;stroke-width:1}.line{stroke-width:2}${
-    colours(0)
-  }path.line{fill:none}text{stroke:none!important}
-@media(prefers-color-scheme:dark){text{fill:#ccc}${colours(1)}path.line{fill:none}}
+svg { color: #333; font: 12px system-ui, sans-serif }
+text, circle, rect { fill: currentColor }
+.title { font-weight: 600; font-size: 14px }
+.grid { stroke: #8886 }
+.line { stroke: currentColor; stroke-width: 2; fill: none }
+${colours(0)}
+@media (prefers-color-scheme: dark) {
+svg { color: #ccc }
+${colours(1)}
+}
 </style>
 <text class="title" x="8" y="20">${escape(title)}</text>
 ${body.join("\n")}

@@ -41,6 +41,8 @@ const STEPS = 4;
 /** A publisher drains after so many messages or bytes. */
 const BATCH_MESSAGES = 1000;
 const BATCH_BYTES = 1024 * 1024;
+/** Many processes share few cores, and each has code to compile before it is as fast as it gets. */
+const WARM_PER_SUBSCRIBER = 0.3;
 /** What a row takes, about. */
 const ROW_BYTES = 100;
 /** How long processes may take to start, and messages to arrive after the last was published. */
@@ -218,7 +220,7 @@ export function throughput(
     );
     await allReady([...takers, ...givers, ...crowds]);
     await Promise.all(givers.map((giver) => giver.tell({ go: true })));
-    await delay(warmMs);
+    await delay(warmMs * Math.max(1, subscribers * WARM_PER_SUBSCRIBER));
     const pids = [[server.pid], givers.map(({ pid }) => pid), takers.map(({ pid }) => pid)];
     const before = { marks: await marks(takers), cpu: pids.map(cpuSeconds) };
     await delay(ms);

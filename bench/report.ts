@@ -13,9 +13,9 @@ interface Column {
 const COLUMNS: Record<Kind, readonly [Column, ...Column[]]> = {
   throughput: [
     { figure: "rate", head: "msg/s", digits: 0 },
-    { figure: "serverCpu", head: "CPU s/M: server", digits: 2 },
-    { figure: "publisherCpu", head: "publishers", digits: 2 },
-    { figure: "subscriberCpu", head: "subscribers", digits: 2 },
+    { figure: "serverCpu", head: "server CPU s/M", digits: 2 },
+    { figure: "publisherCpu", head: "publisher CPU", digits: 2 },
+    { figure: "subscriberCpu", head: "subscriber CPU", digits: 2 },
   ],
   cost: [
     { figure: "serverCpu", head: "server's CPU µs", digits: 3 },
