@@ -78,7 +78,7 @@ async function main(args: readonly string[]): Promise<void> {
     skipped: [],
     results: [...results.values()],
   };
-  printTables(findings);
+  if (!quick) printTables(findings);
   await writeFindings(flags.json, findings);
 }
 

@@ -29,12 +29,13 @@ export interface Span {
   /** Milliseconds before anything counts. */
   readonly warmMs: number;
   readonly ms: number;
+  /** How many messages may be on their way. */
+  readonly window: number;
   /** Ends it early. */
   readonly signal: AbortSignal;
 }
 
-/** Messages on their way, at most so many and so many bytes. */
-const WINDOW_MESSAGES = 50_000;
+/** How many bytes may be on their way. */
 const WINDOW_BYTES = 16 * 1024 * 1024;
 /** A subscriber tells its count so often within a window. */
 const STEPS = 4;
@@ -45,20 +46,19 @@ const BATCH_BYTES = 1024 * 1024;
 const WARM_PER_SUBSCRIBER = 0.3;
 /** What a row takes, about. */
 const ROW_BYTES = 100;
-/** How long processes may take to start, and messages to arrive after the last was published. */
-const PATIENCE_MS = 30_000;
+/** What has not come after so long without anything coming is lost. */
 const ARRIVE_MS = 3000;
 
 const DATA = ["data"];
-/** How many processes a crowd is in. */
-const CROWD_PROCESSES = 2;
+/** The processes of a crowd. */
+const CROWDS = ["one", "two"];
 
-/** A client process and what it told last. */
+/** A client process. */
 class Worker implements AsyncDisposable {
   readonly #process: Process<Report>;
-  #waiting: ((report: Report) => void) | undefined;
-  #failed: ((error: Error) => void) | undefined;
+  readonly #ended: Promise<never>;
   readonly #early: Report[] = [];
+  #waiting: ((report: Report) => void) | undefined;
 
   constructor(job: Job, onTaken: (taken: readonly number[]) => void = () => {}) {
     const module = new URL("program.ts", import.meta.url).href;
@@ -67,7 +67,10 @@ class Worker implements AsyncDisposable {
       if (this.#waiting !== undefined) this.#waiting(report);
       else this.#early.push(report);
     });
-    this.#process.status().then((code) => this.#failed?.(new Error(`A client ended with ${code}`)));
+    this.#ended = this.#process.status().then((code) => {
+      throw new Error(`A ${job.role} ended with status ${code}`);
+    });
+    this.#ended.catch(() => {}); // Nobody may be waiting then.
   }
 
   get pid(): number {
@@ -83,24 +86,13 @@ class Worker implements AsyncDisposable {
   }
 
   /** The next that it tells. */
-  async next<R extends Report>(patience = PATIENCE_MS): Promise<R> {
-    const { promise, resolve, reject } = Promise.withResolvers<Report>();
-    const early = this.#early.shift();
-    if (early !== undefined) resolve(early);
-    this.#waiting = resolve;
-    this.#failed = reject;
-    const timer = setTimeout(
-      () => reject(new Error(`A client says nothing for ${patience} ms`)),
-      patience,
-    );
-    try {
-      const report = await promise;
-      if ("failed" in report) throw new Error(report.failed);
-      return report as R;
-    } finally {
-      clearTimeout(timer);
-      this.#waiting = this.#failed = undefined;
-    }
+  async next<R extends Report>(): Promise<R> {
+    const told = this.#early.shift() ??
+      new Promise<Report>((resolve) => this.#waiting = resolve);
+    const report = await Promise.race([told, this.#ended]);
+    this.#waiting = undefined;
+    if ("failed" in report) throw new Error(report.failed);
+    return report as R;
   }
 
   /** Asks it for something. */
@@ -161,8 +153,13 @@ export interface Load {
 export interface Crowd {
   readonly clients: number;
   readonly topicsEach: number;
-  /** To how many topics is published; the subscriber subscribes to each or, if many, to all at once. */
-  readonly published: number;
+  /**
+   * To how many topics below one is published in turn; the subscriber subscribes to each or, if they
+   * are many, to the one above.
+   *
+   * @default {0} To that one.
+   */
+  readonly published?: number;
 }
 
 /**
@@ -172,11 +169,12 @@ export interface Crowd {
 export function throughput(
   system: System,
   load: Load,
-  { warmMs, ms, signal }: Span,
+  { warmMs, ms, signal, window: most }: Span,
 ): Promise<Figures> {
   const { payload, publishers = 1, subscribers = 1, byTurns = false, crowd } = load;
   const bytes = payload === "row" ? ROW_BYTES : payload;
-  const window = Math.floor(Math.min(WINDOW_MESSAGES, WINDOW_BYTES / bytes) / publishers);
+  const window = Math.floor(Math.min(most, WINDOW_BYTES / bytes) / publishers);
+  const { published: children = 0, topicsEach = 0 } = crowd ?? {};
   const batchMessages = system.holdsBack ? Infinity : BATCH_MESSAGES;
   const batch = Math.floor(Math.min(batchMessages, BATCH_BYTES / bytes));
   return withServer(system, signal, async (server, stack) => {
@@ -186,7 +184,7 @@ export function throughput(
       start({
         role: "subscriber",
         topic: DATA,
-        children: crowd && crowd.published <= crowd.topicsEach ? crowd.published : 0,
+        children: children <= topicsEach ? children : 0,
         payload,
         publishers,
         step: Math.ceil(window * publishers / STEPS),
@@ -201,22 +199,20 @@ export function throughput(
       start({
         role: "publisher",
         topic: DATA,
-        children: crowd?.published ?? 0,
+        children,
         payload,
         id,
         batch,
         window: system.holdsBack ? Number.MAX_SAFE_INTEGER : window,
         byTurns,
       }));
-    const crowds = Array.from(
-      { length: crowd === undefined ? 0 : CROWD_PROCESSES },
-      (_, i) =>
-        start({
-          role: "idle",
-          topic: ["crowd", String(i)],
-          clients: crowd!.clients / CROWD_PROCESSES,
-          children: crowd!.topicsEach,
-        }),
+    const crowds = crowd === undefined ? [] : CROWDS.map((name) =>
+      start({
+        role: "idle",
+        topic: ["crowd", name],
+        clients: crowd.clients / CROWDS.length,
+        children: topicsEach,
+      })
     );
     await allReady([...takers, ...givers, ...crowds]);
     await Promise.all(givers.map((giver) => giver.tell({ go: true })));
@@ -229,20 +225,28 @@ export function throughput(
       givers.map((giver) => giver.ask<{ published: number }>({ stop: true })),
     );
     const total = published.reduce((sum, { published }) => sum + published, 0);
-    const delivered = after.marks.map(({ count }, i) => count - before.marks[i]!.count);
-    const millions = delivered.reduce((a, b) => a + b, 0) / 1e6;
-    const cpu = after.cpu.map((seconds, i) => (seconds - before.cpu[i]!) / millions);
-    return {
-      rate: after.marks.reduce(
-        (sum, { at }, i) => sum + delivered[i]! / (at - before.marks[i]!.at) * 1000,
-        0,
-      ),
-      serverCpu: cpu[0]!,
-      publisherCpu: cpu[1]!,
-      subscriberCpu: cpu[2]!,
-      lost: await countLost(takers, total),
-    };
+    return { ...figuresBetween(before, after), lost: await countLost(takers, total) };
   });
+}
+
+/** What each subscriber has at a moment, and what the processes of each kind have computed. */
+interface Moment {
+  readonly marks: readonly Mark[];
+  readonly cpu: readonly number[];
+}
+
+function figuresBetween(before: Moment, after: Moment): Figures {
+  let rate = 0;
+  let delivered = 0;
+  for (const [i, { at, count }] of after.marks.entries()) {
+    const since = before.marks[i]!;
+    delivered += count - since.count;
+    rate += (count - since.count) / (at - since.at) * 1000;
+  }
+  const [serverCpu, publisherCpu, subscriberCpu] = after.cpu.map((seconds, i) =>
+    (seconds - before.cpu[i]!) / delivered * 1e6
+  ) as [number, number, number];
+  return { rate, serverCpu, publisherCpu, subscriberCpu };
 }
 
 async function allReady(workers: readonly Worker[]): Promise<void> {
@@ -304,7 +308,7 @@ export function startUp(system: System, signal: AbortSignal): Promise<Figures> {
   return withServer(system, signal, ({ startMs }) => Promise.resolve({ ms: startMs }));
 }
 
-/** Whether a system runs here: throws unless its server starts and a client can subscribe. */
+/** Whether a system runs here: throws unless its server starts and a client can connect. */
 export async function probe(system: System, signal: AbortSignal): Promise<void> {
   await withServer(system, signal, async (server, stack) => {
     if (system.client === undefined) return;

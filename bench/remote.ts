@@ -51,7 +51,6 @@ const SCENARIOS: readonly Scenario[] = [
   cost("cost-crowd", "1,000 clients with 10 topics each, published to one topic", (clients) => ({
     clients,
     topicsEach: TOPICS_EACH,
-    published: 1,
   })),
   cost("cost-topics", "the same, published to 10 topics of one client in turn", (clients) => ({
     clients,

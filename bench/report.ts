@@ -54,11 +54,6 @@ export function summaryOf(result: Result, figure: string): Summary {
   return summarize(result.rounds.map((figures) => figures[figure]!));
 }
 
-/** The figure that is compared. */
-export function mainFigure(kind: Kind): string {
-  return COLUMNS[kind][0].figure;
-}
-
 /** A table of each scenario: medians, spread, and the ratio to what it is compared with. */
 function tables(findings: Findings): { title: string; rows: string[][] }[] {
   const titles = new Map(findings.systems.map(({ name, title }) => [name, title]));

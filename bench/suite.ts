@@ -73,11 +73,23 @@ interface Suite {
 const INTERRUPTED = 130;
 /** What a process takes to compile its code as well as it can. */
 const WARM_MS = 600;
-/** Longer than any run takes. */
-const RUN_MS_MAX = 120_000;
+/** So many messages may be on their way. */
+const WINDOW_MESSAGES = 50_000;
+/** How long starting, warming up and ending may take, beside what is measured. */
+const RUN_MS_MAX = 60_000;
+const SPAN_FACTOR = 3;
 
-/** Runs a suite as a program; returns its exit status. */
-export async function runSuite(suite: Suite, args: readonly string[]): Promise<number> {
+/** What the command line says. */
+interface Options {
+  readonly quick: boolean;
+  readonly seconds: number;
+  readonly rounds: number;
+  readonly scenarios: readonly Scenario[];
+  readonly systems: readonly System[];
+  readonly json: unknown;
+}
+
+function parseOptions(suite: Suite, args: readonly string[]): Options {
   const flags = parseArgs(args, {
     boolean: ["quick"],
     string: ["seconds", "rounds", "json"],
@@ -88,59 +100,27 @@ export async function runSuite(suite: Suite, args: readonly string[]): Promise<n
     },
   });
   const quick = flags.quick === true;
-  const seconds = quick ? 0.1 : Number(flags.seconds);
-  const rounds = quick ? 1 : Number(flags.rounds);
-  const scenarios = select("scenario", suite.scenarios, flags.scenario as string[] | undefined);
-  const wanted = select("system", suite.systems, flags.system as string[] | undefined);
+  return {
+    quick,
+    seconds: quick ? 0.1 : Number(flags.seconds),
+    rounds: quick ? 1 : Number(flags.rounds),
+    scenarios: select("scenario", suite.scenarios, flags.scenario as string[] | undefined),
+    systems: select("system", suite.systems, flags.system as string[] | undefined),
+    json: flags.json,
+  };
+}
+
+/** Runs a suite as a program; returns its exit status. */
+export async function runSuite(suite: Suite, args: readonly string[]): Promise<number> {
+  const { json, ...options } = parseOptions(suite, args);
+  const { seconds, rounds, scenarios } = options;
   const interrupt = new AbortController();
   const stop = () => interrupt.abort(new DOMException("Interrupted", "AbortError"));
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, stop);
 
-  const skipped: string[] = [];
-  const systems: System[] = [];
-  for (const system of wanted) {
-    if (interrupt.signal.aborted) return INTERRUPTED;
-    const reason = await whyNot(system, signalOf(interrupt));
-    if (reason === undefined) systems.push(system);
-    else skipped.push(`${system.title}: ${reason}`);
-  }
-  for (const line of skipped) console.log(`Skipped ${line}`);
-
-  const runs = Array.from(
-    { length: rounds },
-    () =>
-      scenarios.flatMap((scenario) =>
-        systems.filter((system) => scenario.fits?.(system) ?? true)
-          .slice(0, quick && !scenario.essential ? 1 : undefined)
-          .map((system) => ({ scenario, system }))
-      ),
-  ).flat();
-  const found = new Map<string, { scenario: string; system: string; rounds: Figures[] }>();
-  const progress = new Progress(runs.length);
-  let failures = 0;
-  for (const { scenario, system } of runs) {
-    if (interrupt.signal.aborted) break;
-    progress.start(`${scenario.title} · ${system.title}`);
-    const span = {
-      warmMs: quick ? 50 : WARM_MS,
-      ms: seconds * 1000,
-      fan: quick ? 2 : 10,
-      crowd: quick ? 20 : 1000,
-      signal: signalOf(interrupt),
-    };
-    try {
-      const figures = await scenario.run(system, span);
-      const key = `${scenario.name} ${system.name}`;
-      const result = found.get(key) ?? { scenario: scenario.name, system: system.name, rounds: [] };
-      result.rounds.push(figures);
-      found.set(key, result);
-      progress.end(formatFigure(scenario.kind, figures));
-    } catch (error) { // Whatever it is, the others can still be measured.
-      if (interrupt.signal.aborted) break;
-      failures++;
-      progress.end(`FAILED: ${(error as Error).message}`);
-    }
-  }
+  const { systems, skipped } = await findSystems(options.systems, interrupt.signal);
+  const { results, failures } = await runAll({ ...options, systems }, interrupt.signal);
+  if (results.length === 0) return interrupt.signal.aborted ? INTERRUPTED : 1;
   const findings: Findings = {
     suite: suite.name,
     ...await environment(systems),
@@ -150,12 +130,96 @@ export async function runSuite(suite: Suite, args: readonly string[]): Promise<n
     scenarios: scenarios.map(({ essential: _e, fits: _f, run: _r, ...facts }) => facts),
     systems: systems.map(({ name, title }) => ({ name, title })),
     skipped,
-    results: [...found.values()],
+    results,
   };
-  printTables(findings);
-  await writeFindings(flags.json, findings);
+  if (!options.quick) printTables(findings);
+  await writeFindings(json, findings);
   if (interrupt.signal.aborted) return INTERRUPTED;
   return failures > 0 ? 1 : 0;
+}
+
+/** Which of these systems can be measured here, and why the others cannot. */
+async function findSystems(
+  wanted: readonly System[],
+  interrupt: AbortSignal,
+): Promise<{ systems: System[]; skipped: string[] }> {
+  const systems: System[] = [];
+  const skipped: string[] = [];
+  for (const system of wanted) {
+    const reason = await whyNot(system, interrupt);
+    if (interrupt.aborted) break;
+    if (reason === undefined) systems.push(system);
+    else {
+      skipped.push(`${system.title}: ${reason}`);
+      console.log(`Skipped ${system.title}: ${reason}`);
+    }
+  }
+  return { systems, skipped };
+}
+
+/** Why a system cannot be measured here, if so. */
+async function whyNot(system: System, interrupt: AbortSignal): Promise<string | undefined> {
+  try {
+    await probe(system, limited(interrupt, 0));
+    return undefined;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return `${system.program} is not installed`;
+    return (error as Error).message.split("\n", 1)[0]!;
+  }
+}
+
+/** The runs of one round. */
+function runsOf(
+  { scenarios, systems, quick }: Pick<Options, "scenarios" | "systems" | "quick">,
+  round: number,
+): { scenario: Scenario; system: System }[] {
+  return scenarios.flatMap((scenario) =>
+    systems.filter((system) => scenario.fits?.(system) ?? true)
+      .filter(({ minor }) => round === 0 || !minor)
+      .slice(0, quick && !scenario.essential ? 1 : undefined)
+      .map((system) => ({ scenario, system }))
+  );
+}
+
+/** Measures, round by round, and says how it goes. */
+async function runAll(
+  options: Omit<Options, "json">,
+  interrupt: AbortSignal,
+): Promise<{ results: Result[]; failures: number }> {
+  const { quick, seconds, rounds } = options;
+  const runs = Array.from({ length: rounds }, (_, round) => runsOf(options, round)).flat();
+  const found = new Map<string, Result & { rounds: Figures[] }>();
+  const progress = new Progress(runs.length);
+  let failures = 0;
+  for (const { scenario, system } of runs) {
+    progress.start(`${scenario.title} · ${system.title}`);
+    const span = {
+      warmMs: quick ? 50 : WARM_MS,
+      ms: seconds * 1000,
+      fan: quick ? 2 : 10,
+      window: quick ? 5000 : WINDOW_MESSAGES,
+      crowd: quick ? 20 : 1000,
+      signal: limited(interrupt, seconds * 1000),
+    };
+    try {
+      const figures = await scenario.run(system, span);
+      const key = `${scenario.name} ${system.name}`;
+      const result = found.get(key) ?? { scenario: scenario.name, system: system.name, rounds: [] };
+      result.rounds.push(figures);
+      found.set(key, result);
+      progress.end(formatFigure(scenario.kind, figures));
+    } catch (error) { // Whatever it is, the others can still be measured.
+      if (interrupt.aborted) break;
+      failures++;
+      progress.end(`FAILED: ${(error as Error).message}`);
+    }
+  }
+  return { results: [...found.values()], failures };
+}
+
+/** Aborts on an interrupt, or after longer than a run of so many milliseconds takes. */
+function limited(interrupt: AbortSignal, ms: number): AbortSignal {
+  return AbortSignal.any([interrupt, AbortSignal.timeout(RUN_MS_MAX + ms * SPAN_FACTOR)]);
 }
 
 /** Writes what was found to the file that `--json` names, if it does. */
@@ -178,22 +242,6 @@ function select<T extends { name: string }>(
     }
   }
   return names.length === 0 ? all : all.filter(({ name }) => names.includes(name));
-}
-
-/** Aborts when the suite is interrupted, or after longer than a run takes. */
-function signalOf(interrupt: AbortController): AbortSignal {
-  return AbortSignal.any([interrupt.signal, AbortSignal.timeout(RUN_MS_MAX)]);
-}
-
-/** Why a system cannot be measured here, if so. */
-async function whyNot(system: System, signal: AbortSignal): Promise<string | undefined> {
-  try {
-    await probe(system, signal);
-    return undefined;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return `${system.program} is not installed`;
-    return (error as Error).message.split("\n", 1)[0]!;
-  }
 }
 
 /** Says what is running: on a terminal in one line, else in a line for each run. */

@@ -1,8 +1,8 @@
 /** Redis, with its own client. */
 import { createClient } from "redis";
-import { Buffer } from "node:buffer";
 import { AUTH, portOf, type Target } from "../systems.ts";
-import { type Client, OneBehind, rowsBy } from "./client.ts";
+import type { Client } from "./client.ts";
+import { redisPublishing } from "./redis_publishing.ts";
 
 export async function connect(target: Target): Promise<Client> {
   const redis = createClient({
@@ -10,21 +10,8 @@ export async function connect(target: Target): Promise<Client> {
     password: AUTH,
   });
   await redis.connect();
-  const answers = new OneBehind();
-  let answer: Promise<unknown> = Promise.resolve();
   return {
-    batch: 200,
-    bytesPublisher(topic, data) {
-      const channel = topic.join(".");
-      const buffer = Buffer.from(data);
-      return (count) => {
-        for (let i = 0; i < count; i++) answer = redis.publish(channel, buffer);
-      };
-    },
-    rowPublisher(topic) {
-      const channel = topic.join(".");
-      return rowsBy((row) => answer = redis.publish(channel, JSON.stringify(row)));
-    },
+    ...redisPublishing((channel, data) => redis.publish(channel, data)),
     async onBytes(topic, take) {
       const subscriber = await redis.duplicate().connect(); // It can do nothing else then.
       await subscriber.subscribe(topic.join("."), (data: Uint8Array) => take(data, 1), true);
@@ -33,6 +20,5 @@ export async function connect(target: Target): Promise<Client> {
       const subscriber = await redis.duplicate().connect();
       await subscriber.subscribe(topic.join("."), (text: string) => take(JSON.parse(text)));
     },
-    drain: () => answers.wait(answer),
   };
 }
