@@ -176,7 +176,8 @@ export function throughput(
   const window = Math.floor(Math.min(most, WINDOW_BYTES / bytes) / publishers);
   const { published: children = 0, topicsEach = 0 } = crowd ?? {};
   const batchMessages = system.holdsBack ? Infinity : BATCH_MESSAGES;
-  const batch = Math.floor(Math.min(batchMessages, BATCH_BYTES / bytes));
+  // More than half, and all publishers could wait for what no subscriber has told yet.
+  const batch = Math.floor(Math.min(batchMessages, BATCH_BYTES / bytes, window / 2));
   return withServer(system, signal, async (server, stack) => {
     const start = starter(system, server.target, stack);
     const counts = Array.from({ length: subscribers }, () => new Array<number>(publishers).fill(0));
