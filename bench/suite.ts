@@ -5,6 +5,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { type Environment, environment } from "./environment.ts";
 import { type Figures, probe, type Span } from "./measure.ts";
+import { HAS_PROC } from "./proc.ts";
 import { formatFigure, printTables } from "./report.ts";
 import type { System } from "./systems.ts";
 
@@ -118,6 +119,7 @@ export async function runSuite(suite: Suite, args: readonly string[]): Promise<n
   const stop = () => interrupt.abort(new DOMException("Interrupted", "AbortError"));
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, stop);
 
+  if (!HAS_PROC) console.log("CPU and memory are not measured: there is no /proc here");
   const { systems, skipped } = await findSystems(options.systems, interrupt.signal);
   const { results, failures } = await runAll({ ...options, systems }, interrupt.signal);
   if (results.length === 0) return interrupt.signal.aborted ? INTERRUPTED : 1;
