@@ -227,7 +227,9 @@ async function idle(
 }
 
 async function main(job: Job): Promise<void> {
-  const module: ClientModule = await import(`./clients/${job.client}.ts`);
+  // As a literal it would have Deno look into every module of that folder.
+  const specifier = new URL(`clients/${job.client}.ts`, import.meta.url).href;
+  const module: ClientModule = await import(specifier);
   if (job.role === "idle") return await idle(module, job.target, job);
   const client = await module.connect(job.target);
   if (job.role === "publisher") await publish(client, job);
