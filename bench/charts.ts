@@ -3,7 +3,7 @@
  * tables into `docs/benchmarks.md`, between the lines `<!-- begin NAME -->` and `<!-- end NAME -->`.
  *
  * ```sh
- * deno task bench && deno task bench:charts
+ * deno task bench:record && deno task bench:charts
  * ```
  */
 import { type Bars, drawBars, drawLines, type Line } from "./drawing.ts";
