@@ -18,6 +18,7 @@ export interface ProcessOptions {
 /** A script of this project in a process of its own. */
 export class Process<Report> implements AsyncDisposable {
   readonly #process: Deno.ChildProcess;
+  readonly #commands: WritableStreamDefaultWriter<Uint8Array>;
   readonly #onReport: (report: Report) => void;
   readonly #reading: Promise<void>;
 
@@ -31,10 +32,11 @@ export class Process<Report> implements AsyncDisposable {
     this.#onReport = onReport;
     this.#process = new Deno.Command(Deno.execPath(), {
       args: ["run", "--quiet", "--allow-all", ...flags, module, ...args],
-      stdin: "null",
+      stdin: "piped",
       stdout: "piped",
       stderr: "inherit",
     }).spawn();
+    this.#commands = this.#process.stdin.getWriter();
     this.#reading = this.#read();
   }
 
@@ -51,6 +53,15 @@ export class Process<Report> implements AsyncDisposable {
     }
   }
 
+  /**
+   * Tells it something, which {@linkcode told} gives it there.
+   *
+   * @throws {Deno.errors.BrokenPipe} When it has ended.
+   */
+  async send(command: unknown): Promise<void> {
+    await this.#commands.write(new TextEncoder().encode(`${JSON.stringify(command)}\n`));
+  }
+
   /** Sends it a signal. */
   kill(signal: Deno.Signal): void {
     this.#process.kill(signal);
@@ -59,7 +70,9 @@ export class Process<Report> implements AsyncDisposable {
   /** Its exit status, once all that it printed was given to `onReport`. */
   async status(): Promise<number> {
     await this.#reading;
-    return (await this.#process.status).code;
+    const { code } = await this.#process.status;
+    await this.#commands.abort(new Deno.errors.BrokenPipe("The process has ended"));
+    return code;
   }
 
   /** Ends it, if it has not ended. */
@@ -76,6 +89,13 @@ export class Process<Report> implements AsyncDisposable {
 /** What a child tells its parent. */
 export function tell(report: unknown): void {
   console.log(JSON.stringify(report));
+}
+
+/** What the parent tells this process, until the parent has ended. */
+export async function* told<Command>(): AsyncGenerator<Command> {
+  const lines = Deno.stdin.readable.pipeThrough(new TextDecoderStream())
+    .pipeThrough(new TextLineStream());
+  for await (const line of lines) yield JSON.parse(line);
 }
 
 /** Ends this process when the one that started it has ended. */

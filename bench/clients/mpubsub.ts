@@ -1,0 +1,25 @@
+/** This project's client, through its public interface. */
+import { NetPubSub } from "../../mod.ts";
+import { AUTH, type Target, urlOf } from "../systems.ts";
+import { type Client, OneBehind, type Row, rowsBy } from "./client.ts";
+
+export async function connect(target: Target): Promise<Client> {
+  const bus = new NetPubSub(urlOf(target), AUTH);
+  await bus.connect();
+  const flushes = new OneBehind();
+  return {
+    bytesPublisher: (topic, data) => (count) => {
+      for (let i = 0; i < count; i++) bus.publish(topic, { data });
+    },
+    rowPublisher: (topic) => rowsBy((row) => bus.publish(topic, row)),
+    async onBytes(topic, take) {
+      bus.addSubscriber(topic, (_topic, { data }) => take(data as Uint8Array, 1));
+      await bus.flush();
+    },
+    async onRows(topic, take) {
+      bus.addSubscriber(topic, (_topic, row) => take(row as unknown as Row));
+      await bus.flush();
+    },
+    drain: () => flushes.wait(bus.flush()),
+  };
+}

@@ -1,0 +1,37 @@
+/** NATS, with its own client. */
+import { connect as connectNats } from "@nats-io/transport-node";
+import { AUTH, portOf, type Target } from "../systems.ts";
+import { type Client, OneBehind, rowsBy } from "./client.ts";
+
+export async function connect(target: Target): Promise<Client> {
+  const connection = await connectNats({
+    servers: `127.0.0.1:${portOf(target)}`,
+    user: AUTH,
+    pass: AUTH,
+    noAsyncTraces: true,
+  });
+  const flushes = new OneBehind();
+  return {
+    bytesPublisher(topic, data) {
+      const subject = topic.join(".");
+      return (count) => {
+        for (let i = 0; i < count; i++) connection.publish(subject, data);
+      };
+    },
+    rowPublisher(topic) {
+      const subject = topic.join(".");
+      return rowsBy((row) => connection.publish(subject, JSON.stringify(row)));
+    },
+    async onBytes(topic, take) {
+      connection.subscribe(topic.join("."), { callback: (_error, { data }) => take(data, 1) });
+      await connection.flush();
+    },
+    async onRows(topic, take) {
+      connection.subscribe(topic.join("."), {
+        callback: (_error, message) => take(message.json()),
+      });
+      await connection.flush();
+    },
+    drain: () => flushes.wait(connection.flush()),
+  };
+}

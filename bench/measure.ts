@@ -1,0 +1,319 @@
+/**
+ * Measurements of one system: each starts a server and clients, all processes of their own, and ends
+ * them again.
+ *
+ * Who counts are the subscribers. A publisher keeps at most a window of messages on their way: each
+ * subscriber tells this process how many it has, and this process tells each publisher the least. So
+ * nobody can publish faster than all others take, whatever a system does with what it cannot
+ * deliver; and it costs the systems nothing, since it does not pass through them.
+ */
+import { cpuSeconds, privateKib } from "./proc.ts";
+import {
+  type Command,
+  type Job,
+  type Payload,
+  QUANTILES,
+  type Report,
+  type Task,
+} from "./program.ts";
+import { Process } from "../tools/processes.ts";
+import { Server } from "./server.ts";
+import type { System, Target } from "./systems.ts";
+import { delay } from "./turn.ts";
+
+/** What a measurement found, by name. */
+export type Figures = Readonly<Record<string, number>>;
+
+/** For how long to measure. */
+export interface Span {
+  /** Milliseconds before anything counts. */
+  readonly warmMs: number;
+  readonly ms: number;
+  /** How many messages may be on their way. */
+  readonly window: number;
+  /** Ends it early. */
+  readonly signal: AbortSignal;
+}
+
+/** How many bytes may be on their way. */
+const WINDOW_BYTES = 16 * 1024 * 1024;
+/** A subscriber tells its count so often within a window. */
+const STEPS = 4;
+/** A publisher drains after so many messages or bytes. */
+const BATCH_MESSAGES = 1000;
+const BATCH_BYTES = 1024 * 1024;
+/** Many processes share few cores, and each has code to compile before it is as fast as it gets. */
+const WARM_PER_SUBSCRIBER = 0.3;
+/** What a row takes, about. */
+const ROW_BYTES = 100;
+/** What has not come after so long without anything coming is lost. */
+const ARRIVE_MS = 3000;
+
+const DATA = ["data"];
+/** The processes of a crowd. */
+const CROWDS = ["one", "two"];
+
+/** A client process. */
+class Worker implements AsyncDisposable {
+  readonly #process: Process<Report>;
+  readonly #ended: Promise<never>;
+  readonly #early: Report[] = [];
+  #waiting: ((report: Report) => void) | undefined;
+
+  constructor(job: Job, onTaken: (taken: readonly number[]) => void = () => {}) {
+    const module = new URL("program.ts", import.meta.url).href;
+    this.#process = new Process<Report>(module, [JSON.stringify(job)], (report) => {
+      if ("taken" in report) return onTaken(report.taken);
+      if (this.#waiting !== undefined) this.#waiting(report);
+      else this.#early.push(report);
+    });
+    this.#ended = this.#process.status().then((code) => {
+      throw new Error(`A ${job.role} ended with status ${code}`);
+    });
+    this.#ended.catch(() => {}); // Nobody may be waiting then.
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  async tell(command: Command): Promise<void> {
+    try {
+      await this.#process.send(command);
+    } catch (error) { // It has ended, which `next` tells.
+      if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+    }
+  }
+
+  /** The next that it tells. */
+  async next<R extends Report>(): Promise<R> {
+    const told = this.#early.shift() ??
+      new Promise<Report>((resolve) => this.#waiting = resolve);
+    const report = await Promise.race([told, this.#ended]);
+    this.#waiting = undefined;
+    if ("failed" in report) throw new Error(report.failed);
+    return report as R;
+  }
+
+  /** Asks it for something. */
+  async ask<R extends Report>(command: Command): Promise<R> {
+    const answer = this.next<R>();
+    await this.tell(command);
+    return await answer;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#process[Symbol.asyncDispose]();
+  }
+}
+
+type Mark = { readonly at: number; readonly count: number };
+type Ready = { readonly ready: true };
+
+/** Runs something with a server that is started for it. */
+async function withServer<T>(
+  system: System,
+  signal: AbortSignal,
+  use: (server: Server, stack: AsyncDisposableStack) => Promise<T>,
+): Promise<T> {
+  await using stack = new AsyncDisposableStack();
+  const folder = await Deno.makeTempDir({ prefix: "mpubsub-bench-" });
+  stack.defer(() => Deno.remove(folder, { recursive: true }));
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  stack.defer(() => signal.removeEventListener("abort", abort));
+  signal.throwIfAborted();
+  const server = stack.use(await Server.start(await system.plan(folder)));
+  return await Promise.race([use(server, stack), aborted.promise]);
+}
+
+/** What starts the client processes of a system; they end with `stack`. */
+function starter(system: System, target: Target, stack: AsyncDisposableStack) {
+  const { client } = system;
+  if (client === undefined) throw new TypeError(`There are no clients of ${system.name}`);
+  return (task: Task, onTaken?: (taken: readonly number[]) => void): Worker =>
+    stack.use(new Worker({ client, target, ...task }, onTaken));
+}
+
+/** A load of messages. */
+export interface Load {
+  readonly payload: Payload;
+  /** @default {1} */
+  readonly publishers?: number;
+  /** @default {1} */
+  readonly subscribers?: number;
+  /** Whether the event loop turns after each message. */
+  readonly byTurns?: boolean;
+  /** Others who are connected. */
+  readonly crowd?: Crowd;
+}
+
+/** Clients with topics of their own, none of which is published to. */
+export interface Crowd {
+  readonly clients: number;
+  readonly topicsEach: number;
+  /**
+   * To how many topics below one is published in turn; the subscriber subscribes to each or, if they
+   * are many, to the one above.
+   *
+   * @default {0} To that one.
+   */
+  readonly published?: number;
+}
+
+/**
+ * Messages delivered a second (`rate`), the seconds that the processes compute for a million of them
+ * (`serverCpu`, `publisherCpu`, `subscriberCpu`), and how many never came (`lost`).
+ */
+export function throughput(
+  system: System,
+  load: Load,
+  { warmMs, ms, signal, window: most }: Span,
+): Promise<Figures> {
+  const { payload, publishers = 1, subscribers = 1, byTurns = false, crowd } = load;
+  const bytes = payload === "row" ? ROW_BYTES : payload;
+  const window = Math.floor(Math.min(most, WINDOW_BYTES / bytes) / publishers);
+  const { published: children = 0, topicsEach = 0 } = crowd ?? {};
+  const batchMessages = system.holdsBack ? Infinity : BATCH_MESSAGES;
+  // More than half, and all publishers could wait for what no subscriber has told yet.
+  const batch = Math.floor(Math.min(batchMessages, BATCH_BYTES / bytes, window / 2));
+  return withServer(system, signal, async (server, stack) => {
+    const start = starter(system, server.target, stack);
+    const counts = Array.from({ length: subscribers }, () => new Array<number>(publishers).fill(0));
+    const takers = counts.map((_, i) =>
+      start({
+        role: "subscriber",
+        topic: DATA,
+        children: children <= topicsEach ? children : 0,
+        payload,
+        publishers,
+        step: Math.ceil(window * publishers / STEPS),
+      }, (taken) => {
+        counts[i] = [...taken];
+        for (const [id, giver] of givers.entries()) {
+          void giver.tell({ taken: Math.min(...counts.map((of) => of[id]!)) });
+        }
+      })
+    );
+    const givers = Array.from({ length: publishers }, (_, id) =>
+      start({
+        role: "publisher",
+        topic: DATA,
+        children,
+        payload,
+        id,
+        batch,
+        window: system.holdsBack ? Number.MAX_SAFE_INTEGER : window,
+        byTurns,
+      }));
+    const crowds = crowd === undefined ? [] : CROWDS.map((name) =>
+      start({
+        role: "idle",
+        topic: ["crowd", name],
+        clients: crowd.clients / CROWDS.length,
+        children: topicsEach,
+      })
+    );
+    await allReady([...takers, ...givers, ...crowds]);
+    await Promise.all(givers.map((giver) => giver.tell({ go: true })));
+    await delay(warmMs * Math.max(1, subscribers * WARM_PER_SUBSCRIBER));
+    const pids = [[server.pid], givers.map(({ pid }) => pid), takers.map(({ pid }) => pid)];
+    const before = { marks: await marks(takers), cpu: pids.map(cpuSeconds) };
+    await delay(ms);
+    const after = { marks: await marks(takers), cpu: pids.map(cpuSeconds) };
+    const published = await Promise.all(
+      givers.map((giver) => giver.ask<{ published: number }>({ stop: true })),
+    );
+    const total = published.reduce((sum, { published }) => sum + published, 0);
+    return { ...figuresBetween(before, after), lost: await countLost(takers, total) };
+  });
+}
+
+/** What each subscriber has at a moment, and what the processes of each kind have computed. */
+interface Moment {
+  readonly marks: readonly Mark[];
+  readonly cpu: readonly number[];
+}
+
+function figuresBetween(before: Moment, after: Moment): Figures {
+  let rate = 0;
+  let delivered = 0;
+  for (const [i, { at, count }] of after.marks.entries()) {
+    const since = before.marks[i]!;
+    delivered += count - since.count;
+    rate += (count - since.count) / (at - since.at) * 1000;
+  }
+  const [serverCpu, publisherCpu, subscriberCpu] = after.cpu.map((seconds, i) =>
+    (seconds - before.cpu[i]!) / delivered * 1e6
+  ) as [number, number, number];
+  return { rate, serverCpu, publisherCpu, subscriberCpu };
+}
+
+async function allReady(workers: readonly Worker[]): Promise<void> {
+  await Promise.all(workers.map((worker) => worker.next<Ready>()));
+}
+
+function marks(takers: readonly Worker[]): Promise<Mark[]> {
+  return Promise.all(takers.map((taker) => taker.ask<Mark>({ mark: true })));
+}
+
+/** How many of the messages that each should have do not come, however long one waits. */
+async function countLost(takers: readonly Worker[], total: number): Promise<number> {
+  let lost = Infinity;
+  for (let since = performance.now(); performance.now() - since < ARRIVE_MS; await delay(20)) {
+    const left = (await marks(takers)).reduce((sum, { count }) => sum + total - count, 0);
+    if (left === 0) return 0;
+    if (left < lost) since = performance.now();
+    lost = left;
+  }
+  return lost;
+}
+
+/** The quantiles of the time from a question to its answer, in µs, by name: `p50`, `p99.9`. */
+export function latency(system: System, payload: number, span: Span): Promise<Figures> {
+  const { warmMs, ms, signal } = span;
+  return withServer(system, signal, async (server, stack) => {
+    const start = starter(system, server.target, stack);
+    const responder = start({ role: "responder", payload });
+    await allReady([responder]);
+    const requester = start({ role: "requester", payload, warmMs, ms });
+    await allReady([requester]);
+    const { quantiles } = await requester.ask<{ readonly quantiles: readonly number[] }>({
+      go: true,
+    });
+    return Object.fromEntries(
+      QUANTILES.map((part, i) => [`p${+(part * 100).toFixed(1)}`, quantiles[i]! * 1000]),
+    );
+  });
+}
+
+/** KiB of the server's memory for each client that is connected and does nothing (`kib`). */
+export function memory(
+  system: System,
+  clients: number,
+  { warmMs, ms, signal }: Span,
+): Promise<Figures> {
+  return withServer(system, signal, async (server, stack) => {
+    await delay(warmMs);
+    const before = privateKib(server.pid);
+    const start = starter(system, server.target, stack);
+    await allReady([start({ role: "idle", topic: ["crowd"], clients, children: 0 })]);
+    await delay(warmMs + ms);
+    return { kib: (privateKib(server.pid) - before) / clients };
+  });
+}
+
+/** Milliseconds from a server's start until it accepts a connection (`ms`). */
+export function startUp(system: System, signal: AbortSignal): Promise<Figures> {
+  return withServer(system, signal, ({ startMs }) => Promise.resolve({ ms: startMs }));
+}
+
+/** Whether a system runs here: throws unless its server starts and a client can connect. */
+export async function probe(system: System, signal: AbortSignal): Promise<void> {
+  await withServer(system, signal, async (server, stack) => {
+    if (system.client === undefined) return;
+    const start = starter(system, server.target, stack);
+    await allReady([start({ role: "idle", topic: ["data"], clients: 1, children: 0 })]);
+  });
+}

@@ -1,0 +1,249 @@
+/**
+ * The client processes of a benchmark. This file is run with a job as its argument; it prints
+ * `{ ready }`, does on command what the job says, and ends when the benchmark does.
+ */
+import { tell, told } from "../tools/processes.ts";
+import type { Client, ClientModule, Publish, Row, Topic } from "./clients/client.ts";
+import { quantile } from "./statistics.ts";
+import type { Target } from "./systems.ts";
+import { nextTurn } from "./turn.ts";
+
+/** What is in a message: so many bytes, or a row. */
+export type Payload = number | "row";
+
+/** What a client process is to do. */
+export type Task = PublishTask | SubscribeTask | RequestTask | AnswerTask | IdleTask;
+
+/** A task, the module of `clients/` to do it with, and where the server listens. */
+export type Job = Task & { readonly client: string; readonly target: Target };
+
+/** Publishes from `{ go }` to `{ stop }`, then tells `{ published }`. */
+export interface PublishTask {
+  readonly role: "publisher";
+  readonly topic: Topic;
+  /** Publishes to so many topics right below `topic` in turn; 0: to `topic` itself. */
+  readonly children: number;
+  readonly payload: Payload;
+  /** Which of the publishers it is: the first byte of its messages. */
+  readonly id: number;
+  /** How many messages it publishes before it lets its client drain. */
+  readonly batch: number;
+  /** How many may be on their way to the slowest subscriber. */
+  readonly window: number;
+  /** Lets the event loop turn after each message instead. */
+  readonly byTurns: boolean;
+}
+
+/** Counts; tells `{ taken }` now and then, and `{ at, count }` when asked with `{ mark }`. */
+export interface SubscribeTask {
+  readonly role: "subscriber";
+  readonly topic: Topic;
+  /** Subscribes to so many topics right below `topic`; 0: to `topic` itself. */
+  readonly children: number;
+  readonly payload: Payload;
+  readonly publishers: number;
+  /** After how many messages it tells what it has. */
+  readonly step: number;
+}
+
+/** From `{ go }` on asks again as soon as it is answered, then tells `{ quantiles }`. */
+export interface RequestTask {
+  readonly role: "requester";
+  readonly payload: number;
+  readonly warmMs: number;
+  readonly ms: number;
+}
+
+/** Answers those. */
+export interface AnswerTask {
+  readonly role: "responder";
+  readonly payload: number;
+}
+
+/** Connects clients, each of which subscribes to so many topics of its own below `topic`. */
+export interface IdleTask {
+  readonly role: "idle";
+  readonly topic: Topic;
+  readonly clients: number;
+  readonly children: number;
+}
+
+/** What the benchmark tells a client process. */
+export type Command =
+  | { readonly go: true }
+  | { readonly stop: true }
+  | { readonly mark: true }
+  | { readonly taken: number };
+
+/** What a client process tells the benchmark. */
+export type Report =
+  | { readonly ready: true }
+  | { readonly failed: string }
+  | { readonly published: number }
+  | { readonly taken: readonly number[] }
+  | { readonly at: number; readonly count: number }
+  | { readonly quantiles: readonly number[] };
+
+/** The quantiles that are told. */
+export const QUANTILES = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1];
+
+const ASK: Topic = ["ask"];
+const ANSWER: Topic = ["answer"];
+/** How many clients of one process connect at a time. */
+const CONNECTING = 20;
+
+const go = Promise.withResolvers<void>();
+let stopped = false;
+/** How many of this publisher's messages every subscriber has. */
+let taken = 0;
+let moreTaken = () => {};
+let mark = () => {};
+
+async function listen(): Promise<void> {
+  for await (const command of told<Command>()) {
+    if ("go" in command) go.resolve();
+    else if ("mark" in command) mark();
+    else {
+      if ("stop" in command) stopped = true;
+      else taken = command.taken;
+      moreTaken();
+    }
+  }
+  Deno.exit();
+}
+
+/** So many topics right below this one, or itself. */
+function below(topic: Topic, children: number): Topic[] {
+  if (children === 0) return [topic];
+  return Array.from({ length: children }, (_, i) => [...topic, String(i)]);
+}
+
+/** What publishes a message to each topic in turn. */
+function inTurn(publishers: readonly Publish[]): Publish {
+  if (publishers.length === 1) return publishers[0]!;
+  let next = 0;
+  return (count) => {
+    for (let i = 0; i < count; i++) {
+      void publishers[next]!(1);
+      next = (next + 1) % publishers.length;
+    }
+  };
+}
+
+async function publish(client: Client, job: PublishTask): Promise<void> {
+  const { topic, children, payload, id, window, byTurns } = job;
+  const batch = byTurns ? 1 : Math.min(job.batch, client.batch ?? Infinity);
+  const publisher = inTurn(
+    below(topic, children).map((topic) =>
+      payload === "row"
+        ? client.rowPublisher(topic)
+        : client.bytesPublisher(topic, new Uint8Array(payload).fill(id, 0, 1))
+    ),
+  );
+  tell({ ready: true });
+  await go.promise;
+  let published = 0;
+  while (!stopped) {
+    if (published + batch - taken > window) {
+      await new Promise<void>((resolve) => moreTaken = resolve);
+      continue;
+    }
+    const accepted = publisher(batch);
+    if (accepted !== undefined) await accepted;
+    published += batch;
+    await (byTurns ? nextTurn() : client.drain());
+  }
+  tell({ published });
+}
+
+async function subscribe(client: Client, job: SubscribeTask): Promise<void> {
+  const { topic, children, payload, publishers, step } = job;
+  const counts = new Array<number>(publishers).fill(0);
+  let count = 0;
+  let next = step;
+  const add = (from: number, some: number) => {
+    counts[from]! += some;
+    count += some;
+    if (count >= next) {
+      next = count + step;
+      tell({ taken: counts });
+    }
+  };
+  const takeRow = ({ id, name }: Row) => {
+    if (id >= 0 && name.length > 0) add(0, 1);
+  };
+  const takeBytes = (data: Uint8Array, some: number) => add(data[0]!, some);
+  await Promise.all(
+    below(topic, children).map((topic) =>
+      payload === "row" ? client.onRows(topic, takeRow) : client.onBytes(topic, takeBytes, payload)
+    ),
+  );
+  mark = () => tell({ at: performance.now(), count });
+  tell({ ready: true });
+}
+
+async function request(client: Client, { payload, warmMs, ms }: RequestTask): Promise<void> {
+  const ask = client.bytesPublisher(ASK, new Uint8Array(payload));
+  let answered = () => {};
+  await client.onBytes(ANSWER, () => answered(), payload);
+  tell({ ready: true });
+  await go.promise;
+  const start = performance.now();
+  const times: number[] = [];
+  for (let now = start; now - start < warmMs + ms;) {
+    const answer = new Promise<void>((resolve) => answered = resolve);
+    const asked = performance.now();
+    void ask(1);
+    await answer;
+    now = performance.now();
+    if (asked - start >= warmMs) times.push(now - asked);
+  }
+  const sorted = Float64Array.from(times).sort();
+  tell({ quantiles: QUANTILES.map((part) => quantile(sorted, part)) });
+}
+
+async function answer(client: Client, { payload }: AnswerTask): Promise<void> {
+  const reply = client.bytesPublisher(ANSWER, new Uint8Array(payload));
+  await client.onBytes(ASK, () => void reply(1), payload);
+  tell({ ready: true });
+}
+
+async function idle(
+  module: ClientModule,
+  target: Target,
+  { topic, clients, children }: IdleTask,
+): Promise<void> {
+  let left = clients;
+  const connectSome = async () => {
+    while (left > 0) {
+      const own = [...topic, String(--left)];
+      const client = await module.connect(target);
+      const topics = children === 0 ? [] : below(own, children);
+      await Promise.all(topics.map((topic) => client.onBytes(topic, () => {}, 1)));
+    }
+  };
+  await Promise.all(Array.from({ length: CONNECTING }, connectSome));
+  tell({ ready: true });
+}
+
+async function main(job: Job): Promise<void> {
+  // As a literal it would have Deno look into every module of that folder.
+  const specifier = new URL(`clients/${job.client}.ts`, import.meta.url).href;
+  const module: ClientModule = await import(specifier);
+  if (job.role === "idle") return await idle(module, job.target, job);
+  const client = await module.connect(job.target);
+  if (job.role === "publisher") await publish(client, job);
+  else if (job.role === "subscriber") await subscribe(client, job);
+  else if (job.role === "requester") await request(client, job);
+  else await answer(client, job);
+}
+
+if (import.meta.main) {
+  const listening = listen();
+  try {
+    await main(JSON.parse(Deno.args[0]!));
+  } catch (error) { // Whatever it is, the benchmark has to know.
+    tell({ failed: String(error) });
+  }
+  await listening;
+}

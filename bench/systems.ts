@@ -1,0 +1,213 @@
+/**
+ * What is compared: how each server is started, and which module of `clients/` speaks to it. All of
+ * them ask for a password (ZeroMQ has none here), listen on loopback or a Unix socket only, and keep
+ * nothing on disk.
+ */
+
+/** Where a server listens: the ports of loopback, or the path of a Unix socket. */
+export type Target = { readonly ports: readonly number[] } | { readonly path: string };
+
+/** The user, the password and the key of every server. */
+export const AUTH = "bench";
+
+/** How a server is started, and where it then listens. */
+export interface Plan {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly target: Target;
+}
+
+/** A server with the client that goes with it. */
+export interface System {
+  /** The name on the command line. */
+  readonly name: string;
+  /** The name for readers. */
+  readonly title: string;
+  /** The module of `clients/`, without its ending; none: nobody connects but to see that it listens. */
+  readonly client?: string;
+  /** It is far from the fastest, and measured in the first round only. */
+  readonly minor?: boolean;
+  /** The program that must be installed. */
+  readonly program?: string;
+  /** The script of this folder that runs the server. */
+  readonly script?: string;
+  /** It holds back who writes too fast, so that nobody else need. */
+  readonly holdsBack?: boolean;
+  /** Plans a start that keeps its files in this folder. */
+  plan(folder: string): Promise<Plan>;
+}
+
+/** A port on loopback where a server listens. */
+export function portOf(target: Target, index = 0): number {
+  const port = "ports" in target ? target.ports[index] : undefined;
+  if (port === undefined) throw new TypeError(`No port ${index} in ${JSON.stringify(target)}`);
+  return port;
+}
+
+/** Where a server listens, as Deno.connect takes it. */
+export function endpointOf(target: Target): Deno.UnixConnectOptions | Deno.ConnectOptions {
+  return "path" in target
+    ? { transport: "unix", path: target.path }
+    : { transport: "tcp", hostname: "127.0.0.1", port: portOf(target, target.ports.length - 1) };
+}
+
+/** Where a server listens, as this project writes it. */
+export function urlOf(target: Target): string {
+  return "path" in target ? `unix://${target.path}` : `tcp://127.0.0.1:${portOf(target)}`;
+}
+
+/** Ports of loopback that are free, if nobody takes them meanwhile. */
+function freePorts(count: number): number[] {
+  const listeners = Array.from(
+    { length: count },
+    () => Deno.listen({ hostname: "127.0.0.1", port: 0 }),
+  );
+  const ports = listeners.map(({ addr }) => (addr as Deno.NetAddr).port);
+  for (const listener of listeners) listener.close();
+  return ports;
+}
+
+function local(module: string): string {
+  return new URL(module, import.meta.url).pathname;
+}
+
+/** A server that is a script of this folder, which is given its target as arguments. */
+function scripted(
+  { makeTarget, ...system }: Omit<System, "plan"> & {
+    readonly script: string;
+    makeTarget(folder: string): Target;
+  },
+): System {
+  return {
+    ...system,
+    plan(folder) {
+      const target = makeTarget(folder);
+      const where = "path" in target ? [target.path] : target.ports.map(String);
+      const args = ["run", "--allow-all", "--quiet", local(system.script), ...where];
+      return Promise.resolve({ command: Deno.execPath(), args, target });
+    },
+  };
+}
+
+async function mpubsub(folder: string, target: Target): Promise<Plan> {
+  const keyFile = `${folder}/key`;
+  await Deno.writeTextFile(keyFile, AUTH, { mode: 0o600 });
+  const args = ["run", "--allow-net", "--allow-read", "--allow-write"];
+  args.push("--allow-env=HOME,MPUBSUB_FILE", local("../cli.ts"), "--quiet");
+  args.push("--address", urlOf(target), "--authkey-file", keyFile, `${folder}/broker.json`);
+  return { command: Deno.execPath(), args, target };
+}
+
+const onTcp = (): Target => ({ ports: freePorts(1) });
+const onUnix = (folder: string): Target => ({ path: `${folder}/socket` });
+
+/** This project's broker, `cli.ts`, by itself. */
+export const MPUBSUB: readonly System[] = [
+  {
+    name: "mpubsub-tcp",
+    title: "mpubsub, TCP",
+    client: "mpubsub",
+    plan: (folder) => mpubsub(folder, onTcp()),
+  },
+  {
+    name: "mpubsub-unix",
+    title: "mpubsub, Unix socket",
+    client: "mpubsub",
+    plan: (folder) => mpubsub(folder, onUnix(folder)),
+  },
+];
+
+/** The others. */
+export const PEERS: readonly System[] = [
+  {
+    name: "nats",
+    title: "NATS",
+    client: "nats",
+    program: "nats-server",
+    plan() {
+      const target = onTcp();
+      const args = ["--addr", "127.0.0.1", "--port", `${portOf(target)}`];
+      args.push("--user", AUTH, "--pass", AUTH);
+      return Promise.resolve({ command: "nats-server", args, target });
+    },
+  },
+  { name: "redis", title: "Redis (redis)", client: "redis", program: "redis-server", plan: redis },
+  {
+    name: "ioredis",
+    minor: true,
+    title: "Redis (ioredis)",
+    client: "ioredis",
+    program: "redis-server",
+    plan: redis,
+  },
+  {
+    name: "mosquitto",
+    title: "Mosquitto",
+    client: "mqtt",
+    program: "mosquitto",
+    plan: mosquitto,
+  },
+  scripted({
+    name: "aedes",
+    minor: true,
+    title: "aedes",
+    client: "mqtt",
+    script: "servers/aedes.ts",
+    makeTarget: onTcp,
+  }),
+  scripted({
+    name: "zeromq",
+    minor: true,
+    title: "ZeroMQ",
+    client: "zeromq",
+    script: "servers/zeromq.ts",
+    makeTarget: () => ({ ports: freePorts(2) }),
+  }),
+];
+
+const RELAY = { client: "relay", script: "servers/relay.ts", holdsBack: true };
+
+/** Programs that only pass on bytes. */
+export const RELAYS: readonly System[] = [
+  scripted({ ...RELAY, name: "relay-tcp", title: "bare relay, TCP", makeTarget: onTcp }),
+  scripted({ ...RELAY, name: "relay-unix", title: "bare relay, Unix socket", makeTarget: onUnix }),
+];
+
+/** A Deno program that listens and does nothing else. */
+export const LISTEN: System = scripted({
+  name: "listen",
+  title: "Deno.listen alone",
+  script: "servers/listen.ts",
+  makeTarget: onTcp,
+});
+
+function redis(folder: string): Promise<Plan> {
+  const target = onTcp();
+  const args = ["--bind", "127.0.0.1", "--port", `${portOf(target)}`, "--requirepass", AUTH];
+  args.push("--save", "", "--appendonly", "no", "--dir", folder);
+  // By default it hangs up on a subscriber for which 32 MB wait.
+  args.push("--client-output-buffer-limit", "pubsub 0 0 0");
+  return Promise.resolve({ command: "redis-server", args, target });
+}
+
+async function mosquitto(folder: string): Promise<Plan> {
+  const target = onTcp();
+  const passwords = `${folder}/passwords`;
+  const config = `${folder}/mosquitto.conf`;
+  await new Deno.Command("mosquitto_passwd", { args: ["-c", "-b", passwords, AUTH, AUTH] })
+    .output();
+  await Deno.writeTextFile(
+    config,
+    [
+      `listener ${portOf(target)} 127.0.0.1`,
+      "allow_anonymous false",
+      `password_file ${passwords}`,
+      "set_tcp_nodelay true",
+      "max_queued_messages 0", // By default it drops when 1000 wait.
+      "persistence false",
+      "log_dest none",
+      "user root", // Else it gives up root, and then cannot read these files.
+    ].join("\n"),
+  );
+  return { command: "mosquitto", args: ["-c", config], target };
+}
