@@ -238,9 +238,12 @@ class Registration {
   }
 }
 
-/** Where the messages of one path go. */
-class Route {
+/** Where the messages of one path go; {@linkcode Dispatcher.routeOf} makes one. */
+export class Route {
+  /** The path. */
   readonly path: TopicPath;
+  /** Whether they stay in the process. */
+  readonly isLocal: boolean;
   /** Whether it is the broker's, and so not for the catch-all. */
   readonly broker: boolean;
   /** Those from here up get them; out of date when `version` is not the tree's. */
@@ -249,6 +252,7 @@ class Route {
 
   constructor(path: TopicPath, tree: TopicTree<Registration>) {
     this.path = path;
+    this.isLocal = isLocalPath(path);
     this.broker = isBrokerPath(path);
     this.node = tree.deepest(path);
     this.version = tree.version;
@@ -265,9 +269,9 @@ export class Dispatcher {
   readonly #all = new Set<Registration>();
   /** The subscriptions with `overflow: "wait"` that have no room. */
   readonly #full = new Set<Registration>();
-  readonly #waiting = new Fifo<Delivery>();
+  readonly #waiting = new Fifo<{ route: Route; message: object }>();
   /** The routes of the topics that were published lately. */
-  readonly #routes = new PathCache(ROOT, new Route(ROOT, this.#tree));
+  readonly #routes = new PathCache(ROOT, this.routeOf(ROOT));
   #births = 0;
   #delivering = false;
 
@@ -366,14 +370,14 @@ export class Dispatcher {
   }
 
   /** Whether anyone here gets what is published to this path. */
-  wants(path: TopicPath): boolean {
-    if (path.length === 0) {
+  wants(route: Route): boolean {
+    if (route.path.length === 0) {
       for (const { path: wanted } of this.#all) if (!isBrokerPath(wanted)) return true;
       return false;
     }
-    const { node: deepest, broker } = this.#route(path, path);
-    const stop = broker ? this.#tree.root : undefined;
-    let node: TopicNode<Registration> | undefined = deepest;
+    this.#update(route);
+    const stop = route.broker ? this.#tree.root : undefined;
+    let node: TopicNode<Registration> | undefined = route.node;
     for (; node !== stop && node !== undefined; node = node.parent) {
       if (node.values.length > 0) return true;
     }
@@ -407,14 +411,30 @@ export class Dispatcher {
   /**
    * All the checks of `publish` that need no network, before any delivery.
    *
-   * @returns The path of the topic.
+   * @returns Where it goes.
    * @throws {TypeError} If the topic is none, or the message is no object of named values.
    * @throws {RangeError} If the topic is too long.
    * @throws {ForbiddenError} If the topic is the broker's.
    * @throws {BacklogError} If a subscription that waits has no room.
    */
-  checkPublish(topic: Topic, message: object): TopicPath {
-    return this.#checkPublish(topic, message).path;
+  checkPublish(topic: Topic, message: object): Route {
+    const route = this.#routes.get(topic) ?? this.#remember(this.routeOf(topicPath(topic)));
+    if (typeof message !== "object" || message === null || Array.isArray(message)) {
+      throw noMessage(route.path, message);
+    }
+    if (route.broker) throw forbidden(route.path);
+    if (this.#delivering || this.#full.size > 0) this.checkRoom(route.path);
+    return route;
+  }
+
+  #remember(route: Route): Route {
+    this.#routes.set(route.path, route);
+    return route;
+  }
+
+  /** Where the messages of a path go, which `topicPath` has checked; good for good. */
+  routeOf(path: TopicPath): Route {
+    return new Route(path, this.#tree);
   }
 
   /**
@@ -422,13 +442,19 @@ export class Dispatcher {
    *
    * @throws {BacklogError} If too many wait.
    */
-  deliver(path: TopicPath, message: object): void {
-    this.#deliver(this.#route(path, path), message);
-  }
-
-  /** {@linkcode Dispatcher.checkPublish} and {@linkcode Dispatcher.deliver} in one. */
-  publish(topic: Topic, message: object): void {
-    this.#deliver(this.#checkPublish(topic, message), message);
+  deliver(route: Route, message: object): void {
+    if (this.#delivering) {
+      this.#checkWaiting(route.path);
+      this.#waiting.push({ route, message });
+      return;
+    }
+    this.#delivering = true;
+    try {
+      this.#pass(route, message);
+      if (this.#waiting.length > 0) this.#deliverWaiting();
+    } finally {
+      this.#delivering = false;
+    }
   }
 
   /** Calls the owner's code; what it throws, or rejects with, is reported. */
@@ -523,59 +549,27 @@ export class Dispatcher {
     );
   }
 
-  #checkPublish(topic: Topic, message: object): Route {
-    const route = this.#route(topic);
-    if (typeof message !== "object" || message === null || Array.isArray(message)) {
-      throw noMessage(route.path, message);
-    }
-    if (route.broker) throw forbidden(route.path);
-    if (this.#delivering || this.#full.size > 0) this.checkRoom(route.path);
-    return route;
-  }
-
-  /** Where the messages of a topic go, as the tree is now; with a `path`, the topic is checked. */
-  #route(topic: Topic, path?: TopicPath): Route {
-    const route = this.#routes.get(topic) ?? this.#newRoute(path ?? topicPath(topic));
-    if (route.version !== this.#tree.version) {
-      route.node = this.#tree.deepest(route.path);
-      route.version = this.#tree.version;
-    }
-    return route;
-  }
-
-  #newRoute(path: TopicPath): Route {
-    const route = new Route(path, this.#tree);
-    this.#routes.set(path, route);
-    return route;
-  }
-
-  #deliver(route: Route, message: object): void {
-    if (this.#delivering) {
-      this.#checkWaiting(route.path);
-      this.#waiting.push({ topic: route.path, message });
-      return;
-    }
-    this.#delivering = true;
-    try {
-      this.#pass(route, message);
-      if (this.#waiting.length > 0) this.#deliverWaiting();
-    } finally {
-      this.#delivering = false;
-    }
+  /** Looks again who is on the way, if anybody came or went. */
+  #update(route: Route): void {
+    if (route.version === this.#tree.version) return;
+    route.node = this.#tree.deepest(route.path);
+    route.version = this.#tree.version;
   }
 
   #deliverWaiting(): void {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      this.#pass(this.#route(next.topic, next.topic), next.message);
+      this.#pass(next.route, next.message);
     }
   }
 
   /** Passes a message to those who get it. */
-  #pass({ path, node: deepest, broker }: Route, message: object): void {
+  #pass(route: Route, message: object): void {
+    const { path } = route;
     const end = this.#births;
     if (path.length === 0) return this.#broadcast(path, message, end);
-    const stop = broker ? this.#tree.root : undefined;
-    let node: TopicNode<Registration> | undefined = deepest;
+    this.#update(route);
+    const stop = route.broker ? this.#tree.root : undefined;
+    let node: TopicNode<Registration> | undefined = route.node;
     for (; node !== stop && node !== undefined; node = node.parent) {
       const { values } = node;
       const { length } = values;

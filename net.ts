@@ -29,7 +29,7 @@ import { keyBytes, keyNameBytes } from "./auth.ts";
 import { BytesCache } from "./bytes_cache.ts";
 import { Client, type Gap, type State, type Target } from "./client.ts";
 import { Decoder, Encoder } from "./codec.ts";
-import { Dispatcher } from "./dispatch.ts";
+import { Dispatcher, type Route } from "./dispatch.ts";
 import {
   AuthError,
   BacklogError,
@@ -59,7 +59,7 @@ import {
   type TopicOf,
   type Untyped,
 } from "./pubsub.ts";
-import { formatTopic, isLocalPath, printable, type Topic, type TopicPath } from "./topic.ts";
+import { formatTopic, printable, type Topic, type TopicPath } from "./topic.ts";
 
 export { AuthError, BacklogError, ConnectionLostError, ForbiddenError, ProtocolError };
 export type { Address, Gap, State };
@@ -113,7 +113,7 @@ export interface WaitOptions {
 
 const BACKLOG_BYTES = 16 * 1024 * 1024;
 const PATIENCE_MAX_MS = 2 ** 32 - 1;
-const TOPICS_MAX = 32_768;
+const ROUTES_MAX = 32_768;
 
 /**
  * A {@linkcode PubSub} whose messages also go to, and come from, the other clients of a broker.
@@ -135,7 +135,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   #interests = 0;
   /** The latest topic that was checked against these limits, as bytes. */
   #latest: { path: TopicPath; limits: Limits; block: Uint8Array } | undefined;
-  readonly #topics = new BytesCache<TopicPath>(TOPICS_MAX);
+  readonly #routes = new BytesCache<Route>(ROUTES_MAX);
 
   /**
    * Makes an object that is not connected yet; does no I/O.
@@ -252,11 +252,11 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     ...rest: PublishArgs<MessageOf<T, K>>
   ): void;
   override publish(topic: Topic, message: object = {}, options?: PublishOptions): void {
-    const path = this.#dispatcher.checkPublish(topic, message);
-    if (this.#client.publishes && options?.local !== true && !isLocalPath(path)) {
-      this.#send(path, message);
+    const route = this.#dispatcher.checkPublish(topic, message);
+    if (this.#client.publishes && options?.local !== true && !route.isLocal) {
+      this.#send(route.path, message);
     }
-    this.#dispatcher.deliver(path, message);
+    this.#dispatcher.deliver(route, message);
   }
 
   #send(path: TopicPath, message: object): void {
@@ -324,29 +324,29 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   #takeMessages(frame: Frame, limits: Limits): void {
     const { buffer, body } = frame;
     const payload = topicEnd(buffer, body, frame.end);
-    let path = this.#topics.get(buffer, body, payload);
-    if (path === undefined) {
-      path = decodeTopic(buffer, body, payload, limits);
-      this.#topics.set(buffer, body, payload, path);
+    let route = this.#routes.get(buffer, body, payload);
+    if (route === undefined) {
+      route = this.#dispatcher.routeOf(decodeTopic(buffer, body, payload, limits));
+      this.#routes.set(buffer, body, payload, route);
     }
-    this.#takeMessage(path, buffer, payload, frame.end);
+    this.#takeMessage(route, buffer, payload, frame.end);
     while (this.#client.takes && !this.#dispatcher.full) {
       const next = frame.extend(payload - body, limits.messageBytes);
       if (next === 0) break;
-      this.#takeMessage(path, buffer, next, frame.end);
+      this.#takeMessage(route, buffer, next, frame.end);
     }
   }
 
-  #takeMessage(path: TopicPath, buffer: Uint8Array, start: number, end: number): void {
-    if (!this.#dispatcher.wants(path)) return;
+  #takeMessage(route: Route, buffer: Uint8Array, start: number, end: number): void {
+    if (!this.#dispatcher.wants(route)) return;
     let message: Record<string, unknown>;
     try {
       message = this.#decoder.decode(buffer, start, end);
     } catch (error) { // Another client's fault, not the broker's: it costs that message.
       if (!(error instanceof ProtocolError)) throw error;
-      return this.#dispatcher.report(error, { topic: path });
+      return this.#dispatcher.report(error, { topic: route.path });
     }
-    this.#dispatcher.deliver(path, message);
+    this.#dispatcher.deliver(route, message);
   }
 
   /** The broker did not take a message of ours. */

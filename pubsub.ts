@@ -233,7 +233,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    */
   publish<const K extends TopicOf<T>>(topic: K, ...rest: PublishArgs<MessageOf<T, K>>): void;
   publish(topic: Topic, message: object = {}, _options?: PublishOptions): void {
-    this.#dispatcher.publish(topic, message);
+    this.#dispatcher.deliver(this.#dispatcher.checkPublish(topic, message), message);
   }
 
   /**
