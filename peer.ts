@@ -25,7 +25,7 @@ import {
   Reason,
   topicEnd,
 } from "./frame.ts";
-import type { DecodeTopic, Origin, Peer, Route, Router } from "./router.ts";
+import type { DecodeTopic, Origin, Peer, Router } from "./router.ts";
 import { Session, type SessionHandler } from "./session.ts";
 import { formatTopic, type TopicPath } from "./topic.ts";
 import { later } from "./transport.ts";
@@ -83,7 +83,7 @@ export class ClientPeer implements Peer, SessionHandler {
   /** Frames of this read that go the same way and stand side by side. */
   #run:
     | {
-      route: Route<ClientPeer>;
+      peers: readonly ClientPeer[];
       frame: Frame;
       start: number;
       end: number;
@@ -274,12 +274,12 @@ export class ClientPeer implements Peer, SessionHandler {
     }
     while (frame.extend(payload - body, limits.messageBytes, RUN_BYTES_MAX) > 0);
     const run = this.#run;
-    if (run?.route === route && run.end === start && frame.end - run.start <= RUN_BYTES_MAX) {
+    if (run?.peers === route.peers && run.end === start && frame.end - run.start <= RUN_BYTES_MAX) {
       run.end = frame.end;
       run.messages += frame.frames;
     } else {
       this.batch();
-      this.#run = { route, frame, start, end: frame.end, messages: frame.frames };
+      this.#run = { peers: route.peers, frame, start, end: frame.end, messages: frame.frames };
     }
   }
 
@@ -308,7 +308,7 @@ export class ClientPeer implements Peer, SessionHandler {
     const run = this.#run;
     if (run === undefined) return;
     this.#run = undefined;
-    const { route: { peers }, frame, start, end, messages } = run;
+    const { peers, frame, start, end, messages } = run;
     this.#context.counts.received += messages;
     const slice = frame.buffer.subarray(start, end);
     const lease = peers.length > 0 && isKept(slice) ? frame.keep() : undefined;

@@ -6,7 +6,7 @@
  */
 import type { Lease } from "./bytes.ts";
 import { BytesCache } from "./bytes_cache.ts";
-import { isBrokerPath, isLocalPath, type TopicPath, TopicTree } from "./topic.ts";
+import { isBrokerPath, isLocalPath, type TopicNode, type TopicPath, TopicTree } from "./topic.ts";
 
 /** Where messages come from: something that can be held back. */
 export interface Origin {
@@ -33,7 +33,7 @@ export interface Route<P extends Peer> {
   readonly path: TopicPath;
   /** Whether no client may publish to it. */
   readonly isReserved: boolean;
-  /** Who asked for it, each once. */
+  /** Who asked for it, each once; mostly the same list where the same peers did. */
   readonly peers: readonly P[];
 }
 
@@ -51,7 +51,11 @@ export class Router<P extends Peer> {
   /** Each peer's interests: by their text, their path. */
   readonly #interests = new Map<P, Map<string, TopicPath>>();
   readonly #routes = new BytesCache<Route<P>>(ROUTES_MAX);
-  /** The number of peers in the routes that were made since these were forgotten. */
+  /** Who gets what goes to this node and no further. */
+  readonly #peersAt = new Map<TopicNode<P>, readonly P[]>();
+  /** For each peer that gets something alone, the list of it. */
+  readonly #alone = new Map<P, readonly P[]>();
+  /** The number of peers in the lists that were made since routes were forgotten. */
   #routePeers = 0;
 
   /** How many topics a peer is interested in. */
@@ -109,8 +113,7 @@ export class Router<P extends Peer> {
     if (route === undefined) {
       const path = decode(bytes, start, end);
       const isReserved = isBrokerPath(path) || isLocalPath(path);
-      route = { path, isReserved, peers: [...this.#peersOf(path)] };
-      this.#routePeers += route.peers.length;
+      route = { path, isReserved, peers: this.#peersOf(path) };
       if (this.#routePeers > ROUTE_PEERS_MAX) this.#forgetRoutes();
       this.#routes.set(bytes, start, end, route);
     }
@@ -119,18 +122,35 @@ export class Router<P extends Peer> {
 
   #forgetRoutes(): void {
     this.#routes.clear();
+    this.#peersAt.clear();
+    this.#alone.clear();
     this.#routePeers = 0;
   }
 
-  #peersOf(path: TopicPath): Set<P> {
-    if (path.length === 0) return this.#everybody();
-    const peers = new Set<P>();
-    let node = this.#tree.deepest(path);
-    for (; node.parent !== undefined; node = node.parent) {
-      for (const peer of node.values) peers.add(peer);
-    }
+  #peersOf(path: TopicPath): readonly P[] {
+    if (path.length === 0) return this.#count([...this.#everybody()]);
+    const deepest = this.#tree.deepest(path);
     // What the broker itself publishes is not for the catch-all.
-    if (!isBrokerPath(path)) { for (const peer of node.values) peers.add(peer); }
+    if (isBrokerPath(path)) return this.#count([...peersUpFrom(deepest, this.#tree.root)]);
+    let peers = this.#peersAt.get(deepest);
+    if (peers === undefined) {
+      peers = this.#shared([...peersUpFrom(deepest)]);
+      this.#peersAt.set(deepest, peers);
+    }
+    return peers;
+  }
+
+  /** The same list for all topics that one peer wants alone, so that their messages make one run. */
+  #shared(peers: readonly P[]): readonly P[] {
+    const [first] = peers;
+    if (first === undefined || peers.length > 1) return this.#count(peers);
+    const known = this.#alone.get(first);
+    if (known === undefined) this.#alone.set(first, peers);
+    return known ?? peers;
+  }
+
+  #count(peers: readonly P[]): readonly P[] {
+    this.#routePeers += peers.length;
     return peers;
   }
 
@@ -146,4 +166,13 @@ export class Router<P extends Peer> {
     }
     return peers;
   }
+}
+
+/** Who wants what is at a node, or at one above it and below `end`; each once. */
+function peersUpFrom<P>(node: TopicNode<P> | undefined, end?: TopicNode<P>): Set<P> {
+  const peers = new Set<P>();
+  for (; node !== undefined && node !== end; node = node.parent) {
+    for (const peer of node.values) peers.add(peer);
+  }
+  return peers;
 }

@@ -298,3 +298,18 @@ Deno.test("BytesCache gives what was set for the same bytes, wherever they stand
   assertEquals(cache.get(new Uint8Array(), 0, 0), "nothing");
   assertEquals(cache.get(Uint8Array.of(1, 2, 3), 0, 2), undefined);
 });
+
+Deno.test("Router gives the same list of peers for topics that lead to the same", () => {
+  const router = routerOf([ANN, ["a"], ["b"]], [BOB, ["b"], ["c", "d"]]);
+  const peersOf = (path: TopicPath) => routeOf(router, path).peers;
+  assertStrictEquals(peersOf(["a"]), peersOf(["a", "x"]));
+  assertStrictEquals(peersOf(["b", "x"]), peersOf(["b", "y", "z"]));
+  assertStrictEquals(peersOf(["c", "d"]), peersOf(["c", "d", "e"]));
+  assert(peersOf(["a"]) !== peersOf(["b"]));
+  router.add(BOB, ["a", "x"]);
+  assertEquals(namesOf(router, ["a", "x"]), ["ann", "bob"]);
+  assertEquals(namesOf(router, ["a", "y"]), ["ann"]);
+  router.remove(ANN, ["b"]);
+  assertStrictEquals(peersOf(["b"]), peersOf(["c", "d"]));
+  assertEquals(namesOf(router, ["b"]), ["bob"]);
+});
