@@ -169,7 +169,9 @@ export function environmentLines(all: readonly Findings[]): string {
   const [{ machine }] = all as [Findings];
   const versions = Object.assign({}, ...all.map(({ versions }) => versions));
   const runs = all.map(({ suite, date, commit, seconds, rounds }) =>
-    `${suite} on ${date} at ${commit}, ${rounds} rounds${seconds > 0 ? ` of ${seconds} s` : ""}`
+    `${suite} on ${date} at ${commit}, ${rounds} round${rounds === 1 ? "" : "s"}${
+      seconds > 0 ? ` of ${seconds} s` : ""
+    }`
   );
   const skipped = all.flatMap(({ skipped }) => skipped);
   return [

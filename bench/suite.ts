@@ -173,11 +173,9 @@ async function whyNot(system: System, interrupt: AbortSignal): Promise<string | 
 /** The runs of one round. */
 function runsOf(
   { scenarios, systems, quick }: Pick<Options, "scenarios" | "systems" | "quick">,
-  round: number,
 ): { scenario: Scenario; system: System }[] {
   return scenarios.flatMap((scenario) =>
     systems.filter((system) => scenario.fits?.(system) ?? true)
-      .filter(({ minor }) => round === 0 || !minor)
       .slice(0, quick && !scenario.essential ? 1 : undefined)
       .map((system) => ({ scenario, system }))
   );
@@ -189,7 +187,7 @@ async function runAll(
   interrupt: AbortSignal,
 ): Promise<{ results: Result[]; failures: number }> {
   const { quick, seconds, rounds } = options;
-  const runs = Array.from({ length: rounds }, (_, round) => runsOf(options, round)).flat();
+  const runs = Array.from({ length: rounds }, () => runsOf(options)).flat();
   const found = new Map<string, Result & { rounds: Figures[] }>();
   const progress = new Progress(runs.length);
   let failures = 0;

@@ -25,8 +25,6 @@ export interface System {
   readonly title: string;
   /** The module of `clients/`, without its ending; none: nobody connects but to see that it listens. */
   readonly client?: string;
-  /** It is far from the fastest, and measured in the first round only. */
-  readonly minor?: boolean;
   /** The program that must be installed. */
   readonly program?: string;
   /** The script of this folder that runs the server. */
@@ -134,7 +132,6 @@ export const PEERS: readonly System[] = [
   { name: "redis", title: "Redis (redis)", client: "redis", program: "redis-server", plan: redis },
   {
     name: "ioredis",
-    minor: true,
     title: "Redis (ioredis)",
     client: "ioredis",
     program: "redis-server",
@@ -149,7 +146,6 @@ export const PEERS: readonly System[] = [
   },
   scripted({
     name: "aedes",
-    minor: true,
     title: "aedes",
     client: "mqtt",
     script: "servers/aedes.ts",
@@ -157,7 +153,6 @@ export const PEERS: readonly System[] = [
   }),
   scripted({
     name: "zeromq",
-    minor: true,
     title: "ZeroMQ",
     client: "zeromq",
     script: "servers/zeromq.ts",
