@@ -18,7 +18,6 @@
  * - A side that ends says GOODBYE and then only reads, so that the reason arrives even when the other
  *   side is in the middle of sending.
  */
-import { concat } from "./bytes.ts";
 import { ConnectionLostError, ProtocolError } from "./errors.ts";
 import {
   decodeGoodbye,
@@ -71,8 +70,9 @@ const SILENT_HEARTBEATS = 2;
 /** How long a side that said GOODBYE waits for the other to close. */
 const LINGER_MS = 1000;
 /** Up to this size what is counted and what is not go out in one write. */
-const JOIN_BYTES_MAX = 16 * 1024;
+const JOIN_BYTES_MAX = 64 * 1024;
 const NO_BYTES = new Uint8Array(0);
+const NO_PARTS: readonly Uint8Array[] = [];
 
 /** The frames of one connection; see the module. */
 export class Link {
@@ -87,6 +87,8 @@ export class Link {
   #ackAt = -1;
   /** The next counted frames, when they are too large to go out with what is not counted. */
   #counted: Uint8Array | undefined;
+  /** Where they are put side by side. */
+  #joint = NO_BYTES;
   #writing: Promise<void> | undefined;
   #end: LinkEnd | undefined;
   #linger: ReturnType<typeof setTimeout> | undefined;
@@ -150,23 +152,43 @@ export class Link {
     const large = this.#counted;
     this.#counted = undefined;
     if (large !== undefined && this.#end === undefined) return large;
-    const control = this.#control;
-    this.#ackAt = -1;
-    this.#control = []; // What the handler sends now goes behind what it hands over.
+    const before = this.#takeControl();
     const counted = this.#end === undefined ? this.handler.next() : undefined;
-    if (control.length === 0) return counted ?? this.#lateControl();
-    if (counted === undefined) return concat(...control);
-    if (counted.length <= JOIN_BYTES_MAX) return concat(...control, counted);
-    this.#counted = counted;
-    return concat(...control);
+    if (counted !== undefined && counted.length > JOIN_BYTES_MAX) {
+      if (before.length === 0) return counted;
+      this.#counted = counted;
+      return this.#join(before);
+    }
+    // What the handler sent now goes behind what it hands over.
+    const behind = this.#takeControl();
+    if (counted === undefined) {
+      return before.length + behind.length === 0 ? undefined : this.#join([...before, ...behind]);
+    }
+    if (before.length + behind.length === 0) return counted;
+    return this.#join([...before, counted, ...behind]);
   }
 
-  /** What the handler sent instead of handing anything over. */
-  #lateControl(): Uint8Array | undefined {
+  #takeControl(): readonly Uint8Array[] {
     const control = this.#control;
-    this.#ackAt = -1;
+    if (control.length === 0) return NO_PARTS;
     this.#control = [];
-    return control.length === 0 ? undefined : concat(...control);
+    this.#ackAt = -1;
+    return control;
+  }
+
+  /** All parts in one piece; good until the next call, so until it is written. */
+  #join(parts: readonly Uint8Array[]): Uint8Array {
+    let length = 0;
+    for (const part of parts) length += part.length;
+    if (this.#joint.length < length) {
+      this.#joint = new Uint8Array(Math.max(length, Math.min(2 * length, JOIN_BYTES_MAX)));
+    }
+    let at = 0;
+    for (const part of parts) {
+      this.#joint.set(part, at);
+      at += part.length;
+    }
+    return this.#joint.subarray(0, length);
   }
 
   /**
@@ -206,6 +228,7 @@ export class Link {
     } else if (++this.#quietTicks >= TICKS) {
       this.#quietTicks = 0;
       this.#reader.rest();
+      if (this.#writing === undefined) this.#joint = NO_BYTES;
       this.handler.idle();
     }
   }

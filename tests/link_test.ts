@@ -22,7 +22,7 @@ const LIMITS = { messageBytes: 100_000, topicElements: 16, elementBytes: 255, su
 const FRAME_LIMITS = clientFrameLimits(LIMITS);
 const TOPIC = encodeTopic(["t"]);
 /** Larger counted bytes do not go out in one write with frames that are not counted. */
-const JOINED = 16 * 1024;
+const JOINED = 64 * 1024;
 /** So many ticks without a read are no reason to end a link; one more is. */
 const SILENT_TICKS = 2 * TICKS;
 
