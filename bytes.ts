@@ -1,4 +1,4 @@
-/** Bytes side by side, and buffers that several hold. */
+/** Bytes side by side, buffers that several hold, and a hash. */
 
 /** A buffer that is lent; who lent it uses it again when nobody holds it. */
 export interface Lease {
@@ -17,4 +17,25 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer>
     at += part.length;
   }
   return bytes;
+}
+
+/** A hash of all bytes from `start` to before `end`, 32 bits. */
+export function hash(bytes: Uint8Array, start: number, end: number): number {
+  const size = end - start;
+  if (size < 4) {
+    if (size <= 0) return 0;
+    return mix(size, bytes[start]! | bytes[start + (size >> 1)]! << 8 | bytes[end - 1]! << 16);
+  }
+  let h = size;
+  for (let at = start; at < end - 4; at += 4) h = mix(h, four(bytes, at));
+  return mix(h, four(bytes, end - 4)); // Some of these a second time.
+}
+
+function four(bytes: Uint8Array, at: number): number {
+  return bytes[at]! | bytes[at + 1]! << 8 | bytes[at + 2]! << 16 | bytes[at + 3]! << 24;
+}
+
+function mix(h: number, value: number): number {
+  h = Math.imul(h ^ value, 0x9e3779b1);
+  return h ^ (h >>> 15);
 }

@@ -39,6 +39,9 @@ function findRefused(
   if (value instanceof Date && Number.isNaN(value.getTime())) {
     return { path, problem: "is an invalid date" };
   }
+  if (ArrayBuffer.isView(value) && isDetached(value)) {
+    return { path, problem: "is empty because its buffer was transferred" };
+  }
   const texts = new Set<string>();
   for (const [childPath, child, text] of childrenOf(value, path)) {
     if (typeof text === "string" && texts.size === texts.add(text.toWellFormed()).size) {
@@ -53,6 +56,11 @@ function findRefused(
 function isSendable(value: object): boolean {
   if (ArrayBuffer.isView(value)) return !((value as unknown) instanceof DataView);
   return isPlain(value) || isGenuine(value);
+}
+
+/** Whether the bytes of a typed array have gone elsewhere. */
+export function isDetached({ buffer }: ArrayBufferView): boolean {
+  return buffer instanceof ArrayBuffer && buffer.detached;
 }
 
 /** Whether a value is an array, a `Date`, a `Map` or a `Set`, and does not only look like one. */

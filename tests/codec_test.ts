@@ -9,8 +9,9 @@ import {
 import { Decoder, Encoder, MESSAGE_DEPTH_MAX } from "../codec.ts";
 import { ProtocolError } from "../errors.ts";
 import { fromHex, toHex } from "./bytes.ts";
-import { decode, encode } from "./payload.ts";
-import { type Random, randomOf } from "./random.ts";
+import { BIGINTS, messageOf, NUMBERS, STRINGS, TYPED_ARRAYS } from "./messages.ts";
+import { decode, encode, show } from "./payload.ts";
+import { randomOf } from "./random.ts";
 
 const LIMIT = 1024 * 1024;
 
@@ -19,70 +20,12 @@ function passed(value: unknown): unknown {
   return decode(encode({ value })).value;
 }
 
-/** A value as a text that tells apart whatever the codec keeps apart: kinds, -0, order, classes. */
-function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value);
-  if (typeof value === "bigint") return `${value}n`;
-  if (Object.is(value, -0)) return "-0";
-  if (typeof value !== "object" || value === null) return String(value);
-  const name = Object.getPrototypeOf(value)?.constructor.name;
-  return `${name} ${showParts(value)}`;
-}
-
-function showParts(value: object): string {
-  if (ArrayBuffer.isView(value)) {
-    return toHex(new Uint8Array(value.buffer, value.byteOffset, value.byteLength));
-  }
-  if (value instanceof Date) return String(value.getTime());
-  if (value instanceof Map) return `{${Array.from(value, (pair) => pair.map(show).join(" => "))}}`;
-  if (value instanceof Set || Array.isArray(value)) return `[${Array.from(value, show)}]`;
-  return `{${Object.entries(value).map((pair) => pair.map(show).join(": "))}}`;
-}
-
 /** Containers one in the other, so many; `leaf` stands in the innermost. */
 function nested(levels: number, leaf: unknown): unknown {
   let value = leaf;
   for (let level = 0; level < levels; level++) value = [value];
   return value;
 }
-
-const NUMBERS: readonly number[] = [
-  ...[0, 1, 127, 128, 255, 256, 65535, 65536, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 32 + 1],
-  ...[2 ** 53 - 1, 2 ** 53, Number.MAX_VALUE, Number.MIN_VALUE, 1.5, 0.1, Math.PI, NaN, Infinity],
-  ...[2 ** -149, 3.4028234663852886e38, 3.4028235677973366e38],
-].flatMap((number) => [number, -number, -1 - number]);
-
-const BIGINTS: readonly bigint[] = [0n, 1n, 127n, 255n, 256n, 2n ** 32n, 2n ** 63n, 2n ** 64n]
-  .concat([16n ** 507n, 16n ** 508n, 256n ** 254n, 256n ** 255n, 7n ** 5000n])
-  .flatMap((integer) => [integer, -integer, integer - 1n, 1n - integer]);
-
-const STRINGS: readonly string[] = [
-  ...[0, 1, 23, 24, 25, 31, 32, 254, 255, 256, 70_000].map((length) => "x".repeat(length)),
-  ...[12, 15, 16, 127, 128].map((length) => "é".repeat(length)),
-  ..."é|日本|😀|a\0b|\ufeffbom|\u007f\u0080|\uffff|\u{10ffff}".split("|"),
-  ...[7, 8, 63, 64].map((length) => "😀".repeat(length)),
-  `${"x".repeat(23)}é`,
-];
-
-const ARRAY_TYPES = [
-  Uint8Array,
-  Int8Array,
-  Uint8ClampedArray,
-  Int16Array,
-  Uint16Array,
-  Int32Array,
-  Uint32Array,
-  Float32Array,
-  Float64Array,
-  BigInt64Array,
-  BigUint64Array,
-  (globalThis as { Float16Array?: unknown }).Float16Array as typeof Float32Array | undefined,
-].filter((type) => type !== undefined);
-
-const TYPED_ARRAYS: readonly ArrayBufferView[] = ARRAY_TYPES.flatMap((type) => {
-  const { buffer } = Uint8Array.from({ length: 320 }, (_, i) => 255 - i);
-  return [new type(0), new type(buffer), new type(buffer, 8, 2), new type(buffer, 8, 32)];
-});
 
 const DATES: readonly Date[] = [0, 1, -1, 1.9, -1.9, 8.64e15, -8.64e15, Date.UTC(2026, 10, 24)]
   .map((time) => new Date(time));
@@ -316,6 +259,13 @@ function withHole(): unknown[] {
   return array;
 }
 
+function detached<T>(type: new (buffer: ArrayBuffer) => T): T {
+  const buffer = new ArrayBuffer(8);
+  const view = new type(buffer);
+  buffer.transfer();
+  return view;
+}
+
 const CYCLE = "is part of a cycle";
 const DEEP = `is nested deeper than ${MESSAGE_DEPTH_MAX}`;
 const REFUSED: readonly (readonly [path: string, problem: string, message: object])[] = [
@@ -334,6 +284,9 @@ const REFUSED: readonly (readonly [path: string, problem: string, message: objec
   ["message.shared", "is of class SharedArrayBuffer", { shared: new SharedArrayBuffer(1) }],
   ["message.view", "is of class DataView", { view: new DataView(new ArrayBuffer(1)) }],
   ["message.date", "is an invalid date", { date: new Date(NaN) }],
+  ["message.bytes", "is empty because its buffer was transferred", { bytes: detached(Uint8Array) }],
+  ["message.typed", "is empty because its buffer was transferred", { typed: detached(Int16Array) }],
+  ["message.gone", "is of class DataView", { gone: detached(DataView) }],
   ["message.list[1]", "is undefined", { list: [1, undefined] }],
   ["message.holes[1]", "is undefined", { holes: withHole() }],
   ['message.map.get("k")', "is undefined", { map: new Map([["k", undefined]]) }],
@@ -449,43 +402,6 @@ Deno.test("Encoder encodes a message whose getter encodes another", () => {
   assertEquals(show(arrived), show({ before: "x", during: "z", after: [{ deep: null }] }));
   assertEquals(show(inner), show([{ inner: [1, "y".repeat(2000)] }, {}]));
 });
-
-const NAMES = ["a", "b", "", "__proto__", "constructor", "1", "😀", "n".repeat(255)];
-
-/** Any value that can be sent and arrives as it is. */
-function valueOf(random: Random, depth: number): unknown {
-  const values = () => Array.from({ length: random.int(5) }, () => valueOf(random, depth + 1));
-  switch (random.int(depth < 6 ? 12 : 7)) {
-    case 0:
-      return random.pick(NUMBERS) * random.pick([1, 1, 0.5, 3]);
-    case 1:
-      return random.int(2 ** 32) - 2 ** 31;
-    case 2:
-      return random.pick(BIGINTS) * BigInt(random.int(1000));
-    case 3:
-      return random.pick(STRINGS.slice(0, 10)) + random.pick(STRINGS.slice(11));
-    case 4:
-      return random.pick(TYPED_ARRAYS);
-    case 5:
-      return random.pick([null, true, false]);
-    case 6:
-      return new Date(random.int(2 ** 53) - 2 ** 52);
-    case 7:
-      return values();
-    case 8:
-      return new Set(values());
-    case 9:
-      return new Map(values().map((key) => [key, valueOf(random, depth + 1)]));
-    default:
-      return messageOf(random, depth);
-  }
-}
-
-function messageOf(random: Random, depth = 0): object {
-  const count = random.int(6);
-  const names = Array.from({ length: count }, () => random.pick(NAMES));
-  return Object.fromEntries(names.map((name) => [name, valueOf(random, depth + 1)]));
-}
 
 Deno.test("decode gives back what one Encoder took, for random messages", () => {
   const seed = Date.now() % 2 ** 31;
