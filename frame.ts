@@ -102,6 +102,8 @@ const OPENED_BYTES_MAX = 1024;
 const ASCII_TOPIC_BYTES_MAX = 63;
 const READ_BYTES_MIN = 1024;
 const READ_BYTES_MAX = 256 * 1024;
+/** After so many reads in a row that fill little of it the buffer is small again. */
+const SMALL_READS_MAX = 32;
 /** How many lent buffers a reader remembers. */
 const LENT_MAX = 8;
 
@@ -550,6 +552,8 @@ export class FrameReader implements Frame {
   /** Buffers that were lent, and may be free again. */
   #lent: Lease[] = [];
   #readBytes: number = READ_BYTES_MIN;
+  /** How many reads in a row filled little of the buffer. */
+  #smallReads = 0;
 
   /** Makes a reader that takes the frames that `limits` lists. */
   constructor(limits: FrameLimits) {
@@ -586,16 +590,24 @@ export class FrameReader implements Frame {
     this.buffer = free < 0 ? new Uint8Array(size) : lent.splice(free, 1)[0]!.buffer;
   }
 
-  /** Lets go of what it keeps for speed. */
+  /** Lets go of what it keeps for speed, as of the next read. */
   rest(): void {
     this.#lent = [];
+    this.#shrink();
+  }
+
+  #shrink(): void {
+    this.#readBytes = READ_BYTES_MIN;
+    this.#smallReads = 0;
   }
 
   /** Tells that the first `count` bytes of the latest space were filled. */
   wrote(count: number): void {
     if (count === this.buffer.length - this.#filled) {
       this.#readBytes = Math.min(4 * this.#readBytes, READ_BYTES_MAX);
-    } else if (count < this.#readBytes / 16) this.#readBytes = READ_BYTES_MIN;
+      this.#smallReads = 0;
+    } else if (count >= this.#readBytes / 16) this.#smallReads = 0;
+    else if (++this.#smallReads === SMALL_READS_MAX) this.#shrink();
     this.#filled += count;
   }
 

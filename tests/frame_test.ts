@@ -208,9 +208,15 @@ Deno.test("FrameReader gives back the room that a long frame took", () => {
       while (reader.next()) continue;
     }
   };
-  feed(encodeFrame(FrameType.PUBLISH, bytesOf(2 ** 20)));
-  for (let n = 0; n < 3; n++) feed(encodeFrame(FrameType.ASK));
-  assert(reader.space().buffer.byteLength <= 8192, `${reader.space().buffer.byteLength}`);
+  const length = () => reader.space().buffer.byteLength;
+  const long = encodeFrame(FrameType.PUBLISH, bytesOf(2 ** 20));
+  feed(long);
+  assert(length() <= 2 ** 18, `${length()} while busy`);
+  for (let n = 0; n < 40; n++) feed(encodeFrame(FrameType.ASK));
+  assert(length() <= 8192, `${length()} after many short ones`);
+  feed(long);
+  reader.rest();
+  assert(length() <= 8192, `${length()} after a rest`);
 });
 
 Deno.test("FrameReader does not allocate for bytes that are only promised", () => {
