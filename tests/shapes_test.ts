@@ -354,6 +354,8 @@ Deno.test("Decoder refuses sizes and counts that reach behind the end of a paylo
     ["02 01 61 b5 02 01 62", "01"],
     ["02 01 61 ac 02 01", "02"],
     ["04 01 61 01 62 01", "02"],
+    ["02 01 61 b5", "00"],
+    ["", "00"],
   ];
   for (let round = 0; round < TIMES; round++) {
     for (const [within, behind] of cases) {
@@ -363,6 +365,10 @@ Deno.test("Decoder refuses sizes and counts that reach behind the end of a paylo
       assertThrows(() => decoder.decode(bytes, 0, length), ProtocolError);
     }
   }
+  const large = fromHex(`02 01 61 b4 03 01 02 ${"00".repeat(9)}`);
+  assertThrows(() => decoder.decode(large, 0, 7), ProtocolError, "counts more than it has");
+  const named = fromHex(`06 01 61 01 62 01 63 00 00 ${"00".repeat(9)}`);
+  assertThrows(() => decoder.decode(named, 0, 9), ProtocolError, "more names than values");
 });
 
 Deno.test("Decoder refuses a name that comes twice each time it comes", () => {
