@@ -183,7 +183,7 @@ const EVENT_TARGET: Library<string> = {
   make() {
     const bus = new EventTarget();
     return {
-      subscribe: (path, { event }) => bus.addEventListener(dotted(path), event),
+      subscribe: (path, { event }) => bus.addEventListener(dotted(path), event as EventListener),
       publish(topics) {
         for (let n = 0; n < topics.length; n++) {
           bus.dispatchEvent(new CustomEvent(topics[n]!, { detail: { n } }));
