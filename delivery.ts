@@ -16,15 +16,7 @@
  */
 import type { Lease } from "./bytes.ts";
 import { ProtocolError } from "./errors.ts";
-import {
-  encodeFrame,
-  encodeGap,
-  framesEnd,
-  FrameType,
-  LONG_BYTES,
-  sizeLength,
-  writeSize,
-} from "./frame.ts";
+import { encodeFrame, encodeGap, framesEnd, FrameType, sizeLength, writeSize } from "./frame.ts";
 import { Fifo } from "./queue.ts";
 
 /** Whole frames that stand side by side. */

@@ -94,7 +94,7 @@ export interface Limits {
 /** The first byte of a size that takes five bytes. */
 const LONG = 255;
 /** Bytes of a size in its long form. */
-export const LONG_BYTES = 5;
+const LONG_BYTES = 5;
 const TEXT_BYTES_MAX = 255;
 /** Leaves room for what later versions may tell. */
 const OPENED_BYTES_MAX = 1024;
