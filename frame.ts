@@ -100,7 +100,7 @@ const TEXT_BYTES_MAX = 255;
 const OPENED_BYTES_MAX = 1024;
 /** Longer topics are left to `TextEncoder`; all of their sizes take one byte. */
 const ASCII_TOPIC_BYTES_MAX = 63;
-const READ_BYTES_MIN = 1024;
+const READ_BYTES_MIN = 512;
 const READ_BYTES_MAX = 256 * 1024;
 /** After so many reads in a row that fill little of it the buffer is small again. */
 const SMALL_READS_MAX = 32;

@@ -72,7 +72,7 @@ export class ClientPeer implements Peer, SessionHandler {
   readonly #context: PeerContext;
   #patience = 0;
   /** Ends the withholding of the acknowledgements of those who feed the full queue. */
-  readonly #holds = new Map<Origin, () => void>();
+  #holds: Map<Origin, () => void> | undefined;
   #full = false;
   #cutOff = false;
   /** Messages that came since it was cut off. */
@@ -188,6 +188,7 @@ export class ClientPeer implements Peer, SessionHandler {
       this.#context.counts.waits++;
       this.#waitForProgress();
     }
+    this.#holds ??= new Map();
     if (!this.#holds.has(from)) this.#holds.set(from, from.withhold(messages, length));
   }
 
@@ -213,9 +214,9 @@ export class ClientPeer implements Peer, SessionHandler {
   #rest(): void {
     this.#full = false;
     this.#timer?.[Symbol.dispose]();
-    const releases = [...this.#holds.values()];
-    this.#holds.clear();
-    for (const release of releases) release();
+    const holds = this.#holds;
+    this.#holds = undefined;
+    for (const release of holds?.values() ?? []) release();
   }
 
   /** Ends the session and lets go of what it holds; goes on counting what it misses. */

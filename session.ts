@@ -77,7 +77,7 @@ export class Session implements LinkHandler {
   #arrivedBytes = 0;
   readonly #held = new Fifo<Frame>();
   /** What is not acknowledged yet although it was taken: all after these. */
-  readonly #holds = new Set<Position>();
+  #holds: Position[] = [];
   #closing = false;
 
   /** Requests on this link: that came, that were answered; that were sent, that were answered. */
@@ -214,7 +214,7 @@ export class Session implements LinkHandler {
     for (const { settle } of this.#flushes.splice(0)) settle(reason);
     this.delivery.clear();
     this.#held.clear();
-    this.#holds.clear();
+    this.#holds = [];
   }
 
   frame(reader: FrameReader): void {
@@ -301,9 +301,11 @@ export class Session implements LinkHandler {
       count: Math.max(this.#acknowledged, this.#taken - frames),
       bytes: Math.max(this.#acknowledgedBytes, this.#takenBytes - bytes),
     };
-    this.#holds.add(hold);
+    this.#holds.push(hold);
     return () => {
-      if (!this.#holds.delete(hold)) return;
+      const place = this.#holds.indexOf(hold);
+      if (place < 0) return;
+      this.#holds.splice(place, 1);
       const { count, bytes } = this.#acknowledgeable();
       if (count > this.#acknowledged) this.#acknowledge(count, bytes);
     };
@@ -312,7 +314,7 @@ export class Session implements LinkHandler {
   /** Takes no more counted frames, and acknowledges all that were taken. */
   close(): void {
     this.#closing = true;
-    this.#holds.clear();
+    this.#holds = [];
     this.#acknowledge(this.#taken, this.#takenBytes);
   }
 

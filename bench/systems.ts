@@ -3,6 +3,7 @@
  * them ask for a password (ZeroMQ has none here), listen on loopback or a Unix socket only, and keep
  * nothing on disk.
  */
+import manifest from "../deno.json" with { type: "json" };
 
 /** Where a server listens: the ports of loopback, or the path of a Unix socket. */
 export type Target = { readonly ports: readonly number[] } | { readonly path: string };
@@ -90,16 +91,25 @@ function scripted(
 async function mpubsub(folder: string, target: Target): Promise<Plan> {
   const keyFile = `${folder}/key`;
   await Deno.writeTextFile(keyFile, AUTH, { mode: 0o600 });
-  const args = ["run", "--allow-net", "--allow-read", "--allow-write"];
-  args.push("--allow-env=HOME,MPUBSUB_FILE", local("../cli.ts"), "--quiet");
-  args.push("--address", urlOf(target), "--authkey-file", keyFile, `${folder}/broker.json`);
+  // As `deno task broker` starts it.
+  const [, ...args] = manifest.tasks.broker.command.replace("cli.ts", local("../cli.ts")).split(
+    " ",
+  );
+  args.push(
+    "--quiet",
+    "--address",
+    urlOf(target),
+    "--authkey-file",
+    keyFile,
+    `${folder}/broker.json`,
+  );
   return { command: Deno.execPath(), args, target };
 }
 
 const onTcp = (): Target => ({ ports: freePorts(1) });
 const onUnix = (folder: string): Target => ({ path: `${folder}/socket` });
 
-/** This project's broker, `cli.ts`, by itself. */
+/** This project's broker by itself. */
 export const MPUBSUB: readonly System[] = [
   {
     name: "mpubsub-tcp",
