@@ -412,7 +412,7 @@ export class Encoder {
   }
 
   #array(array: unknown[], at: number, depth: number): number {
-    if (getPrototypeOf(array) !== Array.prototype) throw REFUSED;
+    if (!isArray(array)) throw REFUSED;
     const { length } = array;
     at = this.#size(length, this.#byte(ARRAY, at));
     if (depth === MESSAGE_DEPTH_MAX && length > 0) throw REFUSED;
@@ -447,6 +447,12 @@ export class Encoder {
     for (const member of members) at = this.#value(member, at, depth + 1);
     return at;
   }
+}
+
+/** Whether an array is of no class of its own; V8 knows the prototype after the access before it. */
+function isArray(array: unknown[]): boolean {
+  return (array.constructor === Array && getPrototypeOf(array) === Array.prototype) ||
+    getPrototypeOf(array) === Array.prototype;
 }
 
 /** Bytes before the UTF-8 of a string that has `size` bytes. */
