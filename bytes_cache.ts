@@ -10,6 +10,7 @@
  * The table grows as keys come, to its bound; then a new key takes the slot of an old one. So a
  * lookup looks at a few entries, and an unlucky set of keys costs time only.
  */
+import { hash } from "./bytes.ts";
 
 /** How many slots a key may stand in. */
 const PROBES = 4;
@@ -97,11 +98,4 @@ function isAt(bytes: Uint8Array, start: number, end: number, key: Uint8Array): b
     if (bytes[start + i] !== key[i]) return false;
   }
   return true;
-}
-
-/** FNV-1a, 32 bits. */
-function hash(bytes: Uint8Array, start: number, end: number): number {
-  let h = 0x811c9dc5;
-  for (let i = start; i < end; i++) h = Math.imul(h ^ bytes[i]!, 0x01000193);
-  return h ^ (h >>> 15);
 }

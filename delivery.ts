@@ -224,7 +224,7 @@ export class Delivery {
       this.#used = end;
       this.#openFrames++;
       this.#grew(end - start, 1);
-    } else this.push(bytes.subarray(start, end), 1);
+    } else this.push(bytes.slice(start, end), 1); // That buffer may be used again by others.
   }
 
   /** Lets go of what was composed. */
@@ -409,7 +409,7 @@ export class Delivery {
       this.#release(first);
       first = this.#sent.at(0);
     }
-    if (this.#bytes === 0) this.#open = this.#used = 0;
+    if (this.#bytes === 0 && this.#writing === undefined) this.#open = this.#used = 0;
     return true;
   }
 

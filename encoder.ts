@@ -193,7 +193,7 @@ export class Encoder {
   }
 
   #known(names: readonly string[]): Names | undefined {
-    const shape = this.#shapes.at(hash(names));
+    const shape = this.#shapes.at(hashOf(names));
     return shape !== undefined && isSame(shape.names, names) ? shape : undefined;
   }
 
@@ -213,7 +213,7 @@ export class Encoder {
     }
     const start = this.#start + offset - 1;
     this.#bytes[start] = size;
-    const h = hash(names);
+    const h = hashOf(names);
     if (this.#shapes.missed(h)) {
       const block = this.#bytes.slice(start, at);
       this.#shapes.add(h, { names, block, isPlain: IS_PLAIN[h & 15]!, follower: undefined });
@@ -478,7 +478,7 @@ function isSame(a: readonly string[], b: readonly string[]): boolean {
 }
 
 /** Of the length, the first and the last unit of each name. */
-function hash(names: readonly string[]): number {
+function hashOf(names: readonly string[]): number {
   let h = names.length;
   for (const name of names) {
     const { length } = name;

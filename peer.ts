@@ -275,7 +275,8 @@ export class ClientPeer implements Peer, SessionHandler {
     }
     while (frame.extend(payload - body, limits.messageBytes, RUN_BYTES_MAX) > 0);
     const run = this.#run;
-    if (run?.peers === route.peers && run.end === start && frame.end - run.start <= RUN_BYTES_MAX) {
+    const isBehind = run?.frame === frame && run.end === start;
+    if (isBehind && run.peers === route.peers && frame.end - run.start <= RUN_BYTES_MAX) {
       run.end = frame.end;
       run.messages += frame.frames;
     } else {

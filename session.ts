@@ -126,6 +126,7 @@ export class Session implements LinkHandler {
     if (this.#link?.ended === false) this.#link.close(); // One that said GOODBYE lingers.
     this.#link = undefined;
     this.#held.clear();
+    this.delivery.rest();
   }
 
   /** Begins a new session with another peer, which has none of what was taken or acknowledged. */

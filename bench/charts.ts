@@ -7,7 +7,8 @@
  * ```
  */
 import { type Bars, drawBars, drawLines, type Line } from "./drawing.ts";
-import { environmentLines, fullTables, summaryOf, summaryTable } from "./report.ts";
+import { environmentLines, fullTables, markdown, summaryOf, summaryTable } from "./report.ts";
+import { goalRows } from "./goals.ts";
 import type { Findings } from "./suite.ts";
 
 const ROOT = new URL("../", import.meta.url);
@@ -135,6 +136,11 @@ async function main(): Promise<void> {
   }
   let page = await Deno.readTextFile(PAGE);
   page = fill(page, "environment", environmentLines([peers!, remote!, inProcess!]));
+  page = fill(
+    page,
+    "goals",
+    markdown(goalRows({ peers: peers!, remote: remote!, inProcess: inProcess! })),
+  );
   page = fill(page, "summary", summaryTable(peers!));
   page = fill(page, "peers", fullTables(peers!));
   page = fill(page, "remote", fullTables(remote!));

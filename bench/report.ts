@@ -102,7 +102,8 @@ export function fullTables(findings: Findings): string {
     .map(({ title, rows }) => `**${title}**\n\n${markdown(rows)}`).join("\n\n");
 }
 
-function markdown([head, ...rows]: readonly string[][]): string {
+/** A table as Markdown; its first row is the head. */
+export function markdown([head, ...rows]: readonly string[][]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
   const rule = head!.map((_, i) => i === 0 ? "---" : "---:");
   return [head!, rule, ...rows].map(line).join("\n");
