@@ -70,7 +70,7 @@ const NOT_PLAIN = -1;
 const MEMBERS_KEPT = 1024;
 
 const utf8 = new TextEncoder();
-const { getPrototypeOf, prototype: { hasOwnProperty } } = Object;
+const { getPrototypeOf } = Object;
 
 /** What the fast pass throws; {@linkcode explain} then finds the words. */
 const REFUSED = Symbol("refused");
@@ -161,10 +161,9 @@ export class Encoder {
     const expected = shape === undefined ? NO_NAMES : shape.names;
     let names: string[] | undefined; // If they are not those that were expected.
     let count = 0;
-    for (const name in object) {
-      // V8 does not look, unless somebody put something into Object.prototype.
-      if (!hasOwnProperty.call(object, name)) continue;
-      const member = memberOf(object, name);
+    const own = isPolluted() ? { __proto__: null, ...object } : object;
+    for (const name in own) {
+      const member = memberOf(own, name);
       if (member === undefined) continue;
       if (names !== undefined) names.push(name);
       else if (name !== expected[count]) (names = expected.slice(0, count)).push(name);
@@ -447,6 +446,12 @@ export class Encoder {
     for (const member of members) at = this.#value(member, at, depth + 1);
     return at;
   }
+}
+
+/** Whether plain objects have names that are not their own: whether somebody gave them some. */
+function isPolluted(): boolean {
+  for (const _ in Object.prototype) return true;
+  return false;
 }
 
 /** Whether an array is of no class of its own; V8 knows the prototype after the access before it. */
