@@ -250,7 +250,7 @@ Deno.test("Delivery holds for ever what may still be written when it lets go of 
   }
 });
 
-for (const [what, count] of [["the current", 3], ["an earlier", 400]] as const) {
+for (const [what, count] of [["the current", 1], ["an earlier", 400]] as const) {
   Deno.test(`Delivery does not write into ${what} buffer of its own that may still be written`, () => {
     const delivery = new Delivery(WINDOW);
     const push = (frames: Uint8Array[]) => {
@@ -258,7 +258,7 @@ for (const [what, count] of [["the current", 3], ["an earlier", 400]] as const) 
     };
     push(framesOf(1, count, 1000));
     let part = delivery.next()!;
-    while (count > 3 && part.length < 60_000) part = delivery.next()!;
+    while (count > 1 && part.length < 60_000) part = delivery.next()!;
     const before = part.slice();
     delivery.acknowledge(delivery.numbered); // as if more had come there than was written
     push(framesOf(401, 900, 1000));
