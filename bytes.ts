@@ -19,16 +19,18 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer>
   return bytes;
 }
 
-/** A hash of all bytes from `start` to before `end`, 32 bits. */
+/** A hash of all bytes from `start` to before `end`, 32 bits, each of which depends on each byte. */
 export function hash(bytes: Uint8Array, start: number, end: number): number {
   const size = end - start;
   if (size < 4) {
     if (size <= 0) return 0;
-    return mix(size, bytes[start]! | bytes[start + (size >> 1)]! << 8 | bytes[end - 1]! << 16);
+    return stir(
+      mix(size, bytes[start]! | bytes[start + (size >> 1)]! << 8 | bytes[end - 1]! << 16),
+    );
   }
   let h = size;
   for (let at = start; at < end - 4; at += 4) h = mix(h, four(bytes, at));
-  return mix(h, four(bytes, end - 4)); // Some of these a second time.
+  return stir(mix(h, four(bytes, end - 4))); // Some of these a second time.
 }
 
 function four(bytes: Uint8Array, at: number): number {
@@ -38,4 +40,11 @@ function four(bytes: Uint8Array, at: number): number {
 function mix(h: number, value: number): number {
   h = Math.imul(h ^ value, 0x9e3779b1);
   return h ^ (h >>> 15);
+}
+
+/** Brings what distinguishes the high bits into the low ones, which choose a slot. */
+function stir(h: number): number {
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return h ^ (h >>> 16);
 }

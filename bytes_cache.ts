@@ -13,7 +13,7 @@
 import { hash } from "./bytes.ts";
 
 /** How many slots a key may stand in. */
-const PROBES = 4;
+const PROBES = 8;
 const SLOTS_MIN = 16;
 /** A longer key is remembered only while it is the latest, so that few long keys fill no memory. */
 const KEY_BYTES_MAX = 256;

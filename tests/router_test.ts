@@ -281,6 +281,29 @@ for (const size of [1, 2, 8]) {
   });
 }
 
+Deno.test("BytesCache finds again nearly all topics that differ in a number, or in one byte", () => {
+  for (
+    const [count, topicOf] of [
+      [10, (n: number) => ["crowd", "7", `${n}`]],
+      [200, (n: number) => [String.fromCharCode(33 + n), "temperature"]],
+      [10_000, (n: number) => ["sensors", `${n}`, "temperature"]],
+      [10_000, (n: number) => ["sensors", "temperature", `${n}`]],
+    ] as const
+  ) {
+    const cache = new BytesCache<number>(32_768);
+    const blocks = Array.from({ length: count }, (_, n) => encodeTopic(topicOf(n)));
+    const missing = () =>
+      blocks.filter((block, n) => {
+        const found = cache.get(block, 0, block.length);
+        if (found === undefined) cache.set(block, 0, block.length, n);
+        return found === undefined;
+      }).length;
+    assertEquals(missing(), count);
+    missing(); // The table has grown as it may.
+    assert(missing() <= count / 100, `${missing()} of ${count} topics like ${topicOf(1)}`);
+  }
+});
+
 Deno.test("BytesCache keeps a copy of its key", () => {
   const cache = new BytesCache<string>(1);
   const bytes = Uint8Array.of(1, 2, 3);
