@@ -62,6 +62,8 @@ const NO_NAMES: readonly string[] = [];
 const VALUE_BYTES = 32;
 /** Up to this length a string is copied unit by unit as long as it is ASCII. */
 const ASCII_MAX = 64;
+/** The most bytes of UTF-8 that one unit takes, or two that belong together. */
+const UNIT_BYTES_MAX = 4;
 /** Up to this length bytes are copied one by one; a call of `set` costs as much as 20 of them. */
 const LOOP_BYTES_MAX = 20;
 /** What `#object` returns for what is no plain object; nothing is written then. */
@@ -340,19 +342,15 @@ export class Encoder {
 
   /** Writes a string that is long or not ASCII. */
   #text(string: string, at: number): number {
-    this.#check(at, string.length);
-    const header = stringHeader(string.length);
-    at = this.#room(at, header);
-    let size = 0;
-    for (let rest = string;;) {
-      const { read, written } = utf8.encodeInto(rest, this.#bytes.subarray(at + header + size));
-      size += written;
-      if (read === rest.length) break;
-      rest = rest.slice(read);
-      const needed = utf8Length(rest);
-      this.#check(at, size + needed);
-      at = this.#room(at + header + size, needed) - header - size;
-    }
+    const { length } = string;
+    this.#check(at, length);
+    const header = stringHeader(length);
+    const target = this.#bytes.subarray(at + header);
+    const room = target.length - UNIT_BYTES_MAX;
+    // That all of it was written is seen from the room that is left: of a text that does not fit,
+    // Deno 2.6 tells more units than it wrote.
+    const size = length <= room ? utf8.encodeInto(string, target).written : Infinity;
+    if (size > room) return this.#utf8(utf8.encode(string), at);
     const actual = stringHeader(size);
     if (actual !== header) {
       at = this.#room(at + header + size, actual - header) - header - size;
@@ -361,6 +359,13 @@ export class Encoder {
     if (size <= SHORT_STRING_MAX) this.#bytes[at] = SHORT_STRING + size;
     else this.#size(size, this.#byte(STRING, at));
     return at + actual + size;
+  }
+
+  /** Writes a string that is UTF-8 already. */
+  #utf8(bytes: Uint8Array, at: number): number {
+    const { length } = bytes;
+    if (length > SHORT_STRING_MAX) return this.#sized(bytes, this.#byte(STRING, at));
+    return this.#raw(bytes, this.#byte(SHORT_STRING + length, at));
   }
 
   #bigint(value: bigint, at: number): number {
@@ -463,17 +468,6 @@ function isArray(array: unknown[]): boolean {
 /** Bytes before the UTF-8 of a string that has `size` bytes. */
 function stringHeader(size: number): number {
   return size <= SHORT_STRING_MAX ? 1 : size < LONG_SIZE ? 2 : 6;
-}
-
-/** How many bytes `TextEncoder` makes of a string. */
-function utf8Length(string: string): number {
-  let length = 0;
-  for (let i = 0; i < string.length; i++) {
-    const unit = string.codePointAt(i)!;
-    if (unit > 0xffff) i++;
-    length += unit < 0x80 ? 1 : unit < 0x800 ? 2 : unit < 0x10000 ? 3 : 4;
-  }
-  return length;
 }
 
 function isSame(a: readonly string[], b: readonly string[]): boolean {

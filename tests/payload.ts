@@ -4,7 +4,11 @@ import { toHex } from "./bytes.ts";
 
 /** Bytes that grow. */
 export class Scratch implements Output {
-  bytes = new Uint8Array(64);
+  bytes: Uint8Array<ArrayBuffer>;
+
+  constructor(size = 64) {
+    this.bytes = new Uint8Array(size);
+  }
 
   room(at: number, count: number): number {
     if (at + count > this.bytes.length) {

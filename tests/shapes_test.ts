@@ -5,7 +5,7 @@ import { Decoder, Encoder, type Output } from "../codec.ts";
 import { ProtocolError } from "../errors.ts";
 import { fromHex, toHex } from "./bytes.ts";
 import { messageOf } from "./messages.ts";
-import { decode, encode, show } from "./payload.ts";
+import { decode, encode, Scratch, show } from "./payload.ts";
 import { randomOf } from "./random.ts";
 
 const LIMIT = 1024 * 1024;
@@ -314,6 +314,27 @@ Deno.test("Encoder follows an output that moves whenever it may", () => {
     moves += output.moves;
   }
   assert(moves > 4000);
+});
+
+Deno.test("Encoder writes a text whole where there is room for a part of it", () => {
+  const encoder = new Encoder();
+  const utf8 = new TextEncoder();
+  const texts = ["é", "x", "日", "😀"].flatMap((unit) =>
+    Array.from({ length: 40 }, (_, i) => {
+      // V8 calls what writes texts in another way when they are in one piece.
+      const text: string = JSON.parse(JSON.stringify("x".repeat(i) + unit.repeat(60)));
+      return { text, bytes: toHex(utf8.encode(text)) };
+    })
+  );
+  for (let round = 0; round < 20_000; round++) {
+    const { text, bytes } = texts[round % texts.length]!;
+    const output = new Scratch(20 + round % 300);
+    const end = encoder.encode({ text }, LIMIT, output, 0);
+    const size = (bytes.length + 1) / 3;
+    const written = output.bytes.subarray(end - size, end);
+    if (round < 2000 || round % 50 === 0) assertEquals(toHex(written), bytes, `round ${round}`);
+    else assertEquals(end, (size < 255 ? 8 : 12) + size, `round ${round}`);
+  }
 });
 
 Deno.test("Decoder reads nothing behind the end of a payload, whatever stands there", () => {
