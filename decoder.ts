@@ -42,6 +42,14 @@ export class Decoder {
   #shared = NO_BYTES;
   #sharedBuffer = NO_BYTES.buffer;
   #sharedAt = 0;
+  /** The buffer of the run, from where on it is, and how far its bytes are there. */
+  #run: Uint8Array = NO_BYTES;
+  #runStart = 0;
+  #runEnd = 0;
+  /** A copy of a part of the run, and where in the run that begins. */
+  #part = NO_BYTES;
+  #partBuffer = NO_BYTES.buffer;
+  #partStart = 0;
 
   /**
    * Decodes the payload that stands in `bytes` from `start` to before `end`.
@@ -60,6 +68,23 @@ export class Decoder {
     } finally {
       this.#bytes = NO_BYTES; // The buffer is not this object's to keep.
     }
+  }
+
+  /**
+   * Begins a run: payloads will be decoded one after the other that stand in `bytes` from `start` to
+   * before `end`, which stay as they are until {@linkcode Decoder.endRun}. Short byte arrays in them
+   * are then copied many at a time.
+   */
+  beginRun(bytes: Uint8Array, start: number, end: number): void {
+    this.#run = bytes;
+    this.#runStart = start;
+    this.#runEnd = end;
+    this.#part = NO_BYTES;
+  }
+
+  /** Ends the run. */
+  endRun(): void {
+    this.#run = this.#part = NO_BYTES;
   }
 
   /** The place of the next `count` bytes, which are taken. */
@@ -127,6 +152,7 @@ export class Decoder {
     const at = this.#take(size);
     const bytes = this.#bytes;
     if (size > SHARED_MAX) return bytes.slice(at, at + size) as Uint8Array<ArrayBuffer>;
+    if (bytes === this.#run) return this.#partOf(at, size);
     let start = this.#sharedAt;
     if (start + size > this.#shared.length) {
       this.#shared = new Uint8Array(SHARED_BYTES);
@@ -139,6 +165,21 @@ export class Decoder {
     if (size > LOOP_BYTES_MAX) shared.set(bytes.subarray(at, at + size), start);
     else for (let i = 0; i < size; i++) shared[start + i] = bytes[at + i]!;
     return new Uint8Array(this.#sharedBuffer, start, size);
+  }
+
+  /** Bytes of the run, as a view of a copy of what stands there. */
+  #partOf(at: number, size: number): Uint8Array<ArrayBuffer> {
+    let start = at - this.#partStart;
+    if (start < 0 || start + size > this.#part.length) {
+      // As much as was taken of the run so far: so a short run costs no long copy.
+      const length = Math.max(size, Math.min(at - this.#runStart, SHARED_BYTES));
+      const end = Math.min(at + length, this.#runEnd);
+      this.#part = this.#run.slice(at, end) as Uint8Array<ArrayBuffer>;
+      this.#partBuffer = this.#part.buffer;
+      this.#partStart = at;
+      start = 0;
+    }
+    return new Uint8Array(this.#partBuffer, start, size);
   }
 
   #text(size: number): string {

@@ -488,6 +488,8 @@ export interface Frame {
   readonly end: number;
   /** How long the body is when that is longer than it may be, and not here; else 0. */
   readonly oversize: number;
+  /** Up to where the bytes behind it are here. */
+  readonly filled: number;
   /** How many frames stand there; more than one after {@linkcode Frame.extend}. */
   readonly frames: number;
   /**
@@ -558,6 +560,10 @@ export class FrameReader implements Frame {
   /** Makes a reader that takes the frames that `limits` lists. */
   constructor(limits: FrameLimits) {
     this.limits = limits;
+  }
+
+  get filled(): number {
+    return this.#filled;
   }
 
   /** Room for the next read; at least one byte. Bytes of earlier frames may move or go. */

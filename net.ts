@@ -330,10 +330,26 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
       this.#routes.set(buffer, body, payload, route);
     }
     this.#takeMessage(route, buffer, payload, frame.end);
-    while (this.#client.takes && !this.#dispatcher.full) {
-      const next = frame.extend(payload - body, limits.messageBytes);
-      if (next === 0) break;
-      this.#takeMessage(route, buffer, next, frame.end);
+    const next = this.#extend(frame, payload - body, limits);
+    if (next > 0) this.#takeRun(route, frame, payload - body, next, limits);
+  }
+
+  /** Where the payload of the next message for the same topic begins, if there is one to take now. */
+  #extend(frame: Frame, topicBytes: number, { messageBytes }: Limits): number {
+    if (!this.#client.takes || this.#dispatcher.full) return 0;
+    return frame.extend(topicBytes, messageBytes);
+  }
+
+  /** Takes the messages behind the first; `next` is where the payload of the second begins. */
+  #takeRun(route: Route, frame: Frame, topicBytes: number, next: number, limits: Limits): void {
+    const { buffer, start, filled } = frame;
+    this.#decoder.beginRun(buffer, start, filled);
+    try {
+      for (; next > 0; next = this.#extend(frame, topicBytes, limits)) {
+        this.#takeMessage(route, buffer, next, frame.end);
+      }
+    } finally {
+      this.#decoder.endRun();
     }
   }
 

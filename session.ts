@@ -346,6 +346,7 @@ function copyOf({ buffer, type, start, body, end, oversize }: Frame): Frame {
     body: body - start,
     end: end - start,
     oversize,
+    filled: end - start,
     frames: 1,
     extend: () => 0,
     keep: () => ({ buffer: bytes, holders: 0 }),
