@@ -33,14 +33,14 @@ interface Chunk {
 
 /** A new buffer has at least so many bytes; each one is twice the one before while it is busy. */
 const BUFFER_BYTES_MIN = 1024;
-const BUFFER_BYTES_MAX = 64 * 1024;
+const BUFFER_BYTES_MAX = 256 * 1024;
 /** From this size on, keeping a slice is cheaper than copying it. */
 const SLICE_BYTES_MIN = 16 * 1024;
 /** A slice that is less than this part of its buffer is copied all the same. */
 const SLICE_PART_MIN = 1 / 4;
 
 /** How many buffers are kept for what comes next. */
-const SPARES_MAX = 16;
+const SPARES_MAX = 4;
 /** Up to this size a topic is copied byte by byte, which costs less than the call. */
 const TOPIC_LOOP_BYTES = 32;
 

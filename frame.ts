@@ -592,7 +592,9 @@ export class FrameReader implements Frame {
     this.#lease = undefined;
     const lent = this.#lent;
     if (lent.push(lease) > LENT_MAX) lent.shift();
-    const free = lent.findIndex(({ buffer, holders }) => holders === 0 && buffer.length === size);
+    const free = lent.findLastIndex(({ buffer, holders }) =>
+      holders === 0 && buffer.length === size
+    );
     this.buffer = free < 0 ? new Uint8Array(size) : lent.splice(free, 1)[0]!.buffer;
   }
 

@@ -209,7 +209,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     return this.#client.state;
   }
 
-  /** Bytes published and not acknowledged by the broker, to within 64 KiB. */
+  /** Bytes published and not acknowledged by the broker, to within 256 KiB. */
   get pending(): number {
     return this.#client.pending;
   }
