@@ -1,29 +1,36 @@
 /**
  * Where a broker is: addresses, and the file in which a broker tells its address and key.
  *
- * The file is JSON, `{ version, address, authkey, pid }` with the key in base64. Whoever can read it
- * can do all that a client can; so it is written with mode 0600, and not read when others may.
+ * The file is JSON, `{ version, address, authkey, pid }` with the key in base64; `keyName` where the
+ * key has a name, `ca` where the broker has a certificate, and no `authkey` where each client brings
+ * its own. Whoever can read it can do all that a client can; so it is written with mode 0600, and not
+ * read when others may.
  */
 
 /**
- * Where a broker listens: `"unix:///run/bus.sock"`, `"tcp://127.0.0.1:7411"`, `"127.0.0.1:7411"` or
- * `["127.0.0.1", 7411]`; an IPv6 address stands in brackets in a string; port 0 is any free port.
+ * Where a broker listens: `"unix:///run/bus.sock"`, `"tcp://127.0.0.1:7411"`, `"127.0.0.1:7411"`,
+ * `["127.0.0.1", 7411]`, or `"tls://bus.example.org:7411"`; an IPv6 address stands in brackets in a
+ * string; port 0 is any free port.
  */
 export type Address = string | readonly [hostname: string, port: number];
 
 /** An address, taken apart. */
 export type Endpoint =
   | { readonly transport: "unix"; readonly path: string }
-  | { readonly transport: "tcp"; readonly hostname: string; readonly port: number };
+  | { readonly transport: "tcp" | "tls"; readonly hostname: string; readonly port: number };
 
 /** What a connection file says. */
 export interface ConnectionFile {
   /** Where the broker listens. */
   readonly address: string;
-  /** The broker's key. */
-  readonly authkey: Uint8Array;
-  /** The broker's process. */
-  readonly pid: number;
+  /** The key; none where each client brings its own. */
+  readonly authkey?: Uint8Array;
+  /** The name of the key. */
+  readonly keyName?: string;
+  /** What vouches for the broker's certificate, in PEM. */
+  readonly ca?: string;
+  /** The broker's process; none where it is not known. */
+  readonly pid?: number;
 }
 
 /** The longest path of a Unix socket, in bytes: what Linux has room for. */
@@ -31,8 +38,10 @@ const SOCKET_PATH_BYTES_MAX = 107;
 const FILE_VERSION = 1;
 /** The longest key that is read from a file, in bytes. */
 export const KEY_FILE_BYTES_MAX = 64 * 1024;
-/** Room for such a key in base64, and the rest. */
-const CONNECTION_FILE_BYTES_MAX = 2 * KEY_FILE_BYTES_MAX;
+/** The longest file with a certificate, or with keys, that is read, in bytes. */
+export const CONFIG_FILE_BYTES_MAX = 1024 * 1024;
+/** Room for a key in base64, a certificate, and the rest. */
+const CONNECTION_FILE_BYTES_MAX = 2 * KEY_FILE_BYTES_MAX + CONFIG_FILE_BYTES_MAX;
 
 /**
  * Takes an address apart.
@@ -41,12 +50,13 @@ const CONNECTION_FILE_BYTES_MAX = 2 * KEY_FILE_BYTES_MAX;
  * @throws {RangeError} When its port is none, or its path too long for a socket.
  */
 export function parseAddress(address: Address): Endpoint {
-  if (Array.isArray(address)) return tcpEndpoint(address, address[0], address[1]);
+  if (Array.isArray(address)) return netEndpoint("tcp", address, address[0], address[1]);
   if (typeof address !== "string") throw badAddress(address);
   if (address.startsWith("unix://")) return unixEndpoint(address.slice("unix://".length));
-  const match = /^(?:tcp:\/\/)?(\[[^\s/[\]]+\]|[^\s:/[\]]+):(\d+)$/.exec(address);
+  const match = /^(?:(tcp|tls):\/\/)?(\[[^\s/[\]]+\]|[^\s:/[\]]+):(\d+)$/.exec(address);
   if (match === null) throw badAddress(address);
-  return tcpEndpoint(address, match[1], Number(match[2]));
+  const transport = match[1] === "tls" ? "tls" : "tcp";
+  return netEndpoint(transport, address, match[2], Number(match[3]));
 }
 
 function unixEndpoint(path: string): Endpoint {
@@ -59,7 +69,12 @@ function unixEndpoint(path: string): Endpoint {
   return { transport: "unix", path };
 }
 
-function tcpEndpoint(address: Address, hostname: unknown, port: unknown): Endpoint {
+function netEndpoint(
+  transport: "tcp" | "tls",
+  address: Address,
+  hostname: unknown,
+  port: unknown,
+): Endpoint {
   if (typeof hostname !== "string" || hostname === "") throw badAddress(address);
   if (typeof port !== "number") throw badAddress(address);
   const literal = hostname.startsWith("[") ? ipv6InBrackets(hostname) : hostname;
@@ -69,7 +84,7 @@ function tcpEndpoint(address: Address, hostname: unknown, port: unknown): Endpoi
       `Cannot use address ${JSON.stringify(address)}: the port must be from 0 to 65535`,
     );
   }
-  return { transport: "tcp", hostname: literal, port };
+  return { transport, hostname: literal, port };
 }
 
 /** The IPv6 address that stands in brackets, with its zone if it has one: `[fe80::1%eth0]`. */
@@ -81,22 +96,27 @@ function ipv6InBrackets(hostname: string): string | undefined {
 function badAddress(address: unknown): TypeError {
   return new TypeError(
     `Cannot use address ${JSON.stringify(address)}: ` +
-      `write "unix:///path/to.sock", "tcp://127.0.0.1:7411" or ["127.0.0.1", 7411]`,
+      `write "unix:///path/to.sock", "tcp://127.0.0.1:7411", "tls://host:7411" or ["127.0.0.1", 7411]`,
   );
 }
 
 /** An endpoint as an address. */
 export function formatEndpoint(endpoint: Endpoint): string {
   if (endpoint.transport === "unix") return `unix://${endpoint.path}`;
-  const { hostname, port } = endpoint;
-  return `tcp://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+  const { transport, hostname, port } = endpoint;
+  return `${transport}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }
 
 /** Whether only this machine can reach the endpoint. */
-export function isLoopback(endpoint: Endpoint): boolean {
+function isLoopback(endpoint: Endpoint): boolean {
   if (endpoint.transport === "unix") return true;
   return endpoint.hostname === "localhost" || endpoint.hostname === "::1" ||
     /^127\.\d+\.\d+\.\d+$/.test(endpoint.hostname);
+}
+
+/** Whether what passes can be read and changed on its way. */
+export function isExposed(endpoint: Endpoint): boolean {
+  return endpoint.transport !== "tls" && !isLoopback(endpoint);
 }
 
 /**
@@ -172,20 +192,40 @@ function checkPrivate(path: string | URL, { mode }: Deno.FileInfo): void {
 
 function parseConnectionFile(path: string | URL, text: string): ConnectionFile {
   try {
-    const { version, address, authkey, pid } = JSON.parse(text);
+    const { version, address, authkey, keyName, ca, pid } = JSON.parse(text);
     if (version !== FILE_VERSION) throw new TypeError(`its version is ${version}`);
     if (typeof address !== "string") throw new TypeError("its address is not a text");
     parseAddress(address);
-    const key = Uint8Array.fromBase64(authkey);
-    if (key.length === 0) throw new TypeError("its authkey is empty");
-    if (!Number.isInteger(pid)) throw new TypeError("its pid is not a number");
-    return { address, authkey: key, pid };
+    const key = authkey === undefined ? undefined : Uint8Array.fromBase64(authkey);
+    if (key?.length === 0) throw new TypeError("its authkey is empty");
+    if (pid !== undefined && !Number.isInteger(pid)) throw new TypeError("its pid is not a number");
+    checkText("keyName", keyName);
+    checkText("ca", ca);
+    return {
+      address,
+      ...(key && { authkey: key }),
+      ...(keyName !== undefined && { keyName }),
+      ...(ca !== undefined && { ca }),
+      ...(pid !== undefined && { pid }),
+    };
   } catch (error) { // JSON.parse, fromBase64, or one of the checks.
     const what = error instanceof Error ? error.message : error;
     throw new TypeError(`Cannot use "${path}": it is not a connection file (${what})`, {
       cause: error,
     });
   }
+}
+
+function checkText(field: string, value: unknown): void {
+  if (value === undefined || typeof value === "string") return;
+  throw new TypeError(`its ${field} is not a text`);
+}
+
+/** What stands in a connection file. */
+export function formatConnectionFile(content: ConnectionFile): string {
+  const { address, authkey, keyName, ca, pid } = content;
+  const fields = { version: FILE_VERSION, address, authkey: authkey?.toBase64(), keyName, ca, pid };
+  return JSON.stringify(fields) + "\n";
 }
 
 /**
@@ -200,9 +240,7 @@ export async function writeConnectionFile(
   content: ConnectionFile,
   options: { replace: boolean },
 ): Promise<() => Promise<void>> {
-  const { address, authkey, pid } = content;
-  const fields = { version: FILE_VERSION, address, authkey: authkey.toBase64(), pid };
-  const text = JSON.stringify(fields) + "\n";
+  const text = formatConnectionFile(content);
   const draft = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
   try {
     await Deno.writeTextFile(draft, text, { mode: 0o600, createNew: true });

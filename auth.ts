@@ -166,19 +166,22 @@ export class ClientHandshake {
   }
 }
 
+/** What a handshake needs of a key that the broker knows. */
+export interface Secret {
+  /** The key. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
 /** The broker's side of one handshake. */
-export class BrokerHandshake {
+export class BrokerHandshake<K extends Secret> {
   readonly #brokerId: Uint8Array;
-  readonly #keyOf: (name: string) => Uint8Array<ArrayBuffer> | undefined;
+  readonly #keyOf: (name: string) => K | undefined;
   #hello: Uint8Array<ArrayBuffer> = new Uint8Array();
   #challenge: Uint8Array<ArrayBuffer> = new Uint8Array();
   #keyName = "";
 
   /** Begins a handshake; `keyOf` knows the keys by name. */
-  constructor(
-    brokerId: Uint8Array,
-    keyOf: (name: string) => Uint8Array<ArrayBuffer> | undefined,
-  ) {
+  constructor(brokerId: Uint8Array, keyOf: (name: string) => K | undefined) {
     this.#brokerId = brokerId;
     this.#keyOf = keyOf;
   }
@@ -226,18 +229,22 @@ export class BrokerHandshake {
   }
 
   /**
-   * Step 4: the answer to a proof, and whether it was right. A name that is not known takes the same
-   * steps as one that is, with a key that nobody has.
+   * Step 4: the key that the client has proved to have, if it has one, and the answer to its proof. A
+   * name that is not known takes the same steps as one that is, with a key that nobody has.
    */
-  async answer(proof: Uint8Array<ArrayBuffer>): Promise<{ granted: boolean; answer: Uint8Array }> {
+  async answer(
+    proof: Uint8Array<ArrayBuffer>,
+  ): Promise<{ key: K | undefined; answer: Uint8Array }> {
     const known = this.#keyOf(this.#keyName);
-    const key = await importKey(known ?? randomBytes(PROOF_BYTES));
+    const key = await importKey(known?.bytes ?? randomBytes(PROOF_BYTES));
     const text = concat(CLIENT_LABEL, this.#hello, this.#challenge);
-    const granted = await crypto.subtle.verify("HMAC", key, proof, text) && known !== undefined;
-    if (!granted) return { granted, answer: Uint8Array.of(Refusal.AUTH) };
+    const isRight = await crypto.subtle.verify("HMAC", key, proof, text);
     const ours = concat(BROKER_LABEL, this.#hello, this.#challenge, proof);
     const signature = new Uint8Array(await crypto.subtle.sign("HMAC", key, ours));
-    return { granted, answer: concat(Uint8Array.of(GRANTED), signature) };
+    if (!isRight || known === undefined) {
+      return { key: undefined, answer: Uint8Array.of(Refusal.AUTH) };
+    }
+    return { key: known, answer: concat(Uint8Array.of(GRANTED), signature) };
   }
 
   /** The name of the key that the client gave. */

@@ -21,14 +21,16 @@
  *
  * @module
  */
-import { type Address, formatEndpoint, isLoopback, parseAddress } from "./address.ts";
-import { keyBytes, randomBytes } from "./auth.ts";
+import { type Address, formatEndpoint, isExposed } from "./address.ts";
+import { Admission, type RefusalKind } from "./admission.ts";
+import { randomBytes } from "./auth.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
 import {
   clientFrameLimits,
   decodeOpening,
   decodeTopic,
   encodeOpened,
+  FrameError,
   type FrameLimits,
   type FrameReader,
   FrameType,
@@ -37,8 +39,9 @@ import {
   SESSION_ID_BYTES,
   topicEnd,
 } from "./frame.ts";
-import { greetClient, type Greeter } from "./greeting.ts";
-import { Link, type LinkHandler, TICKS } from "./link.ts";
+import { BusyError, greetClient } from "./greeting.ts";
+import { type BrokerKey, type Key, Keyring } from "./keys.ts";
+import { Link, type LinkEnd, type LinkHandler, TICKS } from "./link.ts";
 import {
   checkSubscriptions,
   ClientPeer,
@@ -48,171 +51,37 @@ import {
 } from "./peer.ts";
 import { Router } from "./router.ts";
 import { WINDOW_BYTES } from "./session.ts";
-import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX, type TopicPath } from "./topic.ts";
-import { type Connection, every, later, listen, type Listener } from "./transport.ts";
+import { type BrokerOptions, type Settings, settingsOf } from "./settings.ts";
+import type { BrokerStats, Endings } from "./stats.ts";
+import type { TopicPath } from "./topic.ts";
+import {
+  type Certificate,
+  type Connection,
+  every,
+  later,
+  listen,
+  type Listener,
+} from "./transport.ts";
 
-export type { Address };
+export type { BrokerLimits, BrokerOptions } from "./settings.ts";
+export type { BrokerStats, Endings, Refusals } from "./stats.ts";
+export type { Address, BrokerKey, Certificate };
 
-/** What a broker allows; over a limit it refuses, and says so. */
-export interface BrokerLimits {
-  /**
-   * The largest message, in bytes as encoded.
-   *
-   * @default {1048576}
-   */
-  messageBytes?: number;
-  /**
-   * The most elements of a topic, at most 16.
-   *
-   * @default {16}
-   */
-  topicElements?: number;
-  /**
-   * The longest element of a topic, in bytes of UTF-8, at most 255.
-   *
-   * @default {255}
-   */
-  elementBytes?: number;
-  /**
-   * The most topics to which one client subscribes.
-   *
-   * @default {1024}
-   */
-  subscriptions?: number;
-  /**
-   * The most clients, those that lost their connection and may come back among them. When there are
-   * as many, the one that has been away longest is forgotten for a new one.
-   *
-   * @default {10000}
-   */
-  connections?: number;
-  /**
-   * The most connections that are not authenticated yet.
-   *
-   * @default {256}
-   */
-  halfOpen?: number;
-  /**
-   * The most bytes that are queued for one client, or not acknowledged by it; at least 2 MiB, and
-   * twice the largest message. For one that holds its publishers back it is twice as much, since what
-   * they have under way still comes.
-   *
-   * @default {67108864}
-   */
-  queueBytes?: number;
-}
-
-/** Options of a {@linkcode Broker}. */
-export interface BrokerOptions {
-  /**
-   * Where to listen.
-   *
-   * @default {undefined} A new Unix socket that only this user can reach; loopback TCP where there
-   * are none.
-   */
-  address?: Address;
-  /**
-   * The key that clients must have: bytes, or a string that stands for its UTF-8 bytes.
-   *
-   * @default {undefined} 32 random bytes.
-   */
-  authkey?: string | Uint8Array;
-  /** What the broker allows. */
-  limits?: BrokerLimits;
-  /**
-   * How long a client may take to authenticate, in milliseconds from accept.
-   *
-   * @default {5000}
-   */
-  authTimeout?: number;
-  /**
-   * After how long without anything to send a side gives a sign of life, in milliseconds. Who is
-   * silent for two of these is gone.
-   *
-   * @default {15000}
-   */
-  heartbeat?: number;
-  /**
-   * For how long a client that lost its connection may come back and find its session, in
-   * milliseconds.
-   *
-   * @default {60000}
-   */
-  resumeWindow?: number;
-  /**
-   * The most bytes that are queued for all clients together. Over it, the client that holds most
-   * loses its oldest messages first, and is told.
-   *
-   * @default {1073741824}
-   */
-  memory?: number;
-  /**
-   * The longest time, in milliseconds, for which a client with `overflow: "wait"` may hold back those
-   * who publish to it without acknowledging anything; then it is cut off, and told.
-   *
-   * @default {0} Nobody may: `"wait"` is the same as `"drop-oldest"`.
-   */
-  maxPatience?: number;
-  /** Called once the broker listens. */
-  onListen?(info: { address: string }): void;
-  /**
-   * Told what went wrong with one connection, and what deserves a warning; nothing else is
-   * affected by it.
-   *
-   * @default {undefined} Refused clients are counted in {@linkcode Broker.stats}; a warning goes to
-   * `console.warn`.
-   */
-  onError?(error: unknown): void;
-}
-
-/** What a broker has done, and holds, at one moment. */
-export interface BrokerStats {
-  /** Open connections, those that are not authenticated yet among them. */
-  readonly connections: number;
-  /** Clients: those that are connected, and those that may come back. */
-  readonly sessions: number;
-  /** Clients that lost their connection and may come back. */
-  readonly detached: number;
-  /** How often a client came back to its session. */
-  readonly resumed: number;
-  /** Messages that came from clients. */
-  readonly received: number;
-  /** Messages that were queued for clients: one that went to three counts three times. */
-  readonly delivered: number;
-  /** Messages that were dropped because a client did not take them in time. */
-  readonly dropped: number;
-  /** Connections that were not let in. */
-  readonly refused: number;
-  /** Messages that were not taken from a client: too large, or to a topic that is not its own. */
-  readonly refusedMessages: number;
-  /** Clients that hold back those who publish to them. */
-  readonly waiting: number;
-  /** How often a client began to hold others back. */
-  readonly waits: number;
-  /** Clients that were cut off because they held others back too long. */
-  readonly cutOff: number;
-  /** Bytes that are queued for clients, or not acknowledged by them. */
-  readonly queuedBytes: number;
-}
-
-const MESSAGE_BYTES = 1024 * 1024;
-const SUBSCRIPTIONS = 1024;
-const CONNECTIONS = 10_000;
-const HALF_OPEN = 256;
-const QUEUE_BYTES = 64 * 1024 * 1024;
-/** Room for a window that is not acknowledged, and as much that waits. */
-const QUEUE_BYTES_MIN = 2 * WINDOW_BYTES;
-const AUTH_TIMEOUT_MS = 5000;
 const SHUTDOWN_MS = 10_000;
-const HEARTBEAT_MS = 15_000;
-const RESUME_WINDOW_MS = 60_000;
-const MEMORY_BYTES = 1024 * 1024 * 1024;
+/** How long a client waits for the word that its proof is wrong. */
+const REFUSAL_DELAY_MS = 500;
 /** How much of `memory` is free after it was full. */
 const RELIEF = 1 / 16;
 const GOING = "the broker is shutting down";
-const MILLISECONDS_MAX = 2 ** 31 - 1;
 const BROKER_ID_BYTES = 16;
-const KEY_BYTES = 32;
+/** What is counted of the reasons for which the broker ends sessions. */
+const ENDINGS: Readonly<Record<number, keyof Endings>> = {
+  [Reason.PROTOCOL]: "protocol",
+  [Reason.TOPIC_TOO_BIG]: "topics",
+  [Reason.TOO_MANY_SUBSCRIPTIONS]: "subscriptions",
+  [Reason.NOT_READING]: "notReading",
+  [Reason.KEY_REVOKED]: "revoked",
+};
 
 /**
  * Passes messages between {@linkcode NetPubSub} objects.
@@ -226,10 +95,10 @@ const KEY_BYTES = 32;
 export class Broker {
   readonly #settings: Settings;
   readonly #frameLimits: FrameLimits;
-  readonly #authkey: Uint8Array<ArrayBuffer>;
+  readonly #keyring: Keyring;
   readonly #router = new Router<ClientPeer>();
   readonly #id = randomBytes(BROKER_ID_BYTES);
-  readonly #halfOpen = new Set<Connection>();
+  readonly #admission: Admission<Connection>;
   /** The authenticated connections. */
   readonly #links = new Map<Link, Connection>();
   /** All sessions, by their secret id. */
@@ -243,6 +112,10 @@ export class Broker {
     delivered: 0,
     dropped: 0,
     refusedMessages: 0,
+    tooBig: 0,
+    tooFast: 0,
+    forbidden: 0,
+    deniedSubscriptions: 0,
     waits: 0,
     cutOff: 0,
   };
@@ -253,25 +126,40 @@ export class Broker {
   #stopping: Promise<void> | undefined;
   #keepsAlive = true;
   #queuedBytes = 0;
-  #refused = 0;
+  readonly #refusals: Record<RefusalKind, number> = {
+    timeout: 0,
+    crowded: 0,
+    busy: 0,
+    key: 0,
+    protocol: 0,
+    lost: 0,
+  };
+  readonly #endings: Record<keyof Endings, number> = {
+    protocol: 0,
+    topics: 0,
+    subscriptions: 0,
+    notReading: 0,
+    revoked: 0,
+  };
   #resumed = 0;
 
   /**
    * Makes a broker that does not listen yet.
    *
-   * @throws {TypeError} When the address or the key is none.
-   * @throws {RangeError} When the key is empty, or a limit out of range.
+   * @throws {TypeError} When the address or a key is none, or a `tls://` address has no certificate.
+   * @throws {RangeError} When a key is empty, or a limit out of range.
    */
   constructor(options: BrokerOptions = {}) {
-    if (options.address !== undefined) parseAddress(options.address);
     this.#settings = settingsOf(options);
     this.#frameLimits = clientFrameLimits(this.#settings.limits);
-    this.#authkey = keyBytes(options.authkey ?? randomBytes(KEY_BYTES));
+    this.#keyring = new Keyring(options.authkey, options.keys ?? []);
+    this.#admission = new Admission(this.#settings.limits);
     this.#context = {
       router: this.#router,
       limits: this.#settings.limits,
       counts: this.#counts,
       maxPatience: this.#settings.maxPatience,
+      now: () => performance.now(),
       decodeTopic: (bytes, start, end) => decodeTopic(bytes, start, end, this.#settings.limits),
       onBytes: (change) => {
         this.#queuedBytes += change;
@@ -292,9 +180,34 @@ export class Broker {
     return formatEndpoint(this.#listener.endpoint);
   }
 
-  /** The key that clients must have; a copy. */
+  /** The key without a name, which grants everything; a copy. */
   get authkey(): Uint8Array {
-    return this.#authkey.slice();
+    return this.#keyring.single.bytes.slice();
+  }
+
+  /**
+   * Takes these named keys in the place of those before.
+   *
+   * - Who holds one that is still there, with the same bytes, stays connected, with the rights that it
+   *   has now.
+   * - Who holds one that is gone, or has other bytes, is disconnected, and its session forgotten.
+   *
+   * @throws {TypeError} When one of them is no key.
+   * @throws {RangeError} When one is empty, or a name comes twice. Then nothing has changed.
+   */
+  setKeys(keys: readonly BrokerKey[]): void {
+    this.#keyring.replace(keys);
+    for (const peer of this.#peers.values()) {
+      if (this.#keyring.has(peer.key)) peer.narrow();
+      else this.#revoke(peer);
+    }
+  }
+
+  #revoke(peer: ClientPeer): void {
+    const { session: { link } } = peer;
+    link?.end(Reason.KEY_REVOKED, revoked(peer.key).message);
+    if (link !== undefined) this.#endings.revoked++;
+    this.#remove(peer);
   }
 
   /** Resolves when the broker has shut down. */
@@ -322,14 +235,15 @@ export class Broker {
   }
 
   async #start(): Promise<void> {
-    const listener = await listen(this.#settings.address);
+    const { address, tls } = this.#settings;
+    const listener = await listen(address, tls);
     if (this.#stopping !== undefined) {
       await listener.close();
       throw new Error("Cannot start the broker: it was shut down meanwhile");
     }
     this.#listener = listener;
     listener.keepsAlive = this.#keepsAlive;
-    if (!isLoopback(listener.endpoint)) {
+    if (isExposed(listener.endpoint)) {
       this.#warn(
         `Listening at ${this.address} without TLS: messages can be read and changed on the way`,
       );
@@ -352,36 +266,34 @@ export class Broker {
   async #accept(listener: Listener): Promise<void> {
     for await (const stream of listener.connections((error) => this.#warn(error))) {
       stream.keepsAlive = this.#keepsAlive;
-      if (this.#stopping !== undefined || this.#halfOpen.size >= this.#settings.limits.halfOpen) {
-        this.#refused++;
-        stream.close();
-      } else this.#keep(this.#admit(stream));
+      this.#keep(this.#admit(stream));
     }
   }
 
   async #admit(stream: Connection): Promise<void> {
-    this.#halfOpen.add(stream);
-    using _timeout = later(() => stream.close(), this.#settings.authTimeout);
+    const { authTimeout } = this.#settings;
+    const entrant = this.#admission.enter(stream);
+    using _timeout = later(
+      () => entrant.refuse("timeout", `it did not within ${authTimeout} ms`),
+      authTimeout,
+    );
     try {
-      const keyName = await greetClient(stream, this.#greeter());
-      if (!this.#hasRoom()) throw busy();
-      this.#halfOpen.delete(stream);
-      this.#keep(this.#serve(stream, keyName));
-    } catch (error) { // A wrong key, bytes that are no handshake, or whatever the stream throws.
-      this.#refused++;
+      const key = await greetClient(stream, {
+        brokerId: this.#id,
+        keyOf: (name) => this.#keyring.get(name),
+        isBusy: () => !this.#hasRoom(),
+        delay: () => entrant.pause(REFUSAL_DELAY_MS),
+      });
+      if (!this.#hasRoom()) throw new BusyError();
+      this.#admission.leave(entrant);
+      this.#keep(this.#serve(stream, key));
+    } catch (thrown) { // A wrong key, bytes that are no handshake, or whatever the stream throws.
+      this.#admission.leave(entrant);
+      const { kind, error } = entrant.refusal(thrown);
+      this.#refusals[kind]++;
       stream.close();
       this.#tell(error);
-    } finally {
-      this.#halfOpen.delete(stream);
     }
-  }
-
-  #greeter(): Greeter {
-    return {
-      brokerId: this.#id,
-      keyOf: (name) => name === "" ? this.#authkey : undefined,
-      isBusy: () => !this.#hasRoom(),
-    };
   }
 
   /** Whether one more client may come. One that is away gives up its place. */
@@ -390,14 +302,14 @@ export class Broker {
   }
 
   /** Serves an authenticated connection to its end. */
-  async #serve(stream: Connection, keyName: string): Promise<void> {
+  async #serve(stream: Connection, key: Key): Promise<void> {
     let peer: ClientPeer | undefined;
     const entrance: LinkHandler = {
       frame: (reader) => {
         if (reader.type !== FrameType.OPEN) {
           throw new ProtocolError("Cannot take a frame: the first must be OPEN");
         }
-        peer = this.#open(link, keyName, reader);
+        peer = this.#open(link, key, reader);
       },
       batch() {},
       next: () => undefined,
@@ -405,8 +317,10 @@ export class Broker {
     };
     const link = new Link(stream, this.#frameLimits, entrance);
     this.#links.set(link, stream);
-    const { reason, error } = await link.finished;
+    const end = await link.finished;
+    const { reason, error } = end;
     this.#links.delete(link);
+    this.#countEnd(end);
     if (peer !== undefined && peer.session.link === link) {
       peer.session.detach();
       if (this.#stopping !== undefined || reason !== undefined && !peer.isCutOff) {
@@ -416,9 +330,15 @@ export class Broker {
     if (error !== undefined) this.#tell(error);
   }
 
+  #countEnd({ reason, isTheirs = false, error }: LinkEnd): void {
+    const ending = reason !== undefined && !isTheirs && error !== undefined && ENDINGS[reason];
+    if (ending) this.#endings[ending]++;
+  }
+
   /** Takes an OPEN: goes on with a session, or begins one. */
-  #open(link: Link, keyName: string, { buffer, body, end }: FrameReader): ClientPeer {
+  #open(link: Link, key: Key, { buffer, body, end }: FrameReader): ClientPeer {
     const { limits, heartbeat } = this.#settings;
+    if (!this.#keyring.has(key)) throw revoked(key);
     const { opening, topics: start } = decodeOpening(buffer.subarray(body, end));
     const topics: TopicPath[] = [];
     for (let at = body + start; at < end;) {
@@ -427,7 +347,7 @@ export class Broker {
       checkSubscriptions(topics.length, limits);
       at = next;
     }
-    const known = this.#peerOf(opening.session, keyName);
+    const known = this.#peerOf(opening.session, key);
     let outcome: Resumption = Resumption.NEW;
     let missed = 0;
     let peer: ClientPeer;
@@ -441,12 +361,12 @@ export class Broker {
         outcome = Resumption.CUT_OFF;
         missed = known.missedSince(opening.taken);
       }
-      peer = new ClientPeer(randomBytes(SESSION_ID_BYTES), keyName, this.#context);
+      peer = new ClientPeer(randomBytes(SESSION_ID_BYTES), key, this.#context);
       this.#peers.set(keyOf(peer.id), peer);
     }
     try {
       const taken = outcome === Resumption.RESUMED ? opening.taken : 0;
-      peer.open({ ...opening, taken }, topics);
+      for (const path of peer.open({ ...opening, taken }, topics)) peer.deny(path, link);
     } catch (error) { // ProtocolError: that count cannot be, so the session is of no use.
       this.#remove(peer);
       throw error;
@@ -470,9 +390,9 @@ export class Broker {
     return peer;
   }
 
-  #peerOf(id: Uint8Array | undefined, keyName: string): ClientPeer | undefined {
+  #peerOf(id: Uint8Array | undefined, key: Key): ClientPeer | undefined {
     const peer = id && this.#peers.get(keyOf(id));
-    return peer?.keyName === keyName ? peer : undefined;
+    return peer?.key === key ? peer : undefined;
   }
 
   /** Ignores from now on what the session's connection yields, if it has one. */
@@ -535,12 +455,14 @@ export class Broker {
     let waiting = 0;
     for (const peer of this.#peers.values()) if (peer.holdsBack) waiting++;
     return {
-      connections: this.#links.size + this.#halfOpen.size,
+      connections: this.#links.size + this.#admission.size,
       sessions: this.#peers.size,
       detached: this.#detached.size,
       resumed: this.#resumed,
       ...this.#counts,
-      refused: this.#refused,
+      refused: Object.values(this.#refusals).reduce((sum, count) => sum + count),
+      refusals: { ...this.#refusals },
+      endings: { ...this.#endings },
       waiting,
       queuedBytes: this.#queuedBytes,
     };
@@ -559,7 +481,7 @@ export class Broker {
   #setKeepsAlive(keeps: boolean): void {
     this.#keepsAlive = keeps;
     if (this.#listener !== undefined) this.#listener.keepsAlive = keeps;
-    for (const stream of this.#halfOpen) stream.keepsAlive = keeps;
+    for (const { caller } of this.#admission.entrants()) caller.keepsAlive = keeps;
     for (const stream of this.#links.values()) stream.keepsAlive = keeps;
   }
 
@@ -579,7 +501,7 @@ export class Broker {
 
   async #shutdown(): Promise<void> {
     const closed = this.#listener?.close();
-    for (const stream of this.#halfOpen) stream.close();
+    for (const entrant of this.#admission.entrants()) entrant.refuse("busy", GOING);
     for (const peer of this.#detached.keys()) this.#remove(peer);
     for (const { session } of this.#peers.values()) session.close();
     for (const { session } of this.#peers.values()) {
@@ -607,91 +529,15 @@ export class Broker {
   }
 }
 
-/** The options, checked, each with its value. */
-interface Settings {
-  readonly address: Address | undefined;
-  readonly limits: Required<BrokerLimits>;
-  readonly authTimeout: number;
-  readonly heartbeat: number;
-  readonly resumeWindow: number;
-  readonly memory: number;
-  readonly maxPatience: number;
-  readonly onListen: BrokerOptions["onListen"];
-  readonly onError: BrokerOptions["onError"];
-}
-
-function settingsOf(options: BrokerOptions): Settings {
-  const {
-    address,
-    limits = {},
-    authTimeout = AUTH_TIMEOUT_MS,
-    heartbeat = HEARTBEAT_MS,
-    resumeWindow = RESUME_WINDOW_MS,
-    memory = MEMORY_BYTES,
-    maxPatience = 0,
-    onListen,
-    onError,
-  } = options;
-  checkRange("authTimeout", authTimeout, 1, MILLISECONDS_MAX);
-  checkRange("heartbeat", heartbeat, 10, MILLISECONDS_MAX);
-  checkRange("resumeWindow", resumeWindow, 0, MILLISECONDS_MAX);
-  checkRange("memory", memory, QUEUE_BYTES_MIN, Number.MAX_SAFE_INTEGER);
-  checkRange("maxPatience", maxPatience, 0, MILLISECONDS_MAX);
-  return {
-    address,
-    limits: checkLimits(limits),
-    authTimeout,
-    heartbeat,
-    resumeWindow,
-    memory,
-    maxPatience,
-    onListen: onListen?.bind(options),
-    onError: onError?.bind(options),
-  };
-}
-
-function checkLimits(limits: BrokerLimits): Required<BrokerLimits> {
-  const {
-    messageBytes = MESSAGE_BYTES,
-    topicElements = TOPIC_ELEMENTS_MAX,
-    elementBytes = ELEMENT_BYTES_MAX,
-    subscriptions = SUBSCRIPTIONS,
-    connections = CONNECTIONS,
-    halfOpen = HALF_OPEN,
-    queueBytes = QUEUE_BYTES,
-  } = limits;
-  checkRange("limits.messageBytes", messageBytes, 1, 2 ** 30);
-  checkRange("limits.topicElements", topicElements, 1, TOPIC_ELEMENTS_MAX);
-  checkRange("limits.elementBytes", elementBytes, 1, ELEMENT_BYTES_MAX);
-  checkRange("limits.subscriptions", subscriptions, 1, 2 ** 20);
-  checkRange("limits.connections", connections, 1, 2 ** 20);
-  checkRange("limits.halfOpen", halfOpen, 1, 2 ** 20);
-  const queueMin = Math.max(QUEUE_BYTES_MIN, 2 * messageBytes);
-  checkRange("limits.queueBytes", queueBytes, queueMin, Number.MAX_SAFE_INTEGER);
-  return {
-    messageBytes,
-    topicElements,
-    elementBytes,
-    subscriptions,
-    connections,
-    halfOpen,
-    queueBytes,
-  };
-}
-
-function checkRange(name: string, value: number, min: number, max: number): void {
-  if (Number.isInteger(value) && value >= min && value <= max) return;
-  throw new RangeError(
-    `Cannot use ${name} ${String(value)}: it must be a whole number from ${min} to ${max}`,
-  );
-}
-
 function keyOf(id: Uint8Array): string {
   return id.toString();
 }
 
-function busy(): ConnectionLostError {
-  return new ConnectionLostError("Cannot take a client: there are as many as there may be");
+function revoked({ name }: Key): FrameError {
+  return new FrameError(
+    `The key ${JSON.stringify(name)} is no longer one of the broker's`,
+    Reason.KEY_REVOKED,
+  );
 }
 
 // The errors that `onError` is told.

@@ -14,10 +14,17 @@
  * A span is the time from `connect()` to `disconnected`; everything that belongs to it goes with it.
  */
 import { type Address, formatEndpoint, parseAddress } from "./address.ts";
-import { AuthError, BacklogError, ConnectionLostError, ProtocolError } from "./errors.ts";
+import {
+  AuthError,
+  BacklogError,
+  ConnectionLostError,
+  ForbiddenError,
+  ProtocolError,
+} from "./errors.ts";
 import {
   brokerFrameLimits,
   decodeOpened,
+  decodeRefused,
   encodeOpening,
   encodeTopic,
   type Frame,
@@ -31,7 +38,7 @@ import { Delivery } from "./delivery.ts";
 import { greetBroker } from "./greeting.ts";
 import { Link, type LinkEnd, type LinkHandler, TICKS } from "./link.ts";
 import { Session, type SessionHandler } from "./session.ts";
-import { formatTopic, type TopicPath } from "./topic.ts";
+import { formatTopic, printable, type TopicPath } from "./topic.ts";
 import { type Connection, dial, every, later } from "./transport.ts";
 
 /** What a client is doing about its connection. */
@@ -64,12 +71,14 @@ export interface Gap {
 export interface Target {
   readonly address: Address;
   readonly key: Uint8Array<ArrayBuffer>;
+  /** The name of the key. */
+  readonly keyName: string;
+  /** What vouches for the broker's certificate, in PEM. */
+  readonly caCerts: readonly string[];
 }
 
 /** What a {@linkcode Client} is told once. */
 export interface ClientOptions {
-  /** The name of the key. */
-  readonly keyName: string;
   /** Whether the broker is to hold publishers back rather than drop messages. */
   readonly wait: boolean;
   /** For how long without progress, in milliseconds. */
@@ -90,6 +99,8 @@ export interface ClientHandler {
   encode(message: object, output: Delivery, at: number): number;
   /** Takes a PUBLISH, with what extends it, a GAP or a REFUSED. */
   frame(frame: Frame, limits: Limits): void;
+  /** The broker refused a subscription. */
+  denied(error: ForbiddenError): void;
   /** The state has changed. */
   state(state: State, reason?: Error): void;
   /** A new session has begun in the place of another. */
@@ -160,6 +171,8 @@ class Span {
   id: Uint8Array | undefined;
   brokerId = "";
   link: Link | undefined;
+  /** The first subscription that was refused since it was last told by a rejection. */
+  denied: ForbiddenError | undefined;
   readonly #abort = new AbortController();
 
   constructor(session: Session) {
@@ -324,9 +337,19 @@ export class Client {
       frame: (frame) => {
         const { oversize } = frame;
         if (oversize > 0) throw new ProtocolError(`Cannot take a message of ${oversize} bytes`);
-        handler.frame(frame, this.#limits);
+        if (frame.type === FrameType.DENIED) this.#takeDenied(this.#span, frame, this.#limits);
+        else handler.frame(frame, this.#limits);
       },
     };
+  }
+
+  #takeDenied(span: Span | undefined, { buffer, body, end }: Frame, limits: Limits): void {
+    const { topic, text } = decodeRefused(buffer.subarray(body, end), limits);
+    const error = new ForbiddenError(`The broker refused a subscription: ${printable(text)}`, {
+      topic,
+    });
+    if (span !== undefined) span.denied ??= error;
+    this.#handler.denied(error);
   }
 
   /** Lives through a span; never rejects. */
@@ -396,7 +419,7 @@ export class Client {
   /** One attempt to connect, to authenticate, and to open or resume the session. */
   async #attempt(span: Span): Promise<Link> {
     span.signal.throwIfAborted();
-    const { address, key } = await this.#handler.target();
+    const { address, key, keyName, caCerts } = await this.#handler.target();
     const shown = formatEndpoint(parseAddress(address));
     const tooLate = new AbortController();
     using _timer = later(() => {
@@ -404,13 +427,13 @@ export class Client {
       tooLate.abort(new ConnectionLostError(text));
     }, CONNECT_MS);
     const signal = AbortSignal.any([span.signal, tooLate.signal]);
-    const stream = await dial(address, signal);
+    const stream = await dial(address, signal, caCerts);
     stream.keepsAlive = this.#keepsAlive;
     this.#stream = stream;
     const close = () => stream.close();
     signal.addEventListener("abort", close);
     try {
-      const brokerId = await greetBroker(stream, key, this.#options.keyName);
+      const brokerId = await greetBroker(stream, key, keyName);
       return await this.#openSession(span, stream, brokerId.toString());
     } catch (error) { // Whatever the stream throws, when it was not us who closed it.
       stream.close();
@@ -425,10 +448,16 @@ export class Client {
   async #openSession(span: Span, stream: Connection, brokerId: string): Promise<Link> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const opening: LinkHandler = {
-      frame: ({ buffer, body, end }) => {
+      frame: (frame) => {
+        const { buffer, type, body, end } = frame;
+        if (type === FrameType.DENIED) return this.#takeDenied(span, frame, NO_LIMITS);
         const opened = decodeOpened(buffer.subarray(body, end));
-        link.limits = brokerFrameLimits(opened.limits);
-        this.#opened(span, link, brokerId, opened);
+        if (span.denied === undefined || span.id !== undefined) {
+          link.limits = brokerFrameLimits(opened.limits);
+          this.#opened(span, link, brokerId, opened);
+        } else { // Nothing has begun yet: connect() rejects, and leaves nothing behind.
+          link.end(Reason.DONE, "");
+        }
         resolve();
       },
       batch() {},
@@ -447,6 +476,10 @@ export class Client {
       throw error;
     });
     await Promise.race([promise, lost]);
+    if (link.ended && span.denied !== undefined && span.id === undefined) {
+      await link.finished;
+      throw span.denied;
+    }
     return link;
   }
 
@@ -520,6 +553,13 @@ export class Client {
       throw new ConnectionLostError("Cannot flush: the object is disconnected, connect it first");
     }
     await span.session.flush(signal);
+    const { denied } = span;
+    if (denied === undefined) return;
+    // So that all who wait now get it, and nobody later.
+    queueMicrotask(() => {
+      if (span.denied === denied) span.denied = undefined;
+    });
+    throw denied;
   }
 
   #setState(state: State, reason?: Error): void {
@@ -547,8 +587,8 @@ function asError(error: unknown): Error {
 
 /** What a caller of connect() tells apart; everything else that a socket throws is a lost one. */
 function asConnectionError(error: unknown): unknown {
-  if (error instanceof AuthError || error instanceof ProtocolError) return error;
-  if (error instanceof ConnectionLostError) return error;
+  const known = [AuthError, ProtocolError, ForbiddenError, ConnectionLostError];
+  if (known.some((kind) => error instanceof kind)) return error;
   const what = error instanceof Error ? error.message : error;
   return new ConnectionLostError(`Cannot connect: the connection was lost (${what})`, {
     cause: error,

@@ -43,6 +43,8 @@ export const FrameType = {
   GAP: 9,
   /** Broker: a message of the client's was not taken. Counted. */
   REFUSED: 10,
+  /** Broker: the client may not subscribe to this topic. */
+  DENIED: 11,
 } as const;
 
 /** The number of a kind of frame. */
@@ -50,7 +52,7 @@ export type FrameType = typeof FrameType[keyof typeof FrameType];
 
 /** Whether frames of this type have a number of their own, and are sent again if they got lost. */
 export function isCounted(type: number): boolean {
-  return type === FrameType.PUBLISH || type >= FrameType.GAP;
+  return type === FrameType.PUBLISH || type === FrameType.GAP || type === FrameType.REFUSED;
 }
 
 /**
@@ -70,10 +72,18 @@ export const Reason = {
   TOO_MANY_SUBSCRIPTIONS: 4,
   /** The other side held its publishers back for longer than it may. */
   CUT_OFF: 5,
-  /** The topic is not the other side's to publish to. */
+  /** The topic is not the other side's to publish, or subscribe, to. */
   FORBIDDEN: 6,
   /** The session goes on over another connection. */
   REPLACED: 7,
+  /** A topic has more elements, or a longer one, than the limit. */
+  TOPIC_TOO_BIG: 8,
+  /** More messages come than the key allows. */
+  TOO_FAST: 9,
+  /** The key is no longer one of the broker's. */
+  KEY_REVOKED: 10,
+  /** The other side does not read what it is answered. */
+  NOT_READING: 11,
 } as const;
 
 /** The number of a reason. */
@@ -100,6 +110,8 @@ const TEXT_BYTES_MAX = 255;
 const OPENED_BYTES_MAX = 1024;
 /** Longer topics are left to `TextEncoder`; all of their sizes take one byte. */
 const ASCII_TOPIC_BYTES_MAX = 63;
+/** What no broker allows more of. */
+const TOPIC_LIMITS_MAX = { topicElements: 16, elementBytes: 255 };
 const READ_BYTES_MIN = 512;
 const READ_BYTES_MAX = 256 * 1024;
 /** After so many reads in a row that fill little of it the buffer is small again. */
@@ -134,8 +146,10 @@ function readLong(bytes: Uint8Array, at: number): number {
 }
 
 /** The longest topic block under these limits, in bytes; sizes may be written in the long form. */
-export function topicBlockMax(limits: Limits): number {
-  return LONG_BYTES + limits.topicElements * (LONG_BYTES + limits.elementBytes);
+export function topicBlockMax(
+  { topicElements, elementBytes }: Pick<Limits, "topicElements" | "elementBytes">,
+): number {
+  return LONG_BYTES + topicElements * (LONG_BYTES + elementBytes);
 }
 
 /** A topic as a block of bytes. */
@@ -210,14 +224,16 @@ export function decodeTopic(
     if (size === LONG) size = readLong(bytes, at);
     if (size === 0) throw new ProtocolError("Cannot read a topic: an element is empty");
     if (size > limits.elementBytes) {
-      throw new ProtocolError(
+      throw new FrameError(
         `Cannot read a topic: an element has ${size} bytes, limit is ${limits.elementBytes}`,
+        Reason.TOPIC_TOO_BIG,
       );
     }
     if (size > end - from) throw new ProtocolError("Cannot read a topic: it ends in an element");
     if (path.length === limits.topicElements) {
-      throw new ProtocolError(
+      throw new FrameError(
         `Cannot read a topic: it has more than ${limits.topicElements} elements`,
+        Reason.TOPIC_TOO_BIG,
       );
     }
     at = from + size;
@@ -391,12 +407,12 @@ export function decodeGap(body: Uint8Array): number {
   return Number(new DataView(body.buffer, body.byteOffset, 8).getBigUint64(0, true));
 }
 
-/** The body of REFUSED: why, the topic of the message, and a text that is cut to 255 bytes. */
+/** The body of REFUSED and DENIED: the topic, why, and a text that is cut to 255 bytes. */
 export function encodeRefused(reason: Reason, topic: Uint8Array, text: string): Uint8Array {
   return concat(topic, encodeGoodbye(reason, text));
 }
 
-/** What a REFUSED says. */
+/** What a REFUSED or a DENIED says. */
 export function decodeRefused(
   body: Uint8Array,
   limits: Limits,
@@ -440,7 +456,7 @@ export function decodeGoodbye(body: Uint8Array): { reason: number; text: string 
 export type FrameLimits = readonly (number | undefined)[];
 
 function frameLimitsOf(limits: Readonly<Record<number, number>>): FrameLimits {
-  return Array.from({ length: FrameType.REFUSED + 1 }, (_, type) => limits[type]);
+  return Array.from({ length: FrameType.DENIED + 1 }, (_, type) => limits[type]);
 }
 
 /** What a broker takes from a client. */
@@ -460,17 +476,22 @@ export function clientFrameLimits(limits: Limits): FrameLimits {
 /** What a client takes from a broker: before OPENED tells the limits, and after. */
 export function brokerFrameLimits(limits?: Limits): FrameLimits {
   const goodbye = 1 + TEXT_BYTES_MAX;
+  const topic = topicBlockMax(limits ?? TOPIC_LIMITS_MAX);
   if (limits === undefined) {
-    return frameLimitsOf({ [FrameType.GOODBYE]: goodbye, [FrameType.OPENED]: OPENED_BYTES_MAX });
+    return frameLimitsOf({
+      [FrameType.GOODBYE]: goodbye,
+      [FrameType.OPENED]: OPENED_BYTES_MAX,
+      [FrameType.DENIED]: topic + goodbye,
+    });
   }
-  const topic = topicBlockMax(limits);
   return frameLimitsOf({
     [FrameType.GOODBYE]: goodbye,
     [FrameType.PUBLISH]: topic + limits.messageBytes,
     [FrameType.ACK]: 12,
     [FrameType.ASK]: 0,
     [FrameType.GAP]: 8,
-    [FrameType.REFUSED]: topic + 1 + TEXT_BYTES_MAX,
+    [FrameType.REFUSED]: topic + goodbye,
+    [FrameType.DENIED]: topic + goodbye,
   });
 }
 

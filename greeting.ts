@@ -9,6 +9,7 @@ import {
   HELLO_HEAD_BYTES,
   PROOF_BYTES,
   Refusal,
+  type Secret,
 } from "./auth.ts";
 import { concat } from "./bytes.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
@@ -39,27 +40,29 @@ export async function greetBroker(
 }
 
 /** What a broker brings into each handshake. */
-export interface Greeter {
+export interface Greeter<K extends Secret> {
   /** The random id of the broker, 16 bytes. */
   readonly brokerId: Uint8Array;
   /** The key of that name. */
-  keyOf(name: string): Uint8Array<ArrayBuffer> | undefined;
+  keyOf(name: string): K | undefined;
   /** Whether to refuse whoever comes. */
   isBusy(): boolean;
+  /** Waits before a client is told that its proof is wrong. */
+  delay(): Promise<void>;
 }
 
 /**
  * The broker's side of the handshake over `stream`.
  *
- * @returns The name of the client's key.
+ * @returns The client's key.
  * @throws {AuthError} When the client could not prove that it has the key.
  * @throws {ProtocolError} When it does not speak the protocol.
  * @throws {ConnectionLostError} When it closes, or the broker is busy.
  */
-export async function greetClient(
+export async function greetClient<K extends Secret>(
   stream: ByteStream,
-  greeter: Greeter,
-): Promise<string> {
+  greeter: Greeter<K>,
+): Promise<K> {
   const handshake = new BrokerHandshake(greeter.brokerId, (name) => greeter.keyOf(name));
   const head = await readExactly(stream, new Uint8Array(HELLO_HEAD_BYTES));
   const tail = await readExactly(stream, new Uint8Array(handshake.helloTail(head)));
@@ -72,18 +75,27 @@ export async function greetClient(
   }
   if (greeter.isBusy()) {
     await writeAll(stream, handshake.refuse(Refusal.BUSY));
-    throw new ConnectionLostError("Cannot take a client: there are as many as there may be");
+    throw new BusyError();
   }
   await writeAll(stream, handshake.challenge(hello));
   const proof = await readExactly(stream, new Uint8Array(PROOF_BYTES));
-  const { granted, answer } = await handshake.answer(proof);
+  const { key, answer } = await handshake.answer(proof);
+  if (key === undefined) await greeter.delay();
   await writeAll(stream, answer);
-  if (!granted) {
+  if (key === undefined) {
     throw new AuthError("Cannot authenticate a client: its proof is wrong", {
       keyName: handshake.keyName,
     });
   }
-  return handshake.keyName;
+  return key;
+}
+
+/** There are as many clients as there may be. */
+export class BusyError extends ConnectionLostError {
+  /** Makes an error that says so. */
+  constructor() {
+    super("Cannot take a client: there are as many as there may be");
+  }
 }
 
 async function readExactly(

@@ -18,7 +18,7 @@
  * - A side that ends says GOODBYE and then only reads, so that the reason arrives even when the other
  *   side is in the middle of sending.
  */
-import { ConnectionLostError, ProtocolError } from "./errors.ts";
+import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
 import {
   decodeGoodbye,
   encodeFrame,
@@ -59,6 +59,8 @@ export interface LinkHandler {
 export interface LinkEnd {
   /** The reason that one of the sides gave; none when the connection was lost. */
   readonly reason?: number;
+  /** Whether the reason is the other side's. */
+  readonly isTheirs?: boolean;
   /** What went wrong. */
   readonly error?: Error;
 }
@@ -106,6 +108,11 @@ export class Link {
   /** Whether it has ended, or said GOODBYE. */
   get ended(): boolean {
     return this.#end !== undefined;
+  }
+
+  /** How many frames that are not counted wait to be written. */
+  get waiting(): number {
+    return this.#control.length;
   }
 
   /** Replaces what this side takes, as of the next frame. */
@@ -274,7 +281,7 @@ export class Link {
   #takeGoodbye(): void {
     const { buffer, body, end } = this.#reader;
     const { reason, text } = decodeGoodbye(buffer.subarray(body, end));
-    this.#end = goodbyeEnd(reason, text);
+    this.#end = { ...goodbyeEnd(reason, text), isTheirs: true };
     this.#stream.close();
   }
 }
@@ -288,6 +295,8 @@ function goodbyeEnd(reason: number, text: string): LinkEnd {
     case Reason.CUT_OFF:
     case Reason.REPLACED:
       return { reason, error: new ConnectionLostError(said) };
+    case Reason.KEY_REVOKED:
+      return { reason, error: new AuthError(said) };
     default:
       return { reason, error: new ProtocolError(said) };
   }

@@ -24,7 +24,16 @@
  *
  * @module
  */
-import { absolute, type Address, isMissing, parseAddress, readConnectionFile } from "./address.ts";
+import {
+  absolute,
+  type Address,
+  type ConnectionFile,
+  formatEndpoint,
+  isExposed,
+  isMissing,
+  parseAddress,
+  readConnectionFile,
+} from "./address.ts";
 import { keyBytes, keyNameBytes } from "./auth.ts";
 import { BytesCache } from "./bytes_cache.ts";
 import { Client, type Gap, type State, type Target } from "./client.ts";
@@ -69,9 +78,19 @@ export interface NetPubSubOptions extends PubSubOptions {
   /**
    * The name under which the broker knows the key, at most 64 bytes of UTF-8.
    *
-   * @default {""} The broker's single key.
+   * @default {""} The broker's single key; with a connection file, the name that stands there.
    */
   keyName?: string;
+  /** For a broker whose address begins with `tls://`. */
+  tls?: {
+    /**
+     * What vouches for the broker's certificate, in PEM, beside what the system trusts and the `ca` of
+     * a connection file.
+     *
+     * @default {[]}
+     */
+    caCerts?: string[];
+  };
   /**
    * How many bytes may be published and not acknowledged; beyond it `publish` throws
    * `BacklogError`. A single message always fits.
@@ -131,6 +150,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   readonly #options: NetPubSubOptions;
   #target: Target;
   #file: string | URL | undefined;
+  /** Whether it was told that what passes can be read on the way. */
+  #warned = false;
   /** How many topics the broker is told of. */
   #interests = 0;
   /** The latest topic that was checked against these limits, as bytes. */
@@ -148,10 +169,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    */
   constructor(address: Address, authkey: string | Uint8Array, options: NetPubSubOptions = {}) {
     parseAddress(address);
-    const { keyName = "", overflow = "drop-oldest", patience = Infinity, backlog = BACKLOG_BYTES } =
-      options;
-    const target = { address, key: keyBytes(authkey) };
-    keyNameBytes(keyName);
+    const { overflow = "drop-oldest", patience = Infinity, backlog = BACKLOG_BYTES } = options;
+    const target = targetOf({ address, authkey }, options);
     checkOptions(overflow, patience, backlog);
     const dispatcher = new Dispatcher({
       ...(options.onError && { onError: (error, context) => options.onError!(error, context) }),
@@ -164,7 +183,6 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     this.#target = target;
     this.#client = new Client(
       {
-        keyName,
         wait: overflow === "wait",
         patience: Math.min(Math.ceil(patience), PATIENCE_MAX_MS),
         backlog,
@@ -178,6 +196,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
           this.#encoder.encode(message, this.#client.limits.messageBytes, output, at),
         interests: () => dispatcher.interests(),
         frame: (frame, limits) => this.#take(frame, limits),
+        denied: (error) => dispatcher.report(error, { topic: error.topic }),
         state: (state, reason) => this.#tellState(state, reason),
         gap: (reason, missed, resent) => this.#tellGap(reason, missed, resent),
       },
@@ -192,14 +211,15 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * @param options Options.
    * @throws {Deno.errors.NotFound} When there is no such file.
    * @throws {Deno.errors.PermissionDenied} When others can read the file.
-   * @throws {TypeError} When it is not a connection file.
+   * @throws {TypeError} When it is not a connection file, or holds no key.
    */
   static async fromFile<T extends TopicMap<T> = Untyped>(
     path: string | URL,
     options: NetPubSubOptions = {},
   ): Promise<NetPubSub<T>> {
-    const { address, authkey } = await readConnectionFile(path);
-    const bus = new NetPubSub<T>(address, authkey, options);
+    const content = await readConnectionFile(path);
+    const bus = new NetPubSub<T>(content.address, keyIn(path, content), options);
+    bus.#target = targetOf(content, options);
     bus.#file = absolute(path);
     return bus;
   }
@@ -232,7 +252,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
       throw new Error(`Cannot set the broker: the object is ${this.state}, disconnect it first`);
     }
     parseAddress(address);
-    this.#target = { address, key: keyBytes(authkey) };
+    this.#target = targetOf({ address, authkey }, this.#options);
     this.#file = undefined;
   }
 
@@ -294,8 +314,9 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   async #findBroker(): Promise<Target> {
     if (this.#file !== undefined) {
       try {
-        const { address, authkey } = await readConnectionFile(this.#file);
-        this.#target = { address, key: keyBytes(authkey) };
+        const content = await readConnectionFile(this.#file);
+        keyIn(this.#file, content);
+        this.#target = targetOf(content, this.#options);
       } catch (error) {
         if (!isMissing(error)) throw error;
         throw new ConnectionLostError(
@@ -304,7 +325,20 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
         );
       }
     }
+    this.#warn(this.#target.address);
     return this.#target;
+  }
+
+  /** Tells once that what passes can be read on the way. */
+  #warn(address: Address): void {
+    const endpoint = parseAddress(address);
+    if (this.#warned || !isExposed(endpoint)) return;
+    this.#warned = true;
+    const shown = formatEndpoint(endpoint);
+    this.#dispatcher.report(
+      new Error(`Connecting to ${shown} without TLS: messages can be read and changed on the way`),
+      {},
+    );
   }
 
   #take(frame: Frame, limits: Limits): void {
@@ -383,7 +417,9 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    *
    * @returns Resolves once both sides are authenticated and the subscriptions are in force.
    * @throws {ConnectionLostError} When nobody answers.
-   * @throws {AuthError} When the keys differ.
+   * @throws {AuthError} When the keys differ, or the broker's certificate is not trusted.
+   * @throws {ForbiddenError} When the key does not grant one of the subscriptions; `onError` is told
+   * all of them.
    * @throws {ProtocolError} When what answers is no broker that this client can speak to.
    */
   connect(options: WaitOptions = {}): Promise<void> {
@@ -410,6 +446,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * - It goes on waiting over lost connections.
    *
    * @throws {ConnectionLostError} When the object is disconnected, or becomes so.
+   * @throws {ForbiddenError} When the key does not grant a subscription that was made since the call
+   * before; `onError` is told all of them.
    */
   flush(options: WaitOptions = {}): Promise<void> {
     return this.#client.flush(options.signal);
@@ -444,6 +482,27 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.disconnect();
   }
+}
+
+/** Where a broker is, as a program or a connection file says. */
+function targetOf(
+  { address, authkey, keyName = "", ca }:
+    & Omit<ConnectionFile, "address" | "authkey">
+    & { address: Address; authkey?: string | Uint8Array },
+  options: NetPubSubOptions,
+): Target {
+  const name = options.keyName ?? keyName;
+  keyNameBytes(name);
+  const caCerts = [...options.tls?.caCerts ?? [], ...ca === undefined ? [] : [ca]];
+  return { address, key: keyBytes(authkey!), keyName: name, caCerts };
+}
+
+function keyIn(path: string | URL, { authkey }: ConnectionFile): Uint8Array {
+  if (authkey !== undefined) return authkey;
+  throw new TypeError(
+    `Cannot use "${path}": it holds no key, since each client of that broker has its own; ` +
+      "mpubsub-broker key NAME prints a file that holds one",
+  );
 }
 
 function isSame(a: TopicPath, b: TopicPath): boolean {

@@ -25,7 +25,8 @@ import {
   Reason,
   topicEnd,
 } from "./frame.ts";
-import type { DecodeTopic, Origin, Peer, Router } from "./router.ts";
+import type { Key } from "./keys.ts";
+import type { DecodeTopic, Origin, Peer, Route, Router } from "./router.ts";
 import { Session, type SessionHandler } from "./session.ts";
 import { formatTopic, type TopicPath } from "./topic.ts";
 import { later } from "./transport.ts";
@@ -36,9 +37,21 @@ export interface PeerCounts {
   delivered: number;
   dropped: number;
   refusedMessages: number;
+  tooBig: number;
+  tooFast: number;
+  forbidden: number;
+  deniedSubscriptions: number;
   waits: number;
   cutOff: number;
 }
+
+type Refusal = "tooBig" | "tooFast" | "forbidden";
+
+const REFUSAL_REASONS: Readonly<Record<Refusal, Reason>> = {
+  tooBig: Reason.TOO_BIG,
+  tooFast: Reason.TOO_FAST,
+  forbidden: Reason.FORBIDDEN,
+};
 
 /** What a peer needs from its broker. */
 export interface PeerContext {
@@ -47,6 +60,8 @@ export interface PeerContext {
   readonly counts: PeerCounts;
   /** The longest patience that a client may have, in milliseconds; 0: none may wait. */
   readonly maxPatience: number;
+  /** The time, in milliseconds from any moment on. */
+  readonly now: () => number;
   /** Told each change of the bytes that a peer holds. */
   readonly onBytes: (change: number) => void;
   /** Makes a topic of its block, within the limits. */
@@ -66,8 +81,8 @@ const NO_TOPIC = encodeTopic([]);
 export class ClientPeer implements Peer, SessionHandler {
   /** Its secret id. */
   readonly id: Uint8Array;
-  /** The name of the key that it proved to have. */
-  readonly keyName: string;
+  /** The key that it proved to have. */
+  readonly key: Key;
   readonly session: Session;
   readonly #context: PeerContext;
   #patience = 0;
@@ -92,9 +107,9 @@ export class ClientPeer implements Peer, SessionHandler {
     | undefined;
 
   /** Makes a peer that has no connection yet. */
-  constructor(id: Uint8Array, keyName: string, context: PeerContext) {
+  constructor(id: Uint8Array, key: Key, context: PeerContext) {
     this.id = id;
-    this.keyName = keyName;
+    this.key = key;
     this.#context = context;
     this.session = new Session(this, context.onBytes);
   }
@@ -117,15 +132,40 @@ export class ClientPeer implements Peer, SessionHandler {
   /**
    * Takes what a client says when it opens a connection.
    *
+   * @returns Those of its topics to which it may not subscribe.
    * @throws {ProtocolError} When its count cannot be.
    */
-  open(opening: Opening, topics: readonly TopicPath[]): void {
+  open(opening: Opening, topics: readonly TopicPath[]): readonly TopicPath[] {
     const { router, maxPatience } = this.#context;
-    this.#patience = opening.wait ? Math.min(opening.patience, maxPatience) : 0;
+    const { rights } = this.key;
+    this.#patience = opening.wait && rights.wait ? Math.min(opening.patience, maxPatience) : 0;
     this.session.delivery.acknowledge(opening.taken);
     this.session.delivery.rewind(opening.taken);
-    router.replace(this, topics);
+    router.replace(this, topics, (path) => rights.narrow(path));
     if (this.#patience === 0 || this.#isHalfEmpty()) this.#rest();
+    return topics.filter((path) => rights.narrow(path).length === 0);
+  }
+
+  /** Applies the rights of its key, which have changed. */
+  narrow(): void {
+    const { rights } = this.key;
+    for (const path of this.#context.router.narrow(this, (path) => rights.narrow(path))) {
+      this.deny(path);
+    }
+    if (rights.wait || this.#patience === 0) return;
+    this.#patience = 0;
+    this.#rest();
+  }
+
+  /** Tells its client that it may not subscribe to a topic. */
+  deny(path: TopicPath, link = this.session.link): void {
+    this.#context.counts.deniedSubscriptions++;
+    const text = `Cannot subscribe to ${formatTopic(path)}: ${this.#hasNoRight()}`;
+    link?.send(FrameType.DENIED, encodeRefused(Reason.FORBIDDEN, encodeTopic(path), text));
+  }
+
+  #hasNoRight(): string {
+    return `the key ${JSON.stringify(this.key.name)} does not grant that`;
   }
 
   /** How many messages it missed, if it had taken so many counted frames when it was cut off. */
@@ -252,16 +292,28 @@ export class ClientPeer implements Peer, SessionHandler {
       throw new ProtocolError("Cannot take a frame: bytes follow its topic");
     }
     const path = decodeTopic(buffer, body, end, limits);
-    if (type === FrameType.UNSUBSCRIBE) router.remove(this, path);
-    else {
-      router.add(this, path);
-      checkSubscriptions(router.interestsOf(this), limits);
+    if (type === FrameType.UNSUBSCRIBE) {
+      router.remove(this, path);
+      return;
     }
+    const granted = this.key.rights.narrow(path);
+    router.add(this, path, granted);
+    checkSubscriptions(router.interestsOf(this), limits);
+    if (granted.length > 0) return;
+    if (this.session.link!.waiting > limits.subscriptions) {
+      throw new FrameError(
+        `Cannot subscribe: ${limits.subscriptions} answers wait to be read`,
+        Reason.NOT_READING,
+      );
+    }
+    this.deny(path);
   }
 
   #publish(frame: Frame): void {
     const { buffer, start, body, end, oversize } = frame;
-    const { router, limits, decodeTopic } = this.#context;
+    const { router, limits, decodeTopic, now } = this.#context;
+    const { key } = this;
+    const isInTime = !key.isBounded || key.allow(now());
     if (oversize > 0) return this.#refuseSize(NO_TOPIC, oversize);
     const payload = topicEnd(buffer, body, end);
     if (end === payload) throw new ProtocolError("Cannot take a message: it has no payload");
@@ -269,11 +321,13 @@ export class ClientPeer implements Peer, SessionHandler {
     if (end - payload > limits.messageBytes) {
       return this.#refuseSize(buffer.slice(body, payload), end - payload);
     }
-    if (route.isReserved) {
-      const text = `Cannot publish to ${formatTopic(route.path)}: the topic is reserved`;
-      return this.#refuse(Reason.FORBIDDEN, buffer.slice(body, payload), text);
+    if (route.isReserved || !isInTime || !key.rights.mayPublish(route.path)) {
+      return this.#refuseTopic(route, buffer.slice(body, payload));
     }
-    while (frame.extend(payload - body, limits.messageBytes, RUN_BYTES_MAX) > 0);
+    // What is counted is taken one by one.
+    if (!key.isBounded) {
+      while (frame.extend(payload - body, limits.messageBytes, RUN_BYTES_MAX) > 0);
+    }
     const run = this.#run;
     const isBehind = run?.frame === frame && run.end === start;
     if (isBehind && run.peers === route.peers && frame.end - run.start <= RUN_BYTES_MAX) {
@@ -285,22 +339,36 @@ export class ClientPeer implements Peer, SessionHandler {
     }
   }
 
-  #refuseSize(topic: Uint8Array, size: number): void {
-    const { messageBytes } = this.#context.limits;
-    const text = `Cannot publish a message of ${size} bytes: limit is ${messageBytes}`;
-    this.#refuse(Reason.TOO_BIG, topic, text);
+  /** Refuses a message to a topic that is reserved or not granted; else it came too fast. */
+  #refuseTopic({ isReserved, path }: Route<ClientPeer>, topic: Uint8Array): void {
+    const { rights } = this.key;
+    const refuse = (refusal: Refusal, why: string) =>
+      this.#refuse(refusal, topic, `Cannot publish to ${formatTopic(path)}: ${why}`);
+    if (isReserved) refuse("forbidden", "the topic is reserved");
+    else if (!rights.mayPublish(path)) refuse("forbidden", this.#hasNoRight());
+    else refuse("tooFast", `the key allows ${rights.messagesPerSecond} messages a second`);
   }
 
-  #refuse(reason: Reason, topic: Uint8Array, text: string): void {
+  #refuseSize(topic: Uint8Array, size: number): void {
+    const { messageBytes } = this.#context.limits;
+    this.#refuse(
+      "tooBig",
+      topic,
+      `Cannot publish a message of ${size} bytes: limit is ${messageBytes}`,
+    );
+  }
+
+  #refuse(refusal: Refusal, topic: Uint8Array, text: string): void {
     this.batch();
-    this.#context.counts.refusedMessages++;
+    const { counts, limits: { queueBytes } } = this.#context;
+    counts.refusedMessages++;
+    counts[refusal]++;
     const { delivery } = this.session;
+    const reason = REFUSAL_REASONS[refusal];
     const refused = encodeFrame(FrameType.REFUSED, encodeRefused(reason, topic, text));
     this.#checkHardLimit(refused.length);
     if (this.#cutOff) return;
-    if (this.#patience === 0) {
-      this.drop(delivery.heldBytes + refused.length - this.#context.limits.queueBytes);
-    }
+    if (this.#patience === 0) this.drop(delivery.heldBytes + refused.length - queueBytes);
     delivery.notify(refused);
     this.session.pump();
   }

@@ -48,8 +48,8 @@ const ROUTE_PEERS_MAX = 2 ** 20;
 /** The interests of all peers; see the module. */
 export class Router<P extends Peer> {
   readonly #tree = new TopicTree<P>();
-  /** Each peer's interests: by their text, their path. */
-  readonly #interests = new Map<P, Map<string, TopicPath>>();
+  /** Each peer's interests: by the text of what it asked for, what it gets of that. */
+  readonly #interests = new Map<P, Map<string, readonly TopicPath[]>>();
   readonly #routes = new BytesCache<Route<P>>(ROUTES_MAX);
   /** Who gets what goes to this node and no further. */
   readonly #peersAt = new Map<TopicNode<P>, readonly P[]>();
@@ -63,34 +63,66 @@ export class Router<P extends Peer> {
     return this.#interests.get(peer)?.size ?? 0;
   }
 
-  /** Notes that a peer wants a topic; twice is once. */
-  add(peer: P, path: TopicPath): void {
+  /**
+   * Notes that a peer wants a topic; twice is once.
+   *
+   * @param granted What it gets of that: none, or topics below it, where it may not have it whole.
+   */
+  add(peer: P, path: TopicPath, granted: readonly TopicPath[] = [path]): void {
     let own = this.#interests.get(peer);
     if (own === undefined) this.#interests.set(peer, own = new Map());
     const text = JSON.stringify(path);
     if (own.has(text)) return;
-    own.set(text, path);
-    this.#tree.add(path, peer);
+    own.set(text, granted);
+    for (const topic of granted) this.#tree.add(topic, peer);
     this.#forgetRoutes();
   }
 
   /** Notes that a peer wants a topic no more; whether it did. */
   remove(peer: P, path: TopicPath): boolean {
     const own = this.#interests.get(peer);
-    if (own?.delete(JSON.stringify(path)) !== true) return false;
+    const text = JSON.stringify(path);
+    const granted = own?.get(text);
+    if (own === undefined || granted === undefined) return false;
+    own.delete(text);
     if (own.size === 0) this.#interests.delete(peer);
-    this.#tree.remove(path, peer);
+    for (const topic of granted) this.#tree.remove(topic, peer);
     this.#forgetRoutes();
     return true;
   }
 
-  /** Notes that a peer wants these topics, and no others. */
-  replace(peer: P, paths: readonly TopicPath[]): void {
+  /** Notes that a peer wants these topics, and no others; `narrow` tells what it gets of one. */
+  replace(
+    peer: P,
+    paths: readonly TopicPath[],
+    narrow?: (path: TopicPath) => readonly TopicPath[],
+  ): void {
     const wanted = new Set(paths.map((path) => JSON.stringify(path)));
-    for (const [text, path] of this.#interests.get(peer) ?? []) {
-      if (!wanted.has(text)) this.remove(peer, path);
+    for (const text of this.#interests.get(peer)?.keys() ?? []) {
+      if (!wanted.has(text)) this.remove(peer, JSON.parse(text));
     }
-    for (const path of paths) this.add(peer, path);
+    for (const path of paths) this.add(peer, path, narrow?.(path));
+  }
+
+  /**
+   * Asks anew what a peer gets of each topic that it wants.
+   *
+   * @returns Of which of those that it had it gets nothing any more.
+   */
+  narrow(
+    peer: P,
+    narrow: (path: TopicPath) => readonly TopicPath[],
+  ): readonly TopicPath[] {
+    const lost: TopicPath[] = [];
+    const before = this.#interests.get(peer);
+    this.clear(peer);
+    for (const [text, had] of before ?? []) {
+      const path: TopicPath = Object.freeze(JSON.parse(text));
+      const granted = narrow(path);
+      this.add(peer, path, granted);
+      if (granted.length === 0 && had.length > 0) lost.push(path);
+    }
+    return lost;
   }
 
   /** Forgets a peer. */
@@ -98,7 +130,9 @@ export class Router<P extends Peer> {
     const own = this.#interests.get(peer);
     if (own === undefined) return;
     this.#interests.delete(peer);
-    for (const path of own.values()) this.#tree.remove(path, peer);
+    for (const granted of own.values()) {
+      for (const topic of granted) this.#tree.remove(topic, peer);
+    }
     this.#forgetRoutes();
   }
 
@@ -158,8 +192,8 @@ export class Router<P extends Peer> {
   #everybody(): Set<P> {
     const peers = new Set<P>();
     for (const [peer, interests] of this.#interests) {
-      for (const path of interests.values()) {
-        if (isBrokerPath(path)) continue;
+      for (const granted of interests.values()) {
+        if (!granted.some((path) => !isBrokerPath(path))) continue;
         peers.add(peer);
         break;
       }

@@ -2,23 +2,37 @@
  * Dial and listen. A stream of bytes is all that the rest of the code sees of TCP and Unix sockets.
  */
 import { type Address, type Endpoint, formatEndpoint, parseAddress, takeLock } from "./address.ts";
-import { ConnectionLostError } from "./errors.ts";
+import { AuthError, ConnectionLostError } from "./errors.ts";
 
 /** How long a listener waits after it could not accept, so that a lack of descriptors can pass. */
 const ACCEPT_RETRY_MS = 100;
 /** The path of a socket for which {@linkcode listen} made a folder, and that folder. */
 const MADE_PATH = /^(.*\/mpubsub-[^/]*)\/bus\.sock$/;
 
+/** What a broker shows of itself to clients that connect with TLS. */
+export interface Certificate {
+  /** The certificate, and those between it and what its clients trust, in PEM. */
+  cert: string;
+  /** Its private key, in PEM. */
+  key: string;
+}
+
 /** One connection: a stream of bytes; see `ByteStream` in `link.ts`. */
 export class Connection {
-  readonly #conn: Deno.TcpConn | Deno.UnixConn;
+  readonly #conn: Deno.TcpConn | Deno.UnixConn | Deno.TlsConn;
   #closed = false;
 
   /** Wraps a connection that was just made. */
-  constructor(conn: Deno.TcpConn | Deno.UnixConn) {
+  constructor(conn: Deno.TcpConn | Deno.UnixConn | Deno.TlsConn) {
     // Otherwise a small write may wait for the acknowledgement of the one before, 40 ms.
     if ("setNoDelay" in conn) conn.setNoDelay(true);
     this.#conn = conn;
+  }
+
+  /** The address of the other side; none where that is on this machine. */
+  get remoteAddress(): string | undefined {
+    const { remoteAddr } = this.#conn;
+    return "hostname" in remoteAddr ? remoteAddr.hostname : undefined;
   }
 
   /** Reads into `into`; how many bytes, or `null` at the end. */
@@ -53,17 +67,21 @@ export class Connection {
 /**
  * Connects to an address.
  *
+ * @param caCerts What vouches for the other side's certificate beside what the system trusts, in PEM.
  * @throws {ConnectionLostError} When nobody answers there.
+ * @throws {AuthError} When the other side's certificate is not trusted.
  * @throws The signal's reason, when it aborts before.
  */
-export async function dial(address: Address, signal: AbortSignal): Promise<Connection> {
+export async function dial(
+  address: Address,
+  signal: AbortSignal,
+  caCerts: readonly string[] = [],
+): Promise<Connection> {
   const endpoint = parseAddress(address);
   signal.throwIfAborted();
-  const connected = endpoint.transport === "unix"
-    ? Deno.connect({ transport: "unix", path: endpoint.path })
-    : Deno.connect({ hostname: endpoint.hostname, port: endpoint.port, signal });
   try {
-    const connection = new Connection(await connected);
+    const conn = await connect(endpoint, signal, caCerts);
+    const connection = new Connection(conn);
     if (signal.aborted) connection.close();
     signal.throwIfAborted();
     return connection;
@@ -71,11 +89,46 @@ export async function dial(address: Address, signal: AbortSignal): Promise<Conne
     signal.throwIfAborted();
     if (error instanceof Deno.errors.NotCapable) throw error;
     const what = error instanceof Error ? error.message : error;
+    if (error instanceof Deno.errors.InvalidData) throw notTrusted(endpoint, error);
     throw new ConnectionLostError(
       `Cannot connect to ${formatEndpoint(endpoint)}: no broker answers (${what})`,
       { cause: error },
     );
   }
+}
+
+async function connect(
+  endpoint: Endpoint,
+  signal: AbortSignal,
+  caCerts: readonly string[],
+): Promise<Deno.TcpConn | Deno.UnixConn | Deno.TlsConn> {
+  if (endpoint.transport === "unix") {
+    return await Deno.connect({ transport: "unix", path: endpoint.path });
+  }
+  const { transport, hostname, port } = endpoint;
+  const conn = await Deno.connect({ hostname, port, signal });
+  if (transport === "tcp") return conn;
+  conn.setNoDelay(true);
+  const secured = await Deno.startTls(conn, { hostname, caCerts: [...caCerts] });
+  const close = () => secured.close();
+  signal.addEventListener("abort", close);
+  try {
+    await secured.handshake();
+    return secured;
+  } catch (error) {
+    if (!signal.aborted) secured.close();
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", close);
+  }
+}
+
+function notTrusted(endpoint: Endpoint, cause: Error): AuthError {
+  return new AuthError(
+    `Cannot connect to ${formatEndpoint(endpoint)}: its certificate is not trusted ` +
+      `(${cause.message}), give what vouches for it as tls: { caCerts }`,
+    { cause },
+  );
 }
 
 /** A socket that takes connections. */
@@ -104,7 +157,7 @@ export class Listener {
       let connection: Connection;
       try {
         connection = new Connection(
-          await (this.#accepting = this.#listener.accept()) as Deno.TcpConn,
+          await (this.#accepting = this.#listener.accept()) as Deno.TcpConn | Deno.TlsConn,
         );
       } catch (error) { // Closed; or EMFILE, a reset, whatever accept has.
         if (this.#retry.signal.aborted) return;
@@ -175,10 +228,14 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
  * Listens at an address; without one at a Unix socket in a new folder that only this user can enter,
  * or on loopback TCP where there are no Unix sockets.
  *
+ * @param certificate What a `tls://` address needs.
  * @throws {Deno.errors.AddrInUse} When somebody listens there.
  */
-export async function listen(address: Address | undefined): Promise<Listener> {
-  if (address !== undefined) return await listenAt(parseAddress(address));
+export async function listen(
+  address: Address | undefined,
+  certificate?: Certificate,
+): Promise<Listener> {
+  if (address !== undefined) return await listenAt(parseAddress(address), certificate);
   if (Deno.build.os === "windows") return await listenAt(parseAddress("tcp://127.0.0.1:0"));
   const folder = await Deno.makeTempDir({ prefix: "mpubsub-" });
   try {
@@ -189,7 +246,7 @@ export async function listen(address: Address | undefined): Promise<Listener> {
   }
 }
 
-async function listenAt(endpoint: Endpoint): Promise<Listener> {
+async function listenAt(endpoint: Endpoint, certificate?: Certificate): Promise<Listener> {
   if (endpoint.transport === "unix") {
     const path = endpoint.path.startsWith("/") ? endpoint.path : `${Deno.cwd()}/${endpoint.path}`;
     using _lock = await takeLock(lockOf(path));
@@ -197,7 +254,9 @@ async function listenAt(endpoint: Endpoint): Promise<Listener> {
     return listenUnix(path);
   }
   const { hostname, port } = endpoint;
-  const listener = Deno.listen({ hostname, port });
+  const listener = endpoint.transport === "tls"
+    ? Deno.listenTls({ hostname, port, ...certificate! })
+    : Deno.listen({ hostname, port });
   return new Listener(listener, { ...endpoint, port: listener.addr.port });
 }
 

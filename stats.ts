@@ -1,0 +1,76 @@
+/**
+ * What a broker counts.
+ */
+
+/** What a broker has done, and holds, at one moment. */
+export interface BrokerStats {
+  /** Open connections, those that are not authenticated yet among them. */
+  readonly connections: number;
+  /** Clients: those that are connected, and those that may come back. */
+  readonly sessions: number;
+  /** Clients that lost their connection and may come back. */
+  readonly detached: number;
+  /** How often a client came back to its session. */
+  readonly resumed: number;
+  /** Messages that came from clients. */
+  readonly received: number;
+  /** Messages that were queued for clients: one that went to three counts three times. */
+  readonly delivered: number;
+  /** Messages that were dropped because a client did not take them in time. */
+  readonly dropped: number;
+  /** Connections that were not let in. */
+  readonly refused: number;
+  /** The same by reason. */
+  readonly refusals: Refusals;
+  /** Sessions that the broker ended, by reason. */
+  readonly endings: Endings;
+  /** Messages that were not taken from a client: too large, not granted, or too many. */
+  readonly refusedMessages: number;
+  /** Of those: larger than `messageBytes`. */
+  readonly tooBig: number;
+  /** Of those: more than the key allows in a second. */
+  readonly tooFast: number;
+  /** Of those: to a topic that the key does not grant, or that is reserved. */
+  readonly forbidden: number;
+  /** Subscriptions of which the key grants nothing. */
+  readonly deniedSubscriptions: number;
+  /** Clients that hold back those who publish to them. */
+  readonly waiting: number;
+  /** How often a client began to hold others back. */
+  readonly waits: number;
+  /** Clients that were cut off because they held others back too long. */
+  readonly cutOff: number;
+  /** Bytes that are queued for clients, or not acknowledged by them. */
+  readonly queuedBytes: number;
+}
+
+/** How many connections were not let in, by reason. */
+export interface Refusals {
+  /** They did not authenticate within `authTimeout`. */
+  readonly timeout: number;
+  /** There were more than `halfOpen`, or `halfOpenPerAddress`, and they were the oldest. */
+  readonly crowded: number;
+  /** There were as many clients as `connections`, or the broker was shutting down. */
+  readonly busy: number;
+  /** They could not prove that they have the key of that name. */
+  readonly key: number;
+  /** What they sent is not the protocol, or of a version that the broker does not speak. */
+  readonly protocol: number;
+  /** They closed the connection, or it was lost. */
+  readonly lost: number;
+}
+
+/** How many sessions the broker ended, by reason. */
+export interface Endings {
+  /** The client broke the protocol. */
+  readonly protocol: number;
+  /** A topic had more than `topicElements`, or one longer than `elementBytes`. */
+  readonly topics: number;
+  /** It subscribed to more than `subscriptions`. */
+  readonly subscriptions: number;
+  /** It did not read what it was answered. */
+  readonly notReading: number;
+  /** Its key is no longer one of the broker's. */
+  readonly revoked: number;
+}
+
