@@ -132,7 +132,9 @@ export function networkOf(address: string): string {
   const tail = right === undefined || right === "" ? [] : right.split(":");
   const zeros = new Array<string>(8 - head.length - tail.length).fill("0");
   const groups = [...head, ...zeros, ...tail];
-  if (groups.slice(0, 6).join(":") !== "0:0:0:0:0:ffff") return groups.slice(0, 4).join(":") + "::/64";
+  if (groups.slice(0, 6).join(":") !== "0:0:0:0:0:ffff") {
+    return groups.slice(0, 4).join(":") + "::/64";
+  }
   const [high, low] = [parseInt(groups[6]!, 16), parseInt(groups[7]!, 16)];
   return [high >> 8, high & 255, low >> 8, low & 255].join(".");
 }

@@ -137,7 +137,9 @@ function serveOptions(flags: Record<string, unknown> & { _: unknown[] }): ServeO
     quiet: flags.quiet === true,
   };
   if (options.authkeyFile !== undefined && options.keysFile !== undefined) {
-    throw new UsageError("Cannot use both --authkey-file and --keys: with --keys each key has a name");
+    throw new UsageError(
+      "Cannot use both --authkey-file and --keys: with --keys each key has a name",
+    );
   }
   const isTls = options.address?.startsWith("tls://") === true;
   if (isTls !== (options.tlsCert !== undefined) || isTls !== (options.tlsKey !== undefined)) {

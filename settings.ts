@@ -249,4 +249,3 @@ function checkRange(name: string, value: number, min: number, max: number): void
     `Cannot use ${name} ${String(value)}: it must be a whole number from ${min} to ${max}`,
   );
 }
-

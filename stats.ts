@@ -73,4 +73,3 @@ export interface Endings {
   /** Its key is no longer one of the broker's. */
   readonly revoked: number;
 }
-

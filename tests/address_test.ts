@@ -11,7 +11,7 @@ import {
   type ConnectionFile,
   type Endpoint,
   formatEndpoint,
-  isLoopback,
+  isExposed,
   parseAddress,
   readConnectionFile,
   writeConnectionFile,
@@ -133,8 +133,8 @@ for (
     [tcp("::ffff:10.0.0.1", 1), false],
   ] as const
 ) {
-  Deno.test(`isLoopback is ${loopback} for ${formatEndpoint(endpoint)}`, () => {
-    assertEquals(isLoopback(endpoint), loopback);
+  Deno.test(`isExposed is ${!loopback} for ${formatEndpoint(endpoint)}`, () => {
+    assertEquals(isExposed(endpoint), !loopback);
   });
 }
 

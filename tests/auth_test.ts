@@ -46,7 +46,8 @@ async function handshake(options: Options = {}) {
   const client = new ClientHandshake(clientKey, keyName);
   const broker = new BrokerHandshake(BROKER_ID, (name) => {
     asked.push(name);
-    return keys[name];
+    const bytes = keys[name];
+    return bytes && { bytes };
   });
   const pass = (step: Step, bytes: Uint8Array) => onWay(step, wire[step] = new Uint8Array(bytes));
   const hello = pass("hello", client.hello);
@@ -55,7 +56,8 @@ async function handshake(options: Options = {}) {
   const challenge = pass("challenge", broker.challenge(hello));
   client.checkChallengeHead(challenge.subarray(0, CHALLENGE_HEAD_BYTES));
   const proof = pass("proof", await client.prove(challenge));
-  const { granted, answer } = await broker.answer(proof);
+  const { key, answer } = await broker.answer(proof);
+  const granted = key !== undefined;
   const answered = pass("answer", answer);
   const result = { client, broker, wire: wire as Required<typeof wire>, asked, granted };
   try {
@@ -82,7 +84,7 @@ Deno.test("ClientHandshake and BrokerHandshake agree with the same key, and the 
 Deno.test("ClientHandshake and BrokerHandshake write what the protocol says, byte for byte", async () => {
   const nonce = Uint8Array.from({ length: 32 }, (_, i) => i);
   const client = new ClientHandshake(KEY, "ké", nonce);
-  const broker = new BrokerHandshake(BROKER_ID, () => KEY);
+  const broker = new BrokerHandshake(BROKER_ID, () => ({ bytes: KEY }));
   const hello = fromHex(
     "6d707562737562 0a 01 01 000102030405060708090a0b0c0d0e0f 101112131415161718191a1b1c1d1e1f" +
       "03 6bc3a9",
@@ -152,7 +154,7 @@ Deno.test("BrokerHandshake takes a name that is not UTF-8 for one that it does n
   const hello = new Uint8Array(new ClientHandshake(KEY, "x").hello);
   hello[hello.length - 1] = 0xff;
   broker.challenge(hello);
-  assertEquals((await broker.answer(new Uint8Array(PROOF_BYTES))).granted, false);
+  assertEquals((await broker.answer(new Uint8Array(PROOF_BYTES))).key !== undefined, false);
 });
 
 Deno.test("ClientHandshake takes a key name of 64 bytes and refuses 65", async () => {
@@ -163,7 +165,7 @@ Deno.test("ClientHandshake takes a key name of 64 bytes and refuses 65", async (
 });
 
 Deno.test("BrokerHandshake takes a key name of 64 bytes and refuses 65", () => {
-  const broker = new BrokerHandshake(BROKER_ID, () => KEY);
+  const broker = new BrokerHandshake(BROKER_ID, () => ({ bytes: KEY }));
   const head = new ClientHandshake(KEY, "").hello.slice(0, HELLO_HEAD_BYTES);
   head[HELLO_HEAD_BYTES - 1] = 64;
   assertEquals(broker.helloTail(head), 64);
@@ -187,7 +189,7 @@ for (
   Deno.test(`BrokerHandshake ${speaks ? "speaks" : "does not speak"} versions ${lowest} to ${highest}`, () => {
     const hello = new Uint8Array(new ClientHandshake(KEY, "").hello);
     hello.set([lowest, highest], 8);
-    assertEquals(new BrokerHandshake(BROKER_ID, () => KEY).speaks(hello), speaks);
+    assertEquals(new BrokerHandshake(BROKER_ID, () => ({ bytes: KEY })).speaks(hello), speaks);
   });
 }
 
@@ -216,7 +218,7 @@ for (
 
 Deno.test("ClientHandshake understands the refusals that BrokerHandshake writes", () => {
   const client = new ClientHandshake(KEY, "");
-  const broker = new BrokerHandshake(BROKER_ID, () => KEY);
+  const broker = new BrokerHandshake(BROKER_ID, () => ({ bytes: KEY }));
   const check = (refusal: Refusal) => () => client.checkChallengeHead(broker.refuse(refusal));
   assertThrows(check(Refusal.BUSY), ConnectionLostError, "as many connections");
   assertThrows(check(Refusal.VERSION), ProtocolError, `version ${PROTOCOL_VERSION}`);
@@ -224,7 +226,7 @@ Deno.test("ClientHandshake understands the refusals that BrokerHandshake writes"
 });
 
 Deno.test("BrokerHandshake refuses what does not begin as a hello", () => {
-  const broker = new BrokerHandshake(BROKER_ID, () => KEY);
+  const broker = new BrokerHandshake(BROKER_ID, () => ({ bytes: KEY }));
   const http = new TextEncoder().encode("GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*");
   assertThrows(
     () => broker.helloTail(http.subarray(0, HELLO_HEAD_BYTES)),
@@ -254,8 +256,8 @@ for (
 
 Deno.test("BrokerHandshake does not take its own proof for that of a client", async () => {
   const { broker, wire } = await handshake();
-  assertEquals((await broker.answer(wire.proof)).granted, true);
-  assertEquals((await broker.answer(wire.answer.slice(1))).granted, false);
+  assertEquals((await broker.answer(wire.proof)).key !== undefined, true);
+  assertEquals((await broker.answer(wire.answer.slice(1))).key !== undefined, false);
 });
 
 Deno.test("ClientHandshake does not take its own proof for that of a broker", async () => {
@@ -273,9 +275,9 @@ Deno.test("ClientHandshake is not fooled by a broker that sends everything back"
 
 Deno.test("BrokerHandshake does not take the hello and proof of an earlier handshake", async () => {
   const { wire } = await handshake();
-  const broker = new BrokerHandshake(BROKER_ID, () => KEY);
+  const broker = new BrokerHandshake(BROKER_ID, () => ({ bytes: KEY }));
   broker.challenge(wire.hello);
-  assertEquals((await broker.answer(wire.proof)).granted, false);
+  assertEquals((await broker.answer(wire.proof)).key !== undefined, false);
 });
 
 Deno.test("ClientHandshake does not take the challenge and answer of an earlier handshake", async () => {
@@ -289,7 +291,7 @@ for (const length of [0, 31, 33]) {
   Deno.test(`ClientHandshake and BrokerHandshake refuse a proof of ${length} bytes`, async () => {
     const { client, broker, wire } = await handshake();
     const cut = (proof: Uint8Array) => concat(proof, proof).slice(0, length);
-    assertEquals((await broker.answer(cut(wire.proof))).granted, false);
+    assertEquals((await broker.answer(cut(wire.proof))).key !== undefined, false);
     await assertRejects(() => client.verify(cut(wire.answer.slice(1))), AuthError);
   });
 }

@@ -14,11 +14,13 @@ import type { ByteStream } from "../link.ts";
 import { cutAfter, streamPair, writeAll } from "./streams.ts";
 
 const KEY = keyBytes("secret");
+const ANN = { bytes: KEY };
 const BROKER_ID = Uint8Array.from({ length: 16 }, (_, i) => 0xf0 + i);
 
-function greeterOf(options: Partial<Greeter> = {}): Greeter {
-  const keyOf = (name: string) => name === "ann" ? KEY : undefined;
-  return { brokerId: BROKER_ID, keyOf, isBusy: () => false, ...options };
+function greeterOf(options: Partial<Greeter<typeof ANN>> = {}): Greeter<typeof ANN> {
+  const keyOf = (name: string) => name === "ann" ? ANN : undefined;
+  const delay = () => Promise.resolve();
+  return { brokerId: BROKER_ID, keyOf, isBusy: () => false, delay, ...options };
 }
 
 /** What becomes of both sides of a handshake; a side that fails closes. */
@@ -45,7 +47,7 @@ Deno.test("greetBroker and greetClient agree wherever their streams are split", 
   for (let readMax = 1; readMax <= 60; readMax++) {
     const { atClient, atBroker } = await greet(...streamPair(readMax));
     assertEquals(atClient, { status: "fulfilled", value: BROKER_ID }, `at most ${readMax} bytes`);
-    assertEquals(atBroker, { status: "fulfilled", value: "ann" }, `at most ${readMax} bytes`);
+    assertEquals(atBroker, { status: "fulfilled", value: ANN }, `at most ${readMax} bytes`);
   }
 });
 

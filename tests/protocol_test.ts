@@ -50,7 +50,7 @@ Deno.test("docs/protocol.md shows the handshake that both sides make", async () 
   const hello = EXAMPLE.get("client hello")!;
   const challenge = EXAMPLE.get("broker challenge")!;
   const client = new ClientHandshake(KEY, "", hello.slice(10, 42));
-  const broker = new BrokerHandshake(challenge.slice(10, 26), () => KEY);
+  const broker = new BrokerHandshake(challenge.slice(10, 26), () => ({ bytes: KEY }));
   assertEquals(client.hello, hello);
   assertEquals(broker.challenge(hello, challenge.slice(26)), challenge);
   const proof = await client.prove(challenge);

@@ -426,7 +426,12 @@ Deno.test("NetPubSub that is told that it was replaced gives up", async () => {
   const key = new TextEncoder().encode("k");
   const serving = (async () => {
     for await (const stream of listener.connections(() => {})) {
-      const greeter = { brokerId: new Uint8Array(16), keyOf: () => key, isBusy: () => false };
+      const greeter = {
+        brokerId: new Uint8Array(16),
+        keyOf: () => ({ bytes: key }),
+        isBusy: () => false,
+        delay: () => Promise.resolve(),
+      };
       await greetClient(stream, greeter);
       const limits = { messageBytes: 9, topicElements: 9, elementBytes: 9, subscriptions: 9 };
       const link = new Link(stream, clientFrameLimits(limits), {

@@ -170,7 +170,7 @@ async function chaos({ seed, messages, cuts, kill }: ChaosOptions): Promise<bool
       const proxy = stack.use(new Proxy({ target: address, plan }));
       proxies.push(proxy);
       await proxy.start();
-      args.push(`--address=${proxy.address}`, `--key=${btoa(String.fromCharCode(...authkey))}`);
+      args.push(`--address=${proxy.address}`, `--key=${btoa(String.fromCharCode(...authkey!))}`);
     }
     const process = new Process<Report>(import.meta.url, args, (report) => {
       if ("ready" in report) ready.add(name);
