@@ -15,6 +15,9 @@ import { concat } from "./bytes.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
 import type { ByteStream } from "./link.ts";
 
+/** The first byte of what a TLS server answers to bytes that are not TLS. */
+const TLS_ALERT = 0x15;
+
 /**
  * The client's side of the handshake over `stream`.
  *
@@ -31,7 +34,13 @@ export async function greetBroker(
   const handshake = new ClientHandshake(key, keyName);
   await writeAll(stream, handshake.hello);
   const challenge = new Uint8Array(CHALLENGE_HEAD_BYTES + CHALLENGE_TAIL_BYTES);
-  await readExactly(stream, challenge.subarray(0, CHALLENGE_HEAD_BYTES));
+  await readExactly(stream, challenge.subarray(0, 1));
+  if (challenge[0] === TLS_ALERT) {
+    throw new ProtocolError(
+      "Cannot connect: what answers speaks TLS, use an address that begins with tls://",
+    );
+  }
+  await readExactly(stream, challenge.subarray(1, CHALLENGE_HEAD_BYTES));
   handshake.checkChallengeHead(challenge);
   await readExactly(stream, challenge.subarray(CHALLENGE_HEAD_BYTES));
   await writeAll(stream, await handshake.prove(challenge));

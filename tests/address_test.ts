@@ -133,6 +133,11 @@ for (
     [tcp("::ffff:10.0.0.1", 1), false],
   ] as const
 ) {
+  Deno.test(`isExposed is false for ${formatEndpoint(endpoint)} with TLS`, () => {
+    if (endpoint.transport === "unix") return;
+    assertEquals(isExposed({ ...endpoint, transport: "tls" }), false);
+  });
+
   Deno.test(`isExposed is ${!loopback} for ${formatEndpoint(endpoint)}`, () => {
     assertEquals(isExposed(endpoint), !loopback);
   });
@@ -298,6 +303,20 @@ Deno.test("readConnectionFile refuses a folder", async () => {
   });
 });
 
+Deno.test("readConnectionFile reads what writeConnectionFile wrote, with or without each part", async () => {
+  const parts = [{ authkey: Uint8Array.of(1) }, { keyName: "ann" }, { ca: "PEM" }, { pid: 7 }];
+  for (let chosen = 0; chosen < 2 ** parts.length; chosen++) {
+    const content = Object.assign(
+      { address: CONTENT.address },
+      ...parts.filter((_, bit) => (chosen >> bit & 1) === 1),
+    );
+    await inFolder(async (path) => {
+      await writeConnectionFile(path, content, { replace: false });
+      assertEquals(await readConnectionFile(path), content);
+    });
+  }
+});
+
 const NO_FILES: readonly (readonly [what: string, text: string])[] = [
   ["is empty", ""],
   ["is not JSON", "{"],
@@ -310,15 +329,15 @@ const NO_FILES: readonly (readonly [what: string, text: string])[] = [
     "has no address": { address: undefined },
     "has a bad address": { address: "nowhere" },
     "has its address as an array": { address: ["127.0.0.1", 7411] },
-    "has no key": { authkey: undefined },
     "has an empty key": { authkey: "" },
     "has a key that is not base64": { authkey: "*" },
     "has null as its key": { authkey: null },
     "has a number as its key": { authkey: 1234 },
     "has an array as its key": { authkey: ["AP8="] },
-    "has no pid": { pid: undefined },
     "has its pid as a text": { pid: "42" },
     "has a pid that is no integer": { pid: 1.5 },
+    "has a number as the name of its key": { keyName: 1 },
+    "has null as its certificate": { ca: null },
   }).map(([what, change]) => {
     const content = { version: 1, address: CONTENT.address, authkey: "AP8=", pid: 42 };
     return [what, JSON.stringify({ ...content, ...change })] as const;

@@ -1,0 +1,197 @@
+/** What a key grants, how fast its holders may publish, and the file in which keys stand. */
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { type BrokerKey, Key, Keyring, parseKeys, Rights } from "../keys.ts";
+import type { TopicPath } from "../topic.ts";
+import { randomOf } from "./random.ts";
+
+const ANN: BrokerKey = { name: "ann", key: "secret of ann" };
+
+function random(): ReturnType<typeof randomOf> {
+  const seed = Math.floor(Math.random() * 2 ** 32);
+  console.log(`seed ${seed}`);
+  return randomOf(seed);
+}
+
+for (
+  const [grants, topic, got] of [
+    [[], [], []],
+    [[], ["a"], []],
+    [[null], [], [[]]],
+    [[null], ["a"], [["a"]]],
+    [["a"], ["a"], [["a"]]],
+    [["a"], ["a", "b"], [["a", "b"]]],
+    [["a"], ["ab"], []],
+    [["a"], [], [["a"]]],
+    [[["a", "b"], "c"], [], [["a", "b"], ["c"]]],
+    [[["a", "b"], ["a", "c"], "d"], ["a"], [["a", "b"], ["a", "c"]]],
+    [[["a", "b"]], ["a", "c"], []],
+    [[["a", "b"], "a", "a"], [], [["a"]]],
+    [["*broker", "a"], [], [["a"]]],
+    [["*broker"], ["*broker", "stats"], [["*broker", "stats"]]],
+  ] as const
+) {
+  Deno.test(`Rights.narrow gives of ${JSON.stringify(topic)} with ${JSON.stringify(grants)} ${JSON.stringify(got)}`, () => {
+    assertEquals(new Rights({ subscribe: grants }).narrow(topic), got);
+  });
+}
+
+for (
+  const [grants, topic, may] of [
+    [[], ["a"], false],
+    [[null], [], true],
+    [[null], ["a"], true],
+    [["a"], [], false],
+    [["a"], ["a"], true],
+    [["a"], ["a", "b"], true],
+    [["a"], ["ab"], false],
+    [[["a", "b"]], ["a"], false],
+  ] as const
+) {
+  Deno.test(`Rights.mayPublish is ${may} for ${JSON.stringify(topic)} with ${JSON.stringify(grants)}`, () => {
+    assertEquals(new Rights({ publish: grants }).mayPublish(topic), may);
+  });
+}
+
+Deno.test("Rights.narrow lets through what is granted and asked for, and nothing else", () => {
+  const { int, pick } = random();
+  const path = (): TopicPath => Array.from({ length: int(4) }, () => pick(["a", "b", "*broker"]));
+  const covers = (above: TopicPath, at: TopicPath) => above.every((part, i) => part === at[i]);
+  for (let run = 0; run < 3000; run++) {
+    const grants = Array.from({ length: int(4) }, path);
+    const asked = path();
+    const narrowed = new Rights({ subscribe: grants }).narrow(asked);
+    for (let i = 0; i < 10; i++) {
+      const message = path();
+      // A broadcast goes to whoever has any subscription, which is the router's to decide.
+      if (message.length === 0) continue;
+      const isForAsked = covers(asked, message) && (asked.length > 0 || message[0] !== "*broker" ||
+        grants.some(({ length }) => length === 0));
+      const isGranted = grants.some((grant) => covers(grant, message));
+      const gets = narrowed.some((topic) => covers(topic, message));
+      assertEquals(gets, isForAsked && isGranted, JSON.stringify({ grants, asked, message }));
+    }
+  }
+});
+
+Deno.test("Key.allow lets through as many messages as come in a second, and as many at once", () => {
+  const key = new Key("ann", new Uint8Array(1), new Rights({ messagesPerSecond: 10 }));
+  const burst = Array.from({ length: 20 }, () => key.allow(5000));
+  assertEquals(burst.filter(Boolean).length, 10);
+  assertEquals(key.allow(5099), false);
+  assertEquals(key.allow(5101), true);
+  assertEquals(key.allow(5102), false);
+  let allowed = 0;
+  for (let now = 5102; now < 15_102; now += 1) if (key.allow(now)) allowed++;
+  assertEquals(allowed, 100);
+});
+
+Deno.test("Key.allow lets through one message now and then at less than one a second", () => {
+  const key = new Key("ann", new Uint8Array(1), new Rights({ messagesPerSecond: 0.1 }));
+  assertEquals([0, 1, 9_999, 10_001].map((now) => key.allow(now)), [true, false, false, true]);
+});
+
+Deno.test("Keyring knows the single key without a name, and the others by theirs", () => {
+  const keyring = new Keyring("single", [ANN, { name: "bob", key: Uint8Array.of(1) }]);
+  assertEquals(keyring.get("")?.bytes, new TextEncoder().encode("single"));
+  assertEquals(keyring.get("bob")?.bytes, Uint8Array.of(1));
+  assertEquals(keyring.get("eve"), undefined);
+  assertEquals(keyring.get("constructor"), undefined);
+});
+
+Deno.test("Keyring grants nothing to a key with a name but what is said, everything to the single one", () => {
+  const keyring = new Keyring("single", [ANN]);
+  assertEquals(keyring.get("ann")!.rights.mayPublish(["a"]), false);
+  assertEquals(keyring.get("ann")!.rights.narrow([]), []);
+  assertEquals(keyring.get("ann")!.rights.wait, false);
+  assert(keyring.single.rights.mayPublish([]));
+  assertEquals(keyring.single.rights.narrow([]), [[]]);
+  assert(keyring.single.rights.wait);
+});
+
+Deno.test("Keyring makes up a single key that is not given", () => {
+  const { bytes } = new Keyring(undefined, []).single;
+  assertEquals(bytes.length, 32);
+  assert(bytes.some((byte) => byte !== 0));
+});
+
+Deno.test("Keyring.replace keeps a key with the same bytes, with its new rights, and no other", () => {
+  const keyring = new Keyring("single", [ANN, { name: "bob", key: "1" }, { name: "cy", key: "1" }]);
+  const [ann, bob, cy] = [keyring.get("ann")!, keyring.get("bob")!, keyring.get("cy")!];
+  keyring.replace([{ ...ANN, publish: ["a"] }, { name: "bob", key: "2" }]);
+  assertEquals([ann, bob, cy, keyring.single].map((key) => keyring.has(key)), [
+    true,
+    false,
+    false,
+    true,
+  ]);
+  assert(ann.rights.mayPublish(["a"]));
+});
+
+Deno.test("Keyring.replace changes nothing when one of the keys is none", () => {
+  const keyring = new Keyring("single", [ANN]);
+  const ann = keyring.get("ann")!;
+  assertThrows(() => keyring.replace([{ ...ANN, publish: ["a"] }, { name: "bob", key: "" }]));
+  assert(keyring.has(ann));
+  assertEquals(ann.rights.mayPublish(["a"]), false);
+});
+
+for (
+  const [what, keys, problem] of [
+    ["without a name", [{ name: "", key: "k" }], "number 0 has no name"],
+    ["with a name that is too long", [{ name: "n".repeat(65), key: "k" }], "limit is 64"],
+    [
+      "with an empty key",
+      [{ name: "ann", key: "" }],
+      'the key "ann": Cannot use authkey: it is empty',
+    ],
+    ["with a key that is a number", [{ name: "ann", key: 1 }], "must be a string or a Uint8Array"],
+    ["twice", [ANN, ANN], 'two have the name "ann"'],
+    ["with a bad topic", [{ ...ANN, publish: [["a", ""]] }], "element 1 is empty"],
+    ["with one topic instead of several", [{ ...ANN, subscribe: "a" }], "must be an array"],
+    ["with a rate of 0", [{ ...ANN, messagesPerSecond: 0 }], "must be a positive number"],
+    ["with a right that is no boolean", [{ ...ANN, wait: 1 }], "wait is 1"],
+  ] as const
+) {
+  Deno.test(`Keyring refuses a key ${what}`, () => {
+    assertThrows(() => new Keyring("single", keys as unknown as BrokerKey[]), Error, problem);
+  });
+}
+
+Deno.test("parseKeys reads all fields of a key", () => {
+  const text = `{ "keys": [
+    { "name": "ann", "key": "AP8=", "publish": ["a", ["b", "c"]], "subscribe": [null],
+      "wait": true, "messagesPerSecond": 5 },
+    { "name": "bob", "key": "AA==" } ] }`;
+  assertEquals(parseKeys(text), [
+    {
+      name: "ann",
+      key: Uint8Array.of(0, 255),
+      publish: ["a", ["b", "c"]],
+      subscribe: [null],
+      wait: true,
+      messagesPerSecond: 5,
+    },
+    { name: "bob", key: Uint8Array.of(0) },
+  ]);
+});
+
+for (
+  const [what, text, problem] of [
+    ["is no JSON", "{", ""],
+    ["is a list", "[]", 'no "keys"'],
+    ["has no keys", "{}", 'no "keys"'],
+    ["has another field", '{ "keys": [], "key": 1 }', 'a field "key" that is not known'],
+    ["has a key without a name", '{ "keys": [{ "key": "AA==" }] }', "number 0 has no name"],
+    ["has a key without a key", '{ "keys": [{ "name": "ann" }] }', 'has no "key"'],
+    ["has a key that is not base64", '{ "keys": [{ "name": "ann", "key": "*" }] }', "not base64"],
+    [
+      "has a misspelt right",
+      '{ "keys": [{ "name": "ann", "key": "AA==", "subcribe": [] }] }',
+      '"ann" has a field "subcribe" that is not known',
+    ],
+  ] as const
+) {
+  Deno.test(`parseKeys refuses a file that ${what}`, () => {
+    assertThrows(() => parseKeys(text), Error, problem);
+  });
+}
