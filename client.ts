@@ -455,10 +455,8 @@ export class Client {
         if (span.denied === undefined || span.id !== undefined) {
           link.limits = brokerFrameLimits(opened.limits);
           this.#opened(span, link, brokerId, opened);
-        } else { // Nothing has begun yet: connect() rejects, and leaves nothing behind.
-          link.end(Reason.DONE, "");
-        }
-        resolve();
+          resolve();
+        } else link.end(Reason.DONE, ""); // connect() rejects, and leaves nothing behind.
       },
       batch() {},
       next: () => undefined,
@@ -471,15 +469,12 @@ export class Client {
     link.send(FrameType.OPEN, encodeOpening(head), ...topics);
     const lost = link.finished.then((end) => {
       const text = span.leaving === undefined ? "The broker ended the session" : DISCONNECTED;
-      const error = end.error ?? new ConnectionLostError(text);
+      const refused = span.id === undefined ? span.denied : undefined;
+      const error = end.error ?? refused ?? new ConnectionLostError(text);
       if (isFinal(end)) span.end({ error });
       throw error;
     });
     await Promise.race([promise, lost]);
-    if (link.ended && span.denied !== undefined && span.id === undefined) {
-      await link.finished;
-      throw span.denied;
-    }
     return link;
   }
 

@@ -57,4 +57,13 @@ export {
   type State,
   type WaitOptions,
 } from "./net.ts";
-export { Broker, type BrokerLimits, type BrokerOptions, type BrokerStats } from "./broker.ts";
+export {
+  Broker,
+  type BrokerKey,
+  type BrokerLimits,
+  type BrokerOptions,
+  type BrokerStats,
+  type Certificate,
+  type Endings,
+  type Refusals,
+} from "./broker.ts";

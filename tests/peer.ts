@@ -11,7 +11,7 @@ import {
   type Opened,
   type Opening,
 } from "../frame.ts";
-import { ClientHandshake } from "../auth.ts";
+import { ClientHandshake, keyBytes } from "../auth.ts";
 
 /** Every kind of frame, of any length. */
 const ANYTHING: FrameLimits = new Array(256).fill(2 ** 31);
@@ -60,9 +60,13 @@ export class Peer implements AsyncDisposable {
   }
 
   /** Authenticates, and sends no frame yet. */
-  static async authenticate(broker: Broker): Promise<Peer> {
+  static async authenticate(
+    broker: Broker,
+    key: string | Uint8Array = broker.authkey,
+    keyName = "",
+  ): Promise<Peer> {
     const conn = await dialBroker(broker);
-    const handshake = new ClientHandshake(new Uint8Array(broker.authkey), "");
+    const handshake = new ClientHandshake(keyBytes(key), keyName);
     await writeAll(conn, handshake.hello);
     await writeAll(conn, await handshake.prove(await readUpTo(conn, 58)));
     await readUpTo(conn, 33);
