@@ -11,7 +11,7 @@ import {
   Refusal,
   type Secret,
 } from "./auth.ts";
-import { concat } from "./bytes.ts";
+import { concat, writeAll } from "./bytes.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
 import type { ByteStream } from "./link.ts";
 
@@ -119,8 +119,4 @@ async function readExactly(
     at += count;
   }
   return into;
-}
-
-async function writeAll(stream: ByteStream, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length;) at += await stream.write(bytes.subarray(at));
 }

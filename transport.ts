@@ -3,27 +3,24 @@
  */
 import { type Address, type Endpoint, formatEndpoint, parseAddress, takeLock } from "./address.ts";
 import { AuthError, ConnectionLostError } from "./errors.ts";
+import { type Certificate, checkCertificate, TlsServerConn } from "./tls.ts";
+
+export type { Certificate };
 
 /** How long a listener waits after it could not accept, so that a lack of descriptors can pass. */
 const ACCEPT_RETRY_MS = 100;
 /** The path of a socket for which {@linkcode listen} made a folder, and that folder. */
 const MADE_PATH = /^(.*\/mpubsub-[^/]*)\/bus\.sock$/;
 
-/** What a broker shows of itself to clients that connect with TLS. */
-export interface Certificate {
-  /** The certificate, and those between it and what its clients trust, in PEM. */
-  cert: string;
-  /** Its private key, in PEM. */
-  key: string;
-}
+type Conn = Deno.TcpConn | Deno.UnixConn | Deno.TlsConn | TlsServerConn;
 
 /** One connection: a stream of bytes; see `ByteStream` in `link.ts`. */
 export class Connection {
-  readonly #conn: Deno.TcpConn | Deno.UnixConn | Deno.TlsConn;
+  readonly #conn: Conn;
   #closed = false;
 
   /** Wraps a connection that was just made. */
-  constructor(conn: Deno.TcpConn | Deno.UnixConn | Deno.TlsConn) {
+  constructor(conn: Conn) {
     // Otherwise a small write may wait for the acknowledgement of the one before, 40 ms.
     if ("setNoDelay" in conn) conn.setNoDelay(true);
     this.#conn = conn;
@@ -101,7 +98,7 @@ async function connect(
   endpoint: Endpoint,
   signal: AbortSignal,
   caCerts: readonly string[],
-): Promise<Deno.TcpConn | Deno.UnixConn | Deno.TlsConn> {
+): Promise<Conn> {
   if (endpoint.transport === "unix") {
     return await Deno.connect({ transport: "unix", path: endpoint.path });
   }
@@ -135,16 +132,32 @@ function notTrusted(endpoint: Endpoint, cause: Error): AuthError {
 export class Listener {
   /** Where it listens, with the port or path that it got. */
   readonly endpoint: Endpoint;
-  readonly #listener: Deno.Listener;
+  readonly #listener: Deno.TcpListener | Deno.UnixListener;
+  readonly #certificate: Certificate | undefined;
+  /** Connections that go on after they were closed, until all has left. */
+  readonly #secured = new Set<TlsServerConn>();
   readonly #socket: SocketFile | undefined;
   readonly #retry = new AbortController();
-  #accepting: Promise<Deno.Conn> | undefined;
+  #accepting: Promise<Deno.TcpConn | Deno.UnixConn> | undefined;
 
   /** Use {@linkcode listen}. */
-  constructor(listener: Deno.Listener, endpoint: Endpoint, socket?: SocketFile) {
+  constructor(
+    listener: Deno.TcpListener | Deno.UnixListener,
+    endpoint: Endpoint,
+    { socket, certificate }: { socket?: SocketFile; certificate?: Certificate } = {},
+  ) {
     this.#listener = listener;
     this.endpoint = endpoint;
     this.#socket = socket;
+    this.#certificate = certificate;
+  }
+
+  #secure(conn: Deno.TcpConn | Deno.UnixConn): Conn {
+    if (this.#certificate === undefined) return conn;
+    const secured = new TlsServerConn(conn as Deno.TcpConn, this.#certificate);
+    this.#secured.add(secured);
+    secured.closed.then(() => this.#secured.delete(secured));
+    return secured;
   }
 
   /**
@@ -157,7 +170,7 @@ export class Listener {
       let connection: Connection;
       try {
         connection = new Connection(
-          await (this.#accepting = this.#listener.accept()) as Deno.TcpConn | Deno.TlsConn,
+          this.#secure(await (this.#accepting = this.#listener.accept())),
         );
       } catch (error) { // Closed; or EMFILE, a reset, whatever accept has.
         if (this.#retry.signal.aborted) return;
@@ -177,7 +190,11 @@ export class Listener {
     else this.#listener.unref();
   }
 
-  /** Stops listening and removes the socket's file, if it is still this one's. */
+  /**
+   * Stops listening and removes the socket's file, if it is still this one's.
+   *
+   * @returns Resolves when nothing is left; connections with TLS that are closed later are waited for.
+   */
   async close(): Promise<void> {
     if (this.#retry.signal.aborted) return;
     this.#retry.abort();
@@ -188,6 +205,7 @@ export class Listener {
     this.#listener.close();
     // The socket is closed, and its path unlinked, when the last accept has ended.
     await this.#accepting?.catch(() => {});
+    await Promise.all([...this.#secured].map(({ closed }) => closed));
   }
 }
 
@@ -254,17 +272,17 @@ async function listenAt(endpoint: Endpoint, certificate?: Certificate): Promise<
     return listenUnix(path);
   }
   const { hostname, port } = endpoint;
-  const listener = endpoint.transport === "tls"
-    ? Deno.listenTls({ hostname, port, ...certificate! })
-    : Deno.listen({ hostname, port });
-  return new Listener(listener, { ...endpoint, port: listener.addr.port });
+  if (certificate !== undefined) checkCertificate(certificate);
+  const listener = Deno.listen({ hostname, port });
+  const listening = { ...endpoint, port: listener.addr.port };
+  return new Listener(listener, listening, certificate && { certificate });
 }
 
 function listenUnix(path: string, folder?: string): Listener {
   const listener = Deno.listen({ transport: "unix", path });
   try {
     const socket = new SocketFile(path, folder);
-    return new Listener(listener, { transport: "unix", path }, socket);
+    return new Listener(listener, { transport: "unix", path }, { socket });
   } catch (error) { // A lack of permission, most likely.
     listener.close();
     throw error;

@@ -7,95 +7,8 @@ import {
 } from "@std/assert";
 import { NetPubSub } from "../net.ts";
 import { withFolder } from "./folder.ts";
+import { fails, Program, started } from "./program.ts";
 import { until } from "./until.ts";
-
-const CLI = new URL("../cli.ts", import.meta.url).pathname;
-const PERMISSIONS = [
-  "--allow-net",
-  "--allow-read",
-  "--allow-write",
-  "--allow-env=HOME,MPUBSUB_FILE",
-];
-const DENO_DIR: string = await (async () => {
-  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
-  return JSON.parse(new TextDecoder().decode(stdout)).denoDir;
-})();
-
-interface Run {
-  args: string[];
-  env?: Record<string, string>;
-  permissions?: string[];
-  /** A program, with arguments, that runs the broker. */
-  under?: string[];
-}
-
-/** A broker program that is running. */
-class Program implements AsyncDisposable {
-  readonly #process: Deno.ChildProcess;
-  readonly #errors: Promise<string>;
-  #lines: ReadableStreamDefaultReader<string>;
-  #said = "";
-
-  constructor({ args, env = {}, permissions = PERMISSIONS, under = [] }: Run) {
-    const [program, ...rest] = [...under, Deno.execPath()];
-    this.#process = new Deno.Command(program!, {
-      args: [...rest, "run", "--no-prompt", ...permissions, CLI, ...args],
-      // Another HOME must not mean another cache.
-      env: { DENO_DIR, ...env },
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
-    this.#errors = new Response(this.#process.stderr).text();
-    this.#lines = this.#process.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  }
-
-  /** Reads what it prints until it contains `text`. */
-  async until(text: string): Promise<void> {
-    while (!this.#said.includes(text)) {
-      const { value, done } = await this.#lines.read();
-      if (done) throw new Error(`ended after ${this.#said} ${await this.#errors}`);
-      this.#said += value;
-    }
-  }
-
-  kill(signal: Deno.Signal): void {
-    this.#process.kill(signal);
-  }
-
-  /** How it ended. */
-  async end(): Promise<{ code: number; out: string; err: string }> {
-    for (;;) {
-      const { value, done } = await this.#lines.read();
-      if (done) break;
-      this.#said += value;
-    }
-    const { code } = await this.#process.status;
-    return { code, out: this.#said, err: await this.#errors };
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.#process.kill("SIGKILL");
-    } catch (error) { // It has ended.
-      if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
-    }
-    await this.end();
-  }
-}
-
-async function started(run: Run): Promise<Program> {
-  const program = new Program(run);
-  await program.until("Listening at");
-  return program;
-}
-
-async function fails(run: Run): Promise<{ code: number; err: string }> {
-  await using program = new Program(run);
-  const { code, err } = await program.end();
-  assertMatch(err, /^mpubsub-broker: [^\n]+\n$/, "one line and no stack trace");
-  return { code, err };
-}
 
 for (const signals of [["SIGINT", "SIGINT"], ["SIGTERM"]] as const) {
   Deno.test(`cli ends with status 0, file and socket gone, after ${signals.join(" and ")}`, () =>
@@ -323,26 +236,6 @@ Deno.test("cli takes its key from --authkey-file", () =>
     await using _program = await started({ args: [...args, `${folder}/x.json`] });
     await using bus = new NetPubSub(`unix://${folder}/s`, "secret");
     await bus.connect();
-  }));
-
-Deno.test("cli runs with the least permissions, given by hand", () =>
-  withFolder(async (folder) => {
-    const free = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const { port } = free.addr;
-    free.close();
-    const files = [`--allow-read=${folder}`, `--allow-write=${folder}`];
-    // Deno 2.6.8 cannot name a Unix socket in a permission.
-    const canNameUnix = Deno.version.deno.localeCompare("2.9", "en", { numeric: true }) > 0;
-    const cases: [string, string][] = [[`127.0.0.1:${port}`, `tcp://127.0.0.1:${port}`]];
-    if (canNameUnix) cases.push([`unix:${folder}/s`, `unix://${folder}/s`]);
-    for (const [permission, address] of cases) {
-      await using program = await started({
-        permissions: [`--allow-net=${permission}`, ...files],
-        args: ["--address", address, `${folder}/x.json`],
-      });
-      program.kill("SIGTERM");
-      assertEquals((await program.end()).code, 0);
-    }
   }));
 
 Deno.test("NetPubSub.fromFile finds a broker that was killed and started again, with its new key", () =>

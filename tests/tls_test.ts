@@ -1,0 +1,189 @@
+/** Brokers and clients that speak TLS, and those that should. */
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { AuthError, Broker, ConnectionLostError, NetPubSub, ProtocolError } from "../mod.ts";
+import { withFolder } from "./folder.ts";
+import { writeConnectionFile } from "../address.ts";
+import { SELF_SIGNED, SIGNED } from "./tls.ts";
+import { until } from "./until.ts";
+
+const ADDRESS = "tls://127.0.0.1:0";
+
+async function started(tls = SIGNED, address = ADDRESS): Promise<Broker> {
+  const broker = new Broker({ address, tls });
+  await broker.start();
+  return broker;
+}
+
+/** What `console.warn` prints while `body` runs. */
+async function warnings(body: () => Promise<void>): Promise<string[]> {
+  const { warn } = console;
+  const said: string[] = [];
+  console.warn = (...parts: unknown[]) => said.push(parts.join(" "));
+  try {
+    await body();
+  } finally {
+    console.warn = warn;
+  }
+  return said;
+}
+
+for (const [what, tls] of Object.entries({ "an authority": SIGNED, "itself": SELF_SIGNED })) {
+  Deno.test(`NetPubSub passes messages over TLS, with a certificate that is signed by ${what}`, async () => {
+    await using broker = await started(tls);
+    assert(broker.address.startsWith("tls://127.0.0.1:"), broker.address);
+    const options = { tls: { caCerts: [tls.ca] } };
+    await using one = new NetPubSub(broker.address, broker.authkey, options);
+    await using two = new NetPubSub(broker.address, broker.authkey, options);
+    using subscription = two.subscribe("a");
+    await Promise.all([one.connect(), two.connect()]);
+    one.publish("a", { data: new Uint8Array(1_000_000) });
+    one.publish("a", { n: 2 });
+    const messages = subscription[Symbol.asyncIterator]();
+    assertEquals(((await messages.next()).value!.message.data as Uint8Array).length, 1_000_000);
+    assertEquals((await messages.next()).value!.message, { n: 2 });
+  });
+}
+
+Deno.test("NetPubSub.connect rejects with AuthError when nobody it trusts vouches for the certificate", async () => {
+  await using broker = await started();
+  for (const caCerts of [[], [SELF_SIGNED.ca]]) {
+    await using bus = new NetPubSub(broker.address, broker.authkey, { tls: { caCerts } });
+    const error = await assertRejects(() => bus.connect(), AuthError);
+    assertStringIncludes(error.message, "its certificate is not trusted");
+    assertEquals(bus.state, "disconnected");
+  }
+});
+
+Deno.test("NetPubSub.connect rejects with AuthError when the certificate is for another name", async () => {
+  await using broker = await started();
+  const { port } = new URL(broker.address.replace("tls:", "http:"));
+  const options = { tls: { caCerts: [SIGNED.ca] } };
+  await using bus = new NetPubSub(`tls://127.0.0.2:${port}`, broker.authkey, options);
+  // Nothing listens at 127.0.0.2, unless the broker listens everywhere.
+  await assertRejects(() => bus.connect(), ConnectionLostError);
+  await using everywhere = await startedQuietly("tls://0.0.0.0:0");
+  const other = new URL(everywhere.address.replace("tls:", "http:")).port;
+  await using lost = new NetPubSub(`tls://127.0.0.2:${other}`, everywhere.authkey, options);
+  await assertRejects(() => lost.connect(), AuthError, "not valid for name");
+});
+
+function startedQuietly(address: string): Promise<Broker> {
+  return started(SIGNED, address);
+}
+
+Deno.test("NetPubSub and Broker prove the key to each other inside TLS all the same", async () => {
+  await using broker = await started();
+  const options = { tls: { caCerts: [SIGNED.ca] } };
+  await using bus = new NetPubSub(broker.address, "another key", options);
+  await assertRejects(() => bus.connect(), AuthError, "refused the key");
+  assertEquals(broker.stats().refusals.key, 1);
+});
+
+Deno.test("NetPubSub says that a broker speaks TLS when its own address does not", async () => {
+  await using broker = await started();
+  await using bus = new NetPubSub(broker.address.replace("tls:", "tcp:"), broker.authkey);
+  await assertRejects(() => bus.connect(), ProtocolError, "begins with tls://");
+});
+
+Deno.test("NetPubSub finds no broker where one does not speak TLS", async () => {
+  await using broker = new Broker({ address: "tcp://127.0.0.1:0" });
+  await broker.start();
+  await using bus = new NetPubSub(broker.address.replace("tcp:", "tls:"), broker.authkey);
+  await assertRejects(() => bus.connect(), ConnectionLostError);
+  await until(() => broker.stats().refusals.protocol === 1);
+});
+
+Deno.test("Broker closes who says nothing, and who stops in the middle of TLS, after authTimeout", async () => {
+  await using broker = new Broker({ address: ADDRESS, tls: SIGNED, authTimeout: 100 });
+  await broker.start();
+  const { port } = new URL(broker.address.replace("tls:", "http:"));
+  for (const bytes of [[], [22, 3, 1, 2, 0, 1]]) {
+    using conn = await Deno.connect({ hostname: "127.0.0.1", port: Number(port) });
+    if (bytes.length > 0) await conn.write(Uint8Array.from(bytes));
+    assertEquals(await conn.read(new Uint8Array(1)).catch(() => null), null);
+  }
+  assertEquals(broker.stats().refusals.timeout, 2);
+});
+
+Deno.test("Broker is not held up by those who begin TLS and say nothing", async () => {
+  await using broker = await started();
+  const { port } = new URL(broker.address.replace("tls:", "http:"));
+  const silent = await Promise.all(
+    Array.from({ length: 20 }, () => Deno.connect({ hostname: "127.0.0.1", port: Number(port) })),
+  );
+  const options = { tls: { caCerts: [SIGNED.ca] } };
+  await using bus = new NetPubSub(broker.address, broker.authkey, options);
+  await bus.connect();
+  for (const conn of silent) conn.close();
+});
+
+Deno.test("NetPubSub comes back over TLS when its broker was started again", async () => {
+  const first = await started();
+  const { address, authkey } = first;
+  await using bus = new NetPubSub(address, authkey, { tls: { caCerts: [SIGNED.ca] } });
+  await bus.connect();
+  await first.shutdown();
+  await using _again = new Broker({ address, authkey, tls: SIGNED });
+  await _again.start();
+  await until(() => bus.state === "connected");
+});
+
+Deno.test("Broker needs a certificate for a tls:// address, and only for one", () => {
+  assertThrows(() => new Broker({ address: ADDRESS }), TypeError, "give the certificate");
+  for (const address of ["tcp://127.0.0.1:0", "unix:///tmp/x"]) {
+    assertThrows(() => new Broker({ address, tls: SIGNED }), TypeError, "must begin with tls://");
+  }
+  assertThrows(() => new Broker({ tls: SIGNED }), TypeError, "must begin with tls://");
+});
+
+Deno.test("Broker.start rejects when its certificate is none, and can be started no more wrongly", async () => {
+  const broker = new Broker({ address: ADDRESS, tls: { cert: "none", key: SIGNED.key } });
+  await assertRejects(() => broker.start(), Error);
+  await broker.shutdown();
+});
+
+Deno.test("NetPubSub.fromFile trusts what the connection file vouches for", () =>
+  withFolder(async (folder) => {
+    await using broker = await started();
+    const { address, authkey } = broker;
+    await writeConnectionFile(`${folder}/x`, { address, authkey, ca: SIGNED.ca }, {
+      replace: false,
+    });
+    await using bus = await NetPubSub.fromFile(`${folder}/x`);
+    await bus.connect();
+  }));
+
+Deno.test("Broker and NetPubSub warn, once each, of addresses beyond this machine without TLS", async () => {
+  const said = await warnings(async () => {
+    await using broker = new Broker({ address: "tcp://0.0.0.0:0" });
+    await broker.start();
+    await using bus = new NetPubSub(broker.address, broker.authkey);
+    await bus.connect();
+    await bus.disconnect();
+    await bus.connect();
+  });
+  assertEquals(said.length, 2, said.join("\n"));
+  assertStringIncludes(said[0]!, "Listening at tcp://0.0.0.0:");
+  assertStringIncludes(said[1]!, "Connecting to tcp://0.0.0.0:");
+  for (const line of said) assertStringIncludes(line, "without TLS");
+});
+
+Deno.test("Broker and NetPubSub do not warn of TLS, nor of this machine", async () => {
+  const said = await warnings(async () => {
+    for (const address of ["tls://0.0.0.0:0", "tcp://127.0.0.1:0", "tcp://[::1]:0"]) {
+      const tls = address.startsWith("tls") ? { tls: SIGNED } : {};
+      await using broker = new Broker({ address, ...tls });
+      await broker.start();
+      const reached = broker.address.replace("0.0.0.0", "127.0.0.1");
+      await using bus = new NetPubSub(reached, broker.authkey, { tls: { caCerts: [SIGNED.ca] } });
+      await bus.connect();
+    }
+  });
+  assertEquals(said, []);
+});
