@@ -21,26 +21,32 @@ export interface Run {
   permissions?: string[];
   /** A program, with arguments, that runs the broker. */
   under?: string[];
+  /** Whether it prints to a terminal, that of the program `script`. */
+  onTerminal?: boolean;
 }
 
 /** A broker program that is running. */
 export class Program implements AsyncDisposable {
   readonly #process: Deno.ChildProcess;
-  readonly #errors: Promise<string>;
-  #lines: ReadableStreamDefaultReader<string>;
+  readonly #errors: ReadableStreamDefaultReader<string>;
+  readonly #lines: ReadableStreamDefaultReader<string>;
   #said = "";
+  #complained = "";
 
-  constructor({ args, env = {}, permissions = PERMISSIONS, under = [] }: Run) {
-    const [program, ...rest] = [...under, Deno.execPath()];
+  constructor({ args, env = {}, permissions = PERMISSIONS, under = [], onTerminal = false }: Run) {
+    const command = [Deno.execPath(), "run", "--no-prompt", ...permissions, CLI, ...args];
+    const [program, ...rest] = onTerminal
+      ? ["script", "--quiet", "--command", command.join(" "), "/dev/null"]
+      : [...under, ...command];
     this.#process = new Deno.Command(program!, {
-      args: [...rest, "run", "--no-prompt", ...permissions, CLI, ...args],
+      args: rest,
       // Another HOME must not mean another cache.
       env: { DENO_DIR, ...env },
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
     }).spawn();
-    this.#errors = new Response(this.#process.stderr).text();
+    this.#errors = this.#process.stderr.pipeThrough(new TextDecoderStream()).getReader();
     this.#lines = this.#process.stdout.pipeThrough(new TextDecoderStream()).getReader();
   }
 
@@ -48,8 +54,25 @@ export class Program implements AsyncDisposable {
   async until(text: string): Promise<void> {
     while (!this.#said.includes(text)) {
       const { value, done } = await this.#lines.read();
-      if (done) throw new Error(`ended after ${this.#said} ${await this.#errors}`);
+      if (done) throw new Error(`ended after ${this.#said} ${await this.#allErrors()}`);
       this.#said += value;
+    }
+  }
+
+  /** Reads what it complains of until it contains `text`. */
+  async untilError(text: string): Promise<void> {
+    while (!this.#complained.includes(text)) {
+      const { value, done } = await this.#errors.read();
+      if (done) throw new Error(`ended after ${this.#complained}`);
+      this.#complained += value;
+    }
+  }
+
+  async #allErrors(): Promise<string> {
+    for (;;) {
+      const { value, done } = await this.#errors.read();
+      if (done) return this.#complained;
+      this.#complained += value;
     }
   }
 
@@ -65,7 +88,7 @@ export class Program implements AsyncDisposable {
       this.#said += value;
     }
     const { code } = await this.#process.status;
-    return { code, out: this.#said, err: await this.#errors };
+    return { code, out: this.#said, err: await this.#allErrors() };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

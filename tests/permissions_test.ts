@@ -1,0 +1,104 @@
+/**
+ * Each command with exactly the permissions that it needs, and with each of them missing: then it
+ * says which in one line.
+ */
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { withFolder } from "./folder.ts";
+import { fails, PERMISSIONS, Program, started } from "./program.ts";
+import { pathOf } from "./tls.ts";
+
+/** A command: its permissions, by what is missing without one, and its arguments. */
+interface Command {
+  readonly permissions: Readonly<Record<string, string>>;
+  readonly args: readonly string[];
+  readonly env?: Record<string, string>;
+  /** Ends by itself. */
+  readonly isBrief?: boolean;
+}
+
+// Deno 2.6.8 cannot name a Unix socket in a permission.
+const CAN_NAME_UNIX = Deno.version.deno.localeCompare("2.9", "en", { numeric: true }) > 0;
+
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
+function commandsIn(folder: string): Record<string, Command> {
+  const read = `--allow-read=${folder}`;
+  const write = `--allow-write=${folder}`;
+  const port = freePort();
+  const [net, , , env] = PERMISSIONS;
+  const tls = ["--tls-cert", `${folder}/cert.pem`, "--tls-key", `${folder}/key.pem`];
+  return {
+    "the broker at TCP": {
+      permissions: { net: `--allow-net=127.0.0.1:${port}`, read, write },
+      args: ["--address", `tcp://127.0.0.1:${port}`, `${folder}/x`],
+    },
+    ...CAN_NAME_UNIX && {
+      "the broker at a Unix socket": {
+        permissions: { net: `--allow-net=unix:${folder}/s`, read, write },
+        args: ["--address", `unix://${folder}/s`, `${folder}/x`],
+      },
+    },
+    "the broker with TLS": {
+      permissions: { net: "--allow-net=127.0.0.1", read, write },
+      args: [...tls, "--address", `tls://127.0.0.1:${port}`, `${folder}/x`],
+    },
+    "the broker with keys": {
+      permissions: { net: `--allow-net=127.0.0.1:${port}`, read, write },
+      args: ["--keys", `${folder}/keys`, "--address", `tcp://127.0.0.1:${port}`, `${folder}/x`],
+    },
+    "the broker as the tasks run it": {
+      permissions: { net: net!, read: "--allow-read", write: "--allow-write", env: env! },
+      args: [],
+      env: { MPUBSUB_FILE: `${folder}/x` },
+    },
+    "the command key": {
+      permissions: { read },
+      args: ["key", "ann", "--keys", `${folder}/keys`, "--address", "tcp://127.0.0.1:7411"],
+      isBrief: true,
+    },
+    "the command key with a connection file": {
+      permissions: { read },
+      args: ["key", "ann", "--keys", `${folder}/keys`, `${folder}/written`],
+      isBrief: true,
+    },
+  };
+}
+
+async function writeFiles(folder: string): Promise<void> {
+  const files = {
+    "cert.pem": await Deno.readTextFile(pathOf("self.pem")),
+    "key.pem": await Deno.readTextFile(pathOf("self-key.pem")),
+    keys: JSON.stringify({ keys: [{ name: "ann", key: "AA==" }] }),
+    written: JSON.stringify({ version: 1, address: "tcp://127.0.0.1:7411", pid: 1 }),
+  };
+  for (const [name, text] of Object.entries(files)) {
+    await Deno.writeTextFile(`${folder}/${name}`, text, { mode: 0o600 });
+  }
+}
+
+for (const what of Object.keys(commandsIn("/"))) {
+  Deno.test(`cli runs ${what} with exactly its permissions, and names each that is missing`, (t) =>
+    withFolder(async (folder) => {
+      await writeFiles(folder);
+      const { permissions, args, env = {}, isBrief } = commandsIn(folder)[what]!;
+      const run = { args: [...args], env };
+      await t.step("with all", async () => {
+        const all = { ...run, permissions: Object.values(permissions) };
+        await using program = isBrief ? new Program(all) : await started(all);
+        if (!isBrief) program.kill("SIGTERM");
+        const { code, err } = await program.end();
+        assertEquals([code, err], [0, ""]);
+      });
+      for (const missing of Object.keys(permissions)) {
+        await t.step(`without ${missing}`, async () => {
+          const { [missing]: _, ...others } = permissions;
+          const { code, err } = await fails({ ...run, permissions: Object.values(others) });
+          assertEquals(code, 1);
+          assertStringIncludes(err, `--allow-${missing}`);
+        });
+      }
+    }));
+}
