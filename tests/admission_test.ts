@@ -1,8 +1,9 @@
 /** How many connections may be without authentication, and which one goes. */
-import { assertEquals, assertInstanceOf } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { Admission, type AdmissionLimits, networkOf } from "../admission.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { BusyError } from "../greeting.ts";
+import { Broker, NetPubSub } from "../mod.ts";
 
 /** A connection that is open until it is closed. */
 class Stub {
@@ -98,3 +99,36 @@ for (
     assertEquals(networkOf(address), network);
   });
 }
+
+Deno.test("Broker refuses a wrong key late, and holds up nobody else for that", async () => {
+  await using broker = new Broker();
+  await broker.start();
+  const strangers = Array.from({ length: 5 }, () => new NetPubSub(broker.address, "wrong"));
+  const before = performance.now();
+  let isRefused = false;
+  const refused = Promise.all(strangers.map(async (stranger) => {
+    await assertRejects(() => stranger.connect(), AuthError);
+    isRefused = true;
+    return performance.now() - before;
+  }));
+  await using friend = new NetPubSub(broker.address, broker.authkey);
+  await friend.connect();
+  assertEquals(isRefused, false, "the friend came later and is in first");
+  for (const after of await refused) assert(after >= 490, `after ${after} ms`);
+  assertEquals(broker.stats().refusals.key, 5);
+});
+
+Deno.test("Broker lets new clients in while as many as may be say nothing", async () => {
+  await using broker = new Broker({
+    address: "tcp://127.0.0.1:0",
+    limits: { halfOpenPerAddress: 10 },
+  });
+  await broker.start();
+  const port = Number(broker.address.split(":").at(-1));
+  const silent: Deno.Conn[] = [];
+  for (let i = 0; i < 50; i++) silent.push(await Deno.connect({ hostname: "127.0.0.1", port }));
+  await using bus = new NetPubSub(broker.address, broker.authkey);
+  await bus.connect();
+  assertEquals(broker.stats().refusals.crowded, 41);
+  for (const conn of silent) conn.close();
+});
