@@ -109,6 +109,16 @@ export class Admission<C extends Caller> {
     this.leave(oldest!);
   }
 
+  /** Lets the older half go: there is no room for connections at all. */
+  relieve(): void {
+    let count = Math.ceil(this.#all.size / 2);
+    for (const entrant of this.#all) {
+      if (count-- === 0) return;
+      entrant.refuse("crowded", "there are no descriptors left");
+      this.leave(entrant);
+    }
+  }
+
   /** Lets go of one that is authenticated, or not let in; twice is once. */
   leave(entrant: Entrant<C>): void {
     this.#all.delete(entrant);

@@ -264,7 +264,11 @@ export class Broker {
   }
 
   async #accept(listener: Listener): Promise<void> {
-    for await (const stream of listener.connections((error) => this.#warn(error))) {
+    const failed = (error: Error) => {
+      this.#admission.relieve();
+      this.#warn(error);
+    };
+    for await (const stream of listener.connections(failed)) {
       stream.keepsAlive = this.#keepsAlive;
       this.#keep(this.#admit(stream));
     }

@@ -43,13 +43,13 @@ export interface BrokerLimits {
   /**
    * The most connections that are not authenticated yet; the oldest goes for a new one.
    *
-   * @default {1024}
+   * @default {4096}
    */
   halfOpen?: number;
   /**
    * The same from one address: of IPv6 from one network of 64 bits. Unix sockets have no such bound.
    *
-   * @default {256}
+   * @default {2048}
    */
   halfOpenPerAddress?: number;
   /**
@@ -142,8 +142,8 @@ export interface BrokerOptions {
 const MESSAGE_BYTES = 1024 * 1024;
 const SUBSCRIPTIONS = 1024;
 const CONNECTIONS = 10_000;
-const HALF_OPEN = 1024;
-const HALF_OPEN_PER_ADDRESS = 256;
+const HALF_OPEN = 4096;
+const HALF_OPEN_PER_ADDRESS = 2048;
 const QUEUE_BYTES = 64 * 1024 * 1024;
 /** Room for a window that is not acknowledged, and as much that waits. */
 const QUEUE_BYTES_MIN = 2 * WINDOW_BYTES;

@@ -57,6 +57,15 @@ Deno.test("Admission counts those no more that have left", () => {
   assertEquals(admission.size, 0);
 });
 
+Deno.test("Admission.relieve closes the older half", () => {
+  const admission = admissionOf({});
+  const callers = callersOf(["10.0.0.1", undefined, "10.0.0.1"]);
+  for (const caller of callers) admission.enter(caller);
+  admission.relieve();
+  assertEquals(callers.map(({ isOpen }) => isOpen), [false, false, true]);
+  assertEquals(admission.size, 1);
+});
+
 Deno.test("Entrant tells why it was not let in", () => {
   const admission = admissionOf({ halfOpen: 1 });
   const entrant = admission.enter(new Stub("10.0.0.1"));

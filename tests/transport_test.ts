@@ -45,7 +45,7 @@ Deno.test("Listener tells once that it cannot accept, until it can again", async
     return result instanceof Error ? Promise.reject(result) : Promise.resolve(result);
   };
   const endpoint = { transport: "tcp", hostname: "127.0.0.1", port: 1 } as const;
-  const socket = { accept, close() {} } as unknown as Deno.Listener;
+  const socket = { accept, close() {} } as unknown as Deno.TcpListener;
   const told: string[] = [];
   const connections = new Listener(socket, endpoint).connections((error) =>
     told.push(error.message)
