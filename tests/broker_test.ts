@@ -362,13 +362,14 @@ Deno.test("Broker takes no more clients than the limit, and says that it is busy
   for (const client of clients) await client.disconnect();
 });
 
-Deno.test("Broker bounds the connections that are not authenticated", async () => {
+Deno.test("Broker closes the oldest connection when too many are not authenticated", async () => {
   await using broker = new Broker({ limits: { halfOpen: 2 }, authTimeout: 60_000 });
   await broker.start();
-  const held = [await dialBroker(broker), await dialBroker(broker)];
-  const third = await dialBroker(broker);
-  assertEquals((await readUpTo(third, 1)).length, 0);
-  for (const conn of [...held, third]) conn.close();
+  const held = [await dialBroker(broker), await dialBroker(broker), await dialBroker(broker)];
+  assertEquals((await readUpTo(held[0]!, 1)).length, 0);
+  assertEquals(broker.stats().refusals.crowded, 1);
+  assertEquals(broker.stats().connections, 2);
+  for (const conn of held) conn.close();
 });
 
 Deno.test("Broker serves 200 clients at once", async () => {
