@@ -11,7 +11,8 @@
  *
  * - One write is in flight; what gathers meanwhile goes out in the next. So a busy connection writes
  *   large pieces, an idle one at once, and there is no timer.
- * - It never stops reading until it ends.
+ * - It never stops reading until it ends. But what takes long, a flood of small frames say, is taken
+ *   in turns with everything else that there is to do.
  * - Time is counted in ticks, {@linkcode TICKS} to a heartbeat, which the owner gives. However long
  *   an event loop is busy it fires one tick, and then the reads that have completed: so a busy loop
  *   is not taken for a dead peer.
@@ -73,6 +74,10 @@ const SILENT_HEARTBEATS = 2;
 const LINGER_MS = 1000;
 /** Up to this size what is counted and what is not go out in one write. */
 const JOIN_BYTES_MAX = 64 * 1024;
+/** For how long the frames of one read are taken before others have their turn. */
+const TURN_MS = 2;
+/** After how many frames or runs of frames the clock is looked at. */
+const FRAMES_PER_LOOK = 32;
 const NO_BYTES = new Uint8Array(0);
 const NO_PARTS: readonly Uint8Array[] = [];
 
@@ -248,7 +253,7 @@ export class Link {
         this.#silentTicks = 0;
         if (this.#end !== undefined) continue;
         this.#reader.wrote(count);
-        this.#takeFrames();
+        while (!this.#takeFrames()) await nextTurn();
       }
       this.#end ??= { error: lostError(undefined) };
     } catch (error) { // Whatever the stream throws: the connection is gone.
@@ -259,11 +264,17 @@ export class Link {
     return this.#end;
   }
 
-  #takeFrames(): void {
+  /** Takes the frames that are here; whether those were all that there is time for in this turn. */
+  #takeFrames(): boolean {
+    const end = performance.now() + TURN_MS;
     try {
-      while (this.#end === undefined && this.#reader.next()) {
+      for (let n = 1; this.#end === undefined && this.#reader.next(); n++) {
         if (this.#reader.type === FrameType.GOODBYE) this.#takeGoodbye();
         else this.handler.frame(this.#reader);
+        if (n % FRAMES_PER_LOOK === 0 && performance.now() > end) {
+          this.handler.batch();
+          return false;
+        }
       }
       this.handler.batch();
     } catch (error) {
@@ -271,6 +282,7 @@ export class Link {
       this.handler.batch();
       this.fail(error);
     }
+    return true;
   }
 
   /** Ends because the other side broke the protocol. */
@@ -284,6 +296,11 @@ export class Link {
     this.#end = { ...goodbyeEnd(reason, text), isTheirs: true };
     this.#stream.close();
   }
+}
+
+/** Lets everything else have its turn. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
 function goodbyeEnd(reason: number, text: string): LinkEnd {

@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertInstanceOf, assertStrictEquals } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+  assertStrictEquals,
+} from "@std/assert";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import {
   clientFrameLimits,
@@ -16,6 +22,7 @@ import { every } from "../transport.ts";
 import { concat } from "./bytes.ts";
 import { randomOf } from "./random.ts";
 import { FramePeer, type LoneFrame, loneFrame, quiet, streamPair, writeAll } from "./streams.ts";
+import { until } from "./until.ts";
 
 const SEED = 20261124;
 const LIMITS = { messageBytes: 100_000, topicElements: 16, elementBytes: 255, subscriptions: 4 };
@@ -88,6 +95,49 @@ Deno.test("Link writes what one turn sends with one write, what is not counted f
   assertEquals(await readOnce(peer), concat(ASK, subscribe, message));
   assertEquals(writes.length, 1);
   await lose(peer, link);
+});
+
+Deno.test("Link takes what takes long in turns with everything else, and in its order", async () => {
+  let [taken, batches, others] = [0, 0, 0];
+  const seen: number[] = [];
+  const { link, peer } = setUp({
+    frame: (reader) => {
+      seen.push(reader.buffer[reader.body]!);
+      taken++;
+      const end = performance.now() + 0.1;
+      while (performance.now() < end);
+    },
+    batch: () => void batches++,
+  });
+  const timer = setInterval(() => others++, 0);
+  const count = 1000;
+  const frames = Array.from(
+    { length: count },
+    (_, n) => encodeFrame(FrameType.SUBSCRIBE, Uint8Array.of(n % 251)),
+  );
+  await writeAll(peer.stream, concat(...frames));
+  await until(() => taken === count);
+  clearInterval(timer);
+  assert(others >= 5, `others had ${others} turns`);
+  assert(batches >= 5, `${batches} batches`);
+  assertEquals(seen, Array.from({ length: count }, (_, n) => n % 251));
+  await lose(peer, link);
+});
+
+Deno.test("Link takes nothing more when it is closed between two turns", async () => {
+  let taken = 0;
+  const { link, peer } = setUp({
+    frame: () => {
+      taken++;
+      const end = performance.now() + 0.2;
+      while (performance.now() < end);
+    },
+    batch: () => link.close(),
+  });
+  const flood = concat(...Array.from({ length: 1000 }, () => ASK));
+  await assertRejects(() => writeAll(peer.stream, flood), Error, "broken pipe");
+  await link.finished;
+  assert(taken < 1000, `${taken} were taken`);
 });
 
 Deno.test("Link gathers what is sent during a write for the next", async () => {
