@@ -8,6 +8,7 @@
  *   template that has them.
  */
 import { hash } from "./bytes.ts";
+import { CollisionWatch, WATCHED_MEMBERS_MIN } from "./collisions.ts";
 import { ProtocolError } from "./errors.ts";
 import { KINDS, LONG_SIZE, MESSAGE_DEPTH_MAX, type TypedArray } from "./payload.ts";
 import { type Shape, Shapes } from "./shapes.ts";
@@ -38,6 +39,7 @@ export class Decoder {
   readonly #float = new DataView(new ArrayBuffer(8));
   readonly #shapes = new Shapes<Template>();
   readonly #texts = new Texts();
+  readonly #collisions = new CollisionWatch();
   /** What short byte arrays are views of; it is used once, from the beginning to the end. */
   #shared = NO_BYTES;
   #sharedBuffer = NO_BYTES.buffer;
@@ -61,6 +63,7 @@ export class Decoder {
     this.#bytes = bytes;
     this.#at = start;
     this.#end = end;
+    this.#collisions.reset();
     try {
       const message = this.#object(0);
       if (this.#at < end) fail("bytes follow the last value");
@@ -323,22 +326,31 @@ export class Decoder {
 
   #map(depth: number): Map<unknown, unknown> {
     const map = new Map<unknown, unknown>();
-    for (let count = this.#count(2, depth + 1); count > 0; count--) {
-      const key = this.#value(depth + 1);
-      if (map.has(key)) fail("a Map has a key twice");
-      map.set(key, this.#value(depth + 1));
+    const count = this.#count(2, depth + 1);
+    const keys: unknown[] = [];
+    const values: unknown[] = [];
+    for (let i = 0; i < count; i++) {
+      keys.push(this.#value(depth + 1));
+      values.push(this.#value(depth + 1));
     }
+    this.#addAll(count, (i) => map.set(keys[i], values[i]));
+    if (map.size < count) fail("a Map has a key twice");
     return map;
   }
 
   #set(depth: number): Set<unknown> {
     const set = new Set<unknown>();
-    for (let count = this.#count(1, depth + 1); count > 0; count--) {
-      const member = this.#value(depth + 1);
-      if (set.has(member)) fail("a Set has a member twice");
-      set.add(member);
-    }
+    const count = this.#count(1, depth + 1);
+    const members: unknown[] = [];
+    for (let i = 0; i < count; i++) members.push(this.#value(depth + 1));
+    this.#addAll(count, (i) => set.add(members[i]));
+    if (set.size < count) fail("a Set has a member twice");
     return set;
+  }
+
+  #addAll(count: number, add: (index: number) => void): void {
+    if (count >= WATCHED_MEMBERS_MIN) this.#collisions.addAll(count, add);
+    else for (let i = 0; i < count; i++) add(i);
   }
 
   #array(depth: number): unknown[] {
