@@ -38,8 +38,8 @@ Passes messages between programs. Its address and key stand in FILE while it run
 with NetPubSub.fromFile(FILE). Without FILE it is $MPUBSUB_FILE, else ~/.mpubsub.json.
 
 Options:
-  --address ADDRESS    Listen at unix:///path/to.sock, tcp://127.0.0.1:7411 or tls://host:7411 (port 0:
-                       any free one) [default: a new Unix socket beside FILE]
+  --address ADDRESS    Listen at unix:///path/to.sock, tcp://127.0.0.1:7411 or tls://host:7411
+                       (port 0: any free one) [default: a new Unix socket beside FILE]
   --authkey-file PATH  Take the key from a file that only you can read: its bytes, at most 65536,
                        without a newline at the end [default: a new random key]
   --keys PATH          Take keys with names and rights from a JSON file that only you can read; FILE
@@ -56,8 +56,8 @@ Options:
 "key" prints a connection file for the key called NAME: with the key, the address that stands in FILE
 or is given, and the certificate that stands in FILE.
 
-SIGINT (Ctrl-C), SIGTERM, and SIGHUP when the terminal it prints to is closed, end it after it has sent
-what is queued; once more, a second or more later, at once.`;
+SIGINT (Ctrl-C), SIGTERM, and SIGHUP when the terminal it prints to is closed, end it after it has
+sent what is queued; once more, a second or more later, at once.`;
 
 /** How long the broker of a file that is there may take to answer. */
 const PROBE_MS = 2000;

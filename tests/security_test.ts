@@ -9,18 +9,16 @@ function read(path: string): Promise<string> {
   return Deno.readTextFile(new URL(path, ROOT));
 }
 
-/** All that a tool of several files says. */
-async function readTools(beginning: string): Promise<string> {
-  const names = [...Deno.readDirSync(new URL("tools/", ROOT))].map(({ name }) => name);
-  const texts = names.filter((name) => name.startsWith(beginning)).map((name) =>
-    read(`tools/${name}`)
-  );
-  return (await Promise.all(texts)).join("\n");
+/** All that stands in the modules of a folder whose names begin so. */
+async function readAll(folder: string, beginning = ""): Promise<string> {
+  const names = [...Deno.readDirSync(new URL(folder, ROOT))].map(({ name }) => name);
+  const modules = names.filter((name) => name.startsWith(beginning) && name.endsWith(".ts"));
+  return (await Promise.all(modules.map((name) => read(folder + name)))).join("\n");
 }
 
 const TOOLS: Readonly<Record<string, string>> = {
-  abuse: await readTools("attack"),
-  fuzz: await readTools("fuzz"),
+  abuse: await readAll("tools/", "attack"),
+  fuzz: await readAll("tools/fuzz/"),
 };
 
 Deno.test("SECURITY.md names a test for each promise", () => {
