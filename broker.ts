@@ -191,6 +191,7 @@ export class Broker {
    * - Who holds one that is still there, with the same bytes, stays connected, with the rights that it
    *   has now.
    * - Who holds one that is gone, or has other bytes, is disconnected, and its session forgotten.
+   * - What was queued for a client before goes to it all the same, while its key is there.
    *
    * @throws {TypeError} When one of them is no key.
    * @throws {RangeError} When one is empty, or a name comes twice. Then nothing has changed.
