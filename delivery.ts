@@ -27,8 +27,15 @@ interface Chunk {
   frames: number;
   /** Counts the chunks that are held in the buffer. */
   readonly lease?: Lease;
-  /** For a single frame that is no message: how many messages it stands for. */
-  readonly weight?: number;
+  /** For frames that are no messages, while they wait: how many messages each stands for. */
+  readonly weight?: number | undefined;
+}
+
+/** Frames that are numbered and no messages; the number is that of the last. */
+interface Notices {
+  readonly number: number;
+  readonly frames: number;
+  readonly weight: number;
 }
 
 /** A new buffer has at least so many bytes; each one is twice the one before while it is busy. */
@@ -72,6 +79,8 @@ export class Delivery {
   #open = 0;
   #used = 0;
   #openFrames = 0;
+  /** Whether those are no messages. */
+  #openNotices = false;
   /** Of `#buffer`, beside the open chunk. */
   #lease: Lease = { buffer: NO_BYTES, holders: 0 };
   #bufferBytes = BUFFER_BYTES_MIN;
@@ -95,8 +104,8 @@ export class Delivery {
   #bytes = 0;
   #sentBytes = 0;
   #missed = 0;
-  /** Frames that are numbered, not acknowledged, and no messages. */
-  #notices: { readonly number: number; readonly weight: number }[] = [];
+  /** Those that are not acknowledged, in their order. */
+  readonly #notices = new Fifo<Notices>();
 
   /** Makes an empty one; `onBytes` is told each change of `heldBytes`. */
   constructor(window: number, onBytes: (change: number) => void = () => {}) {
@@ -146,12 +155,14 @@ export class Delivery {
 
   /** How many messages the other side misses of what is here now, by how many frames it has taken. */
   missing(): (taken: number) => number {
-    let all = this.#numbered + this.unnumbered;
-    for (let i = 0; i < this.#waiting.length; i++) all += (this.#waiting.at(i)!.weight ?? 1) - 1;
-    const notices = this.#notices;
+    this.#seal();
+    let all = this.#numbered + this.#missed;
+    for (let i = 0; i < this.#waiting.length; i++) all += messagesIn(this.#waiting.at(i)!);
+    const notices = Array.from({ length: this.#notices.length }, (_, i) => this.#notices.at(i)!);
     return (taken) =>
       notices.reduce(
-        (sum, { number, weight }) => sum + (number > taken ? weight - 1 : 0),
+        (sum, { number, frames, weight }) =>
+          sum + (weight - 1) * Math.max(0, Math.min(frames, number - taken)),
         all - taken,
       );
   }
@@ -220,6 +231,7 @@ export class Delivery {
     writeSize(bytes, start, size);
     this.abandon();
     if (bytes === this.#buffer) {
+      this.#openFor(false);
       this.#boundChunk(end - start);
       this.#used = end;
       this.#openFrames++;
@@ -249,15 +261,28 @@ export class Delivery {
       }
       return;
     }
-    const at = this.#room(length);
-    this.#buffer.set(bytes, at);
-    this.#openFrames += frames;
-    this.#grew(length, frames);
+    this.#openFor(false);
+    this.#append(bytes, frames);
   }
 
-  /** Adds a frame that is no message. */
+  /** Adds a frame that is no message; it is copied. */
   notify(bytes: Uint8Array): void {
-    this.#add({ buffer: bytes, start: 0, end: bytes.length, frames: 1, weight: 0 });
+    this.#openFor(true);
+    this.#append(bytes, 1);
+  }
+
+  #append(bytes: Uint8Array, frames: number): void {
+    const at = this.#room(bytes.length);
+    this.#buffer.set(bytes, at);
+    this.#openFrames += frames;
+    this.#grew(bytes.length, frames);
+  }
+
+  /** Closes the open chunk if the frames in it are not of this kind. */
+  #openFor(notices: boolean): void {
+    if (notices === this.#openNotices) return;
+    this.#seal();
+    this.#openNotices = notices;
   }
 
   #add(chunk: Chunk): void {
@@ -316,6 +341,7 @@ export class Delivery {
       end: this.#used,
       frames: this.#openFrames,
       lease: this.#lease,
+      weight: this.#openNotices ? 0 : undefined,
     };
     this.#lease.holders++;
     this.#open = this.#used;
@@ -366,7 +392,7 @@ export class Delivery {
     this.#waitingFrames -= frames;
     this.#numbered += frames;
     if (chunk.weight !== undefined) {
-      this.#notices.push({ number: this.#numbered, weight: chunk.weight });
+      this.#notices.push({ number: this.#numbered, frames, weight: chunk.weight });
     }
     this.#handed = this.#numbered;
     this.#sentBytes += end - start;
@@ -396,9 +422,7 @@ export class Delivery {
     }
     if (count === this.#acknowledged) return false;
     this.#acknowledged = count;
-    if (this.#notices.length > 0) {
-      this.#notices = this.#notices.filter(({ number }) => number > count);
-    }
+    while (this.#notices.length > 0 && this.#notices.at(0)!.number <= count) this.#notices.shift();
     let first = this.#sent.at(0);
     while (first !== undefined && this.#base + first.frames <= count) {
       this.#sent.shift();
@@ -499,7 +523,7 @@ export class Delivery {
       const chunk = this.#waiting.shift() ?? this.#takeOpen();
       if (chunk === undefined) break;
       free += chunk.end - chunk.start;
-      dropped += chunk.weight ?? chunk.frames;
+      dropped += messagesIn(chunk);
       this.#waitingFrames -= chunk.frames;
       this.#changeBytes(chunk.start - chunk.end);
       this.#release(chunk);
@@ -520,7 +544,7 @@ export class Delivery {
       chunks.clear();
     }
     this.#writing = undefined;
-    this.#notices = [];
+    this.#notices.clear();
     this.#openFrames = this.#waitingFrames = this.#missed = 0;
     this.#numbered =
       this.#acknowledged =
@@ -531,4 +555,9 @@ export class Delivery {
     this.#changeBytes(-this.#bytes);
     this.rest();
   }
+}
+
+/** How many messages the frames of a chunk that waits are, or stand for. */
+function messagesIn({ frames, weight = 1 }: Chunk): number {
+  return frames * weight;
 }
