@@ -9,6 +9,11 @@ export type { Certificate };
 
 /** How long a listener waits after it could not accept, so that a lack of descriptors can pass. */
 const ACCEPT_RETRY_MS = 100;
+/**
+ * How many connections the system holds until they are accepted; one more is not answered, and its
+ * client tries again a second later. Systems have bounds of their own, 4096 on Linux.
+ */
+const TCP_BACKLOG = 4096;
 /** The path of a socket for which {@linkcode listen} made a folder, and that folder. */
 const MADE_PATH = /^(.*\/mpubsub-[^/]*)\/bus\.sock$/;
 
@@ -273,7 +278,7 @@ async function listenAt(endpoint: Endpoint, certificate?: Certificate): Promise<
   }
   const { hostname, port } = endpoint;
   if (certificate !== undefined) checkCertificate(certificate);
-  const listener = Deno.listen({ hostname, port });
+  const listener = Deno.listen({ hostname, port, tcpBacklog: TCP_BACKLOG });
   const listening = { ...endpoint, port: listener.addr.port };
   return new Listener(listener, listening, certificate && { certificate });
 }

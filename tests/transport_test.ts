@@ -57,6 +57,32 @@ Deno.test("Listener tells once that it cannot accept, until it can again", async
   await connections.return(undefined);
 });
 
+/** How many connections Linux holds for a listener at most. */
+async function backlogMax(): Promise<number> {
+  if (Deno.build.os !== "linux") return 0;
+  return Number(await Deno.readTextFile("/proc/sys/net/core/somaxconn"));
+}
+
+const CALLERS = 700; // Deno's own backlog is 511.
+
+Deno.test({
+  name: "listen has room for many who connect before they are accepted",
+  ignore: await backlogMax() < CALLERS,
+  async fn() {
+    const listener = await listen("tcp://127.0.0.1:0");
+    const { port } = listener.endpoint as { port: number };
+    // Who finds no room tries again after a second.
+    const signal = AbortSignal.timeout(900);
+    const conns: Deno.Conn[] = [];
+    try {
+      while (conns.length < CALLERS) conns.push(await Deno.connect({ port, signal }));
+    } finally {
+      for (const conn of conns) conn.close();
+      await listener.close();
+    }
+  },
+});
+
 /** Leaves a socket at which nobody listens, as a broker that was killed does. */
 async function leaveDeadSocket(path: string): Promise<void> {
   const listener = Deno.listen({ transport: "unix", path: `${path}.bound` });
