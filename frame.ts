@@ -145,6 +145,15 @@ function readLong(bytes: Uint8Array, at: number): number {
   return (bytes[at + 1]! | bytes[at + 2]! << 8 | bytes[at + 3]! << 16 | bytes[at + 4]! << 24) >>> 0;
 }
 
+/** A count in 64 bits; one that a number does not hold exactly is none that a side can have. */
+function readCount(view: DataView, at: number): number {
+  const count = view.getBigUint64(at, true);
+  if (count <= Number.MAX_SAFE_INTEGER) return Number(count);
+  throw new ProtocolError(
+    `Cannot read a count: it is ${count}, the largest is ${Number.MAX_SAFE_INTEGER}`,
+  );
+}
+
 /** The longest topic block under these limits, in bytes; sizes may be written in the long form. */
 export function topicBlockMax(
   { topicElements, elementBytes }: Pick<Limits, "topicElements" | "elementBytes">,
@@ -331,7 +340,7 @@ export function decodeOpening(body: Uint8Array): { opening: Opening; topics: num
   const session = body.slice(0, SESSION_ID_BYTES);
   const opening = {
     session: session.every((byte) => byte === 0) ? undefined : session,
-    taken: Number(view.getBigUint64(SESSION_ID_BYTES, true)),
+    taken: readCount(view, SESSION_ID_BYTES),
     wait: view.getUint8(SESSION_ID_BYTES + 8) === 1,
     patience: view.getUint32(SESSION_ID_BYTES + 9, true),
   };
@@ -374,7 +383,7 @@ export function decodeOpened(body: Uint8Array): Opened {
   }
   const view = new DataView(body.buffer, body.byteOffset, body.length);
   const numbers = 1 + SESSION_ID_BYTES;
-  const count = (at: number) => Number(view.getBigUint64(numbers + at, true));
+  const count = (at: number) => readCount(view, numbers + at);
   const number = (at: number) => view.getUint32(numbers + at, true);
   return {
     outcome: body[0]!,
@@ -404,7 +413,7 @@ export function decodeGap(body: Uint8Array): number {
   if (body.length !== 8) {
     throw new ProtocolError(`Cannot read GAP: it has ${body.length} bytes, not 8`);
   }
-  return Number(new DataView(body.buffer, body.byteOffset, 8).getBigUint64(0, true));
+  return readCount(new DataView(body.buffer, body.byteOffset, 8), 0);
 }
 
 /** The body of REFUSED and DENIED: the topic, why, and a text that is cut to 255 bytes. */
@@ -435,7 +444,7 @@ export function decodeAck(body: Uint8Array): { count: number; asks: number } {
     throw new ProtocolError(`Cannot read ACK: it has ${body.length} bytes, not 12`);
   }
   const view = new DataView(body.buffer, body.byteOffset, body.length);
-  return { count: Number(view.getBigUint64(0, true)), asks: view.getUint32(8, true) };
+  return { count: readCount(view, 0), asks: view.getUint32(8, true) };
 }
 
 /** The body of GOODBYE: a reason, and a text that is cut to 255 bytes. */

@@ -320,6 +320,28 @@ Deno.test("decodeAck, decodeGoodbye, decodeOpening, decodeOpened, decodeGap and 
   assertThrows(() => decodeRefused(encodeTopic(["a"]), LIMITS), ProtocolError);
 });
 
+Deno.test("decodeAck, decodeGap, decodeOpening and decodeOpened refuse a count that no number holds", () => {
+  const opening = { session: undefined, taken: 0, wait: false, patience: 0 };
+  const cases: [(body: Uint8Array) => unknown, Uint8Array, number[]][] = [
+    [decodeAck, encodeAck(0, 0), [0]],
+    [decodeGap, encodeGap(0), [0]],
+    [decodeOpening, encodeOpening(opening), [16]],
+    [decodeOpened, encodeOpened(OPENED), [17, 25]],
+  ];
+  for (const [decode, body, places] of cases) {
+    for (const at of places) {
+      const view = new DataView(body.buffer, body.byteOffset);
+      view.setBigUint64(at, 2n ** 53n - 1n, true);
+      decode(body);
+      for (const count of [2n ** 53n, 2n ** 64n - 1n]) {
+        view.setBigUint64(at, count, true);
+        assertThrows(() => decode(body), ProtocolError, `it is ${count}`);
+      }
+      view.setBigUint64(at, 0n, true);
+    }
+  }
+});
+
 Deno.test("FrameReader and decodeTopic throw nothing but ProtocolError for 100 000 random inputs", () => {
   const seed = Date.now() % 2 ** 31;
   const random = randomOf(seed);

@@ -243,7 +243,7 @@ for (
   const [what, acks, problem] of [
     ["goes back", [encodeAck(2, 0), encodeAck(1, 0)], "acknowledgement of 1: 3 frames were sent"],
     ["goes past what was sent", [encodeAck(4, 0)], "acknowledgement of 4: 3 frames were sent"],
-    ["counts 2^64 - 1", [new Uint8Array(12).fill(255, 0, 8)], "3 frames were sent"],
+    ["counts 2^64 - 1", [new Uint8Array(12).fill(255, 0, 8)], "Cannot read a count"],
     ["answers what was not asked", [encodeAck(3, 2)], "answers 2 requests of 1"],
     ["answers less than before", [encodeAck(0, 1), encodeAck(0, 0)], "answers 0 requests of 1"],
     ["is too short", [new Uint8Array(11)], "11 bytes, not 12"],
