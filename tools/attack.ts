@@ -2,7 +2,7 @@
  * What an attack is, and what its two sides know: it runs in the attacker's process, and is judged in
  * the one that watches the broker and the clients that do no harm.
  */
-import { type Credentials, type Endpoint, RawClient } from "./raw_client.ts";
+import { type Credentials, type Endpoint, payload, RawClient, TRUE } from "./raw_client.ts";
 
 /** The keys that attackers have, by the name under which the broker knows them. */
 export interface Keys {
@@ -26,6 +26,11 @@ export const METERED_RATE = 100;
  * take while it is busy.
  */
 export const MEMORY_BYTES = 96 * 2 ** 20;
+
+/** How long the broker may take to answer. */
+export const ANSWER_MS = 5000;
+/** A message that nobody may ever see. */
+export const FORBIDDEN = payload({ forbidden: TRUE });
 
 /** What an attack is told. */
 export interface Target {
@@ -149,6 +154,14 @@ export class Assault {
   /** Notes a fault when something is not right. */
   expect(fault: string, isRight: boolean): void {
     if (!isRight) this.#faults.add(fault);
+  }
+
+  /** Notes a fault when the broker does not end a connection for this reason. */
+  async expectGoodbye(client: RawClient, what: string, reason: number): Promise<void> {
+    const given = await within(ANSWER_MS, client.goodbye());
+    this.expect(`${what}: it ended for ${given}, not for ${reason}`, given === reason);
+    this.count(what);
+    this.drop(client);
   }
 
   /** A new connection, without a word; none when there can be none now. */

@@ -1,7 +1,15 @@
 /**
  * Attacks of those who have no key, or not the one that they say: they get nowhere, and take little.
  */
-import { type Assault, type Attack, delay, inParallel, median, within } from "./attack.ts";
+import {
+  ANSWER_MS,
+  type Assault,
+  type Attack,
+  delay,
+  inParallel,
+  median,
+  within,
+} from "./attack.ts";
 import {
   bytesOf,
   type Credentials,
@@ -28,12 +36,10 @@ const SLOW = 100;
 /** How long the broker gives a client to authenticate, and some time to notice. */
 const AUTH_MS = 5000;
 const NOTICE_MS = 1500;
-/** How long an answer may take, a refusal's half second included. */
-const ANSWER_MS = 3000;
 const REFUSAL_MS = 500;
 const AT_ONCE = 16;
 /** Medians of times to a refusal may differ so much by chance. */
-const NOISE_MS = 10;
+const NOISE_MS = 25;
 const PROOF_BYTES = 32;
 
 /** Connects and says nothing. */

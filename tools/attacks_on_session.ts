@@ -2,7 +2,15 @@
  * Attacks of those who have a key and break the rules of a session: it ends with the reason that the
  * protocol names, and costs nobody else anything.
  */
-import { type Assault, type Attack, delay, inParallel, within } from "./attack.ts";
+import {
+  ANSWER_MS,
+  type Assault,
+  type Attack,
+  delay,
+  FORBIDDEN,
+  inParallel,
+  within,
+} from "./attack.ts";
 import {
   ackFrame,
   bytesValue,
@@ -14,32 +22,15 @@ import {
   type Opening,
   payload,
   random,
-  type RawClient,
+  Reason,
   repeat,
   sized,
   small,
   topic,
   topicOf,
-  TRUE,
   Type,
 } from "./raw_client.ts";
 
-/** Reasons of a GOODBYE, a REFUSED or a DENIED. */
-export const Reason = {
-  DONE: 0,
-  PROTOCOL: 2,
-  TOO_BIG: 3,
-  TOO_MANY_SUBSCRIPTIONS: 4,
-  CUT_OFF: 5,
-  FORBIDDEN: 6,
-  REPLACED: 7,
-  TOPIC_TOO_BIG: 8,
-  TOO_FAST: 9,
-  NOT_READING: 11,
-} as const;
-
-/** How long an answer may take. */
-const ANSWER_MS = 5000;
 const AT_ONCE = 8;
 const NEW = 0;
 const RESUMED = 1;
@@ -52,8 +43,6 @@ const QUEUE_BYTES = 64 * 1024 * 1024;
 const LARGE_BYTES = 64 * 1024;
 const MINE = topic("mine");
 const MESSAGE = payload({ n: small(1) });
-/** A message that nobody may ever see. */
-export const FORBIDDEN = payload({ forbidden: TRUE });
 
 /** A session that breaks a rule: what it does, and the reason for which it ends. */
 interface Breach {
@@ -72,20 +61,8 @@ async function commit(
     if (assault.isOver && assault.has(what)) continue;
     const client = await assault.opened(credentials);
     await client.send(...frames);
-    await expectGoodbye(assault, client, what, reason);
+    await assault.expectGoodbye(client, what, reason);
   }
-}
-
-async function expectGoodbye(
-  assault: Assault,
-  client: RawClient,
-  what: string,
-  reason: number,
-): Promise<void> {
-  const given = await within(ANSWER_MS, client.goodbye());
-  assault.expect(`${what}: it ended for ${given}, not for ${reason}`, given === reason);
-  assault.count(what);
-  assault.drop(client);
 }
 
 /** Announces far more than it sends. */
@@ -215,7 +192,7 @@ async function beyond(assault: Assault, taken: number | bigint): Promise<void> {
   assault.drop(first);
   const again = await assault.authenticated(assault.keys.insider);
   await again.send(openFrame({ session, taken }));
-  await expectGoodbye(assault, again, "a count beyond what was sent", Reason.PROTOCOL);
+  await assault.expectGoodbye(again, "a count beyond what was sent", Reason.PROTOCOL);
 }
 
 /** Opens the same session again and again. */
@@ -230,7 +207,7 @@ export const duplicates: Attack = {
         const next = await assault.authenticated(assault.keys.insider);
         const opened = await next.open({ session, topics: [MINE] });
         assault.expect("an open session was not resumed", opened.outcome === RESUMED);
-        await expectGoodbye(assault, old, "replaced", Reason.REPLACED);
+        await assault.expectGoodbye(old, "replaced", Reason.REPLACED);
         old = next;
       }
       assault.expect("the last connection does not go on", await old.flush());
@@ -253,7 +230,7 @@ export const outOfTurn: Attack = {
         if (assault.isOver && assault.has(`type ${type} before OPEN`)) continue;
         const client = await assault.authenticated(assault.keys.insider);
         await client.send(frame(type, ...type === Type.ACK ? [number(0, 8), number(0, 4)] : []));
-        await expectGoodbye(assault, client, `type ${type} before OPEN`, Reason.PROTOCOL);
+        await assault.expectGoodbye(client, `type ${type} before OPEN`, Reason.PROTOCOL);
       }
       await commit(assault, [
         breach("OPEN twice", openFrame()),
@@ -288,7 +265,7 @@ async function acknowledgeBack(assault: Assault): Promise<void> {
   await publisher.send(repeat(frame(Type.PUBLISH, MINE, MESSAGE), 2));
   for (let i = 0; i < 2; i++) await within(ANSWER_MS, subscriber.frameOf(Type.PUBLISH));
   await subscriber.send(ackFrame(2, 0), ackFrame(1, 0));
-  await expectGoodbye(assault, subscriber, "an ACK that goes back", Reason.PROTOCOL);
+  await assault.expectGoodbye(subscriber, "an ACK that goes back", Reason.PROTOCOL);
   assault.drop(publisher);
 }
 
@@ -352,8 +329,8 @@ export const beyondWindow: Attack = {
     let sent = 0;
     while (sent < limit && await within(ANSWER_MS, publisher.send(large))) sent += large.length;
     assault.note("MiB sent", Math.round(sent / 2 ** 20));
-    await expectGoodbye(assault, publisher, "sent beyond its window", Reason.PROTOCOL);
-    await expectGoodbye(assault, subscriber, "took nothing", Reason.CUT_OFF);
+    await assault.expectGoodbye(publisher, "sent beyond its window", Reason.PROTOCOL);
+    await assault.expectGoodbye(subscriber, "took nothing", Reason.CUT_OFF);
     await assault.over;
   },
   check: ({ moved, queuedBytesMax, witness }) => ({

@@ -24,7 +24,8 @@ const STEADY_TOPIC = "pair";
 const PATIENCE_MS = 20_000;
 const ANSWER_MS = 2 * PATIENCE_MS;
 const NEWCOMER_PAUSE_MS = 100;
-const NEWCOMER_PATIENCE_MS = 15_000;
+/** How long a newcomer goes on trying. */
+export const NEWCOMER_PATIENCE_MS = 15_000;
 
 /** What a bystander does. */
 export type Role = "publisher" | "subscriber" | "witness";
@@ -64,7 +65,9 @@ export class Bystander implements AsyncDisposable {
     target: { endpoint: Endpoint; credentials: Credentials },
   ) {
     const args = [`--role=${role}`, `--target=${JSON.stringify(target)}`];
-    this.#process = new Process<Answer>(module, args, (answer) => this.#answer.resolve(answer));
+    this.#process = new Process<Answer>(module, args, (answer) => this.#answer.resolve(answer), {
+      flags: ["--unstable-unsafe-proto"], // With the setter that other runtimes have.
+    });
   }
 
   /** Connects, and begins. */

@@ -110,9 +110,11 @@ export function endWithParent(): void {
 /** What a broker holds, and the most that it was seen to hold. */
 export interface BrokerFigures {
   readonly stats: BrokerStats;
-  /** Resident bytes; without garbage where that could be collected. */
+  /** Resident bytes; without garbage where that is collected often. */
   readonly rss: number;
   readonly rssMax: number;
+  /** Bytes that its values take, garbage among them. */
+  readonly heap: number;
   /** Open file descriptors, on Linux. */
   readonly files: number;
   readonly queuedBytesMax: number;
@@ -129,10 +131,25 @@ const TELL_MS = 100;
 /** Collecting garbage takes a while. */
 const COLLECT_MS = 1000;
 
+/** How a {@linkcode MeasuredBroker} is measured. */
+export interface MeasureOptions {
+  /**
+   * When a process with `--expose-gc` collects its garbage: before it tells its figures, which it then
+   * does more seldom, or only for {@linkcode MeasuredBroker.collect}.
+   *
+   * @default {"often"}
+   */
+  readonly collects?: "often" | "when asked";
+}
+
 /** Runs a broker in this process until SIGTERM, for a {@linkcode MeasuredBroker}. */
-export async function serveMeasured(options: BrokerOptions): Promise<void> {
+export async function serveMeasured(
+  options: BrokerOptions,
+  { collects = "often" }: MeasureOptions = {},
+): Promise<void> {
   endWithParent();
   const { gc } = globalThis as { gc?: () => void };
+  const often = collects === "often" ? gc : undefined;
   const authkey = crypto.randomUUID();
   await using broker = new Broker({ ...options, authkey });
   await broker.start();
@@ -140,23 +157,26 @@ export async function serveMeasured(options: BrokerOptions): Promise<void> {
   const most = { rssMax: 0, queuedBytesMax: 0, sessionsMax: 0, connectionsMax: 0, waitingMax: 0 };
   const look = () => {
     const stats = broker.stats();
-    const { rss } = Deno.memoryUsage();
+    const { rss, heapUsed, external } = Deno.memoryUsage();
     most.rssMax = Math.max(most.rssMax, rss);
     most.queuedBytesMax = Math.max(most.queuedBytesMax, stats.queuedBytes);
     most.sessionsMax = Math.max(most.sessionsMax, stats.sessions);
     most.connectionsMax = Math.max(most.connectionsMax, stats.connections + stats.detached);
     most.waitingMax = Math.max(most.waitingMax, stats.waiting);
-    return { stats, rss };
+    return { stats, rss, heap: heapUsed + external };
   };
   const looking = setInterval(look, SAMPLE_MS);
   const telling = setInterval(() => {
-    gc?.();
+    often?.();
     tell({ ...look(), files: openFiles(), ...most });
-  }, gc === undefined ? TELL_MS : COLLECT_MS);
+  }, often === undefined ? TELL_MS : COLLECT_MS);
   const { promise, resolve } = Promise.withResolvers<void>();
+  const collect = () => gc?.();
+  Deno.addSignalListener("SIGUSR2", collect);
   Deno.addSignalListener("SIGTERM", resolve);
   await promise;
   Deno.removeSignalListener("SIGTERM", resolve);
+  Deno.removeSignalListener("SIGUSR2", collect);
   clearInterval(looking);
   clearInterval(telling);
 }
@@ -206,6 +226,11 @@ export class MeasuredBroker implements AsyncDisposable {
   get figures(): BrokerFigures {
     if (this.#figures === undefined) throw new Error("Cannot tell the figures: none have come yet");
     return this.#figures;
+  }
+
+  /** Lets it collect its garbage; see {@linkcode MeasureOptions}. */
+  collect(): void {
+    this.#process.kill("SIGUSR2");
   }
 
   /** Ends it in order. */

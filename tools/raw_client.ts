@@ -42,6 +42,20 @@ const COUNTED: readonly number[] = [Type.PUBLISH, Type.GAP, Type.REFUSED];
 /** Refusals in a handshake. */
 export const Refusal = { NONE: 0, VERSION: 1, BUSY: 2, AUTH: 3 } as const;
 
+/** Reasons of a GOODBYE, a REFUSED or a DENIED. */
+export const Reason = {
+  DONE: 0,
+  PROTOCOL: 2,
+  TOO_BIG: 3,
+  TOO_MANY_SUBSCRIPTIONS: 4,
+  CUT_OFF: 5,
+  FORBIDDEN: 6,
+  REPLACED: 7,
+  TOPIC_TOO_BIG: 8,
+  TOO_FAST: 9,
+  NOT_READING: 11,
+} as const;
+
 const MAGIC = bytesOf("mpubsub\n");
 /** Bytes of the parts of a handshake. */
 const NONCE = 32;
