@@ -274,7 +274,7 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
  * right that was misspelt.
  */
 export function parseKeys(text: string): BrokerKey[] {
-  const content: unknown = JSON.parse(text);
+  const content = parseJson(text);
   if (!isRecord(content) || !Array.isArray(content.keys)) {
     throw new TypeError('it has no "keys": write { "keys": [{ "name": …, "key": … }] }');
   }
@@ -287,6 +287,14 @@ export function parseKeys(text: string): BrokerKey[] {
     if (typeof key !== "string") throw new TypeError(`the key "${name}" has no "key"`);
     return { name, key: fromBase64(name, key), ...rights } as BrokerKey;
   });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) { // SyntaxError.
+    throw new TypeError(`it is not JSON (${(cause as Error).message})`, { cause });
+  }
 }
 
 function checkFields(what: string, fields: object, known: readonly string[]): void {

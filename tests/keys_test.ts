@@ -177,7 +177,7 @@ Deno.test("parseKeys reads all fields of a key", () => {
 
 for (
   const [what, text, problem] of [
-    ["is no JSON", "{", ""],
+    ["is no JSON", "{", "it is not JSON ("],
     ["is a list", "[]", 'no "keys"'],
     ["has no keys", "{}", 'no "keys"'],
     ["has another field", '{ "keys": [], "key": 1 }', 'a field "key" that is not known'],
@@ -192,6 +192,6 @@ for (
   ] as const
 ) {
   Deno.test(`parseKeys refuses a file that ${what}`, () => {
-    assertThrows(() => parseKeys(text), Error, problem);
+    assertThrows(() => parseKeys(text), TypeError, problem);
   });
 }
