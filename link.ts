@@ -31,6 +31,7 @@ import {
   Reason,
 } from "./frame.ts";
 import { printable } from "./topic.ts";
+import { Turns } from "./turns.ts";
 
 /** What a connection is to everything but the transport: a stream of bytes. */
 export interface ByteStream {
@@ -74,8 +75,6 @@ const SILENT_HEARTBEATS = 2;
 const LINGER_MS = 1000;
 /** Up to this size what is counted and what is not go out in one write. */
 const JOIN_BYTES_MAX = 64 * 1024;
-/** For how long the frames of one read are taken before others have their turn. */
-const TURN_MS = 2;
 /** After how many frames or runs of frames the clock is looked at. */
 const FRAMES_PER_LOOK = 32;
 const NO_BYTES = new Uint8Array(0);
@@ -89,6 +88,9 @@ export class Link {
   handler: LinkHandler;
   readonly #stream: ByteStream;
   readonly #reader: FrameReader;
+  readonly #turns = new Turns();
+  /** What the next read fills. */
+  #space: Uint8Array;
   #control: Uint8Array[] = [];
   /** Where in `#control` an ACK waits; -1 when none does. */
   #ackAt = -1;
@@ -106,6 +108,7 @@ export class Link {
   constructor(stream: ByteStream, limits: FrameLimits, handler: LinkHandler) {
     this.#stream = stream;
     this.#reader = new FrameReader(limits);
+    this.#space = this.#reader.space();
     this.handler = handler;
     this.finished = this.#run();
   }
@@ -248,30 +251,31 @@ export class Link {
   async #run(): Promise<LinkEnd> {
     try {
       for (;;) {
-        const count = await this.#stream.read(this.#reader.space());
+        const count = await this.#stream.read(this.#space);
         if (count === null) break;
         this.#silentTicks = 0;
         if (this.#end !== undefined) continue;
         this.#reader.wrote(count);
-        while (!this.#takeFrames()) await nextTurn();
+        while (!this.#takeFrames()) await this.#turns.next();
       }
       this.#end ??= { error: lostError(undefined) };
     } catch (error) { // Whatever the stream throws: the connection is gone.
       this.#end ??= { error: lostError(error) };
     }
     clearTimeout(this.#linger);
+    this.#turns.end();
     this.close();
     return this.#end;
   }
 
-  /** Takes the frames that are here; whether those were all that there is time for in this turn. */
+  /** Takes the frames that are here; whether those were all, and there is time for more. */
   #takeFrames(): boolean {
-    const end = performance.now() + TURN_MS;
+    this.#turns.begin();
     try {
       for (let n = 1; this.#end === undefined && this.#reader.next(); n++) {
         if (this.#reader.type === FrameType.GOODBYE) this.#takeGoodbye();
         else this.handler.frame(this.#reader);
-        if (n % FRAMES_PER_LOOK === 0 && performance.now() > end) {
+        if (n % FRAMES_PER_LOOK === 0 && this.#turns.isOver()) {
           this.handler.batch();
           return false;
         }
@@ -282,7 +286,8 @@ export class Link {
       this.handler.batch();
       this.fail(error);
     }
-    return true;
+    if (this.#end === undefined) this.#space = this.#reader.space();
+    return !this.#turns.isOver();
   }
 
   /** Ends because the other side broke the protocol. */
@@ -296,11 +301,6 @@ export class Link {
     this.#end = { ...goodbyeEnd(reason, text), isTheirs: true };
     this.#stream.close();
   }
-}
-
-/** Lets everything else have its turn. */
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
 function goodbyeEnd(reason: number, text: string): LinkEnd {

@@ -124,6 +124,38 @@ Deno.test("Link takes what takes long in turns with everything else, and in its 
   await lose(peer, link);
 });
 
+Deno.test("Link leaves turns to everything else between reads that need none", async () => {
+  const reads = 200;
+  let [read, taken, others] = [0, 0, 0];
+  const closed = Promise.withResolvers<null>();
+  const stream: ByteStream = {
+    read(into) {
+      if (read++ === reads) return closed.promise;
+      into.set(ASK);
+      return Promise.resolve(ASK.length);
+    },
+    write: (bytes) => Promise.resolve(bytes.length),
+    closeWrite: () => Promise.resolve(),
+    close: () => closed.resolve(null),
+  };
+  const timer = setInterval(() => others++, 0);
+  const link = new Link(stream, FRAME_LIMITS, {
+    frame() {
+      taken++;
+      const end = performance.now() + 0.5;
+      while (performance.now() < end);
+    },
+    batch() {},
+    next: () => undefined,
+    idle() {},
+  });
+  await until(() => taken === reads);
+  clearInterval(timer);
+  assert(others >= 5, `others had ${others} turns`);
+  link.close();
+  await link.finished;
+});
+
 Deno.test("Link takes nothing more when it is closed between two turns", async () => {
   let taken = 0;
   const { link, peer } = setUp({

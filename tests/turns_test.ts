@@ -1,0 +1,60 @@
+import { assertEquals } from "@std/assert";
+import { Turns } from "../turns.ts";
+import { quiet } from "./streams.ts";
+
+/** Turns on a clock of the test's own, and what spends time on it. */
+function setUp() {
+  let time = 1000;
+  const turns = new Turns(() => time);
+  const spend = (ms: number) => {
+    turns.begin();
+    time += ms;
+    return turns.isOver();
+  };
+  return { turns, spend, pass: (ms: number) => void (time += ms) };
+}
+
+Deno.test("Turns.isOver when more than 5 ms were spent, in one piece or many", () => {
+  const { turns, spend } = setUp();
+  assertEquals([2, 2, 1, 0.1, 0.1].map(spend), [false, false, false, true, true]);
+  turns.end();
+  const once = setUp();
+  assertEquals(once.spend(5.1), true);
+  once.turns.end();
+});
+
+Deno.test("Turns counts only what is spent between begin and isOver", () => {
+  const { turns, spend, pass } = setUp();
+  for (let i = 0; i < 10; i++) {
+    assertEquals(spend(0.4), false);
+    pass(100);
+  }
+  turns.end();
+});
+
+Deno.test("Turns.next lets a timer fire that was set before, then counts anew", async () => {
+  const { turns, spend } = setUp();
+  let fired = false;
+  setTimeout(() => fired = true, 0);
+  assertEquals(spend(6), true);
+  await turns.next();
+  assertEquals(fired, true);
+  assertEquals(spend(4), false);
+  turns.end();
+});
+
+Deno.test("Turns counts anew when everything else had its turn anyway", async () => {
+  const { turns, spend } = setUp();
+  for (let i = 0; i < 10; i++) {
+    assertEquals(spend(2), false);
+    await quiet();
+    await quiet();
+  }
+  turns.end();
+});
+
+Deno.test("Turns that has ended leaves no timer behind", () => {
+  const { turns, spend } = setUp();
+  spend(3);
+  turns.end();
+});

@@ -1,0 +1,67 @@
+/**
+ * Sees to it that everything else has its turn while one thing has much to do.
+ *
+ * A read that finds bytes waiting resolves at once, without a turn of the event loop, and so may a
+ * hundred more after it: whoever sends without end could keep everybody else from being heard. So time
+ * that is spent is counted, and a timer, which needs a turn, takes it back.
+ *
+ * ```
+ *  spent   0 ───── ARM_MS: sets the timer ───────── TURN_MS: waits for it
+ *                        └── a turn comes anyway: 0 again, nobody has waited
+ * ```
+ *
+ * By the time that it is waited for the timer is due, so the wait costs one turn and no more.
+ */
+
+/** What one turn may take. */
+const TURN_MS = 5;
+/** When the timer is set: so long before that it is due then. */
+const ARM_MS = 1;
+
+/** The turns of one thing among others; see the module. */
+export class Turns {
+  #spent = 0;
+  #since = 0;
+  readonly #now: () => number;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #next: Promise<void> | undefined;
+
+  /** Begins with nothing spent; `now` tells the time in milliseconds from any moment on. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  /** Begins to spend time. */
+  begin(): void {
+    this.#since = this.#now();
+  }
+
+  /** Whether so much was spent, until now, that others should have their turn. */
+  isOver(): boolean {
+    const now = this.#now();
+    this.#spent += now - this.#since;
+    this.#since = now;
+    if (this.#spent > ARM_MS) this.#next ??= this.#arm();
+    return this.#spent > TURN_MS;
+  }
+
+  #arm(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#timer = setTimeout(() => {
+      this.#next = undefined;
+      this.#spent = 0;
+      resolve();
+    }, 0);
+    return promise;
+  }
+
+  /** Lets everything else have its turn, after {@linkcode Turns.isOver}. */
+  async next(): Promise<void> {
+    await this.#next;
+  }
+
+  /** There is nothing more to do: lets go of the timer. */
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+}
