@@ -1,0 +1,63 @@
+/** All attacks, in the order in which they are made. */
+import type { Attack } from "./attack.ts";
+import {
+  deniedFlood,
+  hoarders,
+  hugeSubscriptions,
+  refusedFlood,
+  subscribeFlood,
+  tooFast,
+  topicFlood,
+} from "./attacks_by_flood.ts";
+import { poison, rights } from "./attacks_by_message.ts";
+import {
+  downgrade,
+  halfOpen,
+  helloBombs,
+  names,
+  reflection,
+  replay,
+  slowHello,
+} from "./attacks_on_handshake.ts";
+import {
+  ackFlood,
+  beyondWindow,
+  duplicates,
+  forgedResume,
+  lengthBombs,
+  outOfTurn,
+} from "./attacks_on_session.ts";
+
+/** Does nothing: what the others are compared with. */
+const nothing: Attack = {
+  name: "nothing",
+  what: "nobody attacks",
+  run: (assault) => assault.over,
+};
+
+/** All attacks; see the module. */
+export const ATTACKS: readonly Attack[] = [
+  nothing,
+  halfOpen,
+  slowHello,
+  helloBombs,
+  replay,
+  reflection,
+  downgrade,
+  names,
+  lengthBombs,
+  forgedResume,
+  duplicates,
+  outOfTurn,
+  ackFlood,
+  beyondWindow,
+  subscribeFlood,
+  deniedFlood,
+  hugeSubscriptions,
+  refusedFlood,
+  hoarders,
+  topicFlood,
+  tooFast,
+  poison,
+  rights,
+];
