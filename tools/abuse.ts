@@ -24,6 +24,7 @@ import {
   Assault,
   type Attack,
   type AttackReport,
+  delay,
   type Facts,
   type Keys,
   median,
@@ -52,6 +53,8 @@ const HONEST = 3;
 const MEMORY_KEPT_BYTES = 256 * 2 ** 20;
 /** How long a client may hold others back whose key has that right. */
 const MAX_PATIENCE_MS = 1000;
+/** How long what an attacker leaves may come back: not for all of the attacks that follow. */
+const RESUME_WINDOW_MS = 5000;
 /** How long an attack may take beyond its time, and the broker until it is rid of the attackers. */
 const GRACE_MS = 20_000;
 const SETTLE_MS = 10_000;
@@ -148,6 +151,7 @@ class Scene implements AsyncDisposable {
     const options: BrokerOptions = {
       address: "tcp://127.0.0.1:0",
       maxPatience: MAX_PATIENCE_MS,
+      resumeWindow: RESUME_WINDOW_MS,
       keys,
     };
     const { broker, address, authkey } = await MeasuredBroker.start(import.meta.url, options, {
@@ -302,6 +306,7 @@ async function run(attacks: readonly Attack[], seconds: number): Promise<boolean
     isRight(own);
     faults.push(...own);
   }
+  await delay(RESUME_WINDOW_MS);
   const last = await scene.watch.next();
   console.log(`the broker: ${mib(first.rss)} resident at first, ${mib(last.rss)} in the end`);
   if (last.rss - first.rss > MEMORY_KEPT_BYTES) {

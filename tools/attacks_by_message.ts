@@ -33,6 +33,8 @@ const HUGE = 0xffff_ffff;
 const ARRAY = 0xb4, MAP = 0xb2, SET = 0xb3, OBJECT = 0xb5;
 const BIGINT = 0xac, STRING = 0xae, BYTES = 0xaf, TYPED = 0xb0, DATE = 0xb1;
 const POISON = topic("pair", "poison");
+/** Leaves the subscriber time for other messages: this is not about how many there are. */
+const PAUSE_MS = 20;
 
 /** Payloads that a reader must refuse, and those that are odd but right. */
 interface Poison {
@@ -53,6 +55,7 @@ export const poison: Attack = {
       assault.expect("who publishes them is ended", await client.flush());
       assault.count(kind);
       assault.count("KiB", Math.round(bytes.length / 1024));
+      await delay(PAUSE_MS);
     };
     do {
       for (const bytes of bad) await publish("bad payloads", bytes);
