@@ -209,10 +209,10 @@ function parseConnectionFile(path: string | URL, text: string): ConnectionFile {
       ...(pid !== undefined && { pid }),
     };
   } catch (error) { // JSON.parse, fromBase64, or one of the checks.
-    const what = error instanceof Error ? error.message : error;
-    throw new TypeError(`Cannot use "${path}": it is not a connection file (${what})`, {
-      cause: error,
-    });
+    // The messages of a SyntaxError quote what may be a key.
+    const isSyntax = error instanceof SyntaxError;
+    const what = isSyntax ? "it is not JSON, or its key not base64" : (error as Error).message;
+    throw new TypeError(`Cannot use "${path}": it is not a connection file (${what})`);
   }
 }
 

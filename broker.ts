@@ -100,7 +100,7 @@ export class Broker {
   readonly #id = randomBytes(BROKER_ID_BYTES);
   readonly #admission: Admission<Connection>;
   /** The authenticated connections. */
-  readonly #links = new Map<Link, Connection>();
+  readonly #links = new Map<Link, { readonly stream: Connection; readonly key: Key }>();
   /** All sessions, by their secret id. */
   readonly #peers = new Map<string, ClientPeer>();
   /** Those without a connection, the one that lost it first in front; what forgets them in time. */
@@ -197,18 +197,16 @@ export class Broker {
    * @throws {RangeError} When one is empty, or a name comes twice. Then nothing has changed.
    */
   setKeys(keys: readonly BrokerKey[]): void {
-    this.#keyring.replace(keys);
-    for (const peer of this.#peers.values()) {
-      if (this.#keyring.has(peer.key)) peer.narrow();
-      else this.#revoke(peer);
+    const changed = this.#keyring.replace(keys);
+    for (const [link, { key }] of this.#links) {
+      if (this.#keyring.has(key)) continue;
+      if (!link.ended) this.#endings.revoked++;
+      link.end(Reason.KEY_REVOKED, revoked(key).message);
     }
-  }
-
-  #revoke(peer: ClientPeer): void {
-    const { session: { link } } = peer;
-    link?.end(Reason.KEY_REVOKED, revoked(peer.key).message);
-    if (link !== undefined) this.#endings.revoked++;
-    this.#remove(peer);
+    for (const peer of this.#peers.values()) {
+      if (!this.#keyring.has(peer.key)) this.#remove(peer);
+      else if (changed.has(peer.key)) peer.narrow();
+    }
   }
 
   /** Resolves when the broker has shut down. */
@@ -294,6 +292,7 @@ export class Broker {
       this.#keep(this.#serve(stream, key));
     } catch (thrown) { // A wrong key, bytes that are no handshake, or whatever the stream throws.
       this.#admission.leave(entrant);
+      if (hasNoDescriptors(thrown)) this.#admission.relieve();
       const { kind, error } = entrant.refusal(thrown);
       this.#refusals[kind]++;
       stream.close();
@@ -321,7 +320,10 @@ export class Broker {
       idle() {},
     };
     const link = new Link(stream, this.#frameLimits, entrance);
-    this.#links.set(link, stream);
+    this.#links.set(link, { stream, key });
+    using _timeout = later(() => {
+      if (peer === undefined) link.fail(new ProtocolError("Cannot wait longer: no OPEN came"));
+    }, this.#settings.authTimeout);
     const end = await link.finished;
     const { reason, error } = end;
     this.#links.delete(link);
@@ -487,7 +489,7 @@ export class Broker {
     this.#keepsAlive = keeps;
     if (this.#listener !== undefined) this.#listener.keepsAlive = keeps;
     for (const { caller } of this.#admission.entrants()) caller.keepsAlive = keeps;
-    for (const stream of this.#links.values()) stream.keepsAlive = keeps;
+    for (const { stream } of this.#links.values()) stream.keepsAlive = keeps;
   }
 
   /**
@@ -536,6 +538,11 @@ export class Broker {
 
 function keyOf(id: Uint8Array): string {
   return id.toString();
+}
+
+/** Whether TLS could not be begun since there are as many open files as there may be. */
+function hasNoDescriptors(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EMFILE";
 }
 
 function revoked({ name }: Key): FrameError {

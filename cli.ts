@@ -200,12 +200,15 @@ async function serve(options: ServeOptions): Promise<void> {
     if (!options.quiet) console.log(line);
   };
   using stop = new StopSignals();
-  const { ca, ...settings } = await settingsOf(options);
+  const { ca, ...settings } = await brokerOptions(options);
   await using broker = new Broker(settings);
   stop.onAgain = () => broker.shutdown();
+  if (keysFile !== undefined) {
+    let reloading = Promise.resolve();
+    stop.onHangup = () => reloading = reloading.then(() => reload(broker, keysFile, tell));
+  }
   const removeFile = await start(broker, options, ca, stop, tell);
   if (removeFile === undefined) return;
-  if (keysFile !== undefined) stop.onHangup = () => reload(broker, keysFile, tell);
   try {
     tell(`Listening at ${broker.address}, connection file ${file}`);
     await stop.happened;
@@ -218,7 +221,7 @@ async function serve(options: ServeOptions): Promise<void> {
 }
 
 /** What the broker is made with, and what vouches for its certificate. */
-async function settingsOf(options: ServeOptions): Promise<BrokerOptions & { ca?: string }> {
+async function brokerOptions(options: ServeOptions): Promise<BrokerOptions & { ca?: string }> {
   const { file, authkeyFile, keysFile, tlsCert, tlsKey, maxPatience } = options;
   const address = options.address ?? addressBeside(file);
   const cert = tlsCert && await readText(tlsCert, Deno.readTextFile(tlsCert));
@@ -257,7 +260,7 @@ async function readKeys(path: string): Promise<BrokerKey[]> {
     const keys = parseKeys(text);
     new Keyring(undefined, keys);
     return keys;
-  } catch (error) { // Not JSON, or not keys.
+  } catch (error) { // What is wrong with them.
     throw new Error(`Cannot use ${path}: ${messageOf(error)}`, { cause: error });
   }
 }

@@ -333,7 +333,7 @@ export class Decoder {
       keys.push(this.#value(depth + 1));
       values.push(this.#value(depth + 1));
     }
-    this.#addAll(count, (i) => map.set(keys[i], values[i]));
+    this.#addAll(keys, (i) => map.set(keys[i], values[i]));
     if (map.size < count) fail("a Map has a key twice");
     return map;
   }
@@ -343,14 +343,14 @@ export class Decoder {
     const count = this.#count(1, depth + 1);
     const members: unknown[] = [];
     for (let i = 0; i < count; i++) members.push(this.#value(depth + 1));
-    this.#addAll(count, (i) => set.add(members[i]));
+    this.#addAll(members, (i) => set.add(members[i]));
     if (set.size < count) fail("a Set has a member twice");
     return set;
   }
 
-  #addAll(count: number, add: (index: number) => void): void {
-    if (count >= WATCHED_MEMBERS_MIN) this.#collisions.addAll(count, add);
-    else for (let i = 0; i < count; i++) add(i);
+  #addAll(members: readonly unknown[], add: (index: number) => void): void {
+    if (members.length >= WATCHED_MEMBERS_MIN) this.#collisions.addAll(members, add);
+    else for (let i = 0; i < members.length; i++) add(i);
   }
 
   #array(depth: number): unknown[] {

@@ -153,18 +153,24 @@ export class Delivery {
     return this.#acknowledged;
   }
 
-  /** How many messages the other side misses of what is here now, by how many frames it has taken. */
+  /**
+   * How many messages the other side misses of what is here now, by how many frames it has taken. That
+   * throws a `ProtocolError` when it cannot have taken so many.
+   */
   missing(): (taken: number) => number {
     this.#seal();
+    const [first, last] = [this.#acknowledged, this.#numbered];
     let all = this.#numbered + this.#missed;
     for (let i = 0; i < this.#waiting.length; i++) all += messagesIn(this.#waiting.at(i)!);
     const notices = Array.from({ length: this.#notices.length }, (_, i) => this.#notices.at(i)!);
-    return (taken) =>
-      notices.reduce(
+    return (taken) => {
+      checkTaken(taken, first, last);
+      return notices.reduce(
         (sum, { number, frames, weight }) =>
           sum + (weight - 1) * Math.max(0, Math.min(frames, number - taken)),
         all - taken,
       );
+    };
   }
 
   /**
@@ -465,12 +471,7 @@ export class Delivery {
    * @throws {ProtocolError} When there is no such number, or what follows it is gone.
    */
   rewind(count: number): void {
-    if (count < this.#acknowledged || count > this.#numbered) {
-      throw new ProtocolError(
-        `Cannot resume after ${count} frames: ${this.#numbered} were sent, ` +
-          `${this.#acknowledged} are acknowledged`,
-      );
-    }
+    checkTaken(count, this.#acknowledged, this.#numbered);
     this.#leaveWriting();
     this.#handed = count;
     this.#cursor = 0;
@@ -560,4 +561,12 @@ export class Delivery {
 /** How many messages the frames of a chunk that waits are, or stand for. */
 function messagesIn({ frames, weight = 1 }: Chunk): number {
   return frames * weight;
+}
+
+/** Refuses to go on behind a frame that the other side cannot have taken as the last one. */
+function checkTaken(taken: number, acknowledged: number, numbered: number): void {
+  if (taken >= acknowledged && taken <= numbered) return;
+  throw new ProtocolError(
+    `Cannot resume after ${taken} frames: ${numbered} were sent, ${acknowledged} are acknowledged`,
+  );
 }

@@ -87,6 +87,16 @@ export class Rights {
     this.messagesPerSecond = messagesPerSecond;
   }
 
+  /** Whether these are the same, written in the same way. */
+  equals(other: Rights): boolean {
+    return this.#text() === other.#text();
+  }
+
+  #text(): string {
+    const { wait, messagesPerSecond } = this;
+    return JSON.stringify([this.#publish, this.#subscribe, wait, String(messagesPerSecond)]);
+  }
+
   /** Whether they may publish to a topic. */
   mayPublish(path: TopicPath): boolean {
     return isGranted(path, this.#publish);
@@ -222,17 +232,23 @@ export class Keyring {
    * Takes these named keys in the place of those before. One of the same name and the same bytes stays
    * the same, with the new rights.
    *
+   * @returns Those whose rights have changed.
    * @throws As the constructor; then nothing has changed.
    */
-  replace(keys: readonly BrokerKey[]): void {
+  replace(keys: readonly BrokerKey[]): ReadonlySet<Key> {
     const named = namedKeys(keys);
+    const changed = new Set<Key>();
     for (const [name, key] of named) {
       const before = this.#named.get(name);
       if (before === undefined || !isSame(before.bytes, key.bytes)) continue;
-      before.rights = key.rights;
+      if (!before.rights.equals(key.rights)) {
+        before.rights = key.rights;
+        changed.add(before);
+      }
       named.set(name, before);
     }
     this.#named = named;
+    return changed;
   }
 }
 
@@ -274,7 +290,7 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
  * right that was misspelt.
  */
 export function parseKeys(text: string): BrokerKey[] {
-  const content: unknown = JSON.parse(text);
+  const content = parseJson(text);
   if (!isRecord(content) || !Array.isArray(content.keys)) {
     throw new TypeError('it has no "keys": write { "keys": [{ "name": …, "key": … }] }');
   }
@@ -287,6 +303,15 @@ export function parseKeys(text: string): BrokerKey[] {
     if (typeof key !== "string") throw new TypeError(`the key "${name}" has no "key"`);
     return { name, key: fromBase64(name, key), ...rights } as BrokerKey;
   });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) { // SyntaxError, whose message quotes what may be a key.
+    const [place = ""] = / \(line \d+ column \d+\)/.exec((cause as Error).message) ?? [];
+    throw new TypeError(`it is not JSON${place}`);
+  }
 }
 
 function checkFields(what: string, fields: object, known: readonly string[]): void {

@@ -135,11 +135,12 @@ export class Link {
     this.pump();
   }
 
-  /** Sends an ACK, in the place of one that still waits. */
+  /** Sends an ACK behind all that waits; one that still waits need not be sent. */
   acknowledge(body: Uint8Array): void {
     if (this.#end !== undefined) return;
-    if (this.#ackAt < 0) this.#ackAt = this.#control.push(NO_BYTES) - 1;
-    this.#control[this.#ackAt] = encodeFrame(FrameType.ACK, body);
+    const ack = encodeFrame(FrameType.ACK, body);
+    if (this.#ackAt >= 0) this.#control.splice(this.#ackAt, 1);
+    this.#ackAt = this.#control.push(ack) - 1;
     this.pump();
   }
 
@@ -286,7 +287,8 @@ export class Link {
       this.handler.batch();
       this.fail(error);
     }
-    if (this.#end === undefined) this.#space = this.#reader.space();
+    // Also after the end: what is read then must not come where somebody holds frames.
+    this.#space = this.#reader.space();
     return !this.#turns.isOver();
   }
 

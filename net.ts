@@ -446,8 +446,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * - It goes on waiting over lost connections.
    *
    * @throws {ConnectionLostError} When the object is disconnected, or becomes so.
-   * @throws {ForbiddenError} When the key does not grant a subscription that was made since the call
-   * before; `onError` is told all of them.
+   * @throws {ForbiddenError} When the broker refused a subscription since the call before: when it was
+   * made, when the connection was made again, or since the rights have changed. `onError` is told all.
    */
   flush(options: WaitOptions = {}): Promise<void> {
     return this.#client.flush(options.signal);

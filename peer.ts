@@ -74,6 +74,8 @@ export const MEMORY_FULL = "the broker's memory is full";
 const HARD_LIMIT = 2;
 /** A longer run of frames is passed on in parts, so that a window holds several. */
 const RUN_BYTES_MAX = 256 * 1024;
+/** How many answers to subscriptions that are not granted may wait for a client, at least. */
+const DENIALS_WAITING_MAX = 1024;
 /** What does not begin with a topic that can be read. */
 const NO_TOPIC = encodeTopic([]);
 
@@ -300,9 +302,10 @@ export class ClientPeer implements Peer, SessionHandler {
     router.add(this, path, granted);
     checkSubscriptions(router.interestsOf(this), limits);
     if (granted.length > 0) return;
-    if (this.session.link!.waiting > limits.subscriptions) {
+    const waiting = Math.max(DENIALS_WAITING_MAX, limits.subscriptions);
+    if (this.session.link!.waiting > waiting) {
       throw new FrameError(
-        `Cannot subscribe: ${limits.subscriptions} answers wait to be read`,
+        `Cannot subscribe: ${waiting} answers wait to be read`,
         Reason.NOT_READING,
       );
     }

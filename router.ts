@@ -114,13 +114,13 @@ export class Router<P extends Peer> {
     narrow: (path: TopicPath) => readonly TopicPath[],
   ): readonly TopicPath[] {
     const lost: TopicPath[] = [];
-    const before = this.#interests.get(peer);
-    this.clear(peer);
-    for (const [text, had] of before ?? []) {
+    for (const [text, had] of [...this.#interests.get(peer) ?? []]) {
       const path: TopicPath = Object.freeze(JSON.parse(text));
       const granted = narrow(path);
+      if (JSON.stringify(granted) === JSON.stringify(had)) continue;
+      this.remove(peer, path);
       this.add(peer, path, granted);
-      if (granted.length === 0 && had.length > 0) lost.push(path);
+      if (granted.length === 0) lost.push(path);
     }
     return lost;
   }

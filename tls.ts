@@ -10,8 +10,8 @@
  *  client ⇄ outer, TCP ⇄ pumps ⇄ inner, TCP on loopback ⇄ Deno's TLS ⇄ whoever reads and writes
  * ```
  *
- * - The inner one is made when the client has begun TLS, and nobody else can reach it: its listener
- *   takes one connection, which must be the one that was made for it.
+ * - The inner one is made when the client has begun TLS. Its listener takes the connection that was
+ *   made for it, turns away others, and is closed.
  */
 import { writeAll } from "./bytes.ts";
 import { ProtocolError } from "./errors.ts";
@@ -40,7 +40,7 @@ const LINGER_MS = 1000;
  * @throws {Deno.errors.InvalidData} When it, or its key, is none.
  */
 export function checkCertificate(certificate: Certificate): void {
-  Deno.listenTls({ ...INNER, ...certificate }).close();
+  listenWithin(certificate).close();
 }
 
 /** The broker's end of a TLS connection; see the module. As a `Deno.Conn`. */
@@ -53,6 +53,7 @@ export class TlsServerConn {
   /** Ends when all that was written has left. */
   #outgoing: Promise<void> | undefined;
   readonly #closed = Promise.withResolvers<void>();
+  #isOpen = true;
   #keepsAlive = true;
   #linger: ReturnType<typeof setTimeout> | undefined;
 
@@ -103,15 +104,18 @@ export class TlsServerConn {
     await (this.#secured ?? await this.#open).closeWrite();
   }
 
-  /** Ends both directions; before the handshake is complete at once. */
+  /** Ends both directions; before the handshake is complete at once. Once it has ended, does nothing. */
   close(): void {
+    if (!this.#isOpen) return;
     if (this.#secured === undefined) return this.#abort();
+    this.#isOpen = false;
     this.#linger = setTimeout(() => this.#abort(), LINGER_MS);
     this.#outgoing?.then(() => this.#abort());
     this.#secured.close();
   }
 
   #abort(): void {
+    this.#isOpen = false;
     clearTimeout(this.#linger);
     for (const conn of [this.#outer, ...this.#inner]) {
       try {
@@ -143,21 +147,33 @@ export class TlsServerConn {
   }
 }
 
+function listenWithin({ cert, key }: Certificate): Deno.TlsListener {
+  return Deno.listenTls({ ...INNER, cert, key });
+}
+
 /** Both ends of a connection within this process; TLS is done at one of them. */
 async function connectWithin(
   certificate: Certificate,
 ): Promise<{ client: Deno.TcpConn; server: Deno.TlsConn }> {
-  using listener = Deno.listenTls({ ...INNER, ...certificate });
-  const { port } = listener.addr;
-  const [client, server] = await Promise.all([
-    Deno.connect({ hostname: INNER.hostname, port }),
-    listener.accept(),
-  ]);
-  client.setNoDelay(true);
-  if (server.remoteAddr.port === client.localAddr.port) return { client, server };
-  client.close();
-  server.close();
-  throw new Deno.errors.ConnectionRefused("somebody else took the connection");
+  using listener = listenWithin(certificate);
+  const { hostname, port } = listener.addr;
+  const client = await Deno.connect({ hostname, port });
+  try {
+    client.setNoDelay(true);
+    for (;;) {
+      const server = await listener.accept();
+      if (isOtherEnd(server, client)) return { client, server };
+      server.close();
+    }
+  } catch (error) { // There are no descriptors left, for one.
+    client.close();
+    throw error;
+  }
+}
+
+function isOtherEnd(server: Deno.TlsConn, client: Deno.TcpConn): boolean {
+  const { hostname, port } = client.localAddr;
+  return server.remoteAddr.hostname === hostname && server.remoteAddr.port === port;
 }
 
 /** Passes bytes on, first those that were read already, until they end. */

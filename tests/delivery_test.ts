@@ -854,8 +854,10 @@ Deno.test("Delivery knows how many messages are missing, whatever notices are am
   const missing = delivery.missing();
   // With the notice taken, the three are known; with the fourth as well, six are left.
   assertEquals([missing(0), missing(1), missing(2)], [10, 7, 6]);
+  assertThrows(() => missing(3), ProtocolError, "Cannot resume after 3 frames: 2 were sent");
   delivery.acknowledge(1);
   assertEquals([delivery.missing()(1), delivery.missing()(2)], [7, 6]);
+  assertThrows(() => delivery.missing()(0), ProtocolError, "1 are acknowledged");
 });
 
 Deno.test("Delivery hands over together small notices, apart from messages", () => {

@@ -177,7 +177,7 @@ Deno.test("parseKeys reads all fields of a key", () => {
 
 for (
   const [what, text, problem] of [
-    ["is no JSON", "{", ""],
+    ["is no JSON", "{", "it is not JSON (line 1 column 2)"],
     ["is a list", "[]", 'no "keys"'],
     ["has no keys", "{}", 'no "keys"'],
     ["has another field", '{ "keys": [], "key": 1 }', 'a field "key" that is not known'],
@@ -192,6 +192,22 @@ for (
   ] as const
 ) {
   Deno.test(`parseKeys refuses a file that ${what}`, () => {
-    assertThrows(() => parseKeys(text), Error, problem);
+    assertThrows(() => parseKeys(text), TypeError, problem);
   });
 }
+
+Deno.test("parseKeys repeats nothing of what may be a key", () => {
+  for (const text of ["c2VjcmV0 is a key", '{ "keys": [{ "name": "a", "key": c2VjcmV0 }] }']) {
+    const error = assertThrows(() => parseKeys(text), TypeError, "it is not JSON");
+    assert(!error.message.includes("c2V"), error.message);
+  }
+});
+
+Deno.test("Keyring.replace tells whose rights have changed", () => {
+  const keyring = new Keyring("single", [ANN, { name: "bob", key: "1", messagesPerSecond: 5 }]);
+  const bob = keyring.get("bob")!;
+  assertEquals(keyring.replace([ANN, { name: "bob", key: "1", messagesPerSecond: 5 }]).size, 0);
+  for (
+    const rights of [{ wait: true }, { publish: ["a"] }, { subscribe: [null] }, {}]
+  ) assertEquals([...keyring.replace([ANN, { name: "bob", key: "1", ...rights }])], [bob]);
+});

@@ -172,6 +172,23 @@ Deno.test("Link takes nothing more when it is closed between two turns", async (
   assert(taken < 1000, `${taken} were taken`);
 });
 
+Deno.test("Link leaves frames as they are that somebody holds, also when more comes after its end", async () => {
+  let held: Uint8Array | undefined;
+  const { link, peer } = setUp({
+    frame: (reader) => {
+      held = reader.buffer.subarray(reader.start, reader.end);
+      reader.keep();
+      link.end(Reason.PROTOCOL, "");
+    },
+  });
+  const message = publishOf(200, 7);
+  await writeAll(peer.stream, message);
+  await until(() => held !== undefined);
+  await writeAll(peer.stream, publishOf(200, 9));
+  assertEquals(held, message);
+  await lose(peer, link).catch(() => {});
+});
+
 Deno.test("Link gathers what is sent during a write for the next", async () => {
   const { link, counted, writes, peer } = setUp();
   link.send(FrameType.ASK);
@@ -241,7 +258,7 @@ Deno.test("Link goes on where a write stopped", async () => {
   await lose(peer, link);
 });
 
-Deno.test("Link sends an ACK in the place of one that waits", async () => {
+Deno.test("Link sends the last of several ACKs, behind all that was sent before it", async () => {
   const { link, writes, peer } = setUp();
   link.send(FrameType.ASK);
   await quiet();
@@ -252,7 +269,7 @@ Deno.test("Link sends an ACK in the place of one that waits", async () => {
   await quiet();
   link.acknowledge(encodeAck(1001, 0));
   const last = encodeFrame(FrameType.ACK, encodeAck(1000, 0));
-  assertEquals(await readOnce(peer), concat(last, ASK));
+  assertEquals(await readOnce(peer), concat(ASK, last));
   assertEquals(await readOnce(peer), encodeFrame(FrameType.ACK, encodeAck(1001, 0)));
   assertEquals(writes.length, 3);
   await lose(peer, link);

@@ -836,6 +836,18 @@ Deno.test("Broker tells what a client missed also when its first answer was lost
   }
 });
 
+Deno.test("Broker ends the connection of a client that was cut off and claims to have taken what was never sent", async () => {
+  await using scene = await Scene.start({ ...SMALL_QUEUE, maxPatience: 30 });
+  const alice = await scene.connected();
+  await using peer = await Peer.authenticate(scene.broker);
+  const { session } = await peer.sendOpen([["flood"]], { wait: true, patience: 30 });
+  await Promise.all([flood(alice, 200), until(() => scene.broker.stats().cutOff === 1)]);
+  await using liar = await Peer.authenticate(scene.broker);
+  const lie = { session, taken: 1_000_000 };
+  await assertRejects(() => liar.sendOpen([], lie), Error, "of type 3, got 8");
+  await until(() => scene.broker.stats().endings.protocol === 1);
+});
+
 for (const name of ["onState", "onGap"] as const) {
   Deno.test(`NetPubSub reports to onError what ${name} rejects with`, async () => {
     const errors: unknown[] = [];

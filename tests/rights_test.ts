@@ -240,6 +240,24 @@ Deno.test("Broker does not open a session for a key that was taken away after it
   assertEquals(stage.broker.stats().sessions, 0);
 });
 
+Deno.test("Broker.setKeys ends a connection of a key that is gone before it has opened a session", async () => {
+  await using stage = await Stage.start({ ann: {} });
+  await using peer = await Peer.authenticate(stage.broker, secretOf("ann"), "ann");
+  await until(() => stage.broker.stats().connections === 1);
+  stage.broker.setKeys([]);
+  const { reason } = decodeGoodbye(await peer.expect(FrameType.GOODBYE));
+  assertEquals(reason, Reason.KEY_REVOKED);
+  await until(() => stage.broker.stats().connections === 0);
+});
+
+Deno.test("Broker ends an authenticated connection that opens no session within authTimeout", async () => {
+  await using stage = await Stage.start({ ann: {} }, { authTimeout: 100 });
+  await using peer = await Peer.authenticate(stage.broker, secretOf("ann"), "ann");
+  const { reason, text } = decodeGoodbye(await peer.expect(FrameType.GOODBYE));
+  assertEquals(reason, Reason.PROTOCOL);
+  assertStringIncludes(text, "no OPEN");
+});
+
 Deno.test("Broker.setKeys refuses keys that are none, and stays as it was", async () => {
   await using stage = await Stage.start({ ann: { publish: ["a"] } });
   const { bus, errors } = await stage.listener("ann");

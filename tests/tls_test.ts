@@ -9,6 +9,7 @@ import {
 import { AuthError, Broker, ConnectionLostError, NetPubSub, ProtocolError } from "../mod.ts";
 import { withFolder } from "./folder.ts";
 import { writeConnectionFile } from "../address.ts";
+import { ClientHandshake, keyBytes } from "../auth.ts";
 import { SELF_SIGNED, SIGNED } from "./tls.ts";
 import { until } from "./until.ts";
 
@@ -67,15 +68,11 @@ Deno.test("NetPubSub.connect rejects with AuthError when the certificate is for 
   await using bus = new NetPubSub(`tls://127.0.0.2:${port}`, broker.authkey, options);
   // Nothing listens at 127.0.0.2, unless the broker listens everywhere.
   await assertRejects(() => bus.connect(), ConnectionLostError);
-  await using everywhere = await startedQuietly("tls://0.0.0.0:0");
+  await using everywhere = await started(SIGNED, "tls://0.0.0.0:0");
   const other = new URL(everywhere.address.replace("tls:", "http:")).port;
   await using lost = new NetPubSub(`tls://127.0.0.2:${other}`, everywhere.authkey, options);
   await assertRejects(() => lost.connect(), AuthError, "not valid for name");
 });
-
-function startedQuietly(address: string): Promise<Broker> {
-  return started(SIGNED, address);
-}
 
 Deno.test("NetPubSub and Broker prove the key to each other inside TLS all the same", async () => {
   await using broker = await started();
@@ -123,6 +120,84 @@ Deno.test("Broker is not held up by those who begin TLS and say nothing", async 
   for (const conn of silent) conn.close();
 });
 
+/** A connection with TLS that sends nothing by itself. */
+async function dialTls(broker: Broker): Promise<Deno.TlsConn> {
+  const { port } = new URL(broker.address.replace("tls:", "http:"));
+  const conn = await Deno.connectTls({
+    hostname: "127.0.0.1",
+    port: Number(port),
+    caCerts: [SIGNED.ca],
+  });
+  await conn.handshake();
+  return conn;
+}
+
+/** A program that takes a message over TLS, and ends without reading what else was sent to it. */
+function subscriberThatDies(broker: Broker): Deno.ChildProcess {
+  const net = new URL("../net.ts", import.meta.url).href;
+  const code = `
+    import { NetPubSub } from "${net}";
+    const bus = new NetPubSub("${broker.address}", "secret", { tls: { caCerts: [Deno.args[0]] } });
+    bus.addSubscriber("a", () => Deno.kill(Deno.pid, "SIGKILL"));
+    await bus.connect();
+    console.log("connected");
+  `;
+  return new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "--quiet",
+      "--allow-all",
+      `data:text/typescript,${encodeURIComponent(code)}`,
+      SIGNED.ca,
+    ],
+    stdout: "piped",
+  }).spawn();
+}
+
+Deno.test("Broker is not troubled by connections with TLS that are reset, before and while it refuses them", async () => {
+  const errors: unknown[] = [];
+  await using broker = new Broker({
+    address: ADDRESS,
+    tls: SIGNED,
+    authTimeout: 300,
+    limits: { halfOpen: 2 },
+    onError: (error) => errors.push(error),
+  });
+  await broker.start();
+  const hello = new ClientHandshake(keyBytes("wrong"), "").hello;
+  for (const proof of [new Uint8Array(0), new Uint8Array(32)]) {
+    const conn = await dialTls(broker);
+    await conn.write(hello);
+    if (proof.length > 0) await conn.write(proof);
+    await until(() => broker.stats().connections > 0);
+    // It has not read the challenge, so the system resets the connection.
+    conn.close();
+  }
+  await until(() => broker.stats().connections === 0);
+  const options = { tls: { caCerts: [SIGNED.ca] } };
+  await using bus = new NetPubSub(broker.address, broker.authkey, options);
+  await bus.connect();
+  assertEquals(broker.stats().refused, 2);
+  for (const error of errors) assert(!String(error).includes("Bad resource"), String(error));
+});
+
+Deno.test("Broker keeps the session of a client with TLS that lost its process, and nothing else of it", async () => {
+  await using broker = new Broker({ address: ADDRESS, tls: SIGNED, authkey: "secret" });
+  await broker.start();
+  const program = subscriberThatDies(broker);
+  const said = program.stdout.getReader();
+  await said.read();
+  const options = { tls: { caCerts: [SIGNED.ca] } };
+  await using bus = new NetPubSub(broker.address, "secret", options);
+  await bus.connect();
+  for (let n = 0; n < 100; n++) bus.publish("a", { data: new Uint8Array(50_000) });
+  await program.status;
+  await said.cancel();
+  await bus.flush();
+  await until(() => broker.stats().detached === 1);
+  assertEquals(broker.stats().connections, 1);
+});
+
 Deno.test("NetPubSub comes back over TLS when its broker was started again", async () => {
   const first = await started();
   const { address, authkey } = first;
@@ -142,7 +217,7 @@ Deno.test("Broker needs a certificate for a tls:// address, and only for one", (
   assertThrows(() => new Broker({ tls: SIGNED }), TypeError, "must begin with tls://");
 });
 
-Deno.test("Broker.start rejects when its certificate is none, and can be started no more wrongly", async () => {
+Deno.test("Broker.start rejects when its certificate is none", async () => {
   const broker = new Broker({ address: ADDRESS, tls: { cert: "none", key: SIGNED.key } });
   await assertRejects(() => broker.start(), Error);
   await broker.shutdown();

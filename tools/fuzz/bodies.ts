@@ -1,0 +1,181 @@
+/**
+ * Bodies of frames: what can be read can be written again and means the same, and nothing but
+ * `ProtocolError` is thrown.
+ */
+import { concat } from "../../bytes.ts";
+import { ProtocolError } from "../../errors.ts";
+import {
+  decodeAck,
+  decodeGap,
+  decodeGoodbye,
+  decodeOpened,
+  decodeOpening,
+  decodeRefused,
+  decodeTopic,
+  encodeAck,
+  encodeGap,
+  encodeGoodbye,
+  encodeOpened,
+  encodeOpening,
+  encodeRefused,
+  encodeTopic,
+  type Limits,
+  type Reason,
+  topicEnd,
+} from "../../frame.ts";
+import { show } from "../../tests/payload.ts";
+import type { Random } from "../../tests/random.ts";
+import { mangle, must, type Notes, type Target } from "./target.ts";
+
+const LIMITS: Limits = { messageBytes: 1, topicElements: 16, elementBytes: 255, subscriptions: 1 };
+/** The longest text that is written. */
+const TEXT_BYTES_MAX = 255;
+const ELEMENTS = [
+  "a",
+  "é",
+  "日本",
+  "😀",
+  "*local",
+  "\0",
+  "\ufeff",
+  "x".repeat(254),
+  "y".repeat(255),
+];
+const COUNTS = [0, 1, 255, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1];
+
+/** One kind of body. */
+interface Kind {
+  readonly name: string;
+  /** Bytes of that kind. */
+  make(random: Random): Uint8Array;
+  /** What bytes mean. */
+  read(body: Uint8Array): unknown;
+  /** What `read` returned, as bytes. */
+  write(meaning: never): Uint8Array;
+}
+
+function kind<M>(kind: {
+  readonly name: string;
+  make(random: Random): Uint8Array;
+  read(body: Uint8Array): M;
+  write(meaning: M): Uint8Array;
+}): Kind {
+  return kind;
+}
+
+function pathOf(random: Random): readonly string[] {
+  return Array.from({ length: random.int(18) }, () => random.pick(ELEMENTS));
+}
+
+/** A topic, or what looks like one, with sizes in the long form among others. */
+function topicOf(random: Random): Uint8Array {
+  if (random.int(3) > 0) return encodeTopic(pathOf(random));
+  const elements = pathOf(random).map((element) => {
+    const bytes = new TextEncoder().encode(element);
+    return concat(longSize(bytes.length), bytes);
+  });
+  const rest = concat(...elements);
+  return concat(longSize(rest.length), rest);
+}
+
+function longSize(size: number): Uint8Array {
+  return Uint8Array.of(255, size, size >>> 8, size >>> 16, size >>> 24);
+}
+
+/** The whole topic that a body is. */
+function readTopic(body: Uint8Array): readonly string[] {
+  const end = topicEnd(body, 0, body.length);
+  must(end > 0 && end <= body.length, `a topic ends at ${end} of ${body.length}`);
+  const path = decodeTopic(body, 0, end, LIMITS);
+  must(path.length <= LIMITS.topicElements, `${path.length} elements`);
+  must(path.every((element) => element.isWellFormed() && element !== ""), "an element is none");
+  return path;
+}
+
+const count = (random: Random) => random.pick(COUNTS);
+
+const KINDS: readonly Kind[] = [
+  kind({
+    name: "OPEN",
+    make: (random) =>
+      encodeOpening({
+        session: random.int(2) === 0 ? undefined : random.bytes(16),
+        taken: count(random),
+        wait: random.int(2) === 0,
+        patience: random.int(2 ** 32),
+      }),
+    read: (body) => decodeOpening(body).opening,
+    write: encodeOpening,
+  }),
+  kind({
+    name: "OPENED",
+    make: (random) =>
+      encodeOpened({
+        outcome: random.int(4),
+        session: random.bytes(16),
+        taken: count(random),
+        missed: count(random),
+        heartbeat: random.int(2 ** 32),
+        window: random.int(2 ** 32),
+        limits: LIMITS,
+      }),
+    read: decodeOpened,
+    write: encodeOpened,
+  }),
+  kind({
+    name: "ACK",
+    make: (random) => encodeAck(count(random), random.int(2 ** 32)),
+    read: decodeAck,
+    write: ({ count, asks }) => encodeAck(count, asks),
+  }),
+  kind({
+    name: "GAP",
+    make: (random) => encodeGap(count(random)),
+    read: decodeGap,
+    write: encodeGap,
+  }),
+  kind({
+    name: "GOODBYE",
+    make: (random) => encodeGoodbye(random.int(256) as Reason, random.pick(ELEMENTS)),
+    read: (body) => decodeGoodbye(body.subarray(0, 1 + TEXT_BYTES_MAX)),
+    write: ({ reason, text }) => encodeGoodbye(reason as Reason, text),
+  }),
+  kind({
+    name: "REFUSED",
+    make: (random) =>
+      encodeRefused(random.int(256) as Reason, topicOf(random), random.pick(ELEMENTS)),
+    read: (body) => decodeRefused(body.subarray(0, topicSize(body) + 1 + TEXT_BYTES_MAX), LIMITS),
+    write: ({ topic, reason, text }) => encodeRefused(reason as Reason, encodeTopic(topic), text),
+  }),
+  kind({ name: "topic", make: topicOf, read: readTopic, write: encodeTopic }),
+];
+
+function topicSize(body: Uint8Array): number {
+  return topicEnd(body, 0, body.length);
+}
+
+/** The same bytes somewhere in a larger buffer. */
+function placed(random: Random, bytes: Uint8Array): Uint8Array {
+  const before = random.bytes(random.int(5));
+  const buffer = concat(before, bytes, random.bytes(random.int(5)));
+  return buffer.subarray(before.length, before.length + bytes.length);
+}
+
+function runBodies(random: Random, notes: Notes): void {
+  const { name, make, read, write } = random.pick(KINDS);
+  const body = placed(random, mangle(random, make(random)));
+  notes.fed(`as ${name}`);
+  notes.fed(body);
+  let meaning: unknown;
+  try {
+    meaning = read(body);
+  } catch (error) {
+    return notes.failed(error, ProtocolError);
+  }
+  notes.ended(`${name}, read`);
+  const again = read(placed(random, write(meaning as never)));
+  must(show(again) === show(meaning), `${show(meaning)}\nwritten and read: ${show(again)}`);
+}
+
+/** See the module. */
+export const bodies: Target = { name: "bodies", run: runBodies };

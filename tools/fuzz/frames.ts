@@ -1,0 +1,278 @@
+/**
+ * Frames: `FrameReader` finds what a naive reader finds in the whole stream, however that is cut into
+ * pieces, and never makes room for what is only promised.
+ */
+import { concat, type Lease } from "../../bytes.ts";
+import { ProtocolError } from "../../errors.ts";
+import {
+  brokerFrameLimits,
+  clientFrameLimits,
+  encodeAck,
+  encodeFrame,
+  encodeGap,
+  encodeGoodbye,
+  encodeOpening,
+  encodeRefused,
+  encodeTopic,
+  type FrameLimits,
+  FrameReader,
+  framesEnd,
+  FrameType,
+  type Limits,
+  Reason,
+  topicEnd,
+} from "../../frame.ts";
+import type { Random } from "../../tests/random.ts";
+import { bomb, isSame, mangle, must, type Notes, piecesOf, type Target } from "./target.ts";
+
+const LIMITS: Limits = {
+  messageBytes: 1000,
+  topicElements: 16,
+  elementBytes: 255,
+  subscriptions: 4,
+};
+const LARGE: Limits = { ...LIMITS, messageBytes: 300_000, subscriptions: 1000 };
+const HUGE: Limits = {
+  messageBytes: 2 ** 32 - 1,
+  topicElements: 2 ** 32 - 1,
+  elementBytes: 2 ** 32 - 1,
+  subscriptions: 2 ** 32 - 1,
+};
+const SIDES: readonly { readonly takes: FrameLimits; readonly messageBytes: number }[] = [
+  ...[LIMITS, LARGE, HUGE].flatMap((limits) =>
+    [clientFrameLimits(limits), brokerFrameLimits(limits)]
+      .map((takes) => ({ takes, messageBytes: limits.messageBytes }))
+  ),
+  { takes: brokerFrameLimits(), messageBytes: 0 },
+];
+const TOPICS = [[], ["a"], ["b", "c"], ["é", "*local"], ["d".repeat(255)]].map(encodeTopic);
+/** A stream up to this size is cut at each byte now and then. */
+const CUT_EVERYWHERE_MAX = 300;
+
+/** A frame as it stands in the stream; of one that is too long its head. */
+interface Found {
+  readonly bytes: Uint8Array;
+  readonly oversize: number;
+}
+
+/** What was found, and the error at the end if there was one. */
+interface Reading {
+  readonly frames: readonly Found[];
+  readonly error?: ProtocolError;
+}
+
+/** A frame of a type, or of any; mostly with a body that is right. */
+export function frameOf(random: Random, type = random.int(13)): Uint8Array {
+  const topic = random.pick(TOPICS);
+  const size = random.pick([0, 1, 40, 250, 999, 1001, random.int(2000)]);
+  const frame = (...parts: readonly Uint8Array[]) => encodeFrame(type as FrameType, ...parts);
+  switch (random.int(12) === 0 ? undefined : type) {
+    case FrameType.PUBLISH:
+      return frame(topic, random.bytes(size));
+    case FrameType.OPEN:
+      return frame(
+        encodeOpening({ session: random.bytes(16), taken: 0, wait: true, patience: 7 }),
+        topic,
+      );
+    case FrameType.SUBSCRIBE:
+    case FrameType.UNSUBSCRIBE:
+      return frame(topic);
+    case FrameType.ACK:
+      return frame(encodeAck(random.int(2 ** 53), random.int(2 ** 32)));
+    case FrameType.ASK:
+      return frame();
+    case FrameType.GOODBYE:
+      return frame(encodeGoodbye(random.int(12) as Reason, "text"));
+    case FrameType.GAP:
+      return frame(encodeGap(random.int(100)));
+    case FrameType.REFUSED:
+    case FrameType.DENIED:
+      return frame(encodeRefused(Reason.FORBIDDEN, topic, "text"));
+    default:
+      return frame(random.bytes(size));
+  }
+}
+
+/** Frames of one kind side by side, some with their size in the long form. */
+function runOf(random: Random): Uint8Array {
+  const topic = random.pick(TOPICS);
+  const frames = Array.from({ length: random.int(30) }, () => {
+    const frame = encodeFrame(FrameType.PUBLISH, topic, random.bytes(random.int(40)));
+    const size = frame[0]!;
+    const isLonger = random.int(6) === 0 && size < 255;
+    return isLonger ? concat(Uint8Array.of(255, size, 0, 0, 0), frame.subarray(1)) : frame;
+  });
+  return concat(...frames);
+}
+
+/** A stream of what one side takes, mostly. */
+function streamOf(random: Random, takes: FrameLimits): Uint8Array {
+  const types = takes.flatMap((limit, type) => limit === undefined ? [] : [type]);
+  const right = () => frameOf(random, random.pick(types));
+  const parts = Array.from({ length: random.int(8) }, () => {
+    const kind = random.int(6);
+    if (kind === 0) return random.int(3) > 0 ? right() : random.bytes(random.int(40));
+    if (kind === 1) return mangle(random, random.int(3) > 0 ? right() : frameOf(random));
+    if (kind === 2) return random.int(8) === 0 ? bomb(random) : runOf(random);
+    return right();
+  });
+  const large = encodeFrame(FrameType.PUBLISH, TOPICS[1]!, new Uint8Array(random.int(400_000)));
+  return concat(...parts, ...random.int(60) === 0 ? [large, right()] : []);
+}
+
+/** Reads a whole stream without a thought for speed. */
+function readNaively(stream: Uint8Array, limits: FrameLimits): Reading {
+  const view = new DataView(stream.buffer, stream.byteOffset, stream.length);
+  const frames: Found[] = [];
+  const refuse = () => ({ frames, error: new ProtocolError("refused") });
+  for (let at = 0;;) {
+    const head = stream[at] === 255 ? 5 : 1;
+    if (at + head + 1 > stream.length) return { frames };
+    const size = head === 5 ? view.getUint32(at + 1, true) : stream[at]!;
+    const limit = limits[stream[at + head]!];
+    if (size === 0 || limit === undefined) return refuse();
+    const isLarge = size - 1 > limit;
+    if (isLarge && stream[at + head] !== FrameType.PUBLISH) return refuse();
+    const end = at + head + size;
+    if (!isLarge && end > stream.length) return { frames };
+    const bytes = stream.subarray(at, isLarge ? at + head + 1 : end);
+    frames.push({ bytes, oversize: isLarge ? size - 1 : 0 });
+    at = end;
+  }
+}
+
+/** A `FrameReader` under observation. */
+class Reader {
+  readonly #reader: FrameReader;
+  readonly #random: Random;
+  readonly #messageBytes: number;
+  readonly #frames: Found[] = [];
+  readonly #held: { readonly view: Uint8Array; readonly copy: Uint8Array; lease: Lease }[] = [];
+  #given = 0;
+
+  constructor(limits: FrameLimits, messageBytes: number, random: Random) {
+    this.#reader = new FrameReader(limits);
+    this.#messageBytes = messageBytes;
+    this.#random = random;
+  }
+
+  read(pieces: readonly Uint8Array[]): Reading {
+    try {
+      for (const piece of pieces) this.#take(piece);
+      return { frames: this.#frames };
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      return { frames: this.#frames, error };
+    }
+  }
+
+  #take(piece: Uint8Array): void {
+    const reader = this.#reader;
+    for (let at = 0; at < piece.length;) {
+      if (this.#random.int(50) === 0) reader.rest();
+      const space = reader.space();
+      must(space.length > 0, "there is no space");
+      const part = piece.subarray(at, at + space.length);
+      space.set(part);
+      reader.wrote(part.length);
+      at += part.length;
+      this.#given += part.length;
+      const { length } = reader.buffer;
+      must(length <= 1024 + 16 * this.#given, `${length} bytes of room for ${this.#given}`);
+      while (reader.next()) this.#found();
+      this.#checkHeld();
+    }
+  }
+
+  #found(): void {
+    const reader = this.#reader;
+    const { buffer, start, type, oversize } = reader;
+    if (type === FrameType.PUBLISH && oversize === 0 && this.#random.int(2) === 0) this.#extend();
+    const { frames, end } = reader;
+    for (let n = 0, from = start; n < frames; n++) {
+      const to = oversize > 0 ? end : framesEnd(buffer, from, 1);
+      this.#frames.push({ bytes: buffer.slice(from, to), oversize });
+      from = to;
+      must(n < frames - 1 || to === end, "a run does not end with its last frame");
+    }
+    if (this.#random.int(4) === 0) this.#hold();
+  }
+
+  /** Takes what stands behind a message, as clients and brokers do. */
+  #extend(): void {
+    const reader = this.#reader;
+    const { buffer, body, end } = reader;
+    let payload: number;
+    try {
+      payload = topicEnd(buffer, body, end);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      return;
+    }
+    const bytesMax = this.#random.pick([10, 300, 100_000]);
+    while (reader.extend(payload - body, this.#messageBytes, bytesMax) > 0);
+  }
+
+  #hold(): void {
+    const { buffer, start, end } = this.#reader;
+    const view = buffer.subarray(start, end);
+    const lease = this.#reader.keep();
+    lease.holders++;
+    this.#held.push({ view, copy: view.slice(), lease });
+    if (this.#held.length > 4) this.#held.shift()!.lease.holders--;
+  }
+
+  #checkHeld(): void {
+    for (const { view, copy } of this.#held) {
+      must(isSame(view, copy), "bytes that are held changed");
+    }
+  }
+}
+
+function compare(actual: Reading, expected: Reading, split: string): void {
+  const [found, wanted] = [actual.frames, expected.frames];
+  const isRight = found.length === wanted.length &&
+    found.every(({ bytes, oversize }, i) =>
+      oversize === wanted[i]!.oversize && isSame(bytes, wanted[i]!.bytes)
+    );
+  must(isRight, `${found.length} frames, ${wanted.length} expected, or others; split ${split}`);
+  must(
+    (actual.error === undefined) === (expected.error === undefined),
+    `${actual.error ?? "no error"}, expected ${expected.error ?? "none"}; split ${split}`,
+  );
+}
+
+function runFrames(random: Random, notes: Notes): void {
+  const { takes, messageBytes } = random.pick(SIDES);
+  const stream = streamOf(random, takes);
+  notes.fed(stream);
+  const expected = readNaively(stream, takes);
+  const read = (pieces: readonly Uint8Array[]) =>
+    new Reader(takes, messageBytes, random).read(pieces);
+  const whole = read([stream]);
+  compare(whole, expected, "nowhere");
+  const check = (pieces: readonly Uint8Array[], split: string) => {
+    const reading = read(pieces);
+    compare(reading, expected, split);
+    must(reading.error?.message === whole.error?.message, `${reading.error} ≠ ${whole.error}`);
+  };
+  for (let n = 0; n < 3; n++) {
+    const pieces = piecesOf(random, stream);
+    check(pieces, pieces.map(({ length }) => length).join().slice(0, 200));
+  }
+  if (stream.length <= CUT_EVERYWHERE_MAX && random.int(8) === 0) {
+    for (let at = 1; at < stream.length; at++) {
+      check([stream.subarray(0, at), stream.subarray(at)], `at ${at}`);
+    }
+  }
+  notes.ended(whole.error?.message ?? `types ${typesOf(expected)}`);
+}
+
+/** The kinds of frames that were found, as letters. */
+function typesOf({ frames }: Reading): string {
+  const types = frames.map(({ bytes }) => bytes[bytes[0] === 255 ? 5 : 1]!);
+  return [...new Set(types)].toSorted().map((type) => String.fromCharCode(97 + type)).join("");
+}
+
+/** See the module. */
+export const frames: Target = { name: "frames", run: runFrames };
