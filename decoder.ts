@@ -25,6 +25,8 @@ interface Template extends Shape<Template> {
 }
 
 const NO_BYTES = new Uint8Array(0);
+/** V8 has no larger ones, of 2 ** 30 bits. */
+const BIGINT_BYTES_MAX = 2 ** 27 - 1;
 /** Up to this size bytes share a buffer with others, which has that many. */
 const SHARED_MAX = 1024;
 const SHARED_BYTES = 8192;
@@ -383,13 +385,11 @@ function templateOf(
   return { names, block, template, clone, follower: undefined };
 }
 
+/** The number of these bytes, which are no longer in their order then. */
 function toBigint(bytes: Uint8Array): bigint {
   if (bytes.length === 0) return 0n;
-  const digits: string[] = new Array(bytes.length);
-  for (let i = 0; i < bytes.length; i++) {
-    digits[bytes.length - 1 - i] = bytes[i]!.toString(16).padStart(2, "0");
-  }
-  return BigInt("0x" + digits.join(""));
+  if (bytes.length > BIGINT_BYTES_MAX) fail(`a bigint has more than ${BIGINT_BYTES_MAX} bytes`);
+  return BigInt("0x" + bytes.reverse().toHex());
 }
 
 function tooDeep(): never {

@@ -482,6 +482,23 @@ for (const [what, head] of SIZED) {
   });
 }
 
+Deno.test("decode refuses a bigint that the runtime has no room for", () => {
+  for (const tag of [0xac, 0xad]) {
+    const payload = new Uint8Array(9 + 2 ** 27);
+    payload.set([2, 1, 97, tag, 255, 0, 0, 0, 8]);
+    assertThrows(() => decode(payload), ProtocolError, "a bigint has more than 134217727 bytes");
+  }
+});
+
+Deno.test("decode makes little beside a bigint of 1 MiB", () => {
+  const value = (1n << 2n ** 23n) - 12_345n;
+  const payload = encode({ value }, { limit: 2 * LIMIT });
+  const { heapUsed } = Deno.memoryUsage();
+  assertEquals(decode(payload).value === value, true);
+  const taken = Deno.memoryUsage().heapUsed - heapUsed;
+  assert(taken < 16 * LIMIT, `${taken} bytes`);
+});
+
 Deno.test("decode counts two values for each entry of a Map", () => {
   const entries = (count: string, rest: string) => decode(fromHex(`02 01 61 b2 ${count} ${rest}`));
   assertThrows(() => entries("02", "00 00 01"), ProtocolError, "counts more than it has");
