@@ -9,6 +9,7 @@
  * deno task fuzz --outcomes                           # tells what came of the runs, too
  * ```
  *
+ * It runs with `Object.prototype.__proto__`, which Deno else leaves out, so that it is seen who sets it.
  * Each target has its share of the time. What each run does follows from the seed and its number, as
  * far as it does not depend on what comes back from a socket and when. On a finding it prints how to
  * have it again, the input and the error, and the exit status is 1.

@@ -14,6 +14,7 @@ import {
   ProtocolError,
 } from "../../errors.ts";
 import {
+  brokerFrameLimits,
   encodeAck,
   encodeFrame,
   encodeGap,
@@ -33,7 +34,7 @@ import { encode } from "../../tests/payload.ts";
 import { writeAll } from "../../tests/peer.ts";
 import { type Random, randomOf } from "../../tests/random.ts";
 import { isGone } from "./hostile.ts";
-import { frameOf } from "./frames.ts";
+import { mangledFrame } from "./frames.ts";
 import {
   bomb,
   checkCause,
@@ -57,6 +58,8 @@ const LIMITS: Limits = {
   elementBytes: 255,
   subscriptions: 1024,
 };
+/** What a client takes. */
+const TAKEN = brokerFrameLimits(LIMITS);
 const NUMBERS = [0, 1, 16, 255, 2 ** 16, 2 ** 31, 2 ** 32 - 1];
 /** What `connect`, `flush` and `disconnect` reject with, and `onState` is told. */
 const CONNECTION_ERRORS = [AuthError, ProtocolError, ConnectionLostError, ForbiddenError];
@@ -196,9 +199,12 @@ class Script {
         subscriptions: number(LIMITS.subscriptions),
       },
     });
-    const opened = encodeFrame(FrameType.OPENED, body, random.bytes(random.pick([0, 0, 9])));
-    if (random.int(10) === 0) return concat(this.#refused(FrameType.DENIED), opened);
-    return random.int(12) === 0 ? mangle(random, opened) : opened;
+    const right = concat(body, random.bytes(random.pick([0, 0, 9])));
+    const opened = encodeFrame(
+      FrameType.OPENED,
+      random.int(12) === 0 ? mangle(random, right) : right,
+    );
+    return random.int(10) === 0 ? concat(this.#refused(FrameType.DENIED), opened) : opened;
   }
 
   #refused(type: FrameType): Uint8Array {
@@ -254,7 +260,7 @@ class Script {
       case 3:
         return ["goodbye", goodbye(random)];
       default:
-        return ["a mangled frame", mangle(random, frameOf(random))];
+        return ["a mangled frame", mangledFrame(random, TAKEN)];
     }
   }
 }
@@ -303,7 +309,10 @@ class Victim {
       onState: (state, reason) =>
         this.#check(() => {
           notes.ended(state);
-          if (reason !== undefined) this.failed(reason, ...CONNECTION_ERRORS);
+          if (reason === undefined) return;
+          this.failed(reason, ...CONNECTION_ERRORS);
+          // That would be the fault of a publisher.
+          must(!reason.message.startsWith("Cannot read a message"), `it ended with ${reason}`);
         }),
     };
     this.bus = new NetPubSub(`unix://${path}`, key, options);

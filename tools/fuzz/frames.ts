@@ -61,36 +61,50 @@ interface Reading {
   readonly error?: ProtocolError;
 }
 
-/** A frame of a type, or of any; mostly with a body that is right. */
-export function frameOf(random: Random, type = random.int(13)): Uint8Array {
+/** A body for a type of frame; mostly one that is right. */
+function bodyOf(random: Random, type: number): Uint8Array {
   const topic = random.pick(TOPICS);
   const size = random.pick([0, 1, 40, 250, 999, 1001, random.int(2000)]);
-  const frame = (...parts: readonly Uint8Array[]) => encodeFrame(type as FrameType, ...parts);
   switch (random.int(12) === 0 ? undefined : type) {
     case FrameType.PUBLISH:
-      return frame(topic, random.bytes(size));
-    case FrameType.OPEN:
-      return frame(
-        encodeOpening({ session: random.bytes(16), taken: 0, wait: true, patience: 7 }),
-        topic,
-      );
+      return concat(topic, random.bytes(size));
+    case FrameType.OPEN: {
+      const opening = { session: random.bytes(16), taken: 0, wait: true, patience: 7 };
+      return concat(encodeOpening(opening), topic);
+    }
     case FrameType.SUBSCRIBE:
     case FrameType.UNSUBSCRIBE:
-      return frame(topic);
+      return topic;
     case FrameType.ACK:
-      return frame(encodeAck(random.int(2 ** 53), random.int(2 ** 32)));
+      return encodeAck(random.int(2 ** 53), random.int(2 ** 32));
     case FrameType.ASK:
-      return frame();
+      return new Uint8Array();
     case FrameType.GOODBYE:
-      return frame(encodeGoodbye(random.int(12) as Reason, "text"));
+      return encodeGoodbye(random.int(12) as Reason, "text");
     case FrameType.GAP:
-      return frame(encodeGap(random.int(100)));
+      return encodeGap(random.int(100));
     case FrameType.REFUSED:
     case FrameType.DENIED:
-      return frame(encodeRefused(Reason.FORBIDDEN, topic, "text"));
+      return encodeRefused(Reason.FORBIDDEN, topic, "text");
     default:
-      return frame(random.bytes(size));
+      return random.bytes(size);
   }
+}
+
+function frameOf(random: Random, type = random.int(13)): Uint8Array {
+  return encodeFrame(type as FrameType, bodyOf(random, type));
+}
+
+/** A frame of one of these types, or another, that is mangled, or has a body that is. */
+export function mangledFrame(random: Random, takes: FrameLimits): Uint8Array {
+  const type = random.int(8) === 0 ? random.int(13) : random.pick(typesIn(takes));
+  if (random.int(2) === 0) return mangle(random, frameOf(random, type));
+  return encodeFrame(type as FrameType, mangle(random, bodyOf(random, type)));
+}
+
+/** The types of frames that a side takes. */
+function typesIn(takes: FrameLimits): number[] {
+  return takes.flatMap((limit, type) => limit === undefined ? [] : [type]);
 }
 
 /** Frames of one kind side by side, some with their size in the long form. */
@@ -107,12 +121,12 @@ function runOf(random: Random): Uint8Array {
 
 /** A stream of what one side takes, mostly. */
 function streamOf(random: Random, takes: FrameLimits): Uint8Array {
-  const types = takes.flatMap((limit, type) => limit === undefined ? [] : [type]);
+  const types = typesIn(takes);
   const right = () => frameOf(random, random.pick(types));
   const parts = Array.from({ length: random.int(8) }, () => {
     const kind = random.int(6);
     if (kind === 0) return random.int(3) > 0 ? right() : random.bytes(random.int(40));
-    if (kind === 1) return mangle(random, random.int(3) > 0 ? right() : frameOf(random));
+    if (kind === 1) return mangledFrame(random, takes);
     if (kind === 2) return random.int(8) === 0 ? bomb(random) : runOf(random);
     return right();
   });
@@ -177,9 +191,9 @@ class Reader {
       reader.wrote(part.length);
       at += part.length;
       this.#given += part.length;
+      while (reader.next()) this.#found();
       const { length } = reader.buffer;
       must(length <= 1024 + 16 * this.#given, `${length} bytes of room for ${this.#given}`);
-      while (reader.next()) this.#found();
       this.#checkHeld();
     }
   }
@@ -210,7 +224,12 @@ class Reader {
       return;
     }
     const bytesMax = this.#random.pick([10, 300, 100_000]);
-    while (reader.extend(payload - body, this.#messageBytes, bytesMax) > 0);
+    const topic = buffer.subarray(body, payload);
+    for (;;) {
+      const next = reader.extend(topic.length, this.#messageBytes, bytesMax);
+      if (next === 0) return;
+      must(isSame(buffer.subarray(next - topic.length, next), topic), "a run has two topics");
+    }
   }
 
   #hold(): void {

@@ -73,7 +73,8 @@ function bounded(stream: ByteStream): ByteStream {
     closeWrite: () => stream.closeWrite(),
     close: () => stream.close(),
     async read(into) {
-      const rest = count < HELLO_HEAD_BYTES ? 0 : nameBytes + PROOF_BYTES;
+      const name = Math.min(nameBytes, KEY_NAME_BYTES_MAX);
+      const rest = count < HELLO_HEAD_BYTES ? 0 : name + PROOF_BYTES;
       const isBounded = count + into.length <= HELLO_HEAD_BYTES + rest;
       must(isBounded, `${into.length} bytes are asked for after ${count}`);
       const got = await stream.read(into);

@@ -6,6 +6,7 @@ import { ClientHandshake } from "../../auth.ts";
 import type { Broker } from "../../broker.ts";
 import { concat } from "../../bytes.ts";
 import {
+  clientFrameLimits,
   decodeAck,
   decodeGap,
   decodeGoodbye,
@@ -29,8 +30,8 @@ import {
 import { dialBroker, readUpTo, writeAll } from "../../tests/peer.ts";
 import type { Random } from "../../tests/random.ts";
 import { isBrokerPath, isLocalPath, type TopicPath } from "../../topic.ts";
-import { frameOf } from "./frames.ts";
-import { bomb, mangle, must, type Notes } from "./target.ts";
+import { mangledFrame } from "./frames.ts";
+import { bomb, must, type Notes } from "./target.ts";
 
 /** A key of a broker. */
 export interface HostileKey {
@@ -62,8 +63,10 @@ const LIVES_MAX = 6;
 const ACTS_MAX = 16;
 /** How long a client stays that has nothing more to say. */
 const STAY_MS = 100;
-const TAKES_ALL = new Array<number>(12).fill(2 ** 31);
 const TOPIC_LIMITS = { messageBytes: 0, topicElements: 16, elementBytes: 255, subscriptions: 0 };
+/** What a broker takes. */
+const TAKEN = clientFrameLimits(TOPIC_LIMITS);
+const TAKES_ALL = new Array<number>(12).fill(2 ** 31);
 const COUNTS = [0n, 1n, 2n, 100n, 2n ** 31n, 2n ** 53n - 1n, 2n ** 53n, 2n ** 64n - 1n];
 const TOPICS = [
   [],
@@ -140,7 +143,7 @@ export class Hostile {
     const random = this.#random;
     if (random.int(12) > 0) await this.#send(conn, "open", this.#opening(key));
     for (let left = random.int(ACTS_MAX); left > 0; left--) {
-      const [what, bytes] = random.int(20) === 0 ? this.#wrong(ears, key) : this.#right(ears);
+      const [what, bytes] = random.int(12) === 0 ? this.#wrong(ears, key) : this.#right(ears);
       await this.#send(conn, what, bytes);
       if (random.int(3) === 0) await delay(random.int(4));
     }
@@ -212,11 +215,13 @@ export class Hostile {
   /** What a client may not send, or not then. */
   #wrong(ears: Ears, key: HostileKey): [what: string, bytes: Uint8Array] {
     const random = this.#random;
-    switch (random.int(8)) {
+    switch (random.int(10)) {
       case 0:
         return ["garbage", random.int(2) === 0 ? bomb(random) : random.bytes(random.int(40))];
       case 1:
-        return ["a mangled frame", mangle(random, frameOf(random))];
+      case 8:
+      case 9:
+        return ["a mangled frame", mangledFrame(random, TAKEN)];
       case 2:
         return ["open again", this.#opening(key)];
       case 3: {
