@@ -289,7 +289,7 @@ export class Link {
     }
     // Also after the end: what is read then must not come where somebody holds frames.
     this.#space = this.#reader.space();
-    return !this.#turns.isOver();
+    return this.#end !== undefined || !this.#turns.isOver();
   }
 
   /** Ends because the other side broke the protocol. */
