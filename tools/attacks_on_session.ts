@@ -338,6 +338,7 @@ export const beyondWindow: Attack = {
     "more was taken than a queue and two windows": (witness.others["held"] ?? 0) <=
       (QUEUE_BYTES + 2 * WINDOW_BYTES) / LARGE_BYTES,
     "who took nothing was not cut off": moved["cutOff"] === 1,
-    "more was queued than two queues": queuedBytesMax <= 2 * QUEUE_BYTES,
+    // That of who holds back and that of the witness, and what was under way when the first was full.
+    "more was queued than two queues": queuedBytesMax <= 2 * QUEUE_BYTES + 8 * WINDOW_BYTES,
   }),
 };
