@@ -38,6 +38,7 @@ import { mangledFrame } from "./frames.ts";
 import {
   bomb,
   checkCause,
+  delay,
   type ErrorKind,
   mangle,
   must,
@@ -284,10 +285,6 @@ function close(conn: Deno.Conn): void {
   } catch (error) { // It is closed already.
     if (!(error instanceof Deno.errors.BadResource)) throw error;
   }
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** The client, and what it tells. */

@@ -22,7 +22,6 @@ import {
   FrameReader,
   FrameType,
   isCounted,
-  type Limits,
   type Reason,
   Resumption,
   topicEnd,
@@ -31,7 +30,7 @@ import { dialBroker, readUpTo, writeAll } from "../../tests/peer.ts";
 import type { Random } from "../../tests/random.ts";
 import { isBrokerPath, isLocalPath, type TopicPath } from "../../topic.ts";
 import { mangledFrame } from "./frames.ts";
-import { bomb, must, type Notes } from "./target.ts";
+import { bomb, delay, must, type Notes } from "./target.ts";
 
 /** A key of a broker. */
 export interface HostileKey {
@@ -52,7 +51,8 @@ interface Known {
 /** What the hostile clients of one broker have in common. */
 export interface Crowd {
   readonly broker: Broker;
-  readonly limits: Limits;
+  /** The largest message that the broker takes. */
+  readonly messageBytes: number;
   readonly keys: readonly HostileKey[];
   readonly sessions: Known[];
 }
@@ -90,6 +90,12 @@ const WRONG_TOPICS = [
   Uint8Array.of(2, 200, 97),
   Uint8Array.of(),
 ];
+
+/** A few of these fill a queue. */
+const LARGE = new Uint8Array(60_000);
+const TOO_LARGE = new Uint8Array(80_000);
+/** What OPENED says of a session, as words. */
+const OUTCOMES = ["new", "resumed", "cut off"];
 
 /** One hostile client; see the module. */
 export class Hostile {
@@ -202,7 +208,7 @@ export class Hostile {
       case 5:
         return ["publish a run", several(300, () => publish(1 + random.int(20), topic))];
       case 6:
-        return ["publish large ones", several(3, () => publish(this.#crowd.limits.messageBytes))];
+        return ["publish large ones", several(3, () => publish(this.#crowd.messageBytes))];
       case 7:
         return ["flood", several(60, () => encodeFrame(FrameType.PUBLISH, COMMON, LARGE))];
       case 8:
@@ -243,21 +249,12 @@ export class Hostile {
   }
 }
 
-const OUTCOMES = ["new", "resumed", "cut off"];
-/** A few of these fill a queue. */
-const LARGE = new Uint8Array(60_000);
-const TOO_LARGE = new Uint8Array(80_000);
-
 function goodbye(random: Random): Uint8Array {
   return encodeFrame(FrameType.GOODBYE, encodeGoodbye(random.int(13) as Reason, "so long"));
 }
 
 function setCount(body: Uint8Array, at: number, count: bigint): void {
   new DataView(body.buffer, body.byteOffset).setBigUint64(at, count, true);
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** Whether that is how a socket says that it is closed. */

@@ -13,7 +13,7 @@ import { type Random, randomOf } from "../../tests/random.ts";
 import { until } from "../../tests/until.ts";
 import type { TopicPath } from "../../topic.ts";
 import { type Crowd, Hostile, type HostileKey } from "./hostile.ts";
-import { checkCause, must, type Notes, type Target } from "./target.ts";
+import { checkCause, delay, must, type Notes, type Target } from "./target.ts";
 
 const MIB = 1024 * 1024;
 const HOSTILES_MAX = 3;
@@ -107,7 +107,7 @@ class Pair implements AsyncDisposable {
         const n = ++this.#published;
         this.#publisher.publish("pair", { mark: this.#mark, n, fill: "x".repeat(n % 200) });
       }
-      await new Promise((resolve) => setTimeout(resolve, 1));
+      await delay(1);
     }
     await this.#publisher.flush();
   }
@@ -143,9 +143,34 @@ function keysOf(key: Uint8Array, broker: Broker): readonly HostileKey[] {
 /** Changes the keys while they are used. */
 async function changeKeys(broker: Broker, key: Uint8Array, random: Random, isOver: () => boolean) {
   while (!isOver()) {
-    await new Promise((resolve) => setTimeout(resolve, 5 + random.int(50)));
+    await delay(5 + random.int(50));
     const change = random.pick(CHANGES);
     broker.setKeys(random.int(6) === 0 ? [] : [{ ...SMALL, ...change, key }]);
+  }
+}
+
+/** Lets hostile clients live while the pair exchanges its messages. */
+async function attack(broker: Broker, key: Uint8Array, random: Random, notes: Notes) {
+  const another = () => randomOf(random.int(2 ** 32));
+  const crowd: Crowd = {
+    broker,
+    messageBytes: MESSAGE_BYTES,
+    keys: keysOf(key, broker),
+    sessions: [],
+  };
+  const hostiles = Array.from(
+    { length: 1 + random.int(HOSTILES_MAX) },
+    (_, i) => new Hostile(crowd, another(), notes, `client ${i}`),
+  );
+  let isOver = false;
+  const changing = random.int(3) === 0
+    ? changeKeys(broker, key, another(), () => isOver)
+    : Promise.resolve();
+  try {
+    await Promise.all(hostiles.map((hostile) => hostile.live()));
+  } finally {
+    isOver = true;
+    await changing;
   }
 }
 
@@ -159,26 +184,9 @@ async function runSessions(random: Random, notes: Notes): Promise<void> {
   const broker = new Broker({ ...options, keys: [{ ...SMALL, key }], onError });
   await broker.start();
   try {
-    await using pair = new Pair(broker, random);
+    await using pair = new Pair(broker, randomOf(random.int(2 ** 32)));
     await pair.start();
-    let isOver = false;
-    const changing = random.int(3) === 0
-      ? changeKeys(broker, key, randomOf(random.int(2 ** 32)), () => isOver)
-      : Promise.resolve();
-    const topicLimits = { topicElements: 16, elementBytes: 255, subscriptions: 4 };
-    const crowd: Crowd = {
-      broker,
-      limits: { messageBytes: MESSAGE_BYTES, ...topicLimits },
-      keys: keysOf(key, broker),
-      sessions: [],
-    };
-    const hostiles = Array.from(
-      { length: 1 + random.int(HOSTILES_MAX) },
-      (_, i) => new Hostile(crowd, randomOf(random.int(2 ** 32)), notes, `client ${i}`),
-    );
-    await Promise.all(hostiles.map((hostile) => hostile.live()))
-      .finally(() => isOver = true);
-    await changing;
+    await attack(broker, key, random, notes);
     await pair.finish(isTight);
   } finally {
     await broker.shutdown();
