@@ -14,6 +14,11 @@ const ACCEPT_RETRY_MS = 100;
  * client tries again a second later. Systems have bounds of their own, 4096 on Linux.
  */
 const TCP_BACKLOG = 4096;
+/**
+ * After how many connections everybody else has a turn: while some wait to be accepted, Deno hardly
+ * looks at the others.
+ */
+const ACCEPTS_PER_TURN = 32;
 /** The path of a socket for which {@linkcode listen} made a folder, and that folder. */
 const MADE_PATH = /^(.*\/mpubsub-[^/]*)\/bus\.sock$/;
 
@@ -171,6 +176,7 @@ export class Listener {
    */
   async *connections(onError: (error: Error) => void): AsyncGenerator<Connection> {
     let isTold = false;
+    let accepted = 0;
     while (!this.#retry.signal.aborted) {
       let connection: Connection;
       try {
@@ -186,6 +192,7 @@ export class Listener {
       }
       isTold = false;
       yield connection;
+      if (++accepted % ACCEPTS_PER_TURN === 0) await pause(0, this.#retry.signal);
     }
   }
 

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { type Address, formatEndpoint, parseAddress } from "../address.ts";
 import { keyNameBytes } from "../auth.ts";
 import { listen, Listener } from "../transport.ts";
@@ -55,6 +55,18 @@ Deno.test("Listener tells once that it cannot accept, until it can again", async
   await connections.next();
   assertEquals(told.length, 2);
   await connections.return(undefined);
+});
+
+Deno.test("Listener leaves turns to everything else while many wait to be accepted", async () => {
+  const endpoint = { transport: "tcp", hostname: "127.0.0.1", port: 1 } as const;
+  const accept = () => Promise.resolve({} as Deno.TcpConn);
+  const listener = new Listener({ accept, close() {} } as unknown as Deno.TcpListener, endpoint);
+  let others = 0;
+  const timer = setInterval(() => others++, 0);
+  let count = 0;
+  for await (const _connection of listener.connections(() => {})) if (++count === 320) break;
+  clearInterval(timer);
+  assert(others >= 5, `others had ${others} turns`);
 });
 
 /** How many connections Linux holds for a listener at most. */
