@@ -21,7 +21,8 @@ import {
   Reason,
   topicEnd,
 } from "../frame.ts";
-import { dialBroker, Peer, readUpTo, writeAll } from "./peer.ts";
+import { writeAll } from "../bytes.ts";
+import { dialBroker, Peer, readUpTo } from "./peer.ts";
 import { decode } from "./payload.ts";
 import { until } from "./until.ts";
 

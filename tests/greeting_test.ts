@@ -11,7 +11,8 @@ import {
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { greetBroker, greetClient, type Greeter } from "../greeting.ts";
 import type { ByteStream } from "../link.ts";
-import { cutAfter, streamPair, writeAll } from "./streams.ts";
+import { writeAll } from "../bytes.ts";
+import { cutAfter, streamPair } from "./streams.ts";
 
 const KEY = keyBytes("secret");
 const ANN = { bytes: KEY };

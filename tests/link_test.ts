@@ -21,7 +21,8 @@ import { type ByteStream, Link, type LinkHandler, TICKS } from "../link.ts";
 import { every } from "../transport.ts";
 import { concat } from "./bytes.ts";
 import { randomOf } from "./random.ts";
-import { FramePeer, type LoneFrame, loneFrame, quiet, streamPair, writeAll } from "./streams.ts";
+import { writeAll } from "../bytes.ts";
+import { FramePeer, type LoneFrame, loneFrame, quiet, streamPair } from "./streams.ts";
 import { until } from "./until.ts";
 
 const SEED = 20261124;

@@ -11,6 +11,7 @@ import {
   type Opened,
   type Opening,
 } from "../frame.ts";
+import { writeAll } from "../bytes.ts";
 import { ClientHandshake, keyBytes } from "../auth.ts";
 
 /** Every kind of frame, of any length. */
@@ -26,11 +27,6 @@ export async function readUpTo(conn: Deno.Conn, count: number): Promise<Uint8Arr
     at += read;
   }
   return bytes.subarray(0, at);
-}
-
-/** Writes all bytes. */
-export async function writeAll(conn: Deno.Conn, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
 }
 
 /** Connects to a broker, without a word. */

@@ -20,7 +20,8 @@ import { type ByteStream, Link } from "../link.ts";
 import { ACK_BYTES, Session, type SessionHandler, WINDOW_BYTES } from "../session.ts";
 import { concat } from "./bytes.ts";
 import { type Random, randomOf } from "./random.ts";
-import { FramePeer, quiet, streamPair, writeAll } from "./streams.ts";
+import { writeAll } from "../bytes.ts";
+import { FramePeer, quiet, streamPair } from "./streams.ts";
 import { until } from "./until.ts";
 
 const SEED = 20261124;

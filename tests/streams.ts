@@ -1,6 +1,7 @@
 /** Streams of bytes without a socket, and a side of them that speaks frame by frame. */
 import { assertEquals } from "@std/assert";
 import { decodeGoodbye, encodeFrame, FrameReader, FrameType } from "../frame.ts";
+import { writeAll } from "../bytes.ts";
 import type { ByteStream } from "../link.ts";
 
 /**
@@ -110,11 +111,6 @@ export function streamPair(readMax = Infinity, bytesMax = Infinity): [ByteStream
   const [there, back] = [new Pipe(readMax, budget), new Pipe(readMax, budget)];
   const pipes = [there, back];
   return [new MemoryStream(back, there), new MemoryStream(there, back)];
-}
-
-/** Writes all bytes. */
-export async function writeAll(stream: ByteStream, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length;) at += await stream.write(bytes.subarray(at));
 }
 
 /** A stream whose direction out ends after so many bytes, whatever is written. */

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { formatEndpoint } from "../address.ts";
+import { writeAll } from "../bytes.ts";
 import { checkHistory, type Fault, Proxy, randomPlan } from "../testing.ts";
 import { type Connection, dial, listen, type Listener } from "../transport.ts";
 import { until } from "./until.ts";
@@ -54,10 +55,6 @@ async function echo(stream: Connection): Promise<void> {
   } catch { // The proxy cut it.
   }
   stream.close();
-}
-
-async function writeAll(stream: Connection, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length;) at += await stream.write(bytes.subarray(at));
 }
 
 /** How many bytes come before the end. */

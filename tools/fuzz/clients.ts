@@ -4,7 +4,7 @@
  * neither hangs nor fails where nobody waits for it.
  */
 import { randomBytes } from "../../auth.ts";
-import { concat } from "../../bytes.ts";
+import { concat, writeAll } from "../../bytes.ts";
 import {
   AuthError,
   BacklogError,
@@ -31,7 +31,6 @@ import { greetClient } from "../../greeting.ts";
 import { NetPubSub, type NetPubSubOptions } from "../../mod.ts";
 import { messageOf } from "../../tests/messages.ts";
 import { encode } from "../../tests/payload.ts";
-import { writeAll } from "../../tests/peer.ts";
 import { type Random, randomOf } from "../../tests/random.ts";
 import { isGone } from "./hostile.ts";
 import { mangledFrame } from "./frames.ts";

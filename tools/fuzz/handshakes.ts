@@ -10,11 +10,11 @@ import {
   keyBytes,
   PROOF_BYTES,
 } from "../../auth.ts";
-import { concat } from "../../bytes.ts";
+import { concat, writeAll } from "../../bytes.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../../errors.ts";
 import { greetBroker, greetClient } from "../../greeting.ts";
 import type { ByteStream } from "../../link.ts";
-import { streamPair, writeAll } from "../../tests/streams.ts";
+import { streamPair } from "../../tests/streams.ts";
 import type { Random } from "../../tests/random.ts";
 import { isSame, mangle, must, type Notes, piecesOf, type Target } from "./target.ts";
 

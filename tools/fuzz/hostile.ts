@@ -4,7 +4,7 @@
  */
 import { ClientHandshake } from "../../auth.ts";
 import type { Broker } from "../../broker.ts";
-import { concat } from "../../bytes.ts";
+import { concat, writeAll } from "../../bytes.ts";
 import {
   clientFrameLimits,
   decodeAck,
@@ -26,7 +26,7 @@ import {
   Resumption,
   topicEnd,
 } from "../../frame.ts";
-import { dialBroker, readUpTo, writeAll } from "../../tests/peer.ts";
+import { dialBroker, readUpTo } from "../../tests/peer.ts";
 import type { Random } from "../../tests/random.ts";
 import { isBrokerPath, isLocalPath, type TopicPath } from "../../topic.ts";
 import { mangledFrame } from "./frames.ts";
