@@ -59,8 +59,9 @@ export class Entrant<C extends Caller> {
 
   /** Waits, but not longer than it is there. */
   async pause(ms: number): Promise<void> {
-    using _timer = later(() => this.#gone.resolve(), ms);
-    await this.#gone.promise;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    using _timer = later(resolve, ms);
+    await Promise.race([promise, this.#gone.promise]);
   }
 }
 

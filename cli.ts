@@ -28,7 +28,7 @@ import {
 import { Broker, type BrokerKey, type BrokerOptions } from "./broker.ts";
 import manifest from "./deno.json" with { type: "json" };
 import { AuthError, ConnectionLostError } from "./errors.ts";
-import { Keyring, parseKeys } from "./keys.ts";
+import { parseKeys } from "./keys.ts";
 import { removeDeadSocket } from "./transport.ts";
 
 const HELP = `Usage: mpubsub-broker [OPTIONS] [FILE]
@@ -257,9 +257,7 @@ async function reload(broker: Broker, path: string, tell: (line: string) => void
 async function readKeys(path: string): Promise<BrokerKey[]> {
   const text = await readText(path, readSecretText(path));
   try {
-    const keys = parseKeys(text);
-    new Keyring(undefined, keys);
-    return keys;
+    return parseKeys(text);
   } catch (error) { // What is wrong with them.
     throw new Error(`Cannot use ${path}: ${messageOf(error)}`, { cause: error });
   }

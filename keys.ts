@@ -287,7 +287,8 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
  * {@linkcode BrokerKey}.
  *
  * @throws {TypeError} When it is not that; a field that is not known is an error, since it may be a
- * right that was misspelt.
+ * right that was misspelt. Or a key is none, as for a {@linkcode Keyring}.
+ * @throws {RangeError} When a key or its name is empty, or the name comes twice.
  */
 export function parseKeys(text: string): BrokerKey[] {
   const content = parseJson(text);
@@ -295,7 +296,7 @@ export function parseKeys(text: string): BrokerKey[] {
     throw new TypeError('it has no "keys": write { "keys": [{ "name": …, "key": … }] }');
   }
   checkFields("the file", content, ["keys"]);
-  return content.keys.map((entry: unknown, at) => {
+  const keys = content.keys.map((entry: unknown, at) => {
     if (!isRecord(entry)) throw new TypeError(`key number ${at} is not an object`);
     const { name, key, ...rights } = entry;
     if (typeof name !== "string") throw new TypeError(`key number ${at} has no name`);
@@ -303,6 +304,8 @@ export function parseKeys(text: string): BrokerKey[] {
     if (typeof key !== "string") throw new TypeError(`the key "${name}" has no "key"`);
     return { name, key: fromBase64(name, key), ...rights } as BrokerKey;
   });
+  namedKeys(keys);
+  return keys;
 }
 
 function parseJson(text: string): unknown {

@@ -217,9 +217,9 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     path: string | URL,
     options: NetPubSubOptions = {},
   ): Promise<NetPubSub<T>> {
-    const content = await readConnectionFile(path);
-    const bus = new NetPubSub<T>(content.address, keyIn(path, content), options);
-    bus.#target = targetOf(content, options);
+    const broker = withKey(path, await readConnectionFile(path));
+    const bus = new NetPubSub<T>(broker.address, broker.authkey, options);
+    bus.#target = targetOf(broker, options);
     bus.#file = absolute(path);
     return bus;
   }
@@ -314,9 +314,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   async #findBroker(): Promise<Target> {
     if (this.#file !== undefined) {
       try {
-        const content = await readConnectionFile(this.#file);
-        keyIn(this.#file, content);
-        this.#target = targetOf(content, this.#options);
+        const broker = withKey(this.#file, await readConnectionFile(this.#file));
+        this.#target = targetOf(broker, this.#options);
       } catch (error) {
         if (!isMissing(error)) throw error;
         throw new ConnectionLostError(
@@ -488,17 +487,22 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
 function targetOf(
   { address, authkey, keyName = "", ca }:
     & Omit<ConnectionFile, "address" | "authkey">
-    & { address: Address; authkey?: string | Uint8Array },
+    & { address: Address; authkey: string | Uint8Array },
   options: NetPubSubOptions,
 ): Target {
   const name = options.keyName ?? keyName;
   keyNameBytes(name);
   const caCerts = [...options.tls?.caCerts ?? [], ...ca === undefined ? [] : [ca]];
-  return { address, key: keyBytes(authkey!), keyName: name, caCerts };
+  return { address, key: keyBytes(authkey), keyName: name, caCerts };
 }
 
-function keyIn(path: string | URL, { authkey }: ConnectionFile): Uint8Array {
-  if (authkey !== undefined) return authkey;
+/** What a connection file says, when it holds a key. */
+function withKey(
+  path: string | URL,
+  content: ConnectionFile,
+): ConnectionFile & { authkey: Uint8Array } {
+  const { authkey } = content;
+  if (authkey !== undefined) return { ...content, authkey };
   throw new TypeError(
     `Cannot use "${path}": it holds no key, since each client of that broker has its own; ` +
       "mpubsub-broker key NAME prints a file that holds one",

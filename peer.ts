@@ -143,9 +143,14 @@ export class ClientPeer implements Peer, SessionHandler {
     this.#patience = opening.wait && rights.wait ? Math.min(opening.patience, maxPatience) : 0;
     this.session.delivery.acknowledge(opening.taken);
     this.session.delivery.rewind(opening.taken);
-    router.replace(this, topics, (path) => rights.narrow(path));
+    const denied: TopicPath[] = [];
+    router.replace(this, topics, (path) => {
+      const granted = rights.narrow(path);
+      if (granted.length === 0) denied.push(path);
+      return granted;
+    });
     if (this.#patience === 0 || this.#isHalfEmpty()) this.#rest();
-    return topics.filter((path) => rights.narrow(path).length === 0);
+    return denied;
   }
 
   /** Applies the rights of its key, which have changed. */

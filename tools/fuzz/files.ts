@@ -9,7 +9,7 @@ import {
   parseAddress,
   readConnectionFile,
 } from "../../address.ts";
-import { Keyring, parseKeys } from "../../keys.ts";
+import { parseKeys } from "../../keys.ts";
 import type { Random } from "../../tests/random.ts";
 import { mangle, must, type Notes, type Target } from "./target.ts";
 
@@ -165,7 +165,6 @@ function runKeys(random: Random, notes: Notes): void {
   notes.fed(bytes);
   try {
     const parsed = parseKeys(lossy(bytes));
-    new Keyring(undefined, parsed);
     must(parsed.every(({ key }) => key instanceof Uint8Array), "a key is not bytes");
     notes.ended(`${parsed.length} keys`);
   } catch (error) {
