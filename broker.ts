@@ -314,6 +314,7 @@ export class Broker {
           throw new ProtocolError("Cannot take a frame: the first must be OPEN");
         }
         peer = this.#open(link, key, reader);
+        inTime();
       },
       batch() {},
       next: () => undefined,
@@ -321,10 +322,17 @@ export class Broker {
     };
     const link = new Link(stream, this.#frameLimits, entrance);
     this.#links.set(link, { stream, key });
-    using _timeout = later(() => {
-      if (peer === undefined) link.fail(new ProtocolError("Cannot wait longer: no OPEN came"));
-    }, this.#settings.authTimeout);
+    let tooLate: Disposable | undefined = later(
+      () => link.fail(new ProtocolError("Cannot wait longer: no OPEN came")),
+      this.#settings.authTimeout,
+    );
+    // Lets go of it at once: this lasts as long as the connection.
+    const inTime = () => {
+      tooLate?.[Symbol.dispose]();
+      tooLate = undefined;
+    };
     const end = await link.finished;
+    inTime();
     const { reason, error } = end;
     this.#links.delete(link);
     this.#countEnd(end);

@@ -18,6 +18,11 @@ const TURN_MS = 5;
 /** When the timer is set: so long before that it is due then. */
 const ARM_MS = 1;
 
+/** One for all: there is one thing for each connection. */
+function clock(): number {
+  return performance.now();
+}
+
 /** The turns of one thing among others; see the module. */
 export class Turns {
   #spent = 0;
@@ -27,7 +32,7 @@ export class Turns {
   #next: Promise<void> | undefined;
 
   /** Begins with nothing spent; `now` tells the time in milliseconds from any moment on. */
-  constructor(now: () => number = () => performance.now()) {
+  constructor(now: () => number = clock) {
     this.#now = now;
   }
 
