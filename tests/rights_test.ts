@@ -360,8 +360,10 @@ Deno.test("Broker ends a session that subscribes over and over and does not read
       await peer.send(FrameType.UNSUBSCRIBE, topic);
     }
   })().catch(() => {}); // The broker closes while it writes.
+  await until(() => broker.stats().endings.notReading === 1);
+  // On Deno 2.6.8 the connection is closed only when what was being written has been read.
+  while (await peer.next() !== undefined);
   await flooding;
-  assertEquals(broker.stats().endings.notReading, 1);
 });
 
 Deno.test("NetPubSub.connect rejects with AuthError for the key of another name", async () => {
