@@ -49,11 +49,13 @@ import {
   type PeerContext,
   type PeerCounts,
 } from "./peer.ts";
-import { Router } from "./router.ts";
+import { Reporter } from "./report.ts";
+import { type Origin, Router } from "./router.ts";
 import { WINDOW_BYTES } from "./session.ts";
-import { type BrokerOptions, type Settings, settingsOf } from "./settings.ts";
+import { type BrokerOptions, type ClientEvent, type Settings, settingsOf } from "./settings.ts";
 import type { BrokerStats, Endings } from "./stats.ts";
 import type { TopicPath } from "./topic.ts";
+import { Traffic } from "./traffic.ts";
 import {
   type Certificate,
   type Connection,
@@ -63,8 +65,15 @@ import {
   type Listener,
 } from "./transport.ts";
 
-export type { BrokerLimits, BrokerOptions } from "./settings.ts";
-export type { BrokerStats, Endings, Refusals } from "./stats.ts";
+export type { BrokerLimits, BrokerOptions, ClientEvent } from "./settings.ts";
+export type {
+  BrokerReport,
+  BrokerStats,
+  ClientStats,
+  Endings,
+  Refusals,
+  TopicStats,
+} from "./stats.ts";
 export type { Address, BrokerKey, Certificate };
 
 const SHUTDOWN_MS = 10_000;
@@ -74,6 +83,8 @@ const REFUSAL_DELAY_MS = 500;
 const RELIEF = 1 / 16;
 const GOING = "the broker is shutting down";
 const BROKER_ID_BYTES = 16;
+/** What the broker publishes of itself is held back by nobody. */
+const ITSELF: Origin = { withhold: () => () => {} };
 /** What is counted of the reasons for which the broker ends sessions. */
 const ENDINGS: Readonly<Record<number, keyof Endings>> = {
   [Reason.PROTOCOL]: "protocol",
@@ -97,6 +108,8 @@ export class Broker {
   readonly #frameLimits: FrameLimits;
   readonly #keyring: Keyring;
   readonly #router = new Router<ClientPeer>();
+  readonly #traffic = new Traffic();
+  readonly #reporter: Reporter;
   readonly #id = randomBytes(BROKER_ID_BYTES);
   readonly #admission: Admission<Connection>;
   /** The authenticated connections. */
@@ -121,6 +134,8 @@ export class Broker {
   };
   readonly #context: PeerContext;
   #listener: Listener | undefined;
+  #listensSince = 0;
+  #joined = 0;
   #ticker: Disposable | undefined;
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
@@ -165,7 +180,26 @@ export class Broker {
         this.#queuedBytes += change;
         if (change > 0 && this.#queuedBytes > this.#settings.memory) this.#relieve();
       },
+      traffic: this.#traffic,
+      onWatch: () => {
+        if (this.#stopping === undefined) this.#reporter.watch();
+      },
     };
+    this.#reporter = new Reporter({
+      traffic: this.#traffic,
+      messageBytes: this.#settings.limits.messageBytes,
+      isWanted: (path) => this.#router.isWanted(path),
+      subscribers: (path) => this.#router.peersOf(path).length,
+      stats: () => ({
+        ...this.stats(),
+        uptime: performance.now() - this.#listensSince,
+        address: this.address,
+      }),
+      clients: () => this.#peers.values().map((peer) => peer.stats()),
+      publish: (path, frame) => {
+        for (const peer of this.#router.peersOf(path)) peer.take(frame, 1, ITSELF, undefined);
+      },
+    });
   }
 
   /**
@@ -241,6 +275,7 @@ export class Broker {
       throw new Error("Cannot start the broker: it was shut down meanwhile");
     }
     this.#listener = listener;
+    this.#listensSince = performance.now();
     listener.keepsAlive = this.#keepsAlive;
     if (isExposed(listener.endpoint)) {
       this.#warn(
@@ -340,7 +375,7 @@ export class Broker {
       peer.session.detach();
       if (this.#stopping !== undefined || reason !== undefined && !peer.isCutOff) {
         this.#remove(peer, error);
-      } else this.#keepForReturn(peer);
+      } else this.#keepForReturn(peer, error);
     }
     if (error !== undefined) this.#tell(error);
   }
@@ -376,7 +411,7 @@ export class Broker {
         outcome = Resumption.CUT_OFF;
         missed = known.missedSince(opening.taken);
       }
-      peer = new ClientPeer(randomBytes(SESSION_ID_BYTES), key, this.#context);
+      peer = new ClientPeer(randomBytes(SESSION_ID_BYTES), key, ++this.#joined, this.#context);
       this.#peers.set(keyOf(peer.id), peer);
     }
     try {
@@ -386,7 +421,9 @@ export class Broker {
       this.#remove(peer);
       throw error;
     }
+    peer.address = this.#links.get(link)?.stream.remoteAddress;
     if (outcome === Resumption.RESUMED) this.#resumed++;
+    this.#tellClient(outcome === Resumption.RESUMED ? "resumed" : "joined", peer);
     const { session } = peer;
     link.send(
       FrameType.OPENED,
@@ -418,7 +455,8 @@ export class Broker {
     this.#detached.delete(peer);
   }
 
-  #keepForReturn(peer: ClientPeer): void {
+  #keepForReturn(peer: ClientPeer, error: Error | undefined): void {
+    this.#tellClient("lost", peer, error);
     const forget = later(() => this.#remove(peer), this.#settings.resumeWindow);
     this.#detached.set(peer, forget);
     this.#makeRoom();
@@ -435,8 +473,26 @@ export class Broker {
   #remove(peer: ClientPeer, error?: Error): void {
     this.#detached.get(peer)?.[Symbol.dispose]();
     this.#detached.delete(peer);
-    this.#peers.delete(keyOf(peer.id));
+    const isNews = this.#peers.delete(keyOf(peer.id));
     peer.remove(error);
+    if (isNews) this.#tellClient("left", peer, error);
+  }
+
+  #tellClient(
+    type: ClientEvent["type"],
+    { number: client, key, address }: ClientPeer,
+    error?: Error,
+  ): void {
+    const { onClient } = this.#settings;
+    if (onClient === undefined) return;
+    const event: ClientEvent = {
+      type,
+      client,
+      keyName: key.name,
+      ...(address !== undefined && { address }),
+      ...(error !== undefined && { reason: error.message }),
+    };
+    this.#contain("onClient", () => onClient(event));
   }
 
   /** The memory is full: those who hold most lose what they can; if need be, their sessions. */
@@ -515,6 +571,7 @@ export class Broker {
   }
 
   async #shutdown(): Promise<void> {
+    this.#reporter.end();
     const closed = this.#listener?.close();
     for (const entrant of this.#admission.entrants()) entrant.refuse("busy", GOING);
     for (const peer of this.#detached.keys()) this.#remove(peer);

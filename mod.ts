@@ -62,8 +62,12 @@ export {
   type BrokerKey,
   type BrokerLimits,
   type BrokerOptions,
+  type BrokerReport,
   type BrokerStats,
   type Certificate,
+  type ClientEvent,
+  type ClientStats,
   type Endings,
   type Refusals,
+  type TopicStats,
 } from "./broker.ts";

@@ -28,7 +28,9 @@ import {
 import type { Key } from "./keys.ts";
 import type { DecodeTopic, Origin, Peer, Route, Router } from "./router.ts";
 import { Session, type SessionHandler } from "./session.ts";
-import { formatTopic, type TopicPath } from "./topic.ts";
+import type { ClientStats } from "./stats.ts";
+import { formatTopic, isBrokerPath, type TopicPath } from "./topic.ts";
+import type { Traffic } from "./traffic.ts";
 import { later } from "./transport.ts";
 
 /** What all peers of a broker have counted. */
@@ -44,6 +46,9 @@ export interface PeerCounts {
   waits: number;
   cutOff: number;
 }
+
+/** What is counted of each client, too. */
+type OwnCounts = Pick<PeerCounts, "received" | "delivered" | "dropped" | "refusedMessages">;
 
 type Refusal = "tooBig" | "tooFast" | "forbidden";
 
@@ -66,6 +71,9 @@ export interface PeerContext {
   readonly onBytes: (change: number) => void;
   /** Makes a topic of its block, within the limits. */
   readonly decodeTopic: DecodeTopic;
+  readonly traffic: Traffic;
+  /** Told when a client has subscribed to what the broker itself publishes. */
+  readonly onWatch: () => void;
 }
 
 /** Why a client loses its session when nobody has anything left that could be dropped. */
@@ -86,7 +94,12 @@ export class ClientPeer implements Peer, SessionHandler {
   /** The key that it proved to have. */
   readonly key: Key;
   readonly session: Session;
+  /** Its number among the clients of its broker. */
+  readonly number: number;
+  /** The IP address from which it connected last. */
+  address: string | undefined;
   readonly #context: PeerContext;
+  readonly #counts: OwnCounts = { received: 0, delivered: 0, dropped: 0, refusedMessages: 0 };
   #patience = 0;
   /** Ends the withholding of the acknowledgements of those who feed the full queue. */
   #holds: Map<Origin, () => void> | undefined;
@@ -109,11 +122,31 @@ export class ClientPeer implements Peer, SessionHandler {
     | undefined;
 
   /** Makes a peer that has no connection yet. */
-  constructor(id: Uint8Array, key: Key, context: PeerContext) {
+  constructor(id: Uint8Array, key: Key, number: number, context: PeerContext) {
     this.id = id;
     this.key = key;
+    this.number = number;
     this.#context = context;
     this.session = new Session(this, context.onBytes);
+  }
+
+  /** What is told of it. */
+  stats(): ClientStats {
+    return {
+      client: this.number,
+      keyName: this.key.name,
+      address: this.address ?? null,
+      connected: this.session.link !== undefined,
+      subscriptions: this.#context.router.interestsOf(this),
+      ...this.#counts,
+      queuedBytes: this.bytes,
+      waiting: this.#full,
+    };
+  }
+
+  #count(name: keyof OwnCounts, messages: number): void {
+    this.#counts[name] += messages;
+    this.#context.counts[name] += messages;
   }
 
   /** Bytes that are queued for it, or not acknowledged by it. */
@@ -149,6 +182,7 @@ export class ClientPeer implements Peer, SessionHandler {
       if (granted.length === 0) denied.push(path);
       return granted;
     });
+    if (topics.some(isBrokerPath)) this.#context.onWatch();
     if (this.#patience === 0 || this.#isHalfEmpty()) this.#rest();
     return denied;
   }
@@ -182,11 +216,11 @@ export class ClientPeer implements Peer, SessionHandler {
 
   take(frames: Uint8Array, messages: number, from: Origin, lease: Lease | undefined): void {
     const { delivery } = this.session;
-    const { counts, limits: { queueBytes } } = this.#context;
+    const { limits: { queueBytes } } = this.#context;
     this.#checkHardLimit(frames.length);
     if (this.#cutOff) {
       this.#missed += messages;
-      counts.dropped += messages;
+      this.#count("dropped", messages);
       return;
     }
     const excess = delivery.heldBytes + frames.length - queueBytes;
@@ -195,12 +229,12 @@ export class ClientPeer implements Peer, SessionHandler {
       if (delivery.heldBytes + frames.length > queueBytes) {
         // What is left has its numbers and cannot go: the new ones must.
         delivery.miss(messages);
-        counts.dropped += messages;
+        this.#count("dropped", messages);
         return;
       }
     }
     delivery.push(frames, messages, lease);
-    counts.delivered += messages;
+    this.#count("delivered", messages);
     this.session.pump();
     const isOver = this.#full || excess > 0 && this.#patience > 0;
     if (isOver && !this.#cutOff) this.#holdBack(from, messages, frames);
@@ -217,7 +251,7 @@ export class ClientPeer implements Peer, SessionHandler {
   drop(bytes: number): number {
     const { delivery } = this.session;
     const before = delivery.heldBytes;
-    this.#context.counts.dropped += delivery.drop(bytes);
+    this.#count("dropped", delivery.drop(bytes));
     return before - delivery.heldBytes;
   }
 
@@ -273,7 +307,7 @@ export class ClientPeer implements Peer, SessionHandler {
     this.#cutOff = true;
     this.#missingThen = delivery.missing();
     this.#context.counts.cutOff++;
-    this.#context.counts.dropped += this.#missingThen(delivery.acknowledged);
+    this.#count("dropped", this.#missingThen(delivery.acknowledged));
     delivery.clear();
     this.#rest();
     link?.end(Reason.CUT_OFF, why);
@@ -306,6 +340,7 @@ export class ClientPeer implements Peer, SessionHandler {
     const granted = this.key.rights.narrow(path);
     router.add(this, path, granted);
     checkSubscriptions(router.interestsOf(this), limits);
+    if (isBrokerPath(path)) this.#context.onWatch();
     if (granted.length > 0) return;
     const waiting = Math.max(DENIALS_WAITING_MAX, limits.subscriptions);
     if (this.session.link!.waiting > waiting) {
@@ -336,6 +371,7 @@ export class ClientPeer implements Peer, SessionHandler {
     if (!key.isBounded) {
       while (frame.extend(payload - body, limits.messageBytes, RUN_BYTES_MAX) > 0);
     }
+    this.#context.traffic.count(route.path, frame.frames, frame.end - start);
     const run = this.#run;
     const isBehind = run?.frame === frame && run.end === start;
     if (isBehind && run.peers === route.peers && frame.end - run.start <= RUN_BYTES_MAX) {
@@ -369,7 +405,7 @@ export class ClientPeer implements Peer, SessionHandler {
   #refuse(refusal: Refusal, topic: Uint8Array, text: string): void {
     this.batch();
     const { counts, limits: { queueBytes } } = this.#context;
-    counts.refusedMessages++;
+    this.#count("refusedMessages", 1);
     counts[refusal]++;
     const { delivery } = this.session;
     const reason = REFUSAL_REASONS[refusal];
@@ -387,7 +423,7 @@ export class ClientPeer implements Peer, SessionHandler {
     if (run === undefined) return;
     this.#run = undefined;
     const { peers, frame, start, end, messages } = run;
-    this.#context.counts.received += messages;
+    this.#count("received", messages);
     const slice = frame.buffer.subarray(start, end);
     const lease = peers.length > 0 && isKept(slice) ? frame.keep() : undefined;
     for (const peer of peers) if (peer !== this) peer.take(slice, messages, this.session, lease);

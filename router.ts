@@ -147,7 +147,7 @@ export class Router<P extends Peer> {
     if (route === undefined) {
       const path = decode(bytes, start, end);
       const isReserved = isBrokerPath(path) || isLocalPath(path);
-      route = { path, isReserved, peers: this.#peersOf(path) };
+      route = { path, isReserved, peers: this.peersOf(path) };
       if (this.#routePeers > ROUTE_PEERS_MAX) this.#forgetRoutes();
       this.#routes.set(bytes, start, end, route);
     }
@@ -161,7 +161,13 @@ export class Router<P extends Peer> {
     this.#routePeers = 0;
   }
 
-  #peersOf(path: TopicPath): readonly P[] {
+  /** Whether somebody wants a topic, or one below it. */
+  isWanted(path: TopicPath): boolean {
+    return this.#tree.get(path) !== undefined;
+  }
+
+  /** Who gets the messages of a topic, each once. */
+  peersOf(path: TopicPath): readonly P[] {
     if (path.length === 0) return this.#count([...this.#everybody()]);
     const deepest = this.#tree.deepest(path);
     // What the broker itself publishes is not for the catch-all.

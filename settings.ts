@@ -62,6 +62,25 @@ export interface BrokerLimits {
   queueBytes?: number;
 }
 
+/** What happened to one client of a broker. */
+export interface ClientEvent {
+  /**
+   * - `"joined"`: it has authenticated, and has a session.
+   * - `"resumed"`: it came back to its session over a new connection.
+   * - `"lost"`: its connection is lost; it may come back.
+   * - `"left"`: its session is over.
+   */
+  readonly type: "joined" | "resumed" | "lost" | "left";
+  /** Its number, counted from 1 in the order in which the broker's clients joined. */
+  readonly client: number;
+  /** The name of its key; empty for the single key. */
+  readonly keyName: string;
+  /** The IP address from which it connected; none where it is on this machine by a Unix socket. */
+  readonly address?: string;
+  /** Why its connection or its session ended, where something went wrong. */
+  readonly reason?: string;
+}
+
 /** Options of a {@linkcode Broker}. */
 export interface BrokerOptions {
   /**
@@ -129,6 +148,8 @@ export interface BrokerOptions {
   maxPatience?: number;
   /** Called once the broker listens. */
   onListen?(info: { address: string }): void;
+  /** Told of each client that comes, comes back, loses its connection, or is gone for good. */
+  onClient?(event: ClientEvent): void;
   /**
    * Told what went wrong with one connection, and what deserves a warning; nothing else is
    * affected by it.
@@ -164,6 +185,7 @@ export interface Settings {
   readonly memory: number;
   readonly maxPatience: number;
   readonly onListen: BrokerOptions["onListen"];
+  readonly onClient: BrokerOptions["onClient"];
   readonly onError: BrokerOptions["onError"];
 }
 
@@ -179,6 +201,7 @@ export function settingsOf(options: BrokerOptions): Settings {
     memory = MEMORY_BYTES,
     maxPatience = 0,
     onListen,
+    onClient,
     onError,
   } = options;
   checkRange("authTimeout", authTimeout, 1, MILLISECONDS_MAX);
@@ -197,6 +220,7 @@ export function settingsOf(options: BrokerOptions): Settings {
     memory,
     maxPatience,
     onListen: onListen?.bind(options),
+    onClient: onClient?.bind(options),
     onError: onError?.bind(options),
   };
 }

@@ -73,3 +73,49 @@ export interface Endings {
   /** Its key is no longer one of the broker's. */
   readonly revoked: number;
 }
+
+/** What a broker publishes of itself to `["*broker", "stats"]`. */
+export interface BrokerReport extends BrokerStats {
+  /** How long it has been listening, in milliseconds. */
+  readonly uptime: number;
+  /** Where it listens. */
+  readonly address: string;
+}
+
+/** One client of a broker, as told to `["*broker", "clients"]`. */
+export interface ClientStats {
+  /** Its number, counted from 1 in the order in which the broker's clients joined. */
+  readonly client: number;
+  /** The name of its key; empty for the single key. */
+  readonly keyName: string;
+  /** The IP address from which it connected; `null` for a Unix socket. */
+  readonly address: string | null;
+  /** Whether it is connected; otherwise it lost its connection and may come back. */
+  readonly connected: boolean;
+  /** How many topics it subscribes to. */
+  readonly subscriptions: number;
+  /** Messages that came from it. */
+  readonly received: number;
+  /** Messages that were queued for it. */
+  readonly delivered: number;
+  /** Messages that were dropped because it did not take them in time. */
+  readonly dropped: number;
+  /** Messages that were not taken from it. */
+  readonly refusedMessages: number;
+  /** Bytes that are queued for it, or not acknowledged by it. */
+  readonly queuedBytes: number;
+  /** Whether it holds back those who publish to it. */
+  readonly waiting: boolean;
+}
+
+/** One topic, as told to `["*broker", "topics"]`. */
+export interface TopicStats {
+  /** The topic. */
+  readonly topic: readonly string[];
+  /** Messages that came for it in the latest period. */
+  readonly messages: number;
+  /** Their bytes, with their topic. */
+  readonly bytes: number;
+  /** How many clients get them. */
+  readonly subscribers: number;
+}
