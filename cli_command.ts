@@ -1,0 +1,186 @@
+/**
+ * What the commands of the program have in common: options, help that fits a screen, and errors that
+ * a person reads.
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { closestString } from "@std/text/closest-string";
+
+/** The name under which the program speaks. */
+export const PROGRAM = "mpubsub-broker";
+
+/** The arguments are wrong; the exit status is 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** An option of a command. */
+export interface Option {
+  /** Its name, without the dashes. */
+  readonly name: string;
+  /** One letter for the same. */
+  readonly short?: string;
+  /** What stands for its value in the help; an option without one is set or not. */
+  readonly value?: string;
+  /** What it does, in the words of the help. */
+  readonly about: string;
+}
+
+/** One command of the program. */
+export interface Command {
+  /** How it is written after the program's name, one line for each way. */
+  readonly usage: readonly string[];
+  /** What it does, in a few lines of at most 80 characters. */
+  readonly about: string;
+  readonly options: readonly Option[];
+  /** Command lines to learn from, after the program's name, each with what it does. */
+  readonly examples: readonly (readonly [line: string, about: string])[];
+  /**
+   * Does what the command is for.
+   *
+   * @returns The exit status; none for 0.
+   */
+  run(args: Arguments): Promise<number | void>;
+}
+
+const HELP: Option = { name: "help", short: "h", about: "Print this" };
+/** The screen that help has to fit. */
+const COLUMNS = 80;
+const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+/** The longest time that a timer can wait, in milliseconds. */
+const DURATION_MAX_MS = 2 ** 31 - 1;
+
+/** What stands behind a command's name, by the options that the command has. */
+export class Arguments {
+  /** What is not an option. */
+  readonly operands: readonly string[];
+  readonly #flags: Readonly<Record<string, unknown>>;
+
+  /** @throws {UsageError} When there is an option that the command does not have. */
+  constructor({ options }: Pick<Command, "options">, args: readonly string[]) {
+    const known = [...options, HELP];
+    const { _, ...flags } = parseArgs([...args], {
+      boolean: known.filter(({ value }) => value === undefined).map(({ name }) => name),
+      // An operand 7 is not a number.
+      string: ["_", ...known.filter(({ value }) => value !== undefined).map(({ name }) => name)],
+      alias: Object.fromEntries(
+        known.flatMap(({ name, short }) => short === undefined ? [] : [[name, short]]),
+      ),
+      unknown: (arg, key) => {
+        if (key === undefined) return;
+        const names = known.map(({ name }) => name);
+        const nearest = key.length > 1 ? `, did you mean --${closestString(key, names)}?` : "";
+        throw new UsageError(`Unknown option ${arg}${nearest}`);
+      },
+    });
+    this.operands = _.map(String);
+    this.#flags = flags;
+  }
+
+  /** Whether an option without a value is set. */
+  has(name: string): boolean {
+    return this.#flags[name] === true;
+  }
+
+  /** The value of an option, if it is given. */
+  text(name: string): string | undefined {
+    const value = this.#flags[name];
+    if (value === "") throw new UsageError(`Option --${name} needs a value`);
+    return typeof value === "string" ? value : undefined;
+  }
+
+  /** The whole number that an option gives, from `min` on. */
+  whole(name: string, min = 0): number | undefined {
+    const value = this.text(name);
+    if (value === undefined) return undefined;
+    const number = Number(value);
+    if (/^\d{1,12}$/.test(value) && number >= min) return number;
+    throw new UsageError(
+      `Option --${name} needs a whole number${min > 0 ? ` from ${min} on` : ""}, not ${value}`,
+    );
+  }
+
+  /** The time that an option gives, in milliseconds: `250`, `250ms`, `5s`, `2m`, `1h`. */
+  duration(name: string): number | undefined {
+    const value = this.text(name);
+    if (value === undefined) return undefined;
+    const [, digits, unit = "ms"] = /^(\d{1,10}(?:\.\d{1,6})?)(ms|s|m|h)?$/.exec(value) ?? [];
+    const ms = Number(digits) * UNITS_MS[unit]!;
+    if (ms <= DURATION_MAX_MS) return ms;
+    throw new UsageError(
+      `Option --${name} needs a time as 250ms, 5s or 2m (a number alone is in ms), not ${value}`,
+    );
+  }
+
+  /** Refuses operands beyond the first `most`. */
+  atMost(most: number): void {
+    const extra = this.operands[most];
+    if (extra !== undefined) throw new UsageError(`Cannot use "${extra}": it is one too many`);
+  }
+}
+
+/** The help of a command. */
+export function helpOf({ usage, about, options, examples }: Command): string {
+  const [first, ...others] = usage.map((line) => `${PROGRAM} ${line}`.trimEnd());
+  const shown = [...options, HELP].map((option): readonly [string, string] => {
+    const short = option.short === undefined ? "    " : `-${option.short}, `;
+    const value = option.value === undefined ? "" : ` ${option.value}`;
+    return [`${short}--${option.name}${value}`, option.about];
+  });
+  return [
+    `Usage: ${first}`,
+    ...others.map((line) => `       ${line}`),
+    about,
+    "",
+    "Options:",
+    ...columns(shown),
+    "",
+    "Examples:",
+    ...columns(examples.map(([line, does]) => [`${PROGRAM} ${line}`.trimEnd(), does])),
+  ].join("\n");
+}
+
+/** Pairs side by side, within the screen; the second column goes on below itself. */
+export function columns(pairs: readonly (readonly [string, string])[]): string[] {
+  const width = Math.max(...pairs.map(([left]) => left.length)) + 2;
+  return pairs.flatMap(([left, right]) =>
+    wrapped(right, COLUMNS - 2 - width).map((line, at) =>
+      `  ${(at === 0 ? left : "").padEnd(width)}${line}`.trimEnd()
+    )
+  );
+}
+
+function wrapped(text: string, width: number): string[] {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1)!;
+    if (line === "") lines[lines.length - 1] = word;
+    else if (line.length + 1 + word.length <= width) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
+
+/** Waits for `work`; when it fails, the error says what could not be done. */
+export async function doing<T>(action: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) { // Whatever it is, it is for a person to read.
+    throw new Error(asSentence(action, error), { cause: error });
+  }
+}
+
+/** What could not be done, and why; our own errors say it themselves. */
+export function asSentence(action: string, error: unknown): string {
+  const message = messageOf(error);
+  return message.startsWith("Cannot ") ? message : `Cannot ${action}: ${message}`;
+}
+
+/** An error's message, on one line. */
+export function messageOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ");
+}
+
+/** Says something that is not part of the output. */
+export function complain(text: string): void {
+  console.error(`${PROGRAM}: ${text}`);
+}

@@ -1,0 +1,1 @@
+export function delay(ms: number, options?: { readonly signal?: AbortSignal }): Promise<void>;

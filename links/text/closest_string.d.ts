@@ -1,0 +1,1 @@
+export function closestString(given: string, possible: readonly string[]): string;

@@ -1,0 +1,167 @@
+/**
+ * Values as JSON that reads back as the same values: what JSON has no form for is an object with one
+ * member, whose name begins with `$`.
+ *
+ * ```
+ * { "$bytes": "aGVsbG8=" }         Uint8Array, in base64
+ * { "$bigint": "9007199254740993" }
+ * { "$number": "NaN" }             "Infinity", "-Infinity", "-0", too
+ * { "$date": "2026-11-25T10:00:00.000Z" }
+ * { "$map": [["a", 1], ["b", 2]] }
+ * { "$set": [1, 2] }
+ * { "$Float64Array": "AAAAAAAA8D8=" }  and the other typed arrays: their bytes, little-endian
+ * { "$object": { "$bytes": "…" } } an object that looks like one of these and is none
+ * ```
+ */
+
+/** The kinds of typed arrays that messages may hold, beside bytes. */
+const ARRAYS = {
+  Uint8ClampedArray,
+  Int8Array,
+  Uint16Array,
+  Int16Array,
+  Uint32Array,
+  Int32Array,
+  Float16Array,
+  Float32Array,
+  Float64Array,
+  BigUint64Array,
+  BigInt64Array,
+};
+const NUMBERS: Readonly<Record<string, number>> = {
+  NaN,
+  Infinity,
+  "-Infinity": -Infinity,
+  "-0": -0,
+};
+/** A whole number so long that it may not be exact. */
+const LONG_NUMBER = /\d{16}/;
+
+/** A message or one of its values as JSON on one line. */
+export function formatJson(value: unknown): string {
+  return JSON.stringify(toJson(value));
+}
+
+/** A value as JSON has it. */
+function toJson(value: unknown): unknown {
+  switch (typeof value) {
+    case "bigint":
+      return { $bigint: String(value) };
+    case "number":
+      if (Number.isFinite(value) && !Object.is(value, -0)) return value;
+      return { $number: Object.is(value, -0) ? "-0" : String(value) };
+    case "object":
+      return value === null ? null : objectToJson(value);
+    default:
+      return value;
+  }
+}
+
+function objectToJson(value: object): unknown {
+  if (Array.isArray(value)) return value.map(toJson);
+  if (value instanceof Uint8Array) return { $bytes: value.toBase64() };
+  if (ArrayBuffer.isView(value)) {
+    const { buffer, byteOffset, byteLength } = value;
+    const bytes = new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+    return { [`$${value.constructor.name}`]: bytes.toBase64() };
+  }
+  if (value instanceof Date) return { $date: value.toISOString() };
+  if (value instanceof Map) return { $map: [...value].map(toJson) };
+  if (value instanceof Set) return { $set: [...value].map(toJson) };
+  // Members one by one, as own properties, whatever their names are.
+  const object = Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [name, toJson(member)]),
+  );
+  return tagOf(object) === undefined ? object : { $object: object };
+}
+
+/** The only name of an object, if it looks like a tag. */
+function tagOf(object: object): string | undefined {
+  const [name, ...others] = Object.keys(object);
+  return others.length === 0 && name?.startsWith("$") ? name : undefined;
+}
+
+/**
+ * Reads a value that stands as JSON.
+ *
+ * - A tag that is not known is an object as any other.
+ *
+ * @throws {SyntaxError} When it is not JSON.
+ * @throws {TypeError} When something with a known tag is not what the tag says.
+ * @throws {RangeError} When a whole number would not be exact.
+ */
+export function parseJson(text: string): unknown {
+  const value = LONG_NUMBER.test(text) ? JSON.parse(text, checkExact) : JSON.parse(text);
+  return fromJson(value);
+}
+
+/** Refuses a whole number that another would take the place of. */
+function checkExact(_name: string, value: unknown, { source }: { source?: string } = {}): unknown {
+  if (typeof value !== "number" || source === undefined || !/^-?\d+$/.test(source)) return value;
+  if (Number.isSafeInteger(value) || String(value) === source) return value;
+  if (Number.isFinite(value) && BigInt(value) === BigInt(source)) return value;
+  throw new RangeError(
+    `Cannot take ${source}: a number is exact up to 2^53; write {"$bigint": "${source}"} or a string`,
+  );
+}
+
+function fromJson(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map(fromJson);
+  const tag = tagOf(value);
+  if (tag !== undefined) {
+    const content = (value as Record<string, unknown>)[tag];
+    if (tag === "$object" && isRecord(content)) return membersFromJson(content);
+    const read = READERS.get(tag);
+    if (read !== undefined) return untag(tag, content, read);
+  }
+  return membersFromJson(value);
+}
+
+function membersFromJson(value: object): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [name, fromJson(member)]),
+  );
+}
+
+function untag(tag: string, content: unknown, read: (content: never) => unknown): unknown {
+  try {
+    return read(content as never);
+  } catch (cause) { // Whatever its content is not.
+    const shown = JSON.stringify(content).slice(0, 80);
+    throw new TypeError(`Cannot read {"${tag}": ${shown}}`, { cause });
+  }
+}
+
+const READERS = new Map<string, (content: never) => unknown>([
+  ["$bytes", (content: string) => Uint8Array.fromBase64(content)],
+  ["$bigint", (content: string) => BigInt(checked(content, /^-?\d+$/))],
+  ["$number", (content: string) => NUMBERS[checked(content, /^(NaN|-?Infinity|-0)$/)]],
+  ["$date", (content: string) => dateOf(content)],
+  ["$map", (content: [unknown, unknown][]) => new Map(content.map(pairFromJson))],
+  ["$set", (content: unknown[]) => new Set(content.map(fromJson))],
+  ...Object.entries(ARRAYS).map(([name, Kind]): [string, (content: string) => unknown] => [
+    `$${name}`,
+    (content) => new Kind(Uint8Array.fromBase64(content).buffer),
+  ]),
+]);
+
+function pairFromJson(pair: unknown): [unknown, unknown] {
+  if (!Array.isArray(pair) || pair.length !== 2) throw new TypeError("not a pair");
+  return [fromJson(pair[0]), fromJson(pair[1])];
+}
+
+function dateOf(text: string): Date {
+  const date = new Date(checked(text, /^[-+\d].*Z$/));
+  if (Number.isNaN(date.getTime())) throw new TypeError("not a date");
+  return date;
+}
+
+function checked(text: unknown, pattern: RegExp): string {
+  if (typeof text === "string" && pattern.test(text)) return text;
+  throw new TypeError("not a text of that kind");
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
