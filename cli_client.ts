@@ -12,6 +12,7 @@ import {
 } from "./cli_command.ts";
 import { addressOf, defaultFile, readKey } from "./cli_files.ts";
 import { StopSignals } from "./cli_signals.ts";
+import { ForbiddenError } from "./errors.ts";
 import { type Gap, NetPubSub, type NetPubSubOptions, type State } from "./net.ts";
 
 /** How a command finds its broker. */
@@ -51,6 +52,8 @@ export interface ClientOptions {
   onGap?(gap: Gap): void;
   /** Subscribes, before the connection is made. */
   prepare?(bus: NetPubSub): void;
+  /** Says what happens to the connection; otherwise on standard error. */
+  tell?(text: string): void;
 }
 
 /**
@@ -63,7 +66,7 @@ export interface ClientOptions {
 export async function withBroker(
   args: Arguments,
   work: (client: Client) => Promise<number | void>,
-  { onGap = tellGap, prepare }: ClientOptions = {},
+  { onGap = tellGap, prepare, tell = complain }: ClientOptions = {},
 ): Promise<number> {
   using stop = new StopSignals();
   stop.onAgain = () => Deno.exit(INTERRUPTED);
@@ -73,9 +76,10 @@ export async function withBroker(
     onGap,
     onError(error) {
       problems.count++;
-      complain(messageOf(error));
+      // That is what connect() then rejects with.
+      if (!(error instanceof ForbiddenError && bus.state === "connecting")) tell(messageOf(error));
     },
-    onState: tellState(),
+    onState: tellState(tell),
   });
   try {
     prepare?.(bus);
@@ -92,13 +96,13 @@ export async function withBroker(
 }
 
 /** Tells when the connection is lost and made again. */
-function tellState(): (state: State, reason?: Error) => void {
+function tellState(tell: (text: string) => void): (state: State, reason?: Error) => void {
   let isLost = false;
   return (state, reason) => {
     if (state === "reconnecting" && !isLost) {
-      complain(`Lost the connection, trying again (${messageOf(reason)})`);
+      tell(`Lost the connection, trying again (${messageOf(reason)})`);
     }
-    if (state === "connected" && isLost) complain("Connected again");
+    if (state === "connected" && isLost) tell("Connected again");
     isLost = state === "reconnecting";
   };
 }

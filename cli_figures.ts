@@ -32,3 +32,14 @@ export function formatCount(count: number): string {
 export function formatBytes(bytes: number): string {
   return format(bytes);
 }
+
+/** How long something has been up: `42 s`, `3 min`, `2 h 5 min`, `4 d 3 h`. */
+export function formatUptime(ms: number): string {
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 1) return `${Math.floor(ms / 1000)} s`;
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 24
+    ? `${hours} h ${minutes % 60} min`
+    : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}

@@ -123,7 +123,7 @@ function valueText(value: unknown): string {
 }
 
 /** The time of day here, to the millisecond. */
-function clockTime(time: Date): string {
+export function clockTime(time: Date): string {
   const two = (number: number) => String(number).padStart(2, "0");
   const ms = String(time.getMilliseconds()).padStart(3, "0");
   return `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}.${ms}`;

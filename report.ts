@@ -80,9 +80,9 @@ export class Reporter {
   #tick(): void {
     const source = this.#source;
     if (!source.isWanted(BROKER)) return this.end();
-    if (source.isWanted(STATS)) this.#publish(STATS, source.stats());
-    if (source.isWanted(CLIENTS)) this.#publishClients();
-    if (source.isWanted(TOPICS)) this.#publishTopics();
+    if (source.subscribers(STATS) > 0) this.#publish(STATS, source.stats());
+    if (source.subscribers(CLIENTS) > 0) this.#publishClients();
+    if (source.subscribers(TOPICS) > 0) this.#publishTopics();
   }
 
   #publishClients(): void {
