@@ -118,10 +118,11 @@ function isOverview([first, ...others]: readonly string[]): boolean {
 
 function overview(): string {
   return [
-    `Usage: ${PROGRAM} [FILE]             run a broker, which writes how to reach it to FILE`,
-    `       ${PROGRAM} COMMAND [OPTIONS]  speak to one, or to the broker of ~/.mpubsub.json`,
+    `Usage: ${PROGRAM} [OPTIONS] [FILE]`,
+    `       ${PROGRAM} COMMAND [OPTIONS] …`,
     "",
-    "Publish-subscribe between programs.",
+    "Publish-subscribe between programs. Without a command it is the broker, and",
+    "writes to FILE how to reach it, by default ~/.mpubsub.json. The others read that.",
     "",
     "Commands:",
     ...columns(Object.entries(COMMANDS).map(([name, { about }]) => [name, about])),

@@ -118,7 +118,8 @@ export function describeLine({ topic, message }: Line, time: Date): string {
 
 /** A text as it is where that is not taken for something else; all other values as JSON. */
 function valueText(value: unknown): string {
-  const isPlain = typeof value === "string" && /^[^\s"]+$/.test(value) && valueOf(value) === value;
+  const isPlain = typeof value === "string" && /^[^\s"\p{Cc}]+$/u.test(value) &&
+    valueOf(value) === value;
   return isPlain ? value : formatJson(value);
 }
 

@@ -15,8 +15,8 @@ export const top: Command = {
   usage: ["top [OPTIONS]"],
   about: `
 Shows what passes through the broker, every second: clients, topics, rates,
-queues, and what was dropped. q ends it. Where the output is no terminal, it
-prints a line each second. It takes a key with the right to subscribe to *broker.`,
+queues, and what was dropped. q ends it. Where the output is no terminal it
+prints a line each second. It takes a key that grants subscribing to *broker.`,
   options: [
     ...CONNECTION,
     { name: "count", value: "N", about: "End after so many seconds" },

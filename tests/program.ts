@@ -1,6 +1,11 @@
-/** The program `mpubsub-broker`, run as users run it. */
-import { assertMatch } from "@std/assert";
+/**
+ * The program `mpubsub-broker`, run as users run it: by Deno or, with `MPUBSUB_BROKER`, the compiled
+ * one of that path.
+ */
+import { assertEquals, assertMatch } from "@std/assert";
 
+/** The compiled program, if that is to be tested. */
+export const COMPILED = Deno.env.get("MPUBSUB_BROKER");
 const CLI = new URL("../cli.ts", import.meta.url).pathname;
 /** The permissions that the tasks and the compiled program have. */
 export const PERMISSIONS = [
@@ -16,13 +21,19 @@ const DENO_DIR: string = await (async () => {
 
 /** How the program is run. */
 export interface Run {
-  args: string[];
+  args?: string[];
   env?: Record<string, string>;
+  /** The folder in which it runs. */
+  cwd?: string;
   permissions?: string[];
-  /** A program, with arguments, that runs the broker. */
+  /** A program, with arguments, that runs the program. */
   under?: string[];
+  /** A line for the shell that runs the program, which is `mpubsub` there. */
+  shell?: string;
   /** Whether it prints to a terminal, that of the program `script`. */
   onTerminal?: boolean;
+  /** What it reads; `"open"`: what {@linkcode Program.write} gives it. */
+  input?: string;
 }
 
 /** A broker program that is running. */
@@ -30,24 +41,55 @@ export class Program implements AsyncDisposable {
   readonly #process: Deno.ChildProcess;
   readonly #errors: ReadableStreamDefaultReader<string>;
   readonly #lines: ReadableStreamDefaultReader<string>;
+  #input: WritableStreamDefaultWriter<Uint8Array> | undefined;
   #said = "";
   #complained = "";
 
-  constructor({ args, env = {}, permissions = PERMISSIONS, under = [], onTerminal = false }: Run) {
-    const command = [Deno.execPath(), "run", "--no-prompt", ...permissions, CLI, ...args];
-    const [program, ...rest] = onTerminal
+  constructor(
+    { args = [], env = {}, cwd, permissions = PERMISSIONS, under = [], onTerminal, input, shell }:
+      Run,
+  ) {
+    const program = COMPILED === undefined
+      ? [Deno.execPath(), "run", "--no-prompt", ...permissions, CLI]
+      : [COMPILED];
+    const command = [...program, ...args];
+    const line = `mpubsub() { ${program.join(" ")} "$@"; }; ${shell}`;
+    const [first, ...rest] = shell !== undefined
+      ? ["bash", "-c", line]
+      : onTerminal
       ? ["script", "--quiet", "--command", command.join(" "), "/dev/null"]
       : [...under, ...command];
-    this.#process = new Deno.Command(program!, {
+    this.#process = new Deno.Command(first!, {
       args: rest,
       // Another HOME must not mean another cache.
       env: { DENO_DIR, ...env },
-      stdin: "null",
+      ...(cwd !== undefined && { cwd }),
+      stdin: input === undefined ? "null" : "piped",
       stdout: "piped",
       stderr: "piped",
     }).spawn();
+    if (input !== undefined) {
+      this.#input = this.#process.stdin.getWriter();
+      if (input !== "open") this.write(input).then(() => this.finishInput());
+    }
     this.#errors = this.#process.stderr.pipeThrough(new TextDecoderStream()).getReader();
     this.#lines = this.#process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  }
+
+  /** Gives it something to read. */
+  async write(text: string): Promise<void> {
+    await this.#input!.write(new TextEncoder().encode(text));
+  }
+
+  /** There is nothing more to read. */
+  async finishInput(): Promise<void> {
+    await this.#input?.close();
+    this.#input = undefined;
+  }
+
+  /** What it has printed so far, as far as that was read. */
+  get said(): string {
+    return this.#said;
   }
 
   /** Reads what it prints until it contains `text`. */
@@ -98,6 +140,8 @@ export class Program implements AsyncDisposable {
       if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
     }
     await this.end();
+    // The other end is gone.
+    await this.#input?.close().catch(() => {});
   }
 }
 
@@ -106,6 +150,14 @@ export async function started(run: Run): Promise<Program> {
   const program = new Program(run);
   await program.until("Listening at");
   return program;
+}
+
+/** Runs a program to its end, which is to be a good one; what it printed. */
+export async function output(run: Run): Promise<string> {
+  await using program = new Program(run);
+  const { code, out, err } = await program.end();
+  assertEquals([code, err], [0, ""]);
+  return out;
 }
 
 /** Runs a program that says in one line why it fails. */

@@ -90,11 +90,11 @@ Deno.test("README.md lists the options of the standalone broker", async () => {
   const { log } = console;
   console.log = (text: string) => said.push(text);
   try {
-    assertEquals(await main(["--help"]), 0);
+    assertEquals(await main(["broker", "--help"]), 0);
   } finally {
     console.log = log;
   }
-  const options = said.join("\n").match(/^ +(--[a-z-]+(?: [A-Z]+)?)/gm)!.map((text) => text.trim());
+  const options = said.join("\n").match(/--[a-z-]+(?: [A-Z]+)?(?= )/gm)!.map((text) => text.trim());
   const listed = [...PAGE.matchAll(/^\| `(--[^`]+)`/gm)].map(([, option]) => option!);
   assertEquals(listed, options.filter((option) => option !== "--version"));
 });

@@ -5,3 +5,4 @@ export function green(text: string): string;
 export function inverse(text: string): string;
 export function red(text: string): string;
 export function yellow(text: string): string;
+export function stripAnsiCode(text: string): string;

@@ -1,0 +1,309 @@
+/** The commands `pub` and `sub`, each a process of its own. */
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import type { NetPubSub } from "../mod.ts";
+import { type Bus, withBus } from "./bus.ts";
+import { fails, output, Program } from "./program.ts";
+import { take } from "./scene.ts";
+import { until } from "./until.ts";
+
+/** A `sub` whose subscriptions are in force. */
+async function subscribed({ broker, file }: Bus, ...args: string[]): Promise<Program> {
+  const { sessions } = broker.stats();
+  const program = new Program({ args: ["sub", "--connect", file, ...args] });
+  await until(() => broker.stats().sessions > sessions);
+  return program;
+}
+
+/** Publishes, and waits until the broker has it. */
+async function publish(bus: NetPubSub, ...messages: [string[], object][]): Promise<void> {
+  for (const [topic, message] of messages) bus.publish(topic, message);
+  await bus.flush();
+}
+
+Deno.test("cli pub publishes what sub prints, one JSON object a line", () =>
+  withBus(async (bus) => {
+    await using sub = await subscribed(bus, "--count", "2", "sensors");
+    const args = ["pub", "-c", bus.file];
+    await output({ args: [...args, "alerts", "x=1"] });
+    await output({ args: [...args, "sensors/kitchen", "celsius=21.5", "unit=C", "on=true"] });
+    await output({ args: [...args, '["sensors","a/b"]', "--json", '{"b":{"$bytes":"aGk="}}'] });
+    assertEquals(await sub.end(), {
+      code: 0,
+      out: '{"topic":["sensors","kitchen"],"message":{"celsius":21.5,"unit":"C","on":true}}\n' +
+        '{"topic":["sensors","a/b"],"message":{"b":{"$bytes":"aGk="}}}\n',
+      err: "",
+    });
+  }));
+
+Deno.test("cli sub prints each message once, in the order of the bus, whatever its topics are", () =>
+  withBus(async (bus) => {
+    await using sub = await subscribed(bus, "--count", "5", "a", "b", "a/x", "a");
+    const client = await bus.client();
+    const messages: [string[], object][] = [[["a", "x"], { n: 1 }], [["b"], { n: 2 }]];
+    await publish(client, ...messages, [[], { n: 3 }], [["c"], { n: 0 }], [["a"], { n: 4 }], [[], {
+      n: 5,
+    }]);
+    const { out } = await sub.end();
+    assertEquals(out.trim().split("\n").map((line) => JSON.parse(line).message.n), [1, 2, 3, 4, 5]);
+  }));
+
+Deno.test("cli sub without a topic prints everything, to a terminal for people", () =>
+  withBus(async (bus) => {
+    const { broker, file } = bus;
+    await using sub = new Program({
+      args: ["sub", "-c", file, "--count", "1"],
+      onTerminal: true,
+      env: { NO_COLOR: "1" },
+    });
+    await until(() => broker.stats().sessions > 0);
+    await publish(await bus.client(), [["a", "b"], { n: 1, text: "two words" }]);
+    const { out } = await sub.end();
+    assertMatch(out, /^\d\d:\d\d:\d\d\.\d{3} a\/b n=1 text="two words"\r\n$/);
+  }));
+
+Deno.test("cli sub colours what it prints to a terminal, and prints JSON there when asked", () =>
+  withBus(async (bus) => {
+    await using plain = new Program({
+      args: ["sub", "-c", bus.file, "--count", "1"],
+      onTerminal: true,
+    });
+    await using json = new Program({
+      args: ["sub", "-c", bus.file, "--count", "1", "--json"],
+      onTerminal: true,
+    });
+    await until(() => bus.broker.stats().sessions === 2);
+    await publish(await bus.client(), [["a"], { n: 1 }]);
+    assertStringIncludes((await plain.end()).out, "\x1b[1m\x1b[36ma");
+    assertEquals((await json.end()).out, '{"topic":["a"],"message":{"n":1}}\r\n');
+  }));
+
+Deno.test("cli sub --raw prints one value: text and bytes as they are, the rest as JSON", () =>
+  withBus(async (bus) => {
+    await using sub = await subscribed(bus, "--count", "4", "--raw", "v", "a");
+    await publish(
+      await bus.client(),
+      [["a"], { v: "text" }],
+      [["a"], { v: new TextEncoder().encode("bytes") }],
+      [["a"], { w: 1 }],
+      [["a"], { v: 7n }],
+    );
+    const { code, out, err } = await sub.end();
+    assertEquals([code, out], [0, 'text\nbytes{"$bigint":"7"}\n']);
+    assertStringIncludes(err, "a message for a has no v");
+  }));
+
+Deno.test("cli sub --timeout ends it, which fails short of --count only", () =>
+  withBus(async ({ file }) => {
+    assertEquals(await output({ args: ["sub", "-c", file, "--timeout", "50ms"] }), "");
+    const { code, err } = await fails({
+      args: ["sub", "-c", file, "--timeout", "50ms", "--count", "2"],
+    });
+    assertEquals(code, 1);
+    assertStringIncludes(err, "Got 0 of 2 messages within 50ms");
+  }));
+
+for (const [strict, status] of [[[], 0], [["--strict"], 1]] as const) {
+  Deno.test(`cli sub ${strict.join("")} tells a gap, and ends with ${status}`, () =>
+    withBus(async (bus) => {
+      // The window is 1 MiB, so the gap is among the first of these, and 4 MiB wait behind it.
+      await using sub = await subscribed(bus, ...strict, "--raw", "n", "--count", "30", "a");
+      sub.kill("SIGSTOP");
+      const client = await bus.client();
+      const data = new Uint8Array(100_000);
+      for (let n = 0; n < 100; n++) client.publish("a", { n, data });
+      await client.flush();
+      assert(bus.broker.stats().dropped > 0);
+      sub.kill("SIGCONT");
+      const { code, out, err } = await sub.end();
+      assertEquals(code, status);
+      const numbers = out.trim().split("\n").map(Number);
+      const [, missed] = err.match(/^mpubsub-broker: Missed (\d+) messages \(overflow\)\n$/)!;
+      assertEquals(numbers.at(-1), 29 + Number(missed), "the rest is all there");
+    }, { limits: { queueBytes: 2 ** 22 } }));
+}
+
+Deno.test("cli sub ends quietly when nobody reads what it prints", () =>
+  withBus(async (bus) => {
+    await using sub = new Program({ shell: `mpubsub sub -c ${bus.file} | head -n 1` });
+    const client = await bus.client();
+    await until(() => bus.broker.stats().sessions === 2);
+    for (let n = 0; bus.broker.stats().sessions === 2; n++) await publish(client, [["a"], { n }]);
+    const { code, out, err } = await sub.end();
+    assertEquals([code, out, err], [0, '{"topic":["a"],"message":{"n":0}}\n', ""]);
+  }));
+
+Deno.test("cli sub says when the connection is lost, and goes on when the broker is back", () =>
+  withBus(async (bus) => {
+    await using sub = await subscribed(bus, "--count", "1", "a");
+    await bus.broker.shutdown();
+    await sub.untilError("Lost the connection, trying again");
+  }));
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.test(`cli sub ends with 130 after ${signal}`, () =>
+    withBus(async (bus) => {
+      await using sub = await subscribed(bus, "a");
+      sub.kill(signal);
+      assertEquals(await sub.end(), { code: 130, out: "", err: "" });
+    }));
+}
+
+Deno.test("cli pub - reads lines as they come, and ends when all are acknowledged", () =>
+  withBus(async (bus) => {
+    const client = await bus.client();
+    using messages = client.subscribe(null);
+    await client.flush();
+    await using pub = new Program({ args: ["pub", "-c", bus.file, "-"], input: "open" });
+    await pub.write('{"topic":["a"],"message":{"n":1}}\n');
+    assertEquals((await take(messages, 1))[0]!.message, { n: 1 });
+    using more = client.subscribe(null);
+    await client.flush();
+    await pub.write('\n{"topic":"b","message":{"n":{"$bigint":"2"}}}');
+    await pub.finishInput();
+    assertEquals(await pub.end(), { code: 0, out: "", err: "" });
+    assertEquals(await take(more, 1), [{ topic: ["b"], message: { n: 2n } }]);
+  }));
+
+Deno.test("cli pub TOPIC - takes messages, and with --lines plain text", () =>
+  withBus(async (bus) => {
+    const client = await bus.client();
+    using messages = client.subscribe(null);
+    await client.flush();
+    const args = ["pub", "-c", bus.file, "a/b"];
+    await output({ args: [...args, "-"], input: '{"n":1}\n{"n":2}\n' });
+    await output({ args: [...args, "--lines", "text"], input: "{}\n\nx" });
+    assertEquals(
+      (await take(messages, 5)).map(({ message }) => message),
+      [{ n: 1 }, { n: 2 }, { text: "{}" }, { text: "" }, { text: "x" }],
+    );
+  }));
+
+Deno.test("cli pub publishes the lines before one that it cannot use, and names that", () =>
+  withBus(async (bus) => {
+    const client = await bus.client();
+    using messages = client.subscribe(null);
+    await client.flush();
+    for (const [bad, why] of [["{", "it is not JSON"], ["[1]", "it must be an object"]] as const) {
+      const { code, err } = await fails({
+        args: ["pub", "-c", bus.file, "a", "-"],
+        input: `{"n":1}\n\n${bad}\n{"n":2}\n`,
+      });
+      assertEquals(code, 1);
+      assertStringIncludes(err, `${why} (line 3)`);
+    }
+    await output({ args: ["pub", "-c", bus.file, "a", "n=3"] });
+    assertEquals((await take(messages, 3)).map(({ message }) => message.n), [1, 1, 3]);
+  }));
+
+Deno.test("cli pub --count and --interval repeat a message", () =>
+  withBus(async (bus) => {
+    const client = await bus.client();
+    using messages = client.subscribe("a");
+    await client.flush();
+    const args = ["pub", "-c", bus.file, "a", "n=1", "--count", "3", "--interval", "1ms"];
+    await output({ args });
+    assertEquals((await take(messages, 3)).map(({ message }) => message.n), [1, 1, 1]);
+    assertEquals(bus.broker.stats().received, 3);
+  }));
+
+Deno.test("cli pub takes as much from its input as the broker does", () =>
+  withBus(async (bus) => {
+    const lines = Array.from(
+      { length: 40 },
+      (_, n) => JSON.stringify({ n, s: "x".repeat(500_000) }),
+    );
+    await output({ args: ["pub", "-c", bus.file, "a", "-"], input: lines.join("\n") });
+    assertEquals(bus.broker.stats().received, 40);
+  }));
+
+Deno.test("cli pub fails when a topic is reserved, or a message too large", () =>
+  withBus(async (bus) => {
+    const args = ["pub", "-c", bus.file];
+    const { code, err } = await fails({ args: [...args, "*broker/x", "n=1"] });
+    assertEquals(code, 1);
+    assertStringIncludes(err, "*broker");
+    const large = await fails({ args: [...args, "a", "-"], input: `{"s":"${"x".repeat(2e6)}"}` });
+    assertEquals(large.code, 1);
+    assertStringIncludes(large.err, "limit is 1048576");
+  }));
+
+Deno.test("cli sub | pub - is a bridge between two brokers, for values of every kind", () =>
+  withBus((from) =>
+    withBus(async (to) => {
+      const shell = `mpubsub sub -c ${from.file} --count 1000 a | mpubsub pub -c ${to.file} -`;
+      await using program = new Program({ shell });
+      const listener = await to.client();
+      using messages = listener.subscribe(null);
+      await listener.flush();
+      const speaker = await from.client();
+      await until(() => from.broker.stats().sessions === 2 && to.broker.stats().sessions === 2);
+      const message = {
+        bytes: Uint8Array.of(0, 255),
+        big: 2n ** 70n,
+        nan: NaN,
+        zero: -0,
+        date: new Date(1),
+        map: new Map<unknown, unknown>([[1n, new Set([null])]]),
+        floats: Float32Array.of(1.5),
+        like: { $bytes: "x" },
+        text: "\u2028\x1b\0😀",
+      };
+      for (let n = 0; n < 1000; n++) speaker.publish(["a", "b/c"], { n, ...message });
+      const taken = await take(messages, 1000);
+      assertEquals(
+        taken,
+        taken.map((_, n) => ({ topic: ["a", "b/c"], message: { n, ...message } })),
+      );
+      assertEquals(await program.end(), { code: 0, out: "", err: "" });
+    })
+  ));
+
+Deno.test("cli commands find the broker by --address and --authkey-file, too", () =>
+  withBus(async ({ broker, folder }) => {
+    await Deno.writeTextFile(`${folder}/key`, "secret", { mode: 0o600 });
+    const args = ["pub", "--address", broker.address, "--authkey-file", `${folder}/key`];
+    await output({ args: [...args, "a", "n=1"] });
+    assertEquals(broker.stats().received, 1);
+    await Deno.writeTextFile(`${folder}/wrong`, "wrong", { mode: 0o600 });
+    const wrong = await fails({ args: [...args.slice(0, 4), `${folder}/wrong`, "a"] });
+    assertEquals(wrong.code, 1);
+  }, { authkey: "secret" }));
+
+Deno.test("cli commands say in one line what is wrong with how the broker is named", () =>
+  withBus(async ({ file, folder }) => {
+    const cases: [string[], number, string][] = [
+      [["-c", `${folder}/none.json`], 1, "start a broker with it"],
+      [["-c", file, "--address", "tcp://127.0.0.1:1"], 2, "--connect FILE, or both"],
+      [["--address", "tcp://127.0.0.1:1"], 2, "--connect FILE, or both"],
+      [["--address", "nonsense", "--authkey-file", file], 2, "write unix:///path"],
+    ];
+    for (const [args, status, text] of cases) {
+      const { code, err } = await fails({ args: ["pub", ...args, "a"] });
+      assertEquals(code, status, err);
+      assertStringIncludes(err, text);
+    }
+  }));
+
+Deno.test("cli pub and sub refuse wrong arguments with one line and status 2", () =>
+  withBus(async ({ file }) => {
+    for (
+      const args of [
+        ["pub"],
+        ["pub", "a//b"],
+        ["pub", "a", "novalue"],
+        ["pub", "a", "x=1", "--json", "{}"],
+        ["pub", "a", "--json", "[]"],
+        ["pub", "a", "x=1", "-"],
+        ["pub", "--lines", "text"],
+        ["pub", "a", "--count", "0"],
+        ["pub", "a", "--interval", "soon"],
+        ["sub", "a//b"],
+        ["sub", "--count", "x"],
+        ["sub", "--nonsense"],
+      ]
+    ) {
+      const { code, err } = await fails({ args: [...args, "-c", file] });
+      assertEquals(code, 2, err);
+      assertStringIncludes(err, `(mpubsub-broker ${args[0]} --help tells more)`);
+    }
+  }));
