@@ -115,7 +115,6 @@ function latencyOf(times: Histogram): Latency {
 /** How many rows the histogram has at most, and how many cells its longest bar. */
 const ROWS = 10;
 const BAR_CELLS = 50;
-const CELL = 10;
 
 /** The result for people. */
 export function tableOf(result: Result, times: Histogram): string {
