@@ -153,6 +153,19 @@ export async function readConnectionFile(path: string | URL): Promise<Connection
   return parseConnectionFile(path, new TextDecoder().decode(bytes));
 }
 
+/** What a connection file says, when it holds a key. */
+export function withKey(
+  path: string | URL,
+  content: ConnectionFile,
+): ConnectionFile & { authkey: Uint8Array } {
+  const { authkey } = content;
+  if (authkey !== undefined) return { ...content, authkey };
+  throw new TypeError(
+    `Cannot use "${path}": it holds no key, since each client of that broker has its own; ` +
+      "mpubsub-broker key NAME prints a file that holds one",
+  );
+}
+
 /**
  * Reads a file with a secret; refuses one that is not secret, as ssh does.
  *

@@ -122,7 +122,7 @@ function overview(): string {
     `       ${PROGRAM} COMMAND [OPTIONS] …`,
     "",
     "Publish-subscribe between programs. Without a command it is the broker, and",
-    "writes to FILE how to reach it, by default ~/.mpubsub.json. The others read that.",
+    "writes to FILE how to reach it, by default ~/.mpubsub.json. Others read it.",
     "",
     "Commands:",
     ...columns(Object.entries(COMMANDS).map(([name, { about }]) => [name, about])),

@@ -2,6 +2,7 @@
  * What the commands that speak to a broker have in common: how they find it, what they say when
  * something happens to the connection, and how a signal ends them.
  */
+import { readConnectionFile, withKey } from "./address.ts";
 import {
   type Arguments,
   complain,
@@ -107,10 +108,11 @@ function tellState(tell: (text: string) => void): (state: State, reason?: Error)
   };
 }
 
-async function connect(bus: NetPubSub, signal: AbortSignal): Promise<void> {
+/** Connects, if a broker answers in time. */
+export async function connect(bus: NetPubSub, signal?: AbortSignal): Promise<void> {
   const timeout = AbortSignal.timeout(CONNECT_MS);
   try {
-    await bus.connect({ signal: AbortSignal.any([signal, timeout]) });
+    await bus.connect({ signal: AbortSignal.any([timeout, ...signal ? [signal] : []]) });
   } catch (error) { // Whatever is in the way, or nothing happened.
     if (!timeout.aborted) throw error;
     throw new Error(`Cannot connect: no answer within ${CONNECT_MS} ms`, { cause: error });
@@ -119,26 +121,56 @@ async function connect(bus: NetPubSub, signal: AbortSignal): Promise<void> {
 
 /** A bus for the broker that the arguments name, not connected yet. */
 export async function busOf(args: Arguments, options: NetPubSubOptions): Promise<NetPubSub> {
+  const named = await namedBy(args);
+  if (typeof named === "string") return await reading(named, NetPubSub.fromFile(named, options));
+  return new NetPubSub(named.address, named.authkey, options);
+}
+
+/** Where a broker is, and the key with which it lets a client in. */
+export interface BrokerAccess {
+  readonly address: string;
+  readonly authkey: Uint8Array;
+  /** The name of the key. */
+  readonly keyName: string;
+  /** What vouches for the broker's certificate, in PEM. */
+  readonly ca: string | undefined;
+}
+
+/** What it takes to connect to the broker that the arguments name, now; other threads can have it. */
+export async function accessOf(args: Arguments): Promise<BrokerAccess> {
+  const named = await namedBy(args);
+  if (typeof named !== "string") return named;
+  const { address, authkey, keyName = "", ca } = await reading(
+    named,
+    readConnectionFile(named).then((content) => withKey(named, content)),
+  );
+  return { address, authkey, keyName, ca };
+}
+
+/** The connection file that the arguments name, or the broker itself. */
+async function namedBy(args: Arguments): Promise<string | BrokerAccess> {
   const file = args.text("connect");
   const address = addressOf(args);
   const keyFile = args.text("authkey-file");
-  if (address === undefined && keyFile === undefined) {
-    const path = file ?? defaultFile();
-    try {
-      return await doing(`read ${path}`, NetPubSub.fromFile(path, options));
-    } catch (error) { // Whatever it is; one that is not there is the usual one.
-      if (!((error as Error).cause instanceof Deno.errors.NotFound)) throw error;
-      throw new Error(
-        `Cannot read ${path}: there is no such file; start a broker with it, or name that of one ` +
-          "with --connect",
-        { cause: error },
-      );
-    }
-  }
+  if (address === undefined && keyFile === undefined) return file ?? defaultFile();
   if (file !== undefined || address === undefined || keyFile === undefined) {
     throw new UsageError("Give --connect FILE, or both --address and --authkey-file");
   }
-  return new NetPubSub(address, await readKey(keyFile), options);
+  return { address, authkey: await readKey(keyFile), keyName: "", ca: undefined };
+}
+
+/** Waits for what reads a connection file. */
+async function reading<T>(path: string, work: Promise<T>): Promise<T> {
+  try {
+    return await doing(`read ${path}`, work);
+  } catch (error) { // Whatever it is; one that is not there is the usual one.
+    if (!((error as Error).cause instanceof Deno.errors.NotFound)) throw error;
+    throw new Error(
+      `Cannot read ${path}: there is no such file; start a broker with it, or name that of one ` +
+        "with --connect",
+      { cause: error },
+    );
+  }
 }
 
 /** Says that messages are missing. */

@@ -33,6 +33,7 @@ import {
   isMissing,
   parseAddress,
   readConnectionFile,
+  withKey,
 } from "./address.ts";
 import { keyBytes, keyNameBytes } from "./auth.ts";
 import { BytesCache } from "./bytes_cache.ts";
@@ -494,19 +495,6 @@ function targetOf(
   keyNameBytes(name);
   const caCerts = [...options.tls?.caCerts ?? [], ...ca === undefined ? [] : [ca]];
   return { address, key: keyBytes(authkey), keyName: name, caCerts };
-}
-
-/** What a connection file says, when it holds a key. */
-function withKey(
-  path: string | URL,
-  content: ConnectionFile,
-): ConnectionFile & { authkey: Uint8Array } {
-  const { authkey } = content;
-  if (authkey !== undefined) return { ...content, authkey };
-  throw new TypeError(
-    `Cannot use "${path}": it holds no key, since each client of that broker has its own; ` +
-      "mpubsub-broker key NAME prints a file that holds one",
-  );
 }
 
 function isSame(a: TopicPath, b: TopicPath): boolean {
