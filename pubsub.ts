@@ -96,7 +96,10 @@ export type MessageOf<T, K> = K extends string ? K extends keyof T ? T[K] : neve
     ? First extends keyof T ? T[First] : never
   : T[keyof T];
 
-/** What follows the topic in a call of `publish`: the message, unless it requires nothing. */
+/**
+ * What follows the topic in a call of `publish`: the message, which may be left out if nothing in it is
+ * required, and options.
+ */
 export type PublishArgs<M> = 0 extends 1 & M ? [message?: object, options?: PublishOptions]
   : Partial<Record<never, never>> extends M ? [message?: M, options?: PublishOptions]
   : [message: M, options?: PublishOptions];
@@ -104,7 +107,7 @@ export type PublishArgs<M> = 0 extends 1 & M ? [message?: object, options?: Publ
 /** How a message is published. */
 export interface PublishOptions {
   /**
-   * Keep it in this process; a `PubSub` does so anyway.
+   * Keep the message in this process; a `PubSub` does so anyway.
    *
    * @default {false}
    */
@@ -139,14 +142,18 @@ export interface PublishOptions {
  * ```
  */
 export class PubSub<T extends TopicMap<T> = Untyped> {
-  /** Never there; tells the compiler which topics this bus has, for subclasses as well. */
+  /**
+   * Never there; tells the compiler which topics this bus has, for subclasses as well.
+   *
+   * @internal
+   */
   declare protected readonly _topics?: (map: T) => T;
   readonly #dispatcher: Dispatcher;
 
   /**
    * Makes a bus without subscribers.
    *
-   * @param options Where errors go.
+   * @param options Where errors go: `onError`.
    */
   constructor(options: PubSubOptions = {}) {
     // A subclass that has its own dispatcher passes it instead.
@@ -173,6 +180,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    *
    * - The same function may subscribe twice, and is called twice then.
    * - Added during a delivery, it does not get the message that is being delivered.
+   * - It is not awaited. What it throws, or a promise of its that rejects, goes to `onError`.
    *
    * @param topic The topic; `null` for all.
    * @param subscriber Called with the topic and the message.
