@@ -111,7 +111,9 @@ const ENDINGS: Readonly<Record<number, keyof Endings>> = {
  *   keyName: "kitchen",
  *   onError: refused.resolve,
  * });
- * await using screen = new NetPubSub(broker.address, "secret 2", { keyName: "screen" });
+ * await using screen = new NetPubSub(broker.address, "secret 2", {
+ *   keyName: "screen",
+ * });
  * const heard = Promise.withResolvers<unknown>();
  * screen.addSubscriber(null, (_topic, message) => heard.resolve(message));
  * await Promise.all([kitchen.connect(), screen.connect()]);

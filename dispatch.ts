@@ -35,6 +35,8 @@ import {
  * - It may name just the values that it takes, by destructuring; their types are not checked
  *   against all that the topic's messages may be (parameters compare as those of methods do).
  * - What it returns is ignored, but for a promise: if that rejects, it is reported.
+ *
+ * @typeParam M The message.
  */
 export type Subscriber<M> = {
   bivarianceHack(topic: TopicPath, message: M): unknown;
@@ -67,6 +69,8 @@ export interface PubSubOptions {
 /**
  * A schema after [Standard Schema](https://standardschema.dev), version 1, as Zod, Valibot and ArkType
  * make them: the part that is used of it.
+ *
+ * @typeParam Out What it makes of a message.
  */
 export interface StandardSchema<Out = unknown> {
   /** What the specification puts here. */
@@ -93,7 +97,11 @@ export interface StandardSchema<Out = unknown> {
   };
 }
 
-/** How a subscriber is added; `Accepts` is a list of names, or a schema. */
+/**
+ * How a subscriber is added.
+ *
+ * @typeParam Accepts A list of names, or a schema.
+ */
 export interface SubscriberOptions<Accepts = readonly string[]> {
   /**
    * Take it away before its first call, so that there is no other.
@@ -111,7 +119,11 @@ export interface SubscriberOptions<Accepts = readonly string[]> {
   readonly accepts?: Accepts;
 }
 
-/** How a subscription is made; `Accepts` is a list of names, or a schema. */
+/**
+ * How a subscription is made.
+ *
+ * @typeParam Accepts A list of names, or a schema.
+ */
 export interface SubscribeOptions<Accepts = readonly string[]> {
   /**
    * How many messages it holds until its consumer asks for them.
@@ -141,7 +153,11 @@ export interface SubscribeOptions<Accepts = readonly string[]> {
   readonly accepts?: Accepts;
 }
 
-/** A message as a `Subscription` yields it. */
+/**
+ * A message as a `Subscription` yields it.
+ *
+ * @typeParam M The message.
+ */
 export interface Delivery<M = object> {
   /** The topic to which it was published. */
   readonly topic: TopicPath;
@@ -155,6 +171,8 @@ export interface Delivery<M = object> {
  * - It gets messages from the call of `subscribe` on, and holds them until they are asked for.
  * - `break` and disposing end it, and let go of what it holds; disposing twice is a no-op.
  * - `clearSubscribers()` ends it after what it holds.
+ *
+ * @typeParam M The message.
  *
  * @example Only the newest
  * ```ts

@@ -155,6 +155,8 @@ const ROUTES_MAX = 32_768;
  * - `addSubscriber` and `subscribe` throw `RangeError` also when the topic, or one topic more, is over
  *   what the broker allows.
  *
+ * @typeParam T The messages of a typed bus, as of a `PubSub`.
+ *
  * @example What the broker has, and what it does not get
  * ```ts
  * import { Broker, NetPubSub } from "@mpubsub/mpubsub";
@@ -183,7 +185,7 @@ const ROUTES_MAX = 32_768;
  * const states: State[] = [];
  * const bus = new NetPubSub(broker.address, broker.authkey, {
  *   onState: (state) => states.push(state),
- *   onGap: ({ reason, missed }) => console.warn(`${reason}: missed ${missed}`),
+ *   onGap: ({ reason, missed }) => console.warn(reason, missed),
  * });
  * await bus.connect();
  * await bus.disconnect();
@@ -257,6 +259,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * file is read again before each attempt to connect, so a broker that was started again is found,
    * with its new key.
    *
+   * @typeParam T The messages of a typed bus, as of a `PubSub`.
    * @param path The file that `mpubsub-broker FILE` wrote, or `mpubsub-broker key NAME` printed.
    * @param options How it copes with errors, lost connections and full queues.
    * @returns Resolves with the object.
