@@ -8,9 +8,12 @@
  */
 
 /**
- * Where a broker listens: `"unix:///run/bus.sock"`, `"tcp://127.0.0.1:7411"`, `"127.0.0.1:7411"`,
- * `["127.0.0.1", 7411]`, or `"tls://bus.example.org:7411"`; an IPv6 address stands in brackets in a
- * string; port 0 is any free port.
+ * Where a broker listens.
+ *
+ * - `"unix:///run/bus.sock"`: a Unix socket.
+ * - `"tcp://127.0.0.1:7411"`, `"127.0.0.1:7411"` or `["127.0.0.1", 7411]`: TCP.
+ * - `"tls://bus.example.org:7411"`: TCP with TLS.
+ * - An IPv6 address stands in brackets in a string. Port 0 is any free one, for a broker.
  */
 export type Address = string | readonly [hostname: string, port: number];
 

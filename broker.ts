@@ -95,13 +95,47 @@ const ENDINGS: Readonly<Record<number, keyof Endings>> = {
 };
 
 /**
- * Passes messages between {@linkcode NetPubSub} objects.
+ * Passes messages between `NetPubSub` objects, of this process and of others.
  *
  * - A client gets the messages of the topics that it subscribed to, and never its own.
  * - Each client proves that it has the key before anything else; until then it can hold nothing of
  *   the broker's but one of `halfOpen` places, for `authTimeout`.
  * - A client whose connection is lost finds its session again for `resumeWindow`, and gets all that
  *   was published meanwhile, within `queueBytes`.
+ *
+ * @example Keys with rights
+ * ```ts
+ * import { Broker, ForbiddenError, NetPubSub } from "@mpubsub/mpubsub";
+ * import { assertEquals, assertInstanceOf } from "@std/assert";
+ *
+ * await using broker = new Broker({
+ *   address: "tcp://127.0.0.1:0", // any free port
+ *   keys: [
+ *     { name: "kitchen", key: "secret 1", publish: ["sensors"] },
+ *     { name: "screen", key: "secret 2", subscribe: ["sensors"] },
+ *   ],
+ * });
+ * await broker.start();
+ *
+ * const refused = Promise.withResolvers<unknown>();
+ * await using kitchen = new NetPubSub(broker.address, "secret 1", {
+ *   keyName: "kitchen",
+ *   onError: refused.resolve,
+ * });
+ * await using screen = new NetPubSub(broker.address, "secret 2", {
+ *   keyName: "screen",
+ * });
+ * const heard = Promise.withResolvers<unknown>();
+ * screen.addSubscriber(null, (_topic, message) => heard.resolve(message));
+ * await Promise.all([kitchen.connect(), screen.connect()]);
+ *
+ * kitchen.publish(["sensors", "kitchen"], { celsius: 21.5 });
+ * assertEquals(await heard.promise, { celsius: 21.5 });
+ *
+ * kitchen.publish("alerts", { text: "fire" });
+ * assertInstanceOf(await refused.promise, ForbiddenError);
+ * assertEquals(broker.stats().forbidden, 1);
+ * ```
  */
 export class Broker {
   readonly #settings: Settings;
@@ -161,6 +195,7 @@ export class Broker {
   /**
    * Makes a broker that does not listen yet.
    *
+   * @param options Where it listens, who may come, and what it allows.
    * @throws {TypeError} When the address or a key is none, or a `tls://` address has no certificate.
    * @throws {RangeError} When a key is empty, or a limit out of range.
    */
@@ -220,14 +255,15 @@ export class Broker {
   }
 
   /**
-   * Takes these named keys in the place of those before.
+   * Takes these named keys in the place of those before; `authkey` stays as it is.
    *
    * - Who holds one that is still there, with the same bytes, stays connected, with the rights that it
    *   has now.
    * - Who holds one that is gone, or has other bytes, is disconnected, and its session forgotten.
    * - What was queued for a client before goes to it all the same, while its key is there.
    *
-   * @throws {TypeError} When one of them is no key.
+   * @param keys All that there are from now on.
+   * @throws {TypeError} When one of them is no key. Then nothing has changed.
    * @throws {RangeError} When one is empty, or a name comes twice. Then nothing has changed.
    */
   setKeys(keys: readonly BrokerKey[]): void {
@@ -253,6 +289,7 @@ export class Broker {
    *
    * @returns Resolves when clients can connect. A second call is the same start.
    * @throws {Deno.errors.AddrInUse} When somebody listens at the address.
+   * @throws {Deno.errors.InvalidData} When the certificate, or its key, is none.
    * @throws {Error} After `shutdown()`.
    */
   start(): Promise<void> {
@@ -521,7 +558,11 @@ export class Broker {
     console.warn(`mpubsub: ${problem instanceof Error ? problem.message : problem}`);
   }
 
-  /** What the broker has done, and holds. */
+  /**
+   * What the broker has done, and holds.
+   *
+   * @returns Counts that do not change any more.
+   */
   stats(): BrokerStats {
     let waiting = 0;
     for (const peer of this.#peers.values()) if (peer.holdsBack) waiting++;
@@ -544,7 +585,7 @@ export class Broker {
     this.#setKeepsAlive(false);
   }
 
-  /** Takes {@linkcode Broker.unref} back. */
+  /** Takes `unref()` back. */
   ref(): void {
     this.#setKeepsAlive(true);
   }
@@ -595,7 +636,7 @@ export class Broker {
     for (const link of this.#links.keys()) link.close();
   }
 
-  /** {@linkcode Broker.shutdown}. */
+  /** Shuts down, as `shutdown()` does. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
   }

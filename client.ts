@@ -41,7 +41,14 @@ import { Session, type SessionHandler } from "./session.ts";
 import { formatTopic, printable, type TopicPath } from "./topic.ts";
 import { type Connection, dial, every, later } from "./transport.ts";
 
-/** What a client is doing about its connection. */
+/**
+ * What a client is doing about its connection.
+ *
+ * - `"disconnected"`: nothing; it was never connected, or is no more, and what it publishes stays here.
+ * - `"connecting"`: `connect()` is under way for the first time.
+ * - `"connected"`: what it publishes goes to the broker at once.
+ * - `"reconnecting"`: the connection is lost, and is being made again; what it publishes waits.
+ */
 export type State = "disconnected" | "connecting" | "connected" | "reconnecting";
 
 /** What was, or may have been, missed or repeated. */
@@ -61,9 +68,12 @@ export interface Gap {
    *   the broker's memory was full.
    */
   readonly reason: "overflow" | "expired" | "new broker" | "cut off";
-  /** How many messages did not come; none where that is not known. */
+  /** How many messages did not come; not there where that is not known. */
   readonly missed?: number;
-  /** How many messages were sent a second time, since it is not known whether they had arrived. */
+  /**
+   * How many messages of this object were sent a second time, since it is not known whether they had
+   * arrived; not there where there were none.
+   */
   readonly resent?: number;
 }
 

@@ -35,6 +35,8 @@ import {
  * - It may name just the values that it takes, by destructuring; their types are not checked
  *   against all that the topic's messages may be (parameters compare as those of methods do).
  * - What it returns is ignored, but for a promise: if that rejects, it is reported.
+ *
+ * @typeParam M The message.
  */
 export type Subscriber<M> = {
   bivarianceHack(topic: TopicPath, message: M): unknown;
@@ -50,19 +52,26 @@ export interface ErrorContext {
   readonly subscriber?: Subscriber<never>;
 }
 
-/** What a `PubSub` may be given. */
+/** Options of a `PubSub`. */
 export interface PubSubOptions {
   /**
-   * Told what goes wrong in subscribers, and what does not reach them.
+   * Told what goes wrong in subscribers, and what does not reach them. By default that is one line of
+   * `console.warn` with the topic and the error.
    *
    * - An error of its own is contained: both end in a line of `console.warn`.
    *
-   * @default One line of `console.warn` with the topic and the error.
+   * @param error What was thrown, or one of the errors of mpubsub.
+   * @param context Where it comes from.
    */
   onError?(error: unknown, context: ErrorContext): void;
 }
 
-/** The part that is used of a schema after the Standard Schema specification, version 1. */
+/**
+ * A schema after [Standard Schema](https://standardschema.dev), version 1, as Zod, Valibot and ArkType
+ * make them: the part that is used of it.
+ *
+ * @typeParam Out What it makes of a message.
+ */
 export interface StandardSchema<Out = unknown> {
   /** What the specification puts here. */
   readonly "~standard": {
@@ -70,7 +79,10 @@ export interface StandardSchema<Out = unknown> {
     readonly version: 1;
     /** The library that made the schema. */
     readonly vendor: string;
-    /** Checks a value; must be synchronous here. */
+    /**
+     * Checks a value, and gives what the schema makes of it, or says what is wrong. A schema that
+     * answers with a promise cannot be used here.
+     */
     readonly validate: (value: unknown) =>
       | { readonly value: Out; readonly issues?: undefined }
       | {
@@ -85,10 +97,14 @@ export interface StandardSchema<Out = unknown> {
   };
 }
 
-/** How a subscriber is added; `Accepts` is a list of names, or a schema. */
+/**
+ * How a subscriber is added.
+ *
+ * @typeParam Accepts A list of names, or a schema.
+ */
 export interface SubscriberOptions<Accepts = readonly string[]> {
   /**
-   * Take it away before its first call.
+   * Take it away before its first call, so that there is no other.
    *
    * @default {false}
    */
@@ -97,29 +113,33 @@ export interface SubscriberOptions<Accepts = readonly string[]> {
   readonly signal?: AbortSignal;
   /**
    * What it takes: the names of values, or a schema. A message that has other names, or that the
-   * schema refuses, is not delivered to it, and `onError` gets a `MessageError`.
-   *
-   * @default Any message.
+   * schema refuses, is not delivered to it, and `onError` gets a `MessageError`. By default it takes
+   * any message.
    */
   readonly accepts?: Accepts;
 }
 
-/** How a subscription is made; `Accepts` is a list of names, or a schema. */
+/**
+ * How a subscription is made.
+ *
+ * @typeParam Accepts A list of names, or a schema.
+ */
 export interface SubscribeOptions<Accepts = readonly string[]> {
   /**
-   * How many messages it holds for a consumer that is slower.
+   * How many messages it holds until its consumer asks for them.
    *
    * @default {65536}
    */
   readonly limit?: number;
   /**
-   * What happens to one more.
+   * What happens when one more comes.
    *
    * - `"drop-oldest"`: the oldest goes and is counted; `onError` gets one `BacklogError` for all that
    *   go until the consumer has caught up.
    * - `"throw"`: the subscription ends; its consumer gets what it holds, then a `BacklogError`.
    * - `"wait"`: nothing goes; `publish` throws a `BacklogError` and delivers to nobody. What was
-   *   published during a delivery was accepted, and is held beyond the limit.
+   *   published during a delivery was accepted, and is held beyond the limit. A `NetPubSub` takes
+   *   nothing from the broker until there is room.
    *
    * @default {"drop-oldest"}
    */
@@ -127,14 +147,17 @@ export interface SubscribeOptions<Accepts = readonly string[]> {
   /** Ends it when aborted: what it holds is let go, and its consumer gets the reason as an error. */
   readonly signal?: AbortSignal;
   /**
-   * What it takes: the names of values, or a schema; see {@linkcode SubscriberOptions}.
-   *
-   * @default Any message.
+   * What it takes: the names of values, or a schema; see {@linkcode SubscriberOptions}. By default it
+   * takes any message.
    */
   readonly accepts?: Accepts;
 }
 
-/** A message as a `Subscription` yields it. */
+/**
+ * A message as a `Subscription` yields it.
+ *
+ * @typeParam M The message.
+ */
 export interface Delivery<M = object> {
   /** The topic to which it was published. */
   readonly topic: TopicPath;
@@ -147,6 +170,23 @@ export interface Delivery<M = object> {
  *
  * - It gets messages from the call of `subscribe` on, and holds them until they are asked for.
  * - `break` and disposing end it, and let go of what it holds; disposing twice is a no-op.
+ * - `clearSubscribers()` ends it after what it holds.
+ *
+ * @typeParam M The message.
+ *
+ * @example Only the newest
+ * ```ts
+ * import { PubSub } from "@mpubsub/mpubsub/pubsub";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const bus = new PubSub({ onError() {} }); // it is told of what is dropped
+ * const positions = bus.subscribe("position", { limit: 1 });
+ * for (const x of [1, 2, 3]) bus.publish("position", { x });
+ * bus.clearSubscribers();
+ *
+ * for await (const { message } of positions) assertEquals(message, { x: 3 });
+ * assertEquals(positions.dropped, 2);
+ * ```
  */
 export interface Subscription<M = object> extends AsyncIterable<Delivery<M>> {
   /** How many messages were dropped for newer ones. */
@@ -154,12 +194,13 @@ export interface Subscription<M = object> extends AsyncIterable<Delivery<M>> {
   /**
    * The iterator of the one consumer; several `next()` may wait at a time.
    *
+   * @returns Yields each message with its topic.
    * @throws {TypeError} If there is a consumer and it is not done.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<Delivery<M>, undefined>;
-  /** Ends it. */
+  /** Ends it, and lets go of what it holds. */
   [Symbol.dispose](): void;
-  /** Ends it. */
+  /** The same, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 

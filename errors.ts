@@ -5,7 +5,7 @@
  * properties, so that a program need not read the message.
  */
 
-/** What the constructors of this module's errors take beside the message. */
+/** What the constructors of the errors of mpubsub take beside the message. */
 export interface ErrorDetails {
   /** The error that led to this one. */
   cause?: unknown;
@@ -15,6 +15,8 @@ export interface ErrorDetails {
  * The other side could not prove that it has the key, or it did not accept ours.
  *
  * - `connect()` rejects with it; trying again with the same key is of no use.
+ * - While reconnecting, `onState` is told, and an attempt is made every few seconds: the broker may
+ *   get the key back.
  */
 export class AuthError extends Error {
   /** Always `"AuthError"`. */
@@ -22,7 +24,12 @@ export class AuthError extends Error {
   /** The name of the key that was used; empty for a broker's single key. */
   readonly keyName: string;
 
-  /** Makes an error that says which key was refused, and by whom. */
+  /**
+   * Makes an error that says which key was refused, and by whom.
+   *
+   * @param message What was done, and what is wrong with the key.
+   * @param details The name of the key, and the error that led to this one.
+   */
   constructor(message: string, details: ErrorDetails & { keyName?: string } = {}) {
     super(message, details);
     this.keyName = details.keyName ?? "";
@@ -32,26 +39,45 @@ export class AuthError extends Error {
 /**
  * The other side sent what the protocol does not allow.
  *
- * - It ends the connection on which it came, and nothing else.
+ * - It ends the session in which it came, and nothing else: a client is disconnected then, and its
+ *   `closed` rejects with it.
+ * - Given to `onError` of a client together with a topic, it is about one message that cannot be read,
+ *   and costs only that.
  */
 export class ProtocolError extends Error {
   /** Always `"ProtocolError"`. */
   override readonly name = "ProtocolError";
 
-  /** Makes an error that says what was sent and what is allowed. */
+  /**
+   * Makes an error that says what was sent and what is allowed.
+   *
+   * @param message What was sent, and what is allowed.
+   * @param details The error that led to this one.
+   */
   constructor(message: string, details: ErrorDetails = {}) {
     super(message, details);
   }
 }
 
-/** The connection to the broker is gone, or could not be made. */
+/**
+ * The connection to the broker is gone, or could not be made.
+ *
+ * - `connect()` rejects with it when nobody answers, `flush()` when the object is disconnected, and
+ *   `disconnect()` when messages were not delivered.
+ * - A connection that is lost later is made again; then it is the reason that `onState` gets.
+ */
 export class ConnectionLostError extends Error {
   /** Always `"ConnectionLostError"`. */
   override readonly name = "ConnectionLostError";
-  /** How many published messages the broker did not acknowledge. */
+  /** How many messages `disconnect()` gave up, since the broker did not acknowledge them. */
   readonly undelivered: number;
 
-  /** Makes an error that says which connection was lost, how, and what was lost with it. */
+  /**
+   * Makes an error that says which connection was lost, how, and what was lost with it.
+   *
+   * @param message What was done, and why there is no connection.
+   * @param details How many messages were not delivered, and the error that led to this one.
+   */
   constructor(message: string, details: ErrorDetails & { undelivered?: number } = {}) {
     super(message, details);
     this.undelivered = details.undelivered ?? 0;
@@ -70,23 +96,39 @@ export class BacklogError extends Error {
   /** The bound: messages for a queue of messages, bytes for a queue of bytes. */
   readonly limit: number;
 
-  /** Makes an error that says which queue is full. */
+  /**
+   * Makes an error that says which queue is full.
+   *
+   * @param message What was done, what is full, and what makes room.
+   * @param details The bound, and the error that led to this one.
+   */
   constructor(message: string, details: ErrorDetails & { limit: number }) {
     super(message, details);
     this.limit = details.limit;
   }
 }
 
-/** A message does not fit what a subscriber declared in `accepts`, and was not delivered to it. */
+/**
+ * A message was not delivered because of what it is. `onError` gets it.
+ *
+ * - It does not fit what a subscriber declared in `accepts`; all others got it.
+ * - Or the broker refused it, because it is too large, or because the key allows no more of them in a
+ *   second; the subscribers of this process got it.
+ */
 export class MessageError extends Error {
   /** Always `"MessageError"`. */
   override readonly name = "MessageError";
   /** The topic to which the message was published. */
   readonly topic: readonly string[];
-  /** What does not fit: one sentence for each name or value. */
+  /** What is wrong: one sentence for each name or value that does not fit. */
   readonly issues: readonly string[];
 
-  /** Makes an error that says what does not fit. */
+  /**
+   * Makes an error that says what is wrong with a message.
+   *
+   * @param message Which message was not delivered, to whom, and why.
+   * @param details The topic, what is wrong, and the error that led to this one.
+   */
   constructor(
     message: string,
     details: ErrorDetails & { topic: readonly string[]; issues: readonly string[] },
@@ -97,14 +139,25 @@ export class MessageError extends Error {
   }
 }
 
-/** The topic may not be used in this way. */
+/**
+ * The topic may not be used in this way.
+ *
+ * - `publish` throws it for topics that begin with `"*broker"`.
+ * - `onError` gets it for a message, or a subscription, that the key does not grant; for a subscription
+ *   `connect()` or `flush()` also rejects with it.
+ */
 export class ForbiddenError extends Error {
   /** Always `"ForbiddenError"`. */
   override readonly name = "ForbiddenError";
   /** The topic concerned. */
   readonly topic: readonly string[];
 
-  /** Makes an error that says what is not allowed, and to whom. */
+  /**
+   * Makes an error that says what is not allowed, and to whom.
+   *
+   * @param message What was done with which topic, and why that is not allowed.
+   * @param details The topic, and the error that led to this one.
+   */
   constructor(message: string, details: ErrorDetails & { topic: readonly string[] }) {
     super(message, details);
     this.topic = details.topic;

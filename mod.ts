@@ -1,22 +1,102 @@
 /**
  * Publish-subscribe that starts inside one process and reaches across processes by changing one
- * line.
+ * line. Topics are paths, messages are named values.
  *
  * - {@linkcode PubSub} connects the parts of one process.
  * - {@linkcode NetPubSub} is the same object, heard by other processes.
- * - {@linkcode Broker} passes messages between them; as a program it is `cli.ts`.
+ * - {@linkcode Broker} passes messages between them: in any program, or as a program of its own.
+ *
+ * ## In one process
+ *
+ * A message goes to the subscribers of its topic, then of each parent, then of `null`, the catch-all.
  *
  * ```ts
  * import { PubSub } from "@mpubsub/mpubsub";
  * import { assertEquals } from "@std/assert";
  *
  * const bus = new PubSub();
- * const heard: unknown[] = [];
- * bus.addSubscriber(["sensors", "kitchen"], (_topic, { celsius }) => heard.push(celsius));
+ * const heard: string[] = [];
+ * bus.addSubscriber(["sensors", "kitchen"], (_topic, { celsius }) => {
+ *   heard.push(`kitchen: ${celsius}`);
+ * });
+ * bus.addSubscriber("sensors", (topic, { celsius }) => {
+ *   heard.push(`${topic.join("/")}: ${celsius}`);
+ * });
  *
  * bus.publish(["sensors", "kitchen"], { celsius: 21.5 });
- * assertEquals(heard, [21.5]);
+ *
+ * assertEquals(heard, ["kitchen: 21.5", "sensors/kitchen: 21.5"]);
  * ```
+ *
+ * ## One after the other
+ *
+ * To take messages instead of being called, iterate. The type parameter, which may be left out, says
+ * what the messages of each topic are.
+ *
+ * ```ts
+ * import { PubSub } from "@mpubsub/mpubsub";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const bus = new PubSub<{ job: { id: number } }>();
+ * const jobs = bus.subscribe("job");
+ * bus.publish("job", { id: 1 });
+ * bus.publish(["job", "urgent"], { id: 2 });
+ *
+ * const ids: number[] = [];
+ * for await (const { message } of jobs) {
+ *   ids.push(message.id);
+ *   if (ids.length === 2) break; // ends the subscription
+ * }
+ * assertEquals(ids, [1, 2]);
+ * ```
+ *
+ * ## Across processes
+ *
+ * Where the bus is made, one line changes: a `NetPubSub` knows where the broker is, and the key.
+ * Here all are in one process, so that it runs as it stands.
+ *
+ * ```ts
+ * import { Broker, NetPubSub } from "@mpubsub/mpubsub";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using broker = new Broker();
+ * await broker.start();
+ *
+ * await using kitchen = new NetPubSub(broker.address, broker.authkey);
+ * await using screen = new NetPubSub(broker.address, broker.authkey);
+ * const readings = screen.subscribe("sensors");
+ * await Promise.all([kitchen.connect(), screen.connect()]);
+ *
+ * kitchen.publish(["sensors", "kitchen"], { celsius: 21.5 });
+ * for await (const { topic, message } of readings) {
+ *   assertEquals(topic, ["sensors", "kitchen"]);
+ *   assertEquals(message, { celsius: 21.5 });
+ *   break;
+ * }
+ *
+ * kitchen.publish("notes", { text: "mine" }, { local: true }); // stays here
+ * await kitchen.flush(); // the broker has all that was published to others
+ * assertEquals(broker.stats().received, 1);
+ * ```
+ *
+ * ## From the command line
+ *
+ * The broker is a program as well, `mpubsub-broker`, or `mpubsub` where `deno install` put it. It writes
+ * its address and its key to a file that only you can read, and `await NetPubSub.fromFile("x.json")`
+ * makes a bus for it.
+ *
+ * ```sh
+ * mpubsub-broker x.json
+ * mpubsub-broker sub -c x.json sensors
+ * mpubsub-broker pub -c x.json sensors/kitchen celsius=21.5
+ * ```
+ *
+ * ## What is guaranteed
+ *
+ * A message arrives exactly once, and in its publisher's order, at every subscription that `connect()`
+ * or `flush()` has confirmed, over any number of lost connections; after a minute without one, or at
+ * another broker, at least once. Whenever anything was or may have been missed or repeated, the
+ * program concerned is told by `onGap`.
  *
  * @module
  */

@@ -77,16 +77,19 @@ export type { Address, Gap, State };
 /** Options of a {@linkcode NetPubSub}. */
 export interface NetPubSubOptions extends PubSubOptions {
   /**
-   * The name under which the broker knows the key, at most 64 bytes of UTF-8.
+   * The name under which the broker knows the key, at most 64 bytes of UTF-8; without one it is the
+   * broker's single key. By default the name that stands in the connection file, if there is one.
    *
-   * @default {""} The broker's single key; with a connection file, the name that stands there.
+   * @default {""}
    */
   keyName?: string;
-  /** For a broker whose address begins with `tls://`. */
+  /**
+   * For a broker whose address begins with `tls://`: in `caCerts` what vouches for its certificate, in
+   * PEM, beside what the system trusts and what stands in the connection file.
+   */
   tls?: {
     /**
-     * What vouches for the broker's certificate, in PEM, beside what the system trusts and the `ca` of
-     * a connection file.
+     * Certificates, in PEM.
      *
      * @default {[]}
      */
@@ -111,17 +114,25 @@ export interface NetPubSubOptions extends PubSubOptions {
   overflow?: "drop-oldest" | "wait";
   /**
    * With `overflow: "wait"`: for how long this object may hold others back without taking anything, in
-   * milliseconds. Then it is cut off and told by `onGap`. The broker may allow less.
+   * milliseconds. Then it is cut off and told by `onGap`. The broker's `maxPatience` may be less, and
+   * counts then.
    *
-   * @default {Infinity} As long as the broker allows.
+   * @default {Infinity}
    */
   patience?: number;
   /**
    * Told each change of `state`, with the reason when it was not asked for; and while `reconnecting`
    * when the reason changes, because the broker refuses the key, say.
+   *
+   * @param state The new state.
+   * @param reason Why, unless `connect()` or `disconnect()` was called.
    */
   onState?(state: State, reason?: Error): void;
-  /** Told once whenever messages were or may have been missed or repeated. */
+  /**
+   * Told once whenever messages were or may have been missed or repeated.
+   *
+   * @param gap What, why, and how many.
+   */
   onGap?(gap: Gap): void;
 }
 
@@ -136,12 +147,52 @@ const PATIENCE_MAX_MS = 2 ** 32 - 1;
 const ROUTES_MAX = 32_768;
 
 /**
- * A {@linkcode PubSub} whose messages also go to, and come from, the other clients of a broker.
+ * A `PubSub` whose messages also go to, and come from, the other clients of a broker.
  *
  * - Local and remote publishers and subscribers look the same, and join at any time.
  * - Before it is connected, and after it was disconnected, it is simply local.
  * - A lost connection is made again, for ever; what is published meanwhile waits, up to `backlog`.
  * - Its own subscribers hear its messages at once; the broker never sends them back.
+ * - `addSubscriber` and `subscribe` throw `RangeError` also when the topic, or one topic more, is over
+ *   what the broker allows.
+ *
+ * @typeParam T The messages of a typed bus, as of a `PubSub`.
+ *
+ * @example What the broker has, and what it does not get
+ * ```ts
+ * import { Broker, NetPubSub } from "@mpubsub/mpubsub";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using broker = new Broker();
+ * await broker.start();
+ * await using bus = new NetPubSub(broker.address, broker.authkey);
+ * await bus.connect();
+ *
+ * bus.publish("jobs", { id: 1 });
+ * bus.publish("jobs", { id: 2 }, { local: true }); // stays in this process
+ * await bus.flush();
+ *
+ * assertEquals(bus.pending, 0);
+ * assertEquals(broker.stats().received, 1);
+ * ```
+ *
+ * @example Hear of connections that come and go
+ * ```ts
+ * import { Broker, NetPubSub, type State } from "@mpubsub/mpubsub";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using broker = new Broker();
+ * await broker.start();
+ * const states: State[] = [];
+ * const bus = new NetPubSub(broker.address, broker.authkey, {
+ *   onState: (state) => states.push(state),
+ *   onGap: ({ reason, missed }) => console.warn(reason, missed),
+ * });
+ * await bus.connect();
+ * await bus.disconnect();
+ *
+ * assertEquals(states, ["connecting", "connected", "disconnected"]);
+ * ```
  */
 export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   readonly #dispatcher: Dispatcher;
@@ -164,8 +215,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    *
    * @param address Where the broker listens.
    * @param authkey The broker's key: bytes, or a string that stands for its UTF-8 bytes.
-   * @param options Options.
-   * @throws {TypeError} When the address or the key is none.
+   * @param options How it copes with errors, lost connections and full queues.
+   * @throws {TypeError} When the address or the key is none, or an option of the wrong kind.
    * @throws {RangeError} When the key is empty, or an option is out of range.
    */
   constructor(address: Address, authkey: string | Uint8Array, options: NetPubSubOptions = {}) {
@@ -205,14 +256,19 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   }
 
   /**
-   * Makes an object for the broker whose connection file is at `path`. The file is read again
-   * before each attempt to connect, so a broker that was started again is found, with its new key.
+   * Makes an object for the broker whose connection file is at `path`; it is not connected yet. The
+   * file is read again before each attempt to connect, so a broker that was started again is found,
+   * with its new key.
    *
-   * @param path The file that `mpubsub-broker FILE` wrote.
-   * @param options Options.
+   * @typeParam T The messages of a typed bus, as of a `PubSub`.
+   * @param path The file that `mpubsub-broker FILE` wrote, or `mpubsub-broker key NAME` printed.
+   * @param options How it copes with errors, lost connections and full queues.
+   * @returns Resolves with the object.
    * @throws {Deno.errors.NotFound} When there is no such file.
    * @throws {Deno.errors.PermissionDenied} When others can read the file.
-   * @throws {TypeError} When it is not a connection file, or holds no key.
+   * @throws {TypeError} When it is not a connection file, or holds no key; or an option is of the
+   * wrong kind.
+   * @throws {RangeError} When an option is out of range.
    */
   static async fromFile<T extends TopicMap<T> = Untyped>(
     path: string | URL,
@@ -230,23 +286,28 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     return this.#client.state;
   }
 
-  /** Bytes published and not acknowledged by the broker, to within 256 KiB. */
+  /** Bytes published and not acknowledged by the broker, to within 256 KiB; 0 when there are none. */
   get pending(): number {
     return this.#client.pending;
   }
 
   /**
    * Settles when the time from `connect()` on has ended: resolves after `disconnect()`, rejects when
-   * `connect()` failed, or the broker ended the session for good.
+   * `connect()` failed, `disconnect()` could not deliver everything, or the broker ended the session
+   * for good. A rejection that nobody handles is no error.
    */
   get closed(): Promise<void> {
     return this.#client.closed;
   }
 
   /**
-   * Sets the broker to connect to.
+   * Sets the broker to connect to; a connection file is not read again then.
    *
+   * @param address Where the broker listens.
+   * @param authkey The broker's key: bytes, or a string that stands for its UTF-8 bytes.
    * @throws {Error} When the object is not disconnected.
+   * @throws {TypeError} When the address or the key is none.
+   * @throws {RangeError} When the key is empty.
    */
   setBroker(address: Address, authkey: string | Uint8Array): void {
     if (this.state !== "disconnected") {
@@ -262,7 +323,10 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    *
    * - While the connection is lost, the message waits.
    * - All checks come before anything is delivered or sent.
+   * - A topic that ends in `"*local"`, or `local: true`, keeps the message here.
    *
+   * @param topic The topic; `null` for a broadcast.
+   * @param rest The message, by default `{}`, and options.
    * @throws {TypeError} When the topic or the message is none, or a value cannot be sent.
    * @throws {RangeError} When the topic or the message is larger than the broker allows.
    * @throws {ForbiddenError} When the topic is the broker's own.
@@ -415,8 +479,10 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * - Connected: nothing to do. Connecting or reconnecting: waits for that.
    * - From then on a lost connection is made again, until `disconnect()`.
    *
+   * @param options With a `signal`: aborted, the call that began to connect gives up, and the others
+   * no longer wait.
    * @returns Resolves once both sides are authenticated and the subscriptions are in force.
-   * @throws {ConnectionLostError} When nobody answers.
+   * @throws {ConnectionLostError} When nobody answers within 10 s.
    * @throws {AuthError} When the keys differ, or the broker's certificate is not trusted.
    * @throws {ForbiddenError} When the key does not grant one of the subscriptions; `onError` is told
    * all of them.
@@ -432,6 +498,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * - Disconnected: nothing to do. Connecting: gives up, and `connect()` rejects.
    * - Reconnecting: waits for the broker to come back, if there is something to acknowledge.
    *
+   * @param options With a `signal`: aborted, it no longer waits for what is not acknowledged.
+   * @returns Resolves once nothing of the connection is left.
    * @throws {ConnectionLostError} When messages were not acknowledged; it says how many.
    */
   disconnect(options: WaitOptions = {}): Promise<void> {
@@ -445,6 +513,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * - "Has" means: in the broker's memory, on its way to those who subscribed.
    * - It goes on waiting over lost connections.
    *
+   * @param options With a `signal`: aborted, it no longer waits.
+   * @returns Resolves once the broker has it all.
    * @throws {ConnectionLostError} When the object is disconnected, or becomes so.
    * @throws {ForbiddenError} When the broker refused a subscription since the call before: when it was
    * made, when the connection was made again, or since the rights have changed. `onError` is told all.
@@ -458,7 +528,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     this.#client.keepsAlive = false;
   }
 
-  /** Takes {@linkcode NetPubSub.unref} back. */
+  /** Takes `unref()` back. */
   ref(): void {
     this.#client.keepsAlive = true;
   }
@@ -478,7 +548,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     this.#dispatcher.call(() => this.#options.onGap?.(gap));
   }
 
-  /** {@linkcode NetPubSub.disconnect}. */
+  /** Disconnects, as `disconnect()` does. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.disconnect();
   }

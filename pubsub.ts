@@ -69,6 +69,8 @@ export type { Topic, TopicPath } from "./topic.ts";
  * What the messages of a typed bus may be: for each first element of a topic, an object type.
  *
  * - An `interface` will do as the map, and for each message.
+ *
+ * @typeParam T The map.
  */
 export type TopicMap<T> = { readonly [K in keyof T]: object };
 
@@ -81,6 +83,8 @@ export type Untyped = Record<string, any>;
  *
  * - With types, the first element must be known to the compiler: `["count", id]` is a topic, a
  *   `string[]` is not.
+ *
+ * @typeParam T The map of the bus.
  */
 export type TopicOf<T> = string extends keyof T ? Topic
   : (keyof T & string) | readonly [keyof T & string, ...string[]] | readonly [] | null;
@@ -90,13 +94,21 @@ export type TopicOf<T> = string extends keyof T ? Topic
  *
  * - At the root it is the message of any topic. A broadcast goes to the subscribers of every topic,
  *   also when it is not the message that they expect; `accepts` keeps it away from them.
+ *
+ * @typeParam T The map of the bus.
+ * @typeParam K The topic.
  */
 export type MessageOf<T, K> = K extends string ? K extends keyof T ? T[K] : never
   : K extends readonly [infer First extends string, ...unknown[]]
     ? First extends keyof T ? T[First] : never
   : T[keyof T];
 
-/** What follows the topic in a call of `publish`: the message, unless it requires nothing. */
+/**
+ * What follows the topic in a call of `publish`: the message, which may be left out if nothing in it is
+ * required, and options.
+ *
+ * @typeParam M The message.
+ */
 export type PublishArgs<M> = 0 extends 1 & M ? [message?: object, options?: PublishOptions]
   : Partial<Record<never, never>> extends M ? [message?: M, options?: PublishOptions]
   : [message: M, options?: PublishOptions];
@@ -104,7 +116,7 @@ export type PublishArgs<M> = 0 extends 1 & M ? [message?: object, options?: Publ
 /** How a message is published. */
 export interface PublishOptions {
   /**
-   * Keep it in this process; a `PubSub` does so anyway.
+   * Keep the message in this process; a `PubSub` does so anyway.
    *
    * @default {false}
    */
@@ -123,30 +135,63 @@ export interface PublishOptions {
  * - Topics that begin with `"*broker"` are the broker's: nobody else can publish them, and neither
  *   the catch-all nor broadcasts include them.
  *
+ * @typeParam T The messages of a typed bus, by the first element of their topics; see
+ * {@linkcode TopicMap}. Without it, any topic takes any message.
+ *
  * @example The types of messages
  * ```ts
  * import { PubSub } from "@mpubsub/mpubsub/pubsub";
  * import { assertEquals } from "@std/assert";
  *
- * const bus = new PubSub<{ hello: { message: string }; stop: { force?: boolean } }>();
+ * interface Messages {
+ *   hello: { message: string };
+ *   stop: { force?: boolean };
+ * }
+ *
+ * const bus = new PubSub<Messages>();
  * const heard: string[] = [];
- * bus.addSubscriber("hello", (_topic, { message }) => heard.push(message.toUpperCase()));
+ * bus.addSubscriber("hello", (_topic, { message }) => {
+ *   heard.push(message.toUpperCase());
+ * });
  *
  * bus.publish(["hello", "world"], { message: "hi" });
  * bus.publish("stop"); // nothing is required
  *
  * assertEquals(heard, ["HI"]);
  * ```
+ *
+ * @example Only messages that fit
+ * ```ts
+ * import { MessageError, PubSub } from "@mpubsub/mpubsub/pubsub";
+ * import { assertEquals, assertInstanceOf } from "@std/assert";
+ *
+ * const errors: unknown[] = [];
+ * const bus = new PubSub({ onError: (error) => errors.push(error) });
+ * const heard: number[] = [];
+ * bus.addSubscriber("kitchen", (_topic, { celsius }) => heard.push(celsius), {
+ *   accepts: ["celsius"], // or a schema
+ * });
+ *
+ * bus.publish("kitchen", { celsius: 21.5 });
+ * bus.publish("kitchen", { celsius: 22, humidity: 40 });
+ *
+ * assertEquals(heard, [21.5]);
+ * assertInstanceOf(errors[0], MessageError);
+ * ```
  */
 export class PubSub<T extends TopicMap<T> = Untyped> {
-  /** Never there; tells the compiler which topics this bus has, for subclasses as well. */
+  /**
+   * Never there; tells the compiler which topics this bus has, for subclasses as well.
+   *
+   * @ignore
+   */
   declare protected readonly _topics?: (map: T) => T;
   readonly #dispatcher: Dispatcher;
 
   /**
    * Makes a bus without subscribers.
    *
-   * @param options Where errors go.
+   * @param options Where errors go: `onError`.
    */
   constructor(options: PubSubOptions = {}) {
     // A subclass that has its own dispatcher passes it instead.
@@ -156,6 +201,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
   /**
    * Subscribes a function that gets what a schema makes of each message.
    *
+   * @typeParam Out What the schema makes of a message.
    * @param topic The topic; `null` for all.
    * @param subscriber Called with the topic and the validated value.
    * @param options With the schema in `accepts`; any synchronous one after Standard Schema.
@@ -173,6 +219,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    *
    * - The same function may subscribe twice, and is called twice then.
    * - Added during a delivery, it does not get the message that is being delivered.
+   * - It is not awaited. What it throws, or a promise of its that rejects, goes to `onError`.
    *
    * @param topic The topic; `null` for all.
    * @param subscriber Called with the topic and the message.
@@ -239,6 +286,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
   /**
    * Subscribes, to get what a schema makes of each message by iteration.
    *
+   * @typeParam Out What the schema makes of a message.
    * @param topic The topic; `null` for all.
    * @param options With the schema in `accepts`; any synchronous one after Standard Schema.
    * @returns The messages from now on; see {@linkcode Subscription}.

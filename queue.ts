@@ -11,11 +11,11 @@
 import { BacklogError } from "./errors.ts";
 
 /**
- * What happens to a value for which there is no room.
+ * What happens when something is added to a full queue.
  *
- * - `"drop-oldest"`: the oldest value goes, and is counted.
- * - `"throw"`: it ends the queue with a `BacklogError`, after what the queue holds.
- * - `"wait"`: who pushes looks at `full` before and waits; what is pushed all the same is kept.
+ * - `"drop-oldest"`: the oldest goes, and is counted.
+ * - `"throw"`: the queue ends with a `BacklogError`, after what it holds.
+ * - `"wait"`: nothing goes; who adds is to wait for room, and what is added all the same is kept.
  */
 export type Overflow = "drop-oldest" | "wait" | "throw";
 

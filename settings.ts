@@ -10,7 +10,7 @@ import type { Certificate } from "./transport.ts";
 /** What a broker allows; over a limit it refuses, and says so. */
 export interface BrokerLimits {
   /**
-   * The largest message, in bytes as encoded.
+   * The largest message, in bytes as encoded, at most 1 GiB.
    *
    * @default {1048576}
    */
@@ -84,17 +84,13 @@ export interface ClientEvent {
 /** Options of a {@linkcode Broker}. */
 export interface BrokerOptions {
   /**
-   * Where to listen.
-   *
-   * @default {undefined} A new Unix socket that only this user can reach; loopback TCP where there
-   * are none.
+   * Where to listen. By default a new Unix socket that only this user can reach; loopback TCP where
+   * there are none.
    */
   address?: Address;
   /**
    * The key that clients must have: bytes, or a string that stands for its UTF-8 bytes. Whoever has
-   * it may do everything.
-   *
-   * @default {undefined} 32 random bytes.
+   * it may do everything. By default 32 random bytes.
    */
   authkey?: string | Uint8Array;
   /**
@@ -104,12 +100,11 @@ export interface BrokerOptions {
    */
   keys?: readonly BrokerKey[];
   /**
-   * The certificate with which the broker listens at a `tls://` address.
-   *
-   * @default {undefined} None: it cannot listen there.
+   * The certificate with which the broker listens at a `tls://` address; without one it cannot listen
+   * there.
    */
   tls?: Certificate;
-  /** What the broker allows. */
+  /** What the broker allows; each limit that is not given has its default. */
   limits?: BrokerLimits;
   /**
    * How long a client may take to authenticate, in milliseconds from accept.
@@ -118,8 +113,8 @@ export interface BrokerOptions {
    */
   authTimeout?: number;
   /**
-   * After how long without anything to send a side gives a sign of life, in milliseconds. Who is
-   * silent for two of these is gone.
+   * After how long without anything to send a side gives a sign of life, in milliseconds; at least 10.
+   * Who is silent for two of these is gone.
    *
    * @default {15000}
    */
@@ -132,8 +127,8 @@ export interface BrokerOptions {
    */
   resumeWindow?: number;
   /**
-   * The most bytes that are queued for all clients together. Over it, the client that holds most
-   * loses its oldest messages first, and is told.
+   * The most bytes that are queued for all clients together; at least 2 MiB. Over it, the client that
+   * holds most loses its oldest messages first, and is told.
    *
    * @default {1073741824}
    */
@@ -141,21 +136,26 @@ export interface BrokerOptions {
   /**
    * The longest time, in milliseconds, for which a client with `overflow: "wait"` may hold back those
    * who publish to it without acknowledging anything; then it is cut off, and told. Of those with a
-   * named key only one whose key has the right to `wait` may.
+   * named key only one whose key has the right to `wait` may. With 0 nobody may: `"wait"` is the same
+   * as `"drop-oldest"`.
    *
-   * @default {0} Nobody may: `"wait"` is the same as `"drop-oldest"`.
+   * @default {0}
    */
   maxPatience?: number;
-  /** Called once the broker listens. */
+  /**
+   * Called once the broker listens.
+   *
+   * @param info Where it listens, with the port or path that it got.
+   */
   onListen?(info: { address: string }): void;
   /** Told of each client that comes, comes back, loses its connection, or is gone for good. */
   onClient?(event: ClientEvent): void;
   /**
-   * Told what went wrong with one connection, and what deserves a warning; nothing else is
-   * affected by it.
-   *
-   * @default {undefined} Refused clients are counted in {@linkcode Broker.stats}; a warning goes to
+   * Told what went wrong with one connection, and what deserves a warning; nothing else is affected by
+   * it. By default refused clients are only counted, in `stats()`, and a warning goes to
    * `console.warn`.
+   *
+   * @param error Why a client was not let in or lost its session; or the warning.
    */
   onError?(error: unknown): void;
 }

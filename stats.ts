@@ -2,7 +2,7 @@
  * What a broker counts.
  */
 
-/** What a broker has done, and holds, at one moment. */
+/** What a broker has done since it was made, and holds at this moment. */
 export interface BrokerStats {
   /** Open connections, those that are not authenticated yet among them. */
   readonly connections: number;
@@ -16,11 +16,11 @@ export interface BrokerStats {
   readonly received: number;
   /** Messages that were queued for clients: one that went to three counts three times. */
   readonly delivered: number;
-  /** Messages that were dropped because a client did not take them in time. */
+  /** Messages that were dropped, each for one client, because it did not take them in time. */
   readonly dropped: number;
   /** Connections that were not let in. */
   readonly refused: number;
-  /** The same by reason. */
+  /** The same, by reason. */
   readonly refusals: Refusals;
   /** Sessions that the broker ended, by reason. */
   readonly endings: Endings;

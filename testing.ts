@@ -41,7 +41,7 @@ import { type Connection, dial, later, listen, type Listener } from "./transport
 
 export type { Address };
 
-/** Something that a {@linkcode Proxy} does to a connection. */
+/** Something that a {@linkcode Proxy} does to a connection at a certain byte. */
 export interface Fault {
   /**
    * What is done when so many bytes have passed.
@@ -53,12 +53,12 @@ export interface Fault {
    * - `"delay"`: from now on everything in this direction comes `ms` later.
    */
   readonly kind: "cut" | "half" | "freeze" | "delay";
-  /** `"up"` is from the client to the broker. */
+  /** Where: `"up"` is from the client to the broker, `"down"` from the broker to the client. */
   readonly direction: "up" | "down";
   /** How many bytes of the direction pass before; the fault may come in the middle of a frame. */
   readonly after: number;
   /**
-   * For `"freeze"` and `"delay"`: how long, in milliseconds.
+   * For `"freeze"` and `"delay"`: how long, in milliseconds; without an end by default.
    *
    * @default {Infinity}
    */
@@ -77,24 +77,20 @@ export interface ProxyOptions {
   /** The address of the broker. */
   readonly target: Address;
   /**
-   * Where to listen.
-   *
-   * @default {undefined} A new Unix socket, or loopback TCP where there are none.
+   * Where to listen. By default a new Unix socket, or loopback TCP where there are none.
    */
   readonly address?: Address;
   /**
-   * What happens to each connection.
-   *
-   * @default {undefined} Nothing.
+   * What happens to each connection. By default nothing.
    */
   readonly plan?: Plan;
 }
 
-/** What a {@linkcode Proxy} has done. */
+/** What a {@linkcode Proxy} has done since it was made. */
 export interface ProxyStats {
   /** Connections that came. */
   readonly connections: number;
-  /** Connections that were cut, by the plan or by {@linkcode Proxy.cut}. */
+  /** Connections that were cut, by the plan or by `cut()`. */
   readonly cut: number;
   /** Connections that were refused. */
   readonly refused: number;
@@ -107,7 +103,7 @@ export interface RandomPlanOptions {
   /** How many bytes pass at most before the first fault of a connection. */
   readonly bytes: number;
   /**
-   * The kinds of faults, each as likely as it stands here.
+   * The kinds of faults to choose from; one that stands here twice is twice as likely.
    *
    * @default {["cut"]}
    */
@@ -133,8 +129,19 @@ const EARLY_PART = 1 / 4;
  * - The same seed gives the same faults to the same connections.
  * - A quarter of them come in the first 400 bytes, which is where handshakes and resumptions are.
  *
- * @param seed Any number.
+ * @param seed A whole number.
  * @param options Where the faults come, and of which kinds.
+ * @returns The plan, for a {@linkcode Proxy}.
+ *
+ * @example The same seed, the same faults
+ * ```ts
+ * import { randomPlan } from "@mpubsub/mpubsub/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const options = { bytes: 10_000, kinds: ["cut", "freeze"] } as const;
+ * const [plan, again] = [randomPlan(7, options), randomPlan(7, options)];
+ * assertEquals(plan(0), again(0));
+ * ```
  */
 export function randomPlan(seed: number, options: RandomPlanOptions): Plan {
   const { bytes, kinds = ["cut"], ms = 100 } = options;
@@ -164,7 +171,30 @@ function randomOf(seed: number): () => number {
   };
 }
 
-/** Relays connections to a broker, and breaks them as planned. */
+/**
+ * Relays connections to a broker, and breaks them as planned.
+ *
+ * @example A connection that is lost, and made again
+ * ```ts
+ * import { Broker, NetPubSub } from "@mpubsub/mpubsub";
+ * import { Proxy } from "@mpubsub/mpubsub/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using broker = new Broker();
+ * await broker.start();
+ * await using proxy = new Proxy({ target: broker.address });
+ * await proxy.start();
+ * await using bus = new NetPubSub(proxy.address, broker.authkey);
+ * await bus.connect();
+ *
+ * proxy.cut();
+ * bus.publish("foo", { n: 1 }); // waits until there is a connection again
+ * await bus.flush();
+ *
+ * assertEquals(proxy.stats().connections, 2);
+ * assertEquals(broker.stats().received, 1);
+ * ```
+ */
 export class Proxy implements AsyncDisposable {
   readonly #options: ProxyOptions;
   readonly #relays = new Map<Relay, Promise<void>>();
@@ -176,7 +206,11 @@ export class Proxy implements AsyncDisposable {
   #refused = 0;
   #bytes = 0;
 
-  /** Makes a proxy that does not listen yet. */
+  /**
+   * Makes a proxy that does not listen yet.
+   *
+   * @param options Where the broker is, and what happens to connections to it.
+   */
   constructor(options: ProxyOptions) {
     this.#options = options;
   }
@@ -193,7 +227,12 @@ export class Proxy implements AsyncDisposable {
     return formatEndpoint(this.#listener.endpoint);
   }
 
-  /** Begins to listen. */
+  /**
+   * Begins to listen.
+   *
+   * @returns Resolves when clients can connect.
+   * @throws {Deno.errors.AddrInUse} When somebody listens at the address.
+   */
   async start(): Promise<void> {
     this.#listener = await listen(this.#options.address);
     this.#accepting = this.#accept(this.#listener);
@@ -223,18 +262,30 @@ export class Proxy implements AsyncDisposable {
     for (const relay of this.#relays.keys()) relay.cut();
   }
 
-  /** Freezes both directions of all connections that are there, for `ms`. */
+  /**
+   * Freezes both directions of all connections that are there: nothing passes, and nobody is told.
+   *
+   * @param ms For how long, in milliseconds.
+   */
   freeze(ms: number): void {
     for (const relay of this.#relays.keys()) relay.freeze(ms);
   }
 
-  /** Refuses new connections for `ms`. */
+  /**
+   * Refuses new connections.
+   *
+   * @param ms For how long, in milliseconds.
+   */
   refuse(ms: number): void {
     this.#refusing?.[Symbol.dispose]();
     this.#refusing = later(() => this.#refusing = undefined, ms);
   }
 
-  /** What it has done. */
+  /**
+   * What it has done.
+   *
+   * @returns Counts that do not change any more.
+   */
   stats(): ProxyStats {
     return {
       connections: this.#connections,
@@ -252,7 +303,7 @@ export class Proxy implements AsyncDisposable {
     await Promise.all([this.#accepting, ...this.#relays.values()]);
   }
 
-  /** {@linkcode Proxy.close}. */
+  /** Closes, as `close()` does. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
@@ -428,6 +479,21 @@ export interface HistoryReport {
  *
  * - Every subscriber is expected to see every message of every publisher.
  * - An inversion concerns first sightings only: a message that is sent again is a repetition.
+ *
+ * @param history What was published, and who saw what.
+ * @returns Each fault, and how many there are of each kind.
+ *
+ * @example One of three is lost, one comes twice
+ * ```ts
+ * import { checkHistory } from "@mpubsub/mpubsub/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { counts } = checkHistory({
+ *   published: { alice: [1, 2, 3] },
+ *   seen: { bob: [1, 3, 3].map((id) => ({ publisher: "alice", id })) },
+ * });
+ * assertEquals(counts, { lost: 1, repeated: 1, inverted: 0, unknown: 0 });
+ * ```
  */
 export function checkHistory(history: History): HistoryReport {
   const places = new Map(

@@ -1,6 +1,7 @@
 /** The package as others get it: its files, its entry points, and `pubsub.ts` on its own. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
+import { Registry } from "./registry.ts";
 
 const ROOT = new URL("../", import.meta.url);
 /** All that `./pubsub` may need. */
@@ -102,35 +103,37 @@ for (const [name, file] of Object.entries(manifest.exports)) {
   });
 }
 
-/**
- * The files that `deno publish` would take of this tree. It is asked in a tree of the same names
- * and empty files: whether the modules fit together is what tools/publish_dry_run.ts checks.
- */
-async function publishedFiles(): Promise<string[]> {
-  const copy = await Deno.makeTempDir({ prefix: "mpubsub-package-" });
-  try {
-    const files = await run("git", ["ls-files", "-co", "--exclude-standard"]);
-    for (const file of files.trim().split("\n")) {
-      await Deno.mkdir(`${copy}/${file}`.replace(/[^/]*$/, ""), { recursive: true });
-      await Deno.writeTextFile(`${copy}/${file}`, "");
+/** All that the entry points need: paths within the package, or URLs. */
+async function modulesOfEntries(): Promise<Set<string>> {
+  const modules = new Set<string>();
+  const entries = Object.values(manifest.exports);
+  for (let entry = entries.pop(); entry !== undefined; entry = entries.pop()) {
+    for (const module of await modulesOf(entry)) {
+      if (modules.has(module)) continue;
+      modules.add(module);
+      if (isOwn(module)) entries.push(...await workersOf(module));
     }
-    const config = { ...manifest, links: undefined, lock: false };
-    await Deno.writeTextFile(`${copy}/deno.json`, JSON.stringify(config));
-    const args = ["publish", "--dry-run", "--allow-dirty", "--no-check"];
-    const listing = await run(Deno.execPath(), args, copy);
-    return [...listing.matchAll(/^ +(file:\S+) \([^)]*\)$/gm)]
-      .map(([, url]) => url!.slice(url!.indexOf(copy) + copy.length + 1));
-  } finally {
-    await Deno.remove(copy, { recursive: true });
   }
+  return modules;
+}
+
+/** Whether a module stands at the top of the package. */
+function isOwn(module: string): boolean {
+  return /^[^/]+\.ts$/.test(module);
+}
+
+/** What a module starts as workers; Deno does not know it as imports. */
+async function workersOf(module: string): Promise<string[]> {
+  const text = await Deno.readTextFile(new URL(module, ROOT));
+  return [...text.matchAll(/\bnew URL\("(\.\/[^"]+\.ts)", import\.meta\.url\)/g)].map(([, path]) =>
+    path!
+  );
 }
 
 Deno.test("deno.json publishes the modules that the entry points need, and four other files", async () => {
-  const modules = new Set<string>();
-  for (const entry of Object.values(manifest.exports)) {
-    for (const module of await modulesOf(entry)) modules.add(module);
-  }
-  const own = [...modules].filter((module) => /^[^/]+\.ts$/.test(module));
+  await using registry = new Registry();
+  const { files } = await registry.publish();
+  const own = [...await modulesOfEntries()].filter(isOwn);
   const others = ["CHANGELOG.md", "LICENSE", "README.md", "deno.json"];
-  assertEquals((await publishedFiles()).sort(), [...own, ...others].sort());
+  assertEquals([...files.keys()].sort(), [...own, ...others].map((file) => `/${file}`).sort());
 });

@@ -1,0 +1,118 @@
+/**
+ * The package as those who use it have it: published to a registry on loopback, added to a project by
+ * its name, and installed as a program. The project has a cache of its own, but for npm packages.
+ */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import manifest from "../deno.json" with { type: "json" };
+import { withFolder } from "./folder.ts";
+import {
+  blocks,
+  PAGE,
+  type Place,
+  printsWhatItSays,
+  scriptsExchange,
+  start,
+  withBroker,
+} from "./readme.ts";
+import { Registry } from "./registry.ts";
+
+const STAND_INS = new URL("../links/", import.meta.url);
+
+/** What the installed program is tried with while its broker listens, and what it prints. */
+const COMMANDS: readonly { args: readonly string[]; prints: RegExp }[] = [
+  { args: ["--version"], prints: new RegExp(`^mpubsub-broker ${manifest.version}\n$`) },
+  { args: ["--help"], prints: /^Usage: / },
+];
+
+/** The arguments of the command in the README that begins with `deno` and this, but quiet. */
+function argsOf(command: string): string[] {
+  const lines = PAGE.replaceAll(" \\\n ", "").split("\n");
+  const line = lines.find((line) => line.startsWith(`deno ${command} `));
+  assert(line !== undefined, `README.md has no command deno ${command}`);
+  return [command, "--quiet", ...line.split(" ").slice(2)];
+}
+
+/** A folder for a project, with a cache that shares nothing but npm packages with the real one. */
+async function newPlace(folder: string, registry: Registry): Promise<Place> {
+  const info = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
+  const { npmCache } = JSON.parse(new TextDecoder().decode(info.stdout));
+  await Deno.mkdir(`${folder}/cache`);
+  await Deno.mkdir(npmCache, { recursive: true });
+  await Deno.symlink(npmCache, `${folder}/cache/npm`, { type: "junction" });
+  await Deno.mkdir(`${folder}/project`);
+  await Deno.writeTextFile(`${folder}/project/deno.json`, "{}");
+  const bin = Deno.execPath().replace(/[^/\\]*$/, "");
+  const separator = Deno.build.os === "windows" ? ";" : ":";
+  return {
+    folder: `${folder}/project`,
+    env: {
+      DENO_DIR: `${folder}/cache`,
+      JSR_URL: registry.url,
+      // An installed program starts whatever is called "deno".
+      PATH: `${bin}${separator}${Deno.env.get("PATH")}`,
+    },
+  };
+}
+
+/** What a program prints there, once it has succeeded. */
+async function output(place: Place, command: string, args: readonly string[]): Promise<string> {
+  const { success, stdout } = await start(place, command, args).output();
+  const said = new TextDecoder().decode(stdout);
+  assert(success, `${args.join(" ")} failed: ${said}`);
+  return said;
+}
+
+Deno.test("the package works for those who get it from a registry", (t) =>
+  withFolder(async (folder) => {
+    await using registry = new Registry();
+    await registry.publish();
+    for await (const { name } of Deno.readDir(STAND_INS)) {
+      await registry.add(new URL(`${name}/`, STAND_INS));
+    }
+    const place = await newPlace(folder, registry);
+
+    await t.step("deno add takes it", async () => {
+      await output(place, Deno.execPath(), argsOf("add"));
+      const { imports } = JSON.parse(await Deno.readTextFile(`${place.folder}/deno.json`));
+      assertEquals(imports, { "@mpubsub/mpubsub": `jsr:@mpubsub/mpubsub@^${manifest.version}` });
+    });
+
+    for (const [index, example] of blocks("ts").entries()) {
+      await t.step(
+        `README.md example ${index + 1} prints what it says`,
+        () => printsWhatItSays(place, example),
+      );
+    }
+
+    await t.step("README.md examples and all entry points have types", async () => {
+      const entries = Object.keys(manifest.exports).map((name) =>
+        `import "@mpubsub/mpubsub${name.slice(1)}";\n`
+      );
+      const codes = [...blocks("ts"), ...blocks("ts ignore")].map(({ code }) => code);
+      const names: string[] = [];
+      for (const code of [...codes, entries.join("")]) {
+        names.push(`checked_${names.length}.ts`);
+        await Deno.writeTextFile(`${place.folder}/${names.at(-1)}`, code);
+      }
+      await output(place, Deno.execPath(), ["check", "--quiet", ...names]);
+    });
+
+    const program = `${folder}/bin/mpubsub${Deno.build.os === "windows" ? ".cmd" : ""}`;
+    await t.step("deno install makes a program of it", async () => {
+      const [install, ...args] = argsOf("install");
+      const anywhere = { ...place, folder };
+      await output(anywhere, Deno.execPath(), [install!, "--root", folder, ...args]);
+      await Deno.stat(program);
+    });
+
+    await t.step(
+      "the program is a broker for those who added the package",
+      () =>
+        withBroker(start(place, program, ["x.json"]), async () => {
+          await scriptsExchange(place);
+          for (const { args, prints } of COMMANDS) {
+            assertMatch(await output(place, program, args), prints);
+          }
+        }),
+    );
+  }));
