@@ -26,6 +26,8 @@ export const WORKER_NAME = "mpubsub-broker bench";
 export const SILENCE_MS = 5000;
 /** How many bytes may be on their way to the slowest subscriber; the broker's queue is longer. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
+/** The same for all subscribers together; the broker has memory for more. */
+const WINDOWS_BYTES = 64 * 1024 * 1024;
 /** At a rate, how many bytes may wait for the broker before the publisher does. */
 const PENDING_BYTES_MAX = 4 * 1024 * 1024;
 /** How many bytes are published in one turn, about. */
@@ -34,6 +36,8 @@ const BATCH_BYTES = 128 * 1024;
 const OVERHEAD_BYTES = 64;
 /** How often is looked whether there is room again. */
 const ROOM_MS = 2;
+/** For how long what was seen there is good enough: hundreds may look, at the counts of hundreds. */
+const LOOK_MS = 1;
 /** How often is looked whether all has come. */
 const ARRIVED_MS = 20;
 
@@ -105,6 +109,8 @@ export interface Received {
 export class Counts {
   readonly #published: Int32Array;
   readonly #taken: Int32Array;
+  #onTheirWay = 0;
+  #lookedAt = -Infinity;
 
   constructor(
     { publishers, subscribers }: Pick<Load, "publishers" | "subscribers">,
@@ -124,8 +130,17 @@ export class Counts {
     return sum(this.#taken);
   }
 
-  /** How much was published that the slowest subscriber has not taken. */
+  /** How much was published that the slowest subscriber has not taken, a moment ago. */
   get onTheirWay(): number {
+    const now = performance.now();
+    if (now - this.#lookedAt >= LOOK_MS) {
+      this.#onTheirWay = this.#behind();
+      this.#lookedAt = now;
+    }
+    return this.#onTheirWay;
+  }
+
+  #behind(): number {
     const published = this.published;
     let most = 0;
     for (let i = 0; i < this.#taken.length; i++) {
@@ -176,7 +191,8 @@ class Publisher {
     this.#counts = counts;
     this.#bus = bus;
     this.#data = new Uint8Array(load.size);
-    this.#window = Math.max(2, Math.floor(WINDOW_BYTES / bytes));
+    const window = Math.min(WINDOW_BYTES, WINDOWS_BYTES / load.subscribers);
+    this.#window = Math.max(2, Math.floor(window / bytes));
     const share = this.#window / (2 * load.publishers);
     this.#batch = Math.max(1, Math.floor(Math.min(BATCH_BYTES / bytes, share)));
   }
@@ -229,12 +245,14 @@ class Publisher {
    */
   async #room(end: number): Promise<boolean> {
     if (this.#load.rate !== undefined) return true;
-    let { taken } = this.#counts;
     let since = now();
-    while (this.#counts.onTheirWay > this.#window && now() < end) {
+    let before = this.#counts.onTheirWay;
+    while (before > this.#window && now() < end) {
       await delay(ROOM_MS);
-      if (this.#counts.taken !== taken) [taken, since] = [this.#counts.taken, now()];
+      const { onTheirWay } = this.#counts;
+      if (onTheirWay !== before) since = now();
       else if (now() - since >= SILENCE_MS) return false;
+      before = onTheirWay;
     }
     return true;
   }
