@@ -204,8 +204,10 @@ async function serve(options: ServeOptions): Promise<void> {
       file,
       pid: Deno.pid,
     });
-    using _summaries = summaries(broker, log);
-    await stop.happened;
+    {
+      using _summaries = summaries(broker, log);
+      await stop.happened;
+    }
     log.say("info", "stopping", "Shutting down");
     await broker.shutdown();
   } finally {

@@ -148,7 +148,11 @@ export interface BrokerOptions {
    * @param info Where it listens, with the port or path that it got.
    */
   onListen?(info: { address: string }): void;
-  /** Told of each client that comes, comes back, loses its connection, or is gone for good. */
+  /**
+   * Told of each client that comes, comes back, loses its connection, or is gone for good.
+   *
+   * @param event What happened, to whom, and why.
+   */
   onClient?(event: ClientEvent): void;
   /**
    * Told what went wrong with one connection, and what deserves a warning; nothing else is affected by

@@ -15,7 +15,7 @@
  */
 
 /** The kinds of typed arrays that messages may hold, beside bytes. */
-const ARRAYS = {
+const ARRAYS: Readonly<Record<string, new (buffer: ArrayBuffer) => ArrayBufferView>> = {
   Uint8ClampedArray,
   Int8Array,
   Uint16Array,

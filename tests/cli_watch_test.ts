@@ -15,7 +15,7 @@ for (const command of ["", ...COMMANDS]) {
     assert(lines.length <= 24, `${lines.length} lines`);
     assertEquals(lines.filter((line) => unicodeWidth(line) > 80), []);
     assertMatch(out, /^Usage: mpubsub-broker /);
-    assertMatch(out, /^(Examples|Try it.*):\n  mpubsub-broker/m);
+    assertMatch(out, /^(Examples|Try it.*):\n {2}mpubsub-broker/m);
   });
 }
 

@@ -85,27 +85,31 @@ async function writeFiles(folder: string): Promise<void> {
 }
 
 for (const what of Object.keys(commandsIn("/"))) {
-  const name = `cli runs ${what} with exactly its permissions, and names each that is missing`;
   // The compiled program has those that it was compiled with.
-  Deno.test({ name, ignore: COMPILED !== undefined }, (t) =>
-    withFolder(async (folder) => {
-      await writeFiles(folder);
-      const { permissions, args, env = {}, isBrief } = commandsIn(folder)[what]!;
-      const run = { args: [...args], env };
-      await t.step("with all", async () => {
-        const all = { ...run, permissions: Object.values(permissions) };
-        await using program = isBrief ? new Program(all) : await started(all);
-        if (!isBrief) program.kill("SIGTERM");
-        const { code, err } = await program.end();
-        assertEquals([code, err], [0, ""]);
-      });
-      for (const missing of Object.keys(permissions)) {
-        await t.step(`without ${missing}`, async () => {
-          const { [missing]: _, ...others } = permissions;
-          const { code, err } = await fails({ ...run, permissions: Object.values(others) });
-          assertEquals(code, 1);
-          assertStringIncludes(err, `--allow-${missing}`);
+  const options = { ignore: COMPILED !== undefined };
+  Deno.test(
+    `cli runs ${what} with exactly its permissions, and names each that is missing`,
+    options,
+    (t) =>
+      withFolder(async (folder) => {
+        await writeFiles(folder);
+        const { permissions, args, env = {}, isBrief } = commandsIn(folder)[what]!;
+        const run = { args: [...args], env };
+        await t.step("with all", async () => {
+          const all = { ...run, permissions: Object.values(permissions) };
+          await using program = isBrief ? new Program(all) : await started(all);
+          if (!isBrief) program.kill("SIGTERM");
+          const { code, err } = await program.end();
+          assertEquals([code, err], [0, ""]);
         });
-      }
-    }));
+        for (const missing of Object.keys(permissions)) {
+          await t.step(`without ${missing}`, async () => {
+            const { [missing]: _, ...others } = permissions;
+            const { code, err } = await fails({ ...run, permissions: Object.values(others) });
+            assertEquals(code, 1);
+            assertStringIncludes(err, `--allow-${missing}`);
+          });
+        }
+      }),
+  );
 }

@@ -4,6 +4,7 @@
  */
 import { assertEquals } from "@std/assert";
 import { withFolder } from "./folder.ts";
+import { output } from "./program.ts";
 import {
   blocks,
   deno,
@@ -44,7 +45,17 @@ Deno.test("README.md lists the options of the standalone broker", async () => {
   } finally {
     console.log = log;
   }
-  const options = said.join("\n").match(/--[a-z-]+(?: [A-Z]+)?(?= )/gm)!.map((text) => text.trim());
+  const options = said.join("\n").match(/(?<=^ +)--[a-z-]+(?: [A-Z]+)?(?= )/gm)!;
   const listed = [...PAGE.matchAll(/^\| `(--[^`]+)`/gm)].map(([, option]) => option!);
-  assertEquals(listed, options.filter((option) => option !== "--version"));
+  assertEquals(listed, [...options]);
+});
+
+Deno.test("README.md lists the commands", async () => {
+  const out = await output({ args: ["--help"] });
+  const commands = [...out.matchAll(/^ {2}([a-z]+) {2,}\S/gm)].map(([, name]) => name!);
+  const listed = [...PAGE.matchAll(/^\| `([a-z]+)/gm)].map(([, name]) => name!);
+  assertEquals(
+    [...new Set(listed)].filter((name) => commands.includes(name)).toSorted(),
+    commands.filter((name) => name !== "broker").toSorted(),
+  );
 });
