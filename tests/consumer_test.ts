@@ -22,6 +22,10 @@ const STAND_INS = new URL("../links/", import.meta.url);
 const COMMANDS: readonly { args: readonly string[]; prints: RegExp }[] = [
   { args: ["--version"], prints: new RegExp(`^mpubsub-broker ${manifest.version}\n$`) },
   { args: ["--help"], prints: /^Usage: / },
+  { args: ["pub", "-c", "x.json", "sensors/kitchen", "celsius=21.5"], prints: /^$/ },
+  { args: ["ping", "-c", "x.json", "--count", "1"], prints: /^1: / },
+  { args: ["stats", "-c", "x.json"], prints: /^{"connections":/ },
+  { args: ["bench", "-c", "x.json", "--messages", "100", "--json"], prints: /"received":100,/ },
 ];
 
 /** The arguments of the command in the README that begins with `deno` and this, but quiet. */
