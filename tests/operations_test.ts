@@ -1,0 +1,61 @@
+/** Holds `docs/operations.md` against what a broker counts, and what it bounds. */
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { settingsOf } from "../settings.ts";
+
+const ROOT = new URL("../", import.meta.url);
+const PAGE = await read("docs/operations.md");
+
+function read(path: string): Promise<string> {
+  return Deno.readTextFile(new URL(path, ROOT));
+}
+
+/** What the first column names in the table with this head of its own. */
+function rows(head: string): string[] {
+  const [, table] = PAGE.split(new RegExp(`^\\| ${head} +\\|.*\\n`, "m"));
+  const lines = table!.split("\n\n")[0]!.trim().split("\n");
+  return lines.slice(1).map((line) => /^\| `([\w.]+)` /.exec(line)?.[1] ?? line);
+}
+
+for (
+  const [name, head, nested] of [
+    ["BrokerStats", "counter", ["refusals", "endings"]],
+    ["Refusals", "`refusals`", []],
+    ["Endings", "`endings`", []],
+  ] as const
+) {
+  Deno.test(`docs/operations.md has a row for each of ${name}, in the same order`, async () => {
+    const [, body] = new RegExp(`^export interface ${name} {\\n([^]*?)^}`, "m")
+      .exec(await read("stats.ts"))!;
+    const fields = [...body!.matchAll(/^ {2}readonly (\w+):/gm)].map(([, field]) => field!);
+    const inTable = fields.filter((field) => !(nested as readonly string[]).includes(field));
+    assertEquals(rows(head), inTable);
+  });
+}
+
+Deno.test("docs/operations.md has a row for each limit, with its default", () => {
+  const { limits, ...settings } = settingsOf({});
+  const numbers = Object.entries(settings).filter(([, value]) => typeof value === "number");
+  const nested = Object.entries(limits).map(([name, value]) => [`limits.${name}`, value] as const);
+  const all = new Map([...nested, ...numbers as [string, number][]]);
+  assertEquals(rows("limit").toSorted(), [...all.keys()].toSorted());
+  for (const [name, value] of all) {
+    const [, shown] = new RegExp(`^\\| \`${name}\` +\\| ([^|]*?) +\\|`, "m").exec(PAGE)!;
+    assertEquals(valueOf(shown!), value, name);
+  }
+});
+
+/** The number that a text such as "1 GiB" or "60 s" stands for, in bytes or milliseconds. */
+function valueOf(text: string): number {
+  const [, digits, unit] = /^([\d ]+?)(?: ([a-zA-Z]+))?$/.exec(text)!;
+  const factors: Readonly<Record<string, number>> = { s: 1000, MiB: 2 ** 20, GiB: 2 ** 30 };
+  return Number(digits!.replaceAll(" ", "")) * (unit === undefined ? 1 : factors[unit]!);
+}
+
+Deno.test("docs/operations.md tells who has the files that it names", async () => {
+  for (const [, path] of PAGE.matchAll(/\]\(\.\.\/(deploy\/[^)]+)\)/g)) await read(path!);
+  const unit = await read("deploy/mpubsub-broker.service");
+  for (const path of ["/etc/mpubsub/keys.json", "/run/mpubsub/broker.json"]) {
+    assertStringIncludes(PAGE, path);
+    assertStringIncludes(unit, path);
+  }
+});
