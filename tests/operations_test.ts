@@ -1,5 +1,5 @@
 /** Holds `docs/operations.md` against what a broker counts, and what it bounds. */
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { settingsOf } from "../settings.ts";
 
 const ROOT = new URL("../", import.meta.url);
@@ -57,5 +57,16 @@ Deno.test("docs/operations.md tells who has the files that it names", async () =
   for (const path of ["/etc/mpubsub/keys.json", "/run/mpubsub/broker.json"]) {
     assertStringIncludes(PAGE, path);
     assertStringIncludes(unit, path);
+  }
+});
+
+Deno.test("docs/operations.md has each event of the log", async () => {
+  const code = await Deno.readTextFile(new URL("../cli_broker.ts", import.meta.url));
+  const said = [...code.matchAll(/\.say\(\s*"\w+",\s*"([\w-]+)"|event: "([\w-]+)"/g)];
+  const words = /const WORDS = \{([^}]*)\}/.exec(code)![1]!.match(/^ +\w+(?=:)/gm)!;
+  const events = said.map(([, event, summary]) => event ?? summary!).concat(words);
+  assert(events.length > 10);
+  for (const event of ["connection", "warning", ...events]) {
+    assertMatch(PAGE, new RegExp(`^\\| \`${event.trim()}\` +\\|`, "m"));
   }
 });
