@@ -86,7 +86,7 @@ const NAMES = Object.keys(COMMANDS);
  */
 export async function main(args: readonly string[]): Promise<number> {
   const [first = "", ...rest] = args;
-  const isNamed = Object.hasOwn(COMMANDS, first);
+  let name = Object.hasOwn(COMMANDS, first) ? first : "";
   try {
     if (isOverview(args)) {
       console.log(overview());
@@ -96,9 +96,13 @@ export async function main(args: readonly string[]): Promise<number> {
       console.log(`${PROGRAM} ${manifest.version}`);
       return 0;
     }
-    if (!isNamed) checkNoCommand(args);
-    const command = await COMMANDS[isNamed ? first : "broker"]!.load();
-    const parsed = new Arguments(command, isNamed ? rest : args);
+    const own = name === "" ? args : rest;
+    if (name === "") {
+      checkNoCommand(args);
+      name = "broker";
+    }
+    const command = await COMMANDS[name]!.load();
+    const parsed = new Arguments(command, own);
     if (!parsed.has("help")) return await command.run(parsed) ?? 0;
     console.log(helpOf(command));
     return 0;
@@ -106,7 +110,7 @@ export async function main(args: readonly string[]): Promise<number> {
     // Who reads the output, as `head`, has had enough.
     if (error instanceof Deno.errors.BrokenPipe) return 0;
     const isUsage = error instanceof UsageError;
-    const more = ` (${PROGRAM} ${isNamed ? `${first} ` : ""}--help tells more)`;
+    const more = ` (${`${PROGRAM} ${name}`.trimEnd()} --help tells more)`;
     complain(`${messageOf(error)}${isUsage ? more : ""}`);
     return isUsage ? 2 : 1;
   }

@@ -95,7 +95,7 @@ Deno.test("Broker keeps what it publishes of itself from the catch-all and from 
   assertEquals(heard, [["end"]]);
 });
 
-Deno.test("Broker publishes nothing of itself to whom a key does not grant *broker", async () => {
+Deno.test("Broker publishes nothing of itself to whom a key does not grant that", async () => {
   await using scene = await Scene.start({
     keys: [
       { name: "ops", key: "k1", subscribe: ["*broker"] },
