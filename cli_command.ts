@@ -4,6 +4,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { closestString } from "@std/text/closest-string";
+import { levenshteinDistance } from "@std/text/levenshtein-distance";
 
 /** The name under which the program speaks. */
 export const PROGRAM = "mpubsub-broker";
@@ -45,6 +46,8 @@ export interface Command {
 const HELP: Option = { name: "help", short: "h", about: "Print this" };
 /** The screen that help has to fit. */
 const COLUMNS = 80;
+/** How many letters of a misspelt option are wrong. */
+const FAULTS_MAX = 2;
 const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 /** The longest time that a timer can wait, in milliseconds. */
 const DURATION_MAX_MS = 2 ** 31 - 1;
@@ -67,9 +70,11 @@ export class Arguments {
       ),
       unknown: (arg, key) => {
         if (key === undefined) return;
-        const names = known.map(({ name }) => name);
-        const nearest = key.length > 1 ? `, did you mean --${closestString(key, names)}?` : "";
-        throw new UsageError(`Unknown option ${arg}${nearest}`);
+        const nearest = closestString(key, known.map(({ name }) => name));
+        const isNear = levenshteinDistance(key, nearest) <= FAULTS_MAX;
+        throw new UsageError(
+          `Unknown option ${arg}${isNear ? `, did you mean --${nearest}?` : ""}`,
+        );
       },
     });
     this.operands = _.map(String);
