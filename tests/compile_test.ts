@@ -10,17 +10,21 @@ const HAS_BASE = Deno.env.get("COMPILE_DENO") === Deno.execPath() && Deno.env.ha
 const MODULES = {
   "main.ts": `
     import { NAME } from "./name.ts";
-    const worker = new Worker(new URL("./other.ts", import.meta.url), { type: "module" });
-    worker.onmessage = ({ data }) => {
-      console.log(NAME, data);
+    const modules = [new URL("./one.ts", import.meta.url), import.meta.resolve("./two.ts")];
+    for (const module of modules) {
+      const worker = new Worker(module, { type: "module" });
+      const { promise, resolve } = Promise.withResolvers();
+      worker.onmessage = resolve;
+      console.log(NAME, (await promise).data);
       worker.terminate();
-    };
+    }
   `,
   "name.ts": `export const NAME: string = "main heard";`,
-  "other.ts": `
+  "one.ts": `
     import { word } from "./word.ts";
     self.postMessage(word);
   `,
+  "two.ts": `self.postMessage("another" as string);`,
   "word.ts": `export const word: string = "a word";`,
 };
 
@@ -41,10 +45,13 @@ Deno.test("bundle makes one module of those that are imported, and one of each w
     }
     await Deno.mkdir(`${folder}/out`);
     const bundles = await bundle(new URL(`file://${folder}/main.ts`), `${folder}/out`);
-    assertEquals(bundles, [`${folder}/out/main.js`, `${folder}/out/other.js`]);
+    assertEquals(bundles, ["main", "one", "two"].map((name) => `${folder}/out/${name}.js`));
     for (const name of Object.keys(MODULES)) await Deno.remove(`${folder}/${name}`);
     const args = ["run", "--quiet", `--allow-read=${folder}/out`, bundles[0]!];
-    assertEquals(await output(Deno.execPath(), args), { out: "main heard a word\n", err: "" });
+    assertEquals(await output(Deno.execPath(), args), {
+      out: "main heard a word\nmain heard another\n",
+      err: "",
+    });
   }));
 
 Deno.test({

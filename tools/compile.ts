@@ -14,8 +14,9 @@ import manifest from "../deno.json" with { type: "json" };
 const CLI = new URL("../cli.ts", import.meta.url);
 /** The permissions and V8's flags: those with which `deno task broker` runs it. */
 const FLAGS = /^deno run (.*) cli\.ts$/.exec(manifest.tasks.broker.command)![1]!.split(" ");
-/** A module that is the beginning of a worker: nothing imports it. */
-const WORKER = /new URL\("\.\/(\w+)\.ts", import\.meta\.url\)/g;
+/** A module that is named and not imported: the beginning of a worker. */
+const WORKER =
+  /(new URL\((?="\.\/\w+\.ts", import\.meta\.url\))|import\.meta\.resolve\()"\.\/(\w+)\.ts"/g;
 
 /** What to compile. */
 export interface CompileOptions {
@@ -64,9 +65,9 @@ export async function bundle(module: URL, folder: string): Promise<string[]> {
   const path = `${folder}/${name}.js`;
   await deno(["bundle", "--quiet", "--output", path, module.href]);
   const text = await Deno.readTextFile(path);
-  const workers = [...new Set([...text.matchAll(WORKER)].map(([, worker]) => worker!))];
+  const workers = [...new Set([...text.matchAll(WORKER)].map(([, , worker]) => worker!))];
   if (workers.length === 0) return [path];
-  await Deno.writeTextFile(path, text.replaceAll(WORKER, 'new URL("./$1.js", import.meta.url)'));
+  await Deno.writeTextFile(path, text.replaceAll(WORKER, '$1"./$2.js"'));
   const bundles = workers.map((worker) => bundle(new URL(`${worker}.ts`, module), folder));
   return [path, ...(await Promise.all(bundles)).flat()];
 }
