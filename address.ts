@@ -36,8 +36,8 @@ export interface ConnectionFile {
   readonly pid?: number;
 }
 
-/** The longest path of a Unix socket, in bytes: what Linux has room for. */
-const SOCKET_PATH_BYTES_MAX = 107;
+/** The longest path of a Unix socket, in bytes: what the system has room for. */
+const SOCKET_PATH_BYTES_MAX = Deno.build.os === "linux" ? 107 : 103;
 const FILE_VERSION = 1;
 /** The longest key that is read from a file, in bytes. */
 export const KEY_FILE_BYTES_MAX = 64 * 1024;

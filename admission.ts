@@ -4,7 +4,7 @@
  * many as there may be, the oldest goes for a new one: a client that knows its key is through in a
  * moment, one that sends nothing stays.
  */
-import { AuthError, ProtocolError } from "./errors.ts";
+import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
 import { BusyError } from "./greeting.ts";
 import { later } from "./transport.ts";
 
@@ -50,11 +50,15 @@ export class Entrant<C extends Caller> {
   }
 
   /** Why it was not let in, when its handshake ended with `error`. */
-  refusal(error: unknown): { readonly kind: RefusalKind; readonly error: unknown } {
+  refusal(error: unknown): { readonly kind: RefusalKind; readonly error: Error } {
     if (this.#refusal !== undefined) return this.#refusal;
     if (error instanceof AuthError) return { kind: "key", error };
     if (error instanceof BusyError) return { kind: "busy", error };
-    return { kind: error instanceof ProtocolError ? "protocol" : "lost", error };
+    if (error instanceof ProtocolError) return { kind: "protocol", error };
+    if (error instanceof ConnectionLostError) return { kind: "lost", error };
+    const why = error instanceof Error ? error.message : error;
+    const lost = new ConnectionLostError(`Cannot authenticate a client: ${why}`, { cause: error });
+    return { kind: "lost", error: lost };
   }
 
   /** Waits, but not longer than it is there. */

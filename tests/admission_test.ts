@@ -75,9 +75,11 @@ Deno.test("Entrant tells why it was not let in", () => {
       [new BusyError(), "busy"],
       [new ProtocolError("bad"), "protocol"],
       [new ConnectionLostError("gone"), "lost"],
-      [new Deno.errors.ConnectionReset(), "lost"],
     ] as const
   ) assertEquals(entrant.refusal(error), { kind, error });
+  const reset = entrant.refusal(new Deno.errors.ConnectionReset("by peer"));
+  assertEquals(reset.kind, "lost");
+  assertInstanceOf(reset.error, ConnectionLostError);
   admission.enter(new Stub("10.0.0.2"));
   const { kind, error } = entrant.refusal(new Deno.errors.BadResource());
   assertEquals(kind, "crowded");

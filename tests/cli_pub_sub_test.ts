@@ -66,6 +66,7 @@ Deno.test("cli sub colours what it prints to a terminal, and prints JSON there w
     await using plain = new Program({
       args: ["sub", "-c", bus.file, "--count", "1"],
       onTerminal: true,
+      env: { NO_COLOR: "" },
     });
     await using json = new Program({
       args: ["sub", "-c", bus.file, "--count", "1", "--json"],
