@@ -13,10 +13,10 @@ import {
   SILENCE_MS,
   WORKER_NAME,
 } from "./cli_bench_worker.ts";
-import { accessOf, type BrokerAccess, CONNECTION, INTERRUPTED } from "./cli_client.ts";
+import { accessOf, type BrokerAccess, CONNECTION, interruptible } from "./cli_client.ts";
 import { type Arguments, type Command, complain, UsageError } from "./cli_command.ts";
 import { Histogram } from "./cli_histogram.ts";
-import { StopSignals } from "./cli_signals.ts";
+import { printLine } from "./cli_output.ts";
 import { parseTopic } from "./cli_text.ts";
 
 /** Measures. */
@@ -54,22 +54,16 @@ async function run(args: Arguments): Promise<number> {
   args.atMost(0);
   const load = loadOf(args);
   const isJson = args.has("json");
-  using stop = new StopSignals();
-  stop.onAgain = () => Deno.exit(INTERRUPTED);
-  const { signal } = stop;
-  const broker = await accessOf(args);
-  const times = new Histogram();
-  let result: Result;
-  try {
-    result = await measure(load, broker, times, !isJson && Deno.stderr.isTerminal(), signal);
-  } catch (error) { // Aborting is how an interrupted command ends.
-    if (signal.aborted && error === signal.reason) return INTERRUPTED;
-    throw error;
-  }
-  console.log(isJson ? JSON.stringify(result) : tableOf(result, times));
-  if (result.lost === 0) return 0;
-  complain(`Lost ${result.lost} messages: nothing came for ${SILENCE_MS / 1000} s`);
-  return 1;
+  const isShown = !isJson && Deno.stderr.isTerminal();
+  return await interruptible(async (signal) => {
+    const broker = await accessOf(args);
+    const times = new Histogram();
+    const result = await measure(load, broker, times, isShown, signal);
+    printLine(isJson ? JSON.stringify(result) : tableOf(result, times));
+    if (result.lost === 0) return 0;
+    complain(`Lost ${result.lost} messages: nothing came for ${SILENCE_MS / 1000} s`);
+    return 1;
+  });
 }
 
 /** What the arguments say is to be measured. */

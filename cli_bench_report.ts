@@ -122,6 +122,7 @@ export function tableOf(result: Result, times: Histogram): string {
   return [
     cells("", "messages", "messages/s", "bytes/s", "seconds"),
     flowRow("Published", published, publishing),
+    ...result.rate === null ? [] : [cells("  asked for", "", formatCount(result.rate))],
     ...result.subscribers > 0 ? [flowRow("Received", received, receiving)] : [],
     cells("Missed", missed.toLocaleString("en")),
     ...lost > 0 ? [cells("Lost", lost.toLocaleString("en"))] : [],

@@ -205,7 +205,7 @@ class Publisher {
     const end = messages === undefined ? from + seconds * 1000 : Infinity;
     while (this.#messages < most && now() < end) {
       const due = Math.min(most, this.#dueAt(now() - from));
-      this.#publishBatch(Math.min(this.#batch, due - this.#messages));
+      this.#publishBatch(Math.min(this.#batch, due - this.#messages), from);
       if (this.#messages < due) {
         await this.#drain();
         if (!await this.#room(end)) break;
@@ -222,9 +222,13 @@ class Publisher {
     return Math.max(0, Math.ceil((ms * rate / 1000 - this.#index) / publishers));
   }
 
-  #publishBatch(count: number): void {
+  #publishBatch(count: number, from: number): void {
+    const { rate, publishers, topic } = this.#load;
     for (let i = 0; i < count; i++) {
-      this.#bus.publish(this.#load.topic, { at: now(), data: this.#data });
+      // At a rate, one that is published late has been waiting since it was due.
+      const number = (this.#messages + i) * publishers + this.#index;
+      const at = rate === undefined ? now() : from + number * 1000 / rate;
+      this.#bus.publish(topic, { at, data: this.#data });
     }
     this.#messages += count;
     this.#counts.publish(this.#index, this.#messages);

@@ -13,7 +13,7 @@ import {
 } from "./cli_command.ts";
 import { addressOf, defaultFile, readKey } from "./cli_files.ts";
 import { StopSignals } from "./cli_signals.ts";
-import { ForbiddenError } from "./errors.ts";
+import { AuthError, ForbiddenError } from "./errors.ts";
 import { type Gap, NetPubSub, type NetPubSubOptions, type State } from "./net.ts";
 
 /** How a command finds its broker. */
@@ -36,6 +36,10 @@ export const CONNECTION: readonly Option[] = [
 export const INTERRUPTED = 130;
 /** How long a first answer may take. */
 const CONNECT_MS = 10_000;
+/** How long the broker may take to acknowledge what is left when a command was interrupted. */
+const HURRY_MS = 1000;
+/** For how long gaps are added up before they are told. */
+const GAPS_MS = 1000;
 
 /** What a command does with its broker. */
 export interface Client {
@@ -49,7 +53,7 @@ export interface Client {
 
 /** What a command may add. */
 export interface ClientOptions {
-  /** Takes a gap; otherwise it is told on standard error. */
+  /** Takes a gap, which is told on standard error in any case. */
   onGap?(gap: Gap): void;
   /** Subscribes, before the connection is made. */
   prepare?(bus: NetPubSub): void;
@@ -58,23 +62,51 @@ export interface ClientOptions {
 }
 
 /**
- * Connects to the broker that the arguments name, does `work`, and disconnects.
- *
- * - A second signal, a second or more after the first, ends the program at once.
- *
- * @returns The status: that of `work`, or 130 when it was interrupted.
+ * Connects to the broker that the arguments name, does `work`, and disconnects; see
+ * {@linkcode interruptible}.
  */
 export async function withBroker(
   args: Arguments,
   work: (client: Client) => Promise<number | void>,
-  { onGap = tellGap, prepare, tell = complain }: ClientOptions = {},
+  options: ClientOptions = {},
+): Promise<number> {
+  return await interruptible((signal) => connected(args, signal, work, options));
+}
+
+/**
+ * Does `work` until it ends, or a signal aborts it; another, a second or more later, ends the program
+ * at once.
+ *
+ * @returns The status: that of `work`, or 130 when it was interrupted.
+ */
+export async function interruptible(
+  work: (signal: AbortSignal) => Promise<number | void>,
 ): Promise<number> {
   using stop = new StopSignals();
   stop.onAgain = () => Deno.exit(INTERRUPTED);
   const { signal } = stop;
+  try {
+    const status = await work(signal) ?? 0;
+    return signal.aborted ? INTERRUPTED : status;
+  } catch (error) { // Aborting is how interrupted work ends.
+    if (signal.aborted && error === signal.reason) return INTERRUPTED;
+    throw error;
+  }
+}
+
+async function connected(
+  args: Arguments,
+  signal: AbortSignal,
+  work: (client: Client) => Promise<number | void>,
+  { onGap, prepare, tell = complain }: ClientOptions,
+): Promise<number | void> {
   const problems = { count: 0 };
+  using gaps = new GapTeller();
   const bus = await busOf(args, {
-    onGap,
+    onGap(gap) {
+      gaps.take(gap);
+      onGap?.(gap);
+    },
     onError(error) {
       problems.count++;
       // That is what connect() then rejects with.
@@ -85,26 +117,41 @@ export async function withBroker(
   try {
     prepare?.(bus);
     await connect(bus, signal);
-    const status = await work({ bus, signal, problems });
-    return signal.aborted ? INTERRUPTED : status ?? 0;
-  } catch (error) { // Aborting is how an interrupted command ends.
-    if (signal.aborted && error === signal.reason) return INTERRUPTED;
+    return await work({ bus, signal, problems });
+  } catch (error) { // Whatever it is, what was published before goes out.
+    await leave(bus, signal).catch((other) => complain(messageOf(other)));
     throw error;
   } finally {
-    // What was published goes out, whatever happened.
-    await bus.disconnect();
+    await leave(bus, signal);
+  }
+}
+
+/** Disconnects; once the command is interrupted, soon. */
+async function leave(bus: NetPubSub, signal: AbortSignal): Promise<void> {
+  const { pending } = bus;
+  try {
+    await bus.disconnect({ signal: signal.aborted ? AbortSignal.timeout(HURRY_MS) : signal });
+  } catch (error) { // Interrupted, and perhaps the broker is away.
+    if (!signal.aborted) throw error;
+    complain(`Left before the broker had everything: about ${pending} bytes are not acknowledged`);
   }
 }
 
 /** Tells when the connection is lost and made again. */
 function tellState(tell: (text: string) => void): (state: State, reason?: Error) => void {
-  let isLost = false;
+  let told: string | undefined;
   return (state, reason) => {
-    if (state === "reconnecting" && !isLost) {
-      tell(`Lost the connection, trying again (${messageOf(reason)})`);
+    if (state === "connected" && told !== undefined) tell("Connected again");
+    if (state !== "reconnecting") {
+      told = undefined;
+      return;
     }
-    if (state === "connected" && isLost) tell("Connected again");
-    isLost = state === "reconnecting";
+    const why = messageOf(reason);
+    // Later reasons are that nobody answers yet; but a key that is refused will not get right.
+    const isNews = told === undefined || reason instanceof AuthError && why !== told;
+    if (!isNews) return;
+    tell(`Lost the connection, trying again (${why})`);
+    told = why;
   };
 }
 
@@ -173,10 +220,39 @@ async function reading<T>(path: string, work: Promise<T>): Promise<T> {
   }
 }
 
-/** Says that messages are missing. */
-export function tellGap({ direction, reason, missed, resent }: Gap): void {
-  const count = missed === undefined ? "an unknown number of messages" : `${missed} messages`;
-  const again = resent ? `; ${resent} were sent again` : "";
-  const verb = direction === "in" ? "Missed" : "May have lost";
-  complain(`${verb} ${count} (${reason})${again}`);
+/** Says that messages are missing: at once, and then in sums, at most every second. */
+class GapTeller implements Disposable {
+  readonly #sums = new Map<string, { count: number; isKnown: boolean; resent: number }>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  take({ direction, reason, missed, resent = 0 }: Gap): void {
+    const what = `${direction === "in" ? "Missed" : "May have lost"}:${reason}`;
+    const sum = this.#sums.get(what) ?? { count: 0, isKnown: true, resent: 0 };
+    sum.count += missed ?? 0;
+    sum.isKnown &&= missed !== undefined;
+    sum.resent += resent;
+    this.#sums.set(what, sum);
+    if (this.#timer === undefined) this.#tell();
+  }
+
+  #tell(): void {
+    for (const [what, { count, isKnown, resent }] of this.#sums) {
+      const [verb, reason] = what.split(":");
+      const messages = isKnown ? counted(count) : "an unknown number of messages";
+      const again = resent > 0 ? `; ${counted(resent)} may come twice` : "";
+      complain(`${verb} ${messages} (${reason})${again}`);
+    }
+    this.#timer = this.#sums.size === 0 ? undefined : setTimeout(() => this.#tell(), GAPS_MS);
+    this.#sums.clear();
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    this.#tell();
+    clearTimeout(this.#timer);
+  }
+}
+
+function counted(messages: number): string {
+  return messages === 1 ? "1 message" : `${messages} messages`;
 }

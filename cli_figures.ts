@@ -23,6 +23,7 @@ function threeDigits(value: number): string {
 
 /** A count: `987`, `12.3 k`, `1.23 M`. */
 export function formatCount(count: number): string {
+  if (count < 10 && !Number.isInteger(count)) return threeDigits(count);
   if (count < 1000) return String(Math.round(count));
   if (count < 1e6) return `${threeDigits(count / 1e3)} k`;
   return count < 1e9 ? `${threeDigits(count / 1e6)} M` : `${threeDigits(count / 1e9)} G`;

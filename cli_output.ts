@@ -48,3 +48,13 @@ export class Output implements Disposable {
     this.#writer.releaseLock();
   }
 }
+
+/**
+ * Prints a line at once; unlike `console.log` it says when nobody reads it.
+ *
+ * @throws {Deno.errors.BrokenPipe} When that is so.
+ */
+export function printLine(line: string): void {
+  const bytes = new TextEncoder().encode(`${line}\n`);
+  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+}

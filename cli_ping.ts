@@ -5,6 +5,7 @@ import { delay } from "@std/async/delay";
 import { CONNECTION, withBroker } from "./cli_client.ts";
 import { type Arguments, type Command, complain } from "./cli_command.ts";
 import { formatMs, quantile } from "./cli_figures.ts";
+import { printLine } from "./cli_output.ts";
 
 /** Pings. */
 export const ping: Command = {
@@ -54,12 +55,12 @@ async function run(args: Arguments): Promise<number> {
       }
       const trip = performance.now() - before;
       trips.push(trip);
-      if (!isQuiet && !isJson) console.log(`${number}: ${formatMs(trip)}`);
+      if (!isQuiet && !isJson) printLine(`${number}: ${formatMs(trip)}`);
     }
     const [min, median, p99] = [0, 0.5, 0.99].map((part) => quantile(trips, part));
-    if (isJson) console.log(JSON.stringify({ count, min, median, p99 }));
+    if (isJson) printLine(JSON.stringify({ count, min, median, p99 }));
     else if (!isQuiet) {
-      console.log(
+      printLine(
         `min ${formatMs(min!)}, median ${formatMs(median!)}, p99 ${formatMs(p99!)} of ${count}`,
       );
     }

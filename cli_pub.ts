@@ -4,7 +4,7 @@
 import { delay } from "@std/async/delay";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { CONNECTION, withBroker } from "./cli_client.ts";
-import { type Arguments, type Command, messageOf, UsageError } from "./cli_command.ts";
+import { type Arguments, type Command, complain, messageOf, UsageError } from "./cli_command.ts";
 import { type Line, parseLine, parseMessage, parsePairs, parseTopic } from "./cli_text.ts";
 import type { TopicPath } from "./topic.ts";
 
@@ -31,6 +31,10 @@ the lines are those that sub prints.`,
   run,
 };
 
+/** The longest line; the largest message takes a few times its 1 MiB as JSON. */
+const LINE_UNITS_MAX = 16 * 1024 * 1024;
+/** What a decoder puts for bytes that are not UTF-8. */
+const REPLACEMENT = "\ufffd";
 /** How much is published before it waits until the broker has it. */
 const PENDING_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -39,8 +43,16 @@ async function run(args: Arguments): Promise<number> {
   const interval = args.duration("interval") ?? 0;
   return await withBroker(args, async ({ bus, signal, problems }) => {
     let published = 0;
-    for await (const { topic, message } of lines(signal)) {
-      bus.publish(topic, message);
+    for await (const { line, number } of lines(signal)) {
+      try {
+        const { topic, message } = line();
+        bus.publish(topic, message);
+      } catch (error) { // What is wrong with it; the others are none the worse for it.
+        if (number === undefined) throw error;
+        problems.count++;
+        complain(`${messageOf(error)} (line ${number})`);
+        continue;
+      }
       if (++published >= count || signal.aborted) break;
       if (bus.pending > PENDING_BYTES_MAX) await bus.flush({ signal });
       if (interval > 0) await delay(interval, { signal });
@@ -50,9 +62,17 @@ async function run(args: Arguments): Promise<number> {
   });
 }
 
+/** Something to publish. */
+interface Item {
+  /** Makes it; throws what is wrong with it. */
+  readonly line: () => Line;
+  /** The number of its line, where it stands in one. */
+  readonly number?: number;
+}
+
 /** What is to be published, and how much of it at most. */
 interface Source {
-  readonly lines: (signal: AbortSignal) => AsyncIterable<Line>;
+  readonly lines: (signal: AbortSignal) => AsyncIterable<Item>;
   readonly count: number;
 }
 
@@ -86,45 +106,54 @@ function messageOfOption(json: string): Record<string, unknown> {
   }
 }
 
-async function* endlessly(line: Line): AsyncGenerator<Line> {
-  for (;;) yield line;
+async function* endlessly(line: Line): AsyncGenerator<Item> {
+  for (;;) yield { line: () => line };
 }
 
-/** What makes a message of a line; of an empty one none. */
-function readerOf(
-  topic: TopicPath | undefined,
-  key: string | undefined,
-): (text: string) => Line | undefined {
+/** What makes a message of a line. */
+interface Reader {
+  readonly read: (text: string) => Line;
+  /** Whether lines without anything are left out. */
+  readonly skipsEmpty: boolean;
+}
+
+function readerOf(topic: TopicPath | undefined, key: string | undefined): Reader {
   if (key !== undefined) {
     if (topic === undefined) throw new UsageError("Cannot use --lines: give a TOPIC");
-    return (text) => ({ topic, message: { [key]: text } });
+    return { read: (text) => ({ topic, message: { [key]: text } }), skipsEmpty: false };
   }
-  return (text) => {
-    if (text.trim() === "") return undefined;
-    return topic === undefined ? parseLine(text) : { topic, message: parseMessage(text) };
-  };
+  if (topic === undefined) return { read: parseLine, skipsEmpty: true };
+  return { read: (text) => ({ topic, message: parseMessage(text) }), skipsEmpty: true };
 }
 
 /** Reads standard input line by line, no faster than they are taken. */
 async function* readLines(
-  read: (text: string) => Line | undefined,
+  { read, skipsEmpty }: Reader,
   signal: AbortSignal,
-): AsyncGenerator<Line> {
+): AsyncGenerator<Item> {
   const texts = Deno.stdin.readable.pipeThrough(new TextDecoderStream(), { signal })
-    .pipeThrough(new TextLineStream());
+    .pipeThrough(boundedLines(LINE_UNITS_MAX)).pipeThrough(new TextLineStream());
   let number = 0;
+  let isTold = false;
   for await (const text of texts) {
     number++;
-    const line = numbered(number, () => read(text));
-    if (line !== undefined) yield line;
+    if (text.includes(REPLACEMENT) && !isTold) {
+      complain(`Not all is UTF-8: ${REPLACEMENT} stands for what is not (line ${number})`);
+      isTold = true;
+    }
+    if (!skipsEmpty || text.trim() !== "") yield { line: () => read(text), number };
   }
 }
 
-/** What is wrong with a line names its number. */
-function numbered<T>(number: number, read: () => T): T {
-  try {
-    return read();
-  } catch (error) { // Whatever it is, it is for a person to read.
-    throw new Error(`${messageOf(error)} (line ${number})`, { cause: error });
-  }
+/** Passes text on as long as no line has more than so many units. */
+function boundedLines(limit: number): TransformStream<string, string> {
+  let length = 0;
+  return new TransformStream({
+    transform(text, controller) {
+      const end = text.lastIndexOf("\n");
+      length = end < 0 ? length + text.length : text.length - end;
+      if (length > limit) throw new RangeError(`Cannot take a line of more than ${limit} letters`);
+      controller.enqueue(text);
+    },
+  });
 }

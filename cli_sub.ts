@@ -1,14 +1,15 @@
 /**
  * `mpubsub-broker sub`: prints messages as they come.
  */
-import { CONNECTION, tellGap, withBroker } from "./cli_client.ts";
+import { abortable } from "@std/async/abortable";
+import { CONNECTION, withBroker } from "./cli_client.ts";
 import { type Arguments, type Command, complain } from "./cli_command.ts";
 import { Output } from "./cli_output.ts";
 import { describeLine, formatLine, type Line, parseTopic, topicText } from "./cli_text.ts";
 import type { NetPubSub } from "./net.ts";
 import { Queue } from "./queue.ts";
 import { formatJson } from "./tagged_json.ts";
-import { isBrokerPath, type TopicPath, topicPath } from "./topic.ts";
+import { isBrokerPath, printable, type TopicPath, topicPath } from "./topic.ts";
 
 /** Subscribes. */
 export const sub: Command = {
@@ -33,8 +34,11 @@ otherwise as JSON, one object a line, which pub - reads back as it was.`,
   run,
 };
 
-/** How many messages wait to be printed before the broker has to hold the others. */
-const WAITING_MAX = 1024;
+/**
+ * How many messages of each topic wait to be printed before the broker has to hold the others; each
+ * may be large.
+ */
+const WAITING_MAX = 64;
 /** How many bytes are written together. */
 const WRITE_BYTES = 64 * 1024;
 
@@ -51,6 +55,8 @@ async function run(args: Arguments): Promise<number> {
     try {
       await print(messages, format, count ?? Infinity, ending);
     } catch (error) { // What ended it.
+      const isUnread = error instanceof Deno.errors.BrokenPipe && args.has("strict");
+      if (isUnread) throw new Error("Nobody reads what is printed any more", { cause: error });
       if (!late?.aborted || error !== ending.reason) throw error;
     }
     if (count !== undefined && messages.taken < count) {
@@ -59,10 +65,7 @@ async function run(args: Arguments): Promise<number> {
     }
     return gaps > 0 && args.has("strict") ? 1 : 0;
   }, {
-    onGap(gap) {
-      gaps++;
-      tellGap(gap);
-    },
+    onGap: () => void gaps++,
     prepare(bus) {
       messages = new Messages(bus, topics);
     },
@@ -137,7 +140,10 @@ async function print(
   for await (const line of messages.take(signal)) {
     output.add(format(line));
     const isLast = messages.taken >= count;
-    if (isLast || !messages.isWaiting || output.size >= WRITE_BYTES) await output.flush();
+    if (isLast || !messages.isWaiting || output.size >= WRITE_BYTES) {
+      // Who reads it may have stopped.
+      await abortable(output.flush(), signal);
+    }
     if (isLast) break;
   }
 }
@@ -148,6 +154,8 @@ function formatOf(args: Arguments): (line: Line) => string | Uint8Array {
   if (key !== undefined) return rawOf(key);
   const isForPeople = Deno.stdout.isTerminal() && !args.has("json");
   if (isForPeople) return (line) => `${describeLine(line, new Date())}\n`;
+  // In JSON, what a terminal may obey can be written in other ways.
+  if (Deno.stdout.isTerminal()) return (line) => `${printable(formatLine(line))}\n`;
   return (line) => `${formatLine(line)}\n`;
 }
 

@@ -3,6 +3,9 @@
  */
 import { unicodeWidth } from "@std/cli/unicode-width";
 
+/** How many units of a text are looked at for each column of the terminal. */
+const LETTERS_PER_COLUMN_MAX = 4;
+
 /** A column of a table. */
 export interface Column<R> {
   readonly title: string;
@@ -18,7 +21,7 @@ export function tableOf<R>(
   width = Infinity,
 ): string[] {
   const cells = [columns.map(({ title }) => title)];
-  for (const row of rows) cells.push(columns.map(({ text }) => text(row)));
+  for (const row of rows) cells.push(columns.map(({ text }) => cut(text(row), width)));
   const widths = columns.map((_, at) => Math.max(...cells.map((row) => unicodeWidth(row[at]!))));
   const excess = widths.reduce((sum, wide) => sum + wide + 2, -2) - width;
   if (excess > 0) widths[0] = Math.max(columns[0]!.title.length, widths[0]! - excess);
@@ -36,10 +39,14 @@ function padded(text: string, width: number, isLeft: boolean): string {
 
 /** A text that takes at most `width` columns. */
 export function cut(text: string, width: number): string {
-  if (unicodeWidth(text) <= width) return text;
+  // Letters that take no column of their own could be without end.
+  const some = text.slice(0, LETTERS_PER_COLUMN_MAX * width);
+  if (some.length === text.length && unicodeWidth(text) <= width) return text;
   let shown = "";
-  for (const letter of text) {
-    if (unicodeWidth(shown + letter) >= width) break;
+  let used = 0;
+  for (const letter of some) {
+    used += unicodeWidth(letter);
+    if (used >= width) break;
     shown += letter;
   }
   return `${shown}…`;

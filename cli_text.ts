@@ -25,7 +25,7 @@ export function parseTopic(text: string): TopicPath {
   } catch (cause) { // TypeError, RangeError or SyntaxError: what is wrong with it.
     const why = cause instanceof SyntaxError
       ? "it is not a JSON array"
-      : messageOf(cause).replace(/^Cannot use .* as a topic: /, "");
+      : messageOf(cause).replace(/^Cannot use .* as a topic: /, "").replace("is null", "is /");
     throw new UsageError(`Cannot use ${printable(text)} as a topic: ${why}`, { cause });
   }
 }
@@ -39,13 +39,17 @@ export function topicText(path: TopicPath): string {
 
 /** The values that `key=value` words name. */
 export function parsePairs(words: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(words.map((word) => {
+  const values = new Map<string, unknown>();
+  for (const word of words) {
     const at = word.indexOf("=");
     if (at < 1) {
       throw new UsageError(`Cannot use ${printable(word)} as a value: write key=value`);
     }
-    return [word.slice(0, at), valueOf(word.slice(at + 1))];
-  }));
+    const key = word.slice(0, at);
+    if (values.has(key)) throw new UsageError(`Cannot use ${printable(word)}: ${key} comes twice`);
+    values.set(key, valueOf(word.slice(at + 1)));
+  }
+  return Object.fromEntries(values);
 }
 
 /** A value: JSON where it is that, else a text. */

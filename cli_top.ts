@@ -5,6 +5,7 @@ import { bold, dim, yellow } from "@std/fmt/colors";
 import { type Client, CONNECTION, withBroker } from "./cli_client.ts";
 import { type Arguments, type Command, complain } from "./cli_command.ts";
 import { formatBytes, formatCount, formatUptime } from "./cli_figures.ts";
+import { printLine } from "./cli_output.ts";
 import { type Column, cut, tableOf } from "./cli_table.ts";
 import { clockTime, topicText } from "./cli_text.ts";
 import type { BrokerReport, ClientStats, TopicStats } from "./stats.ts";
@@ -47,8 +48,8 @@ async function run(args: Arguments): Promise<number> {
     using _screen = screen?.open();
     const ending = AbortSignal.any([signal, keyPressed("q")]);
     await moments.each(ending, count, (now, before) => {
-      if (screen === undefined) console.log(lineOf(now, before));
-      else screen.show(now, before);
+      if (screen !== undefined) screen.show(now, before);
+      else if (before !== undefined) printLine(lineOf(now, before));
     });
   }, {
     prepare: (bus) => moments.subscribe(bus),
@@ -63,13 +64,14 @@ class Moments {
   #take: (now: Moment, before: Moment | undefined) => void = () => {};
 
   subscribe(bus: Client["bus"]): void {
-    bus.addSubscriber("*broker", ([, kind], message) => {
-      if (kind === "stats") this.#now = { stats: message as unknown as BrokerReport };
-      // The topics are the last of each second.
-      else {
-        this.#now = { ...this.#now, ...message };
-        if (kind === "topics") this.#finish();
-      }
+    const on = (kind: string, take: (message: Record<string, unknown>) => void) =>
+      bus.addSubscriber(["*broker", kind], (_topic, message) => take(message));
+    on("stats", (message) => this.#now = { stats: message as unknown as BrokerReport });
+    on("clients", (message) => this.#now = { ...this.#now, ...message });
+    // The last of each second.
+    on("topics", (message) => {
+      this.#now = { ...this.#now, ...message };
+      this.#finish();
     });
   }
 
@@ -80,17 +82,24 @@ class Moments {
     this.#before = now;
   }
 
-  /** Calls `take` for each of `count` moments, or until `signal` aborts. */
+  /**
+   * Calls `take` for each moment until `signal` aborts, or that has been done for `count` of which
+   * the one before is known, too.
+   */
   async each(
     signal: AbortSignal,
     count: number,
     take: (now: Moment, before: Moment | undefined) => void,
   ): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
     signal.addEventListener("abort", () => resolve());
     this.#take = (now, before) => {
-      take(now, before);
-      if (--count <= 0) resolve();
+      try {
+        take(now, before);
+      } catch (error) { // Nobody reads what is printed.
+        reject(error);
+      }
+      if (before !== undefined && --count <= 0) resolve();
     };
     if (!signal.aborted) await promise;
   }
@@ -112,7 +121,7 @@ function keyPressed(wanted: string): AbortSignal {
 }
 
 /** What happened in a second on one line. */
-function lineOf({ stats }: Moment, before: Moment | undefined): string {
+function lineOf({ stats }: Moment, before: Moment): string {
   const rates = ratesOf(stats, before);
   return [
     clockTime(new Date()),
@@ -138,7 +147,7 @@ function rateOf(now: number, before: number | undefined, seconds: number): strin
   return formatCount((now - before) / seconds);
 }
 
-const SIZE = { columns: 80, rows: 24 };
+const USUAL_SIZE = { columns: 80, rows: 24 };
 const ENTER = "\x1b[?1049h\x1b[?25l";
 const LEAVE = "\x1b[?25h\x1b[?1049l";
 const HOME = "\x1b[H";
@@ -191,7 +200,7 @@ class Screen implements Disposable {
 /** The size of the terminal; of one that does not know it, the usual one. */
 function size(): { columns: number; rows: number } {
   const { columns, rows } = Deno.consoleSize();
-  return { columns: columns || SIZE.columns, rows: rows || SIZE.rows };
+  return { columns: columns || USUAL_SIZE.columns, rows: rows || USUAL_SIZE.rows };
 }
 
 function pageOf(
@@ -200,24 +209,20 @@ function pageOf(
   columns: number,
   rows: number,
 ): string[] {
-  const head = headOf(now, before).map((line) => cut(line, columns));
-  const topics = tableOf(TOPIC_COLUMNS, topicRows(now), columns);
-  const clients = tableOf(CLIENT_COLUMNS, clientRows(now, before), columns);
-  // Two lines between the three parts.
-  const free = Math.max(4, rows - head.length - 2);
+  const head = headOf(now, before);
+  const topics = topicRows(now);
+  const clients = clientRows(now, before);
+  // Between the three parts are two lines, and two of them have titles.
+  const free = Math.max(0, rows - head.length - 4);
   const forTopics = Math.min(topics.length, Math.max(free >> 1, free - clients.length));
-  return [
-    bold(head[0]!),
-    ...head.slice(1),
+  const [first, ...others] = [
+    ...head,
     "",
-    ...titled(topics.slice(0, forTopics)),
+    ...tableOf(TOPIC_COLUMNS, topics.slice(0, forTopics), columns),
     "",
-    ...titled(clients.slice(0, free - forTopics)),
-  ];
-}
-
-function titled([titles = "", ...others]: readonly string[]): string[] {
-  return [dim(titles), ...others];
+    ...tableOf(CLIENT_COLUMNS, clients.slice(0, free - forTopics), columns),
+  ].slice(0, rows).map((line) => cut(line, columns));
+  return [bold(first!), ...others.map((line) => /^(TOPIC|CLIENT) /.test(line) ? dim(line) : line)];
 }
 
 function headOf({ stats }: Moment, before: Moment | undefined): string[] {

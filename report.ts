@@ -5,7 +5,8 @@
  * ```
  * ["*broker", "stats"]    BrokerReport      what the broker has done, and holds
  * ["*broker", "clients"]  { clients: ClientStats[] }, the busiest first
- * ["*broker", "topics"]   { topics: TopicStats[] }, those of the latest period, the busiest first
+ * ["*broker", "topics"]   { topics: TopicStats[], other, period }, the busiest first; `other` has the
+ *                         messages and bytes of those that are not listed
  * ```
  *
  * A message is cut to what a message may have: those that are least busy are left out.
@@ -60,8 +61,6 @@ export class Reporter {
   /** Begins to publish, at once and then every second, if somebody wants it. */
   watch(): void {
     if (this.#timer !== undefined || !this.#source.isWanted(BROKER)) return;
-    this.#source.traffic.isWatched = true;
-    this.#since = performance.now();
     // Not before whoever asks for it has heard that the session is open.
     this.#timer = later(() => {
       this.#timer = every(() => this.#tick(), PERIOD_MS);
@@ -82,7 +81,10 @@ export class Reporter {
     if (!source.isWanted(BROKER)) return this.end();
     if (source.subscribers(STATS) > 0) this.#publish(STATS, source.stats());
     if (source.subscribers(CLIENTS) > 0) this.#publishClients();
-    if (source.subscribers(TOPICS) > 0) this.#publishTopics();
+    const isWatched = source.subscribers(TOPICS) > 0;
+    if (isWatched && !source.traffic.isWatched) this.#since = performance.now();
+    source.traffic.isWatched = isWatched;
+    if (isWatched) this.#publishTopics();
   }
 
   #publishClients(): void {
@@ -103,14 +105,18 @@ export class Reporter {
     const now = performance.now();
     const period = now - this.#since;
     this.#since = now;
-    const passed = this.#source.traffic.take();
-    const topics = passed.slice(0, ENTRIES_MAX).map(({ path, messages, bytes }): TopicStats => ({
+    const { topics: passed, other } = this.#source.traffic.take(ENTRIES_MAX);
+    const topics = passed.map(({ path, messages, bytes }): TopicStats => ({
       topic: path,
       messages,
       bytes,
       subscribers: this.#source.subscribers(path),
     }));
-    this.#publishSome(TOPICS, topics, (some) => ({ topics: some, total: passed.length, period }));
+    this.#publishSome(TOPICS, topics, (some) => ({
+      topics: some,
+      other: topics.slice(some.length).reduce(sumOf, other),
+      period,
+    }));
   }
 
   /** Publishes as many of these as a message may hold. */
@@ -148,4 +154,11 @@ export class Reporter {
     this.#source.publish(path, frame);
     return true;
   }
+}
+
+function sumOf(
+  sum: { readonly messages: number; readonly bytes: number },
+  { messages, bytes }: TopicStats,
+): { messages: number; bytes: number } {
+  return { messages: sum.messages + messages, bytes: sum.bytes + bytes };
 }

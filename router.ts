@@ -147,7 +147,9 @@ export class Router<P extends Peer> {
     if (route === undefined) {
       const path = decode(bytes, start, end);
       const isReserved = isBrokerPath(path) || isLocalPath(path);
-      route = { path, isReserved, peers: this.peersOf(path) };
+      const peers = this.peersOf(path);
+      if (path.length === 0 || isBrokerPath(path)) this.#count(peers);
+      route = { path, isReserved, peers };
       if (this.#routePeers > ROUTE_PEERS_MAX) this.#forgetRoutes();
       this.#routes.set(bytes, start, end, route);
     }
@@ -168,10 +170,10 @@ export class Router<P extends Peer> {
 
   /** Who gets the messages of a topic, each once. */
   peersOf(path: TopicPath): readonly P[] {
-    if (path.length === 0) return this.#count([...this.#everybody()]);
+    if (path.length === 0) return [...this.#everybody()];
     const deepest = this.#tree.deepest(path);
     // What the broker itself publishes is not for the catch-all.
-    if (isBrokerPath(path)) return this.#count([...peersUpFrom(deepest, this.#tree.root)]);
+    if (isBrokerPath(path)) return [...peersUpFrom(deepest, this.#tree.root)];
     let peers = this.#peersAt.get(deepest);
     if (peers === undefined) {
       peers = this.#shared([...peersUpFrom(deepest)]);

@@ -14,7 +14,10 @@ export interface BrokerStats {
   readonly resumed: number;
   /** Messages that came from clients. */
   readonly received: number;
-  /** Messages that were queued for clients: one that went to three counts three times. */
+  /**
+   * Messages that were queued for clients: one that went to three counts three times. What the broker
+   * publishes of itself is among them.
+   */
   readonly delivered: number;
   /** Messages that were dropped, each for one client, because it did not take them in time. */
   readonly dropped: number;

@@ -34,8 +34,10 @@ const NUMBERS: Readonly<Record<string, number>> = {
   "-Infinity": -Infinity,
   "-0": -0,
 };
-/** A whole number so long that it may not be exact. */
-const LONG_NUMBER = /\d{16}/;
+/** A number so long, or so large, that it may not be exact. */
+const LONG_NUMBER = /\d{16}|\d[eE]\+?\d{3}/;
+/** How deep values may be nested: deeper than messages may be. */
+const DEPTH_MAX = 256;
 
 /** A message or one of its values as JSON on one line. */
 export function formatJson(value: unknown): string {
@@ -97,58 +99,72 @@ export function parseJson(text: string): unknown {
 
 /** Refuses a whole number that another would take the place of. */
 function checkExact(_name: string, value: unknown, { source }: { source?: string } = {}): unknown {
-  if (typeof value !== "number" || source === undefined || !/^-?\d+$/.test(source)) return value;
+  if (typeof value !== "number" || source === undefined) return value;
+  if (!Number.isFinite(value)) {
+    throw new RangeError(`Cannot take ${source}: write {"$number": "${value}"} for infinity`);
+  }
+  if (!/^-?\d+$/.test(source)) return value;
   if (Number.isSafeInteger(value) || String(value) === source) return value;
-  if (Number.isFinite(value) && BigInt(value) === BigInt(source)) return value;
+  if (BigInt(value) === BigInt(source)) return value;
   throw new RangeError(
     `Cannot take ${source}: a number is exact up to 2^53; write {"$bigint": "${source}"} or a string`,
   );
 }
 
-function fromJson(value: unknown): unknown {
+function fromJson(value: unknown, depth = 0): unknown {
   if (typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return value.map(fromJson);
+  if (depth > DEPTH_MAX) {
+    throw new RangeError(`Cannot take a value: it is nested more than ${DEPTH_MAX} deep`);
+  }
+  if (Array.isArray(value)) return value.map((item) => fromJson(item, depth + 1));
   const tag = tagOf(value);
   if (tag !== undefined) {
     const content = (value as Record<string, unknown>)[tag];
-    if (tag === "$object" && isRecord(content)) return membersFromJson(content);
+    if (tag === "$object" && isRecord(content)) return membersFromJson(content, depth);
     const read = READERS.get(tag);
-    if (read !== undefined) return untag(tag, content, read);
+    if (read !== undefined) return untag(tag, content, (content) => read(content, depth + 1));
   }
-  return membersFromJson(value);
+  return membersFromJson(value, depth);
 }
 
-function membersFromJson(value: object): Record<string, unknown> {
+function membersFromJson(value: object, depth: number): Record<string, unknown> {
   return Object.fromEntries(
-    Object.entries(value).map(([name, member]) => [name, fromJson(member)]),
+    Object.entries(value).map(([name, member]) => [name, fromJson(member, depth + 1)]),
   );
 }
 
 function untag(tag: string, content: unknown, read: (content: never) => unknown): unknown {
   try {
     return read(content as never);
-  } catch (cause) { // Whatever its content is not.
+  } catch (cause) { // Whatever its content is not; what is wrong further in says so itself.
+    if (cause instanceof Error && cause.message.startsWith("Cannot ")) throw cause;
     const shown = JSON.stringify(content).slice(0, 80);
     throw new TypeError(`Cannot read {"${tag}": ${shown}}`, { cause });
   }
 }
 
-const READERS = new Map<string, (content: never) => unknown>([
+const READERS = new Map<string, (content: never, depth: number) => unknown>([
   ["$bytes", (content: string) => Uint8Array.fromBase64(content)],
   ["$bigint", (content: string) => BigInt(checked(content, /^-?\d+$/))],
   ["$number", (content: string) => NUMBERS[checked(content, /^(NaN|-?Infinity|-0)$/)]],
   ["$date", (content: string) => dateOf(content)],
-  ["$map", (content: [unknown, unknown][]) => new Map(content.map(pairFromJson))],
-  ["$set", (content: unknown[]) => new Set(content.map(fromJson))],
+  ["$map", (content: unknown[], depth: number) => pairsFromJson(content, depth)],
+  ["$set", (content: unknown[], depth: number) => setFromJson(content, depth)],
   ...Object.entries(ARRAYS).map(([name, Kind]): [string, (content: string) => unknown] => [
     `$${name}`,
     (content) => new Kind(Uint8Array.fromBase64(content).buffer),
   ]),
 ]);
 
-function pairFromJson(pair: unknown): [unknown, unknown] {
-  if (!Array.isArray(pair) || pair.length !== 2) throw new TypeError("not a pair");
-  return [fromJson(pair[0]), fromJson(pair[1])];
+function pairsFromJson(pairs: readonly unknown[], depth: number): Map<unknown, unknown> {
+  return new Map(pairs.map((pair) => {
+    if (!Array.isArray(pair) || pair.length !== 2) throw new TypeError("not a pair");
+    return [fromJson(pair[0], depth), fromJson(pair[1], depth)];
+  }));
+}
+
+function setFromJson(members: readonly unknown[], depth: number): Set<unknown> {
+  return new Set(members.map((member) => fromJson(member, depth)));
 }
 
 function dateOf(text: string): Date {

@@ -81,10 +81,10 @@ export function formatTopic(path: TopicPath): string {
   return printable(JSON.stringify(path));
 }
 
-/** A text on one line: control characters, which a terminal may obey, are escaped. */
+/** A text on one line: what a terminal may obey, or that turns a line around, is escaped. */
 export function printable(text: string): string {
   return text.replace(
-    /[\p{Cc}\u2028\u2029]/gu,
+    /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }

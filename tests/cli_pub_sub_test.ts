@@ -133,6 +133,31 @@ Deno.test("cli sub ends quietly when nobody reads what it prints", () =>
     assertEquals([code, out, err], [0, '{"topic":["a"],"message":{"n":0}}\n', ""]);
   }));
 
+Deno.test("cli sub that nobody reads holds little, and ends with 130 at once", () =>
+  withBus(async (bus) => {
+    await using sub = await subscribed(bus, "a");
+    const client = await bus.client();
+    const data = new Uint8Array(500_000);
+    for (let n = 0; n < 200; n++) await publish(client, [["a"], { data }]);
+    assert(bus.broker.stats().queuedBytes > 50_000_000);
+    sub.kill("SIGTERM");
+    assertEquals((await sub.end()).code, 130);
+  }, { limits: { queueBytes: 2 ** 28 } }));
+
+Deno.test("cli sub --json escapes what a terminal obeys, so that it reads back as it was", () =>
+  withBus(async (bus) => {
+    await using sub = new Program({
+      args: ["sub", "-c", bus.file, "--json", "--count", "1"],
+      onTerminal: true,
+    });
+    await until(() => bus.broker.stats().sessions === 1);
+    const message = { text: "\x9b2J\x7f\u202e\x1b" };
+    await publish(await bus.client(), [["a"], message]);
+    const { out } = await sub.end();
+    assertMatch(out, /^[\x20-\x7e]+\r\n$/);
+    assertEquals(JSON.parse(out).message, message);
+  }));
+
 Deno.test("cli sub says when the connection is lost, and goes on when the broker is back", () =>
   withBus(async (bus) => {
     await using sub = await subscribed(bus, "--count", "1", "a");
@@ -179,21 +204,57 @@ Deno.test("cli pub TOPIC - takes messages, and with --lines plain text", () =>
     );
   }));
 
-Deno.test("cli pub publishes the lines before one that it cannot use, and names that", () =>
+Deno.test("cli pub names each line that it cannot use, publishes the others, and fails", () =>
   withBus(async (bus) => {
     const client = await bus.client();
     using messages = client.subscribe(null);
     await client.flush();
-    for (const [bad, why] of [["{", "it is not JSON"], ["[1]", "it must be an object"]] as const) {
-      const { code, err } = await fails({
-        args: ["pub", "-c", bus.file, "a", "-"],
-        input: `{"n":1}\n\n${bad}\n{"n":2}\n`,
-      });
-      assertEquals(code, 1);
-      assertStringIncludes(err, `${why} (line 3)`);
-    }
-    await output({ args: ["pub", "-c", bus.file, "a", "n=3"] });
-    assertEquals((await take(messages, 3)).map(({ message }) => message.n), [1, 1, 3]);
+    const lines = ['{"n":1}', "{", "", "[1]", `{"s":"${"x".repeat(2e6)}"}`, '{"n":2}'];
+    await using pub = new Program({
+      args: ["pub", "-c", bus.file, "a", "-"],
+      input: lines.join("\n"),
+    });
+    const { code, err } = await pub.end();
+    assertEquals(code, 1);
+    const [first, second, third, end] = err.split("\n");
+    assertStringIncludes(first!, "it is not JSON (line 2)");
+    assertStringIncludes(second!, "it must be an object (line 4)");
+    assertMatch(third!, /limit is 1048576.*\(line 5\)/);
+    assertEquals(end, "");
+    assertEquals((await take(messages, 2)).map(({ message }) => message.n), [1, 2]);
+  }));
+
+Deno.test("cli pub says when its input is not UTF-8, and takes no endless line", () =>
+  withBus(async (bus) => {
+    const client = await bus.client();
+    using messages = client.subscribe(null);
+    await client.flush();
+    const pub = `mpubsub pub -c ${bus.file} a --lines text`;
+    await using bad = new Program({ shell: `printf 'a\\n\\377\\n' | ${pub}` });
+    const { err } = await bad.end();
+    assertStringIncludes(err, "Not all is UTF-8: \ufffd stands for what is not (line 2)");
+    assertEquals((await take(messages, 2)).map(({ message }) => message.text), ["a", "\ufffd"]);
+    await using endless = new Program({ shell: `${pub} < /dev/zero` });
+    const { code, err: why } = await endless.end();
+    assertEquals(code, 1);
+    assertStringIncludes(why, "Cannot take a line of more than 16777216 letters");
+  }));
+
+Deno.test("cli pub that is interrupted while the broker is away ends soon, with 130, and says so", () =>
+  withBus(async (bus) => {
+    await using pub = new Program({ args: ["pub", "-c", bus.file, "a", "-"], input: "open" });
+    await pub.write("{}\n");
+    await until(() => bus.broker.stats().received === 1);
+    await bus.broker.shutdown();
+    await pub.untilError("Lost the connection");
+    await pub.write("{}\n");
+    // Which it has read when the one behind it is refused.
+    await pub.write("{\n");
+    await pub.untilError("(line 3)");
+    pub.kill("SIGINT");
+    const { code, err } = await pub.end();
+    assertEquals(code, 130);
+    assertStringIncludes(err, "Left before the broker had everything");
   }));
 
 Deno.test("cli pub --count and --interval repeat a message", () =>

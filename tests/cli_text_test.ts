@@ -64,6 +64,7 @@ Deno.test("parsePairs takes a value for JSON where it is that, else for a text",
     },
   );
   assertThrows(() => parsePairs(["=1"]), UsageError, "write key=value");
+  assertThrows(() => parsePairs(["a=1", "a=2"]), UsageError, "a comes twice");
   assertThrows(() => parsePairs(["novalue"]), UsageError, "write key=value");
   assertThrows(() => parsePairs(["n=12345678901234567890"]), UsageError, "exact up to 2^53");
 });

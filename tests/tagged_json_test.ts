@@ -83,3 +83,12 @@ Deno.test("parseJson refuses a whole number that another would take the place of
   }
   assertEquals(parseJson("[9007199254740992]"), [2 ** 53]);
 });
+
+Deno.test("parseJson refuses a number beyond all, and values that are nested too deep", () => {
+  assertThrows(() => parseJson('{"a":1e400}'), RangeError, 'write {"$number": "Infinity"}');
+  assertEquals(parseJson("[1e300]"), [1e300]);
+  const deep = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
+  assertThrows(() => parseJson(deep(9000)), RangeError, "nested more than 256 deep");
+  assertThrows(() => parseJson(`{"$set":[${deep(300)}]}`), RangeError, "nested more than 256");
+  parseJson(deep(64));
+});
