@@ -1,3 +1,3 @@
 // @ts-self-types="./unicode_width.d.ts"
 // The module of deno-std lacks its table of widths.
-export { default as unicodeWidth } from "npm:string-width@8.1.0";
+export { default as unicodeWidth } from "npm:fast-string-width@3.0.2";
