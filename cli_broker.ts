@@ -267,8 +267,8 @@ function summaries(broker: Broker, log: Log): Disposable {
 async function brokerOptions(options: ServeOptions): Promise<BrokerOptions & { ca?: string }> {
   const { file, authkeyFile, keysFile, tlsCert, tlsKey, maxPatience } = options;
   const address = options.address ?? addressBeside(file);
-  const cert = tlsCert && await readText(tlsCert, Deno.readTextFile(tlsCert));
-  const key = tlsKey && await readText(tlsKey, readSecretText(tlsKey));
+  const cert = tlsCert && await doing(`read ${tlsCert}`, Deno.readTextFile(tlsCert));
+  const key = tlsKey && await doing(`read ${tlsKey}`, readSecretText(tlsKey));
   const patience = maxPatience ?? (keysFile && MAX_PATIENCE_MS);
   return {
     ...(address && { address }),
@@ -296,10 +296,6 @@ async function reload(broker: Broker, path: string, log: Log): Promise<void> {
   } catch (error) { // Whatever it is, it is for a person to read.
     log.say("error", "keys", `${messageOf(error)}; the keys stay as they were`, { file: path });
   }
-}
-
-function readText(path: string, reading: Promise<string>): Promise<string> {
-  return doing(`read ${path}`, reading);
 }
 
 /**

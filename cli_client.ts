@@ -167,7 +167,7 @@ export async function connect(bus: NetPubSub, signal?: AbortSignal): Promise<voi
 }
 
 /** A bus for the broker that the arguments name, not connected yet. */
-export async function busOf(args: Arguments, options: NetPubSubOptions): Promise<NetPubSub> {
+async function busOf(args: Arguments, options: NetPubSubOptions): Promise<NetPubSub> {
   const named = await namedBy(args);
   if (typeof named === "string") return await reading(named, NetPubSub.fromFile(named, options));
   return new NetPubSub(named.address, named.authkey, options);

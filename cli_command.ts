@@ -44,6 +44,12 @@ export interface Command {
 }
 
 const HELP: Option = { name: "help", short: "h", about: "Print this" };
+
+/** The options of a command, those that all have among them. */
+export function optionsOf({ options }: Pick<Command, "options">): readonly Option[] {
+  return [...options, HELP];
+}
+
 /** The screen that help has to fit. */
 const COLUMNS = 80;
 /** How many letters of a misspelt option are wrong. */
@@ -59,8 +65,8 @@ export class Arguments {
   readonly #flags: Readonly<Record<string, unknown>>;
 
   /** @throws {UsageError} When there is an option that the command does not have. */
-  constructor({ options }: Pick<Command, "options">, args: readonly string[]) {
-    const known = [...options, HELP];
+  constructor(command: Pick<Command, "options">, args: readonly string[]) {
+    const known = optionsOf(command);
     const { _, ...flags } = parseArgs([...args], {
       boolean: known.filter(({ value }) => value === undefined).map(({ name }) => name),
       // An operand 7 is not a number.
@@ -124,9 +130,10 @@ export class Arguments {
 }
 
 /** The help of a command. */
-export function helpOf({ usage, about, options, examples }: Command): string {
+export function helpOf(command: Command): string {
+  const { usage, about, examples } = command;
   const [first, ...others] = usage.map((line) => `${PROGRAM} ${line}`.trimEnd());
-  const shown = [...options, HELP].map((option): readonly [string, string] => {
+  const shown = optionsOf(command).map((option): readonly [string, string] => {
     const short = option.short === undefined ? "    " : `-${option.short}, `;
     const value = option.value === undefined ? "" : ` ${option.value}`;
     return [`${short}--${option.name}${value}`, option.about];

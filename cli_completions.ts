@@ -1,14 +1,20 @@
 /**
  * `mpubsub-broker completions`: what makes a shell complete the commands and their options.
  */
-import { type Arguments, type Command, type Option, PROGRAM, UsageError } from "./cli_command.ts";
+import {
+  type Arguments,
+  type Command,
+  type Option,
+  optionsOf,
+  PROGRAM,
+  UsageError,
+} from "./cli_command.ts";
 
 /** A command with what the overview says of it. */
 export type Listed = Command & { readonly summary: string };
 
 /** The names under which the program may be installed. */
 const NAMES = [PROGRAM, "mpubsub"];
-const HELP: Option = { name: "help", short: "h", about: "Print help" };
 /** Options whose value is the path of a file. */
 const FILES = ["FILE", "PATH"];
 
@@ -37,10 +43,6 @@ Prints a script that makes the shell complete commands and options.`,
       console.log(SCRIPTS[shell]!(await load()));
     },
   };
-}
-
-function optionsOf({ options }: Command): readonly Option[] {
-  return [...options, HELP];
 }
 
 function wordsOf({ name, short }: Option): string[] {

@@ -1,8 +1,10 @@
 /**
  * `mpubsub-broker stats`: what the broker counts, once.
  */
+import { abortable } from "@std/async/abortable";
 import { CONNECTION, withBroker } from "./cli_client.ts";
 import type { Arguments, Command } from "./cli_command.ts";
+import { printLine } from "./cli_output.ts";
 import { formatJson } from "./tagged_json.ts";
 
 /** Prints what the broker counts. */
@@ -33,19 +35,14 @@ async function run(args: Arguments): Promise<number> {
   }));
   return await withBroker(args, async ({ signal }) => {
     const late = AbortSignal.timeout(timeout);
-    const ended = Promise.withResolvers<never>();
-    AbortSignal.any([signal, late]).addEventListener("abort", ({ target }) => {
-      ended.reject(
-        late.aborted
-          ? new Error(`Cannot tell: no figures came within ${timeout} ms`)
-          : (target as AbortSignal).reason,
-      );
-    });
-    const [totals, clients] = await Promise.race([
-      Promise.all(reports.map(({ report }) => report.promise)),
-      ended.promise,
-    ]);
-    console.log(formatJson({ ...totals, clients: clients!.clients }));
+    const all = Promise.all(reports.map(({ report }) => report.promise));
+    try {
+      const [totals, clients] = await abortable(all, AbortSignal.any([signal, late]));
+      printLine(formatJson({ ...totals, clients: clients!.clients }));
+    } catch (error) { // Too late, interrupted, or nobody reads it.
+      if (!late.aborted) throw error;
+      throw new Error(`Cannot tell: no figures came within ${timeout} ms`, { cause: error });
+    }
   }, {
     prepare(bus) {
       for (const { topic, report } of reports) {

@@ -13,17 +13,24 @@ export interface Bus {
   client(options?: NetPubSubOptions): Promise<NetPubSub>;
 }
 
-/** Runs `body` with a broker and its file; both are gone afterwards. */
+/**
+ * Runs `body` with a broker and its file; both are gone afterwards.
+ *
+ * @param access The key in the file, where it is not the one without a name.
+ */
 export function withBus(
   body: (bus: Bus) => Promise<void>,
   options: BrokerOptions = {},
+  access?: { readonly authkey: Uint8Array; readonly keyName: string },
 ): Promise<void> {
   return withFolder(async (folder) => {
     await using broker = new Broker(options);
     await broker.start();
     const file = `${folder}/x.json`;
     const { address, authkey } = broker;
-    const remove = await writeConnectionFile(file, { address, authkey }, { replace: false });
+    const remove = await writeConnectionFile(file, { address, authkey, ...access }, {
+      replace: false,
+    });
     await using clients = new AsyncDisposableStack();
     await body({
       broker,

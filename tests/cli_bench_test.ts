@@ -1,37 +1,16 @@
 /** The command `bench`, and the histogram that it keeps. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { writeConnectionFile } from "../address.ts";
 import { type Result, resultOf, tableOf } from "../cli_bench_report.ts";
 import { Counts } from "../cli_bench_worker.ts";
 import { quantile } from "../cli_figures.ts";
 import { Histogram } from "../cli_histogram.ts";
-import { Broker, type BrokerOptions, NetPubSub } from "../mod.ts";
-import { withFolder } from "./folder.ts";
+import { NetPubSub } from "../mod.ts";
+import { withBus } from "./bus.ts";
 import { fails, Program } from "./program.ts";
 import { randomOf } from "./random.ts";
 
 const SEED = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 32));
-const NAME_AND_KEY = { name: "ann", key: "secret" } as const;
-
-/** Runs `body` with a broker and its connection file. */
-function withBroker(
-  body: (file: string, broker: Broker) => Promise<void>,
-  options: BrokerOptions = {},
-): Promise<void> {
-  return withFolder(async (folder) => {
-    await using broker = new Broker(options);
-    await broker.start();
-    const file = `${folder}/x.json`;
-    const { name: keyName, key } = NAME_AND_KEY;
-    const access = options.keys === undefined
-      ? { authkey: broker.authkey }
-      : { authkey: new TextEncoder().encode(key), keyName };
-    await writeConnectionFile(file, { address: String(broker.address), ...access }, {
-      replace: false,
-    });
-    await body(file, broker);
-  });
-}
+const ANN = { authkey: new TextEncoder().encode("secret"), keyName: "ann" };
 
 /** Runs `bench` to its end. */
 async function benched(file: string, ...args: string[]): Promise<string> {
@@ -42,7 +21,7 @@ async function benched(file: string, ...args: string[]): Promise<string> {
 }
 
 Deno.test("cli bench --json tells exactly what passed between several clients, on one line", () =>
-  withBroker(async (file) => {
+  withBus(async ({ file }) => {
     const clients = ["--publishers", "2", "--subscribers", "3"];
     const out = await benched(file, ...clients, "--messages", "20001", "--size", "33", "--json");
     assertEquals(out.indexOf("\n"), out.length - 1);
@@ -66,7 +45,7 @@ Deno.test("cli bench --json tells exactly what passed between several clients, o
   }));
 
 Deno.test("cli bench prints a table and a histogram, and nothing else where there is no terminal", () =>
-  withBroker(async (file) => {
+  withBus(async ({ file }) => {
     const out = await benched(file, "--messages", "1000", "--publishers", "2");
     assertMatch(out, /^Published +1,000 +\S/m);
     assertMatch(out, /^Received +1,000 +\S/m);
@@ -80,7 +59,7 @@ Deno.test("cli bench prints a table and a histogram, and nothing else where ther
   }));
 
 Deno.test("cli bench keeps to its rate, and ends after its seconds", () =>
-  withBroker(async (file) => {
+  withBus(async ({ file }) => {
     const args = ["--rate", "100", "--publishers", "3", "--seconds", "1", "--json"];
     const result: Result = JSON.parse(await benched(file, ...args));
     assert(result.published <= 100, `${result.published}`);
@@ -89,14 +68,14 @@ Deno.test("cli bench keeps to its rate, and ends after its seconds", () =>
   }));
 
 Deno.test("cli bench needs no subscriber, and then tells of none", () =>
-  withBroker(async (file) => {
+  withBus(async ({ file }) => {
     const out = await benched(file, "--subscribers", "0", "--messages", "10");
     assertMatch(out, /^Published +10 /m);
     assertEquals(out.match(/Received|Latency|%/), null);
   }));
 
 Deno.test("cli bench draws its progress on a terminal, and takes it away", () =>
-  withBroker(async (file) => {
+  withBus(async ({ file }) => {
     await using program = new Program({
       args: ["bench", "-c", file, "--seconds", "1"],
       onTerminal: true,
@@ -110,7 +89,7 @@ Deno.test("cli bench draws its progress on a terminal, and takes it away", () =>
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   Deno.test(`cli bench ends with status 130 after ${signal}`, () =>
-    withBroker(async (file) => {
+    withBus(async ({ file }) => {
       await using bus = await NetPubSub.fromFile(file);
       using messages = bus.subscribe("bench", { limit: 1 });
       await bus.connect();
@@ -145,7 +124,7 @@ Deno.test("cli bench refuses wrong arguments with one line and status 2", async 
 });
 
 Deno.test("cli bench says in one line, with status 1, what is in its way", () =>
-  withBroker(async (file, broker) => {
+  withBus(async ({ file, broker }) => {
     const large = await fails({ args: ["bench", "-c", file, "--size", "2000000"] });
     assertEquals(large.code, 1);
     assertMatch(large.err, /limit is 1048576/);
@@ -160,17 +139,21 @@ Deno.test("cli bench says in one line, with status 1, what is in its way", () =>
 
 for (const right of ["publish", "subscribe"] as const) {
   Deno.test(`cli bench ends with status 1 without the right to ${right}`, () =>
-    withBroker(async (file) => {
+    withBus(async ({ file }) => {
       const { code, err } = await fails({ args: ["bench", "-c", file] });
       assertEquals(code, 1);
       assertMatch(err, new RegExp(`Cannot ${right} to \\["bench",`));
     }, {
-      keys: [{ ...NAME_AND_KEY, [right === "publish" ? "subscribe" : "publish"]: [null] }],
-    }));
+      keys: [{
+        name: ANN.keyName,
+        key: ANN.authkey,
+        [right === "publish" ? "subscribe" : "publish"]: [null],
+      }],
+    }, ANN));
 }
 
 Deno.test("cli bench ends with status 1 when the broker goes", () =>
-  withBroker(async (file, broker) => {
+  withBus(async ({ file, broker }) => {
     await using bus = await NetPubSub.fromFile(file);
     using messages = bus.subscribe("bench", { limit: 1 });
     await bus.connect();
