@@ -3,8 +3,9 @@
  * says which in one line.
  */
 import { assertEquals, assertStringIncludes } from "@std/assert";
+import { withBus } from "./bus.ts";
 import { withFolder } from "./folder.ts";
-import { COMPILED, fails, PERMISSIONS, Program, started } from "./program.ts";
+import { COMPILED, fails, output, PERMISSIONS, Program, started } from "./program.ts";
 import { pathOf } from "./tls.ts";
 
 /** A command: its permissions, by what is missing without one, and its arguments. */
@@ -111,5 +112,36 @@ for (const what of Object.keys(commandsIn("/"))) {
           });
         }
       }),
+  );
+}
+
+for (
+  const [command, ...args] of [
+    ["pub", "a", "n=1"],
+    ["sub", "--timeout", "1"],
+    ["ping", "--count", "1"],
+    ["stats"],
+    ["top", "--count", "1"],
+  ]
+) {
+  const options = { ignore: COMPILED !== undefined };
+  Deno.test(
+    `cli ${command} takes the address and its file, and names what is missing`,
+    options,
+    () =>
+      withBus(async ({ broker, file, folder }) => {
+        const permissions: Record<string, string> = {
+          net: `--allow-net=${broker.address.slice("tcp://".length)}`,
+          read: `--allow-read=${folder}`,
+        };
+        const run = { args: [command!, "-c", file, ...args] };
+        await output({ ...run, permissions: Object.values(permissions) });
+        for (const missing of Object.keys(permissions)) {
+          const { [missing]: _, ...others } = permissions;
+          const { code, err } = await fails({ ...run, permissions: Object.values(others) });
+          assertEquals(code, 1);
+          assertStringIncludes(err, `--allow-${missing}`);
+        }
+      }, { address: "tcp://127.0.0.1:0" }),
   );
 }
