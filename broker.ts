@@ -50,7 +50,7 @@ import {
   type PeerCounts,
 } from "./peer.ts";
 import { Reporter } from "./report.ts";
-import { type Origin, Router } from "./router.ts";
+import { type Origin, type Peer, Router } from "./router.ts";
 import { WINDOW_BYTES } from "./session.ts";
 import { type BrokerOptions, type ClientEvent, type Settings, settingsOf } from "./settings.ts";
 import type { BrokerStats, Endings } from "./stats.ts";
@@ -64,6 +64,7 @@ import {
   listen,
   type Listener,
 } from "./transport.ts";
+import { type Uplink, type UplinkBus, UplinkPeer } from "./uplink.ts";
 
 export type { BrokerLimits, BrokerOptions, ClientEvent } from "./settings.ts";
 export type {
@@ -73,8 +74,9 @@ export type {
   Endings,
   Refusals,
   TopicStats,
+  UplinkStats,
 } from "./stats.ts";
-export type { Address, BrokerKey, Certificate };
+export type { Address, BrokerKey, Certificate, Uplink, UplinkBus };
 
 const SHUTDOWN_MS = 10_000;
 /** How long a client waits for the word that its proof is wrong. */
@@ -141,7 +143,8 @@ export class Broker {
   readonly #settings: Settings;
   readonly #frameLimits: FrameLimits;
   readonly #keyring: Keyring;
-  readonly #router = new Router<ClientPeer>();
+  readonly #router: Router<Peer>;
+  readonly #uplinkPeer: UplinkPeer | undefined;
   readonly #traffic = new Traffic();
   readonly #reporter: Reporter;
   readonly #id = randomBytes(BROKER_ID_BYTES);
@@ -169,10 +172,13 @@ export class Broker {
   readonly #context: PeerContext;
   #listener: Listener | undefined;
   #listensSince = 0;
+  /** Whether the uplink is this broker's. */
+  #hasJoined = false;
   #joined = 0;
   #ticker: Disposable | undefined;
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
+  readonly #aborting = new AbortController();
   #keepsAlive = true;
   #queuedBytes = 0;
   readonly #refusals: Record<RefusalKind, number> = {
@@ -204,6 +210,13 @@ export class Broker {
     this.#frameLimits = clientFrameLimits(this.#settings.limits);
     this.#keyring = new Keyring(options.authkey, options.keys ?? []);
     this.#admission = new Admission(this.#settings.limits);
+    const { uplink } = this.#settings;
+    this.#router = new Router<Peer>({
+      ...(uplink !== undefined && {
+        onInterest: (peer, path, wants) => this.#uplinkPeer!.note(peer, path, wants),
+        refusal: (path) => uplink.refusal(path),
+      }),
+    });
     this.#context = {
       router: this.#router,
       limits: this.#settings.limits,
@@ -220,11 +233,12 @@ export class Broker {
         if (this.#stopping === undefined) this.#reporter.watch();
       },
     };
+    this.#uplinkPeer = uplink && new UplinkPeer(uplink, this.#context);
     this.#reporter = new Reporter({
       traffic: this.#traffic,
       messageBytes: this.#settings.limits.messageBytes,
       isWanted: (path) => this.#router.isWanted(path),
-      subscribers: (path) => this.#router.peersOf(path).length,
+      subscribers: (path) => this.#subscribers(path),
       stats: () => ({
         ...this.stats(),
         uptime: performance.now() - this.#listensSince,
@@ -311,6 +325,13 @@ export class Broker {
       await listener.close();
       throw new Error("Cannot start the broker: it was shut down meanwhile");
     }
+    try {
+      if (this.#uplinkPeer !== undefined) this.#settings.uplink?.join(this.#uplinkPeer);
+      this.#hasJoined = true;
+    } catch (error) { // It is another broker's, or does not fit this one's limits.
+      await listener.close();
+      throw error;
+    }
     this.#listener = listener;
     this.#listensSince = performance.now();
     listener.keepsAlive = this.#keepsAlive;
@@ -322,6 +343,13 @@ export class Broker {
     this.#ticker = every(() => this.#tick(), this.#settings.heartbeat / TICKS);
     this.#keep(this.#accept(listener));
     this.#contain("onListen", () => this.#settings.onListen?.({ address: this.address }));
+  }
+
+  /** How many clients get the messages of a topic. */
+  #subscribers(path: TopicPath): number {
+    const peers = this.#router.peersOf(path);
+    const isUp = this.#uplinkPeer !== undefined && peers.includes(this.#uplinkPeer);
+    return isUp ? peers.length - 1 : peers.length;
   }
 
   #tick(): void {
@@ -577,6 +605,7 @@ export class Broker {
       endings: { ...this.#endings },
       waiting,
       queuedBytes: this.#queuedBytes,
+      ...(this.#settings.uplink !== undefined && { uplink: this.#settings.uplink.stats() }),
     };
   }
 
@@ -627,12 +656,15 @@ export class Broker {
     for (const link of this.#links.keys()) if (!opened.has(link)) link.end(Reason.SHUTDOWN, GOING);
     const timeout = later(() => this.#abort(), SHUTDOWN_MS);
     await Promise.allSettled([closed, ...this.#tasks]);
+    // Those who publish are gone: what they said last goes up before.
+    if (this.#hasJoined) await this.#settings.uplink?.leave(this.#aborting.signal);
     timeout[Symbol.dispose]();
     this.#ticker?.[Symbol.dispose]();
     this.#finished.resolve();
   }
 
   #abort(): void {
+    this.#aborting.abort();
     for (const link of this.#links.keys()) link.close();
   }
 

@@ -65,7 +65,7 @@ export interface Gap {
    * - `"expired"`: the connection was away for longer than the broker keeps a session.
    * - `"new broker"`: the broker was started again, or another one has its place.
    * - `"cut off"`: this object held back those who publish to it for longer than the broker allows, or
-   *   the broker's memory was full.
+   *   the broker's memory was full; or messages were lost between brokers that are joined.
    */
   readonly reason: "overflow" | "expired" | "new broker" | "cut off";
   /** How many messages did not come; not there where that is not known. */
@@ -107,7 +107,7 @@ export interface ClientHandler {
   interests(): Iterable<TopicPath>;
   /** Encodes a message into `output` from `at` on; where it ends. */
   encode(message: object, output: Delivery, at: number): number;
-  /** Takes a PUBLISH, with what extends it, a GAP or a REFUSED. */
+  /** Takes a PUBLISH, with what extends it, a GAP, a LOST or a REFUSED. */
   frame(frame: Frame, limits: Limits): void;
   /** The broker refused a subscription. */
   denied(error: ForbiddenError): void;

@@ -277,6 +277,11 @@ export class Delivery {
     this.#append(bytes, 1);
   }
 
+  /** Adds a frame that is no message, and tells of so many that others lost; it is kept. */
+  tell(bytes: Uint8Array, messages: number): void {
+    this.#add({ buffer: bytes, start: 0, end: bytes.length, frames: 1, weight: messages });
+  }
+
   #append(bytes: Uint8Array, frames: number): void {
     const at = this.#room(bytes.length);
     this.#buffer.set(bytes, at);

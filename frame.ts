@@ -45,6 +45,8 @@ export const FrameType = {
   REFUSED: 10,
   /** Broker: the client may not subscribe to this topic. */
   DENIED: 11,
+  /** Broker: so many messages of other brokers were lost on the way to this one. Counted. */
+  LOST: 12,
 } as const;
 
 /** The number of a kind of frame. */
@@ -52,7 +54,8 @@ export type FrameType = typeof FrameType[keyof typeof FrameType];
 
 /** Whether frames of this type have a number of their own, and are sent again if they got lost. */
 export function isCounted(type: number): boolean {
-  return type === FrameType.PUBLISH || type === FrameType.GAP || type === FrameType.REFUSED;
+  return type === FrameType.PUBLISH || type === FrameType.GAP || type === FrameType.REFUSED ||
+    type === FrameType.LOST;
 }
 
 /**
@@ -401,14 +404,14 @@ export function decodeOpened(body: Uint8Array): Opened {
   };
 }
 
-/** The body of GAP: how many messages were dropped. */
+/** The body of GAP and LOST: how many messages; 0 in LOST: nobody knows how many. */
 export function encodeGap(missed: number): Uint8Array {
   const body = new DataView(new ArrayBuffer(8));
   body.setBigUint64(0, BigInt(missed), true);
   return new Uint8Array(body.buffer);
 }
 
-/** What a GAP says. */
+/** What a GAP or a LOST says. */
 export function decodeGap(body: Uint8Array): number {
   if (body.length !== 8) {
     throw new ProtocolError(`Cannot read GAP: it has ${body.length} bytes, not 8`);
@@ -465,7 +468,7 @@ export function decodeGoodbye(body: Uint8Array): { reason: number; text: string 
 export type FrameLimits = readonly (number | undefined)[];
 
 function frameLimitsOf(limits: Readonly<Record<number, number>>): FrameLimits {
-  return Array.from({ length: FrameType.DENIED + 1 }, (_, type) => limits[type]);
+  return Array.from({ length: FrameType.LOST + 1 }, (_, type) => limits[type]);
 }
 
 /** What a broker takes from a client. */
@@ -499,9 +502,70 @@ export function brokerFrameLimits(limits?: Limits): FrameLimits {
     [FrameType.ACK]: 12,
     [FrameType.ASK]: 0,
     [FrameType.GAP]: 8,
+    [FrameType.LOST]: 8,
     [FrameType.REFUSED]: topic + goodbye,
     [FrameType.DENIED]: topic + goodbye,
   });
+}
+
+/** Messages of one topic whose frames stand side by side. */
+export interface Run {
+  /** Where their topic block begins, in the first of them. */
+  readonly topic: number;
+  /** Where the payload of the first begins. */
+  readonly payload: number;
+  /** Where the last ends. */
+  readonly end: number;
+  /** How many there are. */
+  readonly frames: number;
+}
+
+/**
+ * The PUBLISH frames from `start` on that have the same topic as the first, in bytes that hold whole
+ * frames. One whose payload is longer than `payloadMax` stands alone.
+ *
+ * @throws {ProtocolError} When there is something else, or a frame is cut.
+ */
+export function runAt(bytes: Uint8Array, start: number, payloadMax = Infinity): Run {
+  const topic = publishBody(bytes, start);
+  let end = frameEnd(bytes, start);
+  const payload = topicEnd(bytes, topic, end);
+  if (payload === end) throw new ProtocolError("Cannot take a message: it has no payload");
+  let frames = 1;
+  if (end - payload > payloadMax) return { topic, payload, end, frames };
+  for (let at = end; at < bytes.length; at = end) {
+    const next = frameEnd(bytes, at);
+    const other = publishBody(bytes, at);
+    const length = next - other - (payload - topic);
+    if (length < 1 || length > payloadMax || !isSame(bytes, topic, payload, other)) break;
+    end = next;
+    frames++;
+  }
+  return { topic, payload, end, frames };
+}
+
+function publishBody(bytes: Uint8Array, start: number): number {
+  const at = start + (bytes[start] === LONG ? LONG_BYTES : 1);
+  if (bytes[at] === FrameType.PUBLISH) return at + 1;
+  throw new ProtocolError("Cannot read messages: there is a frame that is none");
+}
+
+function frameEnd(bytes: Uint8Array, start: number): number {
+  const isLong = bytes[start] === LONG;
+  if (isLong && bytes.length - start < LONG_BYTES) throw cutFrame();
+  const size = isLong ? readLong(bytes, start) : bytes[start]!;
+  const at = start + (isLong ? LONG_BYTES : 1);
+  if (size === 0 || size > bytes.length - at) throw cutFrame();
+  return at + size;
+}
+
+function cutFrame(): ProtocolError {
+  return new ProtocolError("Cannot read messages: the last frame is cut");
+}
+
+function isSame(bytes: Uint8Array, start: number, end: number, other: number): boolean {
+  for (let i = 0; i < end - start; i++) if (bytes[start + i] !== bytes[other + i]) return false;
+  return true;
 }
 
 /** A frame that has arrived: the bytes from `start` to before `end` of `buffer`. */

@@ -414,6 +414,10 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
         this.#options.onGap?.({ direction: "in", reason: "overflow", missed })
       );
     }
+    if (type === FrameType.LOST) {
+      const missed = decodeGap(buffer.subarray(body, end)) || undefined;
+      return this.#tellGap("cut off", missed, 0);
+    }
     if (type === FrameType.REFUSED) return this.#refused(buffer.subarray(body, end), limits);
     throw new ProtocolError(`Cannot take a frame of type ${type}`);
   }

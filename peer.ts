@@ -15,6 +15,7 @@ import { ProtocolError } from "./errors.ts";
 import {
   decodeTopic,
   encodeFrame,
+  encodeGap,
   encodeRefused,
   encodeTopic,
   type Frame,
@@ -60,7 +61,7 @@ const REFUSAL_REASONS: Readonly<Record<Refusal, Reason>> = {
 
 /** What a peer needs from its broker. */
 export interface PeerContext {
-  readonly router: Router<ClientPeer>;
+  readonly router: Router<Peer>;
   readonly limits: Limits & { readonly queueBytes: number };
   readonly counts: PeerCounts;
   /** The longest patience that a client may have, in milliseconds; 0: none may wait. */
@@ -82,10 +83,13 @@ export const MEMORY_FULL = "the broker's memory is full";
 const HARD_LIMIT = 2;
 /** A longer run of frames is passed on in parts, so that a window holds several. */
 const RUN_BYTES_MAX = 256 * 1024;
+/** For so long whoever can wait with more waits for one whose queue is half full. */
+const ROOM_MS = 1000;
 /** How many answers to subscriptions that are not granted may wait for a client, at least. */
 const DENIALS_WAITING_MAX = 1024;
 /** What does not begin with a topic that can be read. */
 const NO_TOPIC = encodeTopic([]);
+const SHOWN_CHARS_MAX = 80;
 
 /** One client; see the module. */
 export class ClientPeer implements Peer, SessionHandler {
@@ -105,6 +109,11 @@ export class ClientPeer implements Peer, SessionHandler {
   #holds: Map<Origin, () => void> | undefined;
   #full = false;
   #cutOff = false;
+  /** Who feeds it and can wait does, until this resolves. */
+  #room: PromiseWithResolvers<void> | undefined;
+  #roomTimer: Disposable | undefined;
+  /** Whether that took too long: then nobody waits until half of its queue is empty. */
+  #isSlow = false;
   /** Messages that came since it was cut off. */
   #missed = 0;
   /** How many of those before it does not have, by what it had taken. */
@@ -113,7 +122,7 @@ export class ClientPeer implements Peer, SessionHandler {
   /** Frames of this read that go the same way and stand side by side. */
   #run:
     | {
-      peers: readonly ClientPeer[];
+      peers: readonly Peer[];
       frame: Frame;
       start: number;
       end: number;
@@ -240,6 +249,16 @@ export class ClientPeer implements Peer, SessionHandler {
     if (isOver && !this.#cutOff) this.#holdBack(from, messages, frames);
   }
 
+  lose(messages: number): void {
+    if (this.#cutOff) {
+      this.#missed += messages;
+      return;
+    }
+    const lost = encodeFrame(FrameType.LOST, encodeGap(messages));
+    this.session.delivery.tell(lost, messages);
+    this.session.pump();
+  }
+
   /** Cuts off a client that may wait when too much waits for it with `bytes` more. */
   #checkHardLimit(bytes: number): void {
     const limit = HARD_LIMIT * this.#context.limits.queueBytes;
@@ -281,7 +300,29 @@ export class ClientPeer implements Peer, SessionHandler {
     );
   }
 
+  room(): Promise<void> | undefined {
+    if (this.session.link === undefined || this.#isSlow || this.#isHalfEmpty()) return undefined;
+    if (this.#room === undefined) {
+      this.#room = Promise.withResolvers<void>();
+      this.#roomTimer = later(() => {
+        this.#isSlow = true;
+        this.#giveRoom();
+      }, ROOM_MS);
+    }
+    return this.#room.promise;
+  }
+
+  #giveRoom(): void {
+    this.#roomTimer?.[Symbol.dispose]();
+    this.#room?.resolve();
+    this.#room = undefined;
+  }
+
   acknowledged(): void {
+    if ((this.#room !== undefined || this.#isSlow) && this.#isHalfEmpty()) {
+      this.#isSlow = false;
+      this.#giveRoom();
+    }
     if (!this.#full) return;
     if (this.#isHalfEmpty()) this.#rest();
     else this.#waitForProgress();
@@ -316,6 +357,7 @@ export class ClientPeer implements Peer, SessionHandler {
   /** Forgets it: it is in no route, and holds nothing. */
   remove(error?: Error): void {
     this.#context.router.clear(this);
+    this.#giveRoom();
     this.session.end(error);
     this.#rest();
   }
@@ -364,7 +406,7 @@ export class ClientPeer implements Peer, SessionHandler {
     if (end - payload > limits.messageBytes) {
       return this.#refuseSize(buffer.slice(body, payload), end - payload);
     }
-    if (route.isReserved || !isInTime || !key.rights.mayPublish(route.path)) {
+    if (route.refusal !== undefined || !isInTime || !key.rights.mayPublish(route.path)) {
       return this.#refuseTopic(route, buffer.slice(body, payload));
     }
     // What is counted is taken one by one.
@@ -384,11 +426,11 @@ export class ClientPeer implements Peer, SessionHandler {
   }
 
   /** Refuses a message to a topic that is reserved or not granted; else it came too fast. */
-  #refuseTopic({ isReserved, path }: Route<ClientPeer>, topic: Uint8Array): void {
+  #refuseTopic({ refusal, path }: Route<Peer>, topic: Uint8Array): void {
     const { rights } = this.key;
     const refuse = (refusal: Refusal, why: string) =>
-      this.#refuse(refusal, topic, `Cannot publish to ${formatTopic(path)}: ${why}`);
-    if (isReserved) refuse("forbidden", "the topic is reserved");
+      this.#refuse(refusal, topic, `Cannot publish to ${shown(path)}: ${why}`);
+    if (refusal !== undefined) refuse("forbidden", refusal);
     else if (!rights.mayPublish(path)) refuse("forbidden", this.#hasNoRight());
     else refuse("tooFast", `the key allows ${rights.messagesPerSecond} messages a second`);
   }
@@ -428,6 +470,12 @@ export class ClientPeer implements Peer, SessionHandler {
     const lease = peers.length > 0 && isKept(slice) ? frame.keep() : undefined;
     for (const peer of peers) if (peer !== this) peer.take(slice, messages, this.session, lease);
   }
+}
+
+/** A topic, so short that the reason behind it is not cut off. */
+function shown(path: TopicPath): string {
+  const text = formatTopic(path);
+  return text.length <= SHOWN_CHARS_MAX ? text : `${text.slice(0, SHOWN_CHARS_MAX)}…`;
 }
 
 /** Refuses a client that subscribes to too many topics. */

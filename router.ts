@@ -25,14 +25,28 @@ export interface Peer {
    * it as long as it holds the lease, if there is one.
    */
   take(frames: Uint8Array, messages: number, from: Origin, lease: Lease | undefined): void;
+  /** Is told that it did not get so many messages of other brokers; 0: nobody knows how many. */
+  lose(messages: number): void;
+  /**
+   * Resolves when it has room for more again, or that takes too long; nothing when it has room.
+   */
+  room(): Promise<void> | undefined;
+}
+
+/** What a {@linkcode Router} tells and asks. */
+export interface RouterOptions<P extends Peer> {
+  /** Told that a peer gets a topic from now on, or gets it no more. */
+  onInterest?(peer: P, path: TopicPath, wants: boolean): void;
+  /** Why nobody may publish to a topic, as the end of a sentence; nothing if one may. */
+  refusal?(path: TopicPath): string | undefined;
 }
 
 /** Who gets the messages of one topic; good until an interest changes. */
 export interface Route<P extends Peer> {
   /** The topic. */
   readonly path: TopicPath;
-  /** Whether no client may publish to it. */
-  readonly isReserved: boolean;
+  /** Why no client may publish to it, as the end of a sentence. */
+  readonly refusal: string | undefined;
   /** Who asked for it, each once; mostly the same list where the same peers did. */
   readonly peers: readonly P[];
 }
@@ -47,6 +61,7 @@ const ROUTE_PEERS_MAX = 2 ** 20;
 
 /** The interests of all peers; see the module. */
 export class Router<P extends Peer> {
+  readonly #options: RouterOptions<P>;
   readonly #tree = new TopicTree<P>();
   /** Each peer's interests: by the text of what it asked for, what it gets of that. */
   readonly #interests = new Map<P, Map<string, readonly TopicPath[]>>();
@@ -57,6 +72,11 @@ export class Router<P extends Peer> {
   readonly #alone = new Map<P, readonly P[]>();
   /** The number of peers in the lists that were made since routes were forgotten. */
   #routePeers = 0;
+
+  /** Makes a router without peers. */
+  constructor(options: RouterOptions<P> = {}) {
+    this.#options = options;
+  }
 
   /** How many topics a peer is interested in. */
   interestsOf(peer: P): number {
@@ -74,7 +94,10 @@ export class Router<P extends Peer> {
     const text = JSON.stringify(path);
     if (own.has(text)) return;
     own.set(text, granted);
-    for (const topic of granted) this.#tree.add(topic, peer);
+    for (const topic of granted) {
+      this.#tree.add(topic, peer);
+      this.#options.onInterest?.(peer, topic, true);
+    }
     this.#forgetRoutes();
   }
 
@@ -86,8 +109,7 @@ export class Router<P extends Peer> {
     if (own === undefined || granted === undefined) return false;
     own.delete(text);
     if (own.size === 0) this.#interests.delete(peer);
-    for (const topic of granted) this.#tree.remove(topic, peer);
-    this.#forgetRoutes();
+    this.#withdraw(peer, granted);
     return true;
   }
 
@@ -130,8 +152,13 @@ export class Router<P extends Peer> {
     const own = this.#interests.get(peer);
     if (own === undefined) return;
     this.#interests.delete(peer);
-    for (const granted of own.values()) {
-      for (const topic of granted) this.#tree.remove(topic, peer);
+    for (const granted of own.values()) this.#withdraw(peer, granted);
+  }
+
+  #withdraw(peer: P, granted: readonly TopicPath[]): void {
+    for (const topic of granted) {
+      this.#tree.remove(topic, peer);
+      this.#options.onInterest?.(peer, topic, false);
     }
     this.#forgetRoutes();
   }
@@ -146,10 +173,12 @@ export class Router<P extends Peer> {
     let route = this.#routes.get(bytes, start, end);
     if (route === undefined) {
       const path = decode(bytes, start, end);
-      const isReserved = isBrokerPath(path) || isLocalPath(path);
+      const refusal = isBrokerPath(path) || isLocalPath(path)
+        ? "the topic is reserved"
+        : this.#options.refusal?.(path);
       const peers = this.peersOf(path);
       if (path.length === 0 || isBrokerPath(path)) this.#count(peers);
-      route = { path, isReserved, peers };
+      route = { path, refusal, peers };
       if (this.#routePeers > ROUTE_PEERS_MAX) this.#forgetRoutes();
       this.#routes.set(bytes, start, end, route);
     }
@@ -178,6 +207,19 @@ export class Router<P extends Peer> {
     if (peers === undefined) {
       peers = this.#shared([...peersUpFrom(deepest)]);
       this.#peersAt.set(deepest, peers);
+    }
+    return peers;
+  }
+
+  /** Who wants a topic, one above it or one below it; each once. */
+  peersAround(path: TopicPath): Set<P> {
+    const peers = peersUpFrom(this.#tree.deepest(path));
+    const node = this.#tree.get(path);
+    if (node === undefined) return peers;
+    const ahead = [node];
+    for (let next = ahead.pop(); next !== undefined; next = ahead.pop()) {
+      for (const peer of next.values) peers.add(peer);
+      ahead.push(...next.children?.values() ?? []);
     }
     return peers;
   }

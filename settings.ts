@@ -6,6 +6,7 @@ import type { BrokerKey } from "./keys.ts";
 import { WINDOW_BYTES } from "./session.ts";
 import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX } from "./topic.ts";
 import type { Certificate } from "./transport.ts";
+import type { Uplink } from "./uplink.ts";
 
 /** What a broker allows; over a limit it refuses, and says so. */
 export interface BrokerLimits {
@@ -143,6 +144,11 @@ export interface BrokerOptions {
    */
   maxPatience?: number;
   /**
+   * What joins the broker to others, as `NatsUplink` of `@mpubsub/mpubsub/nats` does; for this broker
+   * alone.
+   */
+  uplink?: Uplink;
+  /**
    * Called once the broker listens.
    *
    * @param info Where it listens, with the port or path that it got.
@@ -188,6 +194,7 @@ export interface Settings {
   readonly resumeWindow: number;
   readonly memory: number;
   readonly maxPatience: number;
+  readonly uplink: Uplink | undefined;
   readonly onListen: BrokerOptions["onListen"];
   readonly onClient: BrokerOptions["onClient"];
   readonly onError: BrokerOptions["onError"];
@@ -204,6 +211,7 @@ export function settingsOf(options: BrokerOptions): Settings {
     resumeWindow = RESUME_WINDOW_MS,
     memory = MEMORY_BYTES,
     maxPatience = 0,
+    uplink,
     onListen,
     onClient,
     onError,
@@ -223,6 +231,7 @@ export function settingsOf(options: BrokerOptions): Settings {
     resumeWindow,
     memory,
     maxPatience,
+    uplink,
     onListen: onListen?.bind(options),
     onClient: onClient?.bind(options),
     onError: onError?.bind(options),

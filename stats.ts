@@ -45,6 +45,46 @@ export interface BrokerStats {
   readonly cutOff: number;
   /** Bytes that are queued for clients, or not acknowledged by them. */
   readonly queuedBytes: number;
+  /** What joins the broker to others; not there when nothing does. */
+  readonly uplink?: UplinkStats;
+}
+
+/** What an uplink has done since its broker began, and where it stands. */
+export interface UplinkStats {
+  /** Whether there is a connection. */
+  readonly state: "connecting" | "connected";
+  /** The server that it is, or was last, connected to; `null` before the first. */
+  readonly server: string | null;
+  /** The name of the bus. */
+  readonly bus: string;
+  /** The JetStream stream that keeps the messages; `null` without one. */
+  readonly stream: string | null;
+  /** Other brokers of the bus that were heard of lately. */
+  readonly brokers: number;
+  /** How many of those may not know yet what is wanted here. */
+  readonly unaware: number;
+  /** Topics that are subscribed to there, each with all below it. */
+  readonly subscriptions: number;
+  /** Messages that were passed on to others. */
+  readonly sent: number;
+  /** Messages of others that arrived. */
+  readonly received: number;
+  /** Messages that were dropped because too many waited to be passed on; the others are told. */
+  readonly dropped: number;
+  /** Messages of others that are known not to have arrived; the clients are told. */
+  readonly lost: number;
+  /** How often it is not known how many were lost. */
+  readonly gaps: number;
+  /** Messages that did not come from brokers of the bus, or of another version. */
+  readonly invalid: number;
+  /** How often the connection was lost. */
+  readonly disconnects: number;
+  /** Bytes that wait to be passed on, or are not confirmed. */
+  readonly queuedBytes: number;
+  /** For how long the oldest of these has been waiting, in milliseconds. */
+  readonly lag: number;
+  /** Messages in the stream that it has not taken yet, each with any number of ours; 0 without one. */
+  readonly behind: number;
 }
 
 /** How many connections were not let in, by reason. */

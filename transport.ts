@@ -58,6 +58,22 @@ export class Connection {
     else this.#conn.unref();
   }
 
+  /**
+   * Begins TLS, on a connection over TCP; from then on only what is returned is used.
+   *
+   * @param hostname Whom the certificate has to name.
+   * @param caCerts What vouches for it beside what the system trusts, in PEM.
+   * @throws {Deno.errors.InvalidData} When it is not trusted.
+   */
+  async secured(
+    hostname: string,
+    caCerts: readonly string[],
+    signal: AbortSignal,
+  ): Promise<Connection> {
+    this.#closed = true;
+    return new Connection(await secure(this.#conn as Deno.TcpConn, hostname, signal, caCerts));
+  }
+
   /** Ends the direction out. */
   closeWrite(): Promise<void> {
     return this.#conn.closeWrite();
@@ -114,7 +130,15 @@ async function connect(
   }
   const { transport, hostname, port } = endpoint;
   const conn = await Deno.connect({ hostname, port, signal });
-  if (transport === "tcp") return conn;
+  return transport === "tcp" ? conn : await secure(conn, hostname, signal, caCerts);
+}
+
+async function secure(
+  conn: Deno.TcpConn,
+  hostname: string,
+  signal: AbortSignal,
+  caCerts: readonly string[],
+): Promise<Deno.TlsConn> {
   conn.setNoDelay(true);
   const secured = await Deno.startTls(conn, { hostname, caCerts: [...caCerts] });
   const close = () => secured.close();
@@ -244,7 +268,9 @@ export function every(callback: () => void, ms: number): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
+/** Waits for `ms`, or until `signal` aborts. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
   const { promise, resolve } = Promise.withResolvers<void>();
   const wake = () => resolve();
   const timer = setTimeout(wake, ms);

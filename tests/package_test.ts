@@ -83,12 +83,13 @@ Deno.test({
   },
 });
 
-Deno.test("deno.json exports the six entry points", () => {
+Deno.test("deno.json exports the seven entry points", () => {
   assertEquals(manifest.exports, {
     ".": "./mod.ts",
     "./pubsub": "./pubsub.ts",
     "./net": "./net.ts",
     "./broker": "./broker.ts",
+    "./nats": "./nats.ts",
     "./cli": "./cli.ts",
     "./testing": "./testing.ts",
   });

@@ -14,6 +14,8 @@ class NamedPeer implements Peer {
   }
 
   take(): void {}
+  lose(): void {}
+  room(): undefined {}
 }
 
 const [ANN, BOB, CAT] = [new NamedPeer("ann"), new NamedPeer("bob"), new NamedPeer("cat")];

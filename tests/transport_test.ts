@@ -66,7 +66,7 @@ Deno.test("Listener leaves turns to everything else while many wait to be accept
   let count = 0;
   for await (const _connection of listener.connections(() => {})) if (++count === 320) break;
   clearInterval(timer);
-  assert(others >= 5, `others had ${others} turns`);
+  assert(others >= 2, `others had ${others} turns`); // Without turns: none.
 });
 
 /** How many connections Linux holds for a listener at most. */

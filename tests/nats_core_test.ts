@@ -1,0 +1,285 @@
+/** Brokers that are joined through subjects, over a simulated NATS that loses what NATS may lose. */
+import { assert, assertEquals } from "@std/assert";
+import { decodeTopic, encodeFrame, encodeTopic, FrameType, runAt } from "../frame.ts";
+import { type Control, decodeControl, encodeControl } from "../nats_control.ts";
+import { CoreExchange, type Wire } from "../nats_core.ts";
+import { readPacket, TOPIC_LIMITS } from "../nats_packet.ts";
+import type { TopicPath } from "../topic.ts";
+import { type Random, randomOf } from "./random.ts";
+
+const PREFIX = "mpubsub.test";
+
+/** What is on its way to a broker. */
+type Parcel = () => void;
+
+/** A server, and the brokers that are connected to it. */
+class FakeNats {
+  readonly nodes: Node[] = [];
+
+  /** Puts a message on its way to all that subscribe to its subject. */
+  publish(from: Node, subject: string, bytes: Uint8Array): void {
+    for (const node of this.nodes) {
+      if (node === from || !node.isConnected || node.deafTo.has(from)) continue;
+      for (const pattern of node.subscriptions) {
+        if (matches(pattern, subject)) node.inbox.push(() => node.hear(subject, bytes));
+      }
+    }
+  }
+}
+
+function matches(pattern: string, subject: string): boolean {
+  if (pattern === subject) return true;
+  return pattern.endsWith(".>") && subject.startsWith(pattern.slice(0, -1));
+}
+
+/** A broker. */
+class Node {
+  readonly exchange: CoreExchange;
+  readonly id: string;
+  readonly subscriptions: string[] = [];
+  /** What is on its way to it, and what is on its way from it, in order. */
+  inbox: Parcel[] = [];
+  outbox: Parcel[] = [];
+  #flushes: PromiseWithResolvers<void>[] = [];
+  isConnected = false;
+  /** Those of whom it hears nothing although both are connected. */
+  readonly deafTo = new Set<Node>();
+  readonly published = new Map<string, number>();
+  readonly delivered: { readonly path: TopicPath; readonly from: string; readonly id: number }[] =
+    [];
+  readonly lost: { readonly path: TopicPath; readonly messages: number }[] = [];
+  readonly wantedByOthers = new Set<string>();
+  readonly counts = { sent: 0, received: 0, dropped: 0, lost: 0, gaps: 0, invalid: 0 };
+  readonly #nats: FakeNats;
+
+  constructor(nats: FakeNats, index: number, queueBytes: number) {
+    this.#nats = nats;
+    this.id = index.toString(16).padStart(16, "0");
+    this.exchange = new CoreExchange({
+      id: this.id,
+      prefix: PREFIX,
+      queueBytes,
+      counts: this.counts,
+      bus: {
+        messageBytes: 1000,
+        want: (path, wanted) => {
+          if (wanted) this.wantedByOthers.add(JSON.stringify(path));
+          else this.wantedByOthers.delete(JSON.stringify(path));
+        },
+        deliver: () => 0,
+        lost: (path, messages) => this.lost.push({ path, messages }),
+        room: () => undefined,
+      },
+      isHere: () => false,
+      say: (control, to) => this.#say(control, to),
+      deliver: (frames) => this.#deliver(frames),
+      read: () => {},
+      later: () => ({ [Symbol.dispose]() {} }),
+      warn: (message) => {
+        throw new Error(message);
+      },
+    });
+    nats.nodes.push(this);
+  }
+
+  #say(control: Control, to?: string): void {
+    if (!this.isConnected) return;
+    const bytes = encodeControl(control);
+    const subject = to === undefined ? `${PREFIX}.c` : `${PREFIX}.c.${to}`;
+    this.outbox.push(() => this.#nats.publish(this, subject, bytes));
+  }
+
+  connect(): void {
+    this.isConnected = true;
+    this.subscriptions.push(`${PREFIX}.c`, `${PREFIX}.c.${this.id}`);
+    const wire: Wire = {
+      publish: (subject, bytes) => {
+        const copy = bytes.slice();
+        this.outbox.push(() => this.#nats.publish(this, subject, copy));
+      },
+      subscribe: (subject) => {
+        let isHere = true;
+        this.outbox.push(() => isHere && this.subscriptions.push(subject));
+        return {
+          unsubscribe: () => {
+            isHere = false;
+            this.outbox.push(() => {
+              const place = this.subscriptions.indexOf(subject);
+              if (place >= 0) this.subscriptions.splice(place, 1);
+            });
+          },
+        };
+      },
+      flush: () => {
+        const flush = Promise.withResolvers<void>();
+        this.#flushes.push(flush);
+        this.outbox.push(() => this.inbox.push(() => flush.resolve()));
+        return flush.promise;
+      },
+    };
+    this.beat();
+    this.exchange.connected(wire);
+  }
+
+  /** Loses the connection, and what was on its way. */
+  cut(): void {
+    this.isConnected = false;
+    this.inbox = [];
+    this.outbox = [];
+    this.subscriptions.length = 0;
+    for (const { reject } of this.#flushes.splice(0)) reject(new Error("cut"));
+    this.exchange.disconnected();
+  }
+
+  beat(): void {
+    this.#say({ type: "beat", from: this.id, stream: null, ...this.exchange.beat });
+    this.exchange.tick();
+  }
+
+  hear(subject: string, bytes: Uint8Array): void {
+    if (subject.startsWith(`${PREFIX}.c`)) return this.exchange.hear(decodeControl(bytes));
+    const { header, body } = readPacket(bytes);
+    this.exchange.packet(header, body);
+  }
+
+  /** Publishes, as its broker would: only what others want comes to the exchange. */
+  publish(path: TopicPath): void {
+    const key = JSON.stringify(path);
+    const id = (this.published.get(key) ?? 0) + 1;
+    this.published.set(key, id);
+    const payload = new TextEncoder().encode(JSON.stringify([this.id, id]));
+    const prefixes = Array.from({ length: path.length + 1 }, (_, n) => path.slice(0, n));
+    const isWanted = prefixes.some((prefix) => this.wantedByOthers.has(JSON.stringify(prefix)));
+    if (!isWanted && path.length > 0) return;
+    this.exchange.take(encodeFrame(FrameType.PUBLISH, encodeTopic(path), payload));
+  }
+
+  #deliver(frames: Uint8Array): void {
+    for (let at = 0; at < frames.length;) {
+      const { topic, payload, end } = runAt(frames, at, 0);
+      const path = decodeTopic(frames, topic, payload, TOPIC_LIMITS);
+      const [from, id] = JSON.parse(new TextDecoder().decode(frames.subarray(payload, end)));
+      this.delivered.push({ path, from, id });
+      at = end;
+    }
+  }
+
+  /** Moves the first thing on its way; whether there was one. */
+  step(isOut: boolean): boolean {
+    const parcel = (isOut ? this.outbox : this.inbox).shift();
+    parcel?.();
+    return parcel !== undefined;
+  }
+}
+
+/** Lets promises settle, which is how the exchange goes on. */
+async function settle(): Promise<void> {
+  for (let n = 0; n < 4; n++) await Promise.resolve();
+}
+
+/** Moves everything that is on its way, until nothing is; beats in between. */
+async function drain(nodes: readonly Node[], beats = 6): Promise<void> {
+  for (let n = 0; n < beats; n++) {
+    for (const node of nodes) node.beat();
+    let moved = true;
+    while (moved) {
+      moved = false;
+      for (const node of nodes) {
+        for (const isOut of [true, false]) while (node.step(isOut)) moved = true;
+      }
+      await settle();
+    }
+  }
+}
+
+const TOPICS: readonly TopicPath[] = [["a"], ["a", "b"], ["a", "c"], ["a", "b", "x"], ["z"], []];
+
+/** Whether what is published to a path is for those who want the other. */
+function isBelow(path: TopicPath, wanted: TopicPath): boolean {
+  return path.length === 0 || wanted.every((element, i) => path[i] === element);
+}
+
+/** Runs brokers, each of which wants one topic all the time and others now and then. */
+async function simulate(random: Random, faults: boolean): Promise<void> {
+  const nats = new FakeNats();
+  const nodes = [0, 1, 2].map((index) => new Node(nats, index, random.pick([2000, 2 ** 20])));
+  const steady = nodes.map(() => random.pick(TOPICS.slice(0, 5)));
+  for (const [i, node] of nodes.entries()) {
+    node.connect();
+    node.exchange.wants(steady[i]!, true);
+  }
+  await settle();
+  await drain(nodes);
+  for (const node of nodes) {
+    node.delivered.length = node.lost.length = 0;
+  }
+  const wants = nodes.map(() => new Set<TopicPath>());
+  for (let step = 0; step < 400; step++) {
+    const i = random.int(nodes.length);
+    const node = nodes[i]!;
+    const other = random.pick(nodes);
+    const topic = random.pick(TOPICS);
+    const kind = random.int(100);
+    if (kind < 50) { for (let n = random.int(4); n >= 0; n--) node.publish(topic); }
+    else if (kind < 58 && !wants[i]!.has(topic)) {
+      wants[i]!.add(topic);
+      node.exchange.wants(topic, true);
+    } else if (kind < 66 && wants[i]!.delete(topic)) node.exchange.wants(topic, false);
+    else if (kind < 70) node.beat();
+    else if (kind < 73 && faults && node.isConnected) node.cut();
+    else if (kind < 78 && !node.isConnected) node.connect();
+    else if (kind < 80 && faults && node !== other) node.deafTo.add(other);
+    else if (kind < 84) node.deafTo.delete(other);
+    for (let n = random.int(12); n > 0; n--) random.pick(nodes).step(random.int(2) === 0);
+    await settle();
+  }
+  for (const node of nodes) {
+    node.deafTo.clear();
+    if (!node.isConnected) node.connect();
+  }
+  await settle();
+  await drain(nodes);
+  for (const [i, node] of nodes.entries()) check(nodes, node, steady[i]!, faults);
+  for (const node of nodes) node.cut();
+}
+
+/** Holds what a broker heard and was told against what was published. */
+function check(nodes: readonly Node[], node: Node, steady: TopicPath, faults: boolean): void {
+  const isTold = node.lost.some(({ messages }) => messages === 0);
+  assert(!isTold, "nobody was gone: all numbers are known");
+  const last = new Map<string, number>();
+  for (const { path, from, id } of node.delivered) {
+    const key = JSON.stringify([from, path]);
+    assert(id > (last.get(key) ?? 0), `${key}: ${id} after ${last.get(key)}`);
+    last.set(key, id);
+  }
+  let published = 0;
+  for (const other of nodes) {
+    if (other === node) continue;
+    for (const [key, count] of other.published) {
+      if (isBelow(JSON.parse(key), steady)) published += count;
+    }
+  }
+  const delivered = node.delivered.filter(({ path }) => isBelow(path, steady)).length;
+  const lost = node.lost.reduce((sum, { messages }) => sum + messages, 0);
+  assert(delivered + lost >= published, `${published} published, ${delivered} + ${lost}`);
+  if (!faults && node.counts.dropped === 0 && nodes.every(({ counts }) => counts.dropped === 0)) {
+    assertEquals([delivered, lost], [published, 0]);
+  }
+}
+
+for (const faults of [false, true]) {
+  const what = faults
+    ? "tells of each message that is lost, doubles none and keeps their order"
+    : "loses and doubles nothing while interests change";
+  Deno.test(`CoreExchange ${what}`, async () => {
+    const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 1e9));
+    for (let run = 0; run < 150; run++) {
+      try {
+        await simulate(randomOf(seed + run), faults);
+      } catch (error) {
+        throw new Error(`seed ${seed + run}: ${error}`, { cause: error });
+      }
+    }
+  });
+}
