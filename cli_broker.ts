@@ -18,9 +18,17 @@ import {
   messageOf,
   UsageError,
 } from "./cli_command.ts";
-import { addressOf, fileOf, readKey, readKeys, readSecretText } from "./cli_files.ts";
+import {
+  addressOf,
+  certificatesIn,
+  fileOf,
+  readKey,
+  readKeys,
+  readSecretText,
+} from "./cli_files.ts";
 import { Log } from "./cli_log.ts";
 import { StopSignals } from "./cli_signals.ts";
+import { UPLINK, type UplinkArguments, uplinkArguments, uplinkOf } from "./cli_uplink.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
 import { removeDeadSocket } from "./transport.ts";
 
@@ -47,7 +55,7 @@ runs, by default $MPUBSUB_FILE, else ~/.mpubsub.json. Ctrl-C ends it.`,
     {
       name: "address",
       value: "ADDRESS",
-      about: "Listen at unix:///path, tcp://127.0.0.1:7411 or tls://host:7411 [a new socket]",
+      about: "unix:///path, tcp:// or tls://host:port [new socket]",
     },
     {
       name: "authkey-file",
@@ -57,7 +65,7 @@ runs, by default $MPUBSUB_FILE, else ~/.mpubsub.json. Ctrl-C ends it.`,
     {
       name: "keys",
       value: "PATH",
-      about: "Take keys with names and rights from such a file; SIGHUP reads it again",
+      about: "Keys with names and rights; SIGHUP reads them again",
     },
     {
       name: "max-patience",
@@ -65,15 +73,25 @@ runs, by default $MPUBSUB_FILE, else ~/.mpubsub.json. Ctrl-C ends it.`,
       about: "How long clients may hold others back [0]",
     },
     { name: "tls-cert", value: "PATH", about: "The certificates for tls:// (PEM)" },
-    { name: "tls-key", value: "PATH", about: "Their private key (PEM), in a private file" },
+    {
+      name: "tls-key",
+      value: "PATH",
+      about: "Their private key (PEM), in a private file",
+      both: "Certificates and private key for tls:// (PEM)",
+    },
+    ...UPLINK,
     { name: "overwrite", about: "Replace FILE whatever it is" },
     { name: "log", value: "FORMAT", about: "One line for each event: text or json [text]" },
     { name: "quiet", about: "Print only warnings and errors" },
-    { name: "verbose", about: "Print also which clients come and go" },
+    {
+      name: "verbose",
+      about: "Print also which clients come and go",
+      both: "Print only warnings, or also who comes and goes",
+    },
   ],
   examples: [
-    ["x.json", "clients: NetPubSub.fromFile"],
-    ["--address tcp://127.0.0.1:0", "any free port"],
+    ["x.json", "for this machine"],
+    ["--uplink nats://n1 --bus plant x.json", "one of several"],
   ],
   async run(args) {
     const options = serveOptions(args);
@@ -123,6 +141,16 @@ const SUMMARIES: readonly {
     }),
     text: (total, grown) => `Refused ${total} messages or subscriptions (${listed(grown)})`,
   },
+  {
+    event: "uplink-dropped",
+    count: ({ uplink }) => uplink === undefined ? {} : { dropped: uplink.dropped },
+    text: (total) => `Dropped ${total} messages for other brokers, since too many waited for NATS`,
+  },
+  {
+    event: "uplink-lost",
+    count: ({ uplink }) => uplink === undefined ? {} : { lost: uplink.lost, gaps: uplink.gaps },
+    text: (_total, grown) => `Missed messages of other brokers (${listed(grown)})`,
+  },
 ];
 
 function listed(grown: Readonly<Record<string, number>>): string {
@@ -143,6 +171,7 @@ interface ServeOptions {
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
   readonly maxPatience: number | undefined;
+  readonly uplink: UplinkArguments | undefined;
   readonly overwrite: boolean;
   readonly log: Log;
 }
@@ -156,6 +185,7 @@ function serveOptions(args: Arguments): ServeOptions {
     tlsCert: args.text("tls-cert"),
     tlsKey: args.text("tls-key"),
     maxPatience: args.whole("max-patience"),
+    uplink: uplinkArguments(args),
     overwrite: args.has("overwrite"),
     log: logOf(args),
   };
@@ -265,7 +295,7 @@ function summaries(broker: Broker, log: Log): Disposable {
 
 /** What the broker is made with, and what vouches for its certificate. */
 async function brokerOptions(options: ServeOptions): Promise<BrokerOptions & { ca?: string }> {
-  const { file, authkeyFile, keysFile, tlsCert, tlsKey, maxPatience } = options;
+  const { file, authkeyFile, keysFile, tlsCert, tlsKey, maxPatience, uplink, log } = options;
   const address = options.address ?? addressBeside(file);
   const cert = tlsCert && await doing(`read ${tlsCert}`, Deno.readTextFile(tlsCert));
   const key = tlsKey && await doing(`read ${tlsKey}`, readSecretText(tlsKey));
@@ -275,15 +305,9 @@ async function brokerOptions(options: ServeOptions): Promise<BrokerOptions & { c
     ...(authkeyFile && { authkey: await readKey(authkeyFile) }),
     ...(keysFile && { keys: await readKeys(keysFile) }),
     ...(patience && { maxPatience: patience }),
+    ...(uplink && { uplink: await uplinkOf(uplink, log) }),
     ...(cert && key && { tls: { cert, key }, ca: certificatesIn(tlsCert!, cert) }),
   };
-}
-
-/** The certificates that stand in a text, and nothing else that may stand beside them. */
-function certificatesIn(path: string, text: string): string {
-  const found = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
-  if (found === null) throw new TypeError(`Cannot use ${path}: there is no certificate in it`);
-  return found.join("\n") + "\n";
 }
 
 /** Takes the keys that stand in the file now; those before stay when it cannot be used. */

@@ -24,6 +24,10 @@ export interface Option {
   readonly value?: string;
   /** What it does, in the words of the help. */
   readonly about: string;
+  /** What it and the option before it do: then the help has both on one line. */
+  readonly both?: string;
+  /** Whether it may be given several times, each with a value. */
+  readonly isMany?: boolean;
 }
 
 /** One command of the program. */
@@ -52,6 +56,8 @@ export function optionsOf({ options }: Pick<Command, "options">): readonly Optio
 
 /** The screen that help has to fit. */
 const COLUMNS = 80;
+/** An option that takes more room than this does not push what others do to the right. */
+const OPTION_COLUMNS = 24;
 /** How many letters of a misspelt option are wrong. */
 const FAULTS_MAX = 2;
 const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
@@ -71,6 +77,7 @@ export class Arguments {
       boolean: known.filter(({ value }) => value === undefined).map(({ name }) => name),
       // An operand 7 is not a number.
       string: ["_", ...known.filter(({ value }) => value !== undefined).map(({ name }) => name)],
+      collect: known.filter(({ isMany }) => isMany).map(({ name }) => name),
       alias: Object.fromEntries(
         known.flatMap(({ name, short }) => short === undefined ? [] : [[name, short]]),
       ),
@@ -97,6 +104,13 @@ export class Arguments {
     const value = this.#flags[name];
     if (value === "") throw new UsageError(`Option --${name} needs a value`);
     return typeof value === "string" ? value : undefined;
+  }
+
+  /** The values of an option that may be given several times. */
+  texts(name: string): readonly string[] {
+    const values = this.#flags[name] as readonly string[] | undefined ?? [];
+    if (values.includes("")) throw new UsageError(`Option --${name} needs a value`);
+    return values;
   }
 
   /** The whole number that an option gives, from `min` on. */
@@ -133,32 +147,39 @@ export class Arguments {
 export function helpOf(command: Command): string {
   const { usage, about, examples } = command;
   const [first, ...others] = usage.map((line) => `${PROGRAM} ${line}`.trimEnd());
-  const shown = optionsOf(command).map((option): readonly [string, string] => {
-    const short = option.short === undefined ? "    " : `-${option.short}, `;
-    const value = option.value === undefined ? "" : ` ${option.value}`;
-    return [`${short}--${option.name}${value}`, option.about];
-  });
+  const shown: [string, string][] = [];
+  for (const { name, short, value = "", about, both } of optionsOf(command)) {
+    const before = both === undefined ? undefined : shown.pop()![0].trim();
+    const names = before === undefined ? `--${name}` : `${before.split(" ")[0]}, --${name}`;
+    const left = `${short === undefined ? "    " : `-${short}, `}${names} ${value}`.trimEnd();
+    shown.push([left, both ?? about]);
+  }
   return [
     `Usage: ${first}`,
     ...others.map((line) => `       ${line}`),
     about,
     "",
     "Options:",
-    ...columns(shown),
+    ...columns(shown, OPTION_COLUMNS),
     "",
     "Examples:",
     ...columns(examples.map(([line, does]) => [`${PROGRAM} ${line}`.trimEnd(), does])),
   ].join("\n");
 }
 
-/** Pairs side by side, within the screen; the second column goes on below itself. */
-export function columns(pairs: readonly (readonly [string, string])[]): string[] {
-  const width = Math.max(...pairs.map(([left]) => left.length)) + 2;
-  return pairs.flatMap(([left, right]) =>
-    wrapped(right, COLUMNS - 2 - width).map((line, at) =>
+/**
+ * Pairs side by side, within the screen; the second column goes on below itself. A first column wider
+ * than `most` has the second right behind it.
+ */
+export function columns(pairs: readonly (readonly [string, string])[], most = COLUMNS): string[] {
+  const widths = pairs.map(([left]) => left.length).filter((width) => width <= most);
+  const usual = Math.max(...widths) + 2;
+  return pairs.flatMap(([left, right]) => {
+    const width = Math.max(usual, left.length + 2);
+    return wrapped(right, COLUMNS - 2 - width).map((line, at) =>
       `  ${(at === 0 ? left : "").padEnd(width)}${line}`.trimEnd()
-    )
-  );
+    );
+  });
 }
 
 function wrapped(text: string, width: number): string[] {

@@ -84,7 +84,8 @@ function zsh(commands: ReadonlyMap<string, Listed>): string {
     const shown = quoted(about).replaceAll(/[[\]:]/g, "\\$&");
     const action = value === undefined ? "" : `:${value}:${takesFile(option) ? "_files" : ""}`;
     const [first, second] = wordsOf(option);
-    const names = second === undefined ? `'${first}` : `{${first},${second}}'`;
+    const again = option.isMany ? "*" : "";
+    const names = second === undefined ? `'${again}${first}` : `${again}{${first},${second}}'`;
     return `${names}[${shown}]${action}'`;
   };
   const list = [...commands].map(([name, { summary }]) =>

@@ -63,3 +63,10 @@ export async function readKeys(path: string): Promise<BrokerKey[]> {
 export async function readSecretText(path: string): Promise<string> {
   return new TextDecoder().decode(await readSecret(path, CONFIG_FILE_BYTES_MAX));
 }
+
+/** The certificates that stand in a text, and nothing else that may stand beside them. */
+export function certificatesIn(path: string, text: string): string {
+  const found = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
+  if (found === null) throw new TypeError(`Cannot use ${path}: there is no certificate in it`);
+  return found.join("\n") + "\n";
+}

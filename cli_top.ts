@@ -4,11 +4,11 @@
 import { bold, dim, yellow } from "@std/fmt/colors";
 import { type Client, CONNECTION, withBroker } from "./cli_client.ts";
 import { type Arguments, type Command, complain } from "./cli_command.ts";
-import { formatBytes, formatCount, formatUptime } from "./cli_figures.ts";
+import { formatBytes, formatCount, formatMs, formatUptime } from "./cli_figures.ts";
 import { printLine } from "./cli_output.ts";
 import { type Column, cut, tableOf } from "./cli_table.ts";
 import { clockTime, topicText } from "./cli_text.ts";
-import type { BrokerReport, ClientStats, TopicStats } from "./stats.ts";
+import type { BrokerReport, ClientStats, TopicStats, UplinkStats } from "./stats.ts";
 import { printable } from "./topic.ts";
 
 /** Watches. */
@@ -130,6 +130,11 @@ function lineOf({ stats }: Moment, before: Moment): string {
     `out ${rates.out} msg/s`,
     `queued ${formatBytes(stats.queuedBytes)}`,
     `dropped ${stats.dropped}`,
+    ...stats.uplink === undefined ? [] : [
+      `uplink ${stats.uplink.state}`,
+      `lag ${lagOf(stats.uplink)}`,
+      `lost ${lossesOf(stats.uplink)}`,
+    ],
   ].join("  ");
 }
 
@@ -234,7 +239,35 @@ function headOf({ stats }: Moment, before: Moment | undefined): string[] {
     `in ${rates.in} msg/s  out ${rates.out} msg/s`,
     `queued ${formatBytes(stats.queuedBytes)}  dropped ${stats.dropped}  cut off ${cutOff}  ` +
     `holding back ${waiting}  refused ${refused} connections, ${refusedMessages} messages`,
+    ...stats.uplink === undefined ? [] : uplinkLines(stats.uplink, stats, before),
   ];
+}
+
+function uplinkLines(
+  uplink: UplinkStats,
+  { uptime }: BrokerReport,
+  before: Moment | undefined,
+): string[] {
+  const { bus, state, server, brokers, queuedBytes, behind, dropped } = uplink;
+  const seconds = before === undefined ? 0 : (uptime - before.stats.uptime) / 1000;
+  const where = server === null ? "" : ` ${state === "connected" ? "to" : "after"} ${server}`;
+  return [
+    `uplink ${printable(bus)} ${state}${printable(where)}  brokers ${brokers}  ` +
+    `in ${rateOf(uplink.received, before?.stats.uplink?.received, seconds)} msg/s  ` +
+    `out ${rateOf(uplink.sent, before?.stats.uplink?.sent, seconds)} msg/s`,
+    `uplink queued ${formatBytes(queuedBytes)}  lag ${lagOf(uplink)}  behind ${behind}  ` +
+    `dropped ${dropped}  lost ${lossesOf(uplink)}`,
+  ];
+}
+
+/** For how long what goes up has been waiting; usually nothing does. */
+function lagOf({ lag }: UplinkStats): string {
+  return lag < 1 ? "0 ms" : formatMs(lag);
+}
+
+/** What did not arrive from others: `3`, or `3+` when it is not known of all how many they were. */
+function lossesOf({ lost, gaps }: UplinkStats): string {
+  return `${lost}${gaps > 0 ? "+" : ""}`;
 }
 
 interface TopicRow extends TopicStats {

@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { stripAnsiCode } from "@std/fmt/colors";
 import { unicodeWidth } from "@std/cli/unicode-width";
+import { broker } from "../cli_broker.ts";
 import { cut, tableOf } from "../cli_table.ts";
 import { withBus } from "./bus.ts";
 import { withFolder } from "./folder.ts";
@@ -19,6 +20,12 @@ for (const command of ["", ...COMMANDS]) {
     assertMatch(out, /^(Examples|Try it.*):\n {2}mpubsub-broker/m);
   });
 }
+
+Deno.test("cli broker --help has each option, and what is on one line with another", async () => {
+  const out = await output({ args: ["broker", "--help"] });
+  for (const { name } of broker.options) assertMatch(out, new RegExp(`^ {6}.*--${name}\\b`, "m"));
+  assertMatch(out, /^ {6}--tls-cert, --tls-key PATH {2}\S/m);
+});
 
 Deno.test("cli lists its commands, each with its own help", async () => {
   const out = await output({ args: ["--help"] });

@@ -9,7 +9,7 @@ const HAS_BASE = Deno.env.get("COMPILE_DENO") === Deno.execPath() && Deno.env.ha
 
 const MODULES = {
   "main.ts": `
-    import { NAME } from "./name.ts";
+    import { NAME, OurError } from "./name.ts";
     const modules = [new URL("./one.ts", import.meta.url), import.meta.resolve("./two.ts")];
     for (const module of modules) {
       const worker = new Worker(module, { type: "module" });
@@ -18,8 +18,23 @@ const MODULES = {
       console.log(NAME, (await promise).data);
       worker.terminate();
     }
+    const { fail } = await import(import.meta.resolve("./late.ts"));
+    try {
+      fail();
+    } catch (error) {
+      console.log("an error of the same class", error instanceof OurError);
+    }
   `,
-  "name.ts": `export const NAME: string = "main heard";`,
+  "name.ts": `
+    export const NAME: string = "main heard";
+    export class OurError extends Error {}
+  `,
+  "late.ts": `
+    import { OurError } from "./name.ts";
+    export function fail(): never {
+      throw new OurError();
+    }
+  `,
   "one.ts": `
     import { word } from "./word.ts";
     self.postMessage(word);
@@ -38,20 +53,36 @@ async function output(
   return { out: out!, err: err! };
 }
 
-Deno.test("bundle makes one module of those that are imported, and one of each worker", () =>
+Deno.test("bundle makes one module of those that are imported, and one of each that is named", () =>
   withFolder(async (folder) => {
     for (const [name, text] of Object.entries(MODULES)) {
       await Deno.writeTextFile(`${folder}/${name}`, text);
     }
     await Deno.mkdir(`${folder}/out`);
     const bundles = await bundle(new URL(`file://${folder}/main.ts`), `${folder}/out`);
-    assertEquals(bundles, ["main", "one", "two"].map((name) => `${folder}/out/${name}.js`));
+    assertEquals(bundles, ["main", "one", "two", "late"].map((name) => `${folder}/out/${name}.js`));
     for (const name of Object.keys(MODULES)) await Deno.remove(`${folder}/${name}`);
     const args = ["run", "--quiet", `--allow-read=${folder}/out`, bundles[0]!];
     assertEquals(await output(Deno.execPath(), args), {
-      out: "main heard a word\nmain heard another\n",
+      out: "main heard a word\nmain heard another\nan error of the same class true\n",
       err: "",
     });
+  }));
+
+Deno.test("bundle puts NATS's client where nobody parses it who has no uplink", () =>
+  withFolder(async (folder) => {
+    await Deno.mkdir(`${folder}/out`);
+    const bundles = await bundle(new URL("../cli.ts", import.meta.url), `${folder}/out`);
+    const names = ["cli", "cli_bench_worker", "nats"];
+    assertEquals(bundles.toSorted(), names.map((name) => `${folder}/out/${name}.js`));
+    const holders: string[] = [];
+    for await (const { name } of Deno.readDir(`${folder}/out`)) {
+      const text = await Deno.readTextFile(`${folder}/out/${name}`);
+      if (text.includes("NatsConnectionImpl") || /(from|import\() ?"\.\/nats\.js"/.test(text)) {
+        holders.push(name);
+      }
+    }
+    assertEquals(holders, ["nats.js"]);
   }));
 
 Deno.test({

@@ -109,6 +109,19 @@ Deno.test("the package works for those who get it from a registry", (t) =>
       await Deno.stat(program);
     });
 
+    await t.step("the program finds NATS's client when it is asked for", async () => {
+      const args = ["--uplink", "nats://127.0.0.1:4222", "--bus", "a b", "x.json"];
+      const { code, stderr } = await new Deno.Command(program, {
+        args,
+        cwd: place.folder,
+        env: { ...place.env, NO_COLOR: "1" },
+      }).output();
+      const said = new TextDecoder().decode(stderr);
+      // It is NATS's part that knows the names of a bus.
+      assertMatch(said, /Cannot use "a b" as the name of a bus/);
+      assertEquals(code, 2);
+    });
+
     await t.step(
       "the program is a broker for those who added the package",
       () =>

@@ -21,6 +21,7 @@ for (
     ["BrokerStats", "counter", ["refusals", "endings"]],
     ["Refusals", "`refusals`", []],
     ["Endings", "`endings`", []],
+    ["UplinkStats", "`uplink`", []],
   ] as const
 ) {
   Deno.test(`docs/operations.md has a row for each of ${name}, in the same order`, async () => {
@@ -64,7 +65,10 @@ Deno.test("docs/operations.md has each event of the log", async () => {
   const code = await Deno.readTextFile(new URL("../cli_broker.ts", import.meta.url));
   const said = [...code.matchAll(/\.say\(\s*"\w+",\s*"([\w-]+)"|event: "([\w-]+)"/g)];
   const words = /const WORDS = \{([^}]*)\}/.exec(code)![1]!.match(/^ +\w+(?=:)/gm)!;
-  const events = said.map(([, event, summary]) => event ?? summary!).concat(words);
+  const uplink = await Deno.readTextFile(new URL("../cli_uplink.ts", import.meta.url));
+  const levels = /const LEVELS.* = \{([^}]*)\}/.exec(uplink)![1]!.match(/\w+(?=:)/g)!;
+  const events = said.map(([, event, summary]) => event ?? summary!)
+    .concat(words, levels.map((type) => `uplink-${type}`));
   assert(events.length > 10);
   for (const event of ["connection", "warning", ...events]) {
     assertMatch(PAGE, new RegExp(`^\\| \`${event.trim()}\` +\\|`, "m"));

@@ -92,6 +92,11 @@ export class Program implements AsyncDisposable {
     return this.#said;
   }
 
+  /** What it has complained of so far, as far as that was read. */
+  get complained(): string {
+    return this.#complained;
+  }
+
   /** Reads what it prints until it contains `text`. */
   async until(text: string): Promise<void> {
     while (!this.#said.includes(text)) {

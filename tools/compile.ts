@@ -6,7 +6,8 @@
  * deno task compile --target aarch64-apple-darwin --output broker
  * ```
  *
- * The modules are bundled into one first, and V8's code cache is left out; docs/decisions.md says why.
+ * The modules are bundled first, one bundle for each command that is loaded when it is asked for, and
+ * V8's code cache is left out; docs/decisions.md says why.
  */
 import { parseArgs } from "@std/cli/parse-args";
 import manifest from "../deno.json" with { type: "json" };
@@ -14,8 +15,8 @@ import manifest from "../deno.json" with { type: "json" };
 const CLI = new URL("../cli.ts", import.meta.url);
 /** The permissions and V8's flags: those with which `deno task broker` runs it. */
 const FLAGS = /^deno run (.*) cli\.ts$/.exec(manifest.tasks.broker.command)![1]!.split(" ");
-/** A module that is named and not imported: the beginning of a worker. */
-const WORKER =
+/** A module that is named, so that nothing loads it early: a worker, or what few need. */
+const NAMED =
   /(new URL\((?="\.\/\w+\.ts", import\.meta\.url\))|import\.meta\.resolve\()"\.\/(\w+)\.ts"/g;
 
 /** What to compile. */
@@ -34,7 +35,7 @@ export interface CompileOptions {
 export async function compile({ output, target }: CompileOptions): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "mpubsub-compile-" });
   try {
-    const [main, ...workers] = await bundle(CLI, folder);
+    const [main, ...named] = await bundle(CLI, folder);
     await deno([
       "compile",
       "--quiet",
@@ -42,10 +43,9 @@ export async function compile({ output, target }: CompileOptions): Promise<void>
       "--no-lock",
       "--no-check",
       "--no-code-cache",
-
       ...FLAGS,
       ...(target === undefined ? [] : ["--target", target]),
-      ...workers.flatMap((worker) => ["--include", worker]),
+      ...named.flatMap((module) => ["--include", module]),
       "--output",
       output,
       main!,
@@ -56,20 +56,38 @@ export async function compile({ output, target }: CompileOptions): Promise<void>
 }
 
 /**
- * Bundles a module with all that it imports, and so each worker that it starts.
+ * Bundles a module with all that it imports, and so each module that it names. What several need, and
+ * what is imported while the program runs, has files of its own beside them; so nothing is there twice,
+ * and an error is of the same class for all.
  *
- * @returns The bundles, that of the module first.
+ * @param folder Where the bundles go; nothing else is there.
+ * @returns The bundles of the module and of those that it names, that of the module first.
  */
 export async function bundle(module: URL, folder: string): Promise<string[]> {
-  const name = /(\w+)\.ts$/.exec(module.pathname)![1]!;
-  const path = `${folder}/${name}.js`;
-  await deno(["bundle", "--quiet", "--output", path, module.href]);
-  const text = await Deno.readTextFile(path);
-  const workers = [...new Set([...text.matchAll(WORKER)].map(([, , worker]) => worker!))];
-  if (workers.length === 0) return [path];
-  await Deno.writeTextFile(path, text.replaceAll(WORKER, '$1"./$2.js"'));
-  const bundles = workers.map((worker) => bundle(new URL(`${worker}.ts`, module), folder));
-  return [path, ...(await Promise.all(bundles)).flat()];
+  const main = /(\w+)\.ts$/.exec(module.pathname)![1]!;
+  const names = new Set([main]);
+  for (let known = 0; known < names.size;) {
+    known = names.size;
+    await Deno.remove(folder, { recursive: true });
+    const modules = [...names].map((name) => new URL(`${name}.ts`, module).href);
+    await deno(["bundle", "--quiet", "--code-splitting", "--outdir", folder, ...modules]);
+    for (const { text } of await filesIn(folder)) {
+      for (const [, , name] of text.matchAll(NAMED)) names.add(name!);
+    }
+  }
+  for (const { path, text } of await filesIn(folder)) {
+    await Deno.writeTextFile(path, text.replaceAll(NAMED, '$1"./$2.js"'));
+  }
+  return [...names].map((name) => `${folder}/${name}.js`);
+}
+
+async function filesIn(folder: string): Promise<{ path: string; text: string }[]> {
+  const paths = (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) =>
+    `${folder}/${name}`
+  );
+  return await Promise.all(
+    paths.map(async (path) => ({ path, text: await Deno.readTextFile(path) })),
+  );
 }
 
 async function deno(args: string[]): Promise<void> {
