@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { SequenceChecker, summarise } from "../demo.ts";
+import { hasNatsServer } from "../tools/nats_server.ts";
+import { until } from "./until.ts";
 
 const DEMO = new URL("../demo.ts", import.meta.url).pathname;
 
@@ -26,13 +28,44 @@ Deno.test("demo runs every process, loses nothing and ends with a summary", asyn
   assertMatch(out, /SUB1 +got 3 from PUB2\n/);
 });
 
+Deno.test({
+  name: "demo --machines loses nothing although a node of NATS is killed on the way",
+  ignore: !hasNatsServer,
+  async fn() {
+    const times = ["--seconds", "1", "--delay-min", "0", "--delay-max", "0.05"];
+    const { code, out, err } = await run("--machines", "3", ...times);
+    assertEquals([code, err], [0, ""], out);
+    const summary = out.trimEnd().split("\n").at(-1)!;
+    assertMatch(summary, / by 3 publishers to 3 subscribers: .* 0 missing, 0 doubled, 0 late$/);
+    const [, dead] = out.match(/ (nats\d) +is killed, to which broker1 is connected\n/)!;
+    assertStringIncludes(out, `broker1  has lost its connection to ${dead}\n`);
+    assertMatch(out, /broker1 +goes on with nats\d\n/);
+    for (const from of [1, 2, 3]) assertMatch(out, new RegExp(`SUB1 +got 2 from PUB${from}\n`));
+  },
+});
+
+Deno.test("demo --machines says in a line how to get nats-server, with status 1", async () => {
+  const hidden = ["/usr/sbin", "/usr/local/sbin"].map((folder) => `${folder}/nats-server`);
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      ...["run", "--no-prompt", "-A", `--deny-read=${hidden.join(",")}`],
+      ...[DEMO, "--machines", "2"],
+    ],
+    env: { PATH: "" },
+    stdin: "null",
+  }).output();
+  assertEquals([code, new TextDecoder().decode(stdout)], [1, ""]);
+  assertMatch(new TextDecoder().decode(stderr), /^demo: [^\n]+apt install nats-server[^\n]+\n$/);
+});
+
 /** A demonstration that is under way, with a temporary folder of its own. */
 async function underway(
   body: (demo: Deno.ChildProcess, folder: string, errors: Promise<string>) => Promise<void>,
+  ...args: string[]
 ): Promise<void> {
   const folder = await Deno.makeTempDir();
   const demo = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", "-A", DEMO, "-p", "2", "-s", "2", "--delay-max", "0.2"],
+    args: ["run", "--no-prompt", "-A", DEMO, "-p", "2", "-s", "2", "--delay-max", "0.2", ...args],
     env: { TMPDIR: folder },
     stdin: "null",
     stdout: "piped",
@@ -74,11 +107,51 @@ Deno.test("demo ends with status 130, and leaves nothing, when it is interrupted
     assertEquals([...Deno.readDirSync(folder)], []);
   }));
 
+for (const [signal, status] of [["SIGINT", 130], ["SIGKILL", 137]] as const) {
+  Deno.test({
+    name: `demo --machines leaves neither a process nor a folder when it gets ${signal}`,
+    ignore: !hasNatsServer,
+    fn: () =>
+      underway(
+        async (demo, folder, errors) => {
+          const ids = await serversIn(folder);
+          assertEquals(ids.length, 3);
+          demo.kill(signal);
+          assertEquals((await demo.status).code, status);
+          assertMatch(await errors, /^(demo: [^\n]+\n)*$/, "at most a line each");
+          // Those who clean up after a demonstration that was killed are processes, too.
+          await until(() => [...Deno.readDirSync(folder)].length === 0);
+          await until(() => !ids.some(isAlive));
+        },
+        "--machines",
+        "2",
+      ),
+  });
+}
+
+/** The process ids of the NATS servers whose files are in a folder. */
+async function serversIn(folder: string): Promise<number[]> {
+  const ids: number[] = [];
+  for (const { name } of Deno.readDirSync(folder)) {
+    if (!name.startsWith("nats-server-")) continue;
+    const log = await Deno.readTextFile(`${folder}/${name}/log`);
+    ids.push(Number(/^\[(\d+)\]/.exec(log)![1]));
+  }
+  return ids;
+}
+
+function isAlive(id: number): boolean {
+  return new Deno.Command("sh", { args: ["-c", `kill -0 ${id}`], stderr: "null" }).outputSync()
+    .success;
+}
+
 Deno.test("demo refuses options that make no sense, with status 2", async () => {
   const wrong = [
     ["--nonsense"],
     ["--publishers", "0"],
     ["--subscribers", "x"],
+    ["--machines", "0"],
+    ["--machines", "1.5"],
     ["--seconds", ""],
     ["--delay-min", "2", "--delay-max", "1"],
   ];
