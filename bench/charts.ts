@@ -24,6 +24,8 @@ const STYLES: Readonly<Record<string, Pick<Line, "title" | "colour">>> = {
   ioredis: { title: "Redis (ioredis)", colour: "pink" },
   mosquitto: { title: "Mosquitto", colour: "green" },
   aedes: { title: "aedes", colour: "teal" },
+  uplink: { title: "between brokers", colour: "violet" },
+  joined: { title: "two brokers", colour: "blue" },
   zeromq: { title: "ZeroMQ", colour: "brown" },
   "relay-unix": { title: "bare relay, Unix", colour: "grey" },
   "relay-tcp": { title: "bare relay, TCP", colour: "dark" },
@@ -122,10 +124,13 @@ function fill(page: string, name: string, text: string): string {
 }
 
 async function main(): Promise<void> {
-  const [peers, remote, inProcess] = await Promise.all(["peers", "remote", "in_process"].map(read));
+  const [peers, remote, inProcess, uplink] = await Promise.all(
+    ["peers", "remote", "in_process", "uplink"].map(read),
+  );
   const pictures = {
     "peers.svg": throughputBySize(peers!, "One publisher, one subscriber: beside others"),
     "relay.svg": throughputBySize(remote!, "One publisher, one subscriber: beside bare relays"),
+    "uplink.svg": throughputBySize(uplink!, "One publisher, one subscriber: through NATS"),
     "fan_out.svg": fanOut(peers!),
     "latency.svg": latency(peers!, "Question and answer, one at a time: beside others"),
     "latency_relay.svg": latency(remote!, "Question and answer, one at a time: beside bare relays"),
@@ -135,15 +140,16 @@ async function main(): Promise<void> {
     await Deno.writeTextFile(new URL(name, PICTURES), picture);
   }
   let page = await Deno.readTextFile(PAGE);
-  page = fill(page, "environment", environmentLines([peers!, remote!, inProcess!]));
+  page = fill(page, "environment", environmentLines([peers!, remote!, inProcess!, uplink!]));
   page = fill(
     page,
     "goals",
-    markdown(goalRows({ peers: peers!, remote: remote!, inProcess: inProcess! })),
+    markdown(goalRows({ peers: peers!, remote: remote!, inProcess: inProcess!, uplink: uplink! })),
   );
   page = fill(page, "summary", summaryTable(peers!));
   page = fill(page, "peers", fullTables(peers!));
   page = fill(page, "remote", fullTables(remote!));
+  page = fill(page, "uplink", fullTables(uplink!));
   page = fill(page, "in-process", fullTables(inProcess!));
   await Deno.writeTextFile(PAGE, page);
 }

@@ -2,10 +2,11 @@
 import { summarize } from "./statistics.ts";
 import type { Findings } from "./suite.ts";
 
-/** The findings of the three suites. */
+/** The findings of all suites. */
 export interface AllFindings {
   readonly peers: Findings;
   readonly remote: Findings;
+  readonly uplink: Findings;
   readonly inProcess: Findings;
 }
 
@@ -81,6 +82,19 @@ function unixToTcp(
   return { title: `Unix socket ÷ our TCP, ${title}`, is, goal, stretch, ratio };
 }
 
+/** Through NATS: between brokers, or between programs at one and at another. */
+function throughNats(
+  title: string,
+  scenario: string,
+  [is, goal, stretch]: readonly [Goal["is"], number, number],
+  { system = "joined", figure = "rate" } = {},
+): Goal {
+  const ratio = ({ uplink }: AllFindings) =>
+    ratioOf(uplink, figure, [scenario, system], [scenario, NATS]);
+  const from = system === "joined" ? "program to program" : "broker to broker";
+  return { title: `from ${from} through NATS, ${title} ÷ NATS`, is, goal, stretch, ratio };
+}
+
 /** Within a process: `others` are the libraries of which the best counts. */
 function inProcess(
   title: string,
@@ -146,6 +160,14 @@ const GOALS: readonly Goal[] = [
     stretch: 1.5,
     ratio: ({ peers }) => ratioOf(peers, "ms", ["start-up", TCP], ["start-up", "listen"]),
   },
+  throughNats("16 B", "1-1-16", ["at least", 0.8, 1], { system: "uplink" }),
+  throughNats("128 B", "1-1-128", ["at least", 0.8, 1], { system: "uplink" }),
+  throughNats("1 KiB", "1-1-1024", ["at least", 0.8, 1], { system: "uplink" }),
+  throughNats("16 KiB", "1-1-16384", ["at least", 0.8, 1], { system: "uplink" }),
+  throughNats("1→1, 16 B", "1-1-16", ["at least", 0.8, 1]),
+  throughNats("1→1, 128 B", "1-1-128", ["at least", 0.8, 1]),
+  throughNats("1→1, 1 KiB", "1-1-1024", ["at least", 0.8, 1]),
+  throughNats("1→10, 16 B", "1-10-16", ["at least", 0.8, 1]),
   inProcess("local, one listener ÷ mitt", "one element, 1 listener", ["mitt"], [1, 1]),
   inProcess("local, one listener ÷ nanoevents", "one element, 1 listener", ["nanoevents"], [2, 2]),
   inProcess("local, no listener ÷ mitt", "one element, no listener", ["mitt"], [2, 2]),

@@ -130,10 +130,13 @@ async function withServer<T>(
 
 /** What starts the client processes of a system; they end with `stack`. */
 function starter(system: System, target: Target, stack: AsyncDisposableStack) {
-  const { client } = system;
+  const { client, isJoined } = system;
   if (client === undefined) throw new TypeError(`There are no clients of ${system.name}`);
-  return (task: Task, onTaken?: (taken: readonly number[]) => void): Worker =>
-    stack.use(new Worker({ client, target, ...task }, onTaken));
+  const far = isJoined && "ports" in target ? { ports: target.ports.toReversed() } : target;
+  return (task: Task, onTaken?: (taken: readonly number[]) => void): Worker => {
+    const isFar = task.role === "subscriber" || task.role === "responder";
+    return stack.use(new Worker({ client, target: isFar ? far : target, ...task }, onTaken));
+  };
 }
 
 /** A load of messages. */
@@ -218,7 +221,7 @@ export function throughput(
     await allReady([...takers, ...givers, ...crowds]);
     await Promise.all(givers.map((giver) => giver.tell({ go: true })));
     await delay(warmMs * Math.max(1, subscribers * WARM_PER_SUBSCRIBER));
-    const pids = [[server.pid], givers.map(({ pid }) => pid), takers.map(({ pid }) => pid)];
+    const pids = [server.pids, givers.map(({ pid }) => pid), takers.map(({ pid }) => pid)];
     const before = { marks: await marks(takers), cpu: pids.map(cpuSeconds) };
     await delay(ms);
     const after = { marks: await marks(takers), cpu: pids.map(cpuSeconds) };
@@ -296,11 +299,11 @@ export function memory(
 ): Promise<Figures> {
   return withServer(system, signal, async (server, stack) => {
     await delay(warmMs);
-    const before = privateKib(server.pid);
+    const before = privateKib(server.pids);
     const start = starter(system, server.target, stack);
     await allReady([start({ role: "idle", topic: ["crowd"], clients, children: 0 })]);
     await delay(warmMs + ms);
-    return { kib: (privateKib(server.pid) - before) / clients };
+    return { kib: (privateKib(server.pids) - before) / clients };
   });
 }
 

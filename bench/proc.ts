@@ -19,10 +19,10 @@ export function cpuSeconds(pids: readonly number[]): number {
   return ticks / TICKS_PER_SECOND;
 }
 
-/** The KiB of memory that a process does not share with others. */
-export function privateKib(pid: number): number {
+/** The KiB of memory that each of these processes does not share with others. */
+export function privateKib(pids: readonly number[]): number {
   if (!HAS_PROC) return NaN;
-  const text = Deno.readTextFileSync(`/proc/${pid}/smaps_rollup`);
-  return [...text.matchAll(/^Private_\w+: +(\d+) kB$/gm)]
+  return pids.map((pid) => Deno.readTextFileSync(`/proc/${pid}/smaps_rollup`))
+    .flatMap((text) => [...text.matchAll(/^Private_\w+: +(\d+) kB$/gm)])
     .reduce((sum, [, kib]) => sum + Number(kib), 0);
 }

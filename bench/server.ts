@@ -11,15 +11,34 @@ export class Server implements AsyncDisposable {
   /** Milliseconds from its start until it accepted a connection. */
   readonly startMs: number;
   readonly #process: Deno.ChildProcess;
+  /** Those that it needs. */
+  readonly #others: readonly Server[];
 
-  private constructor(process: Deno.ChildProcess, target: Target, startMs: number) {
+  private constructor(
+    process: Deno.ChildProcess,
+    target: Target,
+    startMs: number,
+    others: readonly Server[],
+  ) {
     this.#process = process;
     this.target = target;
     this.startMs = startMs;
+    this.#others = others;
   }
 
-  /** Starts it, and waits until it accepts. */
-  static async start({ command, args, target }: Plan): Promise<Server> {
+  /** Starts it, after those that it needs, and waits until it accepts. */
+  static async start({ after = [], ...plan }: Plan): Promise<Server> {
+    const others: Server[] = [];
+    try {
+      for (const other of after) others.push(await Server.start(other));
+      return await Server.#start(plan, others);
+    } catch (error) {
+      await endAll(others);
+      throw error;
+    }
+  }
+
+  static async #start({ command, args, target }: Plan, others: readonly Server[]): Promise<Server> {
     const start = performance.now();
     const process = new Deno.Command(command, {
       args: [...args],
@@ -37,14 +56,15 @@ export class Server implements AsyncDisposable {
       }
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
-    return new Server(process, target, performance.now() - start);
+    return new Server(process, target, performance.now() - start, others);
   }
 
-  get pid(): number {
-    return this.#process.pid;
+  /** The processes of it and of those that it needs. */
+  get pids(): readonly number[] {
+    return [...this.#others.flatMap(({ pids }) => pids), this.#process.pid];
   }
 
-  /** Ends it. */
+  /** Ends it, and then those. */
   async [Symbol.asyncDispose](): Promise<void> {
     const kill = (signal: Deno.Signal) => {
       try {
@@ -57,7 +77,12 @@ export class Server implements AsyncDisposable {
     const timer = setTimeout(() => kill("SIGKILL"), LEAVE_MS);
     await this.#process.status;
     clearTimeout(timer);
+    await endAll(this.#others);
   }
+}
+
+async function endAll(servers: readonly Server[]): Promise<void> {
+  for (const server of servers.toReversed()) await server[Symbol.asyncDispose]();
 }
 
 async function accepts(target: Target): Promise<boolean> {

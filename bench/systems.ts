@@ -5,6 +5,10 @@
  */
 import manifest from "../deno.json" with { type: "json" };
 
+/** As `deno task broker` starts a broker. */
+const BROKER = manifest.tasks.broker.command;
+const BROKER_V8_FLAGS = /--v8-flags=\S+/.exec(BROKER)![0];
+
 /** Where a server listens: the ports of loopback, or the path of a Unix socket. */
 export type Target = { readonly ports: readonly number[] } | { readonly path: string };
 
@@ -16,6 +20,8 @@ export interface Plan {
   readonly command: string;
   readonly args: readonly string[];
   readonly target: Target;
+  /** Servers that it needs: they start before it, in this order. */
+  readonly after?: readonly Plan[];
 }
 
 /** A server with the client that goes with it. */
@@ -32,6 +38,8 @@ export interface System {
   readonly script?: string;
   /** It holds back who writes too fast, so that nobody else need. */
   readonly holdsBack?: boolean;
+  /** It has a near port, then a far one: who subscribes or answers is given the far one first. */
+  readonly isJoined?: boolean;
   /** Plans a start that keeps its files in this folder. */
   plan(folder: string): Promise<Plan>;
 }
@@ -92,9 +100,7 @@ async function mpubsub(folder: string, target: Target): Promise<Plan> {
   const keyFile = `${folder}/key`;
   await Deno.writeTextFile(keyFile, AUTH, { mode: 0o600 });
   // As `deno task broker` starts it.
-  const [, ...args] = manifest.tasks.broker.command.replace("cli.ts", local("../cli.ts")).split(
-    " ",
-  );
+  const [, ...args] = BROKER.replace("cli.ts", local("../cli.ts")).split(" ");
   args.push(
     "--quiet",
     "--address",
@@ -104,6 +110,29 @@ async function mpubsub(folder: string, target: Target): Promise<Plan> {
     `${folder}/broker.json`,
   );
   return { command: Deno.execPath(), args, target };
+}
+
+/** Two brokers joined through NATS: publishers are at the near one, subscribers at the far one. */
+function joined(name: string, title: string, stream?: string): System {
+  return {
+    name,
+    title,
+    client: "joined",
+    program: "nats-server",
+    isJoined: true,
+    plan(folder) {
+      const nats = natsPlan(stream === undefined ? [] : jetstreamArgs(folder));
+      const uplink = `nats://${AUTH}:${AUTH}@127.0.0.1:${portOf(nats.target)}`;
+      const [near, far] = freePorts(2) as [number, number];
+      const broker = (port: number, target: Target): Plan => {
+        const args = ["run", BROKER_V8_FLAGS, "--allow-all", "--quiet"];
+        args.push(local("servers/joined.ts"), uplink, String(port), ...(stream ? [stream] : []));
+        return { command: Deno.execPath(), args, target };
+      };
+      const after = [nats, broker(near, { ports: [near] })];
+      return Promise.resolve({ ...broker(far, { ports: [near, far] }), after });
+    },
+  };
 }
 
 const onTcp = (): Target => ({ ports: freePorts(1) });
@@ -125,20 +154,33 @@ export const MPUBSUB: readonly System[] = [
   },
 ];
 
+/** NATS by itself. */
+export const NATS: System = {
+  name: "nats",
+  title: "NATS",
+  client: "nats",
+  program: "nats-server",
+  plan: () => Promise.resolve(natsPlan()),
+};
+
+/** Two brokers that NATS joins, and the like of NATS alone. */
+export const JOINED: readonly System[] = [
+  joined("joined", "two brokers through NATS"),
+  { ...NATS, name: "uplink", title: "the brokers' uplinks alone", client: "uplink" },
+  NATS,
+  joined("joined-stream", "two brokers through JetStream", "BENCH"),
+  {
+    name: "jetstream",
+    title: "JetStream",
+    client: "jetstream",
+    program: "nats-server",
+    plan: (folder) => Promise.resolve(natsPlan(jetstreamArgs(folder))),
+  },
+];
+
 /** The others. */
 export const PEERS: readonly System[] = [
-  {
-    name: "nats",
-    title: "NATS",
-    client: "nats",
-    program: "nats-server",
-    plan() {
-      const target = onTcp();
-      const args = ["--addr", "127.0.0.1", "--port", `${portOf(target)}`];
-      args.push("--user", AUTH, "--pass", AUTH);
-      return Promise.resolve({ command: "nats-server", args, target });
-    },
-  },
+  NATS,
   { name: "redis", title: "Redis (redis)", client: "redis", program: "redis-server", plan: redis },
   {
     name: "ioredis",
@@ -185,6 +227,17 @@ export const LISTEN: System = scripted({
   script: "servers/listen.ts",
   makeTarget: onTcp,
 });
+
+function natsPlan(more: readonly string[] = []): Plan {
+  const target = onTcp();
+  const args = ["--addr", "127.0.0.1", "--port", `${portOf(target)}`];
+  args.push("--user", AUTH, "--pass", AUTH, ...more);
+  return { command: "nats-server", args, target };
+}
+
+function jetstreamArgs(folder: string): string[] {
+  return ["--jetstream", "--store_dir", `${folder}/streams`];
+}
 
 function redis(folder: string): Promise<Plan> {
   const target = onTcp();
