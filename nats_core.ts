@@ -61,6 +61,7 @@ const REMOTES_MAX = 8192;
 const WANTS_MAX = 2 ** 17;
 /** It is known of so many answers what they told. */
 const ANSWERS_MAX = 16;
+
 /** The messages that were sent for a topic that others want, and all below it. */
 interface Counter {
   /** The topic; `null`: broadcasts. */
@@ -416,7 +417,7 @@ export class CoreExchange {
   /** Drops the oldest messages that wait when there are too many; the counts tell it. */
   #bound(): void {
     const { queueBytes, counts } = this.#context;
-    while (this.queuedBytes > queueBytes) {
+    while (this.queuedBytes > queueBytes) { // What is unconfirmed is less, so something waits.
       for (const packet of this.#packer.drop()) {
         this.#number++;
         this.#count(packet.route, packet.messages);
@@ -497,7 +498,7 @@ export class CoreExchange {
     if (frames === "lost") return; // The counts tell it, when they are asked for.
     if (isNext) remote.sure = number;
     if (frames === undefined || messages === 0) return;
-    const { topic, payload } = runAt(frames, 0);
+    const { topic, payload } = runAt(frames, 0, 0); // The first is enough: all have one topic.
     if (!this.#check(remote, this.#inRoute(frames, topic, payload), counts, messages)) return;
     this.#context.counts.received += messages;
     this.#context.deliver(frames);
@@ -632,7 +633,8 @@ export class CoreExchange {
     loading.part++;
     for (const [id, path] of add) loading.add.set(id, path && topicPath(path));
     loading.remove.push(...remove);
-    if (remote.wants.size + loading.add.size + loading.remove.length > 2 * WANTS_MAX) {
+    const wants = loading.add.size + (base === null ? 0 : remote.wants.size);
+    if (Math.max(wants, loading.remove.length) > WANTS_MAX) {
       remote.loading = undefined;
       throw new ProtocolError(`Cannot take what a broker wants: more than ${WANTS_MAX} topics`);
     }

@@ -10,7 +10,7 @@
  *   behind it: whole PUBLISH frames as they came; a frame that is too long goes on in the next packet
  * ```
  *
- * All numbers are little endian. `docs/scaling.md` says what they mean.
+ * All numbers are little endian, but the broker's id. `docs/scaling.md` says what they are for.
  */
 import { ProtocolError } from "./errors.ts";
 import { decodeTopic, framesEnd, type Limits, topicEnd } from "./frame.ts";
@@ -182,7 +182,7 @@ export function readPacket(bytes: Uint8Array): { header: PacketHeader; body: Uin
 export function droppedPacket<R extends PacketRoute>(route: R, messages: number): Packet<R> {
   return {
     route,
-    since: 0,
+    since: performance.now(),
     buffer: new Uint8Array(HEADER_BYTES_MAX),
     end: HEADER_BYTES_MAX,
     messages,
@@ -192,16 +192,10 @@ export function droppedPacket<R extends PacketRoute>(route: R, messages: number)
 
 /** Gathers messages into packets, in their order. */
 export class Packer<R extends PacketRoute> {
-  readonly #now: () => number;
   readonly #closed = new Fifo<Packet<R>>();
   #open: Packet<R> | undefined;
   #bytes = 0;
   readonly #spares: Uint8Array[] = [];
-
-  /** Makes an empty one; `now` tells the time in milliseconds. */
-  constructor(now: () => number = () => performance.now()) {
-    this.#now = now;
-  }
 
   /** How many bytes it holds. */
   get bytes(): number {
@@ -260,7 +254,7 @@ export class Packer<R extends PacketRoute> {
     this.#close();
     this.#open = {
       route,
-      since: this.#now(),
+      since: performance.now(),
       buffer: this.#buffer(HEADER_BYTES_MAX + length),
       end: HEADER_BYTES_MAX,
       messages: 0,

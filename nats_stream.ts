@@ -2,8 +2,8 @@
  * Brokers joined through a JetStream stream, which keeps what they send. Knows no connection.
  *
  * ```
- *  publishers ──▶ lane 0: 7 6 5 … ──▶ ┌────────┐
- *             ──▶ lane 1: 3 2 …   ──▶ │ stream │ ──▶ others, in its order
+ *  publishers ──▶ lane 1: 7 6 5 … ──▶ ┌────────┐
+ *             ──▶ lane 2: 3 2 …   ──▶ │ stream │ ──▶ others, in its order
  *             ──▶   …                 └────────┘
  * ```
  *
@@ -54,6 +54,8 @@ const LANES = 64;
 /** How many packets of a lane, and bytes, are under way at a time. */
 const WINDOW_PACKETS = 16;
 const WINDOW_BYTES = 1024 * 1024;
+/** How many bytes of all lanes are, as a part of what may wait. */
+const WINDOW_PART = 1 / 2;
 /** How many bytes the topics of those have together, which all packets behind them name. */
 const WINDOW_TOPIC_BYTES = 2048;
 /** So often it is looked whether the broker is still there for whose packet others wait. */
@@ -130,6 +132,8 @@ export class StreamExchange {
   readonly #lanes: readonly Lane[];
   readonly #laneOf = new WeakMap<object, Lane>();
   #publishers = 0;
+  /** Of all lanes. */
+  #underWayBytes = 0;
   readonly #routes = new BytesCache<OutRoute>(ROUTES_MAX);
   readonly #broadcasts: OutRoute;
   readonly #remotes = new Map<string, Map<number, RemoteLane>>();
@@ -170,20 +174,16 @@ export class StreamExchange {
 
   /** How many bytes wait, or are not confirmed. */
   get queuedBytes(): number {
-    return this.#lanes.reduce(
-      (sum, { packer, underWayBytes }) => sum + packer.bytes + underWayBytes,
-      0,
-    );
+    return this.#lanes.reduce((sum, { packer }) => sum + packer.bytes, this.#underWayBytes);
   }
 
   /** Since when the oldest of these has been waiting. */
   get waitingSince(): number | undefined {
-    let first: number | undefined;
+    let first = Infinity;
     for (const { underWay, packer } of this.#lanes) {
-      const since = underWay.at(0)?.since ?? packer.first?.since;
-      if (since !== undefined && !(since > first!)) first = since;
+      first = Math.min(first, underWay.at(0)?.since ?? packer.first?.since ?? Infinity);
     }
-    return first;
+    return first === Infinity ? undefined : first;
   }
 
   /** Goes on over a connection. */
@@ -229,7 +229,7 @@ export class StreamExchange {
   /** Drops the oldest messages of the longest lane when too many wait. */
   #bound(): void {
     const { queueBytes } = this.#context;
-    while (this.queuedBytes > queueBytes) {
+    while (this.queuedBytes > queueBytes) { // What is under way is less, so something waits.
       const lane = this.#lanes.reduce((a, b) => b.packer.bytes > a.packer.bytes ? b : a);
       for (const { route, messages } of lane.packer.drop()) {
         this.#noteDropped(lane, route, messages);
@@ -248,7 +248,7 @@ export class StreamExchange {
   #pump(lane: Lane): void {
     if (this.#wire === undefined) return;
     const { underWay } = lane;
-    while (underWay.length < WINDOW_PACKETS && lane.underWayBytes < WINDOW_BYTES) {
+    while (underWay.length < WINDOW_PACKETS && lane.underWayBytes < WINDOW_BYTES && !this.#isFull) {
       const before = Array.from({ length: underWay.length }, (_, i) => underWay.at(i)!.route.topic);
       if (before.reduce((sum, { length }) => sum + length, 0) > WINDOW_TOPIC_BYTES) break;
       const packet = this.#takeDropped(lane) ?? lane.packer.next(underWay.length === 0);
@@ -261,9 +261,15 @@ export class StreamExchange {
       const sent = { route, bytes, number, messages, since, isConfirmed: false, retries: 0 };
       underWay.push(sent);
       lane.underWayBytes += bytes.length;
+      this.#underWayBytes += bytes.length;
       this.#send(lane, sent);
     }
     if (this.#onEmpty !== undefined && this.queuedBytes === 0) this.#onEmpty();
+  }
+
+  /** Whether so much of all lanes is under way that none sends more. */
+  get #isFull(): boolean {
+    return this.#underWayBytes >= this.#context.queueBytes * WINDOW_PART;
   }
 
   #takeDropped({ dropped }: Lane) {
@@ -303,12 +309,15 @@ export class StreamExchange {
     packet.isConfirmed = true;
     this.#context.counts.sent += packet.messages;
     const { underWay } = lane;
+    const wasFull = this.#isFull;
     for (let first = underWay.at(0); first?.isConfirmed; first = underWay.at(0)) {
       underWay.shift();
       lane.underWayBytes -= first.bytes.length;
+      this.#underWayBytes -= first.bytes.length;
       lane.packer.recycle(first.bytes);
     }
-    this.#pump(lane);
+    if (!wasFull) this.#pump(lane);
+    else for (const waiting of this.#lanes) this.#pump(waiting);
   }
 
   /** Resolves when nothing waits any more. */
@@ -325,7 +334,7 @@ export class StreamExchange {
     const { broker, lane: index, number, before } = header;
     if (broker === this.#context.id) return;
     if (index < 1 || index > LANES) {
-      throw new ProtocolError(`Cannot take a packet: its broker sends for no stream`);
+      throw new ProtocolError("Cannot take a packet: its broker sends for no stream");
     }
     const lane = this.#remoteLane(broker, index);
     if (number <= lane.heard || lane.held.has(number)) return this.#late(lane, subject, header);

@@ -1,10 +1,10 @@
 /** Brokers that are joined through subjects, over a simulated NATS that loses what NATS may lose. */
 import { assert, assertEquals } from "@std/assert";
-import { decodeTopic, encodeFrame, encodeTopic, FrameType, runAt } from "../frame.ts";
 import { type Control, decodeControl, encodeControl } from "../nats_control.ts";
 import { CoreExchange, type Wire } from "../nats_core.ts";
-import { readPacket, TOPIC_LIMITS } from "../nats_packet.ts";
+import { readPacket } from "../nats_packet.ts";
 import type { TopicPath } from "../topic.ts";
+import { frameOf, type Message, messagesIn } from "./exchange.ts";
 import { type Random, randomOf } from "./random.ts";
 
 const PREFIX = "mpubsub.test";
@@ -45,8 +45,7 @@ class Node {
   /** Those of whom it hears nothing although both are connected. */
   readonly deafTo = new Set<Node>();
   readonly published = new Map<string, number>();
-  readonly delivered: { readonly path: TopicPath; readonly from: string; readonly id: number }[] =
-    [];
+  readonly delivered: Message[] = [];
   readonly lost: { readonly path: TopicPath; readonly messages: number }[] = [];
   readonly wantedByOthers = new Set<string>();
   readonly counts = { sent: 0, received: 0, dropped: 0, lost: 0, gaps: 0, invalid: 0 };
@@ -72,7 +71,7 @@ class Node {
       },
       isHere: () => false,
       say: (control, to) => this.#say(control, to),
-      deliver: (frames) => this.#deliver(frames),
+      deliver: (frames) => this.delivered.push(...messagesIn(frames)),
       read: () => {},
       later: () => ({ [Symbol.dispose]() {} }),
       warn: (message) => {
@@ -147,21 +146,10 @@ class Node {
     const key = JSON.stringify(path);
     const id = (this.published.get(key) ?? 0) + 1;
     this.published.set(key, id);
-    const payload = new TextEncoder().encode(JSON.stringify([this.id, id]));
     const prefixes = Array.from({ length: path.length + 1 }, (_, n) => path.slice(0, n));
     const isWanted = prefixes.some((prefix) => this.wantedByOthers.has(JSON.stringify(prefix)));
     if (!isWanted && path.length > 0) return;
-    this.exchange.take(encodeFrame(FrameType.PUBLISH, encodeTopic(path), payload));
-  }
-
-  #deliver(frames: Uint8Array): void {
-    for (let at = 0; at < frames.length;) {
-      const { topic, payload, end } = runAt(frames, at, 0);
-      const path = decodeTopic(frames, topic, payload, TOPIC_LIMITS);
-      const [from, id] = JSON.parse(new TextDecoder().decode(frames.subarray(payload, end)));
-      this.delivered.push({ path, from, id });
-      at = end;
-    }
+    this.exchange.take(frameOf({ path, from: this.id, id }));
   }
 
   /** Moves the first thing on its way; whether there was one. */

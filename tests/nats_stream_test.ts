@@ -1,9 +1,9 @@
 /** Brokers that are joined through a simulated stream that loses what a cluster may lose. */
 import { assert, assertEquals } from "@std/assert";
-import { decodeTopic, encodeFrame, encodeTopic, FrameType, runAt } from "../frame.ts";
-import { readPacket, TOPIC_LIMITS } from "../nats_packet.ts";
+import { readPacket } from "../nats_packet.ts";
 import { StreamExchange } from "../nats_stream.ts";
 import type { TopicPath } from "../topic.ts";
+import { frameOf, type Message, messagesIn } from "./exchange.ts";
 import { type Random, randomOf } from "./random.ts";
 
 const PREFIX = "mpubsub.test";
@@ -43,8 +43,7 @@ class Node {
   readonly id: string;
   readonly isFiltered: boolean;
   readonly timers: (() => void)[] = [];
-  readonly delivered: { readonly path: TopicPath; readonly from: string; readonly id: number }[] =
-    [];
+  readonly delivered: Message[] = [];
   readonly lost: number[] = [];
   readonly counts = { sent: 0, received: 0, dropped: 0, lost: 0, gaps: 0, invalid: 0 };
   position = 0;
@@ -66,7 +65,7 @@ class Node {
       },
       isHere: () => false,
       say: () => {},
-      deliver: (frames) => this.#deliver(frames),
+      deliver: (frames) => this.delivered.push(...messagesIn(frames)),
       read: () => {},
       later: (callback) => {
         this.timers.push(callback);
@@ -76,16 +75,6 @@ class Node {
       },
       warn: () => {},
     });
-  }
-
-  #deliver(frames: Uint8Array): void {
-    for (let at = 0; at < frames.length;) {
-      const { topic, payload, end } = runAt(frames, at, 0);
-      const path = decodeTopic(frames, topic, payload, TOPIC_LIMITS);
-      const [from, id] = JSON.parse(new TextDecoder().decode(frames.subarray(payload, end)));
-      this.delivered.push({ path, from, id });
-      at = end;
-    }
   }
 
   /** Reads the next packet of the stream; whether there was one. */
@@ -124,7 +113,7 @@ async function simulate(random: Random): Promise<void> {
   };
   sender.exchange.connected(wire);
   const publishers = [{}, {}];
-  const published: { path: TopicPath; from: string; id: number }[] = [];
+  const published: Message[] = [];
   for (let step = 0; step < 300; step++) {
     const kind = random.int(100);
     if (kind < 70) {
@@ -132,11 +121,7 @@ async function simulate(random: Random): Promise<void> {
       const path = random.pick(TOPICS);
       const message = { path, from: `p${who}`, id: published.length };
       published.push(message);
-      const payload = new TextEncoder().encode(JSON.stringify([message.from, message.id]));
-      sender.exchange.take(
-        encodeFrame(FrameType.PUBLISH, encodeTopic(path), payload),
-        publishers[who]!,
-      );
+      sender.exchange.take(frameOf(message), publishers[who]!);
     } else if (kind < 85) sender.timers.shift()?.();
     else if (kind < 88) {
       sender.exchange.disconnected();
@@ -159,7 +144,7 @@ async function simulate(random: Random): Promise<void> {
   for (const [i, reader] of readers.entries()) {
     const isWanted = (path: TopicPath) => path.length === 0 || wanted[i]!(path);
     for (const from of ["p0", "p1"]) {
-      const ids = (list: typeof published) =>
+      const ids = (list: readonly Message[]) =>
         list.filter((one) => one.from === from && isWanted(one.path)).map(({ id }) => id);
       assertEquals(ids(reader.delivered), ids(published));
     }
@@ -190,8 +175,7 @@ Deno.test("StreamExchange goes on without a packet whose broker is gone, and say
       ++count === 2 ? Promise.reject(new Error("lost")) : stream.publish(subject, bytes, id),
   });
   for (const [id, path] of [["a"], ["b"], ["c"], ["d"]].entries()) {
-    const payload = new TextEncoder().encode(JSON.stringify(["p", id]));
-    sender.exchange.take(encodeFrame(FrameType.PUBLISH, encodeTopic(path), payload), stream);
+    sender.exchange.take(frameOf({ path, from: "p", id }), stream);
   }
   await settle();
   while (reader.read(stream));
@@ -208,16 +192,16 @@ Deno.test("StreamExchange tells for which topics how many messages it dropped", 
   const reader = new Node(1, false);
   const stream = new FakeStream(randomOf(1), 0);
   reader.exchange.wants(["a"], true);
-  const payload = new Uint8Array(60_000).fill(0x20);
+  const start = performance.now();
   const total = 40;
   for (let id = 0; id < total; id++) {
-    payload.set(new TextEncoder().encode(JSON.stringify(["p", id])));
     const path = [id % 2 === 0 ? "a" : "b"];
-    sender.exchange.take(encodeFrame(FrameType.PUBLISH, encodeTopic(path), payload), stream);
+    sender.exchange.take(frameOf({ path, from: "p", id }, 60_000), stream);
   }
   const { dropped } = sender.counts;
   assert(dropped > 10);
   sender.exchange.connected({ publish: (...packet) => stream.publish(...packet) });
+  assert(sender.exchange.waitingSince! >= start);
   while (sender.exchange.queuedBytes > 0) await settle();
   while (reader.read(stream));
   const told = reader.lost.reduce((sum, messages) => sum + messages, 0);
@@ -231,10 +215,8 @@ Deno.test("StreamExchange drops a message of several packets whole, and tells of
   const reader = new Node(1, false);
   const stream = new FakeStream(randomOf(1), 0);
   reader.exchange.wants(["a"], true);
-  const payload = new Uint8Array(1_200_000).fill(0x20);
   for (let id = 0; id < 2; id++) {
-    payload.set(new TextEncoder().encode(JSON.stringify(["p", id])));
-    sender.exchange.take(encodeFrame(FrameType.PUBLISH, encodeTopic(["a"]), payload), stream);
+    sender.exchange.take(frameOf({ path: ["a"], from: "p", id }, 1_200_000), stream);
   }
   assertEquals(sender.counts.dropped, 1);
   sender.exchange.connected({ publish: (...packet) => stream.publish(...packet) });
@@ -242,4 +224,32 @@ Deno.test("StreamExchange drops a message of several packets whole, and tells of
   while (reader.read(stream));
   assertEquals(reader.delivered.map(({ id }) => id), [1]);
   assertEquals(reader.lost, [1]);
+});
+
+Deno.test("StreamExchange holds no more than it may while many publishers wait for the stream", async () => {
+  const queueBytes = 2 ** 20;
+  const sender = new Node(0, false, queueBytes);
+  const reader = new Node(1, false);
+  const stream = new FakeStream(randomOf(1), 0);
+  reader.exchange.wants([], true);
+  const isBack = Promise.withResolvers<void>();
+  sender.exchange.connected({
+    publish: async (...packet) => {
+      await isBack.promise;
+      await stream.publish(...packet);
+    },
+  });
+  const publishers = Array.from({ length: 100 }, () => ({}));
+  for (let id = 0; id < 1000; id++) {
+    const message = { path: [`${id % 7}`], from: `p${id % 100}`, id };
+    sender.exchange.take(frameOf(message, 20_000), publishers[id % 100]!);
+    assert(sender.exchange.queuedBytes <= queueBytes);
+  }
+  isBack.resolve();
+  while (sender.exchange.queuedBytes > 0) await settle();
+  while (reader.read(stream));
+  const told = reader.lost.reduce((sum, messages) => sum + messages, 0);
+  assert(told > 0);
+  assertEquals(told, sender.counts.dropped);
+  assertEquals(reader.delivered.length + told, 1000);
 });
