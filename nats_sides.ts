@@ -147,7 +147,11 @@ export class StreamSide extends StreamExchange implements Side {
   }
 
   #warn(what: string, error: unknown): void {
-    const why = error instanceof Error ? error.message : error;
+    let why = error instanceof Error ? error.message : error;
+    // The client, which does not export its class, takes each silence for that.
+    if (error instanceof Error && error.name === "JetStreamNotEnabled") {
+      why = "it has no leader at this moment, or NATS has no JetStream";
+    }
     this.#context.warn(`The stream ${this.#stream} ${what}: ${why}`);
   }
 }
