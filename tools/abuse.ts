@@ -335,10 +335,12 @@ function faultsOf(outcome: Outcome): string[] {
 async function run(attacks: readonly Attack[], seconds: number): Promise<boolean> {
   await using scene = await Scene.start(seconds);
   const faults: string[] = [];
+  let reports = 0;
   const first = await scene.collected();
   for (const attack of attacks) {
     const outcome = await make(attack, scene);
     show(outcome);
+    reports += outcome.facts.witness.others["*broker"] ?? 0;
     const own = faultsOf(outcome).map((fault) => `${attack.name}: ${fault}`);
     isRight(own);
     faults.push(...own);
@@ -349,6 +351,7 @@ async function run(attacks: readonly Attack[], seconds: number): Promise<boolean
     `the broker: ${mib(first.heap)} held at first, ${mib(last.heap)} in the end; ` +
       `${mib(first.rss)} resident at first, ${mib(last.rss)} in the end`,
   );
+  if (reports === 0) faults.push("the witness did not hear what the broker says of itself");
   if (last.stats.sessions > HONEST) faults.push("the broker did not forget the attackers");
   if (last.heap - first.heap > KEPT_BYTES) {
     faults.push(`the broker holds ${mib(KEPT_BYTES)} more than at first`);

@@ -210,6 +210,7 @@ export const refusedFlood: Attack = {
         "reserved messages",
         insider,
         frame(Type.PUBLISH, topic("*broker"), FORBIDDEN),
+        frame(Type.PUBLISH, topic("*broker", "stats"), FORBIDDEN),
         frame(Type.PUBLISH, topic("x", "*local"), FORBIDDEN),
       ),
       floodWith(

@@ -193,6 +193,7 @@ async function trespass(assault: Assault, publisher: RawClient): Promise<void> {
     topic("x", "mine"),
     topic("*broker"),
     topic("*broker", "mine"),
+    topic("*broker", "stats"),
     topic("mine", "*local"),
   ];
   await publisher.send(...topics.map((block) => frame(Type.PUBLISH, block, FORBIDDEN)));

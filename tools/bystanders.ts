@@ -5,6 +5,7 @@
  */
 import { NetPubSub } from "../mod.ts";
 import { delay, type Seen, within } from "./attack.ts";
+import { isBrokerReport } from "./broker_reports.ts";
 import {
   clock,
   endWithParent,
@@ -166,10 +167,8 @@ class Watcher {
     });
     this.#bus.addSubscriber(topic, (path, message) => this.#take(path, message));
     if (topic !== null) return;
-    // Not for the catch-all, and no client may publish it.
-    this.#bus.addSubscriber("*broker", ([first]) => {
-      if (first !== undefined) this.#counts.forbidden++;
-    });
+    // Not for the catch-all.
+    this.#bus.addSubscriber("*broker", (path, message) => this.#takeReport(path, message));
   }
 
   connect(): Promise<void> {
@@ -177,10 +176,19 @@ class Watcher {
   }
 
   #take(path: readonly string[], message: Record<string, unknown>): void {
-    if (message.forbidden === true) this.#counts.forbidden++;
+    if (message.forbidden === true || path[0] === "*broker") this.#counts.forbidden++;
     this.#checkPrototypes(message);
     if (path.length === 1 && path[0] === STEADY_TOPIC) return this.#takeSteady(message);
-    const first = path[0] ?? "";
+    this.#count(path[0] ?? "");
+  }
+
+  /** Takes what comes to the topics of the broker, which no client may publish. */
+  #takeReport(path: readonly string[], message: Record<string, unknown>): void {
+    if (isBrokerReport(path, message)) this.#count("*broker");
+    else this.#counts.forbidden++;
+  }
+
+  #count(first: string): void {
     this.#others[first] = (this.#others[first] ?? 0) + 1;
   }
 

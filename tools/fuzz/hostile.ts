@@ -26,9 +26,11 @@ import {
   Resumption,
   topicEnd,
 } from "../../frame.ts";
+import { decode } from "../../tests/payload.ts";
 import { dialBroker, readUpTo } from "../../tests/peer.ts";
 import type { Random } from "../../tests/random.ts";
 import { isBrokerPath, isLocalPath, type TopicPath } from "../../topic.ts";
+import { isBrokerReport } from "../broker_reports.ts";
 import { mangledFrame } from "./frames.ts";
 import { bomb, delay, must, type Notes } from "./target.ts";
 
@@ -46,6 +48,8 @@ interface Known {
   readonly key: HostileKey;
   /** How many counted frames have come. */
   taken: number;
+  /** Whether it may have subscribed to what the broker says of itself. */
+  mayHearReports: boolean;
 }
 
 /** What the hostile clients of one broker have in common. */
@@ -82,6 +86,8 @@ const TOPICS = [
   new Array<string>(16).fill("x"),
   ["x".repeat(255)],
 ].map(encodeTopic);
+/** Stands in whatever subscribes to what the broker says of itself. */
+const BROKER_NAME = new TextEncoder().encode("*broker");
 /** What most listen to, and is flooded. */
 const COMMON = TOPICS[2]!;
 const WRONG_TOPICS = [
@@ -147,27 +153,29 @@ export class Hostile {
 
   async #act(conn: Deno.Conn, ears: Ears, key: HostileKey): Promise<void> {
     const random = this.#random;
-    if (random.int(12) > 0) await this.#send(conn, "open", this.#opening(key));
+    if (random.int(12) > 0) await this.#send(conn, ears, "open", this.#opening(ears, key));
     for (let left = random.int(ACTS_MAX); left > 0; left--) {
       const [what, bytes] = random.int(12) === 0 ? this.#wrong(ears, key) : this.#right(ears);
-      await this.#send(conn, what, bytes);
+      await this.#send(conn, ears, what, bytes);
       if (random.int(3) === 0) await delay(random.int(4));
     }
-    if (random.int(4) === 0) await this.#send(conn, "goodbye", goodbye(random));
+    if (random.int(4) === 0) await this.#send(conn, ears, "goodbye", goodbye(random));
     if (random.int(3) === 0) await conn.closeWrite();
   }
 
-  async #send(conn: Deno.Conn, what: string, bytes: Uint8Array): Promise<void> {
+  async #send(conn: Deno.Conn, ears: Ears, what: string, bytes: Uint8Array): Promise<void> {
+    ears.sends(bytes);
     this.#notes.fed(`${this.#name} ${what}: ${bytes.subarray(0, 60).toHex()} (${bytes.length})`);
     await writeAll(conn, bytes);
   }
 
   /** An OPEN of a new session, or one that is known to this client or another. */
-  #opening(key: HostileKey): Uint8Array {
+  #opening(ears: Ears, key: HostileKey): Uint8Array {
     const random = this.#random;
     const { sessions } = this.#crowd;
     const own = sessions.filter((known) => known.key === key || random.int(20) === 0).slice(-3);
     const known = random.int(3) === 0 ? undefined : random.pick(own);
+    ears.resumes = known;
     const session = random.int(15) === 0 ? random.bytes(16) : known?.id;
     const head = encodeOpening({
       session,
@@ -229,7 +237,7 @@ export class Hostile {
       case 9:
         return ["a mangled frame", mangledFrame(random, TAKEN)];
       case 2:
-        return ["open again", this.#opening(key)];
+        return ["open again", this.#opening(ears, key)];
       case 3: {
         const body = encodeAck(0, random.pick([ears.asked, ears.asked + 1, 0, 2 ** 32 - 1]));
         setCount(body, 0, this.#count(ears.taken));
@@ -282,6 +290,9 @@ class Ears {
   readonly #reader = new FrameReader(TAKES_ALL);
   #session: Known | undefined;
   #isOver = false;
+  #mayHearReports = false;
+  /** The session that it asks to go on with. */
+  resumes: Known | undefined;
   /** How many ASKs have come. */
   asked = 0;
 
@@ -295,6 +306,16 @@ class Ears {
   /** How many counted frames of the session have come. */
   get taken(): number {
     return this.#session?.taken ?? 0;
+  }
+
+  /** Notes what is sent: reports come only to those who have named their topic. */
+  sends(bytes: Uint8Array): void {
+    if (!contains(bytes, BROKER_NAME)) return;
+    this.#mayHearReports = true;
+    // Nobody reads what comes over some connections, OPENED neither.
+    for (const known of [this.#session, this.resumes]) {
+      if (known !== undefined) known.mayHearReports = true;
+    }
   }
 
   /** Reads to the end. */
@@ -350,7 +371,8 @@ class Ears {
     must(missed <= 2 ** 32, `a client is told that it missed ${missed} messages`);
     const known = this.#sessions.find(({ id }) => id.toString() === session.toString());
     must((outcome === Resumption.RESUMED) === (known !== undefined), `outcome ${outcome}`);
-    this.#session = known ?? { id: session, key: this.#key, taken: 0 };
+    this.#session = known ?? { id: session, key: this.#key, taken: 0, mayHearReports: false };
+    this.#session.mayHearReports ||= this.#mayHearReports;
     if (known === undefined) this.#sessions.push(this.#session);
   }
 
@@ -358,7 +380,23 @@ class Ears {
     const end = topicEnd(body, 0, body.length);
     const path = decodeTopic(body, 0, end, TOPIC_LIMITS);
     must(end < body.length, "a message has no payload");
-    must(!isBrokerPath(path) && !isLocalPath(path), `a message comes to ${JSON.stringify(path)}`);
+    must(!isLocalPath(path), `a message comes to ${JSON.stringify(path)}`);
+    if (isBrokerPath(path)) this.#checkReport(path, body.subarray(end));
     must(this.#key.hears(path), `"${this.#key.name}" hears ${JSON.stringify(path)}`);
   }
+
+  #checkReport(path: TopicPath, payload: Uint8Array): void {
+    must(this.#session!.mayHearReports, `${JSON.stringify(path)} comes unasked`);
+    const isReport = isBrokerReport(path, decode(payload));
+    must(isReport, `what comes to ${JSON.stringify(path)} is not the broker's`);
+    this.#notes.ended(`a report comes to ${path.join()}`);
+  }
+}
+
+/** Whether some bytes stand anywhere in others. */
+function contains(bytes: Uint8Array, part: Uint8Array): boolean {
+  for (let at = bytes.indexOf(part[0]!); at >= 0; at = bytes.indexOf(part[0]!, at + 1)) {
+    if (part.every((byte, index) => bytes[at + index] === byte)) return true;
+  }
+  return false;
 }
