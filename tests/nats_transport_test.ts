@@ -310,7 +310,8 @@ natsTest("NatsConnection.close sends what was published before", async () => {
   await using server = await NatsServer.start({ config: "max_payload: 16MB" });
   await using bob = await connected(server.url);
   for (const size of [10, 1000, 100_000, 2 ** 20, 2 ** 24]) {
-    for (const count of [1, 2, 10]) {
+    // The server must take all of it in two seconds, beside other tests.
+    for (const count of size > 2 ** 20 ? [1, 2] : [1, 2, 10]) {
       let got = 0;
       const subject = `s.${size}.${count}`;
       bob.connection.subscribe(subject, { callback: () => void got++ });
