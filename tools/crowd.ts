@@ -245,7 +245,7 @@ function judge(outcome: Outcome, broker: MeasuredBroker): boolean {
       `${killed} processes of up to ${CROWD} killed\n` +
       `the broker: at most ${mib(queuedBytesMax)} queued of ${mib(MEMORY_BYTES)}, ` +
       `${sessionsMax} sessions of ${CONNECTIONS}, ${connectionsMax} connections (with half-open ` +
-      `ones) and detached, ${mib(rssMax)} resident; ` +
+      `ones), ${mib(rssMax)} resident; ` +
       `${stats.dropped} messages dropped, ${stats.cutOff} clients cut off\n` +
       `the pair: ${outcome.published} published, ${received} received, ${disordered} out of order; ` +
       `${gaps.length} gaps, ${reconnected} connections lost; ` +

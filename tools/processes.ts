@@ -119,7 +119,6 @@ export interface BrokerFigures {
   readonly files: number;
   readonly queuedBytesMax: number;
   readonly sessionsMax: number;
-  /** Of `connections` and `detached` together. */
   readonly connectionsMax: number;
   readonly waitingMax: number;
 }
@@ -161,7 +160,7 @@ export async function serveMeasured(
     most.rssMax = Math.max(most.rssMax, rss);
     most.queuedBytesMax = Math.max(most.queuedBytesMax, stats.queuedBytes);
     most.sessionsMax = Math.max(most.sessionsMax, stats.sessions);
-    most.connectionsMax = Math.max(most.connectionsMax, stats.connections + stats.detached);
+    most.connectionsMax = Math.max(most.connectionsMax, stats.connections);
     most.waitingMax = Math.max(most.waitingMax, stats.waiting);
     return { stats, rss, heap: heapUsed + external };
   };
