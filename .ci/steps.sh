@@ -1,4 +1,4 @@
-# What a script of steps is made of; .ci/run sources it.
+# What .ci/run and .ci/night have in common; they source it.
 #
 #   prepare              finds or fetches what the steps need; sets deno and oldest
 #   step NAME COMMAND…   runs it, and counts the tests that it tells of, or itself as one
