@@ -21,9 +21,9 @@
  *
  * @module
  */
-import { type Address, formatEndpoint, isExposed } from "./address.ts";
-import { Admission, type RefusalKind } from "./admission.ts";
-import { randomBytes } from "./auth.ts";
+import { type Address, formatEndpoint, isExposed } from "./io/address.ts";
+import { Admission, type RefusalKind } from "./broker/admission.ts";
+import { randomBytes } from "./protocol/auth.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
 import {
   clientFrameLimits,
@@ -38,24 +38,29 @@ import {
   Resumption,
   SESSION_ID_BYTES,
   topicEnd,
-} from "./frame.ts";
-import { BusyError, greetClient } from "./greeting.ts";
-import { type BrokerKey, type Key, Keyring } from "./keys.ts";
-import { Link, type LinkEnd, type LinkHandler, TICKS } from "./link.ts";
+} from "./protocol/frame.ts";
+import { BusyError, greetClient } from "./protocol/greeting.ts";
+import { type BrokerKey, type Key, Keyring } from "./broker/keys.ts";
+import { Link, type LinkEnd, type LinkHandler, TICKS } from "./protocol/link.ts";
 import {
   checkSubscriptions,
   ClientPeer,
   MEMORY_FULL,
   type PeerContext,
   type PeerCounts,
-} from "./peer.ts";
-import { Reporter } from "./report.ts";
-import { type Origin, type Peer, Router } from "./router.ts";
-import { WINDOW_BYTES } from "./session.ts";
-import { type BrokerOptions, type ClientEvent, type Settings, settingsOf } from "./settings.ts";
-import type { BrokerStats, Endings } from "./stats.ts";
+} from "./broker/peer.ts";
+import { Reporter } from "./broker/report.ts";
+import { type Origin, type Peer, Router } from "./routing/router.ts";
+import { WINDOW_BYTES } from "./protocol/session.ts";
+import {
+  type BrokerOptions,
+  type ClientEvent,
+  type Settings,
+  settingsOf,
+} from "./broker/settings.ts";
+import type { BrokerStats, Endings } from "./broker/stats.ts";
 import type { TopicPath } from "./topic.ts";
-import { Traffic } from "./traffic.ts";
+import { Traffic } from "./broker/traffic.ts";
 import {
   type Certificate,
   type Connection,
@@ -63,10 +68,10 @@ import {
   later,
   listen,
   type Listener,
-} from "./transport.ts";
-import { type Uplink, type UplinkBus, UplinkPeer } from "./uplink.ts";
+} from "./io/transport.ts";
+import { type Uplink, type UplinkBus, UplinkPeer } from "./broker/uplink.ts";
 
-export type { BrokerLimits, BrokerOptions, ClientEvent } from "./settings.ts";
+export type { BrokerLimits, BrokerOptions, ClientEvent } from "./broker/settings.ts";
 export type {
   BrokerReport,
   BrokerStats,
@@ -75,7 +80,7 @@ export type {
   Refusals,
   TopicStats,
   UplinkStats,
-} from "./stats.ts";
+} from "./broker/stats.ts";
 export type { Address, BrokerKey, Certificate, Uplink, UplinkBus };
 
 const SHUTDOWN_MS = 10_000;

@@ -28,7 +28,7 @@ import {
   messageOf,
   PROGRAM,
   UsageError,
-} from "./cli_command.ts";
+} from "./cli/command.ts";
 import manifest from "./deno.json" with { type: "json" };
 
 /** A command in the overview; what it does is loaded when it is asked for. */
@@ -40,39 +40,39 @@ interface Entry {
 const COMMANDS: Readonly<Record<string, Entry>> = {
   broker: {
     about: "Run a broker; the same without the word",
-    load: async () => (await import("./cli_broker.ts")).broker,
+    load: async () => (await import("./cli/broker.ts")).broker,
   },
   pub: {
     about: "Publish a message, or those that stand on standard input",
-    load: async () => (await import("./cli_pub.ts")).pub,
+    load: async () => (await import("./cli/pub.ts")).pub,
   },
   sub: {
     about: "Print the messages of topics as they come",
-    load: async () => (await import("./cli_sub.ts")).sub,
+    load: async () => (await import("./cli/sub.ts")).sub,
   },
   ping: {
     about: "Measure round trips to the broker",
-    load: async () => (await import("./cli_ping.ts")).ping,
+    load: async () => (await import("./cli/ping.ts")).ping,
   },
   bench: {
     about: "Measure how many messages pass, and how fast",
-    load: async () => (await import("./cli_bench.ts")).bench,
+    load: async () => (await import("./cli/bench.ts")).bench,
   },
   top: {
     about: "Watch clients, topics, rates and queues",
-    load: async () => (await import("./cli_top.ts")).top,
+    load: async () => (await import("./cli/top.ts")).top,
   },
   stats: {
     about: "Print what the broker counts, as JSON",
-    load: async () => (await import("./cli_stats.ts")).stats,
+    load: async () => (await import("./cli/stats.ts")).stats,
   },
   key: {
     about: "Print a connection file for one of the keys of a broker",
-    load: async () => (await import("./cli_key.ts")).key,
+    load: async () => (await import("./cli/key.ts")).key,
   },
   completions: {
     about: "Print what makes a shell complete these commands",
-    load: async () => (await import("./cli_completions.ts")).completionsOf(commands),
+    load: async () => (await import("./cli/completions.ts")).completionsOf(commands),
   },
 };
 const NAMES = Object.keys(COMMANDS);

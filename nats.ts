@@ -16,17 +16,17 @@
  *
  * @module
  */
-import { randomBytes } from "./auth.ts";
+import { randomBytes } from "./protocol/auth.ts";
 import { ProtocolError } from "./errors.ts";
-import { type Control, decodeControl, encodeControl } from "./nats_control.ts";
-import type { ExchangeContext, ExchangeCounts, Side } from "./nats_exchange.ts";
-import { PACKET_BYTES_MAX, readPacket } from "./nats_packet.ts";
-import { CoreSide, StreamSide } from "./nats_sides.ts";
-import type { UplinkStats } from "./stats.ts";
-import { busPrefix, subjectProblem } from "./subject.ts";
-import { every, later, pause } from "./transport.ts";
-import type { Uplink, UplinkBus } from "./uplink.ts";
-import { connect } from "./nats_transport.ts";
+import { type Control, decodeControl, encodeControl } from "./nats/control.ts";
+import type { ExchangeContext, ExchangeCounts, Side } from "./nats/exchange.ts";
+import { PACKET_BYTES_MAX, readPacket } from "./nats/packet.ts";
+import { CoreSide, StreamSide } from "./nats/sides.ts";
+import type { UplinkStats } from "./broker/stats.ts";
+import { busPrefix, subjectProblem } from "./nats/subject.ts";
+import { every, later, pause } from "./io/transport.ts";
+import type { Uplink, UplinkBus } from "./broker/uplink.ts";
+import { connect } from "./nats/transport.ts";
 import {
   type Authenticator,
   type ConnectionOptions,

@@ -34,12 +34,12 @@ import {
   parseAddress,
   readConnectionFile,
   withKey,
-} from "./address.ts";
-import { keyBytes, keyNameBytes } from "./auth.ts";
-import { BytesCache } from "./bytes_cache.ts";
-import { Client, type Gap, type State, type Target } from "./client.ts";
-import { Decoder, Encoder } from "./codec.ts";
-import { Dispatcher, type Route } from "./dispatch.ts";
+} from "./io/address.ts";
+import { keyBytes, keyNameBytes } from "./protocol/auth.ts";
+import { BytesCache } from "./base/bytes_cache.ts";
+import { Client, type Gap, type State, type Target } from "./net/client.ts";
+import { Decoder, Encoder } from "./codec/codec.ts";
+import { Dispatcher, type Route } from "./pubsub/dispatch.ts";
 import {
   AuthError,
   BacklogError,
@@ -58,7 +58,7 @@ import {
   type Limits,
   Reason,
   topicEnd,
-} from "./frame.ts";
+} from "./protocol/frame.ts";
 import {
   type MessageOf,
   type PublishArgs,

@@ -48,7 +48,7 @@ import {
   type Subscriber,
   type SubscriberOptions,
   type Subscription,
-} from "./dispatch.ts";
+} from "./pubsub/dispatch.ts";
 import { type Topic, topicPath } from "./topic.ts";
 
 export { BacklogError, type ErrorDetails, ForbiddenError, MessageError } from "./errors.ts";
@@ -61,8 +61,8 @@ export type {
   Subscriber,
   SubscriberOptions,
   Subscription,
-} from "./dispatch.ts";
-export type { Overflow } from "./queue.ts";
+} from "./pubsub/dispatch.ts";
+export type { Overflow } from "./base/queue.ts";
 export type { Topic, TopicPath } from "./topic.ts";
 
 /**

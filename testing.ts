@@ -36,8 +36,8 @@
  *
  * @module
  */
-import { type Address, formatEndpoint } from "./address.ts";
-import { type Connection, dial, later, listen, type Listener } from "./transport.ts";
+import { type Address, formatEndpoint } from "./io/address.ts";
+import { type Connection, dial, later, listen, type Listener } from "./io/transport.ts";
 
 export type { Address };
 

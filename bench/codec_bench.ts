@@ -21,7 +21,7 @@ import { Decoder as MsgpackDecoder, Encoder as MsgpackEncoder } from "npm:@msgpa
 import { Encoder as CborEncoder } from "npm:cbor-x@1.6.0";
 import { Packr } from "npm:msgpackr@1.11.5";
 import { deepEqual } from "node:assert/strict";
-import { Decoder, Encoder, type Output } from "../codec.ts";
+import { Decoder, Encoder, type Output } from "../codec/codec.ts";
 
 const QUICK = Deno.env.get("MPUBSUB_BENCH_QUICK") === "1";
 const MESSAGES = 1000;

@@ -15,7 +15,7 @@ import {
   parseAddress,
   readConnectionFile,
   writeConnectionFile,
-} from "../address.ts";
+} from "../io/address.ts";
 
 const CONTENT: ConnectionFile = {
   address: "tcp://127.0.0.1:7411",

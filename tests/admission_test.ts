@@ -1,8 +1,8 @@
 /** How many connections may be without authentication, and which one goes. */
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
-import { Admission, type AdmissionLimits, networkOf } from "../admission.ts";
+import { Admission, type AdmissionLimits, networkOf } from "../broker/admission.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
-import { BusyError } from "../greeting.ts";
+import { BusyError } from "../protocol/greeting.ts";
 import { Broker, NetPubSub } from "../mod.ts";
 
 /** A connection that is open until it is closed. */

@@ -18,9 +18,9 @@ import {
   PROOF_BYTES,
   PROTOCOL_VERSION,
   Refusal,
-} from "../auth.ts";
+} from "../protocol/auth.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
-import { concat, fromHex, tampered, toHex } from "./bytes.ts";
+import { concat, fromHex, tampered, toHex } from "./helpers/bytes.ts";
 
 const KEY = keyBytes("secret");
 const BROKER_ID = fromHex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff");

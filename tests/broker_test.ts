@@ -20,11 +20,11 @@ import {
   FrameType,
   Reason,
   topicEnd,
-} from "../frame.ts";
-import { writeAll } from "../bytes.ts";
-import { dialBroker, Peer, readUpTo } from "./peer.ts";
-import { decode } from "./payload.ts";
-import { until } from "./until.ts";
+} from "../protocol/frame.ts";
+import { writeAll } from "../base/bytes.ts";
+import { dialBroker, Peer, readUpTo } from "./helpers/peer.ts";
+import { decode } from "./helpers/payload.ts";
+import { until } from "./helpers/until.ts";
 
 const LIMITS = { messageBytes: 2 ** 20, topicElements: 16, elementBytes: 255, subscriptions: 1024 };
 
@@ -103,7 +103,7 @@ Deno.test("Broker closes a client that trickles its handshake past authTimeout",
 
 Deno.test("Broker tells nothing to a client with a wrong key but that it was refused", async () => {
   await undisturbed(async (broker, errors) => {
-    const { ClientHandshake } = await import("../auth.ts");
+    const { ClientHandshake } = await import("../protocol/auth.ts");
     const conn = await dialBroker(broker);
     const handshake = new ClientHandshake(new TextEncoder().encode("wrong"), "");
     await writeAll(conn, handshake.hello);
@@ -135,7 +135,7 @@ Deno.test("Broker closes a client that sends garbage, before and after authentic
 
 Deno.test("Broker refuses a recorded handshake that is played again", async () => {
   await undisturbed(async (broker) => {
-    const { ClientHandshake } = await import("../auth.ts");
+    const { ClientHandshake } = await import("../protocol/auth.ts");
     const handshake = new ClientHandshake(new Uint8Array(broker.authkey), "");
     const first = await dialBroker(broker);
     await writeAll(first, handshake.hello);

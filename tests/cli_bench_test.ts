@@ -1,13 +1,13 @@
 /** The command `bench`, and the histogram that it keeps. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { type Result, resultOf, tableOf } from "../cli_bench_report.ts";
-import { Counts } from "../cli_bench_worker.ts";
-import { quantile } from "../cli_figures.ts";
-import { Histogram } from "../cli_histogram.ts";
+import { type Result, resultOf, tableOf } from "../cli/bench_report.ts";
+import { Counts } from "../cli/bench_worker.ts";
+import { quantile } from "../cli/figures.ts";
+import { Histogram } from "../cli/histogram.ts";
 import { NetPubSub } from "../mod.ts";
-import { withBus } from "./bus.ts";
-import { fails, Program } from "./program.ts";
-import { randomOf } from "./random.ts";
+import { withBus } from "./helpers/bus.ts";
+import { fails, Program } from "./helpers/program.ts";
+import { randomOf } from "./helpers/random.ts";
 
 const SEED = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 32));
 const ANN = { authkey: new TextEncoder().encode("secret"), keyName: "ann" };

@@ -1,10 +1,10 @@
 /** The program with named keys, and with TLS. */
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { AuthError, ForbiddenError, NetPubSub } from "../mod.ts";
-import { withFolder } from "./folder.ts";
-import { fails, Program, started } from "./program.ts";
-import { pathOf, SIGNED } from "./tls.ts";
-import { until } from "./until.ts";
+import { withFolder } from "./helpers/folder.ts";
+import { fails, Program, started } from "./helpers/program.ts";
+import { pathOf, SIGNED } from "./helpers/tls.ts";
+import { until } from "./helpers/until.ts";
 
 const ANN = { name: "ann", key: btoa("secret of ann"), publish: ["a"], subscribe: ["a"] };
 const BOB = { name: "bob", key: btoa("secret of bob"), publish: [null] };

@@ -1,10 +1,10 @@
 /** The commands `pub` and `sub`, each a process of its own. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { NetPubSub } from "../mod.ts";
-import { type Bus, withBus } from "./bus.ts";
-import { fails, output, Program } from "./program.ts";
-import { take } from "./scene.ts";
-import { until } from "./until.ts";
+import { type Bus, withBus } from "./helpers/bus.ts";
+import { fails, output, Program } from "./helpers/program.ts";
+import { take } from "./helpers/scene.ts";
+import { until } from "./helpers/until.ts";
 
 /** A `sub` whose subscriptions are in force. */
 async function subscribed({ broker, file }: Bus, ...args: string[]): Promise<Program> {

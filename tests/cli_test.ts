@@ -6,9 +6,9 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { NetPubSub } from "../net.ts";
-import { withFolder } from "./folder.ts";
-import { fails, Program, started } from "./program.ts";
-import { until } from "./until.ts";
+import { withFolder } from "./helpers/folder.ts";
+import { fails, Program, started } from "./helpers/program.ts";
+import { until } from "./helpers/until.ts";
 
 for (const signals of [["SIGINT", "SIGINT"], ["SIGTERM"]] as const) {
   Deno.test(`cli ends with status 0, file and socket gone, after ${signals.join(" and ")}`, () =>

@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { stripAnsiCode } from "@std/fmt/colors";
-import { UsageError } from "../cli_command.ts";
-import { describeLine, parsePairs, parseTopic, topicText } from "../cli_text.ts";
+import { UsageError } from "../cli/command.ts";
+import { describeLine, parsePairs, parseTopic, topicText } from "../cli/text.ts";
 
 for (
   const [text, path] of [

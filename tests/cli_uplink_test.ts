@@ -2,9 +2,9 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { NetPubSub } from "../mod.ts";
 import { hasNatsServer, NatsServer, type NatsServerOptions } from "../tools/nats_server.ts";
-import { withFolder } from "./folder.ts";
-import { fails, output, Program, started } from "./program.ts";
-import { pathOf } from "./tls.ts";
+import { withFolder } from "./helpers/folder.ts";
+import { fails, output, Program, started } from "./helpers/program.ts";
+import { pathOf } from "./helpers/tls.ts";
 
 const PASSWORD = "p@ss:w/ %$&";
 const AUTHORIZATION = `authorization { user: "ann", password: ${JSON.stringify(PASSWORD)} }`;

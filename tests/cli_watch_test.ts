@@ -2,11 +2,11 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { stripAnsiCode } from "@std/fmt/colors";
 import { unicodeWidth } from "@std/cli/unicode-width";
-import { broker } from "../cli_broker.ts";
-import { cut, tableOf } from "../cli_table.ts";
-import { withBus } from "./bus.ts";
-import { withFolder } from "./folder.ts";
-import { fails, output, Program, started } from "./program.ts";
+import { broker } from "../cli/broker.ts";
+import { cut, tableOf } from "../cli/table.ts";
+import { withBus } from "./helpers/bus.ts";
+import { withFolder } from "./helpers/folder.ts";
+import { fails, output, Program, started } from "./helpers/program.ts";
 
 const COMMANDS = ["broker", "pub", "sub", "ping", "bench", "top", "stats", "key", "completions"];
 

@@ -6,12 +6,12 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { Decoder, Encoder, MESSAGE_DEPTH_MAX } from "../codec.ts";
+import { Decoder, Encoder, MESSAGE_DEPTH_MAX } from "../codec/codec.ts";
 import { ProtocolError } from "../errors.ts";
-import { fromHex, toHex } from "./bytes.ts";
-import { BIGINTS, messageOf, NUMBERS, STRINGS, TYPED_ARRAYS } from "./messages.ts";
-import { decode, encode, show } from "./payload.ts";
-import { randomOf } from "./random.ts";
+import { fromHex, toHex } from "./helpers/bytes.ts";
+import { BIGINTS, messageOf, NUMBERS, STRINGS, TYPED_ARRAYS } from "./helpers/messages.ts";
+import { decode, encode, show } from "./helpers/payload.ts";
+import { randomOf } from "./helpers/random.ts";
 
 const LIMIT = 1024 * 1024;
 

@@ -1,8 +1,8 @@
 /** How the program `mpubsub-broker` is made of the modules. */
 import { assertEquals } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
-import { bundle, compile } from "../tools/compile.ts";
-import { withFolder } from "./folder.ts";
+import { bundle, compile } from "../tools/release/compile.ts";
+import { withFolder } from "./helpers/folder.ts";
 
 /** What `deno compile` copies, where it was given: it cannot be downloaded everywhere. */
 const HAS_BASE = Deno.env.get("COMPILE_DENO") === Deno.execPath() && Deno.env.has("DENORT_BIN");
@@ -10,7 +10,8 @@ const HAS_BASE = Deno.env.get("COMPILE_DENO") === Deno.execPath() && Deno.env.ha
 const MODULES = {
   "main.ts": `
     import { NAME, OurError } from "./name.ts";
-    const modules = [new URL("./one.ts", import.meta.url), import.meta.resolve("./two.ts")];
+    import { one } from "./room/names.ts";
+    const modules = [one, import.meta.resolve("./two.ts")];
     for (const module of modules) {
       const worker = new Worker(module, { type: "module" });
       const { promise, resolve } = Promise.withResolvers();
@@ -35,8 +36,9 @@ const MODULES = {
       throw new OurError();
     }
   `,
-  "one.ts": `
-    import { word } from "./word.ts";
+  "room/names.ts": `export const one: URL = new URL("./one.ts", import.meta.url);`,
+  "room/one.ts": `
+    import { word } from "../word.ts";
     self.postMessage(word);
   `,
   "two.ts": `self.postMessage("another" as string);`,
@@ -55,12 +57,14 @@ async function output(
 
 Deno.test("bundle makes one module of those that are imported, and one of each that is named", () =>
   withFolder(async (folder) => {
+    await Deno.mkdir(`${folder}/room`);
     for (const [name, text] of Object.entries(MODULES)) {
       await Deno.writeTextFile(`${folder}/${name}`, text);
     }
     await Deno.mkdir(`${folder}/out`);
     const bundles = await bundle(new URL(`file://${folder}/main.ts`), `${folder}/out`);
-    assertEquals(bundles, ["main", "one", "two", "late"].map((name) => `${folder}/out/${name}.js`));
+    const names = ["late", "main", "room/one", "two"];
+    assertEquals(bundles.toSorted(), names.map((name) => `${folder}/out/${name}.js`));
     for (const name of Object.keys(MODULES)) await Deno.remove(`${folder}/${name}`);
     const args = ["run", "--quiet", `--allow-read=${folder}/out`, bundles[0]!];
     assertEquals(await output(Deno.execPath(), args), {
@@ -73,11 +77,11 @@ Deno.test("bundle puts NATS's client where nobody parses it who has no uplink", 
   withFolder(async (folder) => {
     await Deno.mkdir(`${folder}/out`);
     const bundles = await bundle(new URL("../cli.ts", import.meta.url), `${folder}/out`);
-    const names = ["cli", "cli_bench_worker", "nats"];
+    const names = ["cli", "cli/bench_worker", "nats"];
     assertEquals(bundles.toSorted(), names.map((name) => `${folder}/out/${name}.js`));
     const holders: string[] = [];
     for await (const { name } of Deno.readDir(`${folder}/out`)) {
-      const text = await Deno.readTextFile(`${folder}/out/${name}`);
+      const text = name.endsWith(".js") ? await Deno.readTextFile(`${folder}/out/${name}`) : "";
       if (text.includes("NatsConnectionImpl") || /(from|import\() ?"\.\/nats\.js"/.test(text)) {
         holders.push(name);
       }

@@ -4,7 +4,7 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
-import { withFolder } from "./folder.ts";
+import { withFolder } from "./helpers/folder.ts";
 import {
   blocks,
   PAGE,
@@ -13,8 +13,8 @@ import {
   scriptsExchange,
   start,
   withBroker,
-} from "./readme.ts";
-import { Registry } from "./registry.ts";
+} from "./helpers/readme.ts";
+import { Registry } from "./helpers/registry.ts";
 
 const STAND_INS = new URL("../links/", import.meta.url);
 

@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
-import { Delivery, isKept } from "../delivery.ts";
-import type { Lease } from "../bytes.ts";
+import { Delivery, isKept } from "../protocol/delivery.ts";
+import type { Lease } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
-import { encodeFrame, encodeGap, encodeTopic, FrameType } from "../frame.ts";
-import { concat } from "./bytes.ts";
-import { type Random, randomOf } from "./random.ts";
+import { encodeFrame, encodeGap, encodeTopic, FrameType } from "../protocol/frame.ts";
+import { concat } from "./helpers/bytes.ts";
+import { type Random, randomOf } from "./helpers/random.ts";
 
 const SEED = 20261124;
 const WINDOW = 1024 * 1024;

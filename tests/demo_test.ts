@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { SequenceChecker, summarise } from "../demo.ts";
+import { SequenceChecker, summarise } from "../examples/demo.ts";
 import { hasNatsServer } from "../tools/nats_server.ts";
-import { until } from "./until.ts";
+import { until } from "./helpers/until.ts";
 
-const DEMO = new URL("../demo.ts", import.meta.url).pathname;
+const DEMO = new URL("../examples/demo.ts", import.meta.url).pathname;
 
 async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {

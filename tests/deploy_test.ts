@@ -1,7 +1,7 @@
 /** What stands in `deploy/`: the unit for systemd and the image of a container. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { settingsOf } from "../settings.ts";
-import { withFolder } from "./folder.ts";
+import { settingsOf } from "../broker/settings.ts";
+import { withFolder } from "./helpers/folder.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const UNIT = await read("deploy/mpubsub-broker.service");

@@ -27,9 +27,9 @@ import {
   Reason,
   topicBlockMax,
   topicEnd,
-} from "../frame.ts";
-import { concat, type Lease } from "../bytes.ts";
-import { randomOf } from "./random.ts";
+} from "../protocol/frame.ts";
+import { concat, type Lease } from "../base/bytes.ts";
+import { randomOf } from "./helpers/random.ts";
 
 const LIMITS: Limits = {
   messageBytes: 1000,

@@ -7,12 +7,12 @@ import {
   keyBytes,
   PROOF_BYTES,
   Refusal,
-} from "../auth.ts";
+} from "../protocol/auth.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
-import { greetBroker, greetClient, type Greeter } from "../greeting.ts";
-import type { ByteStream } from "../link.ts";
-import { writeAll } from "../bytes.ts";
-import { cutAfter, streamPair } from "./streams.ts";
+import { greetBroker, greetClient, type Greeter } from "../protocol/greeting.ts";
+import type { ByteStream } from "../protocol/link.ts";
+import { writeAll } from "../base/bytes.ts";
+import { cutAfter, streamPair } from "./helpers/streams.ts";
 
 const KEY = keyBytes("secret");
 const ANN = { bytes: KEY };

@@ -1,8 +1,8 @@
 /** What a key grants, how fast its holders may publish, and the file in which keys stand. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { type BrokerKey, Key, Keyring, parseKeys, Rights } from "../keys.ts";
+import { type BrokerKey, Key, Keyring, parseKeys, Rights } from "../broker/keys.ts";
 import type { TopicPath } from "../topic.ts";
-import { randomOf } from "./random.ts";
+import { randomOf } from "./helpers/random.ts";
 
 const ANN: BrokerKey = { name: "ann", key: "secret of ann" };
 

@@ -16,14 +16,14 @@ import {
   FrameError,
   FrameType,
   Reason,
-} from "../frame.ts";
-import { type ByteStream, Link, type LinkHandler, TICKS } from "../link.ts";
-import { every } from "../transport.ts";
-import { concat } from "./bytes.ts";
-import { randomOf } from "./random.ts";
-import { writeAll } from "../bytes.ts";
-import { FramePeer, type LoneFrame, loneFrame, quiet, streamPair } from "./streams.ts";
-import { until } from "./until.ts";
+} from "../protocol/frame.ts";
+import { type ByteStream, Link, type LinkHandler, TICKS } from "../protocol/link.ts";
+import { every } from "../io/transport.ts";
+import { concat } from "./helpers/bytes.ts";
+import { randomOf } from "./helpers/random.ts";
+import { writeAll } from "../base/bytes.ts";
+import { FramePeer, type LoneFrame, loneFrame, quiet, streamPair } from "./helpers/streams.ts";
+import { until } from "./helpers/until.ts";
 
 const SEED = 20261124;
 const LIMITS = { messageBytes: 100_000, topicElements: 16, elementBytes: 255, subscriptions: 4 };

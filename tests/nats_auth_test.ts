@@ -3,10 +3,10 @@ import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows }
 import { nkeys } from "@nats-io/nats-core";
 import { NatsUplink } from "../nats.ts";
 import { NatsServer } from "../tools/nats_server.ts";
-import { Machine, Machines } from "./machines.ts";
-import { natsTest } from "./nats.ts";
-import { pathOf, SIGNED } from "./tls.ts";
-import { until } from "./until.ts";
+import { Machine, Machines } from "./helpers/machines.ts";
+import { natsTest } from "./helpers/nats.ts";
+import { pathOf, SIGNED } from "./helpers/tls.ts";
+import { until } from "./helpers/until.ts";
 
 type KeyPair = ReturnType<typeof nkeys.createUser>;
 

@@ -1,11 +1,11 @@
 /** Brokers that are joined through subjects, over a simulated NATS that loses what NATS may lose. */
 import { assert, assertEquals } from "@std/assert";
-import { type Control, decodeControl, encodeControl } from "../nats_control.ts";
-import { CoreExchange, type Wire } from "../nats_core.ts";
-import { readPacket } from "../nats_packet.ts";
+import { type Control, decodeControl, encodeControl } from "../nats/control.ts";
+import { CoreExchange, type Wire } from "../nats/core.ts";
+import { readPacket } from "../nats/packet.ts";
 import type { TopicPath } from "../topic.ts";
-import { frameOf, type Message, messagesIn } from "./exchange.ts";
-import { type Random, randomOf } from "./random.ts";
+import { frameOf, type Message, messagesIn } from "./helpers/exchange.ts";
+import { type Random, randomOf } from "./helpers/random.ts";
 
 const PREFIX = "mpubsub.test";
 

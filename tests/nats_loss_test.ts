@@ -2,9 +2,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { Proxy } from "../testing.ts";
 import { NatsCluster, NatsServer } from "../tools/nats_server.ts";
-import { Machine, Machines } from "./machines.ts";
-import { makeStream, MODES, natsTest } from "./nats.ts";
-import { until } from "./until.ts";
+import { Machine, Machines } from "./helpers/machines.ts";
+import { makeStream, MODES, natsTest } from "./helpers/nats.ts";
+import { until } from "./helpers/until.ts";
 
 /** Publishes for so many milliseconds, a few messages at a time. */
 async function publishFor(

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { hasNatsServer, NatsCluster, NatsServer } from "../tools/nats_server.ts";
-import { until } from "./until.ts";
+import { until } from "./helpers/until.ts";
 
 /** A test that needs nats-server; if that is not here, its name says so, also with `--quiet`. */
 function test(name: string, fn: () => Promise<void>): void {

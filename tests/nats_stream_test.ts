@@ -1,10 +1,10 @@
 /** Brokers that are joined through a simulated stream that loses what a cluster may lose. */
 import { assert, assertEquals } from "@std/assert";
-import { readPacket } from "../nats_packet.ts";
-import { StreamExchange } from "../nats_stream.ts";
+import { readPacket } from "../nats/packet.ts";
+import { StreamExchange } from "../nats/stream.ts";
 import type { TopicPath } from "../topic.ts";
-import { frameOf, type Message, messagesIn } from "./exchange.ts";
-import { type Random, randomOf } from "./random.ts";
+import { frameOf, type Message, messagesIn } from "./helpers/exchange.ts";
+import { type Random, randomOf } from "./helpers/random.ts";
 
 const PREFIX = "mpubsub.test";
 

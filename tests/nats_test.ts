@@ -10,12 +10,12 @@ import {
 import { Broker, ForbiddenError } from "../mod.ts";
 import { DiscardPolicy, jetstreamManager, RetentionPolicy, StorageType } from "@nats-io/jetstream";
 import { NatsUplink, type NatsUplinkOptions } from "../nats.ts";
-import { patternOf } from "../subject.ts";
+import { patternOf } from "../nats/subject.ts";
 import { NatsCluster, NatsServer } from "../tools/nats_server.ts";
-import { Machine, Machines } from "./machines.ts";
-import { connected, makeStream, MODES, natsTest } from "./nats.ts";
-import { Peer } from "./peer.ts";
-import { until } from "./until.ts";
+import { Machine, Machines } from "./helpers/machines.ts";
+import { connected, makeStream, MODES, natsTest } from "./helpers/nats.ts";
+import { Peer } from "./helpers/peer.ts";
+import { until } from "./helpers/until.ts";
 
 for (const [mode, stream] of MODES) {
   const options = (servers: string | readonly string[]): NatsUplinkOptions => ({

@@ -1,13 +1,13 @@
 /** The connections of NATS's client: over servers that do what they should not, and real ones. */
 import { assert, assertEquals, assertInstanceOf, assertMatch, assertRejects } from "@std/assert";
 import type { ConnectionOptions } from "@nats-io/nats-core";
-import { connect } from "../nats_transport.ts";
+import { connect } from "../nats/transport.ts";
 import { Proxy } from "../testing.ts";
 import { NatsServer } from "../tools/nats_server.ts";
-import { connected, natsTest } from "./nats.ts";
-import { randomOf } from "./random.ts";
-import { pathOf, SELF_SIGNED, SIGNED } from "./tls.ts";
-import { until } from "./until.ts";
+import { connected, natsTest } from "./helpers/nats.ts";
+import { randomOf } from "./helpers/random.ts";
+import { pathOf, SELF_SIGNED, SIGNED } from "./helpers/tls.ts";
+import { until } from "./helpers/until.ts";
 
 const INFO = { server_id: "ID", version: "2.9.10", proto: 1, headers: true, max_payload: 1048576 };
 

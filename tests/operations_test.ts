@@ -1,6 +1,6 @@
 /** Holds `docs/operations.md` against what a broker counts, and what it bounds. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { settingsOf } from "../settings.ts";
+import { settingsOf } from "../broker/settings.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const PAGE = await read("docs/operations.md");
@@ -26,7 +26,7 @@ for (
 ) {
   Deno.test(`docs/operations.md has a row for each of ${name}, in the same order`, async () => {
     const [, body] = new RegExp(`^export interface ${name} {\\n([^]*?)^}`, "m")
-      .exec(await read("stats.ts"))!;
+      .exec(await read("broker/stats.ts"))!;
     const fields = [...body!.matchAll(/^ {2}readonly (\w+):/gm)].map(([, field]) => field!);
     const inTable = fields.filter((field) => !(nested as readonly string[]).includes(field));
     assertEquals(rows(head), inTable);
@@ -62,10 +62,10 @@ Deno.test("docs/operations.md tells who has the files that it names", async () =
 });
 
 Deno.test("docs/operations.md has each event of the log", async () => {
-  const code = await Deno.readTextFile(new URL("../cli_broker.ts", import.meta.url));
+  const code = await Deno.readTextFile(new URL("../cli/broker.ts", import.meta.url));
   const said = [...code.matchAll(/\.say\(\s*"\w+",\s*"([\w-]+)"|event: "([\w-]+)"/g)];
   const words = /const WORDS = \{([^}]*)\}/.exec(code)![1]!.match(/^ +\w+(?=:)/gm)!;
-  const uplink = await Deno.readTextFile(new URL("../cli_uplink.ts", import.meta.url));
+  const uplink = await Deno.readTextFile(new URL("../cli/uplink.ts", import.meta.url));
   const levels = /const LEVELS.* = \{([^}]*)\}/.exec(uplink)![1]!.match(/\w+(?=:)/g)!;
   const events = said.map(([, event, summary]) => event ?? summary!)
     .concat(words, levels.map((type) => `uplink-${type}`));

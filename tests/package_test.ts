@@ -1,16 +1,16 @@
 /** The package as others get it: its files, its entry points, and `pubsub.ts` on its own. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
-import { Registry } from "./registry.ts";
+import { Registry } from "./helpers/registry.ts";
 
 const ROOT = new URL("../", import.meta.url);
 /** All that `./pubsub` may need. */
 const LOCAL_MODULES = [
-  "dispatch.ts",
+  "base/queue.ts",
   "errors.ts",
-  "path_cache.ts",
   "pubsub.ts",
-  "queue.ts",
+  "pubsub/dispatch.ts",
+  "routing/path_cache.ts",
   "topic.ts",
 ];
 const HAS_NODE = await hasNode();
@@ -118,17 +118,17 @@ async function modulesOfEntries(): Promise<Set<string>> {
   return modules;
 }
 
-/** Whether a module stands at the top of the package. */
+/** Whether a module is one of the package. */
 function isOwn(module: string): boolean {
-  return /^[^/]+\.ts$/.test(module);
+  return module.endsWith(".ts") && !/^\w+:|^links\//.test(module);
 }
 
 /** What a module starts as workers; Deno does not know it as imports. */
 async function workersOf(module: string): Promise<string[]> {
   const text = await Deno.readTextFile(new URL(module, ROOT));
-  return [...text.matchAll(/\bnew URL\("(\.\/[^"]+\.ts)", import\.meta\.url\)/g)].map(([, path]) =>
-    path!
-  );
+  const workers = text.matchAll(/\bnew URL\("(\.\/[^"]+\.ts)", import\.meta\.url\)/g);
+  return [...workers].map(([, path]) => new URL(path!, new URL(module, ROOT)).href)
+    .map((href) => href.slice(ROOT.href.length));
 }
 
 Deno.test("deno.json publishes the modules that the entry points need, and four other files", async () => {

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
-import { PathCache } from "../path_cache.ts";
+import { PathCache } from "../routing/path_cache.ts";
 import { type Topic, topicPath } from "../topic.ts";
-import { randomOf } from "./random.ts";
+import { randomOf } from "./helpers/random.ts";
 
 const SEED = 20261203;
 /** More than are remembered. */

@@ -3,10 +3,10 @@
  * says which in one line.
  */
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { withBus } from "./bus.ts";
-import { withFolder } from "./folder.ts";
-import { COMPILED, fails, output, PERMISSIONS, Program, started } from "./program.ts";
-import { pathOf } from "./tls.ts";
+import { withBus } from "./helpers/bus.ts";
+import { withFolder } from "./helpers/folder.ts";
+import { COMPILED, fails, output, PERMISSIONS, Program, started } from "./helpers/program.ts";
+import { pathOf } from "./helpers/tls.ts";
 
 /** A command: its permissions, by what is missing without one, and its arguments. */
 interface Command {

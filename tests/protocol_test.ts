@@ -1,6 +1,6 @@
 /** Checks the worked example of `docs/protocol.md` against the code. */
 import { assertEquals, assertNotEquals } from "@std/assert";
-import { BrokerHandshake, ClientHandshake } from "../auth.ts";
+import { BrokerHandshake, ClientHandshake } from "../protocol/auth.ts";
 import {
   decodeTopic,
   encodeAck,
@@ -13,8 +13,8 @@ import {
   Reason,
   Resumption,
   topicEnd,
-} from "../frame.ts";
-import { decode, encode } from "./payload.ts";
+} from "../protocol/frame.ts";
+import { decode, encode } from "./helpers/payload.ts";
 
 const PAGE = await Deno.readTextFile(new URL("../docs/protocol.md", import.meta.url));
 const KEY = new TextEncoder().encode("secret");
@@ -85,7 +85,7 @@ Deno.test("docs/protocol.md shows a message that can be read back", () => {
 });
 
 Deno.test("docs/protocol.md names every frame, reason and refusal with its number", async () => {
-  const { Refusal } = await import("../auth.ts");
+  const { Refusal } = await import("../protocol/auth.ts");
   const row = (number: number, text: string) => new RegExp(`^\\| ${number} +\\|.*${text}`, "mi");
   for (const [name, number] of Object.entries(FrameType)) {
     assertNotEquals(row(number, name).exec(PAGE), null, name);

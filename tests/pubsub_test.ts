@@ -9,11 +9,11 @@ import {
   assertThrows,
 } from "@std/assert";
 import { getEventListeners } from "node:events";
-import { Dispatcher, type ErrorContext } from "../dispatch.ts";
+import { Dispatcher, type ErrorContext } from "../pubsub/dispatch.ts";
 import { BacklogError, ForbiddenError, MessageError } from "../errors.ts";
 import { PubSub, type StandardSchema, type Topic, type TopicPath } from "../pubsub.ts";
 import { topicPath } from "../topic.ts";
-import { randomOf } from "./random.ts";
+import { randomOf } from "./helpers/random.ts";
 
 const SEED = 20261124;
 

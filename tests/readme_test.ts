@@ -3,9 +3,9 @@
  * the README says. With `MPUBSUB_BROKER` that program is the broker.
  */
 import { assertEquals } from "@std/assert";
-import { broker } from "../cli_broker.ts";
-import { withFolder } from "./folder.ts";
-import { output } from "./program.ts";
+import { broker } from "../cli/broker.ts";
+import { withFolder } from "./helpers/folder.ts";
+import { output } from "./helpers/program.ts";
 import {
   blocks,
   deno,
@@ -14,7 +14,7 @@ import {
   scriptsExchange,
   start,
   withBroker,
-} from "./readme.ts";
+} from "./helpers/readme.ts";
 
 const ROOT = new URL("../", import.meta.url).pathname;
 const FLAGS = [`--config=${ROOT}deno.json`];

@@ -1,8 +1,8 @@
 /** What a release offers: how its files are called, what is in them, and their sums. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
-import { archiveFor, nameFor, release, TARGETS, writeSums } from "../tools/release.ts";
-import { withFolder } from "./folder.ts";
+import { archiveFor, nameFor, release, TARGETS, writeSums } from "../tools/release/release.ts";
+import { withFolder } from "./helpers/folder.ts";
 
 /** What `deno compile` copies, where it was given: it cannot be downloaded everywhere. */
 const HAS_BASE = Deno.env.get("COMPILE_DENO") === Deno.execPath() && Deno.env.has("DENORT_BIN");
@@ -84,7 +84,7 @@ Deno.test({
 
 Deno.test("deno task release refuses a target that it does not have", async () => {
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", "tools/release.ts", "--target", "x86_64-unknown-plan9"],
+    args: ["run", "--no-prompt", "tools/release/release.ts", "--target", "x86_64-unknown-plan9"],
     cwd: new URL("..", import.meta.url),
   }).output();
   assertEquals(code, 2);

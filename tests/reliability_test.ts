@@ -24,15 +24,15 @@ import {
   FrameType,
   Reason,
   Resumption,
-} from "../frame.ts";
-import { greetClient } from "../greeting.ts";
-import { Link } from "../link.ts";
+} from "../protocol/frame.ts";
+import { greetClient } from "../protocol/greeting.ts";
+import { Link } from "../protocol/link.ts";
 import { checkHistory, type Plan, Proxy, randomPlan, type Sighting } from "../testing.ts";
-import { listen } from "../transport.ts";
-import { withFolder } from "./folder.ts";
-import { Peer } from "./peer.ts";
-import { Scene, take } from "./scene.ts";
-import { until } from "./until.ts";
+import { listen } from "../io/transport.ts";
+import { withFolder } from "./helpers/folder.ts";
+import { Peer } from "./helpers/peer.ts";
+import { Scene, take } from "./helpers/scene.ts";
+import { until } from "./helpers/until.ts";
 
 /** What passes through a proxy, for clients whose connections are to break. */
 class Fragile implements AsyncDisposable {

@@ -8,8 +8,8 @@ import {
   NetPubSub,
   type TopicStats,
 } from "../mod.ts";
-import { Scene, take } from "./scene.ts";
-import { until } from "./until.ts";
+import { Scene, take } from "./helpers/scene.ts";
+import { until } from "./helpers/until.ts";
 
 interface Clients {
   clients: ClientStats[];

@@ -10,9 +10,9 @@ import {
   NetPubSub,
   type NetPubSubOptions,
 } from "../mod.ts";
-import { decodeGoodbye, decodeRefused, encodeTopic, FrameType, Reason } from "../frame.ts";
-import { Peer } from "./peer.ts";
-import { until } from "./until.ts";
+import { decodeGoodbye, decodeRefused, encodeTopic, FrameType, Reason } from "../protocol/frame.ts";
+import { Peer } from "./helpers/peer.ts";
+import { until } from "./helpers/until.ts";
 
 const LIMITS = { messageBytes: 2 ** 20, topicElements: 16, elementBytes: 255, subscriptions: 1024 };
 

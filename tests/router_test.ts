@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
-import { BytesCache } from "../bytes_cache.ts";
-import { encodeTopic } from "../frame.ts";
-import { type Peer, type Route, Router } from "../router.ts";
+import { BytesCache } from "../base/bytes_cache.ts";
+import { encodeTopic } from "../protocol/frame.ts";
+import { type Peer, type Route, Router } from "../routing/router.ts";
 import type { TopicPath } from "../topic.ts";
-import { concat } from "./bytes.ts";
-import { type Random, randomOf } from "./random.ts";
+import { concat } from "./helpers/bytes.ts";
+import { type Random, randomOf } from "./helpers/random.ts";
 
 class NamedPeer implements Peer {
   readonly name: string;

@@ -1,12 +1,12 @@
 /** Holds `docs/scaling.md` against what runs. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { PACKET_BYTES_MAX } from "../nats_packet.ts";
-import { STREAM_LIMITS } from "../nats_follower.ts";
-import { busPrefix, patternOf, SUBJECT_BYTES_MAX, subjectOf } from "../subject.ts";
+import { PACKET_BYTES_MAX } from "../nats/packet.ts";
+import { STREAM_LIMITS } from "../nats/follower.ts";
+import { busPrefix, patternOf, SUBJECT_BYTES_MAX, subjectOf } from "../nats/subject.ts";
 import { NatsServer } from "../tools/nats_server.ts";
-import { Machine, Machines } from "./machines.ts";
-import { MODES, natsTest } from "./nats.ts";
-import { until } from "./until.ts";
+import { Machine, Machines } from "./helpers/machines.ts";
+import { MODES, natsTest } from "./helpers/nats.ts";
+import { until } from "./helpers/until.ts";
 
 const PAGE = await Deno.readTextFile(new URL("../docs/scaling.md", import.meta.url));
 

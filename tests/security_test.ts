@@ -9,15 +9,14 @@ function read(path: string): Promise<string> {
   return Deno.readTextFile(new URL(path, ROOT));
 }
 
-/** All that stands in the modules of a folder whose names begin so. */
-async function readAll(folder: string, beginning = ""): Promise<string> {
+/** All that stands in the modules of a folder. */
+async function readAll(folder: string): Promise<string> {
   const names = [...Deno.readDirSync(new URL(folder, ROOT))].map(({ name }) => name);
-  const modules = names.filter((name) => name.startsWith(beginning) && name.endsWith(".ts"));
-  return (await Promise.all(modules.map((name) => read(folder + name)))).join("\n");
+  return (await Promise.all(names.map((name) => read(folder + name)))).join("\n");
 }
 
 const TOOLS: Readonly<Record<string, string>> = {
-  abuse: await readAll("tools/", "attack"),
+  abuse: await readAll("tools/attacks/"),
   fuzz: await readAll("tools/fuzz/"),
 };
 

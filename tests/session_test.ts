@@ -15,14 +15,14 @@ import {
   type Frame,
   FrameType,
   Reason,
-} from "../frame.ts";
-import { type ByteStream, Link } from "../link.ts";
-import { ACK_BYTES, Session, type SessionHandler, WINDOW_BYTES } from "../session.ts";
-import { concat } from "./bytes.ts";
-import { type Random, randomOf } from "./random.ts";
-import { writeAll } from "../bytes.ts";
-import { FramePeer, quiet, streamPair } from "./streams.ts";
-import { until } from "./until.ts";
+} from "../protocol/frame.ts";
+import { type ByteStream, Link } from "../protocol/link.ts";
+import { ACK_BYTES, Session, type SessionHandler, WINDOW_BYTES } from "../protocol/session.ts";
+import { concat } from "./helpers/bytes.ts";
+import { type Random, randomOf } from "./helpers/random.ts";
+import { writeAll } from "../base/bytes.ts";
+import { FramePeer, quiet, streamPair } from "./helpers/streams.ts";
+import { until } from "./helpers/until.ts";
 
 const SEED = 20261124;
 const MESSAGE_BYTES = 400_000;

@@ -1,12 +1,12 @@
 /** What `Encoder` and `Decoder` remember must not be seen in what they make. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { hash } from "../bytes.ts";
-import { Decoder, Encoder, type Output } from "../codec.ts";
+import { hash } from "../base/bytes.ts";
+import { Decoder, Encoder, type Output } from "../codec/codec.ts";
 import { ProtocolError } from "../errors.ts";
-import { fromHex, toHex } from "./bytes.ts";
-import { messageOf } from "./messages.ts";
-import { decode, encode, Scratch, show } from "./payload.ts";
-import { randomOf } from "./random.ts";
+import { fromHex, toHex } from "./helpers/bytes.ts";
+import { messageOf } from "./helpers/messages.ts";
+import { decode, encode, Scratch, show } from "./helpers/payload.ts";
+import { randomOf } from "./helpers/random.ts";
 
 const LIMIT = 1024 * 1024;
 /** A shape is kept the second time, and recognised from the third on. */

@@ -6,9 +6,9 @@ import {
   SUBJECT_BYTES_MAX,
   subjectOf,
   subjectProblem,
-} from "../subject.ts";
+} from "../nats/subject.ts";
 import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX, type TopicPath, topicPath } from "../topic.ts";
-import { type Random, randomOf } from "./random.ts";
+import { type Random, randomOf } from "./helpers/random.ts";
 
 const SEED = 20261125;
 const PREFIX = "mpubsub.bus";

@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
-import { formatEndpoint } from "../address.ts";
-import { writeAll } from "../bytes.ts";
+import { formatEndpoint } from "../io/address.ts";
+import { writeAll } from "../base/bytes.ts";
 import { checkHistory, type Fault, Proxy, randomPlan } from "../testing.ts";
-import { type Connection, dial, listen, type Listener } from "../transport.ts";
-import { until } from "./until.ts";
+import { type Connection, dial, listen, type Listener } from "../io/transport.ts";
+import { until } from "./helpers/until.ts";
 
 /** A proxy before something that sends back whatever comes. */
 class Echo implements AsyncDisposable {

@@ -7,11 +7,11 @@ import {
   assertThrows,
 } from "@std/assert";
 import { AuthError, Broker, ConnectionLostError, NetPubSub, ProtocolError } from "../mod.ts";
-import { withFolder } from "./folder.ts";
-import { writeConnectionFile } from "../address.ts";
-import { ClientHandshake, keyBytes } from "../auth.ts";
-import { SELF_SIGNED, SIGNED } from "./tls.ts";
-import { until } from "./until.ts";
+import { withFolder } from "./helpers/folder.ts";
+import { writeConnectionFile } from "../io/address.ts";
+import { ClientHandshake, keyBytes } from "../protocol/auth.ts";
+import { SELF_SIGNED, SIGNED } from "./helpers/tls.ts";
+import { until } from "./helpers/until.ts";
 
 const ADDRESS = "tls://127.0.0.1:0";
 

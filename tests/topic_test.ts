@@ -10,7 +10,7 @@ import {
   topicPath,
   TopicTree,
 } from "../topic.ts";
-import { randomOf } from "./random.ts";
+import { randomOf } from "./helpers/random.ts";
 
 const SEED = 20261124;
 

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { Turns } from "../turns.ts";
-import { quiet } from "./streams.ts";
+import { Turns } from "../base/turns.ts";
+import { quiet } from "./helpers/streams.ts";
 
 /** Turns on a clock of the test's own, and what spends time on it. */
 function setUp() {

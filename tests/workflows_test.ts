@@ -1,8 +1,8 @@
 /** What GitHub is asked to do, looked at by a linter and by rules of this project, and its tools. */
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
-import { releaseNotes } from "../tools/release_notes.ts";
-import { withFolder } from "./folder.ts";
+import { releaseNotes } from "../tools/release/release_notes.ts";
+import { withFolder } from "./helpers/folder.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const HAS_LINKS = "links" in manifest;
@@ -170,7 +170,7 @@ Deno.test({
       for (const file of files) await Deno.copyFile(new URL(file, ROOT), `${folder}/${file}`);
       const { success } = await new Deno.Command(Deno.execPath(), {
         args: ["run", "--no-config", "--allow-read", "--allow-write"]
-          .concat(new URL("tools/without_links.ts", ROOT).pathname),
+          .concat(new URL("tools/release/without_links.ts", ROOT).pathname),
         cwd: folder,
         stderr: "inherit",
       }).output();

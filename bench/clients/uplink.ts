@@ -2,7 +2,7 @@
  * What joins a broker to others, without the broker: it is given frames as a broker reads them from
  * its clients, several at once where they are short, and hands over those of the other side.
  */
-import { encodeFrame, encodeTopic, framesEnd, FrameType, runAt } from "../../frame.ts";
+import { encodeFrame, encodeTopic, framesEnd, FrameType, runAt } from "../../protocol/frame.ts";
 import { NatsUplink } from "../../nats.ts";
 import { AUTH, portOf, type Target } from "../systems.ts";
 import type { Client } from "./client.ts";

@@ -2,7 +2,7 @@
  * Bodies of frames: what can be read can be written again and means the same, and nothing but
  * `ProtocolError` is thrown.
  */
-import { concat } from "../../bytes.ts";
+import { concat } from "../../base/bytes.ts";
 import { ProtocolError } from "../../errors.ts";
 import {
   decodeAck,
@@ -22,9 +22,9 @@ import {
   type Limits,
   type Reason,
   topicEnd,
-} from "../../frame.ts";
-import { show } from "../../tests/payload.ts";
-import type { Random } from "../../tests/random.ts";
+} from "../../protocol/frame.ts";
+import { show } from "../../tests/helpers/payload.ts";
+import type { Random } from "../../tests/helpers/random.ts";
 import { mangle, must, type Notes, type Target } from "./target.ts";
 
 const LIMITS: Limits = { messageBytes: 1, topicElements: 16, elementBytes: 255, subscriptions: 1 };

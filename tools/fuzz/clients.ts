@@ -3,8 +3,8 @@
  * The client tells of it in the errors that it has for that, takes nothing that is no message, and
  * neither hangs nor fails where nobody waits for it.
  */
-import { randomBytes } from "../../auth.ts";
-import { concat, writeAll } from "../../bytes.ts";
+import { randomBytes } from "../../protocol/auth.ts";
+import { concat, writeAll } from "../../base/bytes.ts";
 import {
   AuthError,
   BacklogError,
@@ -26,12 +26,12 @@ import {
   FrameType,
   type Limits,
   type Reason,
-} from "../../frame.ts";
-import { greetClient } from "../../greeting.ts";
+} from "../../protocol/frame.ts";
+import { greetClient } from "../../protocol/greeting.ts";
 import { NetPubSub, type NetPubSubOptions } from "../../mod.ts";
-import { messageOf } from "../../tests/messages.ts";
-import { encode } from "../../tests/payload.ts";
-import { type Random, randomOf } from "../../tests/random.ts";
+import { messageOf } from "../../tests/helpers/messages.ts";
+import { encode } from "../../tests/helpers/payload.ts";
+import { type Random, randomOf } from "../../tests/helpers/random.ts";
 import { isGone } from "./hostile.ts";
 import { mangledFrame } from "./frames.ts";
 import {

@@ -8,9 +8,9 @@ import {
   isExposed,
   parseAddress,
   readConnectionFile,
-} from "../../address.ts";
-import { parseKeys } from "../../keys.ts";
-import type { Random } from "../../tests/random.ts";
+} from "../../io/address.ts";
+import { parseKeys } from "../../broker/keys.ts";
+import type { Random } from "../../tests/helpers/random.ts";
 import { mangle, must, type Notes, type Target } from "./target.ts";
 
 const KEY = btoa("0123456789abcdef0123456789abcdef");

@@ -2,7 +2,7 @@
  * Frames: `FrameReader` finds what a naive reader finds in the whole stream, however that is cut into
  * pieces, and never makes room for what is only promised.
  */
-import { concat, type Lease } from "../../bytes.ts";
+import { concat, type Lease } from "../../base/bytes.ts";
 import { ProtocolError } from "../../errors.ts";
 import {
   brokerFrameLimits,
@@ -21,8 +21,8 @@ import {
   type Limits,
   Reason,
   topicEnd,
-} from "../../frame.ts";
-import type { Random } from "../../tests/random.ts";
+} from "../../protocol/frame.ts";
+import type { Random } from "../../tests/helpers/random.ts";
 import { bomb, isSame, mangle, must, type Notes, piecesOf, type Target } from "./target.ts";
 
 const LIMITS: Limits = {

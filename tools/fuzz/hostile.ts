@@ -2,9 +2,9 @@
  * A client that has a key and sends a broker whatever comes to mind: mostly frames that are right, so
  * that its sessions live, and now and then others. What the broker sends it must be right.
  */
-import { ClientHandshake } from "../../auth.ts";
+import { ClientHandshake } from "../../protocol/auth.ts";
 import type { Broker } from "../../broker.ts";
-import { concat, writeAll } from "../../bytes.ts";
+import { concat, writeAll } from "../../base/bytes.ts";
 import {
   clientFrameLimits,
   decodeAck,
@@ -25,10 +25,10 @@ import {
   type Reason,
   Resumption,
   topicEnd,
-} from "../../frame.ts";
-import { decode } from "../../tests/payload.ts";
-import { dialBroker, readUpTo } from "../../tests/peer.ts";
-import type { Random } from "../../tests/random.ts";
+} from "../../protocol/frame.ts";
+import { decode } from "../../tests/helpers/payload.ts";
+import { dialBroker, readUpTo } from "../../tests/helpers/peer.ts";
+import type { Random } from "../../tests/helpers/random.ts";
 import { isBrokerPath, isLocalPath, type TopicPath } from "../../topic.ts";
 import { isBrokerReport } from "../broker_reports.ts";
 import { mangledFrame } from "./frames.ts";

@@ -6,12 +6,12 @@
  * as `NetPubSub` does.
  */
 import { cpuUsage } from "node:process";
-import { concat } from "../../bytes.ts";
-import { Decoder, Encoder } from "../../codec.ts";
+import { concat } from "../../base/bytes.ts";
+import { Decoder, Encoder } from "../../codec/codec.ts";
 import { ProtocolError } from "../../errors.ts";
-import { messageOf } from "../../tests/messages.ts";
-import { encode, show } from "../../tests/payload.ts";
-import type { Random } from "../../tests/random.ts";
+import { messageOf } from "../../tests/helpers/messages.ts";
+import { encode, show } from "../../tests/helpers/payload.ts";
+import type { Random } from "../../tests/helpers/random.ts";
 import { bomb, isSame, mangle, must, type Notes, type Target } from "./target.ts";
 
 /** A payload of up to this size must be decoded within a second. */

@@ -1,0 +1,257 @@
+/**
+ * A bounded first-in first-out queue with a named policy for when it is full, read by one consumer.
+ *
+ * ```
+ *  push ──▶ [ held … ] ──▶ next()        whoever calls next() before there is something waits;
+ *           at most `limit`              then the queue is empty and push() hands over at once
+ * ```
+ *
+ * It ends quietly or with an error, and yields what it holds before; or what it holds is let go.
+ */
+import { BacklogError } from "../errors.ts";
+
+/**
+ * What happens when something is added to a full queue.
+ *
+ * - `"drop-oldest"`: the oldest goes, and is counted.
+ * - `"throw"`: the queue ends with a `BacklogError`, after what it holds.
+ * - `"wait"`: nothing goes; who adds is to wait for room, and what is added all the same is kept.
+ */
+export type Overflow = "drop-oldest" | "wait" | "throw";
+
+/**
+ * What {@linkcode Queue.push} did.
+ *
+ * - `"kept"`: the value waits, or the consumer has it.
+ * - `"dropping"`: kept, and the oldest went, the first since the queue was last empty.
+ * - `"dropped"`: kept, and the oldest went, as others had before.
+ * - `"ended"`: not kept; the queue has ended, maybe just now.
+ */
+export type Pushed = "kept" | "dropping" | "dropped" | "ended";
+
+/** What a {@linkcode Queue} needs to know. */
+export interface QueueOptions {
+  /** What the queue is called in errors. */
+  readonly name: string;
+  /** How many values it holds. */
+  readonly limit: number;
+  /** What happens to one more. */
+  readonly overflow: Overflow;
+  /** Called when the queue was full and the consumer has made room. */
+  onRoom?(): void;
+  /** Called when the consumer wants no more. */
+  onCancel?(): void;
+}
+
+interface Waiter<T> {
+  resolve(result: IteratorResult<T, undefined>): void;
+  reject(error: unknown): void;
+}
+
+const SLOTS_MIN = 16;
+const SLOTS_KEPT_MAX = 1024;
+
+/** Values in their order, as many as there are; adding and taking cost the same at any length. */
+export class Fifo<T> {
+  // A ring: `#length` values from `#head` on, in a number of slots that is a power of two.
+  #slots: (T | undefined)[] = [];
+  #head = 0;
+  #length = 0;
+
+  /** How many values it holds. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Adds a value behind the others. */
+  push(value: T): void {
+    if (this.#length === this.#slots.length) this.#grow();
+    this.#slots[(this.#head + this.#length) & (this.#slots.length - 1)] = value;
+    this.#length++;
+  }
+
+  /** Takes the first value away; `undefined` if there is none. */
+  shift(): T | undefined {
+    if (this.#length === 0) return undefined;
+    const value = this.#slots[this.#head];
+    this.#slots[this.#head] = undefined;
+    this.#head = (this.#head + 1) & (this.#slots.length - 1);
+    this.#length--;
+    if (this.#length === 0 && this.#slots.length > SLOTS_KEPT_MAX) this.clear();
+    return value;
+  }
+
+  /** The value at a place, from 0; `undefined` if there is none. */
+  at(index: number): T | undefined {
+    if (index >= this.#length) return undefined;
+    return this.#slots[(this.#head + index) & (this.#slots.length - 1)];
+  }
+
+  /** Takes all values away. */
+  clear(): void {
+    this.#slots = [];
+    this.#head = 0;
+    this.#length = 0;
+  }
+
+  #grow(): void {
+    const slots = this.#slots;
+    const first = slots.slice(this.#head);
+    this.#slots = first.concat(slots.slice(0, this.#head));
+    this.#slots.length = Math.max(SLOTS_MIN, slots.length * 2);
+    this.#head = 0;
+  }
+}
+
+/** The queue; see the module. */
+export class Queue<T> implements AsyncIterable<T> {
+  readonly #options: QueueOptions;
+  readonly #held = new Fifo<T>();
+  readonly #waiters = new Fifo<Waiter<T>>();
+  #dropped = 0;
+  #dropping = false;
+  #consumed = false;
+  #end: { readonly error?: unknown } | undefined;
+
+  /**
+   * Makes an empty queue.
+   *
+   * @throws {RangeError} If the limit is not a positive whole number.
+   * @throws {TypeError} If the policy is none.
+   */
+  constructor(options: QueueOptions) {
+    const { name, limit, overflow } = options;
+    if (!Number.isSafeInteger(limit) || limit < 1) {
+      throw new RangeError(
+        `Cannot make ${name}: limit is ${String(limit)}, it must be a positive whole number`,
+      );
+    }
+    if (overflow !== "drop-oldest" && overflow !== "wait" && overflow !== "throw") {
+      throw new TypeError(
+        `Cannot make ${name}: overflow is ${String(overflow)}, ` +
+          `it must be "drop-oldest", "wait" or "throw"`,
+      );
+    }
+    this.#options = options;
+  }
+
+  /** How many values it holds. */
+  get length(): number {
+    return this.#held.length;
+  }
+
+  /** How many values it may hold. */
+  get limit(): number {
+    return this.#options.limit;
+  }
+
+  /** Whether it holds as many values as it may. */
+  get full(): boolean {
+    return this.#held.length >= this.#options.limit;
+  }
+
+  /** How many values were dropped for newer ones. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Adds a value, or does what the policy says. */
+  push(value: T): Pushed {
+    if (this.#end !== undefined) return "ended";
+    const waiter = this.#waiters.shift();
+    if (waiter !== undefined) {
+      waiter.resolve({ done: false, value });
+      return "kept";
+    }
+    const { name, limit, overflow } = this.#options;
+    if (!this.full || overflow === "wait") {
+      this.#held.push(value);
+      return "kept";
+    }
+    if (overflow === "throw") {
+      this.close({
+        error: new BacklogError(
+          `Cannot put another message into ${name}: it holds ${limit}, which is its limit; ` +
+            `take them faster, raise limit or choose another overflow`,
+          { limit },
+        ),
+      });
+      return "ended";
+    }
+    this.#held.shift();
+    this.#held.push(value);
+    this.#dropped++;
+    if (this.#dropping) return "dropped";
+    this.#dropping = true;
+    return "dropping";
+  }
+
+  /**
+   * Takes no more values; the consumer still gets what the queue holds.
+   *
+   * @param end With an `error`, the consumer gets it in the end, as often as it asks; without, the
+   * iteration is done.
+   */
+  close(end: { readonly error?: unknown } = {}): void {
+    this.#end = end;
+    for (let w = this.#waiters.shift(); w !== undefined; w = this.#waiters.shift()) {
+      if ("error" in end) w.reject(end.error);
+      else w.resolve({ done: true, value: undefined });
+    }
+  }
+
+  /** Lets go of what the queue holds. */
+  clear(): void {
+    this.#held.clear();
+    this.#dropping = false;
+  }
+
+  /** The consumer wants no more: ends quietly, and lets go of what the queue holds. */
+  cancel(): void {
+    this.clear();
+    this.close();
+    this.#options.onCancel?.();
+  }
+
+  /**
+   * The one consumer's iterator.
+   *
+   * - `next()` may be called again before it has settled; the calls are served in order.
+   * - `return()`, which `break` calls, cancels the queue.
+   *
+   * @throws {TypeError} If there is a consumer and it is not done.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
+    if (this.#consumed && (this.#end === undefined || this.#held.length > 0)) {
+      throw new TypeError(
+        `Cannot iterate over ${this.#options.name}: it has a consumer already, and takes one`,
+      );
+    }
+    this.#consumed = true;
+    return {
+      next: () => this.#next(),
+      return: () => {
+        this.cancel();
+        return Promise.resolve({ done: true, value: undefined });
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  #next(): Promise<IteratorResult<T, undefined>> {
+    if (this.#held.length > 0) {
+      const wasFull = this.full;
+      const value = this.#held.shift() as T;
+      if (this.#held.length === 0) this.#dropping = false;
+      if (wasFull && !this.full) this.#options.onRoom?.();
+      return Promise.resolve({ done: false, value });
+    }
+    if (this.#end === undefined) {
+      return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
+    }
+    if ("error" in this.#end) return Promise.reject(this.#end.error);
+    return Promise.resolve({ done: true, value: undefined });
+  }
+}

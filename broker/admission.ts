@@ -1,0 +1,155 @@
+/**
+ * The connections that are not authenticated yet: bounded in all, and from one address, so that
+ * whoever only connects takes little from the broker and nothing from the others. When there are as
+ * many as there may be, the oldest goes for a new one: a client that knows its key is through in a
+ * moment, one that sends nothing stays.
+ */
+import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
+import { BusyError } from "../protocol/greeting.ts";
+import { later } from "../io/transport.ts";
+
+/** A connection as it is seen here. */
+export interface Caller {
+  /** The address that it comes from; none where all come from this machine. */
+  readonly remoteAddress: string | undefined;
+  /** Ends it. */
+  close(): void;
+}
+
+/** Why a connection was not let in. */
+export type RefusalKind = "timeout" | "crowded" | "busy" | "key" | "protocol" | "lost";
+
+/** How many connections may be without authentication at a time. */
+export interface AdmissionLimits {
+  /** In all. */
+  readonly halfOpen: number;
+  /** From one address. */
+  readonly halfOpenPerAddress: number;
+}
+
+/** One connection that is not authenticated yet. */
+export class Entrant<C extends Caller> {
+  /** The connection. */
+  readonly caller: C;
+  /** Where it comes from, as far as that is counted. */
+  readonly network: string | undefined;
+  readonly #gone = Promise.withResolvers<void>();
+  #refusal: { readonly kind: RefusalKind; readonly error: Error } | undefined;
+
+  /** Use {@linkcode Admission.enter}. */
+  constructor(caller: C) {
+    this.caller = caller;
+    this.network = caller.remoteAddress && networkOf(caller.remoteAddress);
+  }
+
+  /** Ends it for a reason of the broker's. */
+  refuse(kind: RefusalKind, text: string): void {
+    this.#refusal ??= { kind, error: new ProtocolError(`Cannot authenticate a client: ${text}`) };
+    this.#gone.resolve();
+    this.caller.close();
+  }
+
+  /** Why it was not let in, when its handshake ended with `error`. */
+  refusal(error: unknown): { readonly kind: RefusalKind; readonly error: Error } {
+    if (this.#refusal !== undefined) return this.#refusal;
+    if (error instanceof AuthError) return { kind: "key", error };
+    if (error instanceof BusyError) return { kind: "busy", error };
+    if (error instanceof ProtocolError) return { kind: "protocol", error };
+    if (error instanceof ConnectionLostError) return { kind: "lost", error };
+    const why = error instanceof Error ? error.message : error;
+    const lost = new ConnectionLostError(`Cannot authenticate a client: ${why}`, { cause: error });
+    return { kind: "lost", error: lost };
+  }
+
+  /** Waits, but not longer than it is there. */
+  async pause(ms: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    using _timer = later(resolve, ms);
+    await Promise.race([promise, this.#gone.promise]);
+  }
+}
+
+/** The connections that are not authenticated yet; see the module. */
+export class Admission<C extends Caller> {
+  readonly #limits: AdmissionLimits;
+  /** The oldest first. */
+  readonly #all = new Set<Entrant<C>>();
+  readonly #byNetwork = new Map<string, Set<Entrant<C>>>();
+
+  /** Makes one without connections. */
+  constructor(limits: AdmissionLimits) {
+    this.#limits = limits;
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.#all.size;
+  }
+
+  /** All of them, the oldest first. */
+  entrants(): Iterable<Entrant<C>> {
+    return this.#all;
+  }
+
+  /** Takes a new one; the oldest goes if there are too many. */
+  enter(caller: C): Entrant<C> {
+    const entrant = new Entrant(caller);
+    const { network } = entrant;
+    const { halfOpen, halfOpenPerAddress } = this.#limits;
+    if (network !== undefined) {
+      let neighbours = this.#byNetwork.get(network);
+      if (neighbours === undefined) this.#byNetwork.set(network, neighbours = new Set());
+      neighbours.add(entrant);
+      this.#bound(neighbours, halfOpenPerAddress, `from ${network}`);
+    }
+    this.#all.add(entrant);
+    this.#bound(this.#all, halfOpen, "in all");
+    return entrant;
+  }
+
+  #bound(entrants: Set<Entrant<C>>, limit: number, which: string): void {
+    if (entrants.size <= limit) return;
+    const [oldest] = entrants;
+    oldest!.refuse("crowded", `${limit} are on their way ${which}, it is the oldest`);
+    this.leave(oldest!);
+  }
+
+  /** Lets the older half go: there is no room for connections at all. */
+  relieve(): void {
+    let count = Math.ceil(this.#all.size / 2);
+    for (const entrant of this.#all) {
+      if (count-- === 0) return;
+      entrant.refuse("crowded", "there are no descriptors left");
+      this.leave(entrant);
+    }
+  }
+
+  /** Lets go of one that is authenticated, or not let in; twice is once. */
+  leave(entrant: Entrant<C>): void {
+    this.#all.delete(entrant);
+    const { network } = entrant;
+    if (network === undefined) return;
+    const neighbours = this.#byNetwork.get(network);
+    neighbours?.delete(entrant);
+    if (neighbours?.size === 0) this.#byNetwork.delete(network);
+  }
+}
+
+/**
+ * What counts as one address: of IPv6 the first 64 bits, since whoever has one address there has all
+ * that share those.
+ */
+export function networkOf(address: string): string {
+  if (!address.includes(":")) return address;
+  const { hostname } = new URL(`http://[${address.replace(/%.*/, "")}]/`);
+  const [left = "", right] = hostname.slice(1, -1).split("::");
+  const head = left === "" ? [] : left.split(":");
+  const tail = right === undefined || right === "" ? [] : right.split(":");
+  const zeros = new Array<string>(8 - head.length - tail.length).fill("0");
+  const groups = [...head, ...zeros, ...tail];
+  if (groups.slice(0, 6).join(":") !== "0:0:0:0:0:ffff") {
+    return groups.slice(0, 4).join(":") + "::/64";
+  }
+  const [high, low] = [parseInt(groups[6]!, 16), parseInt(groups[7]!, 16)];
+  return [high >> 8, high & 255, low >> 8, low & 255].join(".");
+}

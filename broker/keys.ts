@@ -1,0 +1,338 @@
+/**
+ * The keys of a broker, and what whoever holds one may do.
+ *
+ * A grant is a topic: it grants that topic and all below it, and the root grants everything. That is
+ * the whole rule; there are no patterns and no denials.
+ *
+ * ```
+ *                                   granted: ["a"]      granted: ["a","b"], ["c"]
+ *  publish to ["a","b"]             yes                 yes
+ *  publish to the root: broadcast   no                  no
+ *  subscribe to ["a","b","x"]       as it is            as it is
+ *  subscribe to ["a"]               as it is            narrowed to ["a","b"]
+ *  subscribe to the root            narrowed to ["a"]   narrowed to ["a","b"] and ["c"]
+ *  subscribe to ["z"]               refused             refused
+ * ```
+ */
+import { keyBytes, keyNameBytes, randomBytes } from "../protocol/auth.ts";
+import { isBrokerPath, type Topic, type TopicPath, topicPath } from "../topic.ts";
+
+/** One of the keys of a broker, and what whoever holds it may do; nothing that is not said here. */
+export interface BrokerKey {
+  /** Its name, 1 to 64 bytes of UTF-8, which clients give as `keyName`. */
+  name: string;
+  /** The key: bytes, or a string that stands for its UTF-8 bytes. */
+  key: string | Uint8Array;
+  /**
+   * To which topics its holders may publish; each grants all below it, and the root grants
+   * everything, broadcasts among it.
+   *
+   * @default {[]}
+   */
+  publish?: readonly Topic[];
+  /**
+   * To which topics its holders may subscribe; each grants all below it, and the root everything. A
+   * subscription above a grant gets what is granted.
+   *
+   * @default {[]}
+   */
+  subscribe?: readonly Topic[];
+  /**
+   * Whether its holders may hold back those who publish to them (`overflow: "wait"`), for
+   * `maxPatience`.
+   *
+   * @default {false}
+   */
+  wait?: boolean;
+  /**
+   * How many messages its holders may publish in a second, all together; as many may come at once.
+   * Those beyond are refused.
+   *
+   * @default {Infinity}
+   */
+  messagesPerSecond?: number;
+}
+
+/** How many bytes a key has that is made up. */
+const KEY_BYTES = 32;
+const FILE_FIELDS = ["name", "key", "publish", "subscribe", "wait", "messagesPerSecond"];
+const EVERYTHING: Required<Omit<BrokerKey, "name" | "key">> = {
+  publish: [null],
+  subscribe: [null],
+  wait: true,
+  messagesPerSecond: Infinity,
+};
+
+/** What the holders of a key may do. */
+export class Rights {
+  /** Whether they may hold back those who publish to them. */
+  readonly wait: boolean;
+  /** How many messages they may publish in a second. */
+  readonly messagesPerSecond: number;
+  readonly #publish: readonly TopicPath[];
+  readonly #subscribe: readonly TopicPath[];
+
+  /** Makes rights of the fields of a key, checked. */
+  constructor(options: Omit<BrokerKey, "name" | "key">) {
+    const { publish = [], subscribe = [], wait = false, messagesPerSecond = Infinity } = options;
+    this.#publish = grantsOf("publish", publish);
+    this.#subscribe = grantsOf("subscribe", subscribe);
+    if (typeof wait !== "boolean") throw new TypeError(`wait is ${wait}, it must be a boolean`);
+    if (typeof messagesPerSecond !== "number" || !(messagesPerSecond > 0)) {
+      throw new RangeError(
+        `messagesPerSecond is ${messagesPerSecond}, it must be a positive number`,
+      );
+    }
+    this.wait = wait;
+    this.messagesPerSecond = messagesPerSecond;
+  }
+
+  /** Whether these are the same, written in the same way. */
+  equals(other: Rights): boolean {
+    return this.#text() === other.#text();
+  }
+
+  #text(): string {
+    const { wait, messagesPerSecond } = this;
+    return JSON.stringify([this.#publish, this.#subscribe, wait, String(messagesPerSecond)]);
+  }
+
+  /** Whether they may publish to a topic. */
+  mayPublish(path: TopicPath): boolean {
+    return isGranted(path, this.#publish);
+  }
+
+  /** What they get who subscribe to a topic: itself, what is granted below it, or nothing. */
+  narrow(path: TopicPath): readonly TopicPath[] {
+    if (isGranted(path, this.#subscribe)) return [path];
+    // What the broker itself publishes is not for the catch-all.
+    const isCatchAll = path.length === 0;
+    return this.#subscribe.filter((grant) =>
+      isWithin(grant, path) && !(isCatchAll && isBrokerPath(grant))
+    );
+  }
+}
+
+function grantsOf(field: string, topics: readonly Topic[]): readonly TopicPath[] {
+  if (!Array.isArray(topics)) throw new TypeError(`${field} must be an array of topics`);
+  const paths = topics.map((topic) => topicPath(topic));
+  // One that another covers would only be looked at in vain.
+  return paths.filter((path, at) =>
+    !paths.some((other, place) =>
+      at !== place && isWithin(path, other) && (other.length < path.length || place < at)
+    )
+  );
+}
+
+function isGranted(path: TopicPath, grants: readonly TopicPath[]): boolean {
+  for (let i = 0; i < grants.length; i++) if (isWithin(path, grants[i]!)) return true;
+  return false;
+}
+
+/** Whether a topic is another, or below it. */
+function isWithin(path: TopicPath, above: TopicPath): boolean {
+  if (above.length > path.length) return false;
+  for (let i = 0; i < above.length; i++) if (above[i] !== path[i]) return false;
+  return true;
+}
+
+/** How many messages may still be published: a bucket of tokens, full at first. */
+class Allowance {
+  readonly #perSecond: number;
+  readonly #most: number;
+  #tokens: number;
+  #at = -Infinity;
+
+  constructor(perSecond: number) {
+    this.#perSecond = perSecond;
+    this.#most = this.#tokens = Math.max(1, perSecond);
+  }
+
+  take(now: number): boolean {
+    const gained = (now - this.#at) / 1000 * this.#perSecond;
+    this.#tokens = Math.min(this.#most, this.#tokens + gained);
+    this.#at = now;
+    if (this.#tokens < 1) return false;
+    this.#tokens--;
+    return true;
+  }
+}
+
+/** One key of a broker, while it has that key. */
+export class Key {
+  /** Its name; empty for the single key. */
+  readonly name: string;
+  /** The secret. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  #rights: Rights;
+  #allowance: Allowance | undefined;
+
+  /** Makes a key of what the owner of a broker gives, checked. */
+  constructor(name: string, bytes: Uint8Array<ArrayBuffer>, rights: Rights) {
+    this.name = name;
+    this.bytes = bytes;
+    this.#rights = rights;
+    this.#allowance = allowanceOf(rights);
+  }
+
+  /** What its holders may do. */
+  get rights(): Rights {
+    return this.#rights;
+  }
+
+  set rights(rights: Rights) {
+    const isSameRate = rights.messagesPerSecond === this.#rights.messagesPerSecond;
+    this.#rights = rights;
+    if (!isSameRate) this.#allowance = allowanceOf(rights);
+  }
+
+  /** Whether there is a bound to the rate of messages. */
+  get isBounded(): boolean {
+    return this.#allowance !== undefined;
+  }
+
+  /** Takes one message off what may be published; whether there was one. */
+  allow(now: number): boolean {
+    return this.#allowance === undefined || this.#allowance.take(now);
+  }
+}
+
+function allowanceOf({ messagesPerSecond }: Rights): Allowance | undefined {
+  return messagesPerSecond === Infinity ? undefined : new Allowance(messagesPerSecond);
+}
+
+/** The keys that a broker has now. */
+export class Keyring {
+  /** The key without a name. */
+  readonly single: Key;
+  #named: ReadonlyMap<string, Key>;
+
+  /**
+   * Makes a keyring; a single key that is not given is made up, so that nobody has it.
+   *
+   * @throws {TypeError} When one of the keys is none, or a field of it is of another kind.
+   * @throws {RangeError} When a key or its name is empty, or the name comes twice.
+   */
+  constructor(authkey: string | Uint8Array | undefined, keys: readonly BrokerKey[]) {
+    this.single = new Key("", keyBytes(authkey ?? randomBytes(KEY_BYTES)), new Rights(EVERYTHING));
+    this.#named = namedKeys(keys);
+  }
+
+  /** The key of that name. */
+  get(name: string): Key | undefined {
+    return name === "" ? this.single : this.#named.get(name);
+  }
+
+  /** Whether a key is still one of these. */
+  has(key: Key): boolean {
+    return this.get(key.name) === key;
+  }
+
+  /**
+   * Takes these named keys in the place of those before. One of the same name and the same bytes stays
+   * the same, with the new rights.
+   *
+   * @returns Those whose rights have changed.
+   * @throws As the constructor; then nothing has changed.
+   */
+  replace(keys: readonly BrokerKey[]): ReadonlySet<Key> {
+    const named = namedKeys(keys);
+    const changed = new Set<Key>();
+    for (const [name, key] of named) {
+      const before = this.#named.get(name);
+      if (before === undefined || !isSame(before.bytes, key.bytes)) continue;
+      if (!before.rights.equals(key.rights)) {
+        before.rights = key.rights;
+        changed.add(before);
+      }
+      named.set(name, before);
+    }
+    this.#named = named;
+    return changed;
+  }
+}
+
+function namedKeys(keys: readonly BrokerKey[]): Map<string, Key> {
+  if (!Array.isArray(keys)) throw new TypeError("Cannot use keys: it must be an array");
+  const named = new Map<string, Key>();
+  for (const [at, key] of keys.entries()) {
+    const { name } = key;
+    if (named.has(name)) throw new RangeError(`Cannot use keys: two have the name "${name}"`);
+    named.set(name, namedKey(key, at));
+  }
+  return named;
+}
+
+function namedKey({ name, key, ...rights }: BrokerKey, at: number): Key {
+  if (name === "" || name === undefined) {
+    throw new RangeError(`Cannot use keys: number ${at} has no name`);
+  }
+  keyNameBytes(name);
+  try {
+    return new Key(name, keyBytes(key), new Rights(rights));
+  } catch (error) { // TypeError or RangeError: what is wrong with it.
+    const text = `Cannot use the key "${name}": ${(error as Error).message}`;
+    throw error instanceof RangeError
+      ? new RangeError(text, { cause: error })
+      : new TypeError(text, { cause: error });
+  }
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+/**
+ * The keys of a keys file: JSON, `{ "keys": [{ "name": …, "key": base64, … }] }`, with the fields of
+ * {@linkcode BrokerKey}.
+ *
+ * @throws {TypeError} When it is not that; a field that is not known is an error, since it may be a
+ * right that was misspelt. Or a key is none, as for a {@linkcode Keyring}.
+ * @throws {RangeError} When a key or its name is empty, or the name comes twice.
+ */
+export function parseKeys(text: string): BrokerKey[] {
+  const content = parseJson(text);
+  if (!isRecord(content) || !Array.isArray(content.keys)) {
+    throw new TypeError('it has no "keys": write { "keys": [{ "name": …, "key": … }] }');
+  }
+  checkFields("the file", content, ["keys"]);
+  const keys = content.keys.map((entry: unknown, at) => {
+    if (!isRecord(entry)) throw new TypeError(`key number ${at} is not an object`);
+    const { name, key, ...rights } = entry;
+    if (typeof name !== "string") throw new TypeError(`key number ${at} has no name`);
+    checkFields(`the key "${name}"`, entry, FILE_FIELDS);
+    if (typeof key !== "string") throw new TypeError(`the key "${name}" has no "key"`);
+    return { name, key: fromBase64(name, key), ...rights } as BrokerKey;
+  });
+  namedKeys(keys);
+  return keys;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) { // SyntaxError, whose message quotes what may be a key.
+    const [place = ""] = / \(line \d+ column \d+\)/.exec((cause as Error).message) ?? [];
+    throw new TypeError(`it is not JSON${place}`);
+  }
+}
+
+function checkFields(what: string, fields: object, known: readonly string[]): void {
+  const unknown = Object.keys(fields).find((field) => !known.includes(field));
+  if (unknown === undefined) return;
+  throw new TypeError(
+    `${what} has a field "${unknown}" that is not known: those are ${known.join(", ")}`,
+  );
+}
+
+function fromBase64(name: string, text: string): Uint8Array<ArrayBuffer> {
+  try {
+    return Uint8Array.fromBase64(text);
+  } catch (cause) { // SyntaxError.
+    throw new TypeError(`the key "${name}" is not base64`, { cause });
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

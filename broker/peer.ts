@@ -1,0 +1,488 @@
+/**
+ * One client at the broker, for as long as its session lasts: what it sends is routed, what it asked
+ * for is queued for it, within bounds.
+ *
+ * A queue that is full does what the client chose when it came, as far as the broker allows that:
+ *
+ * - `"drop-oldest"`: the oldest messages go, and a notice with their number takes their place.
+ * - `"wait"`: whoever feeds it gets no acknowledgements until half of the queue is empty, so that its
+ *   window closes. A client that acknowledges nothing for its patience is cut off: its queue goes, and
+ *   when it comes back it is told how many messages it missed.
+ */
+import type { Lease } from "../base/bytes.ts";
+import { isKept } from "../protocol/delivery.ts";
+import { ProtocolError } from "../errors.ts";
+import {
+  decodeTopic,
+  encodeFrame,
+  encodeGap,
+  encodeRefused,
+  encodeTopic,
+  type Frame,
+  FrameError,
+  FrameType,
+  type Limits,
+  type Opening,
+  Reason,
+  topicEnd,
+} from "../protocol/frame.ts";
+import type { Key } from "./keys.ts";
+import type { DecodeTopic, Origin, Peer, Route, Router } from "../routing/router.ts";
+import { Session, type SessionHandler } from "../protocol/session.ts";
+import type { ClientStats } from "./stats.ts";
+import { formatTopic, isBrokerPath, type TopicPath } from "../topic.ts";
+import type { Traffic } from "./traffic.ts";
+import { later } from "../io/transport.ts";
+
+/** What all peers of a broker have counted. */
+export interface PeerCounts {
+  received: number;
+  delivered: number;
+  dropped: number;
+  refusedMessages: number;
+  tooBig: number;
+  tooFast: number;
+  forbidden: number;
+  deniedSubscriptions: number;
+  waits: number;
+  cutOff: number;
+}
+
+/** What is counted of each client, too. */
+type OwnCounts = Pick<PeerCounts, "received" | "delivered" | "dropped" | "refusedMessages">;
+
+type Refusal = "tooBig" | "tooFast" | "forbidden";
+
+const REFUSAL_REASONS: Readonly<Record<Refusal, Reason>> = {
+  tooBig: Reason.TOO_BIG,
+  tooFast: Reason.TOO_FAST,
+  forbidden: Reason.FORBIDDEN,
+};
+
+/** What a peer needs from its broker. */
+export interface PeerContext {
+  readonly router: Router<Peer>;
+  readonly limits: Limits & { readonly queueBytes: number };
+  readonly counts: PeerCounts;
+  /** The longest patience that a client may have, in milliseconds; 0: none may wait. */
+  readonly maxPatience: number;
+  /** The time, in milliseconds from any moment on. */
+  readonly now: () => number;
+  /** Told each change of the bytes that a peer holds. */
+  readonly onBytes: (change: number) => void;
+  /** Makes a topic of its block, within the limits. */
+  readonly decodeTopic: DecodeTopic;
+  readonly traffic: Traffic;
+  /** Told when a client has subscribed to what the broker itself publishes. */
+  readonly onWatch: () => void;
+}
+
+/** Why a client loses its session when nobody has anything left that could be dropped. */
+export const MEMORY_FULL = "the broker's memory is full";
+/** How many times `queueBytes` a client that holds others back may hold; their windows may be many. */
+const HARD_LIMIT = 2;
+/** A longer run of frames is passed on in parts, so that a window holds several. */
+const RUN_BYTES_MAX = 256 * 1024;
+/** For so long whoever can wait with more waits for one whose queue is half full. */
+const ROOM_MS = 1000;
+/** How many answers to subscriptions that are not granted may wait for a client, at least. */
+const DENIALS_WAITING_MAX = 1024;
+/** What does not begin with a topic that can be read. */
+const NO_TOPIC = encodeTopic([]);
+const SHOWN_CHARS_MAX = 80;
+
+/** One client; see the module. */
+export class ClientPeer implements Peer, SessionHandler {
+  /** Its secret id. */
+  readonly id: Uint8Array;
+  /** The key that it proved to have. */
+  readonly key: Key;
+  readonly session: Session;
+  /** Its number among the clients of its broker. */
+  readonly number: number;
+  /** The IP address from which it connected last. */
+  address: string | undefined;
+  readonly #context: PeerContext;
+  readonly #counts: OwnCounts = { received: 0, delivered: 0, dropped: 0, refusedMessages: 0 };
+  #patience = 0;
+  /** Ends the withholding of the acknowledgements of those who feed the full queue. */
+  #holds: Map<Origin, () => void> | undefined;
+  #full = false;
+  #cutOff = false;
+  /** Who feeds it and can wait does, until this resolves. */
+  #room: PromiseWithResolvers<void> | undefined;
+  #roomTimer: Disposable | undefined;
+  /** Whether that took too long: then nobody waits until half of its queue is empty. */
+  #isSlow = false;
+  /** Messages that came since it was cut off. */
+  #missed = 0;
+  /** How many of those before it does not have, by what it had taken. */
+  #missingThen: ((taken: number) => number) | undefined;
+  #timer: Disposable | undefined;
+  /** Frames of this read that go the same way and stand side by side. */
+  #run:
+    | {
+      peers: readonly Peer[];
+      frame: Frame;
+      start: number;
+      end: number;
+      messages: number;
+    }
+    | undefined;
+
+  /** Makes a peer that has no connection yet. */
+  constructor(id: Uint8Array, key: Key, number: number, context: PeerContext) {
+    this.id = id;
+    this.key = key;
+    this.number = number;
+    this.#context = context;
+    this.session = new Session(this, context.onBytes);
+  }
+
+  /** What is told of it. */
+  stats(): ClientStats {
+    return {
+      client: this.number,
+      keyName: this.key.name,
+      address: this.address ?? null,
+      connected: this.session.link !== undefined,
+      subscriptions: this.#context.router.interestsOf(this),
+      ...this.#counts,
+      queuedBytes: this.bytes,
+      waiting: this.#full,
+    };
+  }
+
+  #count(name: keyof OwnCounts, messages: number): void {
+    this.#counts[name] += messages;
+    this.#context.counts[name] += messages;
+  }
+
+  /** Bytes that are queued for it, or not acknowledged by it. */
+  get bytes(): number {
+    return this.session.delivery.heldBytes;
+  }
+
+  /** Whether it holds back those who feed it. */
+  get holdsBack(): boolean {
+    return this.#full;
+  }
+
+  /** Whether it was cut off; it then only counts what it misses. */
+  get isCutOff(): boolean {
+    return this.#cutOff;
+  }
+
+  /**
+   * Takes what a client says when it opens a connection.
+   *
+   * @returns Those of its topics to which it may not subscribe.
+   * @throws {ProtocolError} When its count cannot be.
+   */
+  open(opening: Opening, topics: readonly TopicPath[]): readonly TopicPath[] {
+    const { router, maxPatience } = this.#context;
+    const { rights } = this.key;
+    this.#patience = opening.wait && rights.wait ? Math.min(opening.patience, maxPatience) : 0;
+    this.session.delivery.acknowledge(opening.taken);
+    this.session.delivery.rewind(opening.taken);
+    const denied: TopicPath[] = [];
+    router.replace(this, topics, (path) => {
+      const granted = rights.narrow(path);
+      if (granted.length === 0) denied.push(path);
+      return granted;
+    });
+    if (topics.some(isBrokerPath)) this.#context.onWatch();
+    if (this.#patience === 0 || this.#isHalfEmpty()) this.#rest();
+    return denied;
+  }
+
+  /** Applies the rights of its key, which have changed. */
+  narrow(): void {
+    const { rights } = this.key;
+    for (const path of this.#context.router.narrow(this, (path) => rights.narrow(path))) {
+      this.deny(path);
+    }
+    if (rights.wait || this.#patience === 0) return;
+    this.#patience = 0;
+    this.#rest();
+  }
+
+  /** Tells its client that it may not subscribe to a topic. */
+  deny(path: TopicPath, link = this.session.link): void {
+    this.#context.counts.deniedSubscriptions++;
+    const text = `Cannot subscribe to ${formatTopic(path)}: ${this.#hasNoRight()}`;
+    link?.send(FrameType.DENIED, encodeRefused(Reason.FORBIDDEN, encodeTopic(path), text));
+  }
+
+  #hasNoRight(): string {
+    return `the key ${JSON.stringify(this.key.name)} does not grant that`;
+  }
+
+  /** How many messages it missed, if it had taken so many counted frames when it was cut off. */
+  missedSince(taken: number): number {
+    return this.#missed + (this.#missingThen?.(taken) ?? 0);
+  }
+
+  take(frames: Uint8Array, messages: number, from: Origin, lease: Lease | undefined): void {
+    const { delivery } = this.session;
+    const { limits: { queueBytes } } = this.#context;
+    this.#checkHardLimit(frames.length);
+    if (this.#cutOff) {
+      this.#missed += messages;
+      this.#count("dropped", messages);
+      return;
+    }
+    const excess = delivery.heldBytes + frames.length - queueBytes;
+    if (excess > 0 && this.#patience === 0) {
+      this.drop(excess);
+      if (delivery.heldBytes + frames.length > queueBytes) {
+        // What is left has its numbers and cannot go: the new ones must.
+        delivery.miss(messages);
+        this.#count("dropped", messages);
+        return;
+      }
+    }
+    delivery.push(frames, messages, lease);
+    this.#count("delivered", messages);
+    this.session.pump();
+    const isOver = this.#full || excess > 0 && this.#patience > 0;
+    if (isOver && !this.#cutOff) this.#holdBack(from, messages, frames);
+  }
+
+  lose(messages: number): void {
+    if (this.#cutOff) {
+      this.#missed += messages;
+      return;
+    }
+    const lost = encodeFrame(FrameType.LOST, encodeGap(messages));
+    this.session.delivery.tell(lost, messages);
+    this.session.pump();
+  }
+
+  /** Cuts off a client that may wait when too much waits for it with `bytes` more. */
+  #checkHardLimit(bytes: number): void {
+    const limit = HARD_LIMIT * this.#context.limits.queueBytes;
+    if (this.#patience === 0 || this.bytes + bytes <= limit) return;
+    this.cutOff(`more than ${limit} bytes wait for it`);
+  }
+
+  /** Drops the oldest messages that it can, until so many bytes are free; how many bytes were. */
+  drop(bytes: number): number {
+    const { delivery } = this.session;
+    const before = delivery.heldBytes;
+    this.#count("dropped", delivery.drop(bytes));
+    return before - delivery.heldBytes;
+  }
+
+  /** Frees what it holds, for others who need the room; how many bytes that were. */
+  relieve(bytes: number): number {
+    if (this.#patience === 0) return this.drop(bytes);
+    const before = this.bytes;
+    this.cutOff(MEMORY_FULL);
+    return before - this.bytes;
+  }
+
+  #holdBack(from: Origin, messages: number, { length }: Uint8Array): void {
+    if (!this.#full) {
+      this.#full = true;
+      this.#context.counts.waits++;
+      this.#waitForProgress();
+    }
+    this.#holds ??= new Map();
+    if (!this.#holds.has(from)) this.#holds.set(from, from.withhold(messages, length));
+  }
+
+  #waitForProgress(): void {
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = later(
+      () => this.cutOff(`nothing was acknowledged for ${this.#patience} ms`),
+      this.#patience,
+    );
+  }
+
+  room(): Promise<void> | undefined {
+    if (this.session.link === undefined || this.#isSlow || this.#isHalfEmpty()) return undefined;
+    if (this.#room === undefined) {
+      this.#room = Promise.withResolvers<void>();
+      this.#roomTimer = later(() => {
+        this.#isSlow = true;
+        this.#giveRoom();
+      }, ROOM_MS);
+    }
+    return this.#room.promise;
+  }
+
+  #giveRoom(): void {
+    this.#roomTimer?.[Symbol.dispose]();
+    this.#room?.resolve();
+    this.#room = undefined;
+  }
+
+  acknowledged(): void {
+    if ((this.#room !== undefined || this.#isSlow) && this.#isHalfEmpty()) {
+      this.#isSlow = false;
+      this.#giveRoom();
+    }
+    if (!this.#full) return;
+    if (this.#isHalfEmpty()) this.#rest();
+    else this.#waitForProgress();
+  }
+
+  #isHalfEmpty(): boolean {
+    return this.bytes <= this.#context.limits.queueBytes / 2;
+  }
+
+  /** Holds nobody back any more. */
+  #rest(): void {
+    this.#full = false;
+    this.#timer?.[Symbol.dispose]();
+    const holds = this.#holds;
+    this.#holds = undefined;
+    for (const release of holds?.values() ?? []) release();
+  }
+
+  /** Ends the session and lets go of what it holds; goes on counting what it misses. */
+  cutOff(why: string): void {
+    if (this.#cutOff) return;
+    const { delivery, link } = this.session;
+    this.#cutOff = true;
+    this.#missingThen = delivery.missing();
+    this.#context.counts.cutOff++;
+    this.#count("dropped", this.#missingThen(delivery.acknowledged));
+    delivery.clear();
+    this.#rest();
+    link?.end(Reason.CUT_OFF, why);
+  }
+
+  /** Forgets it: it is in no route, and holds nothing. */
+  remove(error?: Error): void {
+    this.#context.router.clear(this);
+    this.#giveRoom();
+    this.session.end(error);
+    this.#rest();
+  }
+
+  frame(frame: Frame): void {
+    if (frame.type === FrameType.PUBLISH) return this.#publish(frame);
+    // What was published before an interest changed goes where the interests then led.
+    this.batch();
+    const { buffer, type, body, end } = frame;
+    if (type !== FrameType.SUBSCRIBE && type !== FrameType.UNSUBSCRIBE) {
+      throw new ProtocolError(`Cannot take a frame of type ${type}: the session is open`);
+    }
+    const { router, limits } = this.#context;
+    if (topicEnd(buffer, body, end) !== end) {
+      throw new ProtocolError("Cannot take a frame: bytes follow its topic");
+    }
+    const path = decodeTopic(buffer, body, end, limits);
+    if (type === FrameType.UNSUBSCRIBE) {
+      router.remove(this, path);
+      return;
+    }
+    const granted = this.key.rights.narrow(path);
+    router.add(this, path, granted);
+    checkSubscriptions(router.interestsOf(this), limits);
+    if (isBrokerPath(path)) this.#context.onWatch();
+    if (granted.length > 0) return;
+    const waiting = Math.max(DENIALS_WAITING_MAX, limits.subscriptions);
+    if (this.session.link!.waiting > waiting) {
+      throw new FrameError(
+        `Cannot subscribe: ${waiting} answers wait to be read`,
+        Reason.NOT_READING,
+      );
+    }
+    this.deny(path);
+  }
+
+  #publish(frame: Frame): void {
+    const { buffer, start, body, end, oversize } = frame;
+    const { router, limits, decodeTopic, now } = this.#context;
+    const { key } = this;
+    const isInTime = !key.isBounded || key.allow(now());
+    if (oversize > 0) return this.#refuseSize(NO_TOPIC, oversize);
+    const payload = topicEnd(buffer, body, end);
+    if (end === payload) throw new ProtocolError("Cannot take a message: it has no payload");
+    const route = router.route(buffer, body, payload, decodeTopic);
+    if (end - payload > limits.messageBytes) {
+      return this.#refuseSize(buffer.slice(body, payload), end - payload);
+    }
+    if (route.refusal !== undefined || !isInTime || !key.rights.mayPublish(route.path)) {
+      return this.#refuseTopic(route, buffer.slice(body, payload));
+    }
+    // What is counted is taken one by one.
+    if (!key.isBounded) {
+      while (frame.extend(payload - body, limits.messageBytes, RUN_BYTES_MAX) > 0);
+    }
+    this.#context.traffic.count(route.path, frame.frames, frame.end - start);
+    const run = this.#run;
+    const isBehind = run?.frame === frame && run.end === start;
+    if (isBehind && run.peers === route.peers && frame.end - run.start <= RUN_BYTES_MAX) {
+      run.end = frame.end;
+      run.messages += frame.frames;
+    } else {
+      this.batch();
+      this.#run = { peers: route.peers, frame, start, end: frame.end, messages: frame.frames };
+    }
+  }
+
+  /** Refuses a message to a topic that is reserved or not granted; else it came too fast. */
+  #refuseTopic({ refusal, path }: Route<Peer>, topic: Uint8Array): void {
+    const { rights } = this.key;
+    const refuse = (refusal: Refusal, why: string) =>
+      this.#refuse(refusal, topic, `Cannot publish to ${shown(path)}: ${why}`);
+    if (refusal !== undefined) refuse("forbidden", refusal);
+    else if (!rights.mayPublish(path)) refuse("forbidden", this.#hasNoRight());
+    else refuse("tooFast", `the key allows ${rights.messagesPerSecond} messages a second`);
+  }
+
+  #refuseSize(topic: Uint8Array, size: number): void {
+    const { messageBytes } = this.#context.limits;
+    this.#refuse(
+      "tooBig",
+      topic,
+      `Cannot publish a message of ${size} bytes: limit is ${messageBytes}`,
+    );
+  }
+
+  #refuse(refusal: Refusal, topic: Uint8Array, text: string): void {
+    this.batch();
+    const { counts, limits: { queueBytes } } = this.#context;
+    this.#count("refusedMessages", 1);
+    counts[refusal]++;
+    const { delivery } = this.session;
+    const reason = REFUSAL_REASONS[refusal];
+    const refused = encodeFrame(FrameType.REFUSED, encodeRefused(reason, topic, text));
+    this.#checkHardLimit(refused.length);
+    if (this.#cutOff) return;
+    if (this.#patience === 0) this.drop(delivery.heldBytes + refused.length - queueBytes);
+    delivery.notify(refused);
+    this.session.pump();
+  }
+
+  /** Passes the run on. */
+  batch(): void {
+    const run = this.#run;
+    if (run === undefined) return;
+    this.#run = undefined;
+    const { peers, frame, start, end, messages } = run;
+    this.#count("received", messages);
+    const slice = frame.buffer.subarray(start, end);
+    const lease = peers.length > 0 && isKept(slice) ? frame.keep() : undefined;
+    for (const peer of peers) if (peer !== this) peer.take(slice, messages, this.session, lease);
+  }
+}
+
+/** A topic, so short that the reason behind it is not cut off. */
+function shown(path: TopicPath): string {
+  const text = formatTopic(path);
+  return text.length <= SHOWN_CHARS_MAX ? text : `${text.slice(0, SHOWN_CHARS_MAX)}…`;
+}
+
+/** Refuses a client that subscribes to too many topics. */
+export function checkSubscriptions(count: number, { subscriptions }: Limits): void {
+  if (count <= subscriptions) return;
+  throw new FrameError(
+    `Cannot subscribe: the limit is ${subscriptions} topics`,
+    Reason.TOO_MANY_SUBSCRIPTIONS,
+  );
+}

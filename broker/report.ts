@@ -1,0 +1,164 @@
+/**
+ * What a broker publishes of itself, under the topic `["*broker"]`, every second while somebody with
+ * the right to it subscribes to that:
+ *
+ * ```
+ * ["*broker", "stats"]    BrokerReport      what the broker has done, and holds
+ * ["*broker", "clients"]  { clients: ClientStats[] }, the busiest first
+ * ["*broker", "topics"]   { topics: TopicStats[], other, period }, the busiest first; `other` has the
+ *                         messages and bytes of those that are not listed
+ * ```
+ *
+ * A message is cut to what a message may have: those that are least busy are left out.
+ */
+import { Encoder } from "../codec/encoder.ts";
+import { encodeFrame, encodeTopic, FrameType } from "../protocol/frame.ts";
+import type { BrokerReport, ClientStats, TopicStats } from "./stats.ts";
+import { type TopicPath, topicPath } from "../topic.ts";
+import type { Traffic } from "./traffic.ts";
+import { every, later } from "../io/transport.ts";
+
+/** How often it is published. */
+const PERIOD_MS = 1000;
+/** How many clients, and how many topics, are told of. */
+const ENTRIES_MAX = 256;
+const BUFFER_BYTES = 4096;
+
+const BROKER = topicPath(["*broker"]);
+const STATS = topicPath(["*broker", "stats"]);
+const CLIENTS = topicPath(["*broker", "clients"]);
+const TOPICS = topicPath(["*broker", "topics"]);
+
+/** What a reporter asks its broker. */
+export interface ReportSource {
+  readonly traffic: Traffic;
+  /** The most bytes of a message. */
+  readonly messageBytes: number;
+  /** Whether somebody subscribes to a topic, or to one below it. */
+  isWanted(path: TopicPath): boolean;
+  /** How many clients subscribe to a topic. */
+  subscribers(path: TopicPath): number;
+  stats(): BrokerReport;
+  clients(): Iterable<ClientStats>;
+  /** Passes a PUBLISH frame to those who subscribe to its topic. */
+  publish(path: TopicPath, frame: Uint8Array): void;
+}
+
+/** Publishes what a broker has to tell of itself; see the module. */
+export class Reporter {
+  readonly #source: ReportSource;
+  readonly #encoder = new Encoder();
+  #timer: Disposable | undefined;
+  #since = 0;
+  /** What each client had done at the last report. */
+  #before = new Map<number, number>();
+
+  /** Makes one that does nothing until {@linkcode Reporter.watch}. */
+  constructor(source: ReportSource) {
+    this.#source = source;
+  }
+
+  /** Begins to publish, at once and then every second, if somebody wants it. */
+  watch(): void {
+    if (this.#timer !== undefined || !this.#source.isWanted(BROKER)) return;
+    // Not before whoever asks for it has heard that the session is open.
+    this.#timer = later(() => {
+      this.#timer = every(() => this.#tick(), PERIOD_MS);
+      this.#tick();
+    }, 0);
+  }
+
+  /** Ends that. */
+  end(): void {
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = undefined;
+    this.#source.traffic.isWatched = false;
+    this.#before.clear();
+  }
+
+  #tick(): void {
+    const source = this.#source;
+    if (!source.isWanted(BROKER)) return this.end();
+    if (source.subscribers(STATS) > 0) this.#publish(STATS, source.stats());
+    if (source.subscribers(CLIENTS) > 0) this.#publishClients();
+    const isWatched = source.subscribers(TOPICS) > 0;
+    if (isWatched && !source.traffic.isWatched) this.#since = performance.now();
+    source.traffic.isWatched = isWatched;
+    if (isWatched) this.#publishTopics();
+  }
+
+  #publishClients(): void {
+    const done = new Map<number, number>();
+    const busy = new Map<number, number>();
+    const clients = [...this.#source.clients()];
+    for (const { client, received, delivered, dropped } of clients) {
+      const sum = received + delivered + dropped;
+      done.set(client, sum);
+      busy.set(client, sum - (this.#before.get(client) ?? 0));
+    }
+    this.#before = done;
+    clients.sort((a, b) => busy.get(b.client)! - busy.get(a.client)! || a.client - b.client);
+    this.#publishSome(CLIENTS, clients, (some) => ({ clients: some, total: clients.length }));
+  }
+
+  #publishTopics(): void {
+    const now = performance.now();
+    const period = now - this.#since;
+    this.#since = now;
+    const { topics: passed, other } = this.#source.traffic.take(ENTRIES_MAX);
+    const topics = passed.map(({ path, messages, bytes }): TopicStats => ({
+      topic: path,
+      messages,
+      bytes,
+      subscribers: this.#source.subscribers(path),
+    }));
+    this.#publishSome(TOPICS, topics, (some) => ({
+      topics: some,
+      other: topics.slice(some.length).reduce(sumOf, other),
+      period,
+    }));
+  }
+
+  /** Publishes as many of these as a message may hold. */
+  #publishSome<E>(
+    path: TopicPath,
+    entries: readonly E[],
+    message: (some: readonly E[]) => object,
+  ): void {
+    let count = Math.min(entries.length, ENTRIES_MAX);
+    while (!this.#publish(path, message(entries.slice(0, count))) && count > 0) count >>= 1;
+  }
+
+  /** Publishes a message, unless it is too large for that. */
+  #publish(path: TopicPath, message: object): boolean {
+    let bytes = new Uint8Array(BUFFER_BYTES);
+    const output = {
+      get bytes() {
+        return bytes;
+      },
+      room(at: number, count: number) {
+        const larger = new Uint8Array(Math.max(2 * bytes.length, at + count));
+        larger.set(bytes.subarray(0, at));
+        bytes = larger;
+        return at;
+      },
+    };
+    let end: number;
+    try {
+      end = this.#encoder.encode(message, this.#source.messageBytes, output, 0);
+    } catch (error) { // It takes more bytes than a message may have.
+      if (!(error instanceof RangeError)) throw error;
+      return false;
+    }
+    const frame = encodeFrame(FrameType.PUBLISH, encodeTopic(path), bytes.subarray(0, end));
+    this.#source.publish(path, frame);
+    return true;
+  }
+}
+
+function sumOf(
+  sum: { readonly messages: number; readonly bytes: number },
+  { messages, bytes }: TopicStats,
+): { messages: number; bytes: number } {
+  return { messages: sum.messages + messages, bytes: sum.bytes + bytes };
+}

@@ -1,0 +1,288 @@
+/**
+ * What a broker is started with: its options, checked, each with its value.
+ */
+import { type Address, parseAddress } from "../io/address.ts";
+import type { BrokerKey } from "./keys.ts";
+import { WINDOW_BYTES } from "../protocol/session.ts";
+import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX } from "../topic.ts";
+import type { Certificate } from "../io/transport.ts";
+import type { Uplink } from "./uplink.ts";
+
+/** What a broker allows; over a limit it refuses, and says so. */
+export interface BrokerLimits {
+  /**
+   * The largest message, in bytes as encoded, at most 1 GiB.
+   *
+   * @default {1048576}
+   */
+  messageBytes?: number;
+  /**
+   * The most elements of a topic, at most 16.
+   *
+   * @default {16}
+   */
+  topicElements?: number;
+  /**
+   * The longest element of a topic, in bytes of UTF-8, at most 255.
+   *
+   * @default {255}
+   */
+  elementBytes?: number;
+  /**
+   * The most topics to which one client subscribes.
+   *
+   * @default {1024}
+   */
+  subscriptions?: number;
+  /**
+   * The most clients, those that lost their connection and may come back among them. When there are
+   * as many, the one that has been away longest is forgotten for a new one.
+   *
+   * @default {10000}
+   */
+  connections?: number;
+  /**
+   * The most connections that are not authenticated yet; the oldest goes for a new one.
+   *
+   * @default {4096}
+   */
+  halfOpen?: number;
+  /**
+   * The same from one address: of IPv6 from one network of 64 bits. Unix sockets have no such bound.
+   *
+   * @default {2048}
+   */
+  halfOpenPerAddress?: number;
+  /**
+   * The most bytes that are queued for one client, or not acknowledged by it; at least 2 MiB, and
+   * twice the largest message. For one that holds its publishers back it is twice as much, since what
+   * they have under way still comes.
+   *
+   * @default {67108864}
+   */
+  queueBytes?: number;
+}
+
+/** What happened to one client of a broker. */
+export interface ClientEvent {
+  /**
+   * - `"joined"`: it has authenticated, and has a session.
+   * - `"resumed"`: it came back to its session over a new connection.
+   * - `"lost"`: its connection is lost; it may come back.
+   * - `"left"`: its session is over.
+   */
+  readonly type: "joined" | "resumed" | "lost" | "left";
+  /** Its number, counted from 1 in the order in which the broker's clients joined. */
+  readonly client: number;
+  /** The name of its key; empty for the single key. */
+  readonly keyName: string;
+  /** The IP address from which it connected; none where it is on this machine by a Unix socket. */
+  readonly address?: string;
+  /** Why its connection or its session ended, where something went wrong. */
+  readonly reason?: string;
+}
+
+/** Options of a {@linkcode Broker}. */
+export interface BrokerOptions {
+  /**
+   * Where to listen. By default a new Unix socket that only this user can reach; loopback TCP where
+   * there are none.
+   */
+  address?: Address;
+  /**
+   * The key that clients must have: bytes, or a string that stands for its UTF-8 bytes. Whoever has
+   * it may do everything. By default 32 random bytes.
+   */
+  authkey?: string | Uint8Array;
+  /**
+   * Keys with names, each with what whoever holds it may do.
+   *
+   * @default {[]}
+   */
+  keys?: readonly BrokerKey[];
+  /**
+   * The certificate with which the broker listens at a `tls://` address; without one it cannot listen
+   * there.
+   */
+  tls?: Certificate;
+  /** What the broker allows; each limit that is not given has its default. */
+  limits?: BrokerLimits;
+  /**
+   * How long a client may take to authenticate, in milliseconds from accept.
+   *
+   * @default {5000}
+   */
+  authTimeout?: number;
+  /**
+   * After how long without anything to send a side gives a sign of life, in milliseconds; at least 10.
+   * Who is silent for two of these is gone.
+   *
+   * @default {15000}
+   */
+  heartbeat?: number;
+  /**
+   * For how long a client that lost its connection may come back and find its session, in
+   * milliseconds.
+   *
+   * @default {60000}
+   */
+  resumeWindow?: number;
+  /**
+   * The most bytes that are queued for all clients together; at least 2 MiB. Over it, the client that
+   * holds most loses its oldest messages first, and is told.
+   *
+   * @default {1073741824}
+   */
+  memory?: number;
+  /**
+   * The longest time, in milliseconds, for which a client with `overflow: "wait"` may hold back those
+   * who publish to it without acknowledging anything; then it is cut off, and told. Of those with a
+   * named key only one whose key has the right to `wait` may. With 0 nobody may: `"wait"` is the same
+   * as `"drop-oldest"`.
+   *
+   * @default {0}
+   */
+  maxPatience?: number;
+  /**
+   * What joins the broker to others, as `NatsUplink` of `@mpubsub/mpubsub/nats` does; for this broker
+   * alone.
+   */
+  uplink?: Uplink;
+  /**
+   * Called once the broker listens.
+   *
+   * @param info Where it listens, with the port or path that it got.
+   */
+  onListen?(info: { address: string }): void;
+  /**
+   * Told of each client that comes, comes back, loses its connection, or is gone for good.
+   *
+   * @param event What happened, to whom, and why.
+   */
+  onClient?(event: ClientEvent): void;
+  /**
+   * Told what went wrong with one connection, and what deserves a warning; nothing else is affected by
+   * it. By default refused clients are only counted, in `stats()`, and a warning goes to
+   * `console.warn`.
+   *
+   * @param error Why a client was not let in or lost its session; or the warning.
+   */
+  onError?(error: unknown): void;
+}
+
+const MESSAGE_BYTES = 1024 * 1024;
+const SUBSCRIPTIONS = 1024;
+const CONNECTIONS = 10_000;
+const HALF_OPEN = 4096;
+const HALF_OPEN_PER_ADDRESS = 2048;
+const QUEUE_BYTES = 64 * 1024 * 1024;
+/** Room for a window that is not acknowledged, and as much that waits. */
+const QUEUE_BYTES_MIN = 2 * WINDOW_BYTES;
+const AUTH_TIMEOUT_MS = 5000;
+const HEARTBEAT_MS = 15_000;
+const RESUME_WINDOW_MS = 60_000;
+const MEMORY_BYTES = 1024 * 1024 * 1024;
+const MILLISECONDS_MAX = 2 ** 31 - 1;
+
+/** The options, checked, each with its value. */
+export interface Settings {
+  readonly address: Address | undefined;
+  readonly tls: Certificate | undefined;
+  readonly limits: Required<BrokerLimits>;
+  readonly authTimeout: number;
+  readonly heartbeat: number;
+  readonly resumeWindow: number;
+  readonly memory: number;
+  readonly maxPatience: number;
+  readonly uplink: Uplink | undefined;
+  readonly onListen: BrokerOptions["onListen"];
+  readonly onClient: BrokerOptions["onClient"];
+  readonly onError: BrokerOptions["onError"];
+}
+
+/** The options, checked. */
+export function settingsOf(options: BrokerOptions): Settings {
+  const {
+    address,
+    tls,
+    limits = {},
+    authTimeout = AUTH_TIMEOUT_MS,
+    heartbeat = HEARTBEAT_MS,
+    resumeWindow = RESUME_WINDOW_MS,
+    memory = MEMORY_BYTES,
+    maxPatience = 0,
+    uplink,
+    onListen,
+    onClient,
+    onError,
+  } = options;
+  checkRange("authTimeout", authTimeout, 1, MILLISECONDS_MAX);
+  checkRange("heartbeat", heartbeat, 10, MILLISECONDS_MAX);
+  checkRange("resumeWindow", resumeWindow, 0, MILLISECONDS_MAX);
+  checkRange("memory", memory, QUEUE_BYTES_MIN, Number.MAX_SAFE_INTEGER);
+  checkRange("maxPatience", maxPatience, 0, MILLISECONDS_MAX);
+  checkAddress(address, tls);
+  return {
+    address,
+    tls,
+    limits: checkLimits(limits),
+    authTimeout,
+    heartbeat,
+    resumeWindow,
+    memory,
+    maxPatience,
+    uplink,
+    onListen: onListen?.bind(options),
+    onClient: onClient?.bind(options),
+    onError: onError?.bind(options),
+  };
+}
+
+function checkAddress(address: Address | undefined, tls: Certificate | undefined): void {
+  const isTls = address !== undefined && parseAddress(address).transport === "tls";
+  if (isTls && tls === undefined) {
+    throw new TypeError(`Cannot listen at ${address}: give the certificate, tls: { cert, key }`);
+  }
+  if (!isTls && tls !== undefined) {
+    throw new TypeError("Cannot use tls: the address must begin with tls://");
+  }
+}
+
+function checkLimits(limits: BrokerLimits): Required<BrokerLimits> {
+  const {
+    messageBytes = MESSAGE_BYTES,
+    topicElements = TOPIC_ELEMENTS_MAX,
+    elementBytes = ELEMENT_BYTES_MAX,
+    subscriptions = SUBSCRIPTIONS,
+    connections = CONNECTIONS,
+    halfOpen = HALF_OPEN,
+    halfOpenPerAddress = HALF_OPEN_PER_ADDRESS,
+    queueBytes = QUEUE_BYTES,
+  } = limits;
+  checkRange("limits.messageBytes", messageBytes, 1, 2 ** 30);
+  checkRange("limits.topicElements", topicElements, 1, TOPIC_ELEMENTS_MAX);
+  checkRange("limits.elementBytes", elementBytes, 1, ELEMENT_BYTES_MAX);
+  checkRange("limits.subscriptions", subscriptions, 1, 2 ** 20);
+  checkRange("limits.connections", connections, 1, 2 ** 20);
+  checkRange("limits.halfOpen", halfOpen, 1, 2 ** 20);
+  checkRange("limits.halfOpenPerAddress", halfOpenPerAddress, 1, 2 ** 20);
+  const queueMin = Math.max(QUEUE_BYTES_MIN, 2 * messageBytes);
+  checkRange("limits.queueBytes", queueBytes, queueMin, Number.MAX_SAFE_INTEGER);
+  return {
+    messageBytes,
+    topicElements,
+    elementBytes,
+    subscriptions,
+    connections,
+    halfOpen,
+    halfOpenPerAddress,
+    queueBytes,
+  };
+}
+
+function checkRange(name: string, value: number, min: number, max: number): void {
+  if (Number.isInteger(value) && value >= min && value <= max) return;
+  throw new RangeError(
+    `Cannot use ${name} ${String(value)}: it must be a whole number from ${min} to ${max}`,
+  );
+}

@@ -1,0 +1,87 @@
+/**
+ * What passes through a broker, by topic, counted while somebody watches.
+ */
+import type { TopicPath } from "../topic.ts";
+
+/** What passed for one topic. */
+export interface TopicTraffic {
+  /** The topic. */
+  readonly path: TopicPath;
+  /** Messages that came for it. */
+  messages: number;
+  /** Their bytes as frames: topic, payload and a few more. */
+  bytes: number;
+}
+
+/** How many topics are told apart at a time. */
+const TOPICS_MAX = 4096;
+/** Among how many of the oldest the one with fewest messages is looked for, to make room. */
+const SAMPLE = 8;
+
+/** The traffic since it was last taken; see the module. */
+export class Traffic {
+  /** By path, as an object: routes that are forgotten come back with another of the same topic. */
+  #topics: Map<TopicPath, TopicTraffic> | undefined;
+  #other = { messages: 0, bytes: 0 };
+
+  /** Whether it counts. */
+  get isWatched(): boolean {
+    return this.#topics !== undefined;
+  }
+
+  set isWatched(watched: boolean) {
+    if (watched !== this.isWatched) this.#topics = watched ? new Map() : undefined;
+  }
+
+  /** Counts messages for a topic. */
+  count(path: TopicPath, messages: number, bytes: number): void {
+    const topics = this.#topics;
+    if (topics === undefined) return;
+    let topic = topics.get(path);
+    if (topic === undefined) {
+      if (topics.size >= TOPICS_MAX) this.#makeRoom(topics);
+      topics.set(path, topic = { path, messages: 0, bytes: 0 });
+    }
+    topic.messages += messages;
+    topic.bytes += bytes;
+  }
+
+  /** Takes one of the topics with few messages away; those that were looked at are the newest then. */
+  #makeRoom(topics: Map<TopicPath, TopicTraffic>): void {
+    const sample = topics.values().take(SAMPLE).toArray();
+    const least = sample.reduce((a, b) => b.messages < a.messages ? b : a);
+    for (const topic of sample) {
+      topics.delete(topic.path);
+      if (topic !== least) topics.set(topic.path, topic);
+    }
+    this.#add(least);
+  }
+
+  #add({ messages, bytes }: TopicTraffic): void {
+    this.#other.messages += messages;
+    this.#other.bytes += bytes;
+  }
+
+  /**
+   * What was counted since the last call: the `most` topics with most messages, the first in front,
+   * and all others in one sum.
+   */
+  take(most: number): { topics: TopicTraffic[]; other: { messages: number; bytes: number } } {
+    const byText = new Map<string, TopicTraffic>();
+    for (const topic of this.#topics?.values() ?? []) {
+      const text = JSON.stringify(topic.path);
+      const same = byText.get(text);
+      if (same === undefined) byText.set(text, topic);
+      else {
+        same.messages += topic.messages;
+        same.bytes += topic.bytes;
+      }
+    }
+    this.#topics?.clear();
+    const sorted = [...byText.values()].sort((a, b) => b.messages - a.messages);
+    for (const topic of sorted.slice(most)) this.#add(topic);
+    const other = this.#other;
+    this.#other = { messages: 0, bytes: 0 };
+    return { topics: sorted.slice(0, most), other };
+  }
+}

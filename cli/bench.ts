@@ -1,0 +1,211 @@
+/**
+ * `mpubsub-broker bench`: how many messages pass through a broker, and how fast.
+ *
+ * The clients run in workers, so that they use more than one core and none waits for what is shown
+ * here; `bench_worker.ts` says how.
+ */
+import { Progress, type Result, resultOf, tableOf } from "./bench_report.ts";
+import {
+  Counts,
+  type Load,
+  type Order,
+  type Report,
+  SILENCE_MS,
+  WORKER_NAME,
+} from "./bench_worker.ts";
+import { accessOf, type BrokerAccess, CONNECTION, interruptible } from "./client.ts";
+import { type Arguments, type Command, complain, UsageError } from "./command.ts";
+import { Histogram } from "./histogram.ts";
+import { printLine } from "./output.ts";
+import { parseTopic } from "./text.ts";
+
+/** Measures. */
+export const bench: Command = {
+  usage: ["bench [OPTIONS]"],
+  about: `
+Measures how many messages pass through the broker, and how fast. Publishers are
+as fast as the slowest subscriber or, with --rate, do not wait for it.`,
+  options: [
+    ...CONNECTION,
+    { name: "publishers", value: "N", about: "How many publish [1]" },
+    { name: "subscribers", value: "N", about: "How many get all of it [1]" },
+    { name: "size", value: "BYTES", about: "Of the data in each message [128]" },
+    { name: "seconds", value: "N", about: "For how long [5]" },
+    { name: "messages", value: "N", about: "Instead: how many in all" },
+    { name: "rate", value: "N", about: "Messages per second in all; for the latency" },
+    { name: "topic", value: "TOPIC", about: "Below it is published [bench]" },
+    { name: "json", about: "Print the raw figures, as JSON, times in ms" },
+  ],
+  examples: [
+    ["bench -c x.json --subscribers 4", "how much passes"],
+    ["bench -c x.json --rate 1000", "how long it takes"],
+  ],
+  run,
+};
+
+const SIZE = 128;
+const SIZE_MAX = 2 ** 30;
+const SECONDS = 5;
+const CLIENTS_MAX = 1000;
+/** Publishers and subscribers do not wait for each other, even on a single core. */
+const WORKERS_MIN = 2;
+
+async function run(args: Arguments): Promise<number> {
+  args.atMost(0);
+  const load = loadOf(args);
+  const isJson = args.has("json");
+  const isShown = !isJson && Deno.stderr.isTerminal();
+  return await interruptible(async (signal) => {
+    const broker = await accessOf(args);
+    const times = new Histogram();
+    const result = await measure(load, broker, times, isShown, signal);
+    printLine(isJson ? JSON.stringify(result) : tableOf(result, times));
+    if (result.lost === 0) return 0;
+    complain(`Lost ${result.lost} messages: nothing came for ${SILENCE_MS / 1000} s`);
+    return 1;
+  });
+}
+
+/** What the arguments say is to be measured. */
+function loadOf(args: Arguments): Load {
+  const publishers = args.whole("publishers", 1) ?? 1;
+  const subscribers = args.whole("subscribers") ?? 1;
+  const size = args.whole("size") ?? SIZE;
+  const messages = args.whole("messages", 1);
+  const seconds = args.whole("seconds", 1);
+  if (messages !== undefined && seconds !== undefined) {
+    throw new UsageError("Cannot use both --seconds and --messages");
+  }
+  if (publishers + subscribers > CLIENTS_MAX) {
+    throw new UsageError(
+      `Cannot run ${publishers + subscribers} clients: ${CLIENTS_MAX} are the most`,
+    );
+  }
+  if (size > SIZE_MAX) {
+    throw new UsageError(`Option --size needs at most ${SIZE_MAX} bytes, not ${size}`);
+  }
+  return {
+    // Runs, and other programs, stay apart.
+    topic: [...parseTopic(args.text("topic") ?? "bench"), crypto.randomUUID()],
+    publishers,
+    subscribers,
+    size,
+    messages,
+    seconds: seconds ?? SECONDS,
+    rate: args.whole("rate", 1),
+  };
+}
+
+/** Runs it; `times` takes the latencies. */
+async function measure(
+  load: Load,
+  broker: BrokerAccess,
+  times: Histogram,
+  isShown: boolean,
+  signal: AbortSignal,
+): Promise<Result> {
+  using crew = new Crew(load, broker, signal);
+  await crew.open();
+  using _progress = isShown ? new Progress(load, crew.counts) : undefined;
+  const publishers = (await crew.ask({ type: "publish" }, "published"))
+    .flatMap((report) => report.publishers);
+  const messages = publishers.reduce((sum, publisher) => sum + publisher.messages, 0);
+  const reports = await crew.ask({ type: "expect", messages }, "received");
+  for (const { latency } of reports) times.merge(latency);
+  return resultOf(load, publishers, reports.flatMap(({ subscribers }) => subscribers), times);
+}
+
+type Waiting = (report: Report) => void;
+
+/** The workers, until it is disposed. */
+class Crew implements Disposable {
+  /** How far their clients are. */
+  readonly counts: Counts;
+  readonly #load: Load;
+  readonly #broker: BrokerAccess;
+  readonly #workers: readonly Worker[];
+  /** Who waits for the next report of each worker. */
+  readonly #waiting: Waiting[] = [];
+  /** Rejects when a worker fails, or the signal aborts. */
+  readonly #ended = Promise.withResolvers<never>();
+  /** What they have complained of; each may say the same. */
+  readonly #complaints = new Set<string>();
+
+  constructor(load: Load, broker: BrokerAccess, signal: AbortSignal) {
+    this.#load = load;
+    this.#broker = broker;
+    this.counts = new Counts(load);
+    this.#ended.promise.catch(() => {}); // Nobody may be waiting then.
+    const end = () => this.#ended.reject(signal.reason);
+    signal.addEventListener("abort", end, { once: true });
+    if (signal.aborted) end();
+    const clients = load.publishers + load.subscribers;
+    const most = Math.max(WORKERS_MIN, navigator.hardwareConcurrency);
+    this.#workers = Array.from(
+      { length: Math.min(clients, most) },
+      (_, index) => this.#start(index),
+    );
+  }
+
+  #start(index: number): Worker {
+    const module = new URL("./bench_worker.ts", import.meta.url);
+    const worker = new Worker(module, { type: "module", name: WORKER_NAME });
+    worker.onmessage = ({ data }: MessageEvent<Report>) => this.#take(index, data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      this.#ended.reject(new Error(event.message));
+    };
+    return worker;
+  }
+
+  #take(index: number, report: Report): void {
+    if (report.type === "failed") this.#ended.reject(new Error(report.text));
+    else if (report.type !== "complaint") this.#waiting[index]!(report);
+    else if (!this.#complaints.has(report.text)) {
+      this.#complaints.add(report.text);
+      complain(report.text);
+    }
+  }
+
+  /** Has all clients connected; when it resolves the subscriptions are in force. */
+  async open(): Promise<void> {
+    const { publishers, subscribers } = this.#load;
+    const clients = Array.from({ length: subscribers + publishers }, (_, client) => client);
+    const orders = this.#workers.map((_, index): Order => {
+      const own = clients.filter((client) => client % this.#workers.length === index);
+      return {
+        type: "open",
+        broker: this.#broker,
+        load: this.#load,
+        counts: this.counts.buffer,
+        subscribers: own.filter((client) => client < subscribers),
+        publishers: own.filter((client) => client >= subscribers)
+          .map((client) => client - subscribers),
+      };
+    });
+    await this.#tell(orders);
+  }
+
+  /** Tells all workers the same, and waits for what each answers. */
+  async ask<T extends Report["type"]>(
+    order: Order,
+    type: T,
+  ): Promise<Extract<Report, { type: T }>[]> {
+    const reports = await this.#tell(this.#workers.map(() => order));
+    return reports.filter((report): report is Extract<Report, { type: T }> => report.type === type);
+  }
+
+  async #tell(orders: readonly Order[]): Promise<Report[]> {
+    const reports = this.#workers.map((worker, index) =>
+      new Promise<Report>((resolve) => {
+        this.#waiting[index] = resolve;
+        worker.postMessage(orders[index]);
+      })
+    );
+    return await Promise.race([Promise.all(reports), this.#ended.promise]);
+  }
+
+  [Symbol.dispose](): void {
+    for (const worker of this.#workers) worker.terminate();
+  }
+}

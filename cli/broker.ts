@@ -1,0 +1,434 @@
+/**
+ * `mpubsub-broker [FILE]`: the broker as a program.
+ */
+import {
+  addressBeside,
+  type ConnectionFile,
+  parseAddress,
+  readConnectionFile,
+  takeLock,
+  writeConnectionFile,
+} from "../io/address.ts";
+import { Broker, type BrokerOptions, type BrokerStats } from "../broker.ts";
+import {
+  type Arguments,
+  asSentence,
+  type Command,
+  doing,
+  messageOf,
+  UsageError,
+} from "./command.ts";
+import { addressOf, certificatesIn, fileOf, readKey, readKeys, readSecretText } from "./files.ts";
+import { Log } from "./log.ts";
+import { StopSignals } from "./signals.ts";
+import { UPLINK, type UplinkArguments, uplinkArguments, uplinkOf } from "./uplink.ts";
+import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
+import { removeDeadSocket } from "../io/transport.ts";
+
+/** How long the broker of a file that is there may take to answer. */
+const PROBE_MS = 2000;
+/** For how long a key with the right to wait may hold others back. */
+const MAX_PATIENCE_MS = 60_000;
+/** How often what went wrong for clients is told; an attack must not fill a disk with lines. */
+const SUMMARY_MS = 10_000;
+const WORDS = {
+  joined: "joined",
+  resumed: "came back",
+  lost: "lost its connection",
+  left: "left",
+} as const;
+
+/** Runs a broker. */
+export const broker: Command = {
+  usage: ["[OPTIONS] [FILE]"],
+  about: `
+Passes messages between programs. Its address and key stand in FILE while it
+runs, by default $MPUBSUB_FILE, else ~/.mpubsub.json. Ctrl-C ends it.`,
+  options: [
+    {
+      name: "address",
+      value: "ADDRESS",
+      about: "unix:///path, tcp:// or tls://host:port [new socket]",
+    },
+    {
+      name: "authkey-file",
+      value: "PATH",
+      about: "Take the key from a private file [a random key]",
+    },
+    {
+      name: "keys",
+      value: "PATH",
+      about: "Keys with names and rights; SIGHUP reads them again",
+    },
+    {
+      name: "max-patience",
+      value: "MS",
+      about: "How long clients may hold others back [0]",
+    },
+    { name: "tls-cert", value: "PATH", about: "The certificates for tls:// (PEM)" },
+    {
+      name: "tls-key",
+      value: "PATH",
+      about: "Their private key (PEM), in a private file",
+      both: "Certificates and private key for tls:// (PEM)",
+    },
+    ...UPLINK,
+    { name: "overwrite", about: "Replace FILE whatever it is" },
+    { name: "log", value: "FORMAT", about: "One line for each event: text or json [text]" },
+    { name: "quiet", about: "Print only warnings and errors" },
+    {
+      name: "verbose",
+      about: "Print also which clients come and go",
+      both: "Print only warnings, or also who comes and goes",
+    },
+  ],
+  examples: [
+    ["x.json", "for this machine"],
+    ["--uplink nats://n1 --bus plant x.json", "one of several"],
+  ],
+  async run(args) {
+    const options = serveOptions(args);
+    try {
+      await serve(options);
+    } catch (error) { // Whatever it is, it is for a person to read.
+      if (error instanceof UsageError) throw error;
+      options.log.say("error", "failed", messageOf(error));
+      return 1;
+    }
+  },
+};
+
+/** What went wrong for clients, by the line that tells it. */
+const SUMMARIES: readonly {
+  readonly event: string;
+  readonly count: (stats: BrokerStats) => Readonly<Record<string, number>>;
+  readonly text: (total: number, grown: Readonly<Record<string, number>>) => string;
+}[] = [
+  {
+    event: "dropped",
+    count: ({ dropped }) => ({ dropped }),
+    text: (total) => `Dropped ${total} messages, since clients did not take them in time`,
+  },
+  {
+    event: "cut-off",
+    count: ({ cutOff }) => ({ cutOff }),
+    text: (total) => `Cut off ${total} clients, which held others back too long`,
+  },
+  {
+    event: "refused",
+    count: ({ refusals }) => ({ ...refusals }),
+    text: (total, grown) => `Refused ${total} connections (${listed(grown)})`,
+  },
+  {
+    event: "ended",
+    count: ({ endings }) => ({ ...endings }),
+    text: (total, grown) => `Ended ${total} sessions (${listed(grown)})`,
+  },
+  {
+    event: "refused-messages",
+    count: ({ tooBig, tooFast, forbidden, deniedSubscriptions }) => ({
+      tooBig,
+      tooFast,
+      forbidden,
+      deniedSubscriptions,
+    }),
+    text: (total, grown) => `Refused ${total} messages or subscriptions (${listed(grown)})`,
+  },
+  {
+    event: "uplink-dropped",
+    count: ({ uplink }) => uplink === undefined ? {} : { dropped: uplink.dropped },
+    text: (total) => `Dropped ${total} messages for other brokers, since too many waited for NATS`,
+  },
+  {
+    event: "uplink-lost",
+    count: ({ uplink }) => uplink === undefined ? {} : { lost: uplink.lost, gaps: uplink.gaps },
+    text: (_total, grown) => `Missed messages of other brokers (${listed(grown)})`,
+  },
+];
+
+function listed(grown: Readonly<Record<string, number>>): string {
+  return Object.entries(grown).map(([name, count]) => `${name} ${count}`).join(", ");
+}
+
+/** A file is in the way that `--overwrite` replaces. */
+class InTheWayError extends Error {
+  override readonly name = "InTheWayError";
+}
+
+/** What a broker is started with. */
+interface ServeOptions {
+  readonly file: string;
+  readonly address: string | undefined;
+  readonly authkeyFile: string | undefined;
+  readonly keysFile: string | undefined;
+  readonly tlsCert: string | undefined;
+  readonly tlsKey: string | undefined;
+  readonly maxPatience: number | undefined;
+  readonly uplink: UplinkArguments | undefined;
+  readonly overwrite: boolean;
+  readonly log: Log;
+}
+
+function serveOptions(args: Arguments): ServeOptions {
+  const options = {
+    file: fileOf(args.operands),
+    address: addressOf(args),
+    authkeyFile: args.text("authkey-file"),
+    keysFile: args.text("keys"),
+    tlsCert: args.text("tls-cert"),
+    tlsKey: args.text("tls-key"),
+    maxPatience: args.whole("max-patience"),
+    uplink: uplinkArguments(args),
+    overwrite: args.has("overwrite"),
+    log: logOf(args),
+  };
+  if (options.authkeyFile !== undefined && options.keysFile !== undefined) {
+    throw new UsageError(
+      "Cannot use both --authkey-file and --keys: with --keys each key has a name",
+    );
+  }
+  const isTls = options.address?.startsWith("tls://") === true;
+  if (isTls !== (options.tlsCert !== undefined) || isTls !== (options.tlsKey !== undefined)) {
+    throw new UsageError("Give --tls-cert and --tls-key with an --address that begins with tls://");
+  }
+  return options;
+}
+
+function logOf(args: Arguments): Log {
+  const format = args.text("log") ?? "text";
+  if (format !== "text" && format !== "json") {
+    throw new UsageError(`Option --log takes text or json, not ${format}`);
+  }
+  if (args.has("quiet") && args.has("verbose")) {
+    throw new UsageError("Cannot use both --quiet and --verbose");
+  }
+  return new Log(
+    format === "json",
+    args.has("quiet") ? "warn" : args.has("verbose") ? "debug" : "info",
+  );
+}
+
+async function serve(options: ServeOptions): Promise<void> {
+  const { file, keysFile, log } = options;
+  using stop = new StopSignals();
+  const { ca, ...settings } = await brokerOptions(options);
+  await using broker = new Broker({ ...settings, ...loggedBy(log) });
+  stop.onAgain = () => broker.shutdown();
+  if (keysFile !== undefined) {
+    let reloading = Promise.resolve();
+    stop.onHangup = () => reloading = reloading.then(() => reload(broker, keysFile, log));
+  }
+  const removeFile = await start(broker, options, ca, stop);
+  if (removeFile === undefined) return;
+  try {
+    const { address } = broker;
+    log.say("info", "listening", `Listening at ${address}, connection file ${file}`, {
+      address,
+      file,
+      pid: Deno.pid,
+    });
+    {
+      using _summaries = summaries(broker, log);
+      await stop.happened;
+    }
+    log.say("info", "stopping", "Shutting down");
+    await broker.shutdown();
+  } finally {
+    using _lock = await takeLock(lockOf(file)).catch(() => undefined); // As Listener.close() does.
+    await removeFile();
+  }
+}
+
+/** What a broker tells while it runs. */
+function loggedBy(log: Log): Pick<BrokerOptions, "onClient" | "onError"> {
+  return {
+    onClient({ type, client, keyName, address, reason }) {
+      const who = `Client ${client}${keyName && ` with the key "${keyName}"`}`;
+      const from = address === undefined ? "" : ` from ${address}`;
+      const why = reason === undefined ? "" : `: ${reason}`;
+      log.say("debug", type, `${who} ${WORDS[type]}${from}${why}`, {
+        client,
+        ...(keyName && { keyName }),
+        ...(address !== undefined && { address }),
+        ...(reason !== undefined && { reason }),
+      });
+    },
+    onError(error) {
+      const isOfOne = error instanceof AuthError || error instanceof ProtocolError ||
+        error instanceof ConnectionLostError;
+      log.say(isOfOne ? "debug" : "warn", isOfOne ? "connection" : "warning", messageOf(error));
+    },
+  };
+}
+
+/** Tells now and then, and at the end, what went wrong for clients meanwhile. */
+function summaries(broker: Broker, log: Log): Disposable {
+  let before = broker.stats();
+  const tell = () => {
+    const now = broker.stats();
+    for (const { event, count, text } of SUMMARIES) {
+      const grown: Record<string, number> = {};
+      for (const [name, value] of Object.entries(count(now))) {
+        const more = value - count(before)[name]!;
+        if (more > 0) grown[name] = more;
+      }
+      const total = Object.values(grown).reduce((sum, value) => sum + value, 0);
+      if (total > 0) log.say("warn", event, text(total, grown), grown);
+    }
+    before = now;
+  };
+  const timer = setInterval(tell, SUMMARY_MS);
+  return {
+    [Symbol.dispose]() {
+      clearInterval(timer);
+      tell();
+    },
+  };
+}
+
+/** What the broker is made with, and what vouches for its certificate. */
+async function brokerOptions(options: ServeOptions): Promise<BrokerOptions & { ca?: string }> {
+  const { file, authkeyFile, keysFile, tlsCert, tlsKey, maxPatience, uplink, log } = options;
+  const address = options.address ?? addressBeside(file);
+  const cert = tlsCert && await doing(`read ${tlsCert}`, Deno.readTextFile(tlsCert));
+  const key = tlsKey && await doing(`read ${tlsKey}`, readSecretText(tlsKey));
+  const patience = maxPatience ?? (keysFile && MAX_PATIENCE_MS);
+  return {
+    ...(address && { address }),
+    ...(authkeyFile && { authkey: await readKey(authkeyFile) }),
+    ...(keysFile && { keys: await readKeys(keysFile) }),
+    ...(patience && { maxPatience: patience }),
+    ...(uplink && { uplink: await uplinkOf(uplink, log) }),
+    ...(cert && key && { tls: { cert, key }, ca: certificatesIn(tlsCert!, cert) }),
+  };
+}
+
+/** Takes the keys that stand in the file now; those before stay when it cannot be used. */
+async function reload(broker: Broker, path: string, log: Log): Promise<void> {
+  try {
+    const keys = await readKeys(path);
+    broker.setKeys(keys);
+    const count = keys.length;
+    log.say("info", "keys", `Read ${path} again: ${count} keys`, { file: path, count });
+  } catch (error) { // Whatever it is, it is for a person to read.
+    log.say("error", "keys", `${messageOf(error)}; the keys stay as they were`, { file: path });
+  }
+}
+
+/**
+ * Starts the broker and writes its file, while nobody else does so with the same file.
+ *
+ * @returns Removes the file; nothing when it was stopped meanwhile.
+ */
+async function start(
+  broker: Broker,
+  { file, address, keysFile, overwrite, log }: ServeOptions,
+  ca: string | undefined,
+  stop: StopSignals,
+): Promise<(() => Promise<void>) | undefined> {
+  const locked = doing(`use ${file}`, takeLock(lockOf(file)));
+  await Promise.race([locked, stop.happened]);
+  if (stop.signal.aborted) return;
+  using _lock = await locked;
+  try {
+    const removed = await makeRoom(file, stop.signal);
+    if (removed !== undefined) log.say("info", "replacing", removed, { file });
+  } catch (error) { // Stopped meanwhile; or the file is to stay.
+    if (stop.signal.aborted) return;
+    if (!overwrite || !(error instanceof InTheWayError)) throw error;
+    log.say("info", "replacing", `Replacing ${file}`, { file });
+  }
+  await doing(`listen ${address ? `at ${address}` : `beside ${file}`}`, broker.start());
+  const content = {
+    address: broker.address,
+    ...(keysFile === undefined && { authkey: broker.authkey }),
+    ...(ca !== undefined && { ca }),
+    pid: Deno.pid,
+  };
+  return await doing(
+    `write ${file}`,
+    writeConnectionFile(file, content, { replace: overwrite }),
+  );
+}
+
+function lockOf(file: string): string {
+  return `${file}.broker-lock`;
+}
+
+/**
+ * Makes room for the connection file: removes that of a dead broker, and its socket.
+ *
+ * @returns What was removed.
+ * @throws {InTheWayError} When the file is that of a live broker, or may be.
+ */
+async function makeRoom(file: string, signal: AbortSignal): Promise<string | undefined> {
+  let found: ConnectionFile;
+  try {
+    found = await readConnectionFile(file);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return await checkNoLink(file);
+    const why = asSentence(`read ${file}`, error);
+    const isHopeless = error instanceof Deno.errors.NotCapable ||
+      error instanceof Deno.errors.NotADirectory || error instanceof Deno.errors.IsADirectory;
+    if (isHopeless) throw new Error(why, { cause: error });
+    throw new InTheWayError(`${why}; --overwrite replaces it`, { cause: error });
+  }
+  if (await answers(file, found, signal)) {
+    throw new InTheWayError(
+      `Cannot use ${file}: its broker is alive at ${found.address} (process ${found.pid})`,
+    );
+  }
+  await doing(`replace ${file}`, removeDead(file, found));
+  return `Replacing ${file}, whose broker is gone (process ${found.pid})`;
+}
+
+/** Refuses a symbolic link to a file that is not there: it is not followed when the file is written. */
+async function checkNoLink(file: string): Promise<undefined> {
+  try {
+    await Deno.lstat(file);
+  } catch (error) { // There is nothing at all.
+    if (error instanceof Deno.errors.NotFound) return;
+    throw error;
+  }
+  throw new InTheWayError(
+    `Cannot use ${file}: it is a symbolic link to a file that is not there; --overwrite replaces it`,
+  );
+}
+
+/** Whether the file's broker is alive; throws when that cannot be told. */
+async function answers(file: string, found: ConnectionFile, stop: AbortSignal): Promise<boolean> {
+  const timeout = AbortSignal.timeout(PROBE_MS);
+  // Seldom needed, so not loaded at each start.
+  const { NetPubSub } = await import("../net.ts");
+  // Without a key it cannot be proved who answers, but whether somebody does.
+  const bus = new NetPubSub(found.address, found.authkey ?? crypto.randomUUID(), {
+    ...(found.keyName !== undefined && { keyName: found.keyName }),
+    ...(found.ca !== undefined && { tls: { caCerts: [found.ca] } }),
+    onError() {},
+  });
+  try {
+    await bus.connect({ signal: AbortSignal.any([stop, timeout]) });
+    return true;
+  } catch (error) { // Nobody there; or somebody, but perhaps not a broker, or another one.
+    if (error instanceof ConnectionLostError && isNobody(error.cause)) return false;
+    if (found.authkey === undefined && error instanceof AuthError) return true;
+    const why = timeout.aborted ? `no answer within ${PROBE_MS} ms` : messageOf(error);
+    throw new InTheWayError(
+      `Cannot tell whether the broker of ${file} is alive (${why}); --overwrite replaces it`,
+      { cause: error },
+    );
+  } finally {
+    await bus.disconnect();
+  }
+}
+
+function isNobody(error: unknown): boolean {
+  return error instanceof Deno.errors.ConnectionRefused || error instanceof Deno.errors.NotFound;
+}
+
+/** Removes what a dead broker left. */
+async function removeDead(file: string, { address }: ConnectionFile): Promise<void> {
+  const endpoint = parseAddress(address);
+  if (endpoint.transport === "unix") await removeDeadSocket(endpoint.path);
+  await Deno.remove(file);
+}

@@ -1,0 +1,77 @@
+/**
+ * The files and addresses that are named on the command line.
+ */
+import {
+  CONFIG_FILE_BYTES_MAX,
+  KEY_FILE_BYTES_MAX,
+  parseAddress,
+  readSecret,
+} from "../io/address.ts";
+import type { BrokerKey } from "../broker.ts";
+import { type Arguments, doing, messageOf, UsageError } from "./command.ts";
+import { parseKeys } from "../broker/keys.ts";
+
+/** The usual connection file. */
+export function defaultFile(): string {
+  const file = Deno.env.get("MPUBSUB_FILE");
+  if (file) return file;
+  const home = Deno.env.get("HOME");
+  if (home) return `${home}/.mpubsub.json`;
+  throw new UsageError("Cannot choose a FILE: neither MPUBSUB_FILE nor HOME is set, give one");
+}
+
+/** The connection file that stands among the operands, or the usual one. */
+export function fileOf(operands: readonly string[]): string {
+  if (operands.length > 1) {
+    throw new UsageError(`Cannot use ${operands.length} files: give one FILE`);
+  }
+  const [file = defaultFile()] = operands;
+  if (file === "") throw new UsageError("Cannot use FILE: it is empty");
+  return file;
+}
+
+/** What `--address` says, checked. */
+export function addressOf(args: Arguments): string | undefined {
+  const address = args.text("address");
+  if (address === undefined) return undefined;
+  try {
+    parseAddress(address);
+  } catch (error) { // TypeError: no address; RangeError: one that cannot be.
+    const why = error instanceof TypeError
+      ? `Cannot use --address ${address}: write unix:///path/to.sock or tcp://127.0.0.1:7411`
+      : messageOf(error);
+    throw new UsageError(why, { cause: error });
+  }
+  return address;
+}
+
+/** The key that a file holds. */
+export async function readKey(path: string): Promise<Uint8Array> {
+  const bytes = await doing(`read ${path}`, readSecret(path, KEY_FILE_BYTES_MAX));
+  // An editor, and echo, end a line that is a key as any other.
+  const key = bytes.subarray(0, bytes.length - (bytes.at(-1) === 0x0a ? 1 : 0));
+  if (key.length === 0) throw new RangeError(`Cannot use ${path}: the key is empty`);
+  return key;
+}
+
+/** The keys that a keys file holds. */
+export async function readKeys(path: string): Promise<BrokerKey[]> {
+  const text = await doing(`read ${path}`, readSecretText(path));
+  try {
+    return parseKeys(text);
+  } catch (error) { // What is wrong with them.
+    throw new Error(`Cannot use ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** A text that only this user can read. */
+export async function readSecretText(path: string): Promise<string> {
+  return new TextDecoder().decode(await readSecret(path, CONFIG_FILE_BYTES_MAX));
+}
+
+/** The certificates that stand in a text, and nothing else that may stand beside them. */
+export function certificatesIn(path: string, text: string): string {
+  const found = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
+  if (found === null) throw new TypeError(`Cannot use ${path}: there is no certificate in it`);
+  return found.join("\n") + "\n";
+}

@@ -1,0 +1,38 @@
+/**
+ * What the broker as a program says while it runs: one line for each event, in words or as JSON.
+ */
+import { complain } from "./command.ts";
+
+/** How important an event is. */
+export type Level = "debug" | "info" | "warn" | "error";
+
+const LEVELS: readonly Level[] = ["debug", "info", "warn", "error"];
+
+/** Prints events; see the module. */
+export class Log {
+  readonly #isJson: boolean;
+  readonly #least: number;
+
+  /**
+   * @param isJson Whether each line is a JSON object: `time`, `level`, `event`, `message` and what
+   * belongs to the event.
+   * @param least What is less important is not printed.
+   */
+  constructor(isJson: boolean, least: Level) {
+    this.#isJson = isJson;
+    this.#least = LEVELS.indexOf(least);
+  }
+
+  /** Prints one event: warnings and errors to standard error, all else to standard output. */
+  say(level: Level, event: string, message: string, fields: Record<string, unknown> = {}): void {
+    const rank = LEVELS.indexOf(level);
+    if (rank < this.#least) return;
+    const isProblem = rank >= LEVELS.indexOf("warn");
+    if (this.#isJson) {
+      const line = JSON.stringify({ time: new Date(), level, event, message, ...fields });
+      if (isProblem) console.error(line);
+      else console.log(line);
+    } else if (isProblem) complain(message);
+    else console.log(message);
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * `mpubsub-broker ping`: how long a round trip to the broker takes.
+ */
+import { delay } from "@std/async/delay";
+import { CONNECTION, withBroker } from "./client.ts";
+import { type Arguments, type Command, complain } from "./command.ts";
+import { formatMs, quantile } from "./figures.ts";
+import { printLine } from "./output.ts";
+
+/** Pings. */
+export const ping: Command = {
+  usage: ["ping [OPTIONS]"],
+  about: `
+Measures round trips to the broker and back: what it takes until the broker has
+acknowledged something. Exits with 1 when the broker does not answer in time, so
+it is a check of health, too.`,
+  options: [
+    ...CONNECTION,
+    { name: "count", value: "N", about: "How many [5]" },
+    { name: "interval", value: "TIME", about: "From one to the next [200ms]" },
+    { name: "timeout", value: "TIME", about: "How long an answer may take [5s]" },
+    { name: "json", about: "Print only the result, as JSON, in milliseconds" },
+    { name: "quiet", about: "Print nothing but what went wrong" },
+  ],
+  examples: [
+    ["ping -c x.json", ""],
+    ["ping --count 1 --quiet && echo alive", "a check of health"],
+  ],
+  run,
+};
+
+const COUNT = 5;
+const INTERVAL_MS = 200;
+const TIMEOUT_MS = 5000;
+
+async function run(args: Arguments): Promise<number> {
+  args.atMost(0);
+  const count = args.whole("count", 1) ?? COUNT;
+  const interval = args.duration("interval") ?? INTERVAL_MS;
+  const timeout = args.duration("timeout") ?? TIMEOUT_MS;
+  const isQuiet = args.has("quiet");
+  const isJson = args.has("json");
+  return await withBroker(args, async ({ bus, signal }) => {
+    const trips: number[] = [];
+    for (let number = 1; number <= count; number++) {
+      if (number > 1) await delay(interval, { signal });
+      const late = AbortSignal.timeout(timeout);
+      const before = performance.now();
+      try {
+        await bus.flush({ signal: AbortSignal.any([signal, late]) });
+      } catch (error) { // Too late, interrupted, or the connection is over for good.
+        if (!late.aborted) throw error;
+        complain(`No answer within ${timeout} ms`);
+        return 1;
+      }
+      const trip = performance.now() - before;
+      trips.push(trip);
+      if (!isQuiet && !isJson) printLine(`${number}: ${formatMs(trip)}`);
+    }
+    const [min, median, p99] = [0, 0.5, 0.99].map((part) => quantile(trips, part));
+    if (isJson) printLine(JSON.stringify({ count, min, median, p99 }));
+    else if (!isQuiet) {
+      printLine(
+        `min ${formatMs(min!)}, median ${formatMs(median!)}, p99 ${formatMs(p99!)} of ${count}`,
+      );
+    }
+  });
+}

@@ -1,0 +1,53 @@
+/**
+ * `mpubsub-broker stats`: what the broker counts, once.
+ */
+import { abortable } from "@std/async/abortable";
+import { CONNECTION, withBroker } from "./client.ts";
+import type { Arguments, Command } from "./command.ts";
+import { printLine } from "./output.ts";
+import { formatJson } from "./tagged_json.ts";
+
+/** Prints what the broker counts. */
+export const stats: Command = {
+  usage: ["stats [OPTIONS]"],
+  about: `
+Prints what the broker has counted since it was started, and its clients, as one
+JSON object on one line. It takes a key with the right to subscribe to *broker.`,
+  options: [
+    ...CONNECTION,
+    { name: "timeout", value: "TIME", about: "How long an answer may take [5s]" },
+  ],
+  examples: [
+    ["stats | jq .dropped", ""],
+    [`stats | jq '.clients[] | select(.queuedBytes > 1e6)'`, ""],
+  ],
+  run,
+};
+
+const TIMEOUT_MS = 5000;
+
+async function run(args: Arguments): Promise<number> {
+  args.atMost(0);
+  const timeout = args.duration("timeout") ?? TIMEOUT_MS;
+  const reports = [["*broker", "stats"], ["*broker", "clients"]].map((topic) => ({
+    topic,
+    report: Promise.withResolvers<Record<string, unknown>>(),
+  }));
+  return await withBroker(args, async ({ signal }) => {
+    const late = AbortSignal.timeout(timeout);
+    const all = Promise.all(reports.map(({ report }) => report.promise));
+    try {
+      const [totals, clients] = await abortable(all, AbortSignal.any([signal, late]));
+      printLine(formatJson({ ...totals, clients: clients!.clients }));
+    } catch (error) { // Too late, interrupted, or nobody reads it.
+      if (!late.aborted) throw error;
+      throw new Error(`Cannot tell: no figures came within ${timeout} ms`, { cause: error });
+    }
+  }, {
+    prepare(bus) {
+      for (const { topic, report } of reports) {
+        bus.addSubscriber(topic, (_topic, message) => report.resolve(message));
+      }
+    },
+  });
+}

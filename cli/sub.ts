@@ -1,0 +1,174 @@
+/**
+ * `mpubsub-broker sub`: prints messages as they come.
+ */
+import { abortable } from "@std/async/abortable";
+import { CONNECTION, withBroker } from "./client.ts";
+import { type Arguments, type Command, complain } from "./command.ts";
+import { Output } from "./output.ts";
+import { describeLine, formatLine, type Line, parseTopic, topicText } from "./text.ts";
+import type { NetPubSub } from "../net.ts";
+import { Queue } from "../base/queue.ts";
+import { formatJson } from "./tagged_json.ts";
+import { isBrokerPath, printable, type TopicPath, topicPath } from "../topic.ts";
+
+/** Subscribes. */
+export const sub: Command = {
+  usage: ["sub [OPTIONS] [TOPIC …]"],
+  about: `
+Prints the messages of these topics and all below them, by default of all. A
+TOPIC is a path, as a/b or ["a","b"]. To a terminal it prints them for people,
+otherwise as JSON, one object a line, which pub - reads back as it was.`,
+  options: [
+    ...CONNECTION,
+    { name: "count", value: "N", about: "End after so many messages" },
+    { name: "timeout", value: "TIME", about: "End after 250ms, 5s, 2m; fails short of --count" },
+    { name: "raw", value: "KEY", about: "Only the value of KEY: text and bytes as they are" },
+    { name: "json", about: "JSON to a terminal, too" },
+    { name: "strict", about: "Exit with 1 when messages were missed" },
+  ],
+  examples: [
+    ["sub sensors alerts", "two topics"],
+    ["sub --json sensors | jq .message.celsius", "for other programs"],
+    ["sub --count 1 --raw photo camera > a.jpg", "one value into a file"],
+  ],
+  run,
+};
+
+/**
+ * How many messages of each topic wait to be printed before the broker has to hold the others; each
+ * may be large.
+ */
+const WAITING_MAX = 64;
+/** How many bytes are written together. */
+const WRITE_BYTES = 64 * 1024;
+
+async function run(args: Arguments): Promise<number> {
+  const topics = withoutCovered(args.operands.map(parseTopic));
+  const count = args.whole("count", 1);
+  const timeout = args.duration("timeout");
+  const format = formatOf(args);
+  let gaps = 0;
+  let messages: Messages;
+  return await withBroker(args, async ({ signal }) => {
+    const late = timeout === undefined ? undefined : AbortSignal.timeout(timeout);
+    const ending = late === undefined ? signal : AbortSignal.any([signal, late]);
+    try {
+      await print(messages, format, count ?? Infinity, ending);
+    } catch (error) { // What ended it.
+      const isUnread = error instanceof Deno.errors.BrokenPipe && args.has("strict");
+      if (isUnread) throw new Error("Nobody reads what is printed any more", { cause: error });
+      if (!late?.aborted || error !== ending.reason) throw error;
+    }
+    if (count !== undefined && messages.taken < count) {
+      complain(`Got ${messages.taken} of ${count} messages within ${args.text("timeout")}`);
+      return 1;
+    }
+    return gaps > 0 && args.has("strict") ? 1 : 0;
+  }, {
+    onGap: () => void gaps++,
+    prepare(bus) {
+      messages = new Messages(bus, topics);
+    },
+  });
+}
+
+/** Those topics that are not below another of them, whose messages would come twice. */
+function withoutCovered(topics: readonly TopicPath[]): readonly TopicPath[] {
+  if (topics.length === 0) return [topicPath(null)];
+  return topics.filter((topic, at) =>
+    !topics.some((other, place) => place !== at && covers(other, topic, place < at))
+  );
+}
+
+function covers(above: TopicPath, topic: TopicPath, isEarlier: boolean): boolean {
+  if (above.length === topic.length && !isEarlier) return false;
+  // What the broker itself publishes is not for the catch-all.
+  if (above.length === 0 && isBrokerPath(topic)) return false;
+  return above.every((element, at) => element === topic[at]);
+}
+
+/** The messages of several topics in the order of the bus, each once. */
+class Messages {
+  /** How many were taken. */
+  taken = 0;
+  /** From which of the subscriptions the next messages come. */
+  readonly #order = new Queue<number>({ name: "the order", limit: 1, overflow: "wait" });
+  readonly #subscriptions: readonly AsyncIterator<Line>[];
+
+  constructor(bus: NetPubSub, topics: readonly TopicPath[]) {
+    this.#subscriptions = topics.map((topic, index) => {
+      bus.addSubscriber(topic, () => void this.#order.push(index));
+      const options = { limit: WAITING_MAX, overflow: "wait" } as const;
+      return bus.subscribe(topic, options)[Symbol.asyncIterator]();
+    });
+  }
+
+  /** Whether one waits to be taken. */
+  get isWaiting(): boolean {
+    return this.#order.length > 0;
+  }
+
+  /** Takes them until `signal` aborts, whose reason it throws. */
+  async *take(signal: AbortSignal): AsyncGenerator<Line> {
+    const end = () => this.#order.close({ error: signal.reason });
+    signal.addEventListener("abort", end);
+    if (signal.aborted) end();
+    let broadcast: unknown;
+    try {
+      for await (const index of this.#order) {
+        const { value } = await this.#subscriptions[index]!.next() as IteratorYieldResult<Line>;
+        // A broadcast comes with each subscription.
+        if (value.topic.length === 0 && value.message === broadcast) continue;
+        if (value.topic.length === 0) broadcast = value.message;
+        this.taken++;
+        yield value;
+      }
+    } finally {
+      signal.removeEventListener("abort", end);
+    }
+  }
+}
+
+/** Prints messages, several at a time when several wait. */
+async function print(
+  messages: Messages,
+  format: (line: Line) => string | Uint8Array,
+  count: number,
+  signal: AbortSignal,
+): Promise<void> {
+  using output = new Output();
+  for await (const line of messages.take(signal)) {
+    output.add(format(line));
+    const isLast = messages.taken >= count;
+    if (isLast || !messages.isWaiting || output.size >= WRITE_BYTES) {
+      // Who reads it may have stopped.
+      await abortable(output.flush(), signal);
+    }
+    if (isLast) break;
+  }
+}
+
+/** What is printed of a message. */
+function formatOf(args: Arguments): (line: Line) => string | Uint8Array {
+  const key = args.text("raw");
+  if (key !== undefined) return rawOf(key);
+  const isForPeople = Deno.stdout.isTerminal() && !args.has("json");
+  if (isForPeople) return (line) => `${describeLine(line, new Date())}\n`;
+  // In JSON, what a terminal may obey can be written in other ways.
+  if (Deno.stdout.isTerminal()) return (line) => `${printable(formatLine(line))}\n`;
+  return (line) => `${formatLine(line)}\n`;
+}
+
+function rawOf(key: string): (line: Line) => string | Uint8Array {
+  let isTold = false;
+  return ({ topic, message }) => {
+    if (!Object.hasOwn(message, key)) {
+      if (!isTold) complain(`Nothing to print: a message for ${topicText(topic)} has no ${key}`);
+      isTold = true;
+      return "";
+    }
+    const value = message[key];
+    if (value instanceof Uint8Array) return value;
+    return `${typeof value === "string" ? value : formatJson(value)}\n`;
+  };
+}

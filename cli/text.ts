@@ -1,0 +1,135 @@
+/**
+ * Topics and messages as they are written on a command line, printed for people, and passed on as
+ * JSON, one object a line: `{ "topic": ["sensors", "kitchen"], "message": { "celsius": 21.5 } }`.
+ */
+import { bold, cyan, dim } from "@std/fmt/colors";
+import { messageOf, UsageError } from "./command.ts";
+import { formatJson, parseJson } from "./tagged_json.ts";
+import { formatTopic, printable, type TopicPath, topicPath } from "../topic.ts";
+
+/** A message and where it goes, or came from. */
+export interface Line {
+  readonly topic: TopicPath;
+  readonly message: Record<string, unknown>;
+}
+
+/**
+ * The topic that a text names: `sensors/kitchen`, or a JSON array of elements; `/` is the root.
+ *
+ * @throws {UsageError} When it is none.
+ */
+export function parseTopic(text: string): TopicPath {
+  if (text === "/") return topicPath(null);
+  try {
+    return topicPath(text.startsWith("[") ? JSON.parse(text) : text.split("/"));
+  } catch (cause) { // TypeError, RangeError or SyntaxError: what is wrong with it.
+    const why = cause instanceof SyntaxError
+      ? "it is not a JSON array"
+      : messageOf(cause).replace(/^Cannot use .* as a topic: /, "").replace("is null", "is /");
+    throw new UsageError(`Cannot use ${printable(text)} as a topic: ${why}`, { cause });
+  }
+}
+
+/** A topic as it may be written for {@linkcode parseTopic}. */
+export function topicText(path: TopicPath): string {
+  const text = path.length === 0 ? "/" : path.join("/");
+  const isPlain = !text.startsWith("[") && path.every((element) => !element.includes("/"));
+  return isPlain && printable(text) === text ? text : formatTopic(path);
+}
+
+/** The values that `key=value` words name. */
+export function parsePairs(words: readonly string[]): Record<string, unknown> {
+  const values = new Map<string, unknown>();
+  for (const word of words) {
+    const at = word.indexOf("=");
+    if (at < 1) {
+      throw new UsageError(`Cannot use ${printable(word)} as a value: write key=value`);
+    }
+    const key = word.slice(0, at);
+    if (values.has(key)) throw new UsageError(`Cannot use ${printable(word)}: ${key} comes twice`);
+    values.set(key, valueOf(word.slice(at + 1)));
+  }
+  return Object.fromEntries(values);
+}
+
+/** A value: JSON where it is that, else a text. */
+function valueOf(text: string): unknown {
+  try {
+    return parseJson(text);
+  } catch (error) { // SyntaxError: it is no JSON. Else it would lose something.
+    if (error instanceof SyntaxError) return text;
+    throw new UsageError((error as Error).message, { cause: error });
+  }
+}
+
+/**
+ * The message that a JSON text holds.
+ *
+ * @throws {TypeError} When it is none.
+ */
+export function parseMessage(text: string): Record<string, unknown> {
+  return checkMessage(parse(text), text);
+}
+
+/**
+ * The topic and the message that a line holds, as `sub` prints it.
+ *
+ * @throws {TypeError} When it is no such line.
+ */
+export function parseLine(text: string): Line {
+  const line = parse(text) as { topic?: unknown; message?: unknown } | null;
+  if (line?.topic === undefined || line.message === undefined) {
+    throw new TypeError(
+      `Cannot use ${shown(text)}: write {"topic": ["a"], "message": {"n": 1}}, or name a TOPIC`,
+    );
+  }
+  const { topic, message } = line;
+  return { topic: topicPath(topic as TopicPath), message: checkMessage(message, text) };
+}
+
+function parse(text: string): unknown {
+  try {
+    return parseJson(text);
+  } catch (error) { // SyntaxError, or what says itself what is wrong.
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new TypeError(`Cannot use ${shown(text)}: it is not JSON`, { cause: error });
+  }
+}
+
+function checkMessage(message: unknown, text: string): Record<string, unknown> {
+  const isPlain = typeof message === "object" && message !== null &&
+    Object.getPrototypeOf(message) === Object.prototype;
+  if (isPlain) return message as Record<string, unknown>;
+  throw new TypeError(`Cannot use ${shown(text)} as a message: it must be an object`);
+}
+
+function shown(text: string): string {
+  return printable(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+}
+
+/** A message on one line of JSON. */
+export function formatLine({ topic, message }: Line): string {
+  return formatJson({ topic, message });
+}
+
+/** A message on one line for people: the time, the topic, and values as `pub` takes them. */
+export function describeLine({ topic, message }: Line, time: Date): string {
+  const values = Object.entries(message).map(([name, value]) =>
+    `${dim(`${printable(name)}=`)}${printable(valueText(value))}`
+  );
+  return [dim(clockTime(time)), bold(cyan(topicText(topic))), ...values].join(" ");
+}
+
+/** A text as it is where that is not taken for something else; all other values as JSON. */
+function valueText(value: unknown): string {
+  const isPlain = typeof value === "string" && /^[^\s"\p{Cc}]+$/u.test(value) &&
+    valueOf(value) === value;
+  return isPlain ? value : formatJson(value);
+}
+
+/** The time of day here, to the millisecond. */
+export function clockTime(time: Date): string {
+  const two = (number: number) => String(number).padStart(2, "0");
+  const ms = String(time.getMilliseconds()).padStart(3, "0");
+  return `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}.${ms}`;
+}

@@ -1,0 +1,112 @@
+/**
+ * What joins the broker as a program to others through NATS: its options, the files that they name,
+ * and what is logged of it.
+ */
+import type { Uplink } from "../broker.ts";
+import { type Arguments, doing, messageOf, type Option, UsageError } from "./command.ts";
+import { certificatesIn, readSecretText } from "./files.ts";
+import type { Level, Log } from "./log.ts";
+import type { NatsUplinkEvent } from "../nats.ts";
+import { printable } from "../topic.ts";
+
+/** The options of an uplink. */
+export const UPLINK: readonly Option[] = [
+  {
+    name: "uplink",
+    value: "URL",
+    isMany: true,
+    about: "Join brokers by NATS, nats://host (no password here)",
+  },
+  { name: "bus", value: "NAME", about: "Brokers with the same one are joined [default]" },
+  {
+    name: "uplink-stream",
+    value: "NAME",
+    about: "Catch up after a cut, through this JetStream stream",
+  },
+  {
+    name: "uplink-creds",
+    value: "PATH",
+    about: "Its user:password or credentials, in a private file",
+  },
+  { name: "uplink-ca", value: "PATH", about: "Who vouches for NATS (PEM), with tls://host" },
+];
+
+/** What these options say. */
+export interface UplinkArguments {
+  readonly servers: readonly string[];
+  readonly bus: string | undefined;
+  readonly stream: string | undefined;
+  readonly credsFile: string | undefined;
+  readonly caFile: string | undefined;
+}
+
+const LEVELS: Readonly<Record<NatsUplinkEvent["type"], Level>> = {
+  connected: "info",
+  disconnected: "warn",
+  unreachable: "warn",
+  joined: "info",
+  left: "info",
+  warning: "warn",
+};
+const CREDENTIALS = "-----BEGIN NATS USER JWT-----";
+
+/** Where the broker is to be joined to others, if it is. */
+export function uplinkArguments(args: Arguments): UplinkArguments | undefined {
+  const servers = args.texts("uplink");
+  const [bus, stream, credsFile, caFile] = UPLINK.slice(1).map(({ name }) => {
+    const value = args.text(name);
+    if (value === undefined || servers.length > 0) return value;
+    throw new UsageError(`Cannot use --${name} alone: give --uplink nats://host:4222, too`);
+  });
+  if (servers.length === 0) return undefined;
+  const hasUser = servers.some((server) => Boolean(URL.parse(server)?.username));
+  if (credsFile !== undefined && hasUser) {
+    throw new UsageError("Cannot use both --uplink-creds and a user in --uplink");
+  }
+  return { servers, bus, stream, credsFile, caFile };
+}
+
+/** Makes the uplink; reads what it needs, NATS's client included. */
+export async function uplinkOf(uplink: UplinkArguments, log: Log): Promise<Uplink> {
+  const { bus, stream, credsFile, caFile } = uplink;
+  const login = credsFile === undefined ? {} : await readLogin(credsFile);
+  const ca = caFile && await doing(`read ${caFile}`, Deno.readTextFile(caFile));
+  const caCerts = ca === undefined ? undefined : [certificatesIn(caFile!, ca)];
+  // Not imported but named: so who joins nobody neither downloads NATS's client nor loads it.
+  const { NatsUplink } = await doing(
+    "load the client of NATS",
+    import(import.meta.resolve("../nats.ts")) as Promise<typeof import("../nats.ts")>,
+  );
+  try {
+    return new NatsUplink({
+      servers: uplink.servers.map((server) => withUser(server, login.user)),
+      ...(bus !== undefined && { bus }),
+      ...(stream !== undefined && { stream }),
+      ...(login.credentials !== undefined && { credentials: login.credentials }),
+      ...(caCerts !== undefined && { tls: { caCerts } }),
+      onEvent({ type, message }) {
+        log.say(LEVELS[type], `uplink-${type}`, printable(messageOf(message)));
+      },
+    });
+  } catch (error) { // TypeError or RangeError: what is wrong with the options.
+    throw new UsageError(messageOf(error), { cause: error });
+  }
+}
+
+/** What a private file holds: credentials, or what stands for a user in a URL. */
+async function readLogin(path: string): Promise<{ credentials?: string; user?: string }> {
+  const text = await doing(`read ${path}`, readSecretText(path));
+  if (text.includes(CREDENTIALS)) return { credentials: text };
+  const [, user, password] = /^([^:\r\n]+)(?::([^\r\n]+))?\r?\n?$/.exec(text) ?? [];
+  if (user === undefined) {
+    throw new TypeError(
+      `Cannot use ${path}: it holds no credentials of NATS, and not one line user:password or token`,
+    );
+  }
+  const parts = password === undefined ? [user] : [user, password];
+  return { user: parts.map(encodeURIComponent).join(":") };
+}
+
+function withUser(server: string, user: string | undefined): string {
+  return user === undefined ? server : server.replace("//", `//${user}@`);
+}

@@ -1,0 +1,425 @@
+/**
+ * Bytes → message.
+ *
+ * - Nothing is believed: a size, a count or a depth is checked against what is there before anything
+ *   is made of it, and no byte outside of the payload is read.
+ * - What arrives is data only: plain objects, made without calling setters.
+ * - The names of an object are mostly those of an object before: then it begins as a copy of a
+ *   template that has them.
+ */
+import { hash } from "../base/bytes.ts";
+import { CollisionWatch, WATCHED_MEMBERS_MIN } from "./collisions.ts";
+import { ProtocolError } from "../errors.ts";
+import { KINDS, LONG_SIZE, MESSAGE_DEPTH_MAX, type TypedArray } from "./payload.ts";
+import { type Shape, Shapes } from "./shapes.ts";
+import { Texts } from "./texts.ts";
+
+type PlainObject = Record<string, unknown>;
+
+interface Template extends Shape<Template> {
+  readonly names: readonly string[];
+  /** Their size and the names. */
+  readonly block: Uint8Array;
+  readonly template: PlainObject;
+  readonly clone: (template: PlainObject) => PlainObject;
+}
+
+const NO_BYTES = new Uint8Array(0);
+/** V8 has no larger ones, of 2 ** 30 bits. */
+const BIGINT_BYTES_MAX = 2 ** 27 - 1;
+/** Up to this size bytes share a buffer with others, which has that many. */
+const SHARED_MAX = 1024;
+const SHARED_BYTES = 8192;
+/** Up to this size bytes are copied one by one; `subarray` and `set` cost as much as 48 of them. */
+const LOOP_BYTES_MAX = 48;
+
+/** Decodes payloads, one after the other. */
+export class Decoder {
+  #bytes: Uint8Array = NO_BYTES;
+  #at = 0;
+  #end = 0;
+  readonly #float = new DataView(new ArrayBuffer(8));
+  readonly #shapes = new Shapes<Template>();
+  readonly #texts = new Texts();
+  readonly #collisions = new CollisionWatch();
+  /** What short byte arrays are views of; it is used once, from the beginning to the end. */
+  #shared = NO_BYTES;
+  #sharedBuffer = NO_BYTES.buffer;
+  #sharedAt = 0;
+  /** The buffer of the run, from where on it is, and how far its bytes are there. */
+  #run: Uint8Array = NO_BYTES;
+  #runStart = 0;
+  #runEnd = 0;
+  /** A copy of a part of the run, and where in the run that begins. */
+  #part = NO_BYTES;
+  #partBuffer = NO_BYTES.buffer;
+  #partStart = 0;
+
+  /**
+   * Decodes the payload that stands in `bytes` from `start` to before `end`.
+   *
+   * @returns A plain object that shares no buffer with `bytes`.
+   * @throws {ProtocolError} When the bytes are no payload.
+   */
+  decode(bytes: Uint8Array, start: number, end: number): Record<string, unknown> {
+    this.#bytes = bytes;
+    this.#at = start;
+    this.#end = end;
+    this.#collisions.reset();
+    try {
+      const message = this.#object(0);
+      if (this.#at < end) fail("bytes follow the last value");
+      return message;
+    } finally {
+      this.#bytes = NO_BYTES; // The buffer is not this object's to keep.
+    }
+  }
+
+  /**
+   * Begins a run: payloads will be decoded one after the other that stand in `bytes` from `start` to
+   * before `end`, which stay as they are until {@linkcode Decoder.endRun}. Short byte arrays in them
+   * are then copied many at a time.
+   */
+  beginRun(bytes: Uint8Array, start: number, end: number): void {
+    this.#run = bytes;
+    this.#runStart = start;
+    this.#runEnd = end;
+    this.#part = NO_BYTES;
+  }
+
+  /** Ends the run. */
+  endRun(): void {
+    this.#run = this.#part = NO_BYTES;
+  }
+
+  /** The place of the next `count` bytes, which are taken. */
+  #take(count: number): number {
+    const at = this.#at;
+    if (count > this.#end - at) fail("it ends too early");
+    this.#at = at + count;
+    return at;
+  }
+
+  #u8(): number {
+    return this.#bytes[this.#take(1)]!;
+  }
+
+  #u16(): number {
+    const at = this.#take(2);
+    return this.#bytes[at]! | this.#bytes[at + 1]! << 8;
+  }
+
+  #u32(): number {
+    return this.#i32() >>> 0;
+  }
+
+  #i32(): number {
+    const at = this.#take(4);
+    const bytes = this.#bytes;
+    return bytes[at]! | bytes[at + 1]! << 8 | bytes[at + 2]! << 16 | bytes[at + 3]! << 24;
+  }
+
+  #f32(): number {
+    const float = this.#float;
+    float.setInt32(0, this.#i32(), true);
+    return float.getFloat32(0, true);
+  }
+
+  #f64(): number {
+    const float = this.#float;
+    float.setInt32(0, this.#i32(), true);
+    float.setInt32(4, this.#i32(), true);
+    return float.getFloat64(0, true);
+  }
+
+  #size(): number {
+    const size = this.#u8();
+    return size === LONG_SIZE ? this.#u32() : size;
+  }
+
+  /** A count of values that take at least `least` bytes each, and are at `depth`. */
+  #count(least: number, depth: number): number {
+    const count = this.#size();
+    if (count * least > this.#end - this.#at) fail("it counts more than it has");
+    if (depth > MESSAGE_DEPTH_MAX && count > 0) tooDeep();
+    return count;
+  }
+
+  #copy(): Uint8Array<ArrayBuffer> {
+    const size = this.#size();
+    const at = this.#take(size);
+    return this.#bytes.slice(at, at + size) as Uint8Array<ArrayBuffer>;
+  }
+
+  /** A byte array; short ones are views, since a buffer of its own costs an array 400 ns or more. */
+  #byteArray(): Uint8Array<ArrayBuffer> {
+    const size = this.#size();
+    const at = this.#take(size);
+    const bytes = this.#bytes;
+    if (size > SHARED_MAX) return bytes.slice(at, at + size) as Uint8Array<ArrayBuffer>;
+    if (bytes === this.#run) return this.#partOf(at, size);
+    let start = this.#sharedAt;
+    if (start + size > this.#shared.length) {
+      this.#shared = new Uint8Array(SHARED_BYTES);
+      this.#sharedBuffer = this.#shared.buffer;
+      start = 0;
+    }
+    // The next one begins where numbers of any kind may.
+    this.#sharedAt = start + size + 7 & ~7;
+    const shared = this.#shared;
+    if (size > LOOP_BYTES_MAX) shared.set(bytes.subarray(at, at + size), start);
+    else for (let i = 0; i < size; i++) shared[start + i] = bytes[at + i]!;
+    return new Uint8Array(this.#sharedBuffer, start, size);
+  }
+
+  /** Bytes of the run, as a view of a copy of what stands there. */
+  #partOf(at: number, size: number): Uint8Array<ArrayBuffer> {
+    let start = at - this.#partStart;
+    if (start < 0 || start + size > this.#part.length) {
+      // As much as was taken of the run so far: so a short run costs no long copy.
+      const length = Math.max(size, Math.min(at - this.#runStart, SHARED_BYTES));
+      const end = Math.min(at + length, this.#runEnd);
+      this.#part = this.#run.slice(at, end) as Uint8Array<ArrayBuffer>;
+      this.#partBuffer = this.#part.buffer;
+      this.#partStart = at;
+      start = 0;
+    }
+    return new Uint8Array(this.#partBuffer, start, size);
+  }
+
+  #text(size: number): string {
+    const at = this.#take(size);
+    return this.#texts.read(this.#bytes, at, size);
+  }
+
+  #object(depth: number): PlainObject {
+    const shape = this.#shape();
+    if (shape === undefined) return this.#newObject(depth);
+    const { names } = shape;
+    this.#checkNames(names.length, depth);
+    const object = shape.clone(shape.template);
+    for (let i = 0; i < names.length; i++) object[names[i]!] = this.#value(depth + 1);
+    return object;
+  }
+
+  #checkNames(count: number, depth: number): void {
+    if (count > this.#end - this.#at) fail("it has more names than values");
+    if (depth === MESSAGE_DEPTH_MAX && count > 0) tooDeep();
+  }
+
+  /** Takes a block of names that is known. */
+  #shape(): Template | undefined {
+    const at = this.#at;
+    let shape = this.#shapes.likely;
+    if (shape === undefined || !this.#isNext(shape.block)) {
+      const end = at + 1 + (at < this.#end ? this.#bytes[at]! : 0); // A longer block is not known.
+      if (end > this.#end) return undefined;
+      shape = this.#shapes.at(hash(this.#bytes, at, end));
+      if (shape === undefined || !this.#isNext(shape.block)) return undefined;
+    }
+    this.#shapes.met(shape);
+    this.#at = at + shape.block.length;
+    return shape;
+  }
+
+  #isNext(block: Uint8Array): boolean {
+    const bytes = this.#bytes, at = this.#at;
+    if (block.length > this.#end - at) return false;
+    for (let i = 0; i < block.length; i++) if (bytes[at + i] !== block[i]) return false;
+    return true;
+  }
+
+  /** An object of a shape that is not known. */
+  #newObject(depth: number): PlainObject {
+    const start = this.#at;
+    const size = this.#size();
+    const end = this.#take(size) + size;
+    const names: string[] = [];
+    for (this.#at = end - size; this.#at < end;) {
+      names.push(this.#text(this.#size()));
+      if (this.#at > end) fail("a name ends after the names");
+    }
+    checkDistinct(names);
+    this.#checkNames(names.length, depth);
+    if (end - start === size + 1) {
+      const h = hash(this.#bytes, start, end);
+      if (this.#shapes.missed(h)) {
+        this.#shapes.add(h, templateOf(names, this.#bytes.slice(start, end), CLONES[h & 15]!));
+      }
+    }
+    const object: PlainObject = {};
+    for (const name of names) {
+      const value = this.#value(depth + 1);
+      if (name in Object.prototype) {
+        const attributes = { value, enumerable: true, configurable: true, writable: true };
+        Object.defineProperty(object, name, attributes);
+      } else object[name] = value;
+    }
+    return object;
+  }
+
+  /** The next value; tags are written as numbers, so that V8 makes a table of where to go. */
+  #value(depth: number): unknown {
+    const tag = this.#u8();
+    if (tag < 0x80) return tag;
+    if (tag < 0xa0) return this.#text(tag - 0x80);
+    switch (tag) {
+      case 0xa0:
+        return null;
+      case 0xa1:
+        return false;
+      case 0xa2:
+        return true;
+      case 0xa3:
+        return this.#u8();
+      case 0xa4:
+        return this.#u16();
+      case 0xa5:
+        return this.#u32();
+      case 0xa6:
+        return -1 - this.#u8();
+      case 0xa7:
+        return -1 - this.#u16();
+      case 0xa8:
+        return -1 - this.#u32();
+      case 0xaa:
+        return this.#f32();
+      case 0xab:
+        return this.#f64();
+      case 0xac:
+        return toBigint(this.#copy());
+      case 0xad:
+        return -1n - toBigint(this.#copy());
+      case 0xae:
+        return this.#text(this.#size());
+      case 0xaf:
+        return this.#byteArray();
+      case 0xb0:
+        return this.#typedArray();
+      case 0xb1:
+        return this.#date();
+      case 0xb2:
+        return this.#map(depth);
+      case 0xb3:
+        return this.#set(depth);
+      case 0xb4:
+        return this.#array(depth);
+      case 0xb5:
+        return this.#object(depth);
+      default:
+        return fail(`the tag ${tag} is not known`);
+    }
+  }
+
+  #typedArray(): TypedArray {
+    const kind = this.#u8();
+    const type = KINDS[kind];
+    const bytes = this.#copy();
+    if (type === undefined) return fail(`the kind ${kind} of typed array is not known here`);
+    if (bytes.length % type.BYTES_PER_ELEMENT !== 0) fail("a typed array has a part of an element");
+    return new type(bytes.buffer);
+  }
+
+  #date(): Date {
+    const date = new Date(this.#f64());
+    if (Number.isNaN(date.getTime())) fail("a date is invalid");
+    return date;
+  }
+
+  #map(depth: number): Map<unknown, unknown> {
+    const map = new Map<unknown, unknown>();
+    const count = this.#count(2, depth + 1);
+    const keys: unknown[] = [];
+    const values: unknown[] = [];
+    for (let i = 0; i < count; i++) {
+      keys.push(this.#value(depth + 1));
+      values.push(this.#value(depth + 1));
+    }
+    this.#addAll(keys, (i) => map.set(keys[i], values[i]));
+    if (map.size < count) fail("a Map has a key twice");
+    return map;
+  }
+
+  #set(depth: number): Set<unknown> {
+    const set = new Set<unknown>();
+    const count = this.#count(1, depth + 1);
+    const members: unknown[] = [];
+    for (let i = 0; i < count; i++) members.push(this.#value(depth + 1));
+    this.#addAll(members, (i) => set.add(members[i]));
+    if (set.size < count) fail("a Set has a member twice");
+    return set;
+  }
+
+  #addAll(members: readonly unknown[], add: (index: number) => void): void {
+    if (members.length >= WATCHED_MEMBERS_MIN) this.#collisions.addAll(members, add);
+    else for (let i = 0; i < members.length; i++) add(i);
+  }
+
+  #array(depth: number): unknown[] {
+    const array: unknown[] = [];
+    for (let count = this.#count(1, depth + 1); count > 0; count--) {
+      array.push(this.#value(depth + 1));
+    }
+    return array;
+  }
+}
+
+function checkDistinct(names: readonly string[]): void {
+  if (names.length < 2) return;
+  const seen = new Set<string>();
+  for (const name of names) {
+    if (seen.size === seen.add(name).size) fail(`the name ${JSON.stringify(name)} comes twice`);
+  }
+}
+
+/** Makes a shape of names; that its template is JSON makes own properties of all, `__proto__` too. */
+function templateOf(
+  names: readonly string[],
+  block: Uint8Array,
+  clone: Template["clone"],
+): Template {
+  const members = names.map((name) => `${JSON.stringify(name)}:null`);
+  const template: PlainObject = JSON.parse(`{${members.join()}}`);
+  // After null and a number V8 expects any value here.
+  for (const name of names) template[name] = 0;
+  return { names, block, template, clone, follower: undefined };
+}
+
+/** The number of these bytes, which are no longer in their order then. */
+function toBigint(bytes: Uint8Array): bigint {
+  if (bytes.length === 0) return 0n;
+  if (bytes.length > BIGINT_BYTES_MAX) fail(`a bigint has more than ${BIGINT_BYTES_MAX} bytes`);
+  return BigInt("0x" + bytes.reverse().toHex());
+}
+
+function tooDeep(): never {
+  fail(`it is nested deeper than ${MESSAGE_DEPTH_MAX}`);
+}
+
+function fail(problem: string): never {
+  throw new ProtocolError(`Cannot read a message: ${problem}`);
+}
+
+/**
+ * Copies of a template. V8 notes the hidden classes that came by for each place in the text, up to
+ * four; then a copy takes the slow way, 120 ns instead of 25. So here is a text for each of sixteen
+ * shapes; which one a shape takes depends on its names only.
+ */
+const CLONES: readonly ((template: PlainObject) => PlainObject)[] = [
+  (template) => ({ ...template }),
+  (template) => ({ ...template }),
+  (template) => ({ ...template }),
+  (template) => ({ ...template }),
+  (template) => ({ ...template }),
+  (template) => ({ ...template }),
+  (template) => ({ ...template }),
+  (template) => ({ ...template }),
+  (template) => ({ ...template }),
+  (template) => ({ ...template }),
+  (template) => ({ ...template }),
+  (template) => ({ ...template }),
+  (template) => ({ ...template }),
+  (template) => ({ ...template }),
+  (template) => ({ ...template }),
+  (template) => ({ ...template }),
+];

@@ -1,0 +1,195 @@
+/**
+ * TLS at the broker, over connections that can be closed at any time.
+ *
+ * A TLS connection of Deno's whose handshake is not complete stays open after `close()`, until the
+ * other side ends it (seen on 2.9.6 and 2.6.8); so whoever connects and says nothing would take a
+ * descriptor for as long as it likes. Therefore what is accepted is plain TCP, and the bytes of each
+ * connection are passed on to one within this process, at which Deno does TLS:
+ *
+ * ```
+ *  client ⇄ outer, TCP ⇄ pumps ⇄ inner, TCP on loopback ⇄ Deno's TLS ⇄ whoever reads and writes
+ * ```
+ *
+ * - The inner one is made when the client has begun TLS. Its listener takes the connection that was
+ *   made for it, turns away others, and is closed.
+ */
+import { writeAll } from "../base/bytes.ts";
+import { ProtocolError } from "../errors.ts";
+
+/** What a broker shows of itself to clients that connect with TLS. */
+export interface Certificate {
+  /** The certificate, and those between it and what its clients trust, in PEM. */
+  cert: string;
+  /** Its private key, in PEM. */
+  key: string;
+}
+
+const INNER = { hostname: "127.0.0.1", port: 0 };
+/** The first byte of what a client sends that speaks TLS. */
+const HANDSHAKE_RECORD = 0x16;
+/** "Unexpected message", in the form of TLS: what others get. */
+const ALERT = Uint8Array.of(0x15, 3, 3, 0, 2, 2, 10);
+const PUMP_BYTES_MIN = 1024;
+const PUMP_BYTES_MAX = 64 * 1024;
+/** How long what was written last may take to leave after `close()`. */
+const LINGER_MS = 1000;
+
+/**
+ * Throws when the certificate cannot be used.
+ *
+ * @throws {Deno.errors.InvalidData} When it, or its key, is none.
+ */
+export function checkCertificate(certificate: Certificate): void {
+  listenWithin(certificate).close();
+}
+
+/** The broker's end of a TLS connection; see the module. As a `Deno.Conn`. */
+export class TlsServerConn {
+  readonly remoteAddr: Deno.NetAddr;
+  readonly #outer: Deno.TcpConn;
+  readonly #open: Promise<Deno.TlsConn>;
+  #inner: readonly Deno.Conn[] = [];
+  #secured: Deno.TlsConn | undefined;
+  /** Ends when all that was written has left. */
+  #outgoing: Promise<void> | undefined;
+  readonly #closed = Promise.withResolvers<void>();
+  #isOpen = true;
+  #keepsAlive = true;
+  #linger: ReturnType<typeof setTimeout> | undefined;
+
+  /** Takes over a connection that was just accepted. */
+  constructor(outer: Deno.TcpConn, certificate: Certificate) {
+    outer.setNoDelay(true);
+    this.#outer = outer;
+    this.remoteAddr = outer.remoteAddr;
+    this.#open = this.#secure(certificate);
+    this.#open.catch(() => this.#abort()); // Whoever reads or writes is told.
+  }
+
+  async #secure(certificate: Certificate): Promise<Deno.TlsConn> {
+    const first = new Uint8Array(PUMP_BYTES_MIN);
+    const count = await this.#outer.read(first);
+    if (count === null) throw new Deno.errors.UnexpectedEof("the other side closed");
+    if (first[0] !== HANDSHAKE_RECORD) {
+      await writeAll(this.#outer, ALERT);
+      throw new ProtocolError("Cannot authenticate a client: it does not speak TLS");
+    }
+    const { client, server } = await connectWithin(certificate);
+    this.#inner = [client, server];
+    this.#applyKeepsAlive();
+    const gone = () => this.#abort(); // One of the ends is.
+    pump(this.#outer, client, first.subarray(0, count)).catch(gone);
+    this.#outgoing = pump(client, this.#outer).catch(gone);
+    await server.handshake();
+    return this.#secured = server;
+  }
+
+  /** Resolves when nothing of it is open. */
+  get closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
+  /** Reads into `into`; how many bytes, or `null` at the end. */
+  async read(into: Uint8Array): Promise<number | null> {
+    return await (this.#secured ?? await this.#open).read(into);
+  }
+
+  /** Writes some of `bytes`; how many. */
+  async write(bytes: Uint8Array): Promise<number> {
+    return await (this.#secured ?? await this.#open).write(bytes);
+  }
+
+  /** Ends the direction out. */
+  async closeWrite(): Promise<void> {
+    await (this.#secured ?? await this.#open).closeWrite();
+  }
+
+  /** Ends both directions; before the handshake is complete at once. Once it has ended, does nothing. */
+  close(): void {
+    if (!this.#isOpen) return;
+    if (this.#secured === undefined) return this.#abort();
+    this.#isOpen = false;
+    this.#linger = setTimeout(() => this.#abort(), LINGER_MS);
+    this.#outgoing?.then(() => this.#abort());
+    this.#secured.close();
+  }
+
+  #abort(): void {
+    this.#isOpen = false;
+    clearTimeout(this.#linger);
+    for (const conn of [this.#outer, ...this.#inner]) {
+      try {
+        conn.close();
+      } catch (error) { // It is closed.
+        if (!(error instanceof Deno.errors.BadResource)) throw error;
+      }
+    }
+    this.#closed.resolve();
+  }
+
+  /** Keeps the program running. */
+  ref(): void {
+    this.#keepsAlive = true;
+    this.#applyKeepsAlive();
+  }
+
+  /** Lets the program end. */
+  unref(): void {
+    this.#keepsAlive = false;
+    this.#applyKeepsAlive();
+  }
+
+  #applyKeepsAlive(): void {
+    for (const conn of [this.#outer, ...this.#inner]) {
+      if (this.#keepsAlive) conn.ref();
+      else conn.unref();
+    }
+  }
+}
+
+function listenWithin({ cert, key }: Certificate): Deno.TlsListener {
+  return Deno.listenTls({ ...INNER, cert, key });
+}
+
+/** Both ends of a connection within this process; TLS is done at one of them. */
+async function connectWithin(
+  certificate: Certificate,
+): Promise<{ client: Deno.TcpConn; server: Deno.TlsConn }> {
+  using listener = listenWithin(certificate);
+  const { hostname, port } = listener.addr;
+  const client = await Deno.connect({ hostname, port });
+  try {
+    client.setNoDelay(true);
+    for (;;) {
+      const server = await listener.accept();
+      if (isOtherEnd(server, client)) return { client, server };
+      server.close();
+    }
+  } catch (error) { // There are no descriptors left, for one.
+    client.close();
+    throw error;
+  }
+}
+
+function isOtherEnd(server: Deno.TlsConn, client: Deno.TcpConn): boolean {
+  const { hostname, port } = client.localAddr;
+  return server.remoteAddr.hostname === hostname && server.remoteAddr.port === port;
+}
+
+/** Passes bytes on, first those that were read already, until they end. */
+async function pump(
+  from: Deno.Conn,
+  to: Deno.Conn,
+  first: Uint8Array = new Uint8Array(0),
+): Promise<void> {
+  await writeAll(to, first);
+  let buffer = new Uint8Array(PUMP_BYTES_MIN);
+  for (;;) {
+    const count = await from.read(buffer);
+    if (count === null) return await to.closeWrite();
+    await writeAll(to, buffer.subarray(0, count));
+    const { length } = buffer;
+    if (count === length && length < PUMP_BYTES_MAX) buffer = new Uint8Array(4 * length);
+    else if (count < length / 16) buffer = new Uint8Array(PUMP_BYTES_MIN);
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * What brokers tell each other through NATS beside messages, as JSON: that they are there, what they
+ * want, and how much they sent. `docs/scaling.md` says when.
+ */
+import { ProtocolError } from "../errors.ts";
+
+/** A topic that a broker wants, with all below it, by a number of its own; `null`: broadcasts. */
+export type NumberedTopic = readonly [id: number, path: readonly string[] | null];
+
+/** How many messages a broker sent for a topic that the other wants, by the other's number of it. */
+export type NumberedCount = readonly [id: number, count: number];
+
+/** What a broker says. */
+export type Control =
+  /**
+   * It is there.
+   *
+   * - `stream`: the stream that it reads, if it reads one.
+   * - `sent`: the number of its latest packet.
+   * - `wants`: how often its wants changed.
+   */
+  | {
+    readonly type: "beat";
+    readonly from: string;
+    readonly stream: string | null;
+    readonly sent: number;
+    readonly wants: number;
+  }
+  /** It ends. */
+  | { readonly type: "bye"; readonly from: string }
+  /**
+   * What it wants: all of it, or what changed since `base`.
+   *
+   * - In several messages where it is much, numbered from 0; `more` is so in all but the last.
+   */
+  | {
+    readonly type: "wants";
+    readonly from: string;
+    readonly version: number;
+    readonly base: number | null;
+    readonly add: readonly NumberedTopic[];
+    readonly remove: readonly number[];
+    readonly part: number;
+    readonly more: boolean;
+  }
+  /** It asks for counts; `got` is the latest answer that it has, 0: none. */
+  | { readonly type: "ask"; readonly from: string; readonly got: number }
+  /** It has this answer. */
+  | { readonly type: "got"; readonly from: string; readonly got: number }
+  /**
+   * What it sent of what the other wants: all that is not known to be known, or only of what is new.
+   *
+   * - `answer` numbers the answers to this broker, from 1.
+   * - `version`: of the other's wants, as far as it knows them; 0: it knows none.
+   * - `since` is another number when it has forgotten what it had counted.
+   */
+  | {
+    readonly type: "counts";
+    readonly from: string;
+    readonly version: number;
+    readonly since: number;
+    readonly answer: number;
+    readonly sent: number;
+    readonly counts: readonly NumberedCount[];
+    readonly isFull: boolean;
+    readonly part: number;
+    readonly more: boolean;
+  };
+
+/** How many bytes of topics or counts stand in one message, at most; one of them may be more. */
+const PART_BYTES_MAX = 64 * 1024;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+/** Entries in parts that each fit a message, at least one part. */
+export function partsOf<E>(entries: readonly E[]): E[][] {
+  const parts: E[][] = [[]];
+  let bytes = 0;
+  for (const entry of entries) {
+    const { length } = encoder.encode(JSON.stringify(entry));
+    if (bytes > 0 && bytes + length > PART_BYTES_MAX) {
+      parts.push([]);
+      bytes = 0;
+    }
+    bytes += length + 1;
+    parts.at(-1)!.push(entry);
+  }
+  return parts;
+}
+
+/** The bytes of what a broker says. */
+export function encodeControl(control: Control): Uint8Array {
+  return encoder.encode(JSON.stringify(control));
+}
+
+/**
+ * What stands in such bytes.
+ *
+ * @throws {ProtocolError} When it is nothing that a broker says.
+ */
+export function decodeControl(bytes: Uint8Array): Control {
+  let value: unknown;
+  try {
+    value = JSON.parse(decoder.decode(bytes));
+  } catch (error) { // TypeError or SyntaxError: bytes that are no text, or a text that is no JSON.
+    throw new ProtocolError("Cannot read what a broker says: it is no JSON", { cause: error });
+  }
+  if (isControl(value)) return value;
+  throw new ProtocolError("Cannot read what a broker says: it is of no kind that is known");
+}
+
+function isControl(value: unknown): value is Control {
+  if (typeof value !== "object" || value === null) return false;
+  const fields = value as Record<string, unknown>;
+  if (typeof fields.from !== "string" || !/^[0-9a-f]{16}$/.test(fields.from)) return false;
+  switch (fields.type) {
+    case "beat":
+      return (fields.stream === null || typeof fields.stream === "string") &&
+        isCount(fields.sent) && isCount(fields.wants);
+    case "bye":
+      return true;
+    case "ask":
+    case "got":
+      return isCount(fields.got);
+    case "wants":
+      return isCount(fields.version) && (fields.base === null || isCount(fields.base)) &&
+        isListOf(fields.add, isNumberedTopic) && isListOf(fields.remove, isCount) &&
+        isCount(fields.part) && typeof fields.more === "boolean";
+    case "counts":
+      return isCount(fields.version) && isCount(fields.since) && isCount(fields.answer) &&
+        isCount(fields.sent) &&
+        isListOf(fields.counts, isNumberedCount) && typeof fields.isFull === "boolean" &&
+        isCount(fields.part) &&
+        typeof fields.more === "boolean";
+    default:
+      return false;
+  }
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isListOf(value: unknown, is: (entry: unknown) => boolean): boolean {
+  return Array.isArray(value) && value.every(is);
+}
+
+function isNumberedTopic(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 2 && isCount(value[0]) &&
+    (value[1] === null || isListOf(value[1], isElement));
+}
+
+function isElement(value: unknown): boolean {
+  return typeof value === "string" && value !== "" && value.isWellFormed();
+}
+
+function isNumberedCount(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 2 && value.every(isCount);
+}

@@ -1,0 +1,369 @@
+/**
+ * Packets: messages of one topic on their way through NATS, with a header that tells whose they are.
+ *
+ * ```
+ * ┌────────────┬──────────┬──────────┬──────────┬────────────┬──────────────┬──────┬──────┬───┬───┐
+ * │ version u8 │ flags u8 │ broker 8 │ lane u16 │ number u64 │ messages u32 │ n u8 │ m u8 │ N │ M │
+ * └────────────┴──────────┴──────────┴──────────┴────────────┴──────────────┴──────┴──────┴───┴───┘
+ *   N: n counts: elements of a covering topic u8, messages up to here for all below it u64
+ *   M: the topic blocks of the m packets before this one, which were not confirmed when it was sent
+ *   behind it: whole PUBLISH frames as they came; a frame that is too long goes on in the next packet
+ * ```
+ *
+ * All numbers are little endian, but the broker's id. `docs/scaling.md` says what they are for.
+ */
+import { ProtocolError } from "../errors.ts";
+import { decodeTopic, framesEnd, type Limits, topicEnd } from "../protocol/frame.ts";
+import { Fifo } from "../base/queue.ts";
+import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX, type TopicPath } from "../topic.ts";
+
+/** So long is a packet at most, its header among it. */
+export const PACKET_BYTES_MAX = 256 * 1024;
+const VERSION = 1;
+const BROKER_AT = 2;
+const LANE_AT = 10;
+const NUMBER_AT = 12;
+const MESSAGES_AT = 20;
+const LENGTHS_AT = 24;
+const COUNTS_AT = 26;
+const COUNT_BYTES = 9;
+/** Room for a header with a count for each length that a topic may have. */
+const HEADER_BYTES_MAX = COUNTS_AT + 17 * COUNT_BYTES;
+const BUFFER_BYTES_MIN = 512;
+/** A packet that has grown to that gets a buffer for the longest. */
+const BUFFER_BYTES_MEDIUM = 16 * 1024;
+/** How many of those are kept for what comes next. */
+const SPARES_MAX = 16;
+
+/** What no broker allows more of; each has checked its topics against its own. */
+export const TOPIC_LIMITS: Limits = {
+  messageBytes: 2 ** 30,
+  topicElements: TOPIC_ELEMENTS_MAX,
+  elementBytes: ELEMENT_BYTES_MAX,
+  subscriptions: 0,
+};
+
+/** Bits of the flags. */
+export const PacketFlag = {
+  /** It begins with the rest of the frame of the packet before. */
+  REST: 1,
+  /** Its frame goes on in the next packet. */
+  MORE: 2,
+  /** It holds nothing: its messages were dropped before they were passed on. */
+  DROPPED: 4,
+} as const;
+
+/** What stands in front of a packet. */
+export interface PacketHeader {
+  readonly flags: number;
+  /** The id of the broker, 16 hexadecimal digits. */
+  readonly broker: string;
+  /** Which of the broker's lanes to a stream it comes from, from 1; 0: it is not for a stream. */
+  readonly lane: number;
+  /** Its number there, from 1. */
+  readonly number: number;
+  /** How many messages end in it; or were dropped. */
+  readonly messages: number;
+  /** By the length of a topic that covers this one: how many messages there were below it so far. */
+  readonly counts: readonly PacketCount[];
+  /** The topics of those before this one that were not confirmed when it was sent. */
+  readonly before: readonly TopicPath[];
+}
+
+/** One count of a header. */
+export interface PacketCount {
+  readonly depth: number;
+  readonly count: number;
+}
+
+/** Where a packet goes. */
+export interface PacketRoute {
+  readonly subject: string;
+}
+
+/** Messages that were gathered, with room for their header. */
+export interface Packet<R extends PacketRoute> {
+  readonly route: R;
+  /** Since when its first message has been waiting, in milliseconds. */
+  readonly since: number;
+  buffer: Uint8Array;
+  end: number;
+  messages: number;
+  flags: number;
+}
+
+/** What {@linkcode sealPacket} writes beside what the packet tells itself. */
+export interface PacketSeal {
+  readonly broker: string;
+  readonly lane?: number;
+  readonly number: number;
+  readonly counts?: readonly PacketCount[];
+  /** Topic blocks. */
+  readonly before?: readonly Uint8Array[];
+}
+
+/** Writes the header in front of a packet's frames; the bytes of the whole. */
+export function sealPacket(packet: Packet<PacketRoute>, seal: PacketSeal): Uint8Array {
+  const { flags, messages } = packet;
+  const { broker, lane = 0, number, counts = [], before = [] } = seal;
+  const length = before.reduce(
+    (sum, { length }) => sum + length,
+    COUNTS_AT + COUNT_BYTES * counts.length,
+  );
+  const bytes = withRoom(packet, length);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  view.setUint8(0, VERSION);
+  view.setUint8(1, flags);
+  view.setBigUint64(BROKER_AT, BigInt(`0x${broker}`));
+  view.setUint16(LANE_AT, lane, true);
+  view.setBigUint64(NUMBER_AT, BigInt(number), true);
+  view.setUint32(MESSAGES_AT, messages, true);
+  view.setUint8(LENGTHS_AT, counts.length);
+  view.setUint8(LENGTHS_AT + 1, before.length);
+  let at = COUNTS_AT;
+  for (const { depth, count } of counts) {
+    view.setUint8(at, depth);
+    view.setBigUint64(at + 1, BigInt(count), true);
+    at += COUNT_BYTES;
+  }
+  for (const block of before) {
+    bytes.set(block, at);
+    at += block.length;
+  }
+  return bytes;
+}
+
+/** The frames with so many bytes in front of them. */
+function withRoom({ buffer, end }: Packet<PacketRoute>, length: number): Uint8Array {
+  if (length <= HEADER_BYTES_MAX) return buffer.subarray(HEADER_BYTES_MAX - length, end);
+  const bytes = new Uint8Array(length + end - HEADER_BYTES_MAX);
+  bytes.set(buffer.subarray(HEADER_BYTES_MAX, end), length);
+  return bytes;
+}
+
+/**
+ * Reads a header; what stands from `body` on are the frames.
+ *
+ * @throws {ProtocolError} When it is none.
+ */
+export function readPacket(bytes: Uint8Array): { header: PacketHeader; body: Uint8Array } {
+  const counted = COUNTS_AT + COUNT_BYTES * (bytes[LENGTHS_AT] ?? 0);
+  if (bytes.length < counted) {
+    throw new ProtocolError(`Cannot read a packet: it has ${bytes.length} bytes`);
+  }
+  if (bytes[0] !== VERSION) {
+    throw new ProtocolError(`Cannot read a packet: its version is ${bytes[0]}, not ${VERSION}`);
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const counts: PacketCount[] = [];
+  let at = COUNTS_AT;
+  for (; at < counted; at += COUNT_BYTES) {
+    counts.push({ depth: bytes[at]!, count: Number(view.getBigUint64(at + 1, true)) });
+  }
+  const before: TopicPath[] = [];
+  for (let left = bytes[LENGTHS_AT + 1]!; left > 0; left--) {
+    const end = topicEnd(bytes, at, bytes.length);
+    before.push(decodeTopic(bytes, at, end, TOPIC_LIMITS));
+    at = end;
+  }
+  const header = {
+    flags: bytes[1]!,
+    broker: view.getBigUint64(BROKER_AT).toString(16).padStart(16, "0"),
+    lane: view.getUint16(LANE_AT, true),
+    number: Number(view.getBigUint64(NUMBER_AT, true)),
+    messages: view.getUint32(MESSAGES_AT, true),
+    counts,
+    before,
+  };
+  return { header, body: bytes.subarray(at) };
+}
+
+/** A packet that tells of messages that were dropped. */
+export function droppedPacket<R extends PacketRoute>(route: R, messages: number): Packet<R> {
+  return {
+    route,
+    since: performance.now(),
+    buffer: new Uint8Array(HEADER_BYTES_MAX),
+    end: HEADER_BYTES_MAX,
+    messages,
+    flags: PacketFlag.DROPPED,
+  };
+}
+
+/** Gathers messages into packets, in their order. */
+export class Packer<R extends PacketRoute> {
+  readonly #closed = new Fifo<Packet<R>>();
+  #open: Packet<R> | undefined;
+  #bytes = 0;
+  readonly #spares: Uint8Array[] = [];
+
+  /** How many bytes it holds. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** The packet that leaves first, if there is one. */
+  get first(): Packet<R> | undefined {
+    return this.#closed.at(0) ?? this.#open;
+  }
+
+  /** Adds the frames that stand in `bytes` from `start` to before `end`; they are copied. */
+  add(route: R, bytes: Uint8Array, start: number, end: number, frames: number): void {
+    const room = this.#open?.route === route ? PACKET_BYTES_MAX - this.#open.end : 0;
+    if (end - start <= room) return this.#append(bytes, start, end, frames);
+    for (let at = start, left = frames; left > 0;) {
+      const first = framesEnd(bytes, at, 1);
+      if (first - at > PACKET_BYTES_MAX - HEADER_BYTES_MAX) {
+        this.#addParts(route, bytes, at, first);
+        at = first;
+        left--;
+        continue;
+      }
+      this.#openFor(route, first - at);
+      const limit = at + PACKET_BYTES_MAX - this.#open!.end;
+      let [next, count] = [first, 1];
+      while (count < left) {
+        const further = framesEnd(bytes, next, 1);
+        if (further > limit) break;
+        next = further;
+        count++;
+      }
+      this.#append(bytes, at, next, count);
+      at = next;
+      left -= count;
+    }
+  }
+
+  #addParts(route: R, bytes: Uint8Array, start: number, end: number): void {
+    this.#close();
+    for (let at = start; at < end;) {
+      const next = Math.min(end, at + PACKET_BYTES_MAX - HEADER_BYTES_MAX);
+      this.#openFor(route, next - at);
+      const packet = this.#open!;
+      packet.flags = (at > start ? PacketFlag.REST : 0) | (next < end ? PacketFlag.MORE : 0);
+      this.#append(bytes, at, next, next < end ? 0 : 1);
+      this.#close();
+      at = next;
+    }
+  }
+
+  /** Opens a packet for the route, unless the open one has room. */
+  #openFor(route: R, length: number): void {
+    const open = this.#open;
+    if (open?.route === route && open.end + length <= PACKET_BYTES_MAX) return;
+    this.#close();
+    this.#open = {
+      route,
+      since: performance.now(),
+      buffer: this.#buffer(HEADER_BYTES_MAX + length),
+      end: HEADER_BYTES_MAX,
+      messages: 0,
+      flags: 0,
+    };
+    this.#bytes += HEADER_BYTES_MAX;
+  }
+
+  #append(bytes: Uint8Array, start: number, end: number, frames: number): void {
+    const packet = this.#open!;
+    const length = end - start;
+    if (packet.buffer.length - packet.end < length) {
+      const larger = this.#buffer(Math.max(2 * packet.buffer.length, packet.end + length));
+      larger.set(packet.buffer.subarray(0, packet.end));
+      packet.buffer = larger;
+    }
+    packet.buffer.set(bytes.subarray(start, end), packet.end);
+    packet.end += length;
+    packet.messages += frames;
+    this.#bytes += length;
+  }
+
+  #buffer(length: number): Uint8Array {
+    if (length < BUFFER_BYTES_MEDIUM) return new Uint8Array(Math.max(BUFFER_BYTES_MIN, length));
+    return this.#spares.pop() ?? new Uint8Array(PACKET_BYTES_MAX);
+  }
+
+  /** Takes the buffer back in which a sealed packet stood, when nobody needs it any more. */
+  recycle({ buffer }: Uint8Array): void {
+    const isLong = buffer.byteLength === PACKET_BYTES_MAX;
+    if (isLong && this.#spares.length < SPARES_MAX) this.#spares.push(new Uint8Array(buffer));
+  }
+
+  #close(): void {
+    const packet = this.#open;
+    if (packet === undefined) return;
+    const { buffer, end } = packet;
+    if (2 * end < buffer.length) { // It may wait for long: it is to take as much as it counts.
+      packet.buffer = buffer.slice(0, end);
+      this.recycle(buffer);
+    }
+    this.#closed.push(packet);
+    this.#open = undefined;
+  }
+
+  /** Takes the oldest messages away: those of a packet, and of others if it does not hold them whole. */
+  *drop(): Generator<Packet<R>, void, undefined> {
+    for (let isWhole = false; !isWhole;) {
+      const packet = this.next(true);
+      if (packet === undefined) return;
+      isWhole = !(packet.flags & PacketFlag.MORE);
+      yield packet;
+    }
+  }
+
+  /** Takes the next packet: a full one; if there is none and `hurry` is so, the one that is open. */
+  next(hurry: boolean): Packet<R> | undefined {
+    let packet = this.#closed.shift();
+    if (packet === undefined && hurry) {
+      packet = this.#open;
+      this.#open = undefined;
+    }
+    if (packet !== undefined) this.#bytes -= packet.end;
+    return packet;
+  }
+}
+
+/** What has arrived of a frame that does not fit a packet. */
+export class Assembly {
+  #parts: Uint8Array[] = [];
+  #bytes = 0;
+  #next = 0;
+
+  /**
+   * Takes a packet in its order.
+   *
+   * @param bytesMax How long a frame may be that is put together.
+   * @returns The whole frames that end in it; nothing when there are none; `"lost"` when what ends there
+   * has no beginning here, or is too long.
+   */
+  take(
+    { flags, number }: PacketHeader,
+    body: Uint8Array,
+    bytesMax: number,
+  ): Uint8Array | "lost" | undefined {
+    const isNext = number === this.#next;
+    if (!(flags & PacketFlag.REST)) this.#clear();
+    else if (!isNext || this.#bytes + body.length > bytesMax) {
+      this.#clear();
+      return flags & PacketFlag.MORE ? undefined : "lost";
+    }
+    if (!(flags & (PacketFlag.MORE | PacketFlag.REST))) return body;
+    this.#parts.push(body);
+    this.#bytes += body.length;
+    this.#next = number + 1;
+    if (flags & PacketFlag.MORE) return undefined;
+    const whole = new Uint8Array(this.#bytes);
+    let at = 0;
+    for (const part of this.#parts) {
+      whole.set(part, at);
+      at += part.length;
+    }
+    this.#clear();
+    return whole;
+  }
+
+  #clear(): void {
+    this.#parts = [];
+    this.#bytes = 0;
+    this.#next = 0;
+  }
+}

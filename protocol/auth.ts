@@ -1,0 +1,265 @@
+/**
+ * The handshake, as a pure exchange of bytes: both sides prove that they have the same key, and
+ * neither learns anything about it from the other.
+ *
+ * ```
+ * client                                                        broker
+ *   hello      magic 8 · lowest u8 · highest u8 · nonce 32 · name size u8 · name   →
+ *            ←   challenge  magic 8 · 0 u8 · version u8 · broker id 16 · nonce 32
+ *   proof      HMAC(K, "mpubsub client\0" ‖ hello ‖ challenge)                     →
+ *            ←   answer     0 u8 · HMAC(K, "mpubsub broker\0" ‖ hello ‖ challenge ‖ proof)
+ * ```
+ *
+ * HMAC is HMAC-SHA-256. The client proves first: whoever connects learns nothing with which to guess
+ * at the key. A broker refuses by a byte other than 0 (see {@linkcode Refusal}) in the place of the
+ * 0 of its challenge or its answer, and then closes; a refusal is a hint, since nothing proves it.
+ *
+ * The two labels keep a proof of one side from being sent back as a proof of the other; the nonces
+ * of both sides stand in what is proved, so that a recorded handshake is worth nothing.
+ */
+import { concat } from "../base/bytes.ts";
+import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
+
+/** The version of the protocol that this code speaks, the lowest and the highest. */
+export const PROTOCOL_VERSION = 1;
+/** The longest name of a key, in bytes of UTF-8. */
+export const KEY_NAME_BYTES_MAX = 64;
+/** Bytes of a hello before the name of the key. */
+export const HELLO_HEAD_BYTES = 43;
+/** Bytes of the part of a challenge that stands in a refusal as well. */
+export const CHALLENGE_HEAD_BYTES = 10;
+/** Bytes of a challenge after its head. */
+export const CHALLENGE_TAIL_BYTES = 48;
+/** Bytes of a proof. */
+export const PROOF_BYTES = 32;
+
+/** Why a broker refuses a client; the numbers stand on the wire and in `docs/protocol.md`. */
+export const Refusal = {
+  /** The broker speaks no version that the client speaks. */
+  VERSION: 1,
+  /** The broker has as many connections as it may have. */
+  BUSY: 2,
+  /** The proof is wrong: another key, or a name that the broker does not know. */
+  AUTH: 3,
+} as const;
+
+/** The number of a refusal. */
+export type Refusal = typeof Refusal[keyof typeof Refusal];
+
+const MAGIC = new TextEncoder().encode("mpubsub\n");
+const CLIENT_LABEL = new TextEncoder().encode("mpubsub client\0");
+const BROKER_LABEL = new TextEncoder().encode("mpubsub broker\0");
+const NONCE_BYTES = 32;
+const BROKER_ID_BYTES = 16;
+const GRANTED = 0;
+
+/** A key as bytes: a string is its UTF-8 bytes. */
+export function keyBytes(key: string | Uint8Array): Uint8Array<ArrayBuffer> {
+  if (typeof key !== "string" && !(key instanceof Uint8Array)) {
+    throw new TypeError("Cannot use authkey: it must be a string or a Uint8Array");
+  }
+  const bytes = typeof key === "string" ? new TextEncoder().encode(key) : new Uint8Array(key);
+  if (bytes.length === 0) throw new RangeError("Cannot use authkey: it is empty");
+  return bytes;
+}
+
+/** The name of a key as bytes. */
+export function keyNameBytes(name: string): Uint8Array {
+  if (typeof name !== "string") {
+    throw new TypeError(`Cannot use keyName ${name}: it must be a string`);
+  }
+  const bytes = new TextEncoder().encode(name);
+  if (bytes.length > KEY_NAME_BYTES_MAX) {
+    throw new RangeError(
+      `Cannot use keyName "${name}": it has ${bytes.length} bytes, limit is ${KEY_NAME_BYTES_MAX}`,
+    );
+  }
+  return bytes;
+}
+
+/** Random bytes that nobody can foresee. */
+export function randomBytes(count: number): Uint8Array<ArrayBuffer> {
+  return crypto.getRandomValues(new Uint8Array(count));
+}
+
+/** The client's side: four steps, in order. */
+export class ClientHandshake {
+  /** Step 1: the bytes to send first. */
+  readonly hello: Uint8Array<ArrayBuffer>;
+  readonly #key: Uint8Array<ArrayBuffer>;
+  readonly #keyName: string;
+  #challenge: Uint8Array<ArrayBuffer> = new Uint8Array();
+  #proof: Uint8Array<ArrayBuffer> = new Uint8Array();
+
+  /** Begins a handshake with a key, and the name under which the broker knows it. */
+  constructor(key: Uint8Array<ArrayBuffer>, keyName: string, nonce = randomBytes(NONCE_BYTES)) {
+    const name = keyNameBytes(keyName);
+    this.#key = key;
+    this.#keyName = keyName;
+    this.hello = concat(
+      MAGIC,
+      Uint8Array.of(PROTOCOL_VERSION, PROTOCOL_VERSION),
+      nonce,
+      Uint8Array.of(name.length),
+      name,
+    );
+  }
+
+  /**
+   * Step 2: checks the head of the challenge; if it is none, throws what the broker said.
+   *
+   * @throws {ProtocolError} When this is no mpubsub broker, or it speaks other versions.
+   * @throws {ConnectionLostError} When the broker is busy.
+   */
+  checkChallengeHead(head: Uint8Array): void {
+    if (!startsWithMagic(head)) {
+      throw new ProtocolError("Cannot connect: what answers is not an mpubsub broker");
+    }
+    if (head[8] === Refusal.BUSY) {
+      throw new ConnectionLostError(
+        "Cannot connect: the broker has as many connections as it may have, try again later",
+      );
+    }
+    if (head[8] === Refusal.VERSION || (head[8] === GRANTED && head[9] !== PROTOCOL_VERSION)) {
+      throw new ProtocolError(
+        `Cannot connect: the broker speaks version ${
+          head[9]
+        } of the protocol, this is ${PROTOCOL_VERSION}`,
+      );
+    }
+    if (head[8] !== GRANTED) {
+      throw new ProtocolError(
+        `Cannot connect: the broker refused, with the unknown code ${head[8]}`,
+      );
+    }
+  }
+
+  /** Step 3: the proof to send, from the whole challenge. */
+  async prove(challenge: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+    this.#challenge = challenge;
+    const key = await importKey(this.#key);
+    const text = concat(CLIENT_LABEL, this.hello, challenge);
+    return this.#proof = new Uint8Array(await crypto.subtle.sign("HMAC", key, text));
+  }
+
+  /** Step 4a: checks the first byte of the broker's answer. */
+  checkAnswer(code: number): void {
+    if (code === GRANTED) return;
+    const which = this.#keyName === "" ? "the key" : `the key named "${this.#keyName}"`;
+    throw new AuthError(
+      `Cannot connect: the broker refused ${which}, give both sides the same authkey`,
+      { keyName: this.#keyName },
+    );
+  }
+
+  /** Step 4b: checks the broker's proof; returns the broker's random id. */
+  async verify(proof: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+    const key = await importKey(this.#key);
+    const text = concat(BROKER_LABEL, this.hello, this.#challenge, this.#proof);
+    if (!await crypto.subtle.verify("HMAC", key, proof, text)) {
+      throw new AuthError(
+        "Cannot connect: what answers did not prove that it has the key, it is not our broker",
+        { keyName: this.#keyName },
+      );
+    }
+    return this.#challenge.slice(CHALLENGE_HEAD_BYTES, CHALLENGE_HEAD_BYTES + BROKER_ID_BYTES);
+  }
+}
+
+/** What a handshake needs of a key that the broker knows. */
+export interface Secret {
+  /** The key. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** The broker's side of one handshake. */
+export class BrokerHandshake<K extends Secret> {
+  readonly #brokerId: Uint8Array;
+  readonly #keyOf: (name: string) => K | undefined;
+  #hello: Uint8Array<ArrayBuffer> = new Uint8Array();
+  #challenge: Uint8Array<ArrayBuffer> = new Uint8Array();
+  #keyName = "";
+
+  /** Begins a handshake; `keyOf` knows the keys by name. */
+  constructor(brokerId: Uint8Array, keyOf: (name: string) => K | undefined) {
+    this.#brokerId = brokerId;
+    this.#keyOf = keyOf;
+  }
+
+  /**
+   * Step 1: how many bytes follow the head of the hello.
+   *
+   * @throws {ProtocolError} When these bytes are not a hello.
+   */
+  helloTail(head: Uint8Array): number {
+    if (!startsWithMagic(head)) {
+      throw new ProtocolError("Cannot authenticate a client: it does not speak mpubsub");
+    }
+    const size = head[HELLO_HEAD_BYTES - 1]!;
+    if (size > KEY_NAME_BYTES_MAX) {
+      throw new ProtocolError(
+        `Cannot authenticate a client: its key name has ${size} bytes, limit is ${KEY_NAME_BYTES_MAX}`,
+      );
+    }
+    return size;
+  }
+
+  /** Whether the whole hello allows a version that the broker speaks. */
+  speaks(hello: Uint8Array): boolean {
+    return hello[8]! <= PROTOCOL_VERSION && PROTOCOL_VERSION <= hello[9]!;
+  }
+
+  /** Step 2: the challenge, the same for every name. */
+  challenge(hello: Uint8Array<ArrayBuffer>, nonce = randomBytes(NONCE_BYTES)): Uint8Array {
+    this.#hello = hello;
+    // A name that is not UTF-8 is one that no key has: the proof is checked all the same.
+    this.#keyName = new TextDecoder().decode(hello.subarray(HELLO_HEAD_BYTES));
+    this.#challenge = concat(
+      MAGIC,
+      Uint8Array.of(GRANTED, PROTOCOL_VERSION),
+      this.#brokerId,
+      nonce,
+    );
+    return this.#challenge;
+  }
+
+  /** The refusal that takes the place of a challenge. */
+  refuse(refusal: Refusal): Uint8Array {
+    return concat(MAGIC, Uint8Array.of(refusal, PROTOCOL_VERSION));
+  }
+
+  /**
+   * Step 4: the key that the client has proved to have, if it has one, and the answer to its proof. A
+   * name that is not known takes the same steps as one that is, with a key that nobody has.
+   */
+  async answer(
+    proof: Uint8Array<ArrayBuffer>,
+  ): Promise<{ key: K | undefined; answer: Uint8Array }> {
+    const known = this.#keyOf(this.#keyName);
+    const key = await importKey(known?.bytes ?? randomBytes(PROOF_BYTES));
+    const text = concat(CLIENT_LABEL, this.#hello, this.#challenge);
+    const isRight = await crypto.subtle.verify("HMAC", key, proof, text);
+    const ours = concat(BROKER_LABEL, this.#hello, this.#challenge, proof);
+    const signature = new Uint8Array(await crypto.subtle.sign("HMAC", key, ours));
+    if (!isRight || known === undefined) {
+      return { key: undefined, answer: Uint8Array.of(Refusal.AUTH) };
+    }
+    return { key: known, answer: concat(Uint8Array.of(GRANTED), signature) };
+  }
+
+  /** The name of the key that the client gave. */
+  get keyName(): string {
+    return this.#keyName;
+  }
+}
+
+function startsWithMagic(bytes: Uint8Array): boolean {
+  return MAGIC.every((byte, i) => bytes[i] === byte);
+}
+
+function importKey(key: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
+  return crypto.subtle.importKey("raw", key, { name: "HMAC", hash: "SHA-256" }, false, [
+    "sign",
+    "verify",
+  ]);
+}

@@ -1,0 +1,122 @@
+/**
+ * The handshake over a stream of bytes, for both sides: what `auth.ts` says, sent and received.
+ */
+import {
+  BrokerHandshake,
+  CHALLENGE_HEAD_BYTES,
+  CHALLENGE_TAIL_BYTES,
+  ClientHandshake,
+  HELLO_HEAD_BYTES,
+  PROOF_BYTES,
+  Refusal,
+  type Secret,
+} from "./auth.ts";
+import { concat, writeAll } from "../base/bytes.ts";
+import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
+import type { ByteStream } from "./link.ts";
+
+/** The first byte of what a TLS server answers to bytes that are not TLS. */
+const TLS_ALERT = 0x15;
+
+/**
+ * The client's side of the handshake over `stream`.
+ *
+ * @returns The broker's id.
+ * @throws {AuthError} When either side could not prove that it has the key.
+ * @throws {ProtocolError} When the other side is no broker that this client can speak to.
+ * @throws {ConnectionLostError} When the other side is busy or closes.
+ */
+export async function greetBroker(
+  stream: ByteStream,
+  key: Uint8Array<ArrayBuffer>,
+  keyName: string,
+): Promise<Uint8Array> {
+  const handshake = new ClientHandshake(key, keyName);
+  await writeAll(stream, handshake.hello);
+  const challenge = new Uint8Array(CHALLENGE_HEAD_BYTES + CHALLENGE_TAIL_BYTES);
+  await readExactly(stream, challenge.subarray(0, 1));
+  if (challenge[0] === TLS_ALERT) {
+    throw new ProtocolError(
+      "Cannot connect: what answers speaks TLS, use an address that begins with tls://",
+    );
+  }
+  await readExactly(stream, challenge.subarray(1, CHALLENGE_HEAD_BYTES));
+  handshake.checkChallengeHead(challenge);
+  await readExactly(stream, challenge.subarray(CHALLENGE_HEAD_BYTES));
+  await writeAll(stream, await handshake.prove(challenge));
+  handshake.checkAnswer((await readExactly(stream, new Uint8Array(1)))[0]!);
+  return await handshake.verify(await readExactly(stream, new Uint8Array(PROOF_BYTES)));
+}
+
+/** What a broker brings into each handshake. */
+export interface Greeter<K extends Secret> {
+  /** The random id of the broker, 16 bytes. */
+  readonly brokerId: Uint8Array;
+  /** The key of that name. */
+  keyOf(name: string): K | undefined;
+  /** Whether to refuse whoever comes. */
+  isBusy(): boolean;
+  /** Waits before a client is told that its proof is wrong. */
+  delay(): Promise<void>;
+}
+
+/**
+ * The broker's side of the handshake over `stream`.
+ *
+ * @returns The client's key.
+ * @throws {AuthError} When the client could not prove that it has the key.
+ * @throws {ProtocolError} When it does not speak the protocol.
+ * @throws {ConnectionLostError} When it closes, or the broker is busy.
+ */
+export async function greetClient<K extends Secret>(
+  stream: ByteStream,
+  greeter: Greeter<K>,
+): Promise<K> {
+  const handshake = new BrokerHandshake(greeter.brokerId, (name) => greeter.keyOf(name));
+  const head = await readExactly(stream, new Uint8Array(HELLO_HEAD_BYTES));
+  const tail = await readExactly(stream, new Uint8Array(handshake.helloTail(head)));
+  const hello = concat(head, tail);
+  if (!handshake.speaks(hello)) {
+    await writeAll(stream, handshake.refuse(Refusal.VERSION));
+    throw new ProtocolError(
+      `Cannot authenticate a client: it speaks versions ${hello[8]} to ${hello[9]} of the protocol`,
+    );
+  }
+  if (greeter.isBusy()) {
+    await writeAll(stream, handshake.refuse(Refusal.BUSY));
+    throw new BusyError();
+  }
+  await writeAll(stream, handshake.challenge(hello));
+  const proof = await readExactly(stream, new Uint8Array(PROOF_BYTES));
+  const { key, answer } = await handshake.answer(proof);
+  if (key === undefined) await greeter.delay();
+  await writeAll(stream, answer);
+  if (key === undefined) {
+    throw new AuthError("Cannot authenticate a client: its proof is wrong", {
+      keyName: handshake.keyName,
+    });
+  }
+  return key;
+}
+
+/** There are as many clients as there may be. */
+export class BusyError extends ConnectionLostError {
+  /** Makes an error that says so. */
+  constructor() {
+    super("Cannot take a client: there are as many as there may be");
+  }
+}
+
+async function readExactly(
+  stream: ByteStream,
+  into: Uint8Array<ArrayBuffer>,
+): Promise<Uint8Array<ArrayBuffer>> {
+  for (let at = 0; at < into.length;) {
+    const count = await stream.read(into.subarray(at));
+    if (count === null) {
+      throw new ConnectionLostError("Cannot connect: the other side closed during the handshake");
+    }
+    at += count;
+  }
+  return into;
+}

@@ -1,0 +1,327 @@
+/**
+ * One connection: frames in both directions over a stream of bytes, signs of life, and an end with a
+ * reason. Knows nothing of what the frames are for.
+ *
+ * ```
+ *            ┌ send(): frames that are not counted ┐
+ *  stream ◀──┤                                     │ one write in flight
+ *            └ handler.next(): counted frames      ┘
+ *  stream ──▶ handler.frame(), …, handler.batch()    one read, many frames
+ * ```
+ *
+ * - One write is in flight; what gathers meanwhile goes out in the next. So a busy connection writes
+ *   large pieces, an idle one at once, and there is no timer.
+ * - It never stops reading until it ends. But what takes long, a flood of small frames say, is taken
+ *   in turns with everything else that there is to do.
+ * - Time is counted in ticks, {@linkcode TICKS} to a heartbeat, which the owner gives. However long
+ *   an event loop is busy it fires one tick, and then the reads that have completed: so a busy loop
+ *   is not taken for a dead peer.
+ * - A side that ends says GOODBYE and then only reads, so that the reason arrives even when the other
+ *   side is in the middle of sending.
+ */
+import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
+import {
+  decodeGoodbye,
+  encodeFrame,
+  encodeGoodbye,
+  FrameError,
+  type FrameLimits,
+  FrameReader,
+  FrameType,
+  Reason,
+} from "./frame.ts";
+import { printable } from "../topic.ts";
+import { Turns } from "../base/turns.ts";
+
+/** What a connection is to everything but the transport: a stream of bytes. */
+export interface ByteStream {
+  /** Reads into `into`; how many bytes, or `null` at the end. */
+  read(into: Uint8Array): Promise<number | null>;
+  /** Writes some of `bytes`; how many. */
+  write(bytes: Uint8Array): Promise<number>;
+  /** Ends the direction out: the other side reads what was written, then the end. */
+  closeWrite(): Promise<void>;
+  /** Ends both directions; reads and writes under way reject or end. */
+  close(): void;
+}
+
+/** What is done with the frames of a link. */
+export interface LinkHandler {
+  /** Takes the reader's current frame. A `ProtocolError` ends the link. */
+  frame(reader: FrameReader): void;
+  /** All frames of one read were given to `frame`. */
+  batch(): void;
+  /** The next counted frames to write, if any. */
+  next(): Uint8Array | undefined;
+  /** Nothing was sent for a heartbeat. */
+  idle(): void;
+}
+
+/** How a link ended. */
+export interface LinkEnd {
+  /** The reason that one of the sides gave; none when the connection was lost. */
+  readonly reason?: number;
+  /** Whether the reason is the other side's. */
+  readonly isTheirs?: boolean;
+  /** What went wrong. */
+  readonly error?: Error;
+}
+
+/** How many ticks make a heartbeat. */
+export const TICKS = 4;
+/** How many heartbeats of silence mean that the other side is gone. */
+const SILENT_HEARTBEATS = 2;
+/** How long a side that said GOODBYE waits for the other to close. */
+const LINGER_MS = 1000;
+/** Up to this size what is counted and what is not go out in one write. */
+const JOIN_BYTES_MAX = 64 * 1024;
+/** After how many frames or runs of frames the clock is looked at. */
+const FRAMES_PER_LOOK = 32;
+const NO_BYTES = new Uint8Array(0);
+const NO_PARTS: readonly Uint8Array[] = [];
+
+/** The frames of one connection; see the module. */
+export class Link {
+  /** Resolves when the connection is closed; never rejects. */
+  readonly finished: Promise<LinkEnd>;
+  /** What is done with the frames; may be replaced between frames. */
+  handler: LinkHandler;
+  readonly #stream: ByteStream;
+  readonly #reader: FrameReader;
+  readonly #turns = new Turns();
+  /** What the next read fills. */
+  #space: Uint8Array;
+  #control: Uint8Array[] = [];
+  /** Where in `#control` an ACK waits; -1 when none does. */
+  #ackAt = -1;
+  /** The next counted frames, when they are too large to go out with what is not counted. */
+  #counted: Uint8Array | undefined;
+  /** Where they are put side by side. */
+  #joint = NO_BYTES;
+  #writing: Promise<void> | undefined;
+  #end: LinkEnd | undefined;
+  #linger: ReturnType<typeof setTimeout> | undefined;
+  #quietTicks = 0;
+  #silentTicks = 0;
+
+  /** Begins to read from `stream`, which is this link's from now on. */
+  constructor(stream: ByteStream, limits: FrameLimits, handler: LinkHandler) {
+    this.#stream = stream;
+    this.#reader = new FrameReader(limits);
+    this.#space = this.#reader.space();
+    this.handler = handler;
+    this.finished = this.#run();
+  }
+
+  /** Whether it has ended, or said GOODBYE. */
+  get ended(): boolean {
+    return this.#end !== undefined;
+  }
+
+  /** How many frames that are not counted wait to be written. */
+  get waiting(): number {
+    return this.#control.length;
+  }
+
+  /** Replaces what this side takes, as of the next frame. */
+  set limits(limits: FrameLimits) {
+    this.#reader.limits = limits;
+  }
+
+  /** Sends a frame that is not counted. */
+  send(type: FrameType, ...parts: readonly Uint8Array[]): void {
+    if (this.#end !== undefined) return;
+    this.#control.push(encodeFrame(type, ...parts));
+    this.pump();
+  }
+
+  /** Sends an ACK behind all that waits; one that still waits need not be sent. */
+  acknowledge(body: Uint8Array): void {
+    if (this.#end !== undefined) return;
+    const ack = encodeFrame(FrameType.ACK, body);
+    if (this.#ackAt >= 0) this.#control.splice(this.#ackAt, 1);
+    this.#ackAt = this.#control.push(ack) - 1;
+    this.pump();
+  }
+
+  /** Writes what there is to write. */
+  pump(): void {
+    if (this.#end === undefined) this.#writing ??= this.#write();
+  }
+
+  async #write(): Promise<void> {
+    await undefined; // What the same turn sends gathers for the first write.
+    try {
+      for (let bytes = this.#nextBytes(); bytes !== undefined; bytes = this.#nextBytes()) {
+        this.#quietTicks = 0;
+        let at = await this.#stream.write(bytes);
+        while (at < bytes.length) at += await this.#stream.write(bytes.subarray(at));
+      }
+    } catch (error) { // Whatever the stream throws: the connection is gone.
+      this.#lose(error);
+    } finally {
+      this.#writing = undefined;
+    }
+  }
+
+  #nextBytes(): Uint8Array | undefined {
+    const large = this.#counted;
+    this.#counted = undefined;
+    if (large !== undefined && this.#end === undefined) return large;
+    const before = this.#takeControl();
+    const counted = this.#end === undefined ? this.handler.next() : undefined;
+    if (counted !== undefined && counted.length > JOIN_BYTES_MAX) {
+      if (before.length === 0) return counted;
+      this.#counted = counted;
+      return this.#join(before);
+    }
+    // What the handler sent now goes behind what it hands over.
+    const behind = this.#takeControl();
+    if (counted === undefined) {
+      return before.length + behind.length === 0 ? undefined : this.#join([...before, ...behind]);
+    }
+    if (before.length + behind.length === 0) return counted;
+    return this.#join([...before, counted, ...behind]);
+  }
+
+  #takeControl(): readonly Uint8Array[] {
+    const control = this.#control;
+    if (control.length === 0) return NO_PARTS;
+    this.#control = [];
+    this.#ackAt = -1;
+    return control;
+  }
+
+  /** All parts in one piece; good until the next call, so until it is written. */
+  #join(parts: readonly Uint8Array[]): Uint8Array {
+    let length = 0;
+    for (const part of parts) length += part.length;
+    if (this.#joint.length < length) {
+      this.#joint = new Uint8Array(Math.max(length, Math.min(2 * length, JOIN_BYTES_MAX)));
+    }
+    let at = 0;
+    for (const part of parts) {
+      this.#joint.set(part, at);
+      at += part.length;
+    }
+    return this.#joint.subarray(0, length);
+  }
+
+  /**
+   * Says GOODBYE after what is being written, and ends. A second call changes nothing.
+   *
+   * @param reason What the other side is told.
+   * @param text The same, for people.
+   * @param error What `finished` tells, when that is an error here.
+   */
+  end(reason: Reason, text: string, error?: Error): void {
+    if (this.#end !== undefined) return;
+    this.send(FrameType.GOODBYE, encodeGoodbye(reason, text));
+    this.#end = error === undefined ? { reason } : { reason, error };
+    this.#linger = setTimeout(() => this.#stream.close(), LINGER_MS);
+    (this.#writing ?? Promise.resolve()).then(() => this.#stream.closeWrite()).catch(() => {
+      // The other side closed first: what was to be told has nobody to hear it.
+      this.#stream.close();
+    });
+  }
+
+  /** Closes the connection at once, without a word. */
+  close(error?: Error): void {
+    this.#end ??= error === undefined ? {} : { error };
+    this.#control = [];
+    this.#stream.close();
+  }
+
+  #lose(cause: unknown): void {
+    this.close(lostError(cause));
+  }
+
+  /** Counts time: called {@linkcode TICKS} times in each heartbeat. */
+  tick(): void {
+    if (this.#end !== undefined) return;
+    if (++this.#silentTicks > TICKS * SILENT_HEARTBEATS) {
+      this.#lose(new Error(`nothing was heard for ${SILENT_HEARTBEATS} heartbeats`));
+    } else if (++this.#quietTicks >= TICKS) {
+      this.#quietTicks = 0;
+      this.#reader.rest();
+      if (this.#writing === undefined) this.#joint = NO_BYTES;
+      this.handler.idle();
+    }
+  }
+
+  async #run(): Promise<LinkEnd> {
+    try {
+      for (;;) {
+        const count = await this.#stream.read(this.#space);
+        if (count === null) break;
+        this.#silentTicks = 0;
+        if (this.#end !== undefined) continue;
+        this.#reader.wrote(count);
+        while (!this.#takeFrames()) await this.#turns.next();
+      }
+      this.#end ??= { error: lostError(undefined) };
+    } catch (error) { // Whatever the stream throws: the connection is gone.
+      this.#end ??= { error: lostError(error) };
+    }
+    clearTimeout(this.#linger);
+    this.#turns.end();
+    this.close();
+    return this.#end;
+  }
+
+  /** Takes the frames that are here; whether those were all, and there is time for more. */
+  #takeFrames(): boolean {
+    this.#turns.begin();
+    try {
+      for (let n = 1; this.#end === undefined && this.#reader.next(); n++) {
+        if (this.#reader.type === FrameType.GOODBYE) this.#takeGoodbye();
+        else this.handler.frame(this.#reader);
+        if (n % FRAMES_PER_LOOK === 0 && this.#turns.isOver()) {
+          this.handler.batch();
+          return false;
+        }
+      }
+      this.handler.batch();
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.handler.batch();
+      this.fail(error);
+    }
+    // Also after the end: what is read then must not come where somebody holds frames.
+    this.#space = this.#reader.space();
+    return this.#end !== undefined || !this.#turns.isOver();
+  }
+
+  /** Ends because the other side broke the protocol. */
+  fail(error: ProtocolError): void {
+    this.end(error instanceof FrameError ? error.reason : Reason.PROTOCOL, error.message, error);
+  }
+
+  #takeGoodbye(): void {
+    const { buffer, body, end } = this.#reader;
+    const { reason, text } = decodeGoodbye(buffer.subarray(body, end));
+    this.#end = { ...goodbyeEnd(reason, text), isTheirs: true };
+    this.#stream.close();
+  }
+}
+
+function goodbyeEnd(reason: number, text: string): LinkEnd {
+  const said = `The other side ended the session: ${printable(text)}`;
+  switch (reason) {
+    case Reason.DONE:
+      return { reason };
+    case Reason.SHUTDOWN:
+    case Reason.CUT_OFF:
+    case Reason.REPLACED:
+      return { reason, error: new ConnectionLostError(said) };
+    case Reason.KEY_REVOKED:
+      return { reason, error: new AuthError(said) };
+    default:
+      return { reason, error: new ProtocolError(said) };
+  }
+}
+
+function lostError(cause: unknown): ConnectionLostError {
+  const how = cause instanceof Error ? cause.message : "the other side closed it";
+  return new ConnectionLostError(`The connection was lost: ${how}`, { cause });
+}

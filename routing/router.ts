@@ -1,0 +1,262 @@
+/**
+ * Which peers want what: interests by topic, and the routes that follow from them.
+ *
+ * A peer is something with interests that takes frames. Most are sessions over a socket; nothing
+ * here knows that.
+ */
+import type { Lease } from "../base/bytes.ts";
+import { BytesCache } from "../base/bytes_cache.ts";
+import { isBrokerPath, isLocalPath, type TopicNode, type TopicPath, TopicTree } from "../topic.ts";
+
+/** Where messages come from: something that can be held back. */
+export interface Origin {
+  /**
+   * Does not acknowledge the latest `messages`, which are so many bytes, and those that follow.
+   *
+   * @returns Ends that.
+   */
+  withhold(messages: number, bytes: number): () => void;
+}
+
+/** Something that takes the messages it asked for. */
+export interface Peer {
+  /**
+   * Takes a slice of `messages` whole PUBLISH frames. The bytes are good during the call, and after
+   * it as long as it holds the lease, if there is one.
+   */
+  take(frames: Uint8Array, messages: number, from: Origin, lease: Lease | undefined): void;
+  /** Is told that it did not get so many messages of other brokers; 0: nobody knows how many. */
+  lose(messages: number): void;
+  /**
+   * Resolves when it has room for more again, or that takes too long; nothing when it has room.
+   */
+  room(): Promise<void> | undefined;
+}
+
+/** What a {@linkcode Router} tells and asks. */
+export interface RouterOptions<P extends Peer> {
+  /** Told that a peer gets a topic from now on, or gets it no more. */
+  onInterest?(peer: P, path: TopicPath, wants: boolean): void;
+  /** Why nobody may publish to a topic, as the end of a sentence; nothing if one may. */
+  refusal?(path: TopicPath): string | undefined;
+}
+
+/** Who gets the messages of one topic; good until an interest changes. */
+export interface Route<P extends Peer> {
+  /** The topic. */
+  readonly path: TopicPath;
+  /** Why no client may publish to it, as the end of a sentence. */
+  readonly refusal: string | undefined;
+  /** Who asked for it, each once; mostly the same list where the same peers did. */
+  readonly peers: readonly P[];
+}
+
+/** Makes the topic of the block that stands in `bytes` from `start` to before `end`. */
+export type DecodeTopic = (bytes: Uint8Array, start: number, end: number) => TopicPath;
+
+/** How many topics have a remembered route. */
+const ROUTES_MAX = 32_768;
+/** How many peers all remembered routes together may name. */
+const ROUTE_PEERS_MAX = 2 ** 20;
+
+/** The interests of all peers; see the module. */
+export class Router<P extends Peer> {
+  readonly #options: RouterOptions<P>;
+  readonly #tree = new TopicTree<P>();
+  /** Each peer's interests: by the text of what it asked for, what it gets of that. */
+  readonly #interests = new Map<P, Map<string, readonly TopicPath[]>>();
+  readonly #routes = new BytesCache<Route<P>>(ROUTES_MAX);
+  /** Who gets what goes to this node and no further. */
+  readonly #peersAt = new Map<TopicNode<P>, readonly P[]>();
+  /** For each peer that gets something alone, the list of it. */
+  readonly #alone = new Map<P, readonly P[]>();
+  /** The number of peers in the lists that were made since routes were forgotten. */
+  #routePeers = 0;
+
+  /** Makes a router without peers. */
+  constructor(options: RouterOptions<P> = {}) {
+    this.#options = options;
+  }
+
+  /** How many topics a peer is interested in. */
+  interestsOf(peer: P): number {
+    return this.#interests.get(peer)?.size ?? 0;
+  }
+
+  /**
+   * Notes that a peer wants a topic; twice is once.
+   *
+   * @param granted What it gets of that: none, or topics below it, where it may not have it whole.
+   */
+  add(peer: P, path: TopicPath, granted: readonly TopicPath[] = [path]): void {
+    let own = this.#interests.get(peer);
+    if (own === undefined) this.#interests.set(peer, own = new Map());
+    const text = JSON.stringify(path);
+    if (own.has(text)) return;
+    own.set(text, granted);
+    for (const topic of granted) {
+      this.#tree.add(topic, peer);
+      this.#options.onInterest?.(peer, topic, true);
+    }
+    this.#forgetRoutes();
+  }
+
+  /** Notes that a peer wants a topic no more; whether it did. */
+  remove(peer: P, path: TopicPath): boolean {
+    const own = this.#interests.get(peer);
+    const text = JSON.stringify(path);
+    const granted = own?.get(text);
+    if (own === undefined || granted === undefined) return false;
+    own.delete(text);
+    if (own.size === 0) this.#interests.delete(peer);
+    this.#withdraw(peer, granted);
+    return true;
+  }
+
+  /** Notes that a peer wants these topics, and no others; `narrow` tells what it gets of one. */
+  replace(
+    peer: P,
+    paths: readonly TopicPath[],
+    narrow?: (path: TopicPath) => readonly TopicPath[],
+  ): void {
+    const wanted = new Set(paths.map((path) => JSON.stringify(path)));
+    for (const text of this.#interests.get(peer)?.keys() ?? []) {
+      if (!wanted.has(text)) this.remove(peer, JSON.parse(text));
+    }
+    for (const path of paths) this.add(peer, path, narrow?.(path));
+  }
+
+  /**
+   * Asks anew what a peer gets of each topic that it wants.
+   *
+   * @returns Of which of those that it had it gets nothing any more.
+   */
+  narrow(
+    peer: P,
+    narrow: (path: TopicPath) => readonly TopicPath[],
+  ): readonly TopicPath[] {
+    const lost: TopicPath[] = [];
+    for (const [text, had] of [...this.#interests.get(peer) ?? []]) {
+      const path: TopicPath = Object.freeze(JSON.parse(text));
+      const granted = narrow(path);
+      if (JSON.stringify(granted) === JSON.stringify(had)) continue;
+      this.remove(peer, path);
+      this.add(peer, path, granted);
+      if (granted.length === 0) lost.push(path);
+    }
+    return lost;
+  }
+
+  /** Forgets a peer. */
+  clear(peer: P): void {
+    const own = this.#interests.get(peer);
+    if (own === undefined) return;
+    this.#interests.delete(peer);
+    for (const granted of own.values()) this.#withdraw(peer, granted);
+  }
+
+  #withdraw(peer: P, granted: readonly TopicPath[]): void {
+    for (const topic of granted) {
+      this.#tree.remove(topic, peer);
+      this.#options.onInterest?.(peer, topic, false);
+    }
+    this.#forgetRoutes();
+  }
+
+  /**
+   * The route of the topic whose block stands in `bytes` from `start` to before `end`; `decode`
+   * makes the topic of a block there that was not seen lately.
+   *
+   * - The same object while the same topic comes again and no interest changes.
+   */
+  route(bytes: Uint8Array, start: number, end: number, decode: DecodeTopic): Route<P> {
+    let route = this.#routes.get(bytes, start, end);
+    if (route === undefined) {
+      const path = decode(bytes, start, end);
+      const refusal = isBrokerPath(path) || isLocalPath(path)
+        ? "the topic is reserved"
+        : this.#options.refusal?.(path);
+      const peers = this.peersOf(path);
+      if (path.length === 0 || isBrokerPath(path)) this.#count(peers);
+      route = { path, refusal, peers };
+      if (this.#routePeers > ROUTE_PEERS_MAX) this.#forgetRoutes();
+      this.#routes.set(bytes, start, end, route);
+    }
+    return route;
+  }
+
+  #forgetRoutes(): void {
+    this.#routes.clear();
+    this.#peersAt.clear();
+    this.#alone.clear();
+    this.#routePeers = 0;
+  }
+
+  /** Whether somebody wants a topic, or one below it. */
+  isWanted(path: TopicPath): boolean {
+    return this.#tree.get(path) !== undefined;
+  }
+
+  /** Who gets the messages of a topic, each once. */
+  peersOf(path: TopicPath): readonly P[] {
+    if (path.length === 0) return [...this.#everybody()];
+    const deepest = this.#tree.deepest(path);
+    // What the broker itself publishes is not for the catch-all.
+    if (isBrokerPath(path)) return [...peersUpFrom(deepest, this.#tree.root)];
+    let peers = this.#peersAt.get(deepest);
+    if (peers === undefined) {
+      peers = this.#shared([...peersUpFrom(deepest)]);
+      this.#peersAt.set(deepest, peers);
+    }
+    return peers;
+  }
+
+  /** Who wants a topic, one above it or one below it; each once. */
+  peersAround(path: TopicPath): Set<P> {
+    const peers = peersUpFrom(this.#tree.deepest(path));
+    const node = this.#tree.get(path);
+    if (node === undefined) return peers;
+    const ahead = [node];
+    for (let next = ahead.pop(); next !== undefined; next = ahead.pop()) {
+      for (const peer of next.values) peers.add(peer);
+      ahead.push(...next.children?.values() ?? []);
+    }
+    return peers;
+  }
+
+  /** The same list for all topics that one peer wants alone, so that their messages make one run. */
+  #shared(peers: readonly P[]): readonly P[] {
+    const [first] = peers;
+    if (first === undefined || peers.length > 1) return this.#count(peers);
+    const known = this.#alone.get(first);
+    if (known === undefined) this.#alone.set(first, peers);
+    return known ?? peers;
+  }
+
+  #count(peers: readonly P[]): readonly P[] {
+    this.#routePeers += peers.length;
+    return peers;
+  }
+
+  /** Who gets a broadcast: all that want anything but what the broker itself publishes. */
+  #everybody(): Set<P> {
+    const peers = new Set<P>();
+    for (const [peer, interests] of this.#interests) {
+      for (const granted of interests.values()) {
+        if (!granted.some((path) => !isBrokerPath(path))) continue;
+        peers.add(peer);
+        break;
+      }
+    }
+    return peers;
+  }
+}
+
+/** Who wants what is at a node, or at one above it and below `end`; each once. */
+function peersUpFrom<P>(node: TopicNode<P> | undefined, end?: TopicNode<P>): Set<P> {
+  const peers = new Set<P>();
+  for (; node !== undefined && node !== end; node = node.parent) {
+    for (const peer of node.values) peers.add(peer);
+  }
+  return peers;
+}

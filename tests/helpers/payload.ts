@@ -1,0 +1,59 @@
+/** Messages ↔ payloads, each alone in an array of its own; and values as texts. */
+import { Decoder, Encoder, type Output } from "../../codec/codec.ts";
+import { toHex } from "./bytes.ts";
+
+/** Bytes that grow. */
+export class Scratch implements Output {
+  bytes: Uint8Array<ArrayBuffer>;
+
+  constructor(size = 64) {
+    this.bytes = new Uint8Array(size);
+  }
+
+  room(at: number, count: number): number {
+    if (at + count > this.bytes.length) {
+      const bytes = new Uint8Array(2 * (at + count));
+      bytes.set(this.bytes.subarray(0, at));
+      this.bytes = bytes;
+    }
+    return at;
+  }
+}
+
+/** The payload of a message. */
+export function encode(
+  message: object,
+  { encoder = new Encoder(), limit = 1024 * 1024 }: { encoder?: Encoder; limit?: number } = {},
+): Uint8Array<ArrayBuffer> {
+  const output = new Scratch();
+  const end = encoder.encode(message, limit, output, 0);
+  return output.bytes.slice(0, end);
+}
+
+/** The message of a payload. */
+export function decode(
+  payload: Uint8Array,
+  decoder: Decoder = new Decoder(),
+): Record<string, unknown> {
+  return decoder.decode(payload, 0, payload.length);
+}
+
+/** A value as a text that tells apart whatever the codec keeps apart: kinds, -0, order, classes. */
+export function show(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "bigint") return `${value}n`;
+  if (Object.is(value, -0)) return "-0";
+  if (typeof value !== "object" || value === null) return String(value);
+  const name = Object.getPrototypeOf(value)?.constructor.name;
+  return `${name} ${showParts(value)}`;
+}
+
+function showParts(value: object): string {
+  if (ArrayBuffer.isView(value)) {
+    return toHex(new Uint8Array(value.buffer, value.byteOffset, value.byteLength));
+  }
+  if (value instanceof Date) return String(value.getTime());
+  if (value instanceof Map) return `{${Array.from(value, (pair) => pair.map(show).join(" => "))}}`;
+  if (value instanceof Set || Array.isArray(value)) return `[${Array.from(value, show)}]`;
+  return `{${Object.entries(value).map((pair) => pair.map(show).join(": "))}}`;
+}

@@ -1,0 +1,117 @@
+/** A client that does what a test wants, right or wrong, with the wire's own words. */
+import type { Broker } from "../../broker.ts";
+import {
+  decodeOpened,
+  encodeFrame,
+  encodeOpening,
+  encodeTopic,
+  type FrameLimits,
+  FrameReader,
+  FrameType,
+  type Opened,
+  type Opening,
+} from "../../protocol/frame.ts";
+import { writeAll } from "../../base/bytes.ts";
+import { ClientHandshake, keyBytes } from "../../protocol/auth.ts";
+
+/** Every kind of frame, of any length. */
+const ANYTHING: FrameLimits = new Array(256).fill(2 ** 31);
+
+/** Reads exactly so many bytes, or fewer at the end. */
+export async function readUpTo(conn: Deno.Conn, count: number): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(count);
+  let at = 0;
+  while (at < count) {
+    const read = await conn.read(bytes.subarray(at)).catch(() => null);
+    if (read === null) break;
+    at += read;
+  }
+  return bytes.subarray(0, at);
+}
+
+/** Connects to a broker, without a word. */
+export async function dialBroker(broker: Broker): Promise<Deno.Conn> {
+  const { address } = broker;
+  if (address.startsWith("unix://")) {
+    return await Deno.connect({ transport: "unix", path: address.slice(7) });
+  }
+  const url = new URL(address.replace("tcp:", "http:"));
+  return await Deno.connect({ hostname: url.hostname, port: Number(url.port) });
+}
+
+/** An authenticated connection that sends and reads frames one by one. */
+export class Peer implements AsyncDisposable {
+  readonly conn: Deno.Conn;
+  readonly #reader = new FrameReader(ANYTHING);
+
+  private constructor(conn: Deno.Conn) {
+    this.conn = conn;
+  }
+
+  /** Authenticates; opens with these topics. */
+  static async open(broker: Broker, topics: readonly string[][] = []): Promise<Peer> {
+    const peer = await Peer.authenticate(broker);
+    await peer.sendOpen(topics);
+    return peer;
+  }
+
+  /** Authenticates, and sends no frame yet. */
+  static async authenticate(
+    broker: Broker,
+    key: string | Uint8Array = broker.authkey,
+    keyName = "",
+  ): Promise<Peer> {
+    const conn = await dialBroker(broker);
+    const handshake = new ClientHandshake(keyBytes(key), keyName);
+    await writeAll(conn, handshake.hello);
+    await writeAll(conn, await handshake.prove(await readUpTo(conn, 58)));
+    await readUpTo(conn, 33);
+    return new Peer(conn);
+  }
+
+  /** Opens a session, or goes on with one. */
+  async sendOpen(
+    topics: readonly string[][] = [],
+    opening: Partial<Opening> = {},
+  ): Promise<Opened> {
+    const head = { session: undefined, taken: 0, wait: false, patience: 0, ...opening };
+    await this.send(FrameType.OPEN, encodeOpening(head), ...topics.map(encodeTopic));
+    return decodeOpened(await this.expect(FrameType.OPENED));
+  }
+
+  async send(type: number, ...parts: readonly Uint8Array[]): Promise<void> {
+    await writeAll(this.conn, encodeFrame(type as FrameType, ...parts));
+  }
+
+  async publish(topic: readonly string[], payload: Uint8Array): Promise<void> {
+    await this.send(FrameType.PUBLISH, encodeTopic(topic), payload);
+  }
+
+  /** The next frame, or `undefined` at the end. */
+  async next(): Promise<{ type: number; body: Uint8Array } | undefined> {
+    while (!this.#reader.next()) {
+      const count = await this.conn.read(this.#reader.space()).catch(() => null);
+      if (count === null) return undefined;
+      this.#reader.wrote(count);
+    }
+    const { type, buffer, body, end } = this.#reader;
+    return { type, body: buffer.slice(body, end) };
+  }
+
+  /** The body of the next frame, which must be of this type; passes over other frames' ACKs. */
+  async expect(type: number): Promise<Uint8Array> {
+    let frame = await this.next();
+    while (frame?.type === FrameType.ACK && type !== FrameType.ACK) frame = await this.next();
+    if (frame?.type === type) return frame.body;
+    throw new Error(`expected a frame of type ${type}, got ${frame?.type}`);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.conn.close();
+    } catch (error) {
+      if (!(error instanceof Deno.errors.BadResource)) throw error;
+    }
+    return Promise.resolve();
+  }
+}

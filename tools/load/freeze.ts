@@ -1,0 +1,323 @@
+/**
+ * Freezes one of ten subscribers while messages pass, and checks that the others do not notice; or,
+ * where it may hold them back, that nobody misses anything.
+ *
+ * ```sh
+ * deno task freeze                         # "drop-oldest": a run without freezing, a run with it
+ * deno task freeze --rounds 3              # and again, by turns
+ * deno task freeze --wait                  # "wait", which the broker allows for 60 s
+ * deno task freeze --rate 50000 --bytes 64 --seconds 10
+ * ```
+ *
+ * `--rate` is how many messages a second reach all ten together. Everybody is a process of their own.
+ * The exit status is 0 when all is well.
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { NetPubSub } from "../../mod.ts";
+import {
+  type BrokerFigures,
+  clock,
+  endWithParent,
+  isRight,
+  Latencies,
+  type LatencyCounts,
+  MeasuredBroker,
+  mib,
+  Process,
+  serveMeasured,
+  tell,
+} from "../processes.ts";
+
+const SUBSCRIBERS = 10;
+const MEMORY_BYTES = 256 * 1024 * 1024;
+/** What the broker's process may have besides `memory`. */
+const RSS_ROOM_BYTES = 200 * 1024 * 1024;
+const MAX_PATIENCE_MS = 60_000;
+/** How many times the p99 of the run without freezing. */
+const P99_FACTOR_MAX = 1.2;
+/** The publisher waits when so many bytes are not acknowledged. */
+const PENDING_MAX = 2 * 1024 * 1024;
+/** What a publisher that was held up makes up for. */
+const OWED_MAX_MS = 50;
+/** How long messages pass before and after the time that is measured. */
+const MARGIN_MS = 3000;
+/** How long all may take to come, or to get what is queued. */
+const PATIENCE_MS = 60_000;
+/** Below this part of the wanted rate a publisher is held back. */
+const HELD_BACK = 1 / 2;
+
+/** What the publisher marks its messages with. */
+type Phase = "before" | "frozen" | "after" | "over";
+
+interface Topics {
+  data: { n: number; at: number; phase: Phase; data: Uint8Array };
+  phase: { phase: Phase };
+  end: object;
+}
+
+interface Received {
+  readonly received: number;
+  readonly missed: number;
+  readonly gaps: number;
+  /** Messages that came twice or too late. */
+  readonly disordered: number;
+  readonly latencies: LatencyCounts;
+}
+
+type Report =
+  | { ready: true }
+  | { phase: Phase; rate: number }
+  | { published: number }
+  | Received;
+
+interface Load {
+  readonly rate: number;
+  readonly bytes: number;
+}
+
+/** Publishes at an even pace until it is over. */
+async function publish(bus: NetPubSub<Topics>, { rate, bytes }: Load): Promise<void> {
+  let phase: Phase = "before";
+  bus.addSubscriber("phase", (_topic, message) => phase = message.phase);
+  await bus.flush();
+  const data = new Uint8Array(bytes);
+  let n = 0;
+  let told = 0;
+  const telling = setInterval(() => {
+    tell({ phase, rate: n - told });
+    told = n;
+  }, 1000);
+  tell({ ready: true });
+  let owed = 0;
+  for (let last = performance.now(); phase as Phase !== "over";) {
+    await delay(1);
+    const now = performance.now();
+    owed += Math.min(now - last, OWED_MAX_MS) * rate / 1000;
+    last = now;
+    for (; owed >= 1; owed--) bus.publish("data", { n: ++n, at: clock(), phase, data });
+    if (bus.pending > PENDING_MAX) await bus.flush();
+  }
+  await bus.flush();
+  clearInterval(telling);
+  tell({ published: n });
+}
+
+async function subscribe(bus: NetPubSub<Topics>, told: { missed: number; gaps: number }) {
+  const latencies = new Latencies();
+  const end = Promise.withResolvers<void>();
+  let received = 0;
+  let disordered = 0;
+  let latest = 0;
+  bus.addSubscriber("data", (_topic, { n, at, phase }) => {
+    received++;
+    if (n <= latest) disordered++;
+    latest = n;
+    if (phase === "frozen") latencies.add(clock() - at);
+  });
+  bus.addSubscriber("end", () => end.resolve());
+  await bus.flush();
+  tell({ ready: true });
+  await end.promise;
+  tell({ received, ...told, disordered, latencies: latencies.counts() });
+}
+
+async function client(flags: Record<string, unknown>): Promise<void> {
+  endWithParent();
+  const told = { missed: 0, gaps: 0 };
+  await using bus = new NetPubSub<Topics>(String(flags.address), String(flags.key), {
+    overflow: flags.wait ? "wait" : "drop-oldest",
+    onGap: ({ missed = NaN }) => {
+      told.gaps++;
+      told.missed += missed;
+    },
+  });
+  await bus.connect();
+  await (flags.role === "publisher"
+    ? publish(bus, { rate: Number(flags.rate), bytes: Number(flags.bytes) })
+    : subscribe(bus, told));
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+async function until(condition: () => boolean, what: string): Promise<void> {
+  for (const end = performance.now() + PATIENCE_MS; !condition();) {
+    if (performance.now() > end) throw new Error(`After ${PATIENCE_MS} ms: ${what}`);
+    await delay(20);
+  }
+}
+
+interface RunOptions extends Load {
+  readonly seconds: number;
+  readonly wait: boolean;
+}
+
+interface Outcome {
+  readonly published: number;
+  /** The one that may be frozen is the first. */
+  readonly subscribers: readonly Received[];
+  readonly latencies: Latencies;
+  /** Published in each second, after the first. */
+  readonly rates: readonly { readonly phase: Phase; readonly rate: number }[];
+  readonly figures: BrokerFigures;
+}
+
+/** Lets messages pass, with the first subscriber frozen in the middle, or not. */
+async function run(options: RunOptions, freezes: boolean): Promise<Outcome> {
+  const { rate, bytes, seconds, wait } = options;
+  await using stack = new AsyncDisposableStack();
+  const { broker, address, authkey } = await MeasuredBroker.start(import.meta.url, {
+    memory: MEMORY_BYTES,
+    maxPatience: wait ? MAX_PATIENCE_MS : 0,
+  });
+  stack.use(broker);
+
+  let ready = 0;
+  let published: number | undefined;
+  const subscribers: Received[] = [];
+  const rates: { phase: Phase; rate: number }[] = [];
+  const start = (role: string, index: number, ...args: string[]) => {
+    const all = [`--role=${role}`, `--address=${address}`, `--key=${authkey}`, ...args];
+    const process = new Process<Report>(import.meta.url, wait ? [...all, "--wait"] : all, take);
+    return stack.use(process);
+    function take(report: Report): void {
+      if ("ready" in report) ready++;
+      else if ("rate" in report) rates.push(report);
+      else if ("published" in report) published = report.published;
+      else subscribers[index] = report;
+    }
+  };
+  const processes = Array.from({ length: SUBSCRIBERS }, (_, i) => start("subscriber", i));
+  await until(() => ready === SUBSCRIBERS, "the subscribers are not there");
+  const pace = Math.round(rate / SUBSCRIBERS);
+  start("publisher", -1, `--rate=${pace}`, `--bytes=${bytes}`);
+  await until(() => ready > SUBSCRIBERS, "the publisher is not there");
+  await using bus = new NetPubSub<Topics>(address, authkey);
+  await bus.connect();
+
+  await delay(MARGIN_MS);
+  if (freezes) processes[0]!.kill("SIGSTOP");
+  bus.publish("phase", { phase: "frozen" });
+  await delay(seconds * 1000);
+  bus.publish("phase", { phase: "after" });
+  if (freezes) processes[0]!.kill("SIGCONT");
+  await delay(MARGIN_MS);
+  bus.publish("phase", { phase: "over" });
+  await until(() => published !== undefined, "the publisher's messages are not acknowledged");
+  bus.publish("end");
+  await until(
+    () => Object.keys(subscribers).length === SUBSCRIBERS,
+    "not all subscribers have what was published",
+  );
+  const latencies = new Latencies();
+  for (const other of subscribers.slice(1)) latencies.addCounts(other.latencies);
+  return { published: published!, subscribers, latencies, rates, figures: broker.figures };
+}
+
+/** Prints what happened; what is wrong with it. */
+function judge(name: string, { published, subscribers, ...outcome }: Outcome): string[] {
+  const { latencies, rates, figures } = outcome;
+  const frozen = rates.filter(({ phase }) => phase === "frozen").map(({ rate }) => rate);
+  const [first, ...others] = subscribers;
+  const { received, missed, gaps } = first!;
+  const othersMissed = others.reduce((sum, other) => sum + other.missed, 0);
+  console.log(
+    `${name}: ${published} published (a second: median ${median(frozen).toFixed(0)}, ` +
+      `least ${Math.min(...frozen)}); the nine: p50 ${latencies.quantile(0.5).toFixed(2)} ms, ` +
+      `p99 ${latencies.quantile(0.99).toFixed(2)} ms, ${othersMissed} missed\n` +
+      `  the first: ${received} received + ${missed} missed = ${received + missed}, ` +
+      `${gaps} gaps; broker: ${figures.stats.dropped} dropped, ${figures.stats.waits} waits, ` +
+      `at most ${mib(figures.queuedBytesMax)} queued, ${mib(figures.rssMax)} resident`,
+  );
+  const faults: string[] = [];
+  const check = (isRight: boolean, fault: string) => {
+    if (!isRight) faults.push(`${name}: ${fault}`);
+  };
+  check(received + missed === published, "missed by the first is not published - received");
+  for (const { disordered, received, missed, gaps } of others) {
+    check(disordered === 0, "messages came twice or too late");
+    check(received === published && missed + gaps === 0, "one of the nine missed something");
+  }
+  check(first!.disordered === 0, "messages came twice or too late to the first");
+  check(figures.queuedBytesMax <= MEMORY_BYTES, "more was queued than `memory`");
+  check(
+    figures.rssMax <= MEMORY_BYTES + RSS_ROOM_BYTES,
+    `more than ${mib(MEMORY_BYTES + RSS_ROOM_BYTES)} were resident`,
+  );
+  return faults;
+}
+
+async function dropOldest(options: RunOptions, rounds: number): Promise<string[]> {
+  const p99 = { without: [] as number[], frozen: [] as number[] };
+  const faults: string[] = [];
+  for (let round = 1; round <= rounds; round++) {
+    // By turns, so that neither always comes first.
+    const order = ["without", "frozen"] as const;
+    for (const name of round % 2 === 1 ? order : order.toReversed()) {
+      const outcome = await run(options, name === "frozen");
+      faults.push(...judge(`${round} ${name}`, outcome));
+      p99[name].push(outcome.latencies.quantile(0.99));
+      const { missed } = outcome.subscribers[0]!;
+      if (name === "frozen" && missed === 0) {
+        faults.push(`${round} ${name}: the queue was never full, the load is too low`);
+      }
+    }
+  }
+  const factor = median(p99.frozen) / median(p99.without);
+  console.log(
+    `p99 of the nine: ${median(p99.without).toFixed(2)} ms without, ` +
+      `${median(p99.frozen).toFixed(2)} ms with one frozen: ${factor.toFixed(2)} times as much`,
+  );
+  if (!(factor <= P99_FACTOR_MAX)) faults.push(`that is more than ${P99_FACTOR_MAX} times`);
+  return faults;
+}
+
+async function wait(options: RunOptions): Promise<string[]> {
+  const outcome = await run(options, true);
+  const faults = judge("wait", outcome);
+  const { subscribers, rates, figures } = outcome;
+  if (subscribers.some(({ missed, gaps }) => missed + gaps > 0)) {
+    faults.push("somebody missed something");
+  }
+  const least = Math.min(...rates.filter((r) => r.phase === "frozen").map(({ rate }) => rate));
+  if (figures.stats.waits === 0 || least > HELD_BACK * options.rate / SUBSCRIBERS) {
+    faults.push("the publisher was not held back");
+  }
+  return faults;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+async function main(args: string[]): Promise<number> {
+  const flags = parseArgs(args, {
+    string: ["role", "options", "address", "key", "rate", "bytes", "seconds", "rounds"],
+    boolean: ["wait"],
+    default: { rate: "100000", bytes: "512", seconds: "20", rounds: "1" },
+    unknown: (arg) => {
+      throw new TypeError(`Unknown argument ${arg}`);
+    },
+  });
+  if (flags.role !== undefined) {
+    await (flags.role === "broker"
+      ? serveMeasured(JSON.parse(String(flags.options)))
+      : client(flags));
+    return 0;
+  }
+  const options = {
+    rate: Number(flags.rate),
+    bytes: Number(flags.bytes),
+    seconds: Number(flags.seconds),
+    wait: flags.wait === true,
+  };
+  const faults = options.wait
+    ? await wait(options)
+    : await dropOldest(options, Number(flags.rounds));
+  return isRight(faults) ? 0 : 1;
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));
