@@ -21,27 +21,8 @@
  *
  * @module
  */
-import { type Address, formatEndpoint, isExposed } from "./io/address.ts";
 import { Admission, type RefusalKind } from "./broker/admission.ts";
-import { randomBytes } from "./protocol/auth.ts";
-import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
-import {
-  clientFrameLimits,
-  decodeOpening,
-  decodeTopic,
-  encodeOpened,
-  FrameError,
-  type FrameLimits,
-  type FrameReader,
-  FrameType,
-  Reason,
-  Resumption,
-  SESSION_ID_BYTES,
-  topicEnd,
-} from "./protocol/frame.ts";
-import { BusyError, greetClient } from "./protocol/greeting.ts";
 import { type BrokerKey, type Key, Keyring } from "./broker/keys.ts";
-import { Link, type LinkEnd, type LinkHandler, TICKS } from "./protocol/link.ts";
 import {
   checkSubscriptions,
   ClientPeer,
@@ -50,8 +31,6 @@ import {
   type PeerCounts,
 } from "./broker/peer.ts";
 import { Reporter } from "./broker/report.ts";
-import { type Origin, type Peer, Router } from "./routing/router.ts";
-import { WINDOW_BYTES } from "./protocol/session.ts";
 import {
   type BrokerOptions,
   type ClientEvent,
@@ -59,8 +38,10 @@ import {
   settingsOf,
 } from "./broker/settings.ts";
 import type { BrokerStats, Endings } from "./broker/stats.ts";
-import type { TopicPath } from "./topic.ts";
 import { Traffic } from "./broker/traffic.ts";
+import { type Uplink, type UplinkBus, UplinkPeer } from "./broker/uplink.ts";
+import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
+import { type Address, formatEndpoint, isExposed } from "./io/address.ts";
 import {
   type Certificate,
   type Connection,
@@ -69,7 +50,22 @@ import {
   listen,
   type Listener,
 } from "./io/transport.ts";
-import { type Uplink, type UplinkBus, UplinkPeer } from "./broker/uplink.ts";
+import { randomBytes } from "./protocol/auth.ts";
+import {
+  clientFrameLimits,
+  decodeOpening,
+  encodeOpened,
+  Resumption,
+  SESSION_ID_BYTES,
+} from "./protocol/bodies.ts";
+import { FrameError, type FrameLimits, FrameType, Reason } from "./protocol/frame.ts";
+import { type FrameReader } from "./protocol/frame_reader.ts";
+import { BusyError, greetClient } from "./protocol/greeting.ts";
+import { Link, type LinkEnd, type LinkHandler, TICKS } from "./protocol/link.ts";
+import { WINDOW_BYTES } from "./protocol/session.ts";
+import { decodeTopic, topicEnd } from "./protocol/topic_block.ts";
+import { type Origin, type Peer, Router } from "./routing/router.ts";
+import type { TopicPath } from "./topic.ts";
 
 export type { BrokerLimits, BrokerOptions, ClientEvent } from "./broker/settings.ts";
 export type {

@@ -24,6 +24,16 @@
  *
  * @module
  */
+import { BytesCache } from "./base/bytes_cache.ts";
+import { Decoder, Encoder } from "./codec/codec.ts";
+import {
+  AuthError,
+  BacklogError,
+  ConnectionLostError,
+  ForbiddenError,
+  MessageError,
+  ProtocolError,
+} from "./errors.ts";
 import {
   absolute,
   type Address,
@@ -35,30 +45,11 @@ import {
   readConnectionFile,
   withKey,
 } from "./io/address.ts";
-import { keyBytes, keyNameBytes } from "./protocol/auth.ts";
-import { BytesCache } from "./base/bytes_cache.ts";
 import { Client, type Gap, type State, type Target } from "./net/client.ts";
-import { Decoder, Encoder } from "./codec/codec.ts";
-import { Dispatcher, type Route } from "./pubsub/dispatch.ts";
-import {
-  AuthError,
-  BacklogError,
-  ConnectionLostError,
-  ForbiddenError,
-  MessageError,
-  ProtocolError,
-} from "./errors.ts";
-import {
-  decodeGap,
-  decodeRefused,
-  decodeTopic,
-  encodeTopic,
-  type Frame,
-  FrameType,
-  type Limits,
-  Reason,
-  topicEnd,
-} from "./protocol/frame.ts";
+import { keyBytes, keyNameBytes } from "./protocol/auth.ts";
+import { decodeGap, decodeRefused } from "./protocol/bodies.ts";
+import { type Frame, FrameType, type Limits, Reason } from "./protocol/frame.ts";
+import { decodeTopic, encodeTopic, topicEnd } from "./protocol/topic_block.ts";
 import {
   type MessageOf,
   type PublishArgs,
@@ -69,6 +60,7 @@ import {
   type TopicOf,
   type Untyped,
 } from "./pubsub.ts";
+import { Dispatcher, type Route } from "./pubsub/dispatch.ts";
 import { formatTopic, printable, type Topic, type TopicPath } from "./topic.ts";
 
 export { AuthError, BacklogError, ConnectionLostError, ForbiddenError, ProtocolError };

@@ -10,29 +10,25 @@
  *   when it comes back it is told how many messages it missed.
  */
 import type { Lease } from "../base/bytes.ts";
-import { isKept } from "../protocol/delivery.ts";
 import { ProtocolError } from "../errors.ts";
+import { later } from "../io/transport.ts";
+import { encodeGap, encodeRefused, type Opening } from "../protocol/bodies.ts";
+import { isKept } from "../protocol/delivery.ts";
 import {
-  decodeTopic,
   encodeFrame,
-  encodeGap,
-  encodeRefused,
-  encodeTopic,
   type Frame,
   FrameError,
   FrameType,
   type Limits,
-  type Opening,
   Reason,
-  topicEnd,
 } from "../protocol/frame.ts";
-import type { Key } from "./keys.ts";
-import type { DecodeTopic, Origin, Peer, Route, Router } from "../routing/router.ts";
 import { Session, type SessionHandler } from "../protocol/session.ts";
-import type { ClientStats } from "./stats.ts";
+import { decodeTopic, encodeTopic, topicEnd } from "../protocol/topic_block.ts";
+import type { DecodeTopic, Origin, Peer, Route, Router } from "../routing/router.ts";
 import { formatTopic, isBrokerPath, type TopicPath } from "../topic.ts";
+import type { Key } from "./keys.ts";
+import type { ClientStats } from "./stats.ts";
 import type { Traffic } from "./traffic.ts";
-import { later } from "../io/transport.ts";
 
 /** What all peers of a broker have counted. */
 export interface PeerCounts {

@@ -12,11 +12,12 @@
  * A message is cut to what a message may have: those that are least busy are left out.
  */
 import { Encoder } from "../codec/encoder.ts";
-import { encodeFrame, encodeTopic, FrameType } from "../protocol/frame.ts";
-import type { BrokerReport, ClientStats, TopicStats } from "./stats.ts";
-import { type TopicPath, topicPath } from "../topic.ts";
-import type { Traffic } from "./traffic.ts";
 import { every, later } from "../io/transport.ts";
+import { encodeFrame, FrameType } from "../protocol/frame.ts";
+import { encodeTopic } from "../protocol/topic_block.ts";
+import { type TopicPath, topicPath } from "../topic.ts";
+import type { BrokerReport, ClientStats, TopicStats } from "./stats.ts";
+import type { Traffic } from "./traffic.ts";
 
 /** How often it is published. */
 const PERIOD_MS = 1000;

@@ -11,10 +11,11 @@
  *            ◀─────────────── lost          messages from elsewhere did not arrive
  * ```
  */
-import { type Limits, type Run, runAt } from "../protocol/frame.ts";
+import { type Limits } from "../protocol/frame.ts";
+import { type Run, runAt } from "../protocol/run.ts";
 import type { DecodeTopic, Origin, Peer, Router } from "../routing/router.ts";
-import type { UplinkStats } from "./stats.ts";
 import { isBrokerPath, type TopicPath } from "../topic.ts";
+import type { UplinkStats } from "./stats.ts";
 import type { Traffic } from "./traffic.ts";
 
 /**

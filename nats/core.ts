@@ -21,9 +21,12 @@
  *   one. What comes twice has the same number.
  */
 import { BytesCache } from "../base/bytes_cache.ts";
-import { type CoverChange, Covers } from "../routing/covers.ts";
+import { Fifo } from "../base/queue.ts";
 import { ProtocolError } from "../errors.ts";
-import { decodeTopic, runAt, topicBlockMax } from "../protocol/frame.ts";
+import { runAt } from "../protocol/run.ts";
+import { decodeTopic, topicBlockMax } from "../protocol/topic_block.ts";
+import { type CoverChange, Covers } from "../routing/covers.ts";
+import { type TopicPath, topicPath, TopicTree } from "../topic.ts";
 import { type Control, type NumberedCount, type NumberedTopic, partsOf } from "./control.ts";
 import type { ExchangeContext } from "./exchange.ts";
 import {
@@ -34,9 +37,7 @@ import {
   sealPacket,
   TOPIC_LIMITS,
 } from "./packet.ts";
-import { Fifo } from "../base/queue.ts";
 import { patternOf, subjectOf, subjectProblem } from "./subject.ts";
-import { type TopicPath, topicPath, TopicTree } from "../topic.ts";
 
 /** A connection to NATS, as far as it is needed here. */
 export interface Wire {

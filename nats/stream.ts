@@ -18,9 +18,12 @@
  * - Too much that waits is dropped, the oldest first; a packet for its topic says so.
  */
 import { BytesCache } from "../base/bytes_cache.ts";
-import { Covers } from "../routing/covers.ts";
+import { Fifo } from "../base/queue.ts";
 import { ProtocolError } from "../errors.ts";
-import { decodeTopic, encodeTopic, runAt, topicBlockMax } from "../protocol/frame.ts";
+import { runAt } from "../protocol/run.ts";
+import { decodeTopic, encodeTopic, topicBlockMax } from "../protocol/topic_block.ts";
+import { Covers } from "../routing/covers.ts";
+import type { TopicPath } from "../topic.ts";
 import type { ExchangeContext } from "./exchange.ts";
 import {
   Assembly,
@@ -31,9 +34,7 @@ import {
   sealPacket,
   TOPIC_LIMITS,
 } from "./packet.ts";
-import { Fifo } from "../base/queue.ts";
 import { pathOf, patternOf, subjectOf, subjectProblem } from "./subject.ts";
-import type { TopicPath } from "../topic.ts";
 
 /** A connection to a stream, as far as it is needed here. */
 export interface StreamWire {

@@ -13,7 +13,6 @@
  *
  * A span is the time from `connect()` to `disconnected`; everything that belongs to it goes with it.
  */
-import { type Address, formatEndpoint, parseAddress } from "../io/address.ts";
 import {
   AuthError,
   BacklogError,
@@ -21,25 +20,23 @@ import {
   ForbiddenError,
   ProtocolError,
 } from "../errors.ts";
+import { type Address, formatEndpoint, parseAddress } from "../io/address.ts";
+import { type Connection, dial, every, later } from "../io/transport.ts";
 import {
   brokerFrameLimits,
   decodeOpened,
   decodeRefused,
   encodeOpening,
-  encodeTopic,
-  type Frame,
-  FrameType,
-  type Limits,
   type Opened,
-  Reason,
   Resumption,
-} from "../protocol/frame.ts";
+} from "../protocol/bodies.ts";
 import { Delivery } from "../protocol/delivery.ts";
+import { type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
 import { greetBroker } from "../protocol/greeting.ts";
 import { Link, type LinkEnd, type LinkHandler, TICKS } from "../protocol/link.ts";
 import { Session, type SessionHandler } from "../protocol/session.ts";
+import { encodeTopic } from "../protocol/topic_block.ts";
 import { formatTopic, printable, type TopicPath } from "../topic.ts";
-import { type Connection, dial, every, later } from "../io/transport.ts";
 
 /**
  * What a client is doing about its connection.

@@ -15,9 +15,12 @@
  *   holds it. So what is counted here is, within a factor, what is kept in memory.
  */
 import type { Lease } from "../base/bytes.ts";
-import { ProtocolError } from "../errors.ts";
-import { encodeFrame, encodeGap, framesEnd, FrameType, sizeLength, writeSize } from "./frame.ts";
 import { Fifo } from "../base/queue.ts";
+import { sizeLength, writeSize } from "../base/size.ts";
+import { ProtocolError } from "../errors.ts";
+import { encodeGap } from "./bodies.ts";
+import { encodeFrame, FrameType } from "./frame.ts";
+import { framesEnd } from "./run.ts";
 
 /** Whole frames that stand side by side. */
 interface Chunk {

@@ -19,19 +19,12 @@
  * - A side that ends says GOODBYE and then only reads, so that the reason arrives even when the other
  *   side is in the middle of sending.
  */
-import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
-import {
-  decodeGoodbye,
-  encodeFrame,
-  encodeGoodbye,
-  FrameError,
-  type FrameLimits,
-  FrameReader,
-  FrameType,
-  Reason,
-} from "./frame.ts";
-import { printable } from "../topic.ts";
 import { Turns } from "../base/turns.ts";
+import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
+import { printable } from "../topic.ts";
+import { decodeGoodbye, encodeGoodbye } from "./bodies.ts";
+import { encodeFrame, FrameError, type FrameLimits, FrameType, Reason } from "./frame.ts";
+import { FrameReader } from "./frame_reader.ts";
 
 /** What a connection is to everything but the transport: a stream of bytes. */
 export interface ByteStream {

@@ -6,24 +6,21 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { writeAll } from "../base/bytes.ts";
 import { Broker, type BrokerOptions } from "../broker.ts";
-import { NetPubSub } from "../net.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
+import { NetPubSub } from "../net.ts";
 import {
   decodeAck,
   decodeGap,
   decodeGoodbye,
   decodeRefused,
   encodeAck,
-  encodeFrame,
-  encodeTopic,
-  FrameType,
-  Reason,
-  topicEnd,
-} from "../protocol/frame.ts";
-import { writeAll } from "../base/bytes.ts";
-import { dialBroker, Peer, readUpTo } from "./helpers/peer.ts";
+} from "../protocol/bodies.ts";
+import { encodeFrame, FrameType, Reason } from "../protocol/frame.ts";
+import { encodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import { decode } from "./helpers/payload.ts";
+import { dialBroker, Peer, readUpTo } from "./helpers/peer.ts";
 import { until } from "./helpers/until.ts";
 
 const LIMITS = { messageBytes: 2 ** 20, topicElements: 16, elementBytes: 255, subscriptions: 1024 };

@@ -1,8 +1,10 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
-import { Delivery, isKept } from "../protocol/delivery.ts";
 import type { Lease } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
-import { encodeFrame, encodeGap, encodeTopic, FrameType } from "../protocol/frame.ts";
+import { encodeGap } from "../protocol/bodies.ts";
+import { Delivery, isKept } from "../protocol/delivery.ts";
+import { encodeFrame, FrameType } from "../protocol/frame.ts";
+import { encodeTopic } from "../protocol/topic_block.ts";
 import { concat } from "./helpers/bytes.ts";
 import { type Random, randomOf } from "./helpers/random.ts";
 

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
+import { concat, type Lease } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
 import {
   brokerFrameLimits,
@@ -9,26 +10,24 @@ import {
   decodeOpened,
   decodeOpening,
   decodeRefused,
-  decodeTopic,
   encodeAck,
-  encodeFrame,
   encodeGap,
   encodeGoodbye,
   encodeOpened,
   encodeOpening,
   encodeRefused,
-  encodeTopic,
+} from "../protocol/bodies.ts";
+import {
+  encodeFrame,
   FrameError,
   type FrameLimits,
-  FrameReader,
-  framesEnd,
   FrameType,
   type Limits,
   Reason,
-  topicBlockMax,
-  topicEnd,
 } from "../protocol/frame.ts";
-import { concat, type Lease } from "../base/bytes.ts";
+import { FrameReader } from "../protocol/frame_reader.ts";
+import { framesEnd } from "../protocol/run.ts";
+import { decodeTopic, encodeTopic, topicBlockMax, topicEnd } from "../protocol/topic_block.ts";
 import { randomOf } from "./helpers/random.ts";
 
 const LIMITS: Limits = {

@@ -5,23 +5,15 @@ import {
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";
+import { writeAll } from "../base/bytes.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
-import {
-  clientFrameLimits,
-  decodeGoodbye,
-  encodeAck,
-  encodeFrame,
-  encodeGoodbye,
-  encodeTopic,
-  FrameError,
-  FrameType,
-  Reason,
-} from "../protocol/frame.ts";
-import { type ByteStream, Link, type LinkHandler, TICKS } from "../protocol/link.ts";
 import { every } from "../io/transport.ts";
+import { clientFrameLimits, decodeGoodbye, encodeAck, encodeGoodbye } from "../protocol/bodies.ts";
+import { encodeFrame, FrameError, FrameType, Reason } from "../protocol/frame.ts";
+import { type ByteStream, Link, type LinkHandler, TICKS } from "../protocol/link.ts";
+import { encodeTopic } from "../protocol/topic_block.ts";
 import { concat } from "./helpers/bytes.ts";
 import { randomOf } from "./helpers/random.ts";
-import { writeAll } from "../base/bytes.ts";
 import { FramePeer, type LoneFrame, loneFrame, quiet, streamPair } from "./helpers/streams.ts";
 import { until } from "./helpers/until.ts";
 

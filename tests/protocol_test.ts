@@ -2,18 +2,14 @@
 import { assertEquals, assertNotEquals } from "@std/assert";
 import { BrokerHandshake, ClientHandshake } from "../protocol/auth.ts";
 import {
-  decodeTopic,
   encodeAck,
-  encodeFrame,
   encodeGoodbye,
   encodeOpened,
   encodeOpening,
-  encodeTopic,
-  FrameType,
-  Reason,
   Resumption,
-  topicEnd,
-} from "../protocol/frame.ts";
+} from "../protocol/bodies.ts";
+import { encodeFrame, FrameType, Reason } from "../protocol/frame.ts";
+import { decodeTopic, encodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import { decode, encode } from "./helpers/payload.ts";
 
 const PAGE = await Deno.readTextFile(new URL("../docs/protocol.md", import.meta.url));

@@ -7,6 +7,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { listen } from "../io/transport.ts";
 import {
   BacklogError,
   Broker,
@@ -17,18 +18,11 @@ import {
   NetPubSub,
   type NetPubSubOptions,
 } from "../mod.ts";
-import {
-  clientFrameLimits,
-  decodeGoodbye,
-  encodeOpened,
-  FrameType,
-  Reason,
-  Resumption,
-} from "../protocol/frame.ts";
+import { clientFrameLimits, decodeGoodbye, encodeOpened, Resumption } from "../protocol/bodies.ts";
+import { FrameType, Reason } from "../protocol/frame.ts";
 import { greetClient } from "../protocol/greeting.ts";
 import { Link } from "../protocol/link.ts";
 import { checkHistory, type Plan, Proxy, randomPlan, type Sighting } from "../testing.ts";
-import { listen } from "../io/transport.ts";
 import { withFolder } from "./helpers/folder.ts";
 import { Peer } from "./helpers/peer.ts";
 import { Scene, take } from "./helpers/scene.ts";

@@ -10,7 +10,9 @@ import {
   NetPubSub,
   type NetPubSubOptions,
 } from "../mod.ts";
-import { decodeGoodbye, decodeRefused, encodeTopic, FrameType, Reason } from "../protocol/frame.ts";
+import { decodeGoodbye, decodeRefused } from "../protocol/bodies.ts";
+import { FrameType, Reason } from "../protocol/frame.ts";
+import { encodeTopic } from "../protocol/topic_block.ts";
 import { Peer } from "./helpers/peer.ts";
 import { until } from "./helpers/until.ts";
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { BytesCache } from "../base/bytes_cache.ts";
-import { encodeTopic } from "../protocol/frame.ts";
+import { encodeTopic } from "../protocol/topic_block.ts";
 import { type Peer, type Route, Router } from "../routing/router.ts";
 import type { TopicPath } from "../topic.ts";
 import { concat } from "./helpers/bytes.ts";

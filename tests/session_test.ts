@@ -5,22 +5,15 @@ import {
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";
+import { writeAll } from "../base/bytes.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
-import {
-  decodeAck,
-  encodeAck,
-  encodeFrame,
-  encodeGap,
-  encodeTopic,
-  type Frame,
-  FrameType,
-  Reason,
-} from "../protocol/frame.ts";
+import { decodeAck, encodeAck, encodeGap } from "../protocol/bodies.ts";
+import { encodeFrame, type Frame, FrameType, Reason } from "../protocol/frame.ts";
 import { type ByteStream, Link } from "../protocol/link.ts";
 import { ACK_BYTES, Session, type SessionHandler, WINDOW_BYTES } from "../protocol/session.ts";
+import { encodeTopic } from "../protocol/topic_block.ts";
 import { concat } from "./helpers/bytes.ts";
 import { type Random, randomOf } from "./helpers/random.ts";
-import { writeAll } from "../base/bytes.ts";
 import { FramePeer, quiet, streamPair } from "./helpers/streams.ts";
 import { until } from "./helpers/until.ts";
 

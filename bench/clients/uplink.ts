@@ -2,8 +2,10 @@
  * What joins a broker to others, without the broker: it is given frames as a broker reads them from
  * its clients, several at once where they are short, and hands over those of the other side.
  */
-import { encodeFrame, encodeTopic, framesEnd, FrameType, runAt } from "../../protocol/frame.ts";
 import { NatsUplink } from "../../nats.ts";
+import { encodeFrame, FrameType } from "../../protocol/frame.ts";
+import { framesEnd, runAt } from "../../protocol/run.ts";
+import { encodeTopic } from "../../protocol/topic_block.ts";
 import { AUTH, portOf, type Target } from "../systems.ts";
 import type { Client } from "./client.ts";
 

@@ -1,6 +1,8 @@
 /** Messages of simulated brokers: each tells who published it, and its number. */
-import { decodeTopic, encodeFrame, encodeTopic, FrameType, runAt } from "../../protocol/frame.ts";
 import { TOPIC_LIMITS } from "../../nats/packet.ts";
+import { encodeFrame, FrameType } from "../../protocol/frame.ts";
+import { runAt } from "../../protocol/run.ts";
+import { decodeTopic, encodeTopic } from "../../protocol/topic_block.ts";
 import type { TopicPath } from "../../topic.ts";
 
 /** One of them. */

@@ -1,18 +1,11 @@
 /** A client that does what a test wants, right or wrong, with the wire's own words. */
-import type { Broker } from "../../broker.ts";
-import {
-  decodeOpened,
-  encodeFrame,
-  encodeOpening,
-  encodeTopic,
-  type FrameLimits,
-  FrameReader,
-  FrameType,
-  type Opened,
-  type Opening,
-} from "../../protocol/frame.ts";
 import { writeAll } from "../../base/bytes.ts";
+import type { Broker } from "../../broker.ts";
 import { ClientHandshake, keyBytes } from "../../protocol/auth.ts";
+import { decodeOpened, encodeOpening, type Opened, type Opening } from "../../protocol/bodies.ts";
+import { encodeFrame, type FrameLimits, FrameType } from "../../protocol/frame.ts";
+import { FrameReader } from "../../protocol/frame_reader.ts";
+import { encodeTopic } from "../../protocol/topic_block.ts";
 
 /** Every kind of frame, of any length. */
 const ANYTHING: FrameLimits = new Array(256).fill(2 ** 31);

@@ -1,7 +1,9 @@
 /** Streams of bytes without a socket, and a side of them that speaks frame by frame. */
 import { assertEquals } from "@std/assert";
-import { decodeGoodbye, encodeFrame, FrameReader, FrameType } from "../../protocol/frame.ts";
 import { writeAll } from "../../base/bytes.ts";
+import { decodeGoodbye } from "../../protocol/bodies.ts";
+import { encodeFrame, FrameType } from "../../protocol/frame.ts";
+import { FrameReader } from "../../protocol/frame_reader.ts";
 import type { ByteStream } from "../../protocol/link.ts";
 
 /**

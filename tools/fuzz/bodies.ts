@@ -11,18 +11,15 @@ import {
   decodeOpened,
   decodeOpening,
   decodeRefused,
-  decodeTopic,
   encodeAck,
   encodeGap,
   encodeGoodbye,
   encodeOpened,
   encodeOpening,
   encodeRefused,
-  encodeTopic,
-  type Limits,
-  type Reason,
-  topicEnd,
-} from "../../protocol/frame.ts";
+} from "../../protocol/bodies.ts";
+import { type Limits, type Reason } from "../../protocol/frame.ts";
+import { decodeTopic, encodeTopic, topicEnd } from "../../protocol/topic_block.ts";
 import { show } from "../../tests/helpers/payload.ts";
 import type { Random } from "../../tests/helpers/random.ts";
 import { mangle, must, type Notes, type Target } from "./target.ts";

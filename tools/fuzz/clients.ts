@@ -3,7 +3,6 @@
  * The client tells of it in the errors that it has for that, takes nothing that is no message, and
  * neither hangs nor fails where nobody waits for it.
  */
-import { randomBytes } from "../../protocol/auth.ts";
 import { concat, writeAll } from "../../base/bytes.ts";
 import {
   AuthError,
@@ -13,27 +12,25 @@ import {
   MessageError,
   ProtocolError,
 } from "../../errors.ts";
+import { NetPubSub, type NetPubSubOptions } from "../../mod.ts";
+import { randomBytes } from "../../protocol/auth.ts";
 import {
   brokerFrameLimits,
   encodeAck,
-  encodeFrame,
   encodeGap,
   encodeGoodbye,
   encodeOpened,
   encodeRefused,
-  encodeTopic,
-  FrameReader,
-  FrameType,
-  type Limits,
-  type Reason,
-} from "../../protocol/frame.ts";
+} from "../../protocol/bodies.ts";
+import { encodeFrame, FrameType, type Limits, type Reason } from "../../protocol/frame.ts";
+import { FrameReader } from "../../protocol/frame_reader.ts";
 import { greetClient } from "../../protocol/greeting.ts";
-import { NetPubSub, type NetPubSubOptions } from "../../mod.ts";
+import { encodeTopic } from "../../protocol/topic_block.ts";
 import { messageOf } from "../../tests/helpers/messages.ts";
 import { encode } from "../../tests/helpers/payload.ts";
 import { type Random, randomOf } from "../../tests/helpers/random.ts";
-import { isGone } from "./hostile.ts";
 import { mangledFrame } from "./frames.ts";
+import { isGone } from "./hostile.ts";
 import {
   bomb,
   checkCause,

@@ -8,20 +8,21 @@ import {
   brokerFrameLimits,
   clientFrameLimits,
   encodeAck,
-  encodeFrame,
   encodeGap,
   encodeGoodbye,
   encodeOpening,
   encodeRefused,
-  encodeTopic,
+} from "../../protocol/bodies.ts";
+import {
+  encodeFrame,
   type FrameLimits,
-  FrameReader,
-  framesEnd,
   FrameType,
   type Limits,
   Reason,
-  topicEnd,
 } from "../../protocol/frame.ts";
+import { FrameReader } from "../../protocol/frame_reader.ts";
+import { framesEnd } from "../../protocol/run.ts";
+import { encodeTopic, topicEnd } from "../../protocol/topic_block.ts";
 import type { Random } from "../../tests/helpers/random.ts";
 import { bomb, isSame, mangle, must, type Notes, piecesOf, type Target } from "./target.ts";
 

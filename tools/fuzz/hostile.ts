@@ -2,9 +2,9 @@
  * A client that has a key and sends a broker whatever comes to mind: mostly frames that are right, so
  * that its sessions live, and now and then others. What the broker sends it must be right.
  */
-import { ClientHandshake } from "../../protocol/auth.ts";
-import type { Broker } from "../../broker.ts";
 import { concat, writeAll } from "../../base/bytes.ts";
+import type { Broker } from "../../broker.ts";
+import { ClientHandshake } from "../../protocol/auth.ts";
 import {
   clientFrameLimits,
   decodeAck,
@@ -12,20 +12,20 @@ import {
   decodeGoodbye,
   decodeOpened,
   decodeRefused,
-  decodeTopic,
   encodeAck,
-  encodeFrame,
   encodeGoodbye,
   encodeOpening,
-  encodeTopic,
+  Resumption,
+} from "../../protocol/bodies.ts";
+import {
+  encodeFrame,
   type Frame,
-  FrameReader,
   FrameType,
   isCounted,
   type Reason,
-  Resumption,
-  topicEnd,
 } from "../../protocol/frame.ts";
+import { FrameReader } from "../../protocol/frame_reader.ts";
+import { decodeTopic, encodeTopic, topicEnd } from "../../protocol/topic_block.ts";
 import { decode } from "../../tests/helpers/payload.ts";
 import { dialBroker, readUpTo } from "../../tests/helpers/peer.ts";
 import type { Random } from "../../tests/helpers/random.ts";

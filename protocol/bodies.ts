@@ -1,0 +1,255 @@
+/**
+ * What the frames that are no messages say: their bodies ↔ bytes, as `docs/protocol.md` has them, and
+ * how long each may be.
+ */
+import { concat } from "../base/bytes.ts";
+import { ProtocolError } from "../errors.ts";
+import { type FrameLimits, FrameType, type Limits, Reason } from "./frame.ts";
+import { decodeText, decodeTopic, topicBlockMax, topicEnd } from "./topic_block.ts";
+
+const TEXT_BYTES_MAX = 255;
+/** Leaves room for what later versions may tell. */
+const OPENED_BYTES_MAX = 1024;
+/** What no broker allows more of. */
+const TOPIC_LIMITS_MAX = { topicElements: 16, elementBytes: 255 };
+
+const encoder = new TextEncoder();
+
+/** A count in 64 bits; one that a number does not hold exactly is none that a side can have. */
+function readCount(view: DataView, at: number): number {
+  const count = view.getBigUint64(at, true);
+  if (count <= Number.MAX_SAFE_INTEGER) return Number(count);
+  throw new ProtocolError(
+    `Cannot read a count: it is ${count}, the largest is ${Number.MAX_SAFE_INTEGER}`,
+  );
+}
+
+/** What a client says in OPEN, before its topics. */
+export interface Opening {
+  /** The session to go on with; none for a new one. */
+  readonly session: Uint8Array | undefined;
+  /** How many counted frames of that session the client has taken. */
+  readonly taken: number;
+  /** Whether the broker is to hold publishers back rather than drop messages. */
+  readonly wait: boolean;
+  /** For how long without progress, in milliseconds. */
+  readonly patience: number;
+}
+
+/** What became of the session that a client wanted to go on with. */
+export const Resumption = {
+  /** This is a new session. */
+  NEW: 0,
+  /** It goes on. */
+  RESUMED: 1,
+  /** It was cut off; this is a new one. */
+  CUT_OFF: 2,
+} as const;
+
+/** The number of an outcome. */
+export type Resumption = typeof Resumption[keyof typeof Resumption];
+
+/** What a broker says in OPENED. */
+export interface Opened {
+  /** What became of the session that the client named. */
+  readonly outcome: number;
+  /** The secret id of the session, for resuming it. */
+  readonly session: Uint8Array;
+  /** How many counted frames of a resumed session the broker has taken. */
+  readonly taken: number;
+  /** How many messages a session that was cut off missed. */
+  readonly missed: number;
+  /** After how long without anything to send a side sends an ACK, in milliseconds. */
+  readonly heartbeat: number;
+  /** How many bytes of counted frames may be sent and not acknowledged. */
+  readonly window: number;
+  /** What the client may send. */
+  readonly limits: Limits;
+}
+
+/** Bytes of the id of a session. */
+export const SESSION_ID_BYTES = 16;
+const OPENING_BYTES = SESSION_ID_BYTES + 8 + 1 + 4;
+const OPENED_BYTES = 1 + SESSION_ID_BYTES + 8 + 8 + 4 + 4 + 16;
+
+/** The body of OPEN before its topics. */
+export function encodeOpening({ session, taken, wait, patience }: Opening): Uint8Array {
+  const body = new Uint8Array(OPENING_BYTES);
+  const view = new DataView(body.buffer);
+  if (session !== undefined) body.set(session);
+  view.setBigUint64(SESSION_ID_BYTES, BigInt(taken), true);
+  view.setUint8(SESSION_ID_BYTES + 8, wait ? 1 : 0);
+  view.setUint32(SESSION_ID_BYTES + 9, patience, true);
+  return body;
+}
+
+/** What an OPEN says, and where its topics begin. */
+export function decodeOpening(body: Uint8Array): { opening: Opening; topics: number } {
+  if (body.length < OPENING_BYTES) {
+    throw new ProtocolError(`Cannot read OPEN: it has ${body.length} bytes, not ${OPENING_BYTES}`);
+  }
+  const view = new DataView(body.buffer, body.byteOffset, body.length);
+  const session = body.slice(0, SESSION_ID_BYTES);
+  const opening = {
+    session: session.every((byte) => byte === 0) ? undefined : session,
+    taken: readCount(view, SESSION_ID_BYTES),
+    wait: view.getUint8(SESSION_ID_BYTES + 8) === 1,
+    patience: view.getUint32(SESSION_ID_BYTES + 9, true),
+  };
+  return { opening, topics: OPENING_BYTES };
+}
+
+/** The body of OPENED. */
+export function encodeOpened(opened: Opened): Uint8Array {
+  const { outcome, session, taken, missed, heartbeat, window, limits } = opened;
+  const body = new Uint8Array(OPENED_BYTES);
+  const view = new DataView(body.buffer);
+  body[0] = outcome;
+  body.set(session, 1);
+  let at = 1 + SESSION_ID_BYTES;
+  for (const count of [taken, missed]) {
+    view.setBigUint64(at, BigInt(count), true);
+    at += 8;
+  }
+  const { messageBytes, topicElements, elementBytes, subscriptions } = limits;
+  for (
+    const number of [
+      heartbeat,
+      window,
+      messageBytes,
+      topicElements,
+      elementBytes,
+      subscriptions,
+    ]
+  ) {
+    view.setUint32(at, number, true);
+    at += 4;
+  }
+  return body;
+}
+
+/** What an OPENED says; what stands after it is for later versions. */
+export function decodeOpened(body: Uint8Array): Opened {
+  if (body.length < OPENED_BYTES) {
+    throw new ProtocolError(`Cannot read OPENED: it has ${body.length} bytes, not ${OPENED_BYTES}`);
+  }
+  const view = new DataView(body.buffer, body.byteOffset, body.length);
+  const numbers = 1 + SESSION_ID_BYTES;
+  const count = (at: number) => readCount(view, numbers + at);
+  const number = (at: number) => view.getUint32(numbers + at, true);
+  return {
+    outcome: body[0]!,
+    session: body.slice(1, numbers),
+    taken: count(0),
+    missed: count(8),
+    heartbeat: number(16),
+    window: number(20),
+    limits: {
+      messageBytes: number(24),
+      topicElements: number(28),
+      elementBytes: number(32),
+      subscriptions: number(36),
+    },
+  };
+}
+
+/** The body of GAP and LOST: how many messages; 0 in LOST: nobody knows how many. */
+export function encodeGap(missed: number): Uint8Array {
+  const body = new DataView(new ArrayBuffer(8));
+  body.setBigUint64(0, BigInt(missed), true);
+  return new Uint8Array(body.buffer);
+}
+
+/** What a GAP or a LOST says. */
+export function decodeGap(body: Uint8Array): number {
+  if (body.length !== 8) {
+    throw new ProtocolError(`Cannot read GAP: it has ${body.length} bytes, not 8`);
+  }
+  return readCount(new DataView(body.buffer, body.byteOffset, 8), 0);
+}
+
+/** The body of REFUSED and DENIED: the topic, why, and a text that is cut to 255 bytes. */
+export function encodeRefused(reason: Reason, topic: Uint8Array, text: string): Uint8Array {
+  return concat(topic, encodeGoodbye(reason, text));
+}
+
+/** What a REFUSED or a DENIED says. */
+export function decodeRefused(
+  body: Uint8Array,
+  limits: Limits,
+): { topic: readonly string[]; reason: number; text: string } {
+  const end = topicEnd(body, 0, body.length);
+  return { topic: decodeTopic(body, 0, end, limits), ...decodeGoodbye(body.subarray(end)) };
+}
+
+/** The body of ACK: counted frames in 64 bits, requests in 32. */
+export function encodeAck(count: number, asks: number): Uint8Array {
+  const body = new DataView(new ArrayBuffer(12));
+  body.setBigUint64(0, BigInt(count), true);
+  body.setUint32(8, asks, true);
+  return new Uint8Array(body.buffer);
+}
+
+/** What an ACK says. */
+export function decodeAck(body: Uint8Array): { count: number; asks: number } {
+  if (body.length !== 12) {
+    throw new ProtocolError(`Cannot read ACK: it has ${body.length} bytes, not 12`);
+  }
+  const view = new DataView(body.buffer, body.byteOffset, body.length);
+  return { count: readCount(view, 0), asks: view.getUint32(8, true) };
+}
+
+/** The body of GOODBYE: a reason, and a text that is cut to 255 bytes. */
+export function encodeGoodbye(reason: Reason, text: string): Uint8Array {
+  const body = new Uint8Array(1 + TEXT_BYTES_MAX);
+  body[0] = reason;
+  const { written } = encoder.encodeInto(text, body.subarray(1));
+  return body.subarray(0, 1 + written);
+}
+
+/** What a GOODBYE says; the reason may be one that only a later version knows. */
+export function decodeGoodbye(body: Uint8Array): { reason: number; text: string } {
+  if (body.length === 0) throw new ProtocolError("Cannot read GOODBYE: it has no reason");
+  return { reason: body[0]!, text: decodeText(body, 1, body.length) };
+}
+
+function frameLimitsOf(limits: Readonly<Record<number, number>>): FrameLimits {
+  return Array.from({ length: FrameType.LOST + 1 }, (_, type) => limits[type]);
+}
+
+/** What a broker takes from a client. */
+export function clientFrameLimits(limits: Limits): FrameLimits {
+  const topic = topicBlockMax(limits);
+  return frameLimitsOf({
+    [FrameType.PUBLISH]: topic + limits.messageBytes,
+    [FrameType.OPEN]: OPENING_BYTES + topic * limits.subscriptions,
+    [FrameType.SUBSCRIBE]: topic,
+    [FrameType.UNSUBSCRIBE]: topic,
+    [FrameType.ACK]: 12,
+    [FrameType.ASK]: 0,
+    [FrameType.GOODBYE]: 1 + TEXT_BYTES_MAX,
+  });
+}
+
+/** What a client takes from a broker: before OPENED tells the limits, and after. */
+export function brokerFrameLimits(limits?: Limits): FrameLimits {
+  const goodbye = 1 + TEXT_BYTES_MAX;
+  const topic = topicBlockMax(limits ?? TOPIC_LIMITS_MAX);
+  if (limits === undefined) {
+    return frameLimitsOf({
+      [FrameType.GOODBYE]: goodbye,
+      [FrameType.OPENED]: OPENED_BYTES_MAX,
+      [FrameType.DENIED]: topic + goodbye,
+    });
+  }
+  return frameLimitsOf({
+    [FrameType.GOODBYE]: goodbye,
+    [FrameType.PUBLISH]: topic + limits.messageBytes,
+    [FrameType.ACK]: 12,
+    [FrameType.ASK]: 0,
+    [FrameType.GAP]: 8,
+    [FrameType.LOST]: 8,
+    [FrameType.REFUSED]: topic + goodbye,
+    [FrameType.DENIED]: topic + goodbye,
+  });
+}

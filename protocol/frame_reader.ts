@@ -1,0 +1,192 @@
+/**
+ * Finds the frames in a stream of bytes, in buffers that grow and shrink with what comes.
+ */
+import type { Lease } from "../base/bytes.ts";
+import { LONG, LONG_BYTES, readLong } from "../base/size.ts";
+import { ProtocolError } from "../errors.ts";
+import { type Frame, FrameError, type FrameLimits, FrameType, Reason } from "./frame.ts";
+
+const READ_BYTES_MIN = 512;
+const READ_BYTES_MAX = 256 * 1024;
+/** After so many reads in a row that fill little of it the buffer is small again. */
+const SMALL_READS_MAX = 32;
+/** How many lent buffers a reader remembers. */
+const LENT_MAX = 8;
+
+/**
+ * Finds the frames in a stream of bytes.
+ *
+ * Read into {@linkcode FrameReader.space}, say how much with {@linkcode FrameReader.wrote}, then take
+ * frames with {@linkcode FrameReader.next} until it is `false`. The frame is then the bytes from
+ * `start` to before `end` of `buffer`, its body begins at `body`.
+ *
+ * - Those bytes stay as they are until the next call of `space`; after
+ *   {@linkcode FrameReader.keep} the reader goes on in another buffer, and they stay as long as the
+ *   lease is held.
+ * - A PUBLISH that is too long is not an error here: its body is let go as it arrives, and
+ *   `oversize` tells its length.
+ * - The buffer is small while little arrives and grows as reads fill it. A long frame makes it grow
+ *   as its bytes arrive, never because its header promises them.
+ */
+export class FrameReader implements Frame {
+  /** Longest bodies by type; may be replaced between frames. */
+  limits: FrameLimits;
+  /** Where the current frame is. */
+  buffer: Uint8Array = new Uint8Array(READ_BYTES_MIN);
+  /** The kind of the current frame. */
+  type = 0;
+  /** Where the current frame begins, with its size. */
+  start = 0;
+  /** Where the body of the current frame begins. */
+  body = 0;
+  /** Where the current frame ends. */
+  end = 0;
+  oversize = 0;
+  frames = 1;
+  /** How many bytes to let go. */
+  #skip = 0;
+  #filled = 0;
+  /** The lease of this buffer, if it is lent. */
+  #lease: Lease | undefined;
+  /** Buffers that were lent, and may be free again. */
+  #lent: Lease[] = [];
+  #readBytes: number = READ_BYTES_MIN;
+  /** How many reads in a row filled little of the buffer. */
+  #smallReads = 0;
+
+  /** Makes a reader that takes the frames that `limits` lists. */
+  constructor(limits: FrameLimits) {
+    this.limits = limits;
+  }
+
+  get filled(): number {
+    return this.#filled;
+  }
+
+  /** Room for the next read; at least one byte. Bytes of earlier frames may move or go. */
+  space(): Uint8Array {
+    const held = this.#filled - this.end;
+    const wanted = Math.max(this.#readBytes, 2 * held);
+    const { length } = this.buffer;
+    const isFit = length >= wanted && length <= 2 * wanted;
+    if (held === 0 && isFit && this.#lease === undefined) this.end = this.#filled = 0;
+    else if (!isFit || 2 * (length - this.#filled) < wanted) this.#move(wanted);
+    return this.buffer.subarray(this.#filled);
+  }
+
+  /** Puts what is held at the start of a buffer of this size. */
+  #move(size: number): void {
+    const rest = this.buffer.subarray(this.end, this.#filled);
+    if (this.#lease !== undefined) this.#lend(this.#lease, size);
+    else if (this.buffer.length !== size) this.buffer = new Uint8Array(size);
+    this.buffer.set(rest);
+    this.end = 0;
+    this.#filled = rest.length;
+  }
+
+  /** Leaves the buffer to those who hold it, and goes on in one that nobody holds. */
+  #lend(lease: Lease, size: number): void {
+    this.#lease = undefined;
+    const lent = this.#lent;
+    if (lent.push(lease) > LENT_MAX) lent.shift();
+    const free = lent.findLastIndex(({ buffer, holders }) =>
+      holders === 0 && buffer.length === size
+    );
+    this.buffer = free < 0 ? new Uint8Array(size) : lent.splice(free, 1)[0]!.buffer;
+  }
+
+  /** Lets go of what it keeps for speed, as of the next read. */
+  rest(): void {
+    this.#lent = [];
+    this.#shrink();
+  }
+
+  #shrink(): void {
+    this.#readBytes = READ_BYTES_MIN;
+    this.#smallReads = 0;
+  }
+
+  /** Tells that the first `count` bytes of the latest space were filled. */
+  wrote(count: number): void {
+    if (count === this.buffer.length - this.#filled) {
+      this.#readBytes = Math.min(4 * this.#readBytes, READ_BYTES_MAX);
+      this.#smallReads = 0;
+    } else if (count >= this.#readBytes / 16) this.#smallReads = 0;
+    else if (++this.#smallReads === SMALL_READS_MAX) this.#shrink();
+    this.#filled += count;
+  }
+
+  keep(): Lease {
+    return this.#lease ??= { buffer: this.buffer, holders: 0 };
+  }
+
+  /**
+   * Goes to the next frame; `false` when more bytes are needed.
+   *
+   * @throws {ProtocolError} When the frame is of a kind that is not taken, or longer than it may be.
+   */
+  next(): boolean {
+    if (this.#skip > 0 && !this.#skipped()) return false;
+    const { buffer } = this;
+    const start = this.end;
+    const available = this.#filled - start;
+    if (available < 2) return false;
+    let size = buffer[start]!;
+    let at = start + 1;
+    if (size === LONG) {
+      at = start + 5;
+      if (available < 6) return false;
+      size = readLong(buffer, start);
+    }
+    if (size === 0) throw new ProtocolError("Cannot read a frame: its size is 0");
+    const type = buffer[at]!;
+    const limit = this.limits[type];
+    if (limit === undefined) {
+      throw new ProtocolError(`Cannot read a frame: type ${type} is not expected here`);
+    }
+    const oversize = size - 1 > limit;
+    if (oversize && type !== FrameType.PUBLISH) throw tooLong(type, size - 1, limit);
+    if (!oversize && size > this.#filled - at) return false;
+    this.type = type;
+    this.frames = 1;
+    this.start = start;
+    this.body = at + 1;
+    this.end = oversize ? at + 1 : at + size;
+    this.oversize = this.#skip = oversize ? size - 1 : 0;
+    return true;
+  }
+
+  extend(topicBytes: number, payloadMax: number, bytesMax = this.buffer.length): number {
+    const { buffer, body, end } = this;
+    const last = Math.min(this.#filled, this.start + bytesMax);
+    if (last - end <= LONG_BYTES) return 0;
+    let size = buffer[end]!;
+    let at = end + 1;
+    if (size === LONG) {
+      size = readLong(buffer, end);
+      at = end + LONG_BYTES;
+    }
+    const payloadBytes = size - 1 - topicBytes;
+    if (at + size > last || payloadBytes < 1 || payloadBytes > payloadMax) return 0;
+    if (buffer[at++] !== FrameType.PUBLISH) return 0;
+    for (let i = 0; i < topicBytes; i++) if (buffer[at + i] !== buffer[body + i]) return 0;
+    this.end = at + size - 1;
+    this.frames++;
+    return at + topicBytes;
+  }
+
+  /** Lets go of what is to be skipped, as far as it is here; whether that was all. */
+  #skipped(): boolean {
+    const count = Math.min(this.#skip, this.#filled - this.end);
+    this.end += count;
+    this.#skip -= count;
+    return this.#skip === 0;
+  }
+}
+
+function tooLong(type: number, size: number, limit: number): FrameError {
+  return new FrameError(
+    `Cannot read a frame of type ${type}: its body has ${size} bytes, limit is ${limit}`,
+    type === FrameType.OPEN ? Reason.TOO_MANY_SUBSCRIPTIONS : Reason.PROTOCOL,
+  );
+}
