@@ -21,6 +21,7 @@
  *
  * @module
  */
+import { every, later } from "./base/timers.ts";
 import { Admission, type RefusalKind } from "./broker/admission.ts";
 import { type BrokerKey, type Key, Keyring } from "./broker/keys.ts";
 import {
@@ -42,14 +43,9 @@ import { Traffic } from "./broker/traffic.ts";
 import { type Uplink, type UplinkBus, UplinkPeer } from "./broker/uplink.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
 import { type Address, formatEndpoint, isExposed } from "./io/address.ts";
-import {
-  type Certificate,
-  type Connection,
-  every,
-  later,
-  listen,
-  type Listener,
-} from "./io/transport.ts";
+import type { Connection } from "./io/connection.ts";
+import { listen, type Listener } from "./io/listener.ts";
+import type { Certificate } from "./io/tls.ts";
 import { randomBytes } from "./protocol/auth.ts";
 import {
   clientFrameLimits,
@@ -59,7 +55,7 @@ import {
   SESSION_ID_BYTES,
 } from "./protocol/bodies.ts";
 import { FrameError, type FrameLimits, FrameType, Reason } from "./protocol/frame.ts";
-import { type FrameReader } from "./protocol/frame_reader.ts";
+import type { FrameReader } from "./protocol/frame_reader.ts";
 import { BusyError, greetClient } from "./protocol/greeting.ts";
 import { Link, type LinkEnd, type LinkHandler, TICKS } from "./protocol/link.ts";
 import { WINDOW_BYTES } from "./protocol/session.ts";

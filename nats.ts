@@ -16,23 +16,23 @@
  *
  * @module
  */
-import { randomBytes } from "./protocol/auth.ts";
-import { ProtocolError } from "./errors.ts";
-import { type Control, decodeControl, encodeControl } from "./nats/control.ts";
-import type { ExchangeContext, ExchangeCounts, Side } from "./nats/exchange.ts";
-import { PACKET_BYTES_MAX, readPacket } from "./nats/packet.ts";
-import { CoreSide, StreamSide } from "./nats/sides.ts";
-import type { UplinkStats } from "./broker/stats.ts";
-import { busPrefix, subjectProblem } from "./nats/subject.ts";
-import { every, later, pause } from "./io/transport.ts";
-import type { Uplink, UplinkBus } from "./broker/uplink.ts";
-import { connect } from "./nats/transport.ts";
 import {
   type Authenticator,
   type ConnectionOptions,
   credsAuthenticator,
   type NatsConnection,
 } from "@nats-io/nats-core";
+import { every, later, pause } from "./base/timers.ts";
+import type { UplinkStats } from "./broker/stats.ts";
+import type { Uplink, UplinkBus } from "./broker/uplink.ts";
+import { ProtocolError } from "./errors.ts";
+import { type Control, decodeControl, encodeControl } from "./nats/control.ts";
+import type { ExchangeContext, ExchangeCounts, Side } from "./nats/exchange.ts";
+import { PACKET_BYTES_MAX, readPacket } from "./nats/packet.ts";
+import { CoreSide, StreamSide } from "./nats/sides.ts";
+import { busPrefix, subjectProblem } from "./nats/subject.ts";
+import { connect } from "./nats/transport.ts";
+import { randomBytes } from "./protocol/auth.ts";
 
 export type { Uplink, UplinkBus, UplinkStats };
 

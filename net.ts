@@ -25,6 +25,7 @@
  * @module
  */
 import { BytesCache } from "./base/bytes_cache.ts";
+import { printable } from "./base/printable.ts";
 import { Decoder, Encoder } from "./codec/codec.ts";
 import {
   AuthError,
@@ -34,17 +35,13 @@ import {
   MessageError,
   ProtocolError,
 } from "./errors.ts";
+import { absolute, type Address, formatEndpoint, isExposed, parseAddress } from "./io/address.ts";
 import {
-  absolute,
-  type Address,
   type ConnectionFile,
-  formatEndpoint,
-  isExposed,
   isMissing,
-  parseAddress,
   readConnectionFile,
   withKey,
-} from "./io/address.ts";
+} from "./io/connection_file.ts";
 import { Client, type Gap, type State, type Target } from "./net/client.ts";
 import { keyBytes, keyNameBytes } from "./protocol/auth.ts";
 import { decodeGap, decodeRefused } from "./protocol/bodies.ts";
@@ -61,7 +58,7 @@ import {
   type Untyped,
 } from "./pubsub.ts";
 import { Dispatcher, type Route } from "./pubsub/dispatch.ts";
-import { formatTopic, printable, type Topic, type TopicPath } from "./topic.ts";
+import { formatTopic, type Topic, type TopicPath } from "./topic.ts";
 
 export { AuthError, BacklogError, ConnectionLostError, ForbiddenError, ProtocolError };
 export type { Address, Gap, State };

@@ -40,15 +40,15 @@
  *
  * @module
  */
-import {
-  Dispatcher,
-  type PubSubOptions,
-  type StandardSchema,
-  type SubscribeOptions,
-  type Subscriber,
-  type SubscriberOptions,
-  type Subscription,
-} from "./pubsub/dispatch.ts";
+import type { StandardSchema } from "./pubsub/accepts.ts";
+import { Dispatcher } from "./pubsub/dispatch.ts";
+import type {
+  PubSubOptions,
+  SubscribeOptions,
+  Subscriber,
+  SubscriberOptions,
+  Subscription,
+} from "./pubsub/subscriber.ts";
 import { type Topic, topicPath } from "./topic.ts";
 
 export { BacklogError, type ErrorDetails, ForbiddenError, MessageError } from "./errors.ts";
@@ -56,12 +56,12 @@ export type {
   Delivery,
   ErrorContext,
   PubSubOptions,
-  StandardSchema,
   SubscribeOptions,
   Subscriber,
   SubscriberOptions,
   Subscription,
-} from "./pubsub/dispatch.ts";
+} from "./pubsub/subscriber.ts";
+export type { StandardSchema } from "./pubsub/accepts.ts";
 export type { Overflow } from "./base/queue.ts";
 export type { Topic, TopicPath } from "./topic.ts";
 

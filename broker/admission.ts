@@ -4,9 +4,9 @@
  * many as there may be, the oldest goes for a new one: a client that knows its key is through in a
  * moment, one that sends nothing stays.
  */
+import { later } from "../base/timers.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { BusyError } from "../protocol/greeting.ts";
-import { later } from "../io/transport.ts";
 
 /** A connection as it is seen here. */
 export interface Caller {

@@ -10,8 +10,8 @@
  *   when it comes back it is told how many messages it missed.
  */
 import type { Lease } from "../base/bytes.ts";
+import { later } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
-import { later } from "../io/transport.ts";
 import { encodeGap, encodeRefused, type Opening } from "../protocol/bodies.ts";
 import { isKept } from "../protocol/delivery.ts";
 import {

@@ -11,8 +11,8 @@
  *
  * A message is cut to what a message may have: those that are least busy are left out.
  */
+import { every, later } from "../base/timers.ts";
 import { Encoder } from "../codec/encoder.ts";
-import { every, later } from "../io/transport.ts";
 import { encodeFrame, FrameType } from "../protocol/frame.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import { type TopicPath, topicPath } from "../topic.ts";

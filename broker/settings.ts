@@ -2,10 +2,10 @@
  * What a broker is started with: its options, checked, each with its value.
  */
 import { type Address, parseAddress } from "../io/address.ts";
-import type { BrokerKey } from "./keys.ts";
+import type { Certificate } from "../io/tls.ts";
 import { WINDOW_BYTES } from "../protocol/session.ts";
 import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX } from "../topic.ts";
-import type { Certificate } from "../io/transport.ts";
+import type { BrokerKey } from "./keys.ts";
 import type { Uplink } from "./uplink.ts";
 
 /** What a broker allows; over a limit it refuses, and says so. */

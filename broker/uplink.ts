@@ -11,7 +11,7 @@
  *            ◀─────────────── lost          messages from elsewhere did not arrive
  * ```
  */
-import { type Limits } from "../protocol/frame.ts";
+import type { Limits } from "../protocol/frame.ts";
 import { type Run, runAt } from "../protocol/run.ts";
 import type { DecodeTopic, Origin, Peer, Router } from "../routing/router.ts";
 import { isBrokerPath, type TopicPath } from "../topic.ts";

@@ -1,15 +1,16 @@
 /**
  * `mpubsub-broker [FILE]`: the broker as a program.
  */
-import {
-  addressBeside,
-  type ConnectionFile,
-  parseAddress,
-  readConnectionFile,
-  takeLock,
-  writeConnectionFile,
-} from "../io/address.ts";
 import { Broker, type BrokerOptions, type BrokerStats } from "../broker.ts";
+import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
+import { addressBeside, parseAddress } from "../io/address.ts";
+import {
+  type ConnectionFile,
+  readConnectionFile,
+  writeConnectionFile,
+} from "../io/connection_file.ts";
+import { takeLock } from "../io/lock_file.ts";
+import { removeDeadSocket } from "../io/socket_file.ts";
 import {
   type Arguments,
   asSentence,
@@ -22,8 +23,6 @@ import { addressOf, certificatesIn, fileOf, readKey, readKeys, readSecretText } 
 import { Log } from "./log.ts";
 import { StopSignals } from "./signals.ts";
 import { UPLINK, type UplinkArguments, uplinkArguments, uplinkOf } from "./uplink.ts";
-import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
-import { removeDeadSocket } from "../io/transport.ts";
 
 /** How long the broker of a file that is there may take to answer. */
 const PROBE_MS = 2000;

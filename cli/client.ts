@@ -2,12 +2,12 @@
  * What the commands that speak to a broker have in common: how they find it, what they say when
  * something happens to the connection, and how a signal ends them.
  */
-import { readConnectionFile, withKey } from "../io/address.ts";
+import { AuthError, ForbiddenError } from "../errors.ts";
+import { readConnectionFile, withKey } from "../io/connection_file.ts";
+import { type Gap, NetPubSub, type NetPubSubOptions, type State } from "../net.ts";
 import { type Arguments, complain, doing, messageOf, type Option, UsageError } from "./command.ts";
 import { addressOf, defaultFile, readKey } from "./files.ts";
 import { StopSignals } from "./signals.ts";
-import { AuthError, ForbiddenError } from "../errors.ts";
-import { type Gap, NetPubSub, type NetPubSubOptions, type State } from "../net.ts";
 
 /** How a command finds its broker. */
 export const CONNECTION: readonly Option[] = [

@@ -1,15 +1,11 @@
 /**
  * The files and addresses that are named on the command line.
  */
-import {
-  CONFIG_FILE_BYTES_MAX,
-  KEY_FILE_BYTES_MAX,
-  parseAddress,
-  readSecret,
-} from "../io/address.ts";
 import type { BrokerKey } from "../broker.ts";
-import { type Arguments, doing, messageOf, UsageError } from "./command.ts";
 import { parseKeys } from "../broker/keys.ts";
+import { parseAddress } from "../io/address.ts";
+import { CONFIG_FILE_BYTES_MAX, KEY_FILE_BYTES_MAX, readSecret } from "../io/secret_file.ts";
+import { type Arguments, doing, messageOf, UsageError } from "./command.ts";
 
 /** The usual connection file. */
 export function defaultFile(): string {

@@ -1,7 +1,11 @@
 /**
  * `mpubsub-broker key NAME`: a connection file for one of the keys of a broker.
  */
-import { type ConnectionFile, formatConnectionFile, readConnectionFile } from "../io/address.ts";
+import {
+  type ConnectionFile,
+  formatConnectionFile,
+  readConnectionFile,
+} from "../io/connection_file.ts";
 import { type Arguments, type Command, doing, UsageError } from "./command.ts";
 import { addressOf, fileOf, readKeys } from "./files.ts";
 

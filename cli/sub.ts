@@ -2,14 +2,15 @@
  * `mpubsub-broker sub`: prints messages as they come.
  */
 import { abortable } from "@std/async/abortable";
+import { printable } from "../base/printable.ts";
+import { Queue } from "../base/queue.ts";
+import type { NetPubSub } from "../net.ts";
+import { isBrokerPath, type TopicPath, topicPath } from "../topic.ts";
 import { CONNECTION, withBroker } from "./client.ts";
 import { type Arguments, type Command, complain } from "./command.ts";
 import { Output } from "./output.ts";
-import { describeLine, formatLine, type Line, parseTopic, topicText } from "./text.ts";
-import type { NetPubSub } from "../net.ts";
-import { Queue } from "../base/queue.ts";
 import { formatJson } from "./tagged_json.ts";
-import { isBrokerPath, printable, type TopicPath, topicPath } from "../topic.ts";
+import { describeLine, formatLine, type Line, parseTopic, topicText } from "./text.ts";
 
 /** Subscribes. */
 export const sub: Command = {

@@ -3,9 +3,10 @@
  * JSON, one object a line: `{ "topic": ["sensors", "kitchen"], "message": { "celsius": 21.5 } }`.
  */
 import { bold, cyan, dim } from "@std/fmt/colors";
+import { printable } from "../base/printable.ts";
+import { formatTopic, type TopicPath, topicPath } from "../topic.ts";
 import { messageOf, UsageError } from "./command.ts";
 import { formatJson, parseJson } from "./tagged_json.ts";
-import { formatTopic, printable, type TopicPath, topicPath } from "../topic.ts";
 
 /** A message and where it goes, or came from. */
 export interface Line {

@@ -2,14 +2,14 @@
  * `mpubsub-broker top`: what passes through the broker, live.
  */
 import { bold, dim, yellow } from "@std/fmt/colors";
+import { printable } from "../base/printable.ts";
+import type { BrokerReport, ClientStats, TopicStats, UplinkStats } from "../broker/stats.ts";
 import { type Client, CONNECTION, withBroker } from "./client.ts";
 import { type Arguments, type Command, complain } from "./command.ts";
 import { formatBytes, formatCount, formatMs, formatUptime } from "./figures.ts";
 import { printLine } from "./output.ts";
 import { type Column, cut, tableOf } from "./table.ts";
 import { clockTime, topicText } from "./text.ts";
-import type { BrokerReport, ClientStats, TopicStats, UplinkStats } from "../broker/stats.ts";
-import { printable } from "../topic.ts";
 
 /** Watches. */
 export const top: Command = {

@@ -2,12 +2,12 @@
  * What joins the broker as a program to others through NATS: its options, the files that they name,
  * and what is logged of it.
  */
+import { printable } from "../base/printable.ts";
 import type { Uplink } from "../broker.ts";
+import type { NatsUplinkEvent } from "../nats.ts";
 import { type Arguments, doing, messageOf, type Option, UsageError } from "./command.ts";
 import { certificatesIn, readSecretText } from "./files.ts";
 import type { Level, Log } from "./log.ts";
-import type { NatsUplinkEvent } from "../nats.ts";
-import { printable } from "../topic.ts";
 
 /** The options of an uplink. */
 export const UPLINK: readonly Option[] = [

@@ -20,11 +20,12 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { TextLineStream } from "@std/streams/text-line-stream";
-import { addressBeside, writeConnectionFile } from "../io/address.ts";
+import { pause } from "../base/timers.ts";
 import { main as runBroker } from "../cli.ts";
+import { addressBeside } from "../io/address.ts";
+import { writeConnectionFile } from "../io/connection_file.ts";
 import { Broker, ConnectionLostError, NetPubSub } from "../mod.ts";
 import type { NatsCluster } from "../tools/nats_server.ts";
-import { pause } from "../io/transport.ts";
 
 const HELP = `Usage: deno task demo [OPTIONS]
 

@@ -21,12 +21,13 @@
  *   one. What comes twice has the same number.
  */
 import { BytesCache } from "../base/bytes_cache.ts";
-import { Fifo } from "../base/queue.ts";
+import { Fifo } from "../base/fifo.ts";
 import { ProtocolError } from "../errors.ts";
 import { runAt } from "../protocol/run.ts";
 import { decodeTopic, topicBlockMax } from "../protocol/topic_block.ts";
 import { type CoverChange, Covers } from "../routing/covers.ts";
-import { type TopicPath, topicPath, TopicTree } from "../topic.ts";
+import { TopicTree } from "../routing/topic_tree.ts";
+import { type TopicPath, topicPath } from "../topic.ts";
 import { type Control, type NumberedCount, type NumberedTopic, partsOf } from "./control.ts";
 import type { ExchangeContext } from "./exchange.ts";
 import {

@@ -13,7 +13,7 @@ import {
   type StreamInfo,
 } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
-import { later } from "../io/transport.ts";
+import { later } from "../base/timers.ts";
 
 const encoder = new TextEncoder();
 

@@ -12,9 +12,9 @@
  *
  * All numbers are little endian, but the broker's id. `docs/scaling.md` says what they are for.
  */
-import { Fifo } from "../base/queue.ts";
+import { Fifo } from "../base/fifo.ts";
 import { ProtocolError } from "../errors.ts";
-import { type Limits } from "../protocol/frame.ts";
+import type { Limits } from "../protocol/frame.ts";
 import { framesEnd } from "../protocol/run.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX, type TopicPath } from "../topic.ts";

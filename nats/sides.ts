@@ -1,14 +1,14 @@
 /**
  * The two ways of joining, each over connections of NATS's own client.
  */
+import { jetstream } from "@nats-io/jetstream";
+import { errors, type NatsConnection } from "@nats-io/nats-core";
+import { pause } from "../base/timers.ts";
 import { CoreExchange } from "./core.ts";
 import type { ExchangeContext, Side } from "./exchange.ts";
 import { StreamFollower } from "./follower.ts";
 import { RefusedError, StreamExchange, type StreamWire } from "./stream.ts";
 import { subjectOf } from "./subject.ts";
-import { pause } from "../io/transport.ts";
-import { jetstream } from "@nats-io/jetstream";
-import { errors, type NatsConnection } from "@nats-io/nats-core";
 
 /** A packet that a stream does not confirm is sent again after that. */
 const CONFIRM_MS = 3000;

@@ -18,7 +18,7 @@
  * - Too much that waits is dropped, the oldest first; a packet for its topic says so.
  */
 import { BytesCache } from "../base/bytes_cache.ts";
-import { Fifo } from "../base/queue.ts";
+import { Fifo } from "../base/fifo.ts";
 import { ProtocolError } from "../errors.ts";
 import { runAt } from "../protocol/run.ts";
 import { decodeTopic, encodeTopic, topicBlockMax } from "../protocol/topic_block.ts";

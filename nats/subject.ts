@@ -14,7 +14,8 @@
  *   whatever they run on: which characters are escaped is fixed here, and does not depend on the
  *   Unicode of the runtime, in which each version assigns some more.
  */
-import { printable, type TopicPath, topicPath } from "../topic.ts";
+import { printable } from "../base/printable.ts";
+import { type TopicPath, topicPath } from "../topic.ts";
 
 /**
  * How many bytes of UTF-8 a subject may have: the server reads lines of at most 4096 bytes, in which

@@ -2,6 +2,7 @@
  * The connections of NATS's client, over those of this project: NATS's own for Node loses its handler
  * of errors at times, so that a server that closes a connection can end the program.
  */
+import type { ConnectionOptions, NatsConnection, Server, ServerInfo } from "@nats-io/nats-core";
 import {
   checkOptions,
   extractProtocolMessage,
@@ -9,9 +10,10 @@ import {
   setTransportFactory,
   type Transport,
 } from "@nats-io/nats-core/internal";
-import type { ConnectionOptions, NatsConnection, Server, ServerInfo } from "@nats-io/nats-core";
 import { concat, writeAll } from "../base/bytes.ts";
-import { type Connection, dial, later } from "../io/transport.ts";
+import { later } from "../base/timers.ts";
+import type { Connection } from "../io/connection.ts";
+import { dial } from "../io/dial.ts";
 
 const READ_BYTES_MIN = 4 * 1024;
 const READ_BYTES_MAX = 512 * 1024;

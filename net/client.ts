@@ -13,6 +13,8 @@
  *
  * A span is the time from `connect()` to `disconnected`; everything that belongs to it goes with it.
  */
+import { printable } from "../base/printable.ts";
+import { every, later } from "../base/timers.ts";
 import {
   AuthError,
   BacklogError,
@@ -21,7 +23,8 @@ import {
   ProtocolError,
 } from "../errors.ts";
 import { type Address, formatEndpoint, parseAddress } from "../io/address.ts";
-import { type Connection, dial, every, later } from "../io/transport.ts";
+import type { Connection } from "../io/connection.ts";
+import { dial } from "../io/dial.ts";
 import {
   brokerFrameLimits,
   decodeOpened,
@@ -36,7 +39,7 @@ import { greetBroker } from "../protocol/greeting.ts";
 import { Link, type LinkEnd, type LinkHandler, TICKS } from "../protocol/link.ts";
 import { Session, type SessionHandler } from "../protocol/session.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
-import { formatTopic, printable, type TopicPath } from "../topic.ts";
+import { formatTopic, type TopicPath } from "../topic.ts";
 
 /**
  * What a client is doing about its connection.

@@ -4,7 +4,7 @@
  */
 import { concat } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
-import { type FrameLimits, FrameType, type Limits, Reason } from "./frame.ts";
+import { type FrameLimits, FrameType, type Limits, type Reason } from "./frame.ts";
 import { decodeText, decodeTopic, topicBlockMax, topicEnd } from "./topic_block.ts";
 
 const TEXT_BYTES_MAX = 255;

@@ -15,7 +15,7 @@
  *   holds it. So what is counted here is, within a factor, what is kept in memory.
  */
 import type { Lease } from "../base/bytes.ts";
-import { Fifo } from "../base/queue.ts";
+import { Fifo } from "../base/fifo.ts";
 import { sizeLength, writeSize } from "../base/size.ts";
 import { ProtocolError } from "../errors.ts";
 import { encodeGap } from "./bodies.ts";

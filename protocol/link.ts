@@ -19,9 +19,9 @@
  * - A side that ends says GOODBYE and then only reads, so that the reason arrives even when the other
  *   side is in the middle of sending.
  */
+import { printable } from "../base/printable.ts";
 import { Turns } from "../base/turns.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
-import { printable } from "../topic.ts";
 import { decodeGoodbye, encodeGoodbye } from "./bodies.ts";
 import { encodeFrame, FrameError, type FrameLimits, FrameType, Reason } from "./frame.ts";
 import { FrameReader } from "./frame_reader.ts";

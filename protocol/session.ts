@@ -19,12 +19,12 @@
  * - What cannot be taken now is held, and what must not be acknowledged yet is withheld; either way
  *   the other side's window closes, while this side goes on reading.
  */
-import { Fifo } from "../base/queue.ts";
+import { Fifo } from "../base/fifo.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import { decodeAck, encodeAck } from "./bodies.ts";
 import { Delivery } from "./delivery.ts";
 import { type Frame, FrameType, isCounted } from "./frame.ts";
-import { type FrameReader } from "./frame_reader.ts";
+import type { FrameReader } from "./frame_reader.ts";
 import type { Link, LinkHandler } from "./link.ts";
 
 /** A side acknowledges when this many bytes of counted frames can be acknowledged. */

@@ -14,195 +14,30 @@
  * - Where a topic's messages go is remembered, and looked up again when the tree has changed.
  * - Whatever a subscriber does wrong ends in {@linkcode Dispatcher.report}, and nowhere else.
  */
-import { BacklogError, ForbiddenError, MessageError } from "../errors.ts";
+import { Fifo } from "../base/fifo.ts";
+import { Queue } from "../base/queue.ts";
+import { BacklogError, ForbiddenError } from "../errors.ts";
 import { PathCache } from "../routing/path_cache.ts";
-import { Fifo, type Overflow, Queue } from "../base/queue.ts";
+import { type TopicNode, TopicTree } from "../routing/topic_tree.ts";
 import {
   formatTopic,
   isBrokerPath,
   isLocalPath,
-  printable,
   type Topic,
-  type TopicNode,
   type TopicPath,
   topicPath,
-  TopicTree,
 } from "../topic.ts";
-
-/**
- * What gets messages: a function of the topic and the message.
- *
- * - It may name just the values that it takes, by destructuring; their types are not checked
- *   against all that the topic's messages may be (parameters compare as those of methods do).
- * - What it returns is ignored, but for a promise: if that rejects, it is reported.
- *
- * @typeParam M The message.
- */
-export type Subscriber<M> = {
-  bivarianceHack(topic: TopicPath, message: M): unknown;
-}["bivarianceHack"];
-
-/** Where an error that is told to `onError` comes from, as far as it is known. */
-export interface ErrorContext {
-  /** The topic to which the message was published; for what befalls a subscription, its topic. */
-  readonly topic?: TopicPath;
-  /** The message that was being delivered. */
-  readonly message?: object;
-  /** The subscriber that failed, or that the message does not fit; none for a `Subscription`. */
-  readonly subscriber?: Subscriber<never>;
-}
-
-/** Options of a `PubSub`. */
-export interface PubSubOptions {
-  /**
-   * Told what goes wrong in subscribers, and what does not reach them. By default that is one line of
-   * `console.warn` with the topic and the error.
-   *
-   * - An error of its own is contained: both end in a line of `console.warn`.
-   *
-   * @param error What was thrown, or one of the errors of mpubsub.
-   * @param context Where it comes from.
-   */
-  onError?(error: unknown, context: ErrorContext): void;
-}
-
-/**
- * A schema after [Standard Schema](https://standardschema.dev), version 1, as Zod, Valibot and ArkType
- * make them: the part that is used of it.
- *
- * @typeParam Out What it makes of a message.
- */
-export interface StandardSchema<Out = unknown> {
-  /** What the specification puts here. */
-  readonly "~standard": {
-    /** The version of the specification. */
-    readonly version: 1;
-    /** The library that made the schema. */
-    readonly vendor: string;
-    /**
-     * Checks a value, and gives what the schema makes of it, or says what is wrong. A schema that
-     * answers with a promise cannot be used here.
-     */
-    readonly validate: (value: unknown) =>
-      | { readonly value: Out; readonly issues?: undefined }
-      | {
-        readonly issues: readonly {
-          readonly message: string;
-          readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
-        }[];
-      }
-      | Promise<unknown>;
-    /** The types that go in and come out; for the compiler only. */
-    readonly types?: { readonly input: unknown; readonly output: Out } | undefined;
-  };
-}
-
-/**
- * How a subscriber is added.
- *
- * @typeParam Accepts A list of names, or a schema.
- */
-export interface SubscriberOptions<Accepts = readonly string[]> {
-  /**
-   * Take it away before its first call, so that there is no other.
-   *
-   * @default {false}
-   */
-  readonly once?: boolean;
-  /** Takes it away when aborted. */
-  readonly signal?: AbortSignal;
-  /**
-   * What it takes: the names of values, or a schema. A message that has other names, or that the
-   * schema refuses, is not delivered to it, and `onError` gets a `MessageError`. By default it takes
-   * any message.
-   */
-  readonly accepts?: Accepts;
-}
-
-/**
- * How a subscription is made.
- *
- * @typeParam Accepts A list of names, or a schema.
- */
-export interface SubscribeOptions<Accepts = readonly string[]> {
-  /**
-   * How many messages it holds until its consumer asks for them.
-   *
-   * @default {65536}
-   */
-  readonly limit?: number;
-  /**
-   * What happens when one more comes.
-   *
-   * - `"drop-oldest"`: the oldest goes and is counted; `onError` gets one `BacklogError` for all that
-   *   go until the consumer has caught up.
-   * - `"throw"`: the subscription ends; its consumer gets what it holds, then a `BacklogError`.
-   * - `"wait"`: nothing goes; `publish` throws a `BacklogError` and delivers to nobody. What was
-   *   published during a delivery was accepted, and is held beyond the limit. A `NetPubSub` takes
-   *   nothing from the broker until there is room.
-   *
-   * @default {"drop-oldest"}
-   */
-  readonly overflow?: Overflow;
-  /** Ends it when aborted: what it holds is let go, and its consumer gets the reason as an error. */
-  readonly signal?: AbortSignal;
-  /**
-   * What it takes: the names of values, or a schema; see {@linkcode SubscriberOptions}. By default it
-   * takes any message.
-   */
-  readonly accepts?: Accepts;
-}
-
-/**
- * A message as a `Subscription` yields it.
- *
- * @typeParam M The message.
- */
-export interface Delivery<M = object> {
-  /** The topic to which it was published. */
-  readonly topic: TopicPath;
-  /** The message, or what the schema in `accepts` made of it. */
-  readonly message: M;
-}
-
-/**
- * The messages of a topic, one after the other, for one consumer.
- *
- * - It gets messages from the call of `subscribe` on, and holds them until they are asked for.
- * - `break` and disposing end it, and let go of what it holds; disposing twice is a no-op.
- * - `clearSubscribers()` ends it after what it holds.
- *
- * @typeParam M The message.
- *
- * @example Only the newest
- * ```ts
- * import { PubSub } from "@mpubsub/mpubsub/pubsub";
- * import { assertEquals } from "@std/assert";
- *
- * const bus = new PubSub({ onError() {} }); // it is told of what is dropped
- * const positions = bus.subscribe("position", { limit: 1 });
- * for (const x of [1, 2, 3]) bus.publish("position", { x });
- * bus.clearSubscribers();
- *
- * for await (const { message } of positions) assertEquals(message, { x: 3 });
- * assertEquals(positions.dropped, 2);
- * ```
- */
-export interface Subscription<M = object> extends AsyncIterable<Delivery<M>> {
-  /** How many messages were dropped for newer ones. */
-  readonly dropped: number;
-  /**
-   * The iterator of the one consumer; several `next()` may wait at a time.
-   *
-   * @returns Yields each message with its topic.
-   * @throws {TypeError} If there is a consumer and it is not done.
-   */
-  [Symbol.asyncIterator](): AsyncIterableIterator<Delivery<M>, undefined>;
-  /** Ends it, and lets go of what it holds. */
-  [Symbol.dispose](): void;
-  /** The same, for `await using`. */
-  [Symbol.asyncDispose](): Promise<void>;
-}
+import { fitOf } from "./accepts.ts";
+import { warn, watch } from "./callback.ts";
+import { NOTHING, Registration, Removal } from "./registration.ts";
+import type {
+  Delivery,
+  ErrorContext,
+  PubSubOptions,
+  SubscribeOptions,
+  Subscriber,
+  Subscription,
+} from "./subscriber.ts";
 
 /** What a {@linkcode Dispatcher} tells its owner, beside errors. */
 export interface DispatcherOptions extends PubSubOptions {
@@ -230,54 +65,6 @@ export interface AddOptions {
 const ROOT = topicPath(null);
 const SUBSCRIPTION_LIMIT = 65_536;
 const WAITING_MAX = 2 ** 20;
-const SHOWN_ISSUES_MAX = 5;
-const SHOWN_CHARS_MAX = 500;
-
-/** Takes one subscriber away. A class, because an object literal with such a method is slow. */
-class Removal implements Disposable {
-  readonly #remove: () => void;
-
-  constructor(remove: () => void) {
-    this.#remove = remove;
-  }
-
-  [Symbol.dispose](): void {
-    this.#remove();
-  }
-}
-
-const NOTHING = new Removal(() => {});
-
-/** What a subscriber gets of a message; throws if the message does not fit. */
-type Fit = (path: TopicPath, message: object) => unknown;
-
-/** One subscriber at one path. */
-class Registration {
-  readonly path: TopicPath;
-  readonly birth: number;
-  readonly subscriber: Subscriber<unknown>;
-  readonly once: boolean;
-  readonly fit: Fit | undefined;
-  /** Where the messages of a `Subscription` go. */
-  readonly queue: Queue<Delivery<unknown>> | undefined;
-  active = true;
-  /** Takes the listener off the signal. */
-  release: (() => void) | undefined = undefined;
-
-  constructor(
-    path: TopicPath,
-    birth: number,
-    subscriber: Subscriber<unknown>,
-    options: { once: boolean; fit: Fit | undefined; queue: Queue<Delivery<unknown>> | undefined },
-  ) {
-    this.path = path;
-    this.birth = birth;
-    this.subscriber = subscriber;
-    this.once = options.once;
-    this.fit = options.fit;
-    this.queue = options.queue;
-  }
-}
 
 /** Where the messages of one path go; {@linkcode Dispatcher.routeOf} makes one. */
 export class Route {
@@ -677,90 +464,4 @@ function forbidden(path: TopicPath): ForbiddenError {
 function reaches(published: TopicPath, subscribed: TopicPath): boolean {
   if (published.length === 0) return !isBrokerPath(subscribed);
   return subscribed.every((element, index) => element === published[index]);
-}
-
-/** Calls `failed` if `result` is a promise, or like one, and rejects. */
-function watch(result: unknown, failed: (error: unknown) => void): void {
-  if (typeof result !== "object" && typeof result !== "function" || result === null) return;
-  if (typeof (result as { then?: unknown }).then !== "function") return;
-  Promise.resolve(result).then(undefined, failed);
-}
-
-/** The check for `accepts`. */
-function fitOf(accepts: unknown): Fit {
-  if (Array.isArray(accepts) && accepts.every((name) => typeof name === "string")) {
-    return fitOfNames(accepts);
-  }
-  if (isSchema(accepts)) return fitOfSchema(accepts);
-  throw new TypeError(
-    "Cannot subscribe: accepts must be an array of names, or a schema with the property " +
-      `"~standard"`,
-  );
-}
-
-function isSchema(value: unknown): value is StandardSchema {
-  const standard = value === null || value === undefined
-    ? undefined
-    : (value as Partial<StandardSchema>)["~standard"];
-  return typeof standard?.validate === "function";
-}
-
-function fitOfNames(accepts: readonly string[]): Fit {
-  const names = new Set(accepts);
-  return (path, message) => {
-    const issues: string[] = [];
-    for (const [name, value] of Object.entries(message)) {
-      if (value !== undefined && !names.has(name)) {
-        issues.push(`it has ${JSON.stringify(name)}, which the subscriber does not accept`);
-      }
-    }
-    if (issues.length > 0) throw misfit(path, issues);
-    return message;
-  };
-}
-
-function fitOfSchema(schema: StandardSchema): Fit {
-  return (path, message) => {
-    const result = schema["~standard"].validate(message);
-    if ("then" in result) {
-      watch(result, () => {
-        // Nobody waits for this promise; that there is one is the error.
-      });
-      throw new TypeError(
-        `Cannot deliver a message of ${formatTopic(path)} to a subscriber: ` +
-          "accepts must be a synchronous schema, its validate returned a promise",
-      );
-    }
-    if (!result.issues) return result.value;
-    throw misfit(
-      path,
-      result.issues.map(({ message: text, path: at = [] }) => {
-        const keys = at.map((step) => String(typeof step === "object" ? step.key : step));
-        return keys.length === 0 ? text : `${keys.join(".")}: ${text}`;
-      }),
-    );
-  };
-}
-
-function misfit(topic: TopicPath, issues: readonly string[]): MessageError {
-  const more = issues.length - SHOWN_ISSUES_MAX;
-  const shown = issues.slice(0, SHOWN_ISSUES_MAX).join("; ") +
-    (more > 0 ? `; and ${more} more` : "");
-  const text = shown.length <= SHOWN_CHARS_MAX ? shown : `${shown.slice(0, SHOWN_CHARS_MAX)}…`;
-  return new MessageError(
-    `Cannot deliver a message of ${formatTopic(topic)} to a subscriber: ${text}`,
-    { topic, issues },
-  );
-}
-
-/** The default `onError`; never throws. */
-function warn(error: unknown, { topic }: ErrorContext, prefix = ""): void {
-  let text: string;
-  try {
-    text = String(error);
-  } catch {
-    // Its toString threw, or it has none.
-    text = `${typeof error} that has no text`;
-  }
-  console.warn(printable(`mpubsub: ${topic ? `${formatTopic(topic)}: ` : ""}${prefix}${text}`));
 }

@@ -12,7 +12,8 @@
  * A cover is wanted itself, and no topic above it is. So each wanted topic has one cover, and what
  * is published reaches whoever subscribes to all covers at most once.
  */
-import { type TopicNode, type TopicPath, TopicTree } from "../topic.ts";
+import type { TopicPath } from "../topic.ts";
+import { type TopicNode, TopicTree } from "./topic_tree.ts";
 
 /** How the covers changed. */
 export interface CoverChange {

@@ -6,7 +6,8 @@
  */
 import type { Lease } from "../base/bytes.ts";
 import { BytesCache } from "../base/bytes_cache.ts";
-import { isBrokerPath, isLocalPath, type TopicNode, type TopicPath, TopicTree } from "../topic.ts";
+import { isBrokerPath, isLocalPath, type TopicPath } from "../topic.ts";
+import { type TopicNode, TopicTree } from "./topic_tree.ts";
 
 /** Where messages come from: something that can be held back. */
 export interface Origin {

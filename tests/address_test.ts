@@ -8,14 +8,16 @@ import {
 import {
   type Address,
   addressBeside,
-  type ConnectionFile,
   type Endpoint,
   formatEndpoint,
   isExposed,
   parseAddress,
+} from "../io/address.ts";
+import {
+  type ConnectionFile,
   readConnectionFile,
   writeConnectionFile,
-} from "../io/address.ts";
+} from "../io/connection_file.ts";
 
 const CONTENT: ConnectionFile = {
   address: "tcp://127.0.0.1:7411",

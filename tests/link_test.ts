@@ -6,8 +6,8 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { writeAll } from "../base/bytes.ts";
+import { every } from "../base/timers.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
-import { every } from "../io/transport.ts";
 import { clientFrameLimits, decodeGoodbye, encodeAck, encodeGoodbye } from "../protocol/bodies.ts";
 import { encodeFrame, FrameError, FrameType, Reason } from "../protocol/frame.ts";
 import { type ByteStream, Link, type LinkHandler, TICKS } from "../protocol/link.ts";

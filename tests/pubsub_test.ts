@@ -9,9 +9,10 @@ import {
   assertThrows,
 } from "@std/assert";
 import { getEventListeners } from "node:events";
-import { Dispatcher, type ErrorContext } from "../pubsub/dispatch.ts";
 import { BacklogError, ForbiddenError, MessageError } from "../errors.ts";
 import { PubSub, type StandardSchema, type Topic, type TopicPath } from "../pubsub.ts";
+import { Dispatcher } from "../pubsub/dispatch.ts";
+import type { ErrorContext } from "../pubsub/subscriber.ts";
 import { topicPath } from "../topic.ts";
 import { randomOf } from "./helpers/random.ts";
 

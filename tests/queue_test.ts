@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import { Fifo } from "../base/fifo.ts";
+import { type Overflow, Queue } from "../base/queue.ts";
 import { BacklogError } from "../errors.ts";
-import { Fifo, type Overflow, Queue } from "../base/queue.ts";
 import { randomOf } from "./helpers/random.ts";
 
 const SEED = 20261124;

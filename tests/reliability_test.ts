@@ -7,7 +7,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { listen } from "../io/transport.ts";
+import { listen } from "../io/listener.ts";
 import {
   BacklogError,
   Broker,

@@ -1,8 +1,10 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
-import { formatEndpoint } from "../io/address.ts";
 import { writeAll } from "../base/bytes.ts";
+import { formatEndpoint } from "../io/address.ts";
+import type { Connection } from "../io/connection.ts";
+import { dial } from "../io/dial.ts";
+import { listen, type Listener } from "../io/listener.ts";
 import { checkHistory, type Fault, Proxy, randomPlan } from "../testing.ts";
-import { type Connection, dial, listen, type Listener } from "../io/transport.ts";
 import { until } from "./helpers/until.ts";
 
 /** A proxy before something that sends back whatever comes. */

@@ -6,10 +6,10 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { writeConnectionFile } from "../io/connection_file.ts";
 import { AuthError, Broker, ConnectionLostError, NetPubSub, ProtocolError } from "../mod.ts";
-import { withFolder } from "./helpers/folder.ts";
-import { writeConnectionFile } from "../io/address.ts";
 import { ClientHandshake, keyBytes } from "../protocol/auth.ts";
+import { withFolder } from "./helpers/folder.ts";
 import { SELF_SIGNED, SIGNED } from "./helpers/tls.ts";
 import { until } from "./helpers/until.ts";
 

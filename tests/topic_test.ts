@@ -1,14 +1,14 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { printable } from "../base/printable.ts";
+import { TopicTree } from "../routing/topic_tree.ts";
 import {
   ELEMENT_BYTES_MAX,
   formatTopic,
   isBrokerPath,
   isLocalPath,
-  printable,
   type Topic,
   TOPIC_ELEMENTS_MAX,
   topicPath,
-  TopicTree,
 } from "../topic.ts";
 import { randomOf } from "./helpers/random.ts";
 

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { type Address, formatEndpoint, parseAddress } from "../io/address.ts";
+import { listen, Listener } from "../io/listener.ts";
 import { keyNameBytes } from "../protocol/auth.ts";
-import { listen, Listener } from "../io/transport.ts";
 
 Deno.test("parseAddress takes every form of an address", () => {
   const cases: [Address, string][] = [

@@ -1,5 +1,5 @@
 /** A broker in this process that programs reach by its connection file. */
-import { writeConnectionFile } from "../../io/address.ts";
+import { writeConnectionFile } from "../../io/connection_file.ts";
 import { Broker, type BrokerOptions, NetPubSub, type NetPubSubOptions } from "../../mod.ts";
 import { withFolder } from "./folder.ts";
 

@@ -1,4 +1,5 @@
 /** Random values from a seed, so that a failure can be had again. */
+import { randomNumbers } from "../../base/random.ts";
 
 /** Where random values come from; see {@linkcode randomOf}. */
 export interface Random {
@@ -12,20 +13,13 @@ export interface Random {
   mutate(bytes: Uint8Array): Uint8Array;
 }
 
-/** Random values that are the same for the same seed (mulberry32). */
+/** Random values that are the same for the same seed. */
 export function randomOf(seed: number): Random {
-  let state = seed >>> 0;
-  const next = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return (t ^ (t >>> 14)) >>> 0;
-  };
+  const next = randomNumbers(seed);
   const random: Random = {
-    int: (bound) => Math.floor(next() / 2 ** 32 * bound),
+    int: (bound) => Math.floor(next() * bound),
     pick: (items) => items[random.int(items.length)]!,
-    bytes: (count) => Uint8Array.from({ length: count }, () => next()),
+    bytes: (count) => Uint8Array.from({ length: count }, () => random.int(256)),
     mutate(bytes) {
       const list = [...bytes];
       for (let i = random.int(4); i >= 0; i--) {

@@ -18,7 +18,7 @@ import {
   encodeOpening,
   encodeRefused,
 } from "../../protocol/bodies.ts";
-import { type Limits, type Reason } from "../../protocol/frame.ts";
+import type { Limits, Reason } from "../../protocol/frame.ts";
 import { decodeTopic, encodeTopic, topicEnd } from "../../protocol/topic_block.ts";
 import { show } from "../../tests/helpers/payload.ts";
 import type { Random } from "../../tests/helpers/random.ts";

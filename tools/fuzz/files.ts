@@ -2,14 +2,9 @@
  * Addresses, connection files and files of keys: a text that is none is refused with an error that a
  * person can read, and an address that is one stays the same when it is written and read.
  */
-import {
-  type Address,
-  formatEndpoint,
-  isExposed,
-  parseAddress,
-  readConnectionFile,
-} from "../../io/address.ts";
 import { parseKeys } from "../../broker/keys.ts";
+import { type Address, formatEndpoint, isExposed, parseAddress } from "../../io/address.ts";
+import { readConnectionFile } from "../../io/connection_file.ts";
 import type { Random } from "../../tests/helpers/random.ts";
 import { mangle, must, type Notes, type Target } from "./target.ts";
 

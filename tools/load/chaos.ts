@@ -10,8 +10,8 @@
  * Publishers and subscribers are processes of their own. The exit status is 0 when all is well.
  */
 import { parseArgs } from "@std/cli/parse-args";
+import { readConnectionFile } from "../../io/connection_file.ts";
 import { type Gap, NetPubSub } from "../../mod.ts";
-import { readConnectionFile } from "../../io/address.ts";
 import { checkHistory, type HistoryReport, Proxy, randomPlan } from "../../testing.ts";
 import { BrokerProcess, Process, tell } from "../processes.ts";
 

@@ -1,0 +1,58 @@
+/**
+ * Values in their order, in a ring of slots.
+ */
+
+const SLOTS_MIN = 16;
+const SLOTS_KEPT_MAX = 1024;
+
+/** Values in their order, as many as there are; adding and taking cost the same at any length. */
+export class Fifo<T> {
+  // A ring: `#length` values from `#head` on, in a number of slots that is a power of two.
+  #slots: (T | undefined)[] = [];
+  #head = 0;
+  #length = 0;
+
+  /** How many values it holds. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Adds a value behind the others. */
+  push(value: T): void {
+    if (this.#length === this.#slots.length) this.#grow();
+    this.#slots[(this.#head + this.#length) & (this.#slots.length - 1)] = value;
+    this.#length++;
+  }
+
+  /** Takes the first value away; `undefined` if there is none. */
+  shift(): T | undefined {
+    if (this.#length === 0) return undefined;
+    const value = this.#slots[this.#head];
+    this.#slots[this.#head] = undefined;
+    this.#head = (this.#head + 1) & (this.#slots.length - 1);
+    this.#length--;
+    if (this.#length === 0 && this.#slots.length > SLOTS_KEPT_MAX) this.clear();
+    return value;
+  }
+
+  /** The value at a place, from 0; `undefined` if there is none. */
+  at(index: number): T | undefined {
+    if (index >= this.#length) return undefined;
+    return this.#slots[(this.#head + index) & (this.#slots.length - 1)];
+  }
+
+  /** Takes all values away. */
+  clear(): void {
+    this.#slots = [];
+    this.#head = 0;
+    this.#length = 0;
+  }
+
+  #grow(): void {
+    const slots = this.#slots;
+    const first = slots.slice(this.#head);
+    this.#slots = first.concat(slots.slice(0, this.#head));
+    this.#slots.length = Math.max(SLOTS_MIN, slots.length * 2);
+    this.#head = 0;
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * The file in which a broker tells its address and key.
+ *
+ * The file is JSON, `{ version, address, authkey, pid }` with the key in base64; `keyName` where the
+ * key has a name, `ca` where the broker has a certificate, and no `authkey` where each client brings
+ * its own. Whoever can read it can do all that a client can; so it is written with mode 0600, and not
+ * read when others may.
+ */
+import { parseAddress } from "./address.ts";
+import { CONFIG_FILE_BYTES_MAX, KEY_FILE_BYTES_MAX, readSecret } from "./secret_file.ts";
+
+/** What a connection file says. */
+export interface ConnectionFile {
+  /** Where the broker listens. */
+  readonly address: string;
+  /** The key; none where each client brings its own. */
+  readonly authkey?: Uint8Array;
+  /** The name of the key. */
+  readonly keyName?: string;
+  /** What vouches for the broker's certificate, in PEM. */
+  readonly ca?: string;
+  /** The broker's process; none where it is not known. */
+  readonly pid?: number;
+}
+
+const FILE_VERSION = 1;
+
+/** Room for a key in base64, a certificate, and the rest. */
+const CONNECTION_FILE_BYTES_MAX = 2 * KEY_FILE_BYTES_MAX + CONFIG_FILE_BYTES_MAX;
+
+/** Whether a file could not be read because there is none. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof Deno.errors.NotFound;
+}
+
+/**
+ * Reads a broker's connection file.
+ *
+ * @throws {Deno.errors.NotFound} When there is none.
+ * @throws {Deno.errors.PermissionDenied} When others may read it, or this user may not.
+ * @throws {Deno.errors.IsADirectory} When it is a directory.
+ * @throws {TypeError} When it is not a connection file.
+ */
+export async function readConnectionFile(path: string | URL): Promise<ConnectionFile> {
+  const bytes = await readSecret(path, CONNECTION_FILE_BYTES_MAX);
+  return parseConnectionFile(path, new TextDecoder().decode(bytes));
+}
+
+/** What a connection file says, when it holds a key. */
+export function withKey(
+  path: string | URL,
+  content: ConnectionFile,
+): ConnectionFile & { authkey: Uint8Array } {
+  const { authkey } = content;
+  if (authkey !== undefined) return { ...content, authkey };
+  throw new TypeError(
+    `Cannot use "${path}": it holds no key, since each client of that broker has its own; ` +
+      "mpubsub-broker key NAME prints a file that holds one",
+  );
+}
+
+function parseConnectionFile(path: string | URL, text: string): ConnectionFile {
+  try {
+    const { version, address, authkey, keyName, ca, pid } = JSON.parse(text);
+    if (version !== FILE_VERSION) throw new TypeError(`its version is ${version}`);
+    if (typeof address !== "string") throw new TypeError("its address is not a text");
+    parseAddress(address);
+    const key = authkey === undefined ? undefined : Uint8Array.fromBase64(authkey);
+    if (key?.length === 0) throw new TypeError("its authkey is empty");
+    if (pid !== undefined && !Number.isInteger(pid)) throw new TypeError("its pid is not a number");
+    checkText("keyName", keyName);
+    checkText("ca", ca);
+    return {
+      address,
+      ...(key && { authkey: key }),
+      ...(keyName !== undefined && { keyName }),
+      ...(ca !== undefined && { ca }),
+      ...(pid !== undefined && { pid }),
+    };
+  } catch (error) { // JSON.parse, fromBase64, or one of the checks.
+    // The messages of a SyntaxError quote what may be a key.
+    const isSyntax = error instanceof SyntaxError;
+    const what = isSyntax ? "it is not JSON, or its key not base64" : (error as Error).message;
+    throw new TypeError(`Cannot use "${path}": it is not a connection file (${what})`);
+  }
+}
+
+function checkText(field: string, value: unknown): void {
+  if (value === undefined || typeof value === "string") return;
+  throw new TypeError(`its ${field} is not a text`);
+}
+
+/** What stands in a connection file. */
+export function formatConnectionFile(content: ConnectionFile): string {
+  const { address, authkey, keyName, ca, pid } = content;
+  const fields = { version: FILE_VERSION, address, authkey: authkey?.toBase64(), keyName, ca, pid };
+  return JSON.stringify(fields) + "\n";
+}
+
+/**
+ * Writes a connection file, whole or not at all, with mode 0600.
+ *
+ * @param replace Whether a file that is there may be replaced.
+ * @returns Removes the file, if it is still the one that was written.
+ * @throws {Deno.errors.AlreadyExists} When there is one, and `replace` is false.
+ */
+export async function writeConnectionFile(
+  path: string,
+  content: ConnectionFile,
+  options: { replace: boolean },
+): Promise<() => Promise<void>> {
+  const text = formatConnectionFile(content);
+  const draft = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
+  try {
+    await Deno.writeTextFile(draft, text, { mode: 0o600, createNew: true });
+    // Unlike a rename, a link never takes the place of a file that came in the meantime.
+    if (options.replace) await Deno.rename(draft, path);
+    else await Deno.link(draft, path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    throw new Deno.errors.AlreadyExists(
+      `Cannot write "${path}": another broker, or another program, has made it meanwhile`,
+      { cause: error },
+    );
+  } finally {
+    await removeIfThere(draft);
+  }
+  return async () => {
+    if (await readIfThere(path) === text) await removeIfThere(path);
+  };
+}
+
+async function removeIfThere(path: string): Promise<void> {
+  try {
+    await Deno.remove(path);
+  } catch (error) { // It is gone already, which is what was wanted.
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) { // Somebody else removed it.
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}

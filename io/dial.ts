@@ -1,0 +1,60 @@
+/**
+ * Dial: a connection to an address, over TCP, TLS or a Unix socket.
+ */
+import { AuthError, ConnectionLostError } from "../errors.ts";
+import { type Address, type Endpoint, formatEndpoint, parseAddress } from "./address.ts";
+import { type Conn, Connection, secure } from "./connection.ts";
+
+/**
+ * Connects to an address.
+ *
+ * @param caCerts What vouches for the other side's certificate beside what the system trusts, in PEM.
+ * @throws {ConnectionLostError} When nobody answers there.
+ * @throws {AuthError} When the other side's certificate is not trusted.
+ * @throws The signal's reason, when it aborts before.
+ */
+export async function dial(
+  address: Address,
+  signal: AbortSignal,
+  caCerts: readonly string[] = [],
+): Promise<Connection> {
+  const endpoint = parseAddress(address);
+  signal.throwIfAborted();
+  try {
+    const conn = await connect(endpoint, signal, caCerts);
+    const connection = new Connection(conn);
+    if (signal.aborted) connection.close();
+    signal.throwIfAborted();
+    return connection;
+  } catch (error) { // Refused, not found, unreachable, aborted; a lack of permission is the caller's.
+    signal.throwIfAborted();
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    const what = error instanceof Error ? error.message : error;
+    if (error instanceof Deno.errors.InvalidData) throw notTrusted(endpoint, error);
+    throw new ConnectionLostError(
+      `Cannot connect to ${formatEndpoint(endpoint)}: no broker answers (${what})`,
+      { cause: error },
+    );
+  }
+}
+
+async function connect(
+  endpoint: Endpoint,
+  signal: AbortSignal,
+  caCerts: readonly string[],
+): Promise<Conn> {
+  if (endpoint.transport === "unix") {
+    return await Deno.connect({ transport: "unix", path: endpoint.path });
+  }
+  const { transport, hostname, port } = endpoint;
+  const conn = await Deno.connect({ hostname, port, signal });
+  return transport === "tcp" ? conn : await secure(conn, hostname, signal, caCerts);
+}
+
+function notTrusted(endpoint: Endpoint, cause: Error): AuthError {
+  return new AuthError(
+    `Cannot connect to ${formatEndpoint(endpoint)}: its certificate is not trusted ` +
+      `(${cause.message}), give what vouches for it as tls: { caCerts }`,
+    { cause },
+  );
+}

@@ -1,0 +1,157 @@
+/**
+ * Listen: connections as they come, over TCP, TLS or a Unix socket.
+ */
+import { pause } from "../base/timers.ts";
+import { type Address, type Endpoint, parseAddress } from "./address.ts";
+import { type Conn, Connection } from "./connection.ts";
+import { takeLock } from "./lock_file.ts";
+import { lockOf, makeRoom, SocketFile } from "./socket_file.ts";
+import { type Certificate, checkCertificate, TlsServerConn } from "./tls.ts";
+
+/** How long a listener waits after it could not accept, so that a lack of descriptors can pass. */
+const ACCEPT_RETRY_MS = 100;
+/**
+ * How many connections the system holds until they are accepted; one more is not answered, and its
+ * client tries again a second later. Systems have bounds of their own, 4096 on Linux.
+ */
+const TCP_BACKLOG = 4096;
+/**
+ * After how many connections everybody else has a turn: while some wait to be accepted, Deno hardly
+ * looks at the others.
+ */
+const ACCEPTS_PER_TURN = 32;
+
+/** A socket that takes connections. */
+export class Listener {
+  /** Where it listens, with the port or path that it got. */
+  readonly endpoint: Endpoint;
+  readonly #listener: Deno.TcpListener | Deno.UnixListener;
+  readonly #certificate: Certificate | undefined;
+  /** Connections that go on after they were closed, until all has left. */
+  readonly #secured = new Set<TlsServerConn>();
+  readonly #socket: SocketFile | undefined;
+  readonly #retry = new AbortController();
+  #accepting: Promise<Deno.TcpConn | Deno.UnixConn> | undefined;
+
+  /** Use {@linkcode listen}. */
+  constructor(
+    listener: Deno.TcpListener | Deno.UnixListener,
+    endpoint: Endpoint,
+    { socket, certificate }: { socket?: SocketFile; certificate?: Certificate } = {},
+  ) {
+    this.#listener = listener;
+    this.endpoint = endpoint;
+    this.#socket = socket;
+    this.#certificate = certificate;
+  }
+
+  #secure(conn: Deno.TcpConn | Deno.UnixConn): Conn {
+    if (this.#certificate === undefined) return conn;
+    const secured = new TlsServerConn(conn as Deno.TcpConn, this.#certificate);
+    this.#secured.add(secured);
+    secured.closed.then(() => this.#secured.delete(secured));
+    return secured;
+  }
+
+  /**
+   * The connections, as they come, until {@linkcode Listener.close}. That none can be accepted ends
+   * nothing; it is told once, until one is accepted again.
+   */
+  async *connections(onError: (error: Error) => void): AsyncGenerator<Connection> {
+    let isTold = false;
+    let accepted = 0;
+    while (!this.#retry.signal.aborted) {
+      let connection: Connection;
+      try {
+        connection = new Connection(
+          this.#secure(await (this.#accepting = this.#listener.accept())),
+        );
+      } catch (error) { // Closed; or EMFILE, a reset, whatever accept has.
+        if (this.#retry.signal.aborted) return;
+        if (!isTold) onError(cannotAccept(error));
+        isTold = true;
+        await pause(ACCEPT_RETRY_MS, this.#retry.signal);
+        continue;
+      }
+      isTold = false;
+      yield connection;
+      if (++accepted % ACCEPTS_PER_TURN === 0) await pause(0, this.#retry.signal);
+    }
+  }
+
+  /** Lets the program end although this listens, or not. */
+  set keepsAlive(keeps: boolean) {
+    if (keeps) this.#listener.ref();
+    else this.#listener.unref();
+  }
+
+  /**
+   * Stops listening and removes the socket's file, if it is still this one's.
+   *
+   * @returns Resolves when nothing is left; connections with TLS that are closed later are waited for.
+   */
+  async close(): Promise<void> {
+    if (this.#retry.signal.aborted) return;
+    this.#retry.abort();
+    // Where there can be no lock, in a folder that is gone or a file system that is full, nobody else
+    // can listen either.
+    using _lock = await this.#socket?.lock().catch(() => undefined);
+    using _restored = this.#socket?.release();
+    this.#listener.close();
+    // The socket is closed, and its path unlinked, when the last accept has ended.
+    await this.#accepting?.catch(() => {});
+    await Promise.all([...this.#secured].map(({ closed }) => closed));
+  }
+}
+
+function cannotAccept(error: unknown): Error {
+  const what = error instanceof Error ? error.message : error;
+  return new Error(`Cannot accept a connection: ${what}`, { cause: error });
+}
+
+/**
+ * Listens at an address; without one at a Unix socket in a new folder that only this user can enter,
+ * or on loopback TCP where there are no Unix sockets.
+ *
+ * @param certificate What a `tls://` address needs.
+ * @throws {Deno.errors.AddrInUse} When somebody listens there.
+ */
+export async function listen(
+  address: Address | undefined,
+  certificate?: Certificate,
+): Promise<Listener> {
+  if (address !== undefined) return await listenAt(parseAddress(address), certificate);
+  if (Deno.build.os === "windows") return await listenAt(parseAddress("tcp://127.0.0.1:0"));
+  const folder = await Deno.makeTempDir({ prefix: "mpubsub-" });
+  try {
+    return listenUnix(`${folder}/bus.sock`, folder);
+  } catch (error) { // Its path is too long, for one.
+    await Deno.remove(folder, { recursive: true });
+    throw error;
+  }
+}
+
+async function listenAt(endpoint: Endpoint, certificate?: Certificate): Promise<Listener> {
+  if (endpoint.transport === "unix") {
+    const path = endpoint.path.startsWith("/") ? endpoint.path : `${Deno.cwd()}/${endpoint.path}`;
+    using _lock = await takeLock(lockOf(path));
+    await makeRoom(path);
+    return listenUnix(path);
+  }
+  const { hostname, port } = endpoint;
+  if (certificate !== undefined) checkCertificate(certificate);
+  const listener = Deno.listen({ hostname, port, tcpBacklog: TCP_BACKLOG });
+  const listening = { ...endpoint, port: listener.addr.port };
+  return new Listener(listener, listening, certificate && { certificate });
+}
+
+function listenUnix(path: string, folder?: string): Listener {
+  const listener = Deno.listen({ transport: "unix", path });
+  try {
+    const socket = new SocketFile(path, folder);
+    return new Listener(listener, { transport: "unix", path }, { socket });
+  } catch (error) { // A lack of permission, most likely.
+    listener.close();
+    throw error;
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * One subscriber at one path, and how it is taken away.
+ */
+import type { Queue } from "../base/queue.ts";
+import type { TopicPath } from "../topic.ts";
+import type { Fit } from "./accepts.ts";
+import type { Delivery, Subscriber } from "./subscriber.ts";
+
+/** Takes one subscriber away. A class, because an object literal with such a method is slow. */
+export class Removal implements Disposable {
+  readonly #remove: () => void;
+
+  constructor(remove: () => void) {
+    this.#remove = remove;
+  }
+
+  [Symbol.dispose](): void {
+    this.#remove();
+  }
+}
+
+export const NOTHING = new Removal(() => {});
+
+/** One subscriber at one path. */
+export class Registration {
+  readonly path: TopicPath;
+  readonly birth: number;
+  readonly subscriber: Subscriber<unknown>;
+  readonly once: boolean;
+  readonly fit: Fit | undefined;
+  /** Where the messages of a `Subscription` go. */
+  readonly queue: Queue<Delivery<unknown>> | undefined;
+  active = true;
+  /** Takes the listener off the signal. */
+  release: (() => void) | undefined = undefined;
+
+  constructor(
+    path: TopicPath,
+    birth: number,
+    subscriber: Subscriber<unknown>,
+    options: { once: boolean; fit: Fit | undefined; queue: Queue<Delivery<unknown>> | undefined },
+  ) {
+    this.path = path;
+    this.birth = birth;
+    this.subscriber = subscriber;
+    this.once = options.once;
+    this.fit = options.fit;
+    this.queue = options.queue;
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * What publishers and subscribers noted, and what was lost, repeated or inverted in it.
+ */
+
+/** A message that a subscriber saw. */
+export interface Sighting {
+  /** Who published it. */
+  readonly publisher: string;
+  /** Which of the publisher's messages it is. */
+  readonly id: number | string;
+}
+
+/** What happened, as publishers and subscribers noted it, each in its own order. */
+export interface History {
+  /** The ids that each publisher published; no id twice. */
+  readonly published: Readonly<Record<string, readonly (number | string)[]>>;
+  /** What each subscriber saw. */
+  readonly seen: Readonly<Record<string, readonly Sighting[]>>;
+}
+
+/** Something that should not have happened. */
+export interface HistoryFault extends Sighting {
+  /**
+   * What.
+   *
+   * - `"lost"`: the subscriber never saw it.
+   * - `"repeated"`: it saw it before.
+   * - `"inverted"`: it saw it for the first time after a later one of the same publisher.
+   * - `"unknown"`: nobody published it.
+   */
+  readonly kind: "lost" | "repeated" | "inverted" | "unknown";
+  /** Who saw it, or did not. */
+  readonly subscriber: string;
+}
+
+/** What {@linkcode checkHistory} found. */
+export interface HistoryReport {
+  /** All of them, by subscriber. */
+  readonly faults: readonly HistoryFault[];
+  /** How many of them are of each kind. */
+  readonly counts: Readonly<Record<HistoryFault["kind"], number>>;
+  /** How many messages were published. */
+  readonly published: number;
+  /** How many sightings there were. */
+  readonly seen: number;
+}
+
+/**
+ * Finds what was lost, repeated and inverted.
+ *
+ * - Every subscriber is expected to see every message of every publisher.
+ * - An inversion concerns first sightings only: a message that is sent again is a repetition.
+ *
+ * @param history What was published, and who saw what.
+ * @returns Each fault, and how many there are of each kind.
+ *
+ * @example One of three is lost, one comes twice
+ * ```ts
+ * import { checkHistory } from "@mpubsub/mpubsub/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { counts } = checkHistory({
+ *   published: { alice: [1, 2, 3] },
+ *   seen: { bob: [1, 3, 3].map((id) => ({ publisher: "alice", id })) },
+ * });
+ * assertEquals(counts, { lost: 1, repeated: 1, inverted: 0, unknown: 0 });
+ * ```
+ */
+export function checkHistory(history: History): HistoryReport {
+  const places = new Map(
+    Object.entries(history.published).map(([publisher, ids]) => [
+      publisher,
+      new Map(ids.map((id, place) => [id, place])),
+    ]),
+  );
+  const faults: HistoryFault[] = [];
+  for (const [subscriber, sightings] of Object.entries(history.seen)) {
+    for (const fault of faultsOf(subscriber, sightings, places)) faults.push(fault);
+  }
+  const counts = { lost: 0, repeated: 0, inverted: 0, unknown: 0 };
+  for (const { kind } of faults) counts[kind]++;
+  const total = (lists: Readonly<Record<string, readonly unknown[]>>) =>
+    Object.values(lists).reduce((sum, { length }) => sum + length, 0);
+  return { faults, counts, published: total(history.published), seen: total(history.seen) };
+}
+
+function* faultsOf(
+  subscriber: string,
+  sightings: readonly Sighting[],
+  places: ReadonlyMap<string, ReadonlyMap<number | string, number>>,
+): Generator<HistoryFault> {
+  const seen = new Map([...places.keys()].map((publisher) => [publisher, new Set<unknown>()]));
+  const latest = new Map<string, number>();
+  for (const { publisher, id } of sightings) {
+    const place = places.get(publisher)?.get(id);
+    const own = seen.get(publisher);
+    const fault = (kind: HistoryFault["kind"]) => ({ kind, subscriber, publisher, id });
+    if (place === undefined || own === undefined) yield fault("unknown");
+    else if (own.has(id)) yield fault("repeated");
+    else {
+      own.add(id);
+      const before = latest.get(publisher) ?? -1;
+      if (place < before) yield fault("inverted");
+      else latest.set(publisher, place);
+    }
+  }
+  for (const [publisher, ids] of places) {
+    for (const id of ids.keys()) {
+      if (!seen.get(publisher)!.has(id)) yield { kind: "lost", subscriber, publisher, id };
+    }
+  }
+}
