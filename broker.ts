@@ -23,30 +23,31 @@
  */
 import { every, later } from "./base/timers.ts";
 import { Admission, type RefusalKind } from "./broker/admission.ts";
-import { type BrokerKey, type Key, Keyring } from "./broker/keys.ts";
+import { BrokerTopics } from "./broker/broker_topics.ts";
 import {
   checkSubscriptions,
   ClientPeer,
   MEMORY_FULL,
   type PeerContext,
   type PeerCounts,
-} from "./broker/peer.ts";
-import { Reporter } from "./broker/report.ts";
+} from "./broker/client_peer.ts";
+import { type BrokerKey, type Key, Keyring } from "./broker/keys.ts";
 import {
   type BrokerOptions,
+  type CheckedOptions,
+  checkedOptions,
   type ClientEvent,
-  type Settings,
-  settingsOf,
-} from "./broker/settings.ts";
+} from "./broker/options.ts";
 import type { BrokerStats, Endings } from "./broker/stats.ts";
-import { Traffic } from "./broker/traffic.ts";
-import { type Uplink, type UplinkBus, UplinkPeer } from "./broker/uplink.ts";
+import { TopicCounts } from "./broker/topic_counts.ts";
+import type { Uplink, UplinkBus } from "./broker/uplink.ts";
+import { UplinkPeer } from "./broker/uplink_peer.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
 import { type Address, formatEndpoint, isExposed } from "./io/address.ts";
 import type { Connection } from "./io/connection.ts";
 import { listen, type Listener } from "./io/listener.ts";
 import type { Certificate } from "./io/tls.ts";
-import { randomBytes } from "./protocol/auth.ts";
+import { authenticateClient, BusyError } from "./protocol/authenticate.ts";
 import {
   clientFrameLimits,
   decodeOpening,
@@ -56,14 +57,15 @@ import {
 } from "./protocol/bodies.ts";
 import { FrameError, type FrameLimits, FrameType, Reason } from "./protocol/frame.ts";
 import type { FrameReader } from "./protocol/frame_reader.ts";
-import { BusyError, greetClient } from "./protocol/greeting.ts";
+import { randomBytes } from "./protocol/handshake.ts";
 import { Link, type LinkEnd, type LinkHandler, TICKS } from "./protocol/link.ts";
 import { WINDOW_BYTES } from "./protocol/session.ts";
 import { decodeTopic, topicEnd } from "./protocol/topic_block.ts";
-import { type Origin, type Peer, Router } from "./routing/router.ts";
+import type { Origin, Peer } from "./routing/peer.ts";
+import { Router } from "./routing/router.ts";
 import type { TopicPath } from "./topic.ts";
 
-export type { BrokerLimits, BrokerOptions, ClientEvent } from "./broker/settings.ts";
+export type { BrokerLimits, BrokerOptions, ClientEvent } from "./broker/options.ts";
 export type {
   BrokerReport,
   BrokerStats,
@@ -137,13 +139,13 @@ const ENDINGS: Readonly<Record<number, keyof Endings>> = {
  * ```
  */
 export class Broker {
-  readonly #settings: Settings;
+  readonly #options: CheckedOptions;
   readonly #frameLimits: FrameLimits;
   readonly #keyring: Keyring;
   readonly #router: Router<Peer>;
   readonly #uplinkPeer: UplinkPeer | undefined;
-  readonly #traffic = new Traffic();
-  readonly #reporter: Reporter;
+  readonly #traffic = new TopicCounts();
+  readonly #reporter: BrokerTopics;
   readonly #id = randomBytes(BROKER_ID_BYTES);
   readonly #admission: Admission<Connection>;
   /** The authenticated connections. */
@@ -203,11 +205,11 @@ export class Broker {
    * @throws {RangeError} When a key is empty, or a limit out of range.
    */
   constructor(options: BrokerOptions = {}) {
-    this.#settings = settingsOf(options);
-    this.#frameLimits = clientFrameLimits(this.#settings.limits);
+    this.#options = checkedOptions(options);
+    this.#frameLimits = clientFrameLimits(this.#options.limits);
     this.#keyring = new Keyring(options.authkey, options.keys ?? []);
-    this.#admission = new Admission(this.#settings.limits);
-    const { uplink } = this.#settings;
+    this.#admission = new Admission(this.#options.limits);
+    const { uplink } = this.#options;
     this.#router = new Router<Peer>({
       ...(uplink !== undefined && {
         onInterest: (peer, path, wants) => this.#uplinkPeer!.note(peer, path, wants),
@@ -216,14 +218,14 @@ export class Broker {
     });
     this.#context = {
       router: this.#router,
-      limits: this.#settings.limits,
+      limits: this.#options.limits,
       counts: this.#counts,
-      maxPatience: this.#settings.maxPatience,
+      maxPatience: this.#options.maxPatience,
       now: () => performance.now(),
-      decodeTopic: (bytes, start, end) => decodeTopic(bytes, start, end, this.#settings.limits),
+      decodeTopic: (bytes, start, end) => decodeTopic(bytes, start, end, this.#options.limits),
       onBytes: (change) => {
         this.#queuedBytes += change;
-        if (change > 0 && this.#queuedBytes > this.#settings.memory) this.#relieve();
+        if (change > 0 && this.#queuedBytes > this.#options.memory) this.#relieve();
       },
       traffic: this.#traffic,
       onWatch: () => {
@@ -231,9 +233,9 @@ export class Broker {
       },
     };
     this.#uplinkPeer = uplink && new UplinkPeer(uplink, this.#context);
-    this.#reporter = new Reporter({
+    this.#reporter = new BrokerTopics({
       traffic: this.#traffic,
-      messageBytes: this.#settings.limits.messageBytes,
+      messageBytes: this.#options.limits.messageBytes,
       isWanted: (path) => this.#router.isWanted(path),
       subscribers: (path) => this.#subscribers(path),
       stats: () => ({
@@ -316,14 +318,14 @@ export class Broker {
   }
 
   async #start(): Promise<void> {
-    const { address, tls } = this.#settings;
+    const { address, tls } = this.#options;
     const listener = await listen(address, tls);
     if (this.#stopping !== undefined) {
       await listener.close();
       throw new Error("Cannot start the broker: it was shut down meanwhile");
     }
     try {
-      if (this.#uplinkPeer !== undefined) this.#settings.uplink?.join(this.#uplinkPeer);
+      if (this.#uplinkPeer !== undefined) this.#options.uplink?.join(this.#uplinkPeer);
       this.#hasJoined = true;
     } catch (error) { // It is another broker's, or does not fit this one's limits.
       await listener.close();
@@ -337,9 +339,9 @@ export class Broker {
         `Listening at ${this.address} without TLS: messages can be read and changed on the way`,
       );
     }
-    this.#ticker = every(() => this.#tick(), this.#settings.heartbeat / TICKS);
+    this.#ticker = every(() => this.#tick(), this.#options.heartbeat / TICKS);
     this.#keep(this.#accept(listener));
-    this.#contain("onListen", () => this.#settings.onListen?.({ address: this.address }));
+    this.#contain("onListen", () => this.#options.onListen?.({ address: this.address }));
   }
 
   /** How many clients get the messages of a topic. */
@@ -371,14 +373,14 @@ export class Broker {
   }
 
   async #admit(stream: Connection): Promise<void> {
-    const { authTimeout } = this.#settings;
+    const { authTimeout } = this.#options;
     const entrant = this.#admission.enter(stream);
     using _timeout = later(
       () => entrant.refuse("timeout", `it did not within ${authTimeout} ms`),
       authTimeout,
     );
     try {
-      const key = await greetClient(stream, {
+      const key = await authenticateClient(stream, {
         brokerId: this.#id,
         keyOf: (name) => this.#keyring.get(name),
         isBusy: () => !this.#hasRoom(),
@@ -399,7 +401,7 @@ export class Broker {
 
   /** Whether one more client may come. One that is away gives up its place. */
   #hasRoom(): boolean {
-    return this.#stopping === undefined && this.#links.size < this.#settings.limits.connections;
+    return this.#stopping === undefined && this.#links.size < this.#options.limits.connections;
   }
 
   /** Serves an authenticated connection to its end. */
@@ -421,7 +423,7 @@ export class Broker {
     this.#links.set(link, { stream, key });
     let tooLate: Disposable | undefined = later(
       () => link.fail(new ProtocolError("Cannot wait longer: no OPEN came")),
-      this.#settings.authTimeout,
+      this.#options.authTimeout,
     );
     // Lets go of it at once: this lasts as long as the connection.
     const inTime = () => {
@@ -449,7 +451,7 @@ export class Broker {
 
   /** Takes an OPEN: goes on with a session, or begins one. */
   #open(link: Link, key: Key, { buffer, body, end }: FrameReader): ClientPeer {
-    const { limits, heartbeat } = this.#settings;
+    const { limits, heartbeat } = this.#options;
     if (!this.#keyring.has(key)) throw revoked(key);
     const { opening, topics: start } = decodeOpening(buffer.subarray(body, end));
     const topics: TopicPath[] = [];
@@ -519,7 +521,7 @@ export class Broker {
 
   #keepForReturn(peer: ClientPeer, error: Error | undefined): void {
     this.#tellClient("lost", peer, error);
-    const forget = later(() => this.#remove(peer), this.#settings.resumeWindow);
+    const forget = later(() => this.#remove(peer), this.#options.resumeWindow);
     this.#detached.set(peer, forget);
     this.#makeRoom();
   }
@@ -527,7 +529,7 @@ export class Broker {
   /** Forgets those who have been away longest, when there are more clients than there may be. */
   #makeRoom(): void {
     for (const peer of this.#detached.keys()) {
-      if (this.#links.size + this.#detached.size <= this.#settings.limits.connections) return;
+      if (this.#links.size + this.#detached.size <= this.#options.limits.connections) return;
       this.#remove(peer);
     }
   }
@@ -545,7 +547,7 @@ export class Broker {
     { number: client, key, address }: ClientPeer,
     error?: Error,
   ): void {
-    const { onClient } = this.#settings;
+    const { onClient } = this.#options;
     if (onClient === undefined) return;
     const event: ClientEvent = {
       type,
@@ -559,14 +561,14 @@ export class Broker {
 
   /** The memory is full: those who hold most lose what they can; if need be, their sessions. */
   #relieve(): void {
-    const excess = () => this.#queuedBytes - this.#settings.memory * (1 - RELIEF);
+    const excess = () => this.#queuedBytes - this.#options.memory * (1 - RELIEF);
     const largest = [...this.#peers.values()].sort((a, b) => b.bytes - a.bytes);
     for (const peer of largest) if (excess() > 0) peer.relieve(excess());
     for (const peer of largest) if (excess() > 0) peer.cutOff(MEMORY_FULL);
   }
 
   #tell(error: unknown): void {
-    this.#contain("onError", () => this.#settings.onError?.(error));
+    this.#contain("onError", () => this.#options.onError?.(error));
   }
 
   /** Calls the program's code; its mistake must not end a connection. */
@@ -579,7 +581,7 @@ export class Broker {
   }
 
   #warn(problem: unknown): void {
-    if (this.#settings.onError !== undefined) return this.#tell(problem);
+    if (this.#options.onError !== undefined) return this.#tell(problem);
     console.warn(`mpubsub: ${problem instanceof Error ? problem.message : problem}`);
   }
 
@@ -602,7 +604,7 @@ export class Broker {
       endings: { ...this.#endings },
       waiting,
       queuedBytes: this.#queuedBytes,
-      ...(this.#settings.uplink !== undefined && { uplink: this.#settings.uplink.stats() }),
+      ...(this.#options.uplink !== undefined && { uplink: this.#options.uplink.stats() }),
     };
   }
 
@@ -645,7 +647,7 @@ export class Broker {
     for (const { session } of this.#peers.values()) session.close();
     for (const { session } of this.#peers.values()) {
       const end = () => session.link?.end(Reason.SHUTDOWN, GOING);
-      if (session.delivery.unacknowledged === 0) end();
+      if (session.outbox.unacknowledged === 0) end();
       // Rejects when the connection is lost: then there is nobody to tell.
       else session.flush().then(end, () => {});
     }
@@ -654,7 +656,7 @@ export class Broker {
     const timeout = later(() => this.#abort(), SHUTDOWN_MS);
     await Promise.allSettled([closed, ...this.#tasks]);
     // Those who publish are gone: what they said last goes up before.
-    if (this.#hasJoined) await this.#settings.uplink?.leave(this.#aborting.signal);
+    if (this.#hasJoined) await this.#options.uplink?.leave(this.#aborting.signal);
     timeout[Symbol.dispose]();
     this.#ticker?.[Symbol.dispose]();
     this.#finished.resolve();

@@ -27,12 +27,12 @@ import type { UplinkStats } from "./broker/stats.ts";
 import type { Uplink, UplinkBus } from "./broker/uplink.ts";
 import { ProtocolError } from "./errors.ts";
 import { type Control, decodeControl, encodeControl } from "./nats/control.ts";
-import type { ExchangeContext, ExchangeCounts, Side } from "./nats/exchange.ts";
+import type { ExchangeContext, ExchangeCounts, Mode } from "./nats/exchange.ts";
 import { PACKET_BYTES_MAX, readPacket } from "./nats/packet.ts";
-import { CoreSide, StreamSide } from "./nats/sides.ts";
+import { CoreMode, JetStreamMode } from "./nats/modes.ts";
 import { busPrefix, subjectProblem } from "./nats/subject.ts";
 import { connect } from "./nats/transport.ts";
-import { randomBytes } from "./protocol/auth.ts";
+import { randomBytes } from "./protocol/handshake.ts";
 
 export type { Uplink, UplinkBus, UplinkStats };
 
@@ -170,7 +170,7 @@ export class NatsUplink implements Uplink {
   readonly #timers = new Set<Disposable>();
   /** When each other broker was heard of. */
   readonly #seen = new Map<string, number>();
-  #side: Side | undefined;
+  #side: Mode | undefined;
   #nc: NatsConnection | undefined;
   #server: string | null = null;
   #disconnects = 0;
@@ -233,8 +233,8 @@ export class NatsUplink implements Uplink {
     }
     const context = this.#contextOf(bus);
     this.#side = this.#stream === undefined
-      ? new CoreSide(context)
-      : new StreamSide(context, this.#stream);
+      ? new CoreMode(context)
+      : new JetStreamMode(context, this.#stream);
     // The stream keeps what nobody wants now for those who are cut off.
     if (this.#stream !== undefined) bus.want([], true);
     this.#running = this.#run(this.#side);
@@ -300,7 +300,7 @@ export class NatsUplink implements Uplink {
   }
 
   /** Connects, and connects again, until it is to leave. */
-  async #run(side: Side): Promise<void> {
+  async #run(side: Mode): Promise<void> {
     const { signal } = this.#leaving;
     let told = "";
     for (let attempt = 0; !signal.aborted; attempt++) {
@@ -328,7 +328,7 @@ export class NatsUplink implements Uplink {
     }
   }
 
-  async #serve(nc: NatsConnection, side: Side): Promise<void> {
+  async #serve(nc: NatsConnection, side: Mode): Promise<void> {
     const { signal } = this.#leaving;
     const server = nc.getServer();
     if (nc.isClosed()) {
@@ -373,7 +373,7 @@ export class NatsUplink implements Uplink {
   }
 
   /** Tells what NATS does not allow. */
-  async #watch(nc: NatsConnection, side: Side): Promise<void> {
+  async #watch(nc: NatsConnection, side: Mode): Promise<void> {
     for await (const status of nc.status()) {
       if (status.type === "error") this.#warn(`NATS refuses something: ${status.error.message}`);
       if (status.type !== "ldm") continue;
@@ -383,7 +383,7 @@ export class NatsUplink implements Uplink {
     }
   }
 
-  #tick(side: Side): void {
+  #tick(side: Mode): void {
     const now = performance.now();
     for (const [id, at] of this.#seen) {
       if (now - at <= SILENT_MS) continue;
@@ -394,7 +394,7 @@ export class NatsUplink implements Uplink {
     side.tick();
   }
 
-  #sayBeat(side: Side, to?: string): void {
+  #sayBeat(side: Mode, to?: string): void {
     this.#say({ type: "beat", from: this.#id, stream: this.#stream ?? null, ...side.beat }, to);
   }
 
@@ -408,7 +408,7 @@ export class NatsUplink implements Uplink {
     }
   }
 
-  #hear(side: Side, bytes: Uint8Array): void {
+  #hear(side: Mode, bytes: Uint8Array): void {
     try {
       const control = decodeControl(bytes);
       const { type, from } = control;

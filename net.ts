@@ -43,9 +43,9 @@ import {
   withKey,
 } from "./io/connection_file.ts";
 import { Client, type Gap, type State, type Target } from "./net/client.ts";
-import { keyBytes, keyNameBytes } from "./protocol/auth.ts";
 import { decodeGap, decodeRefused } from "./protocol/bodies.ts";
 import { type Frame, FrameType, type Limits, Reason } from "./protocol/frame.ts";
+import { keyBytes, keyNameBytes } from "./protocol/handshake.ts";
 import { decodeTopic, encodeTopic, topicEnd } from "./protocol/topic_block.ts";
 import {
   type MessageOf,
@@ -57,7 +57,8 @@ import {
   type TopicOf,
   type Untyped,
 } from "./pubsub.ts";
-import { Dispatcher, type Route } from "./pubsub/dispatch.ts";
+import { Dispatcher } from "./pubsub/dispatcher.ts";
+import type { LocalRoute } from "./pubsub/local_route.ts";
 import { formatTopic, type Topic, type TopicPath } from "./topic.ts";
 
 export { AuthError, BacklogError, ConnectionLostError, ForbiddenError, ProtocolError };
@@ -197,7 +198,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   #interests = 0;
   /** The latest topic that was checked against these limits, as bytes. */
   #latest: { path: TopicPath; limits: Limits; block: Uint8Array } | undefined;
-  readonly #routes = new BytesCache<Route>(ROUTES_MAX);
+  readonly #routes = new BytesCache<LocalRoute>(ROUTES_MAX);
 
   /**
    * Makes an object that is not connected yet; does no I/O.
@@ -432,7 +433,13 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   }
 
   /** Takes the messages behind the first; `next` is where the payload of the second begins. */
-  #takeRun(route: Route, frame: Frame, topicBytes: number, next: number, limits: Limits): void {
+  #takeRun(
+    route: LocalRoute,
+    frame: Frame,
+    topicBytes: number,
+    next: number,
+    limits: Limits,
+  ): void {
     const { buffer, start, filled } = frame;
     this.#decoder.beginRun(buffer, start, filled);
     try {
@@ -444,7 +451,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     }
   }
 
-  #takeMessage(route: Route, buffer: Uint8Array, start: number, end: number): void {
+  #takeMessage(route: LocalRoute, buffer: Uint8Array, start: number, end: number): void {
     if (!this.#dispatcher.wants(route)) return;
     let message: Record<string, unknown>;
     try {

@@ -41,7 +41,7 @@
  * @module
  */
 import type { StandardSchema } from "./pubsub/accepts.ts";
-import { Dispatcher } from "./pubsub/dispatch.ts";
+import { Dispatcher } from "./pubsub/dispatcher.ts";
 import type {
   PubSubOptions,
   SubscribeOptions,

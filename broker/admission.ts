@@ -6,7 +6,7 @@
  */
 import { later } from "../base/timers.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
-import { BusyError } from "../protocol/greeting.ts";
+import { BusyError } from "../protocol/authenticate.ts";
 
 /** A connection as it is seen here. */
 export interface Caller {

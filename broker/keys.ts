@@ -14,7 +14,7 @@
  *  subscribe to ["z"]               refused             refused
  * ```
  */
-import { keyBytes, keyNameBytes, randomBytes } from "../protocol/auth.ts";
+import { keyBytes, keyNameBytes, randomBytes } from "../protocol/handshake.ts";
 import { isBrokerPath, type Topic, type TopicPath, topicPath } from "../topic.ts";
 
 /** One of the keys of a broker, and what whoever holds it may do; nothing that is not said here. */

@@ -17,7 +17,7 @@ import { accessOf, type BrokerAccess, CONNECTION, interruptible } from "./client
 import { type Arguments, type Command, complain, UsageError } from "./command.ts";
 import { Histogram } from "./histogram.ts";
 import { printLine } from "./output.ts";
-import { parseTopic } from "./text.ts";
+import { parseTopic } from "./syntax.ts";
 
 /** Measures. */
 export const bench: Command = {

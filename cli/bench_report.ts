@@ -2,7 +2,7 @@
  * What `mpubsub-broker bench` shows: the progress of a run, and its result as a table or as JSON.
  */
 import type { Counts, Load, Published, Received } from "./bench_worker.ts";
-import { formatBytes, formatCount, formatMs } from "./figures.ts";
+import { formatBytes, formatCount, formatMs } from "./format.ts";
 import type { Histogram, Row } from "./histogram.ts";
 
 /** What was measured; with `--json` it is printed so, on one line. Times are in milliseconds. */

@@ -4,7 +4,7 @@
 import { delay } from "@std/async/delay";
 import { CONNECTION, withBroker } from "./client.ts";
 import { type Arguments, type Command, complain } from "./command.ts";
-import { formatMs, quantile } from "./figures.ts";
+import { formatMs, quantile } from "./format.ts";
 import { printLine } from "./output.ts";
 
 /** Pings. */

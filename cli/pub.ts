@@ -5,7 +5,7 @@ import { delay } from "@std/async/delay";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { CONNECTION, withBroker } from "./client.ts";
 import { type Arguments, type Command, complain, messageOf, UsageError } from "./command.ts";
-import { type Line, parseLine, parseMessage, parsePairs, parseTopic } from "./text.ts";
+import { type Line, parseLine, parseMessage, parsePairs, parseTopic } from "./syntax.ts";
 import type { TopicPath } from "../topic.ts";
 
 /** Publishes. */

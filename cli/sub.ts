@@ -10,7 +10,7 @@ import { CONNECTION, withBroker } from "./client.ts";
 import { type Arguments, type Command, complain } from "./command.ts";
 import { Output } from "./output.ts";
 import { formatJson } from "./tagged_json.ts";
-import { describeLine, formatLine, type Line, parseTopic, topicText } from "./text.ts";
+import { describeLine, formatLine, type Line, parseTopic, topicText } from "./syntax.ts";
 
 /** Subscribes. */
 export const sub: Command = {

@@ -6,10 +6,10 @@ import { printable } from "../base/printable.ts";
 import type { BrokerReport, ClientStats, TopicStats, UplinkStats } from "../broker/stats.ts";
 import { type Client, CONNECTION, withBroker } from "./client.ts";
 import { type Arguments, type Command, complain } from "./command.ts";
-import { formatBytes, formatCount, formatMs, formatUptime } from "./figures.ts";
+import { formatBytes, formatCount, formatMs, formatUptime } from "./format.ts";
 import { printLine } from "./output.ts";
 import { type Column, cut, tableOf } from "./table.ts";
-import { clockTime, topicText } from "./text.ts";
+import { clockTime, topicText } from "./syntax.ts";
 
 /** Watches. */
 export const top: Command = {

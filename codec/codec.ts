@@ -1,7 +1,7 @@
 /**
- * Message ↔ bytes. Each payload can be read on its own; what arrives is data only. `payload.ts` says
+ * Message ↔ bytes. Each payload can be read on its own; what arrives is data only. `format.ts` says
  * what the bytes are.
  */
 export { Decoder } from "./decoder.ts";
 export { Encoder, type Output } from "./encoder.ts";
-export { MESSAGE_DEPTH_MAX } from "./payload.ts";
+export { MESSAGE_DEPTH_MAX } from "./format.ts";

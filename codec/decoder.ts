@@ -8,11 +8,11 @@
  *   template that has them.
  */
 import { hash } from "../base/bytes.ts";
-import { CollisionWatch, WATCHED_MEMBERS_MIN } from "./collisions.ts";
+import { HashFloodGuard, WATCHED_MEMBERS_MIN } from "./hash_flooding.ts";
 import { ProtocolError } from "../errors.ts";
-import { KINDS, LONG_SIZE, MESSAGE_DEPTH_MAX, type TypedArray } from "./payload.ts";
+import { KINDS, LONG_SIZE, MESSAGE_DEPTH_MAX, type TypedArray } from "./format.ts";
 import { type Shape, Shapes } from "./shapes.ts";
-import { Texts } from "./texts.ts";
+import { Texts } from "./utf8.ts";
 
 type PlainObject = Record<string, unknown>;
 
@@ -41,7 +41,7 @@ export class Decoder {
   readonly #float = new DataView(new ArrayBuffer(8));
   readonly #shapes = new Shapes<Template>();
   readonly #texts = new Texts();
-  readonly #collisions = new CollisionWatch();
+  readonly #collisions = new HashFloodGuard();
   /** What short byte arrays are views of; it is used once, from the beginning to the end. */
   #shared = NO_BYTES;
   #sharedBuffer = NO_BYTES.buffer;

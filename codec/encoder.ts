@@ -30,8 +30,8 @@ import {
   STRING,
   TRUE,
   TYPED,
-} from "./payload.ts";
-import { explain, isDetached, isGenuine, isPlain } from "./refusal.ts";
+} from "./format.ts";
+import { explainUnsendable, isDetached, isGenuine, isPlain } from "./sendable.ts";
 import { type Shape, Shapes } from "./shapes.ts";
 
 /** Bytes that are being written, and may move to a larger buffer meanwhile. */
@@ -121,7 +121,7 @@ export class Encoder {
     } catch (error) {
       this.#members = [];
       this.#top = 0;
-      if (error === REFUSED) throw explain(message);
+      if (error === REFUSED) throw explainUnsendable(message);
       throw error;
     } finally {
       this.#output = undefined;

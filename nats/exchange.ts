@@ -8,7 +8,7 @@ import type { UplinkBus } from "../broker/uplink.ts";
 import type { NatsConnection } from "@nats-io/nats-core";
 
 /** One of the two ways, with its connection. */
-export interface Side {
+export interface Mode {
   /** How many topics are subscribed to. */
   readonly subscriptions: number;
   /** How many others may not know yet what is wanted here. */

@@ -33,9 +33,9 @@ import {
   type Opened,
   Resumption,
 } from "../protocol/bodies.ts";
-import { Delivery } from "../protocol/delivery.ts";
+import { Outbox } from "../protocol/outbox.ts";
 import { type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
-import { greetBroker } from "../protocol/greeting.ts";
+import { authenticateToBroker } from "../protocol/authenticate.ts";
 import { Link, type LinkEnd, type LinkHandler, TICKS } from "../protocol/link.ts";
 import { Session, type SessionHandler } from "../protocol/session.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
@@ -106,7 +106,7 @@ export interface ClientHandler {
   /** The topics that are wanted. */
   interests(): Iterable<TopicPath>;
   /** Encodes a message into `output` from `at` on; where it ends. */
-  encode(message: object, output: Delivery, at: number): number;
+  encode(message: object, output: Outbox, at: number): number;
   /** Takes a PUBLISH, with what extends it, a GAP, a LOST or a REFUSED. */
   frame(frame: Frame, limits: Limits): void;
   /** The broker refused a subscription. */
@@ -242,7 +242,7 @@ export class Client {
 
   /** Bytes published and not acknowledged. */
   get pending(): number {
-    return this.#span?.session.delivery.heldBytes ?? 0;
+    return this.#span?.session.outbox.heldBytes ?? 0;
   }
 
   /** Settles when this span ends, or the next if there was none; settled until the next begins. */
@@ -284,28 +284,28 @@ export class Client {
    */
   publish(path: TopicPath, topic: Uint8Array, message: object): void {
     const { session } = this.#span!;
-    const { delivery } = session;
-    if (delivery.composing) return this.#publishMeanwhile(path, topic, message);
+    const { outbox } = session;
+    if (outbox.composing) return this.#publishMeanwhile(path, topic, message);
     try {
-      const at = delivery.compose(topic);
-      const end = this.#handler.encode(message, delivery, at);
-      this.#checkBacklog(delivery.composed(end), path);
-      delivery.commit(end);
+      const at = outbox.compose(topic);
+      const end = this.#handler.encode(message, outbox, at);
+      this.#checkBacklog(outbox.composed(end), path);
+      outbox.commit(end);
     } catch (error) {
-      delivery.abandon();
+      outbox.abandon();
       throw error;
     }
     session.pump();
-    if (2 * delivery.heldBytes > this.#options.backlog) this.#askOnce();
+    if (2 * outbox.heldBytes > this.#options.backlog) this.#askOnce();
   }
 
   /** Publishes what a getter of the message that is being composed publishes. */
   #publishMeanwhile(path: TopicPath, topic: Uint8Array, message: object): void {
-    const apart = new Delivery(Infinity);
+    const apart = new Outbox(Infinity);
     apart.commit(this.#handler.encode(message, apart, apart.compose(topic)));
     const frame = apart.next()!;
     this.#checkBacklog(frame.length, path);
-    this.#span?.session.delivery.push(frame, 1);
+    this.#span?.session.outbox.push(frame, 1);
     this.#span?.session.pump();
   }
 
@@ -443,7 +443,7 @@ export class Client {
     const close = () => stream.close();
     signal.addEventListener("abort", close);
     try {
-      const brokerId = await greetBroker(stream, key, keyName);
+      const brokerId = await authenticateToBroker(stream, key, keyName);
       return await this.#openSession(span, stream, brokerId.toString());
     } catch (error) { // Whatever the stream throws, when it was not us who closed it.
       stream.close();
@@ -494,12 +494,12 @@ export class Client {
     const isResumed = opened.outcome === Resumption.RESUMED;
     const isAnother = span.id !== undefined && !isResumed;
     const resent = isAnother ? session.restart() : 0;
-    if (isResumed) session.delivery.rewind(opened.taken);
+    if (isResumed) session.outbox.rewind(opened.taken);
     const isSameBroker = brokerId === span.brokerId;
     span.id = opened.session;
     span.brokerId = brokerId;
     this.#limits = opened.limits;
-    session.delivery.window = opened.window;
+    session.outbox.window = opened.window;
     session.attach(link);
     const ticker = every(() => link.tick(), opened.heartbeat / TICKS);
     link.finished.then(() => ticker[Symbol.dispose]());
@@ -525,19 +525,19 @@ export class Client {
 
   async #leave(span: Span): Promise<void> {
     const { session, hurry, over } = span;
-    const { delivery } = session;
+    const { outbox } = session;
     if (span.id === undefined) {
       span.end({}, new ConnectionLostError("Cannot connect: disconnect() was called meanwhile"));
       return await over.promise;
     }
     const timer = setTimeout(() => hurry.abort(TOO_LATE), DISCONNECT_MS);
     try {
-      while (delivery.unacknowledged > 0) await session.flush(hurry.signal);
+      while (outbox.unacknowledged > 0) await session.flush(hurry.signal);
       span.outcome ??= {};
     } catch (cause) { // The session is over, or there was no time left.
       const { aborted, reason } = hurry.signal;
       const isAborted = aborted && reason !== TOO_LATE;
-      span.outcome ??= { error: isAborted ? reason : undelivered(delivery.unacknowledged, cause) };
+      span.outcome ??= { error: isAborted ? reason : undelivered(outbox.unacknowledged, cause) };
     }
     clearTimeout(timer);
     if ("error" in span.outcome) span.end(span.outcome);

@@ -20,7 +20,7 @@
  *   side is in the middle of sending.
  */
 import { printable } from "../base/printable.ts";
-import { Turns } from "../base/turns.ts";
+import { TimeSlice } from "../base/time_slice.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { decodeGoodbye, encodeGoodbye } from "./bodies.ts";
 import { encodeFrame, FrameError, type FrameLimits, FrameType, Reason } from "./frame.ts";
@@ -81,7 +81,7 @@ export class Link {
   handler: LinkHandler;
   readonly #stream: ByteStream;
   readonly #reader: FrameReader;
-  readonly #turns = new Turns();
+  readonly #slice = new TimeSlice();
   /** What the next read fills. */
   #space: Uint8Array;
   #control: Uint8Array[] = [];
@@ -250,26 +250,26 @@ export class Link {
         this.#silentTicks = 0;
         if (this.#end !== undefined) continue;
         this.#reader.wrote(count);
-        while (!this.#takeFrames()) await this.#turns.next();
+        while (!this.#takeFrames()) await this.#slice.next();
       }
       this.#end ??= { error: lostError(undefined) };
     } catch (error) { // Whatever the stream throws: the connection is gone.
       this.#end ??= { error: lostError(error) };
     }
     clearTimeout(this.#linger);
-    this.#turns.end();
+    this.#slice.end();
     this.close();
     return this.#end;
   }
 
   /** Takes the frames that are here; whether those were all, and there is time for more. */
   #takeFrames(): boolean {
-    this.#turns.begin();
+    this.#slice.begin();
     try {
       for (let n = 1; this.#end === undefined && this.#reader.next(); n++) {
         if (this.#reader.type === FrameType.GOODBYE) this.#takeGoodbye();
         else this.handler.frame(this.#reader);
-        if (n % FRAMES_PER_LOOK === 0 && this.#turns.isOver()) {
+        if (n % FRAMES_PER_LOOK === 0 && this.#slice.isOver()) {
           this.handler.batch();
           return false;
         }
@@ -282,7 +282,7 @@ export class Link {
     }
     // Also after the end: what is read then must not come where somebody holds frames.
     this.#space = this.#reader.space();
-    return this.#end !== undefined || !this.#turns.isOver();
+    return this.#end !== undefined || !this.#slice.isOver();
   }
 
   /** Ends because the other side broke the protocol. */

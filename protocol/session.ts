@@ -4,7 +4,7 @@
  *
  * ```
  *           ┌ Session ───────────────────────────────────┐
- *  owner ──▶│ delivery ──── numbered, kept ─────▶ │      │
+ *  owner ──▶│ outbox ──── numbered, kept ─────▶ │      │
  *           │                                     │ Link │ ⇄ the other side's session
  *  owner ◀──│ taken, acknowledged ◀── counted ─── │      │
  *           └────────────────────────────────────────────┘
@@ -22,7 +22,7 @@
 import { Fifo } from "../base/fifo.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import { decodeAck, encodeAck } from "./bodies.ts";
-import { Delivery } from "./delivery.ts";
+import { Outbox } from "./outbox.ts";
 import { type Frame, FrameType, isCounted } from "./frame.ts";
 import type { FrameReader } from "./frame_reader.ts";
 import type { Link, LinkHandler } from "./link.ts";
@@ -51,7 +51,7 @@ interface Position {
 }
 
 interface Flush {
-  /** What has to be acknowledged, as a total of the delivery. */
+  /** What has to be acknowledged, as a total of the outbox. */
   readonly until: number;
   /** The request on this link whose answer is waited for. */
   ask: number | undefined;
@@ -61,7 +61,7 @@ interface Flush {
 /** What is kept of one peer; see the module. */
 export class Session implements LinkHandler {
   /** What is on its way to the other side. */
-  readonly delivery: Delivery;
+  readonly outbox: Outbox;
   readonly #handler: SessionHandler;
   #link: Link | undefined;
 
@@ -89,7 +89,7 @@ export class Session implements LinkHandler {
   /** Makes a session without a connection; `onBytes` is told each change of what it holds. */
   constructor(handler: SessionHandler, onBytes?: (change: number) => void) {
     this.#handler = handler;
-    this.delivery = new Delivery(WINDOW_BYTES, onBytes);
+    this.outbox = new Outbox(WINDOW_BYTES, onBytes);
   }
 
   /** The connection, if there is one. */
@@ -121,24 +121,24 @@ export class Session implements LinkHandler {
     if (this.#link?.ended === false) this.#link.close(); // One that said GOODBYE lingers.
     this.#link = undefined;
     this.#held.clear();
-    this.delivery.rest();
+    this.outbox.rest();
   }
 
   /** Begins a new session with another peer, which has none of what was taken or acknowledged. */
   restart(): number {
     this.#taken = this.#takenBytes = 0;
     this.#acknowledged = this.#acknowledgedBytes = 0;
-    return this.delivery.restart();
+    return this.outbox.restart();
   }
 
-  /** Sends what the delivery has, as far as there is a connection and the window allows. */
+  /** Sends what the outbox has, as far as there is a connection and the window allows. */
   pump(): void {
     this.#link?.pump();
   }
 
   next(): Uint8Array | undefined {
-    const { delivery } = this;
-    const bytes = delivery.next();
+    const { outbox } = this;
+    const bytes = outbox.next();
     if (bytes === undefined) this.#unblock();
     else if (this.#flushes.length > 0) this.#ask();
     return bytes;
@@ -146,7 +146,7 @@ export class Session implements LinkHandler {
 
   /** Asks for an acknowledgement when the window is closed and none would come unasked. */
   #unblock(): void {
-    const { ahead, inFlight } = this.delivery;
+    const { ahead, inFlight } = this.outbox;
     if (this.#blocked > this.#answered || ahead === 0 || inFlight >= ACK_BYTES) return;
     this.#blocked = this.#sendAsk();
   }
@@ -166,7 +166,7 @@ export class Session implements LinkHandler {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const flush: Flush = {
-      until: this.delivery.total,
+      until: this.outbox.total,
       ask: undefined,
       settle: (error) => {
         signal?.removeEventListener("abort", onAbort);
@@ -187,7 +187,7 @@ export class Session implements LinkHandler {
   /** Asks for those who wait, once what they wait for is on its way. */
   #ask(): void {
     if (this.#link === undefined) return;
-    const handed = this.delivery.total - this.delivery.ahead;
+    const handed = this.outbox.total - this.outbox.ahead;
     const due = this.#flushes.filter(({ ask, until }) => ask === undefined && until <= handed);
     if (due.length === 0) return;
     const ask = this.#sendAsk();
@@ -195,7 +195,7 @@ export class Session implements LinkHandler {
   }
 
   #settleFlushes(): void {
-    const settled = this.delivery.total - this.delivery.unacknowledged;
+    const settled = this.outbox.total - this.outbox.unacknowledged;
     this.#flushes = this.#flushes.filter(({ ask, until, settle }) => {
       const isDone = ask !== undefined && ask <= this.#answered && until <= settled;
       if (isDone) settle();
@@ -208,7 +208,7 @@ export class Session implements LinkHandler {
     this.detach();
     const reason = error ?? new ConnectionLostError("The session has ended");
     for (const { settle } of this.#flushes.splice(0)) settle(reason);
-    this.delivery.clear();
+    this.outbox.clear();
     this.#held.clear();
     this.#holds = [];
   }
@@ -268,7 +268,7 @@ export class Session implements LinkHandler {
   }
 
   idle(): void {
-    this.delivery.rest();
+    this.outbox.rest();
     const { count, bytes } = this.#acknowledgeable();
     this.#acknowledge(count, bytes);
   }
@@ -320,7 +320,7 @@ export class Session implements LinkHandler {
       throw new ProtocolError(`Cannot take ACK: it answers ${asks} requests of ${this.#asks}`);
     }
     this.#answered = asks;
-    const isProgress = this.delivery.acknowledge(count);
+    const isProgress = this.outbox.acknowledge(count);
     if (this.#flushes.length > 0) this.#settleFlushes();
     this.#link?.pump();
     if (isProgress) this.#handler.acknowledged?.();

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { Admission, type AdmissionLimits, networkOf } from "../broker/admission.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
-import { BusyError } from "../protocol/greeting.ts";
+import { BusyError } from "../protocol/authenticate.ts";
 import { Broker, NetPubSub } from "../mod.ts";
 
 /** A connection that is open until it is closed. */

@@ -100,7 +100,7 @@ Deno.test("Broker closes a client that trickles its handshake past authTimeout",
 
 Deno.test("Broker tells nothing to a client with a wrong key but that it was refused", async () => {
   await undisturbed(async (broker, errors) => {
-    const { ClientHandshake } = await import("../protocol/auth.ts");
+    const { ClientHandshake } = await import("../protocol/handshake.ts");
     const conn = await dialBroker(broker);
     const handshake = new ClientHandshake(new TextEncoder().encode("wrong"), "");
     await writeAll(conn, handshake.hello);
@@ -132,7 +132,7 @@ Deno.test("Broker closes a client that sends garbage, before and after authentic
 
 Deno.test("Broker refuses a recorded handshake that is played again", async () => {
   await undisturbed(async (broker) => {
-    const { ClientHandshake } = await import("../protocol/auth.ts");
+    const { ClientHandshake } = await import("../protocol/handshake.ts");
     const handshake = new ClientHandshake(new Uint8Array(broker.authkey), "");
     const first = await dialBroker(broker);
     await writeAll(first, handshake.hello);

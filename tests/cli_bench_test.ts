@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type Result, resultOf, tableOf } from "../cli/bench_report.ts";
 import { Counts } from "../cli/bench_worker.ts";
-import { quantile } from "../cli/figures.ts";
+import { quantile } from "../cli/format.ts";
 import { Histogram } from "../cli/histogram.ts";
 import { NetPubSub } from "../mod.ts";
 import { withBus } from "./helpers/bus.ts";

@@ -1,6 +1,6 @@
 /** What stands in `deploy/`: the unit for systemd and the image of a container. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { settingsOf } from "../broker/settings.ts";
+import { checkedOptions } from "../broker/options.ts";
 import { withFolder } from "./helpers/folder.ts";
 
 const ROOT = new URL("../", import.meta.url);
@@ -86,7 +86,7 @@ Deno.test("the unit gives the broker the options that it has, and the time and f
   assertEquals(options.filter((option) => !readme.includes(`| \`${option} `)), []);
   assert(Number(setting("TimeoutStopSec")) > SHUTDOWN_S);
   // With TLS a client takes three descriptors.
-  assert(Number(setting("LimitNOFILE")) > 3 * settingsOf({}).limits.connections);
+  assert(Number(setting("LimitNOFILE")) > 3 * checkedOptions({}).limits.connections);
   // V8 writes code while it runs.
   assert(!/^MemoryDenyWriteExecute=/m.test(UNIT));
 });

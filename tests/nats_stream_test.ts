@@ -1,7 +1,7 @@
 /** Brokers that are joined through a simulated stream that loses what a cluster may lose. */
 import { assert, assertEquals } from "@std/assert";
 import { readPacket } from "../nats/packet.ts";
-import { StreamExchange } from "../nats/stream.ts";
+import { JetStreamExchange } from "../nats/jetstream.ts";
 import type { TopicPath } from "../topic.ts";
 import { frameOf, type Message, messagesIn } from "./helpers/exchange.ts";
 import { type Random, randomOf } from "./helpers/random.ts";
@@ -39,7 +39,7 @@ class FakeStream {
 
 /** A broker, which reads all of the stream, or what it wants of it. */
 class Node {
-  readonly exchange: StreamExchange;
+  readonly exchange: JetStreamExchange;
   readonly id: string;
   readonly isFiltered: boolean;
   readonly timers: (() => void)[] = [];
@@ -51,7 +51,7 @@ class Node {
   constructor(index: number, isFiltered: boolean, queueBytes = 2 ** 20) {
     this.id = index.toString(16).padStart(16, "0");
     this.isFiltered = isFiltered;
-    this.exchange = new StreamExchange({
+    this.exchange = new JetStreamExchange({
       id: this.id,
       prefix: PREFIX,
       queueBytes,
@@ -152,7 +152,7 @@ async function simulate(random: Random): Promise<void> {
   }
 }
 
-Deno.test("StreamExchange loses and doubles nothing, and keeps the order, whatever is sent again", async () => {
+Deno.test("JetStreamExchange loses and doubles nothing, and keeps the order, whatever is sent again", async () => {
   const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 1e9));
   for (let run = 0; run < 200; run++) {
     try {
@@ -163,7 +163,7 @@ Deno.test("StreamExchange loses and doubles nothing, and keeps the order, whatev
   }
 });
 
-Deno.test("StreamExchange goes on without a packet whose broker is gone, and says so", async () => {
+Deno.test("JetStreamExchange goes on without a packet whose broker is gone, and says so", async () => {
   const stream = new FakeStream(randomOf(1), 0);
   const sender = new Node(0, false);
   const reader = new Node(1, false);
@@ -187,7 +187,7 @@ Deno.test("StreamExchange goes on without a packet whose broker is gone, and say
   assertEquals(reader.counts.gaps, 1);
 });
 
-Deno.test("StreamExchange tells for which topics how many messages it dropped", async () => {
+Deno.test("JetStreamExchange tells for which topics how many messages it dropped", async () => {
   const sender = new Node(0, false, 2 ** 20);
   const reader = new Node(1, false);
   const stream = new FakeStream(randomOf(1), 0);
@@ -210,7 +210,7 @@ Deno.test("StreamExchange tells for which topics how many messages it dropped", 
   assertEquals(taken + told, total / 2);
 });
 
-Deno.test("StreamExchange drops a message of several packets whole, and tells of it once", async () => {
+Deno.test("JetStreamExchange drops a message of several packets whole, and tells of it once", async () => {
   const sender = new Node(0, false, 2 ** 21);
   const reader = new Node(1, false);
   const stream = new FakeStream(randomOf(1), 0);
@@ -226,7 +226,7 @@ Deno.test("StreamExchange drops a message of several packets whole, and tells of
   assertEquals(reader.lost, [1]);
 });
 
-Deno.test("StreamExchange holds no more than it may while many publishers wait for the stream", async () => {
+Deno.test("JetStreamExchange holds no more than it may while many publishers wait for the stream", async () => {
   const queueBytes = 2 ** 20;
   const sender = new Node(0, false, queueBytes);
   const reader = new Node(1, false);

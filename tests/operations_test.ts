@@ -1,6 +1,6 @@
 /** Holds `docs/operations.md` against what a broker counts, and what it bounds. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { settingsOf } from "../broker/settings.ts";
+import { checkedOptions } from "../broker/options.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const PAGE = await read("docs/operations.md");
@@ -34,7 +34,7 @@ for (
 }
 
 Deno.test("docs/operations.md has a row for each limit, with its default", () => {
-  const { limits, ...settings } = settingsOf({});
+  const { limits, ...settings } = checkedOptions({});
   const numbers = Object.entries(settings).filter(([, value]) => typeof value === "number");
   const nested = Object.entries(limits).map(([name, value]) => [`limits.${name}`, value] as const);
   const all = new Map([...nested, ...numbers as [string, number][]]);

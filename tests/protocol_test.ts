@@ -1,6 +1,6 @@
 /** Checks the worked example of `docs/protocol.md` against the code. */
 import { assertEquals, assertNotEquals } from "@std/assert";
-import { BrokerHandshake, ClientHandshake } from "../protocol/auth.ts";
+import { BrokerHandshake, ClientHandshake } from "../protocol/handshake.ts";
 import {
   encodeAck,
   encodeGoodbye,
@@ -81,7 +81,7 @@ Deno.test("docs/protocol.md shows a message that can be read back", () => {
 });
 
 Deno.test("docs/protocol.md names every frame, reason and refusal with its number", async () => {
-  const { Refusal } = await import("../protocol/auth.ts");
+  const { Refusal } = await import("../protocol/handshake.ts");
   const row = (number: number, text: string) => new RegExp(`^\\| ${number} +\\|.*${text}`, "mi");
   for (const [name, number] of Object.entries(FrameType)) {
     assertNotEquals(row(number, name).exec(PAGE), null, name);

@@ -11,7 +11,7 @@ import {
 import { getEventListeners } from "node:events";
 import { BacklogError, ForbiddenError, MessageError } from "../errors.ts";
 import { PubSub, type StandardSchema, type Topic, type TopicPath } from "../pubsub.ts";
-import { Dispatcher } from "../pubsub/dispatch.ts";
+import { Dispatcher } from "../pubsub/dispatcher.ts";
 import type { ErrorContext } from "../pubsub/subscriber.ts";
 import { topicPath } from "../topic.ts";
 import { randomOf } from "./helpers/random.ts";

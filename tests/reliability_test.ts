@@ -20,7 +20,7 @@ import {
 } from "../mod.ts";
 import { clientFrameLimits, decodeGoodbye, encodeOpened, Resumption } from "../protocol/bodies.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
-import { greetClient } from "../protocol/greeting.ts";
+import { authenticateClient } from "../protocol/authenticate.ts";
 import { Link } from "../protocol/link.ts";
 import { checkHistory, type Plan, Proxy, randomPlan, type Sighting } from "../testing.ts";
 import { withFolder } from "./helpers/folder.ts";
@@ -426,7 +426,7 @@ Deno.test("NetPubSub that is told that it was replaced gives up", async () => {
         isBusy: () => false,
         delay: () => Promise.resolve(),
       };
-      await greetClient(stream, greeter);
+      await authenticateClient(stream, greeter);
       const limits = { messageBytes: 9, topicElements: 9, elementBytes: 9, subscriptions: 9 };
       const link = new Link(stream, clientFrameLimits(limits), {
         frame() {

@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { BytesCache } from "../base/bytes_cache.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
-import { type Peer, type Route, Router } from "../routing/router.ts";
+import type { Peer } from "../routing/peer.ts";
+import { type Route, Router } from "../routing/router.ts";
 import type { TopicPath } from "../topic.ts";
 import { concat } from "./helpers/bytes.ts";
 import { type Random, randomOf } from "./helpers/random.ts";

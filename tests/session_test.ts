@@ -112,9 +112,9 @@ function pairOf() {
 function connect(client: Session, broker: Session, streams = streamPair()): Promise<void> {
   client.detach();
   broker.detach();
-  broker.delivery.acknowledge(client.taken);
-  broker.delivery.rewind(client.taken);
-  client.delivery.rewind(broker.taken);
+  broker.outbox.acknowledge(client.taken);
+  broker.outbox.rewind(client.taken);
+  client.outbox.rewind(broker.taken);
   const [one, two] = streams.map(linkOf) as [Link, Link];
   broker.attach(two);
   client.attach(one);
@@ -130,7 +130,7 @@ async function endBoth(client: Session, broker: Session, lost: Promise<void>): P
 
 function publish(session: Session, ...frames: readonly Uint8Array[]): void {
   for (const frame of frames) {
-    session.delivery.push(frame, 1);
+    session.outbox.push(frame, 1);
     session.pump();
   }
 }
@@ -159,11 +159,11 @@ Deno.test("Session counts the frames of each direction apart, messages and notic
   for (let i = 0; i < 3; i++) await peer.next();
   await arriving;
   assertEquals(await peer.ask(), { count: 2, asks: 1 });
-  assertEquals([session.taken, session.delivery.unacknowledged], [2, 3]);
+  assertEquals([session.taken, session.outbox.unacknowledged], [2, 3]);
   assertEquals(owner.frames, [frameOf(3), subscribe, gap]);
   await peer.send(FrameType.ACK, encodeAck(2, 0));
   await peer.ask();
-  assertEquals(session.delivery.unacknowledged, 1);
+  assertEquals(session.outbox.unacknowledged, 1);
   await end(session, peer);
 });
 
@@ -267,7 +267,7 @@ Deno.test("Session takes an ACK twice, and tells its handler of the first only",
   await peer.expect(FrameType.PUBLISH);
   for (let i = 0; i < 2; i++) await peer.send(FrameType.ACK, encodeAck(1, 0));
   await peer.ask();
-  assertEquals([session.delivery.unacknowledged, told], [0, 1]);
+  assertEquals([session.outbox.unacknowledged, told], [0, 1]);
   await end(session, peer);
 });
 
@@ -354,13 +354,13 @@ Deno.test("Session sends no more than a window to one that withholds, and goes o
   // The other direction is not concerned.
   publish(broker, ...frames);
   await broker.flush();
-  assertEquals(broker.delivery.heldBytes, 0);
+  assertEquals(broker.outbox.heldBytes, 0);
   assertSame(clientOwner.frames, frames);
   assertEquals(brokerOwner.frames.length, Math.floor(WINDOW_BYTES / 50_000));
   release();
   await client.flush();
   assertSame(brokerOwner.frames, frames);
-  assertEquals(client.delivery.heldBytes, 0);
+  assertEquals(client.outbox.heldBytes, 0);
   await endBoth(client, broker, lost);
 });
 
@@ -462,7 +462,7 @@ Deno.test("Session that holds frames takes and answers what is not counted", asy
   await peer.write(frameOf(2), encodeFrame(FrameType.SUBSCRIBE, TOPIC));
   await peer.send(FrameType.ACK, encodeAck(1, 1));
   assertEquals(await peer.ask(), { count: 0, asks: 1 });
-  assertEquals([session.delivery.heldBytes, flushed.done], [0, true]);
+  assertEquals([session.outbox.heldBytes, flushed.done], [0, true]);
   assertEquals(owner.frames, [encodeFrame(FrameType.SUBSCRIBE, TOPIC)]);
   await end(session, peer);
 });
@@ -474,7 +474,7 @@ Deno.test("Session gets no more than a window while it holds frames, and all whe
   clientOwner.full = true;
   publish(broker, ...frames);
   await quiet();
-  assertEquals(broker.delivery.numbered, Math.floor(WINDOW_BYTES / 50_000));
+  assertEquals(broker.outbox.numbered, Math.floor(WINDOW_BYTES / 50_000));
   publish(client, ...frames);
   await client.flush();
   assertSame(brokerOwner.frames, frames);
@@ -617,7 +617,7 @@ Deno.test("Session flush asks again over the next connection", async () => {
   const flushed = watch(session.flush());
   for (const type of [FrameType.PUBLISH, FrameType.ASK]) await peer.expect(type);
   session.detach();
-  session.delivery.rewind(1);
+  session.outbox.rewind(1);
   const next = attach(session).peer;
   await next.expect(FrameType.ASK);
   await next.send(FrameType.ACK, encodeAck(1, 1));
@@ -651,7 +651,7 @@ Deno.test("Session flush does not wait for what was dropped meanwhile", async ()
   publish(session, ...framesOf(8, 300_000));
   const flushed = watch(session.flush());
   for (let i = 0; i < 3; i++) await peer.expect(FrameType.PUBLISH);
-  assertEquals(session.delivery.drop(1_000_000), 4);
+  assertEquals(session.outbox.drop(1_000_000), 4);
   await peer.send(FrameType.ACK, encodeAck(3, 0));
   for (const type of [FrameType.GAP, FrameType.PUBLISH]) await peer.expect(type);
   const asked = watch(peer.expect(FrameType.ASK));
@@ -852,7 +852,7 @@ Deno.test("Session begins anew with another peer: sends again what is not acknow
   lost = connect(client, other.broker);
   await client.flush();
   assertSame(other.brokerOwner.frames, frames.slice(3));
-  assertEquals([client.delivery.heldBytes, brokerOwner.frames.length], [0, 6]);
+  assertEquals([client.outbox.heldBytes, brokerOwner.frames.length], [0, 6]);
   await endBoth(client, other.broker, lost);
   broker.end();
 });
@@ -901,7 +901,7 @@ for (const readMax of [1, 100, Infinity]) {
       assertSame(messagesOf(clientOwner), SCRIPT, `cut after ${cut} bytes`);
       assertSame(messagesOf(brokerOwner), SCRIPT, `cut after ${cut} bytes`);
       assertEquals([client.taken, broker.taken], [SCRIPT.length, SCRIPT.length]);
-      assertEquals([client.delivery.heldBytes, broker.delivery.heldBytes], [0, 0]);
+      assertEquals([client.outbox.heldBytes, broker.outbox.heldBytes], [0, 0]);
       await endBoth(client, broker, again);
       await lost;
       cuts = cut;
@@ -959,7 +959,7 @@ Deno.test("Session gets all once and in order over connections that are cut at r
     const [fromClient, fromBroker] = await sent;
     assertSame(brokerOwner.frames, fromClient!, `seed ${seed}`);
     assertSame(clientOwner.frames, fromBroker!, `seed ${seed}`);
-    assertEquals([client.delivery.heldBytes, broker.delivery.heldBytes], [0, 0], `seed ${seed}`);
+    assertEquals([client.outbox.heldBytes, broker.outbox.heldBytes], [0, 0], `seed ${seed}`);
     await endBoth(client, broker, lost);
   }
 });
@@ -999,6 +999,6 @@ Deno.test("Session lets go of everything when it ends, and closes its connection
   await peer.expect(FrameType.PUBLISH);
   session.end();
   session.end();
-  assertEquals([bytes, session.delivery.heldBytes, session.link], [0, 0, undefined]);
+  assertEquals([bytes, session.outbox.heldBytes, session.link], [0, 0, undefined]);
   assertEquals(await link.finished, {});
 });

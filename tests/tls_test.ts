@@ -8,7 +8,7 @@ import {
 } from "@std/assert";
 import { writeConnectionFile } from "../io/connection_file.ts";
 import { AuthError, Broker, ConnectionLostError, NetPubSub, ProtocolError } from "../mod.ts";
-import { ClientHandshake, keyBytes } from "../protocol/auth.ts";
+import { ClientHandshake, keyBytes } from "../protocol/handshake.ts";
 import { withFolder } from "./helpers/folder.ts";
 import { SELF_SIGNED, SIGNED } from "./helpers/tls.ts";
 import { until } from "./helpers/until.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { type Address, formatEndpoint, parseAddress } from "../io/address.ts";
 import { listen, Listener } from "../io/listener.ts";
-import { keyNameBytes } from "../protocol/auth.ts";
+import { keyNameBytes } from "../protocol/handshake.ts";
 
 Deno.test("parseAddress takes every form of an address", () => {
   const cases: [Address, string][] = [
@@ -131,7 +131,7 @@ Deno.test("listen gives the socket of a dead broker to one of several", async ()
 Deno.test("listen gives the socket of a dead broker to one of several processes", async () => {
   const folder = await Deno.makeTempDir();
   const script = `
-    import { listen } from ${JSON.stringify(new URL("../io/transport.ts", import.meta.url))};
+    import { listen } from ${JSON.stringify(new URL("../io/listener.ts", import.meta.url))};
     try {
       await listen("unix://${folder}/s");
       console.log("listens");

@@ -1,7 +1,7 @@
 /** A client that does what a test wants, right or wrong, with the wire's own words. */
 import { writeAll } from "../../base/bytes.ts";
 import type { Broker } from "../../broker.ts";
-import { ClientHandshake, keyBytes } from "../../protocol/auth.ts";
+import { ClientHandshake, keyBytes } from "../../protocol/handshake.ts";
 import { decodeOpened, encodeOpening, type Opened, type Opening } from "../../protocol/bodies.ts";
 import { encodeFrame, type FrameLimits, FrameType } from "../../protocol/frame.ts";
 import { FrameReader } from "../../protocol/frame_reader.ts";

@@ -13,7 +13,7 @@ import {
   ProtocolError,
 } from "../../errors.ts";
 import { NetPubSub, type NetPubSubOptions } from "../../mod.ts";
-import { randomBytes } from "../../protocol/auth.ts";
+import { randomBytes } from "../../protocol/handshake.ts";
 import {
   brokerFrameLimits,
   encodeAck,
@@ -24,7 +24,7 @@ import {
 } from "../../protocol/bodies.ts";
 import { encodeFrame, FrameType, type Limits, type Reason } from "../../protocol/frame.ts";
 import { FrameReader } from "../../protocol/frame_reader.ts";
-import { greetClient } from "../../protocol/greeting.ts";
+import { authenticateClient } from "../../protocol/authenticate.ts";
 import { encodeTopic } from "../../protocol/topic_block.ts";
 import { messageOf } from "../../tests/helpers/messages.ts";
 import { encode } from "../../tests/helpers/payload.ts";
@@ -111,7 +111,7 @@ class HostileBroker implements AsyncDisposable {
   }
 
   async #serve(conn: Deno.Conn, random: Random): Promise<void> {
-    await greetClient(streamOf(conn), {
+    await authenticateClient(streamOf(conn), {
       brokerId: random.int(10) === 0 ? random.bytes(16) : this.#id,
       keyOf: () => ({ bytes: this.#key }),
       isBusy: () => random.int(30) === 0,

@@ -9,10 +9,10 @@ import {
   KEY_NAME_BYTES_MAX,
   keyBytes,
   PROOF_BYTES,
-} from "../../protocol/auth.ts";
+} from "../../protocol/handshake.ts";
 import { concat, writeAll } from "../../base/bytes.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../../errors.ts";
-import { greetBroker, greetClient } from "../../protocol/greeting.ts";
+import { authenticateClient, authenticateToBroker } from "../../protocol/authenticate.ts";
 import type { ByteStream } from "../../protocol/link.ts";
 import { streamPair } from "../../tests/helpers/streams.ts";
 import type { Random } from "../../tests/helpers/random.ts";
@@ -88,7 +88,7 @@ function bounded(stream: ByteStream): ByteStream {
 
 function greetAsBroker(stream: ByteStream, { isBusy, brokerId }: Greeting) {
   return outcomeOf(
-    greetClient(stream, {
+    authenticateClient(stream, {
       brokerId,
       keyOf: (name) => SECRETS.get(name),
       isBusy: () => isBusy,
@@ -100,7 +100,7 @@ function greetAsBroker(stream: ByteStream, { isBusy, brokerId }: Greeting) {
 
 function greetAsClient(stream: ByteStream, { name, isRightKey }: Greeting) {
   const key = isRightKey ? SECRETS.get(name)?.bytes : undefined;
-  return outcomeOf(greetBroker(stream, key ?? keyBytes("another"), name), stream);
+  return outcomeOf(authenticateToBroker(stream, key ?? keyBytes("another"), name), stream);
 }
 
 /** What a stream gives, or `null` when the other side has closed. */

@@ -4,7 +4,7 @@
  */
 import { concat, writeAll } from "../../base/bytes.ts";
 import type { Broker } from "../../broker.ts";
-import { ClientHandshake } from "../../protocol/auth.ts";
+import { ClientHandshake } from "../../protocol/handshake.ts";
 import {
   clientFrameLimits,
   decodeAck,

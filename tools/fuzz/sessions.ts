@@ -8,7 +8,7 @@
  */
 import { Broker, type BrokerKey, type BrokerOptions } from "../../broker.ts";
 import { NetPubSub } from "../../mod.ts";
-import { randomBytes } from "../../protocol/auth.ts";
+import { randomBytes } from "../../protocol/handshake.ts";
 import { type Random, randomOf } from "../../tests/helpers/random.ts";
 import { until } from "../../tests/helpers/until.ts";
 import type { TopicPath } from "../../topic.ts";

@@ -29,7 +29,7 @@ class Node<V> {
 }
 
 /** A bounded map whose keys are topics; see the module. */
-export class PathCache<V> {
+export class TopicCache<V> {
   #latest: Entry<V>;
   #root = new Node<V>();
   #size = 0;

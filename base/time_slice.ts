@@ -24,7 +24,7 @@ function clock(): number {
 }
 
 /** The turns of one thing among others; see the module. */
-export class Turns {
+export class TimeSlice {
   #spent = 0;
   #since = 0;
   readonly #now: () => number;
@@ -60,7 +60,7 @@ export class Turns {
     return promise;
   }
 
-  /** Lets everything else have its turn, after {@linkcode Turns.isOver}. */
+  /** Lets everything else have its turn, after {@linkcode TimeSlice.isOver}. */
   async next(): Promise<void> {
     await this.#next;
   }

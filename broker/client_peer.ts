@@ -13,7 +13,6 @@ import type { Lease } from "../base/bytes.ts";
 import { later } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
 import { encodeGap, encodeRefused, type Opening } from "../protocol/bodies.ts";
-import { isKept } from "../protocol/delivery.ts";
 import {
   encodeFrame,
   type Frame,
@@ -22,13 +21,15 @@ import {
   type Limits,
   Reason,
 } from "../protocol/frame.ts";
+import { isKept } from "../protocol/outbox.ts";
 import { Session, type SessionHandler } from "../protocol/session.ts";
 import { decodeTopic, encodeTopic, topicEnd } from "../protocol/topic_block.ts";
-import type { DecodeTopic, Origin, Peer, Route, Router } from "../routing/router.ts";
+import type { Origin, Peer } from "../routing/peer.ts";
+import type { DecodeTopic, Route, Router } from "../routing/router.ts";
 import { formatTopic, isBrokerPath, type TopicPath } from "../topic.ts";
 import type { Key } from "./keys.ts";
 import type { ClientStats } from "./stats.ts";
-import type { Traffic } from "./traffic.ts";
+import type { TopicCounts } from "./topic_counts.ts";
 
 /** What all peers of a broker have counted. */
 export interface PeerCounts {
@@ -68,7 +69,7 @@ export interface PeerContext {
   readonly onBytes: (change: number) => void;
   /** Makes a topic of its block, within the limits. */
   readonly decodeTopic: DecodeTopic;
-  readonly traffic: Traffic;
+  readonly traffic: TopicCounts;
   /** Told when a client has subscribed to what the broker itself publishes. */
   readonly onWatch: () => void;
 }
@@ -156,7 +157,7 @@ export class ClientPeer implements Peer, SessionHandler {
 
   /** Bytes that are queued for it, or not acknowledged by it. */
   get bytes(): number {
-    return this.session.delivery.heldBytes;
+    return this.session.outbox.heldBytes;
   }
 
   /** Whether it holds back those who feed it. */
@@ -179,8 +180,8 @@ export class ClientPeer implements Peer, SessionHandler {
     const { router, maxPatience } = this.#context;
     const { rights } = this.key;
     this.#patience = opening.wait && rights.wait ? Math.min(opening.patience, maxPatience) : 0;
-    this.session.delivery.acknowledge(opening.taken);
-    this.session.delivery.rewind(opening.taken);
+    this.session.outbox.acknowledge(opening.taken);
+    this.session.outbox.rewind(opening.taken);
     const denied: TopicPath[] = [];
     router.replace(this, topics, (path) => {
       const granted = rights.narrow(path);
@@ -220,7 +221,7 @@ export class ClientPeer implements Peer, SessionHandler {
   }
 
   take(frames: Uint8Array, messages: number, from: Origin, lease: Lease | undefined): void {
-    const { delivery } = this.session;
+    const { outbox } = this.session;
     const { limits: { queueBytes } } = this.#context;
     this.#checkHardLimit(frames.length);
     if (this.#cutOff) {
@@ -228,17 +229,17 @@ export class ClientPeer implements Peer, SessionHandler {
       this.#count("dropped", messages);
       return;
     }
-    const excess = delivery.heldBytes + frames.length - queueBytes;
+    const excess = outbox.heldBytes + frames.length - queueBytes;
     if (excess > 0 && this.#patience === 0) {
       this.drop(excess);
-      if (delivery.heldBytes + frames.length > queueBytes) {
+      if (outbox.heldBytes + frames.length > queueBytes) {
         // What is left has its numbers and cannot go: the new ones must.
-        delivery.miss(messages);
+        outbox.miss(messages);
         this.#count("dropped", messages);
         return;
       }
     }
-    delivery.push(frames, messages, lease);
+    outbox.push(frames, messages, lease);
     this.#count("delivered", messages);
     this.session.pump();
     const isOver = this.#full || excess > 0 && this.#patience > 0;
@@ -251,7 +252,7 @@ export class ClientPeer implements Peer, SessionHandler {
       return;
     }
     const lost = encodeFrame(FrameType.LOST, encodeGap(messages));
-    this.session.delivery.tell(lost, messages);
+    this.session.outbox.tell(lost, messages);
     this.session.pump();
   }
 
@@ -264,10 +265,10 @@ export class ClientPeer implements Peer, SessionHandler {
 
   /** Drops the oldest messages that it can, until so many bytes are free; how many bytes were. */
   drop(bytes: number): number {
-    const { delivery } = this.session;
-    const before = delivery.heldBytes;
-    this.#count("dropped", delivery.drop(bytes));
-    return before - delivery.heldBytes;
+    const { outbox } = this.session;
+    const before = outbox.heldBytes;
+    this.#count("dropped", outbox.drop(bytes));
+    return before - outbox.heldBytes;
   }
 
   /** Frees what it holds, for others who need the room; how many bytes that were. */
@@ -340,12 +341,12 @@ export class ClientPeer implements Peer, SessionHandler {
   /** Ends the session and lets go of what it holds; goes on counting what it misses. */
   cutOff(why: string): void {
     if (this.#cutOff) return;
-    const { delivery, link } = this.session;
+    const { outbox, link } = this.session;
     this.#cutOff = true;
-    this.#missingThen = delivery.missing();
+    this.#missingThen = outbox.missing();
     this.#context.counts.cutOff++;
-    this.#count("dropped", this.#missingThen(delivery.acknowledged));
-    delivery.clear();
+    this.#count("dropped", this.#missingThen(outbox.acknowledged));
+    outbox.clear();
     this.#rest();
     link?.end(Reason.CUT_OFF, why);
   }
@@ -445,13 +446,13 @@ export class ClientPeer implements Peer, SessionHandler {
     const { counts, limits: { queueBytes } } = this.#context;
     this.#count("refusedMessages", 1);
     counts[refusal]++;
-    const { delivery } = this.session;
+    const { outbox } = this.session;
     const reason = REFUSAL_REASONS[refusal];
     const refused = encodeFrame(FrameType.REFUSED, encodeRefused(reason, topic, text));
     this.#checkHardLimit(refused.length);
     if (this.#cutOff) return;
-    if (this.#patience === 0) this.drop(delivery.heldBytes + refused.length - queueBytes);
-    delivery.notify(refused);
+    if (this.#patience === 0) this.drop(outbox.heldBytes + refused.length - queueBytes);
+    outbox.notify(refused);
     this.session.pump();
   }
 

@@ -4,7 +4,7 @@
 import type { TopicPath } from "../topic.ts";
 
 /** What passed for one topic. */
-export interface TopicTraffic {
+export interface TopicCount {
   /** The topic. */
   readonly path: TopicPath;
   /** Messages that came for it. */
@@ -19,9 +19,9 @@ const TOPICS_MAX = 4096;
 const SAMPLE = 8;
 
 /** The traffic since it was last taken; see the module. */
-export class Traffic {
+export class TopicCounts {
   /** By path, as an object: routes that are forgotten come back with another of the same topic. */
-  #topics: Map<TopicPath, TopicTraffic> | undefined;
+  #topics: Map<TopicPath, TopicCount> | undefined;
   #other = { messages: 0, bytes: 0 };
 
   /** Whether it counts. */
@@ -47,7 +47,7 @@ export class Traffic {
   }
 
   /** Takes one of the topics with few messages away; those that were looked at are the newest then. */
-  #makeRoom(topics: Map<TopicPath, TopicTraffic>): void {
+  #makeRoom(topics: Map<TopicPath, TopicCount>): void {
     const sample = topics.values().take(SAMPLE).toArray();
     const least = sample.reduce((a, b) => b.messages < a.messages ? b : a);
     for (const topic of sample) {
@@ -57,7 +57,7 @@ export class Traffic {
     this.#add(least);
   }
 
-  #add({ messages, bytes }: TopicTraffic): void {
+  #add({ messages, bytes }: TopicCount): void {
     this.#other.messages += messages;
     this.#other.bytes += bytes;
   }
@@ -66,8 +66,8 @@ export class Traffic {
    * What was counted since the last call: the `most` topics with most messages, the first in front,
    * and all others in one sum.
    */
-  take(most: number): { topics: TopicTraffic[]; other: { messages: number; bytes: number } } {
-    const byText = new Map<string, TopicTraffic>();
+  take(most: number): { topics: TopicCount[]; other: { messages: number; bytes: number } } {
+    const byText = new Map<string, TopicCount>();
     for (const topic of this.#topics?.values() ?? []) {
       const text = JSON.stringify(topic.path);
       const same = byText.get(text);

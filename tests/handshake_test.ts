@@ -18,7 +18,7 @@ import {
   PROOF_BYTES,
   PROTOCOL_VERSION,
   Refusal,
-} from "../protocol/auth.ts";
+} from "../protocol/handshake.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { concat, fromHex, tampered, toHex } from "./helpers/bytes.ts";
 

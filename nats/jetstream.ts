@@ -126,7 +126,7 @@ interface RemoteLane {
 }
 
 /** The exchange; see the module. */
-export class StreamExchange {
+export class JetStreamExchange {
   readonly #context: ExchangeContext;
   #wire: StreamWire | undefined;
   readonly #covers = new Covers();

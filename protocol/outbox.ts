@@ -64,7 +64,7 @@ export function isKept({ length, buffer }: Uint8Array): boolean {
 }
 
 /** The counted frames of one direction of a session; see the module. */
-export class Delivery {
+export class Outbox {
   /** How many bytes of frames may be numbered and not acknowledged. */
   window: number;
   readonly #onBytes: (change: number) => void;
@@ -178,8 +178,8 @@ export class Delivery {
 
   /**
    * Begins to compose a PUBLISH in its place. Then its payload is written into `bytes`, for which
-   * {@linkcode Delivery.room} makes room, and {@linkcode Delivery.commit} adds it, or
-   * {@linkcode Delivery.abandon} does not.
+   * {@linkcode Outbox.room} makes room, and {@linkcode Outbox.commit} adds it, or
+   * {@linkcode Outbox.abandon} does not.
    *
    * - Others may be pushed meanwhile; they go before it.
    *

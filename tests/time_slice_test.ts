@@ -1,11 +1,11 @@
 import { assertEquals } from "@std/assert";
-import { Turns } from "../base/turns.ts";
+import { TimeSlice } from "../base/time_slice.ts";
 import { quiet } from "./helpers/streams.ts";
 
-/** Turns on a clock of the test's own, and what spends time on it. */
+/** TimeSlice on a clock of the test's own, and what spends time on it. */
 function setUp() {
   let time = 1000;
-  const turns = new Turns(() => time);
+  const turns = new TimeSlice(() => time);
   const spend = (ms: number) => {
     turns.begin();
     time += ms;
@@ -14,7 +14,7 @@ function setUp() {
   return { turns, spend, pass: (ms: number) => void (time += ms) };
 }
 
-Deno.test("Turns.isOver when more than 5 ms were spent, in one piece or many", () => {
+Deno.test("TimeSlice.isOver when more than 5 ms were spent, in one piece or many", () => {
   const { turns, spend } = setUp();
   assertEquals([2, 2, 1, 0.1, 0.1].map(spend), [false, false, false, true, true]);
   turns.end();
@@ -23,7 +23,7 @@ Deno.test("Turns.isOver when more than 5 ms were spent, in one piece or many", (
   once.turns.end();
 });
 
-Deno.test("Turns counts only what is spent between begin and isOver", () => {
+Deno.test("TimeSlice counts only what is spent between begin and isOver", () => {
   const { turns, spend, pass } = setUp();
   for (let i = 0; i < 10; i++) {
     assertEquals(spend(0.4), false);
@@ -32,7 +32,7 @@ Deno.test("Turns counts only what is spent between begin and isOver", () => {
   turns.end();
 });
 
-Deno.test("Turns.next lets a timer fire that was set before, then counts anew", async () => {
+Deno.test("TimeSlice.next lets a timer fire that was set before, then counts anew", async () => {
   const { turns, spend } = setUp();
   let fired = false;
   setTimeout(() => fired = true, 0);
@@ -43,7 +43,7 @@ Deno.test("Turns.next lets a timer fire that was set before, then counts anew", 
   turns.end();
 });
 
-Deno.test("Turns counts anew when everything else had its turn anyway", async () => {
+Deno.test("TimeSlice counts anew when everything else had its turn anyway", async () => {
   const { turns, spend } = setUp();
   for (let i = 0; i < 10; i++) {
     assertEquals(spend(2), false);
@@ -53,7 +53,7 @@ Deno.test("Turns counts anew when everything else had its turn anyway", async ()
   turns.end();
 });
 
-Deno.test("Turns that has ended leaves no timer behind", () => {
+Deno.test("TimeSlice that has ended leaves no timer behind", () => {
   const { turns, spend } = setUp();
   spend(3);
   turns.end();

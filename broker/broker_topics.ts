@@ -17,7 +17,7 @@ import { encodeFrame, FrameType } from "../protocol/frame.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import { type TopicPath, topicPath } from "../topic.ts";
 import type { BrokerReport, ClientStats, TopicStats } from "./stats.ts";
-import type { Traffic } from "./traffic.ts";
+import type { TopicCounts } from "./topic_counts.ts";
 
 /** How often it is published. */
 const PERIOD_MS = 1000;
@@ -31,8 +31,8 @@ const CLIENTS = topicPath(["*broker", "clients"]);
 const TOPICS = topicPath(["*broker", "topics"]);
 
 /** What a reporter asks its broker. */
-export interface ReportSource {
-  readonly traffic: Traffic;
+export interface BrokerTopicsSource {
+  readonly traffic: TopicCounts;
   /** The most bytes of a message. */
   readonly messageBytes: number;
   /** Whether somebody subscribes to a topic, or to one below it. */
@@ -46,16 +46,16 @@ export interface ReportSource {
 }
 
 /** Publishes what a broker has to tell of itself; see the module. */
-export class Reporter {
-  readonly #source: ReportSource;
+export class BrokerTopics {
+  readonly #source: BrokerTopicsSource;
   readonly #encoder = new Encoder();
   #timer: Disposable | undefined;
   #since = 0;
   /** What each client had done at the last report. */
   #before = new Map<number, number>();
 
-  /** Makes one that does nothing until {@linkcode Reporter.watch}. */
-  constructor(source: ReportSource) {
+  /** Makes one that does nothing until {@linkcode BrokerTopics.watch}. */
+  constructor(source: BrokerTopicsSource) {
     this.#source = source;
   }
 

@@ -5,9 +5,9 @@ import { jetstream } from "@nats-io/jetstream";
 import { errors, type NatsConnection } from "@nats-io/nats-core";
 import { pause } from "../base/timers.ts";
 import { CoreExchange } from "./core.ts";
-import type { ExchangeContext, Side } from "./exchange.ts";
+import type { ExchangeContext, Mode } from "./exchange.ts";
 import { StreamFollower } from "./follower.ts";
-import { RefusedError, StreamExchange, type StreamWire } from "./stream.ts";
+import { JetStreamExchange, RefusedError, type StreamWire } from "./jetstream.ts";
 import { subjectOf } from "./subject.ts";
 
 /** A packet that a stream does not confirm is sent again after that. */
@@ -18,7 +18,7 @@ const RETRY_MS = 500;
 const DOUBT_MS = 2000;
 
 /** Plain subjects. */
-export class CoreSide extends CoreExchange implements Side {
+export class CoreMode extends CoreExchange implements Mode {
   readonly behind = 0;
   readonly #context: ExchangeContext;
 
@@ -52,7 +52,7 @@ export class CoreSide extends CoreExchange implements Side {
 }
 
 /** A stream. */
-export class StreamSide extends StreamExchange implements Side {
+export class JetStreamMode extends JetStreamExchange implements Mode {
   readonly beat = { sent: 0, wants: 0 };
   readonly #context: ExchangeContext;
   readonly #stream: string;

@@ -21,7 +21,7 @@ const SUSPICIOUS_MS = 250;
 const FACTOR = 50;
 
 /** Watches the members of the Maps and Sets of one message; see the module. */
-export class CollisionWatch {
+export class HashFloodGuard {
   #members = 0;
   #ms = 0;
 

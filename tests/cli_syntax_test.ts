@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { stripAnsiCode } from "@std/fmt/colors";
 import { UsageError } from "../cli/command.ts";
-import { describeLine, parsePairs, parseTopic, topicText } from "../cli/text.ts";
+import { describeLine, parsePairs, parseTopic, topicText } from "../cli/syntax.ts";
 
 for (
   const [text, path] of [

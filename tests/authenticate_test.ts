@@ -7,9 +7,13 @@ import {
   keyBytes,
   PROOF_BYTES,
   Refusal,
-} from "../protocol/auth.ts";
+} from "../protocol/handshake.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
-import { greetBroker, greetClient, type Greeter } from "../protocol/greeting.ts";
+import {
+  authenticateClient,
+  authenticateToBroker,
+  type Authentication,
+} from "../protocol/authenticate.ts";
 import type { ByteStream } from "../protocol/link.ts";
 import { writeAll } from "../base/bytes.ts";
 import { cutAfter, streamPair } from "./helpers/streams.ts";
@@ -18,7 +22,7 @@ const KEY = keyBytes("secret");
 const ANN = { bytes: KEY };
 const BROKER_ID = Uint8Array.from({ length: 16 }, (_, i) => 0xf0 + i);
 
-function greeterOf(options: Partial<Greeter<typeof ANN>> = {}): Greeter<typeof ANN> {
+function greeterOf(options: Partial<Authentication<typeof ANN>> = {}): Authentication<typeof ANN> {
   const keyOf = (name: string) => name === "ann" ? ANN : undefined;
   const delay = () => Promise.resolve();
   return { brokerId: BROKER_ID, keyOf, isBusy: () => false, delay, ...options };
@@ -27,8 +31,8 @@ function greeterOf(options: Partial<Greeter<typeof ANN>> = {}): Greeter<typeof A
 /** What becomes of both sides of a handshake; a side that fails closes. */
 async function greet(client: ByteStream, broker: ByteStream, greeter = greeterOf(), key = KEY) {
   const [atClient, atBroker] = await Promise.allSettled([
-    greetBroker(client, key, "ann").catch(closing(client)),
-    greetClient(broker, greeter).catch(closing(broker)),
+    authenticateToBroker(client, key, "ann").catch(closing(client)),
+    authenticateClient(broker, greeter).catch(closing(broker)),
   ]);
   return { atClient, atBroker };
 }
@@ -44,7 +48,7 @@ function reasonOf(result: PromiseSettledResult<unknown>): unknown {
   return result.status === "rejected" ? result.reason : "it succeeded";
 }
 
-Deno.test("greetBroker and greetClient agree wherever their streams are split", async () => {
+Deno.test("authenticateToBroker and authenticateClient agree wherever their streams are split", async () => {
   for (let readMax = 1; readMax <= 60; readMax++) {
     const { atClient, atBroker } = await greet(...streamPair(readMax));
     assertEquals(atClient, { status: "fulfilled", value: BROKER_ID }, `at most ${readMax} bytes`);
@@ -52,7 +56,7 @@ Deno.test("greetBroker and greetClient agree wherever their streams are split", 
   }
 });
 
-Deno.test("greetBroker and greetClient read nothing past the handshake", async () => {
+Deno.test("authenticateToBroker and authenticateClient read nothing past the handshake", async () => {
   const [client, broker] = streamPair();
   await greet(client, broker);
   const into = new Uint8Array(10);
@@ -61,7 +65,7 @@ Deno.test("greetBroker and greetClient read nothing past the handshake", async (
   assertEquals([await read, ...into.subarray(0, 3)], [3, 1, 2, 3]);
 });
 
-Deno.test("greetBroker and greetClient both tell that the keys differ", async () => {
+Deno.test("authenticateToBroker and authenticateClient both tell that the keys differ", async () => {
   const { atClient, atBroker } = await greet(...streamPair(), greeterOf(), keyBytes("other"));
   assertInstanceOf(reasonOf(atClient), AuthError);
   const reason = reasonOf(atBroker);
@@ -69,14 +73,14 @@ Deno.test("greetBroker and greetClient both tell that the keys differ", async ()
   assertEquals(reason.keyName, "ann");
 });
 
-Deno.test("greetBroker and greetClient both tell that the broker is busy", async () => {
+Deno.test("authenticateToBroker and authenticateClient both tell that the broker is busy", async () => {
   const { atClient, atBroker } = await greet(...streamPair(), greeterOf({ isBusy: () => true }));
   for (const result of [atClient, atBroker]) {
     assertInstanceOf(reasonOf(result), ConnectionLostError);
   }
 });
 
-Deno.test("greetBroker is lost when the broker ends after any byte", async () => {
+Deno.test("authenticateToBroker is lost when the broker ends after any byte", async () => {
   for (
     let count = 0;
     count < CHALLENGE_HEAD_BYTES + CHALLENGE_TAIL_BYTES + 1 + PROOF_BYTES;
@@ -88,7 +92,7 @@ Deno.test("greetBroker is lost when the broker ends after any byte", async () =>
   }
 });
 
-Deno.test("greetClient is lost when the client ends after any byte", async () => {
+Deno.test("authenticateClient is lost when the client ends after any byte", async () => {
   for (let count = 0; count < HELLO_HEAD_BYTES + "ann".length + PROOF_BYTES; count++) {
     const [client, broker] = streamPair();
     const { atBroker } = await greet(cutAfter(client, count), broker);
@@ -96,10 +100,10 @@ Deno.test("greetClient is lost when the client ends after any byte", async () =>
   }
 });
 
-Deno.test("greetClient refuses versions that it does not speak, even when it is busy", async () => {
+Deno.test("authenticateClient refuses versions that it does not speak, even when it is busy", async () => {
   const [client, broker] = streamPair();
   const greeting = assertRejects(
-    () => greetClient(broker, greeterOf({ isBusy: () => true })),
+    () => authenticateClient(broker, greeterOf({ isBusy: () => true })),
     ProtocolError,
     "versions 2 to 3",
   );
@@ -112,9 +116,13 @@ Deno.test("greetClient refuses versions that it does not speak, even when it is 
   await greeting;
 });
 
-Deno.test("greetClient answers nothing to what is not a hello", async () => {
+Deno.test("authenticateClient answers nothing to what is not a hello", async () => {
   const [client, broker] = streamPair();
-  const greeting = assertRejects(() => greetClient(broker, greeterOf()), ProtocolError, "mpubsub");
+  const greeting = assertRejects(
+    () => authenticateClient(broker, greeterOf()),
+    ProtocolError,
+    "mpubsub",
+  );
   const http = new TextEncoder().encode("GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
   await writeAll(client, http.subarray(0, HELLO_HEAD_BYTES));
   await greeting;
@@ -122,10 +130,10 @@ Deno.test("greetClient answers nothing to what is not a hello", async () => {
   assertEquals(await client.read(new Uint8Array(1)), null);
 });
 
-Deno.test("greetBroker sends no proof to what is not a broker", async () => {
+Deno.test("authenticateToBroker sends no proof to what is not a broker", async () => {
   const [client, broker] = streamPair();
   const greeting = assertRejects(
-    () => greetBroker(client, KEY, "ann"),
+    () => authenticateToBroker(client, KEY, "ann"),
     ProtocolError,
     "not an mpubsub broker",
   );

@@ -185,7 +185,7 @@ const MEMORY_BYTES = 1024 * 1024 * 1024;
 const MILLISECONDS_MAX = 2 ** 31 - 1;
 
 /** The options, checked, each with its value. */
-export interface Settings {
+export interface CheckedOptions {
   readonly address: Address | undefined;
   readonly tls: Certificate | undefined;
   readonly limits: Required<BrokerLimits>;
@@ -201,7 +201,7 @@ export interface Settings {
 }
 
 /** The options, checked. */
-export function settingsOf(options: BrokerOptions): Settings {
+export function checkedOptions(options: BrokerOptions): CheckedOptions {
   const {
     address,
     tls,

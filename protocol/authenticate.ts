@@ -1,5 +1,5 @@
 /**
- * The handshake over a stream of bytes, for both sides: what `auth.ts` says, sent and received.
+ * The handshake over a stream of bytes, for both sides: what `handshake.ts` says, sent and received.
  */
 import {
   BrokerHandshake,
@@ -10,7 +10,7 @@ import {
   PROOF_BYTES,
   Refusal,
   type Secret,
-} from "./auth.ts";
+} from "./handshake.ts";
 import { concat, writeAll } from "../base/bytes.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import type { ByteStream } from "./link.ts";
@@ -26,7 +26,7 @@ const TLS_ALERT = 0x15;
  * @throws {ProtocolError} When the other side is no broker that this client can speak to.
  * @throws {ConnectionLostError} When the other side is busy or closes.
  */
-export async function greetBroker(
+export async function authenticateToBroker(
   stream: ByteStream,
   key: Uint8Array<ArrayBuffer>,
   keyName: string,
@@ -49,7 +49,7 @@ export async function greetBroker(
 }
 
 /** What a broker brings into each handshake. */
-export interface Greeter<K extends Secret> {
+export interface Authentication<K extends Secret> {
   /** The random id of the broker, 16 bytes. */
   readonly brokerId: Uint8Array;
   /** The key of that name. */
@@ -68,9 +68,9 @@ export interface Greeter<K extends Secret> {
  * @throws {ProtocolError} When it does not speak the protocol.
  * @throws {ConnectionLostError} When it closes, or the broker is busy.
  */
-export async function greetClient<K extends Secret>(
+export async function authenticateClient<K extends Secret>(
   stream: ByteStream,
-  greeter: Greeter<K>,
+  greeter: Authentication<K>,
 ): Promise<K> {
   const handshake = new BrokerHandshake(greeter.brokerId, (name) => greeter.keyOf(name));
   const head = await readExactly(stream, new Uint8Array(HELLO_HEAD_BYTES));

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
-import { PathCache } from "../routing/path_cache.ts";
+import { TopicCache } from "../routing/topic_cache.ts";
 import { type Topic, topicPath } from "../topic.ts";
 import { randomOf } from "./helpers/random.ts";
 
@@ -9,19 +9,19 @@ const MANY = 5000;
 
 const textOf = (topic: Topic) => JSON.stringify(topicPath(topic));
 
-function makeCache(): PathCache<string> {
-  return new PathCache(topicPath(null), "[]");
+function makeCache(): TopicCache<string> {
+  return new TopicCache(topicPath(null), "[]");
 }
 
 /** Remembers for each topic the text of its path. */
-function fill(cache: PathCache<string>, topics: Iterable<Topic>): void {
+function fill(cache: TopicCache<string>, topics: Iterable<Topic>): void {
   for (const topic of topics) {
     if (cache.get(topic) === undefined) cache.set(topicPath(topic), textOf(topic));
   }
 }
 
 /** How many of these topics are remembered. */
-function known(cache: PathCache<string>, topics: readonly Topic[]): number {
+function known(cache: TopicCache<string>, topics: readonly Topic[]): number {
   return topics.filter((topic) => cache.get(topic) !== undefined).length;
 }
 
@@ -29,7 +29,7 @@ function* many(prefix: string, count = MANY): Generator<Topic> {
   for (let index = 0; index < count; index++) yield ["many", `${prefix}${index}`];
 }
 
-Deno.test("PathCache gives the same value for each form of a topic", () => {
+Deno.test("TopicCache gives the same value for each form of a topic", () => {
   const cache = makeCache();
   for (const topic of [null, []]) assertEquals(cache.get(topic), "[]");
   const path = topicPath("a");
@@ -43,7 +43,7 @@ Deno.test("PathCache gives the same value for each form of a topic", () => {
   }
 });
 
-Deno.test("PathCache does not take one topic for another", () => {
+Deno.test("TopicCache does not take one topic for another", () => {
   const topics: Topic[] = [null, "a", ["a", "b"], ["a", "b", "c"], "a,b", "b", ["b", "a"]];
   for (const set of topics) {
     for (const latest of topics) {
@@ -57,7 +57,7 @@ Deno.test("PathCache does not take one topic for another", () => {
   }
 });
 
-Deno.test("PathCache does not know what is no topic", () => {
+Deno.test("TopicCache does not know what is no topic", () => {
   const cache = makeCache();
   fill(cache, ["a", ["a", "b"], "1", "undefined", "null", "[object Object]"]);
   cache.set(topicPath(null), "[]");
@@ -70,7 +70,7 @@ Deno.test("PathCache does not know what is no topic", () => {
   for (const other of others) assertEquals(cache.get(other as Topic), undefined);
 });
 
-Deno.test("PathCache keeps to the elements that a topic had when its array changes", () => {
+Deno.test("TopicCache keeps to the elements that a topic had when its array changes", () => {
   const cache = makeCache();
   const topic = ["a", "b"];
   cache.set(topicPath(topic), "a b");
@@ -79,14 +79,14 @@ Deno.test("PathCache keeps to the elements that a topic had when its array chang
   assertEquals(cache.get(["a", "b"]), "a b");
 });
 
-Deno.test("PathCache remembers topics that come in turn", () => {
+Deno.test("TopicCache remembers topics that come in turn", () => {
   const cache = makeCache();
   const topics = [...many("x", 1000)];
   fill(cache, topics);
   assertEquals(known(cache, topics), topics.length);
 });
 
-Deno.test("PathCache remembers a bounded number of topics, and the latest always", () => {
+Deno.test("TopicCache remembers a bounded number of topics, and the latest always", () => {
   const cache = makeCache();
   const topics = [...many("x")];
   fill(cache, topics);
@@ -94,7 +94,7 @@ Deno.test("PathCache remembers a bounded number of topics, and the latest always
   assert(known(cache, topics) <= 1024);
 });
 
-Deno.test("PathCache remembers a bounded number of topics also when they come again", () => {
+Deno.test("TopicCache remembers a bounded number of topics also when they come again", () => {
   const cache = makeCache();
   const topics = [...many("x")];
   for (let start = 0; start < topics.length; start += 100) {
@@ -105,7 +105,7 @@ Deno.test("PathCache remembers a bounded number of topics also when they come ag
   assert(count > 0 && count <= 1024, `${count}`);
 });
 
-Deno.test("PathCache remembers topics that come again after others that did not", () => {
+Deno.test("TopicCache remembers topics that come again after others that did not", () => {
   const cache = makeCache();
   const topics = [...many("x", 100)];
   fill(cache, many("y", 100_000));
@@ -115,7 +115,7 @@ Deno.test("PathCache remembers topics that come again after others that did not"
   }
 });
 
-Deno.test("PathCache never gives the value of another topic, in random operations", () => {
+Deno.test("TopicCache never gives the value of another topic, in random operations", () => {
   for (let seed = SEED; seed < SEED + 20; seed++) {
     const random = randomOf(seed);
     const cache = makeCache();

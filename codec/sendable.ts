@@ -2,7 +2,7 @@
  * Which values can be sent, and the words for those that cannot. `Encoder` only notices that there
  * is one; then the message is searched again for where it stands.
  */
-import { MESSAGE_DEPTH_MAX } from "./payload.ts";
+import { MESSAGE_DEPTH_MAX } from "./format.ts";
 
 /** Whether a value is an object whose names and values are all that there is to it. */
 export function isPlain(value: unknown): value is Record<string, unknown> {
@@ -12,7 +12,7 @@ export function isPlain(value: unknown): value is Record<string, unknown> {
 }
 
 /** Finds the value for which a message was refused. */
-export function explain(message: unknown): TypeError {
+export function explainUnsendable(message: unknown): TypeError {
   const found = isPlain(message)
     ? findRefused(message, "message", [])
     : { path: "message", problem: `is ${describe(message)}, it must be a plain object` };

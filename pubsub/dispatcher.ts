@@ -17,7 +17,7 @@
 import { Fifo } from "../base/fifo.ts";
 import { Queue } from "../base/queue.ts";
 import { BacklogError, ForbiddenError } from "../errors.ts";
-import { PathCache } from "../routing/path_cache.ts";
+import { TopicCache } from "../routing/topic_cache.ts";
 import { type TopicNode, TopicTree } from "../routing/topic_tree.ts";
 import {
   formatTopic,
@@ -29,6 +29,7 @@ import {
 } from "../topic.ts";
 import { fitOf } from "./accepts.ts";
 import { warn, watch } from "./callback.ts";
+import { LocalRoute } from "./local_route.ts";
 import { NOTHING, Registration, Removal } from "./registration.ts";
 import type {
   Delivery,
@@ -66,27 +67,6 @@ const ROOT = topicPath(null);
 const SUBSCRIPTION_LIMIT = 65_536;
 const WAITING_MAX = 2 ** 20;
 
-/** Where the messages of one path go; {@linkcode Dispatcher.routeOf} makes one. */
-export class Route {
-  /** The path. */
-  readonly path: TopicPath;
-  /** Whether they stay in the process. */
-  readonly isLocal: boolean;
-  /** Whether it is the broker's, and so not for the catch-all. */
-  readonly broker: boolean;
-  /** Those from here up get them; out of date when `version` is not the tree's. */
-  node: TopicNode<Registration>;
-  version: number;
-
-  constructor(path: TopicPath, tree: TopicTree<Registration>) {
-    this.path = path;
-    this.isLocal = isLocalPath(path);
-    this.broker = isBrokerPath(path);
-    this.node = tree.deepest(path);
-    this.version = tree.version;
-  }
-}
-
 /** The subscribers of one bus; see the module. */
 export class Dispatcher {
   /** The owner's `onError`; use {@linkcode Dispatcher.report}. */
@@ -97,9 +77,9 @@ export class Dispatcher {
   readonly #all = new Set<Registration>();
   /** The subscriptions with `overflow: "wait"` that have no room. */
   readonly #full = new Set<Registration>();
-  readonly #waiting = new Fifo<{ route: Route; message: object }>();
+  readonly #waiting = new Fifo<{ route: LocalRoute; message: object }>();
   /** The routes of the topics that were published lately. */
-  readonly #routes = new PathCache(ROOT, this.routeOf(ROOT));
+  readonly #routes = new TopicCache(ROOT, this.routeOf(ROOT));
   #births = 0;
   #delivering = false;
 
@@ -198,7 +178,7 @@ export class Dispatcher {
   }
 
   /** Whether anyone here gets what is published to this path. */
-  wants(route: Route): boolean {
+  wants(route: LocalRoute): boolean {
     if (route.path.length === 0) {
       for (const { path: wanted } of this.#all) if (!isBrokerPath(wanted)) return true;
       return false;
@@ -245,7 +225,7 @@ export class Dispatcher {
    * @throws {ForbiddenError} If the topic is the broker's.
    * @throws {BacklogError} If a subscription that waits has no room.
    */
-  checkPublish(topic: Topic, message: object): Route {
+  checkPublish(topic: Topic, message: object): LocalRoute {
     const route = this.#routes.get(topic) ?? this.#remember(this.routeOf(topicPath(topic)));
     if (typeof message !== "object" || message === null || Array.isArray(message)) {
       throw noMessage(route.path, message);
@@ -255,14 +235,14 @@ export class Dispatcher {
     return route;
   }
 
-  #remember(route: Route): Route {
+  #remember(route: LocalRoute): LocalRoute {
     this.#routes.set(route.path, route);
     return route;
   }
 
   /** Where the messages of a path go, which `topicPath` has checked; good for good. */
-  routeOf(path: TopicPath): Route {
-    return new Route(path, this.#tree);
+  routeOf(path: TopicPath): LocalRoute {
+    return new LocalRoute(path, this.#tree);
   }
 
   /**
@@ -270,7 +250,7 @@ export class Dispatcher {
    *
    * @throws {BacklogError} If too many wait.
    */
-  deliver(route: Route, message: object): void {
+  deliver(route: LocalRoute, message: object): void {
     if (this.#delivering) {
       this.#checkWaiting(route.path);
       this.#waiting.push({ route, message });
@@ -378,7 +358,7 @@ export class Dispatcher {
   }
 
   /** Looks again who is on the way, if anybody came or went. */
-  #update(route: Route): void {
+  #update(route: LocalRoute): void {
     if (route.version === this.#tree.version) return;
     route.node = this.#tree.deepest(route.path);
     route.version = this.#tree.version;
@@ -391,7 +371,7 @@ export class Dispatcher {
   }
 
   /** Passes a message to those who get it. */
-  #pass(route: Route, message: object): void {
+  #pass(route: LocalRoute, message: object): void {
     const { path } = route;
     const end = this.#births;
     if (path.length === 0) return this.#broadcast(path, message, end);

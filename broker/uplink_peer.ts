@@ -1,0 +1,94 @@
+/**
+ * The other brokers that an uplink joins, as one peer of the router.
+ */
+import type { Limits } from "../protocol/frame.ts";
+import { type Run, runAt } from "../protocol/run.ts";
+import type { Origin, Peer } from "../routing/peer.ts";
+import type { DecodeTopic, Router } from "../routing/router.ts";
+import { isBrokerPath, type TopicPath } from "../topic.ts";
+import type { TopicCounts } from "./topic_counts.ts";
+import type { Uplink, UplinkBus } from "./uplink.ts";
+
+/** What an {@linkcode UplinkPeer} needs from its broker. */
+export interface UplinkContext {
+  readonly router: Router<Peer>;
+  readonly limits: Limits;
+  readonly decodeTopic: DecodeTopic;
+  readonly traffic: TopicCounts;
+}
+
+/** The other brokers, as a peer of the router. */
+export class UplinkPeer implements Peer, UplinkBus, Origin {
+  readonly #uplink: Uplink;
+  readonly #context: UplinkContext;
+  /** Who got the latest messages. */
+  #fed: readonly Peer[] = [];
+
+  /** Makes the peer of an uplink that has not begun. */
+  constructor(uplink: Uplink, context: UplinkContext) {
+    this.#uplink = uplink;
+    this.#context = context;
+  }
+
+  get messageBytes(): number {
+    return this.#context.limits.messageBytes;
+  }
+
+  take(frames: Uint8Array, messages: number, from: Origin): void {
+    this.#uplink.take(frames, messages, from);
+  }
+
+  lose(): void {} // It is told by others what they lost.
+
+  /** What comes from elsewhere is held back by nobody here. */
+  withhold(): () => void {
+    return () => {};
+  }
+
+  /** Passes on that a peer wants a topic, or wants it no more. */
+  note(peer: Peer, path: TopicPath, wants: boolean): void {
+    if (peer !== this && !isBrokerPath(path)) this.#uplink.wants(path, wants);
+  }
+
+  want(path: TopicPath, wanted: boolean): void {
+    const { router } = this.#context;
+    if (wanted) router.add(this, path);
+    else router.remove(this, path);
+  }
+
+  deliver(frames: Uint8Array): number {
+    let tooLarge = 0;
+    for (let at = 0; at < frames.length;) {
+      const run = runAt(frames, at, this.messageBytes);
+      if (!this.#pass(frames, at, run)) tooLarge++;
+      at = run.end;
+    }
+    return tooLarge;
+  }
+
+  /** Passes messages of one topic on; not one that is too large. */
+  #pass(bytes: Uint8Array, start: number, { topic, payload, end, frames }: Run): boolean {
+    const { router, decodeTopic, traffic } = this.#context;
+    const { path, peers, refusal } = router.route(bytes, topic, payload, decodeTopic);
+    if (refusal !== undefined) return true;
+    if (frames === 1 && end - payload > this.messageBytes) {
+      this.lost(path, 1);
+      return false;
+    }
+    traffic.count(path, frames, end - start);
+    const slice = bytes.subarray(start, end);
+    this.#fed = peers;
+    for (const peer of peers) if (peer !== this) peer.take(slice, frames, this, undefined);
+    return true;
+  }
+
+  room(): Promise<void> | undefined {
+    const waits = this.#fed.map((peer) => peer === this ? undefined : peer.room());
+    if (waits.every((wait) => wait === undefined)) return undefined;
+    return Promise.all(waits).then(() => {});
+  }
+
+  lost(path: TopicPath, messages: number): void {
+    for (const peer of this.#context.router.peersAround(path)) peer.lose(messages);
+  }
+}
