@@ -58,7 +58,7 @@ import {
 import { FrameError, type FrameLimits, FrameType, Reason } from "./protocol/frame.ts";
 import type { FrameReader } from "./protocol/frame_reader.ts";
 import { randomBytes } from "./protocol/handshake.ts";
-import { Link, type LinkEnd, type LinkHandler, TICKS } from "./protocol/link.ts";
+import { Link, type LinkEnd, TICKS } from "./protocol/link.ts";
 import { WINDOW_BYTES } from "./protocol/session.ts";
 import { decodeTopic, topicEnd } from "./protocol/topic_block.ts";
 import type { Origin, Peer } from "./routing/peer.ts";
@@ -407,19 +407,13 @@ export class Broker {
   /** Serves an authenticated connection to its end. */
   async #serve(stream: Connection, key: Key): Promise<void> {
     let peer: ClientPeer | undefined;
-    const entrance: LinkHandler = {
-      frame: (reader) => {
-        if (reader.type !== FrameType.OPEN) {
-          throw new ProtocolError("Cannot take a frame: the first must be OPEN");
-        }
+    const link = new Link(stream, this.#frameLimits);
+    link.expect({
+      [FrameType.OPEN]: (reader) => {
         peer = this.#open(link, key, reader);
         inTime();
       },
-      batch() {},
-      next: () => undefined,
-      idle() {},
-    };
-    const link = new Link(stream, this.#frameLimits, entrance);
+    });
     this.#links.set(link, { stream, key });
     let tooLate: Disposable | undefined = later(
       () => link.fail(new ProtocolError("Cannot wait longer: no OPEN came")),

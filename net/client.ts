@@ -36,7 +36,7 @@ import {
 import { Outbox } from "../protocol/outbox.ts";
 import { type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
 import { authenticateToBroker } from "../protocol/authenticate.ts";
-import { Link, type LinkEnd, type LinkHandler, TICKS } from "../protocol/link.ts";
+import { Link, type LinkEnd, TICKS } from "../protocol/link.ts";
 import { Session, type SessionHandler } from "../protocol/session.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import { formatTopic, type TopicPath } from "../topic.ts";
@@ -457,10 +457,10 @@ export class Client {
 
   async #openSession(span: Span, stream: Connection, brokerId: string): Promise<Link> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const opening: LinkHandler = {
-      frame: (frame) => {
-        const { buffer, type, body, end } = frame;
-        if (type === FrameType.DENIED) return this.#takeDenied(span, frame, NO_LIMITS);
+    const link = span.link = new Link(stream, brokerFrameLimits());
+    link.expect({
+      [FrameType.DENIED]: (frame) => this.#takeDenied(span, frame, NO_LIMITS),
+      [FrameType.OPENED]: ({ buffer, body, end }) => {
         const opened = decodeOpened(buffer.subarray(body, end));
         if (span.denied === undefined || span.id !== undefined) {
           link.limits = brokerFrameLimits(opened.limits);
@@ -468,11 +468,7 @@ export class Client {
           resolve();
         } else link.end(Reason.DONE, ""); // connect() rejects, and leaves nothing behind.
       },
-      batch() {},
-      next: () => undefined,
-      idle() {},
-    };
-    const link = span.link = new Link(stream, brokerFrameLimits(), opening);
+    });
     const { wait, patience } = this.#options;
     const head = { session: span.id, taken: span.session.taken, wait, patience };
     const topics = [...this.#handler.interests()].map(encodeTopic);

@@ -50,6 +50,9 @@ export interface LinkHandler {
   idle(): void;
 }
 
+/** What takes the frames of each type. */
+export type Takers = Readonly<Record<number, (reader: FrameReader) => void>>;
+
 /** How a link ended. */
 export interface LinkEnd {
   /** The reason that one of the sides gave; none when the connection was lost. */
@@ -97,8 +100,12 @@ export class Link {
   #quietTicks = 0;
   #silentTicks = 0;
 
-  /** Begins to read from `stream`, which is this link's from now on. */
-  constructor(stream: ByteStream, limits: FrameLimits, handler: LinkHandler) {
+  /**
+   * Begins to read from `stream`, which is this link's from now on.
+   *
+   * @param handler What is done with the frames; until there is one, none is expected.
+   */
+  constructor(stream: ByteStream, limits: FrameLimits, handler: LinkHandler = expecting({})) {
     this.#stream = stream;
     this.#reader = new FrameReader(limits);
     this.#space = this.#reader.space();
@@ -119,6 +126,15 @@ export class Link {
   /** Replaces what this side takes, as of the next frame. */
   set limits(limits: FrameLimits) {
     this.#reader.limits = limits;
+  }
+
+  /**
+   * Takes frames of these types only, until it has another handler: the first of a connection.
+   *
+   * @param takers What is done with each, by type. A `ProtocolError` ends the link.
+   */
+  expect(takers: Takers): void {
+    this.handler = expecting(takers);
   }
 
   /** Sends a frame that is not counted. */
@@ -296,6 +312,21 @@ export class Link {
     this.#end = { ...goodbyeEnd(reason, text), isTheirs: true };
     this.#stream.close();
   }
+}
+
+function expecting(takers: Takers): LinkHandler {
+  return {
+    frame(reader) {
+      const take = takers[reader.type];
+      if (take !== undefined) return take(reader);
+      throw new ProtocolError(
+        `Cannot take a frame of type ${reader.type}: the session is not open yet`,
+      );
+    },
+    batch() {},
+    next: () => undefined,
+    idle() {},
+  };
 }
 
 function goodbyeEnd(reason: number, text: string): LinkEnd {
