@@ -1,5 +1,5 @@
 /** How the program `mpubsub-broker` is made of the modules. */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
 import { bundle, compile } from "../tools/release/compile.ts";
 import { withFolder } from "./helpers/folder.ts";
@@ -105,5 +105,35 @@ Deno.test({
         assertEquals(out, `mpubsub-broker ${manifest.version}\n`);
       }
       assertEquals([...Deno.readDirSync(tmp)], []);
+    }),
+});
+
+Deno.test({
+  name: `deno compile alone makes a program that finds its worker and NATS's client${
+    HAS_BASE ? "" : " (ignored: no COMPILE_DENO and DENORT_BIN)"
+  }`,
+  ignore: !HAS_BASE,
+  fn: () =>
+    withFolder(async (folder) => {
+      const [program, file] = [`${folder}/broker`, `${folder}/x.json`];
+      const cli = new URL("../cli.ts", import.meta.url).pathname;
+      // Deno 2.6.8 does not read in deno.json what is included.
+      const flags = ["--quiet", "--allow-all", "--include", "nats.ts", "--output", program];
+      await output(Deno.execPath(), ["compile", ...flags, cli]);
+      const broker = new Deno.Command(program, {
+        args: ["--uplink", "nats://127.0.0.1:1", file],
+        stdout: "piped",
+        stderr: "piped",
+      }).spawn();
+      const lines = broker.stdout.pipeThrough(new TextDecoderStream()).getReader();
+      assertMatch((await lines.read()).value!, /^Listening at /);
+      await lines.cancel();
+      const { out } = await output(program, ["bench", "-c", file, "--seconds", "1", "--json"]);
+      assert(JSON.parse(out).received > 0);
+      broker.kill("SIGTERM");
+      const said = await new Response(broker.stderr).text();
+      assertStringIncludes(said, "Cannot connect to NATS at 127.0.0.1:1");
+      const { code } = await broker.status;
+      assertEquals(code, 0);
     }),
 });
