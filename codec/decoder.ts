@@ -8,9 +8,10 @@
  *   template that has them.
  */
 import { hash } from "../base/bytes.ts";
-import { HashFloodGuard, WATCHED_MEMBERS_MIN } from "./hash_flooding.ts";
+import { LONG } from "../base/size.ts";
 import { ProtocolError } from "../errors.ts";
-import { KINDS, LONG_SIZE, MESSAGE_DEPTH_MAX, type TypedArray } from "./format.ts";
+import { KINDS, MESSAGE_DEPTH_MAX, type TypedArray } from "./format.ts";
+import { HashFloodGuard, WATCHED_MEMBERS_MIN } from "./hash_flooding.ts";
 import { type Shape, Shapes } from "./shapes.ts";
 import { Texts } from "./utf8.ts";
 
@@ -134,7 +135,7 @@ export class Decoder {
 
   #size(): number {
     const size = this.#u8();
-    return size === LONG_SIZE ? this.#u32() : size;
+    return size === LONG ? this.#u32() : size;
   }
 
   /** A count of values that take at least `least` bytes each, and are at `depth`. */

@@ -6,6 +6,7 @@
  * - Each method takes the place where it writes and returns the place after it. What is written may
  *   move while room is made, so a place that is kept counts from where the payload begins.
  */
+import { LONG, sizeLength, writeSize } from "../base/size.ts";
 import {
   ARRAY,
   BIGINT,
@@ -15,7 +16,6 @@ import {
   F64,
   FALSE,
   KINDS,
-  LONG_SIZE,
   MAP,
   MESSAGE_DEPTH_MAX,
   NEGATIVE,
@@ -205,7 +205,7 @@ export class Encoder {
     const offset = at - this.#start;
     for (const name of names) at = this.#sized(utf8.encode(name), at);
     const size = at - this.#start - offset;
-    if (size >= LONG_SIZE) {
+    if (size >= LONG) {
       at = this.#room(at, 4);
       const start = this.#start + offset;
       this.#bytes.copyWithin(start + 4, start, at);
@@ -274,8 +274,7 @@ export class Encoder {
   }
 
   #size(size: number, at: number): number {
-    if (size < LONG_SIZE) return this.#byte(size, at);
-    return this.#u32(size, this.#byte(LONG_SIZE, at));
+    return writeSize(this.#bytes, at, size);
   }
 
   /** Copies bytes, without their size. */
@@ -467,7 +466,7 @@ function isArray(array: unknown[]): boolean {
 
 /** Bytes before the UTF-8 of a string that has `size` bytes. */
 function stringHeader(size: number): number {
-  return size <= SHORT_STRING_MAX ? 1 : size < LONG_SIZE ? 2 : 6;
+  return size <= SHORT_STRING_MAX ? 1 : 1 + sizeLength(size);
 }
 
 function isSame(a: readonly string[], b: readonly string[]): boolean {

@@ -5,7 +5,7 @@
  * payload = object     nothing follows the last value
  * object  = size of the names · for each name: size, UTF-8 · the values, in the order of the names
  * value   = tag u8 · what the tag says
- * size    = one byte 0…254, or 255 and a u32          all numbers are little endian
+ * size    = as in base/size.ts                        all numbers are little endian
  * ```
  *
  * | tag       | value                        | tag  | value                                  |
@@ -51,8 +51,6 @@ export const SHORT_STRING = 0x80;
 export const SHORT_STRING_MAX = 31;
 /** The largest integer that is its own tag. */
 export const SMALL_MAX = 0x7f;
-/** The byte after which a size stands as u32; lower ones are the size. */
-export const LONG_SIZE = 255;
 
 /** A typed array other than `Uint8Array`. */
 export type TypedArray = Exclude<ArrayBufferView, DataView> & {

@@ -4,6 +4,7 @@
  */
 import { concat } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
+import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX } from "../topic.ts";
 import { type FrameLimits, FrameType, type Limits, type Reason } from "./frame.ts";
 import { decodeText, decodeTopic, topicBlockMax, topicEnd } from "./topic_block.ts";
 
@@ -11,7 +12,7 @@ const TEXT_BYTES_MAX = 255;
 /** Leaves room for what later versions may tell. */
 const OPENED_BYTES_MAX = 1024;
 /** What no broker allows more of. */
-const TOPIC_LIMITS_MAX = { topicElements: 16, elementBytes: 255 };
+const TOPIC_LIMITS_MAX = { topicElements: TOPIC_ELEMENTS_MAX, elementBytes: ELEMENT_BYTES_MAX };
 
 const encoder = new TextEncoder();
 

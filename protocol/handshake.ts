@@ -50,7 +50,8 @@ const MAGIC = new TextEncoder().encode("mpubsub\n");
 const CLIENT_LABEL = new TextEncoder().encode("mpubsub client\0");
 const BROKER_LABEL = new TextEncoder().encode("mpubsub broker\0");
 const NONCE_BYTES = 32;
-const BROKER_ID_BYTES = 16;
+/** Bytes of the id of a broker. */
+export const BROKER_ID_BYTES = 16;
 const GRANTED = 0;
 
 /** A key as bytes: a string is its UTF-8 bytes. */
