@@ -22,15 +22,15 @@
  * @module
  */
 import { every, later } from "./base/timers.ts";
-import { Admission, type RefusalKind } from "./broker/admission.ts";
+import { Admission } from "./broker/admission.ts";
 import { BrokerTopics } from "./broker/broker_topics.ts";
 import {
   checkSubscriptions,
   ClientPeer,
   MEMORY_FULL,
   type PeerContext,
-  type PeerCounts,
 } from "./broker/client_peer.ts";
+import { Counters } from "./broker/counters.ts";
 import { type BrokerKey, type Key, Keyring } from "./broker/keys.ts";
 import {
   type BrokerOptions,
@@ -38,7 +38,7 @@ import {
   checkedOptions,
   type ClientEvent,
 } from "./broker/options.ts";
-import type { BrokerStats, Endings } from "./broker/stats.ts";
+import type { BrokerStats } from "./broker/stats.ts";
 import { TopicCounts } from "./broker/topic_counts.ts";
 import type { Uplink, UplinkBus } from "./broker/uplink.ts";
 import { UplinkPeer } from "./broker/uplink_peer.ts";
@@ -58,7 +58,7 @@ import {
 import { FrameError, type FrameLimits, FrameType, Reason } from "./protocol/frame.ts";
 import type { FrameReader } from "./protocol/frame_reader.ts";
 import { randomBytes } from "./protocol/handshake.ts";
-import { Link, type LinkEnd, TICKS } from "./protocol/link.ts";
+import { Link, TICKS } from "./protocol/link.ts";
 import { WINDOW_BYTES } from "./protocol/session.ts";
 import { decodeTopic, topicEnd } from "./protocol/topic_block.ts";
 import type { Origin, Peer } from "./routing/peer.ts";
@@ -86,14 +86,6 @@ const GOING = "the broker is shutting down";
 const BROKER_ID_BYTES = 16;
 /** What the broker publishes of itself is held back by nobody. */
 const ITSELF: Origin = { withhold: () => () => {} };
-/** What is counted of the reasons for which the broker ends sessions. */
-const ENDINGS: Readonly<Record<number, keyof Endings>> = {
-  [Reason.PROTOCOL]: "protocol",
-  [Reason.TOPIC_TOO_BIG]: "topics",
-  [Reason.TOO_MANY_SUBSCRIPTIONS]: "subscriptions",
-  [Reason.NOT_READING]: "notReading",
-  [Reason.KEY_REVOKED]: "revoked",
-};
 
 /**
  * Passes messages between `NetPubSub` objects, of this process and of others.
@@ -156,18 +148,7 @@ export class Broker {
   readonly #detached = new Map<ClientPeer, Disposable>();
   readonly #tasks = new Set<Promise<void>>();
   readonly #finished = Promise.withResolvers<void>();
-  readonly #counts: PeerCounts = {
-    received: 0,
-    delivered: 0,
-    dropped: 0,
-    refusedMessages: 0,
-    tooBig: 0,
-    tooFast: 0,
-    forbidden: 0,
-    deniedSubscriptions: 0,
-    waits: 0,
-    cutOff: 0,
-  };
+  readonly #counters = new Counters();
   readonly #context: PeerContext;
   #listener: Listener | undefined;
   #listensSince = 0;
@@ -180,22 +161,6 @@ export class Broker {
   readonly #aborting = new AbortController();
   #keepsAlive = true;
   #queuedBytes = 0;
-  readonly #refusals: Record<RefusalKind, number> = {
-    timeout: 0,
-    crowded: 0,
-    busy: 0,
-    key: 0,
-    protocol: 0,
-    lost: 0,
-  };
-  readonly #endings: Record<keyof Endings, number> = {
-    protocol: 0,
-    topics: 0,
-    subscriptions: 0,
-    notReading: 0,
-    revoked: 0,
-  };
-  #resumed = 0;
 
   /**
    * Makes a broker that does not listen yet.
@@ -219,7 +184,7 @@ export class Broker {
     this.#context = {
       router: this.#router,
       limits: this.#options.limits,
-      counts: this.#counts,
+      counters: this.#counters,
       maxPatience: this.#options.maxPatience,
       now: () => performance.now(),
       decodeTopic: (bytes, start, end) => decodeTopic(bytes, start, end, this.#options.limits),
@@ -283,7 +248,7 @@ export class Broker {
     const changed = this.#keyring.replace(keys);
     for (const [link, { key }] of this.#links) {
       if (this.#keyring.has(key)) continue;
-      if (!link.ended) this.#endings.revoked++;
+      if (!link.ended) this.#counters.endings.revoked++;
       link.end(Reason.KEY_REVOKED, revoked(key).message);
     }
     for (const peer of this.#peers.values()) {
@@ -393,7 +358,7 @@ export class Broker {
       this.#admission.leave(entrant);
       if (hasNoDescriptors(thrown)) this.#admission.relieve();
       const { kind, error } = entrant.refusal(thrown);
-      this.#refusals[kind]++;
+      this.#counters.refusals[kind]++;
       stream.close();
       this.#tell(error);
     }
@@ -428,7 +393,7 @@ export class Broker {
     inTime();
     const { reason, error } = end;
     this.#links.delete(link);
-    this.#countEnd(end);
+    this.#counters.countEnd(end);
     if (peer !== undefined && peer.session.link === link) {
       peer.session.detach();
       if (this.#stopping !== undefined || reason !== undefined && !peer.isCutOff) {
@@ -436,11 +401,6 @@ export class Broker {
       } else this.#keepForReturn(peer, error);
     }
     if (error !== undefined) this.#tell(error);
-  }
-
-  #countEnd({ reason, isTheirs = false, error }: LinkEnd): void {
-    const ending = reason !== undefined && !isTheirs && error !== undefined && ENDINGS[reason];
-    if (ending) this.#endings[ending]++;
   }
 
   /** Takes an OPEN: goes on with a session, or begins one. */
@@ -480,7 +440,7 @@ export class Broker {
       throw error;
     }
     peer.address = this.#links.get(link)?.stream.remoteAddress;
-    if (outcome === Resumption.RESUMED) this.#resumed++;
+    if (outcome === Resumption.RESUMED) this.#counters.resumed++;
     this.#tellClient(outcome === Resumption.RESUMED ? "resumed" : "joined", peer);
     const { session } = peer;
     link.send(
@@ -591,11 +551,7 @@ export class Broker {
       connections: this.#links.size + this.#admission.size,
       sessions: this.#peers.size,
       detached: this.#detached.size,
-      resumed: this.#resumed,
-      ...this.#counts,
-      refused: Object.values(this.#refusals).reduce((sum, count) => sum + count),
-      refusals: { ...this.#refusals },
-      endings: { ...this.#endings },
+      ...this.#counters.snapshot(),
       waiting,
       queuedBytes: this.#queuedBytes,
       ...(this.#options.uplink !== undefined && { uplink: this.#options.uplink.stats() }),

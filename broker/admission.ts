@@ -7,6 +7,7 @@
 import { later } from "../base/timers.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { BusyError } from "../protocol/authenticate.ts";
+import type { Refusals } from "./stats.ts";
 
 /** A connection as it is seen here. */
 export interface Caller {
@@ -15,9 +16,6 @@ export interface Caller {
   /** Ends it. */
   close(): void;
 }
-
-/** Why a connection was not let in. */
-export type RefusalKind = "timeout" | "crowded" | "busy" | "key" | "protocol" | "lost";
 
 /** How many connections may be without authentication at a time. */
 export interface AdmissionLimits {
@@ -34,7 +32,7 @@ export class Entrant<C extends Caller> {
   /** Where it comes from, as far as that is counted. */
   readonly network: string | undefined;
   readonly #gone = Promise.withResolvers<void>();
-  #refusal: { readonly kind: RefusalKind; readonly error: Error } | undefined;
+  #refusal: { readonly kind: keyof Refusals; readonly error: Error } | undefined;
 
   /** Use {@linkcode Admission.enter}. */
   constructor(caller: C) {
@@ -43,14 +41,14 @@ export class Entrant<C extends Caller> {
   }
 
   /** Ends it for a reason of the broker's. */
-  refuse(kind: RefusalKind, text: string): void {
+  refuse(kind: keyof Refusals, text: string): void {
     this.#refusal ??= { kind, error: new ProtocolError(`Cannot authenticate a client: ${text}`) };
     this.#gone.resolve();
     this.caller.close();
   }
 
   /** Why it was not let in, when its handshake ended with `error`. */
-  refusal(error: unknown): { readonly kind: RefusalKind; readonly error: Error } {
+  refusal(error: unknown): { readonly kind: keyof Refusals; readonly error: Error } {
     if (this.#refusal !== undefined) return this.#refusal;
     if (error instanceof AuthError) return { kind: "key", error };
     if (error instanceof BusyError) return { kind: "busy", error };

@@ -27,30 +27,12 @@ import { decodeTopic, encodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import type { Origin, Peer } from "../routing/peer.ts";
 import type { DecodeTopic, Route, Router } from "../routing/router.ts";
 import { formatTopic, isBrokerPath, type TopicPath } from "../topic.ts";
+import { ClientCounters, type Counters, type MessageRefusal } from "./counters.ts";
 import type { Key } from "./keys.ts";
 import type { ClientStats } from "./stats.ts";
 import type { TopicCounts } from "./topic_counts.ts";
 
-/** What all peers of a broker have counted. */
-export interface PeerCounts {
-  received: number;
-  delivered: number;
-  dropped: number;
-  refusedMessages: number;
-  tooBig: number;
-  tooFast: number;
-  forbidden: number;
-  deniedSubscriptions: number;
-  waits: number;
-  cutOff: number;
-}
-
-/** What is counted of each client, too. */
-type OwnCounts = Pick<PeerCounts, "received" | "delivered" | "dropped" | "refusedMessages">;
-
-type Refusal = "tooBig" | "tooFast" | "forbidden";
-
-const REFUSAL_REASONS: Readonly<Record<Refusal, Reason>> = {
+const REFUSAL_REASONS: Readonly<Record<MessageRefusal, Reason>> = {
   tooBig: Reason.TOO_BIG,
   tooFast: Reason.TOO_FAST,
   forbidden: Reason.FORBIDDEN,
@@ -60,7 +42,7 @@ const REFUSAL_REASONS: Readonly<Record<Refusal, Reason>> = {
 export interface PeerContext {
   readonly router: Router<Peer>;
   readonly limits: Limits & { readonly queueBytes: number };
-  readonly counts: PeerCounts;
+  readonly counters: Counters;
   /** The longest patience that a client may have, in milliseconds; 0: none may wait. */
   readonly maxPatience: number;
   /** The time, in milliseconds from any moment on. */
@@ -100,7 +82,7 @@ export class ClientPeer implements Peer, SessionHandler {
   /** The IP address from which it connected last. */
   address: string | undefined;
   readonly #context: PeerContext;
-  readonly #counts: OwnCounts = { received: 0, delivered: 0, dropped: 0, refusedMessages: 0 };
+  readonly #counters: ClientCounters;
   #patience = 0;
   /** Ends the withholding of the acknowledgements of those who feed the full queue. */
   #holds: Map<Origin, () => void> | undefined;
@@ -133,6 +115,7 @@ export class ClientPeer implements Peer, SessionHandler {
     this.key = key;
     this.number = number;
     this.#context = context;
+    this.#counters = new ClientCounters(context.counters);
     this.session = new Session(this, context.onBytes);
   }
 
@@ -144,15 +127,10 @@ export class ClientPeer implements Peer, SessionHandler {
       address: this.address ?? null,
       connected: this.session.link !== undefined,
       subscriptions: this.#context.router.interestsOf(this),
-      ...this.#counts,
+      ...this.#counters.snapshot(),
       queuedBytes: this.bytes,
       waiting: this.#full,
     };
-  }
-
-  #count(name: keyof OwnCounts, messages: number): void {
-    this.#counts[name] += messages;
-    this.#context.counts[name] += messages;
   }
 
   /** Bytes that are queued for it, or not acknowledged by it. */
@@ -206,7 +184,7 @@ export class ClientPeer implements Peer, SessionHandler {
 
   /** Tells its client that it may not subscribe to a topic. */
   deny(path: TopicPath, link = this.session.link): void {
-    this.#context.counts.deniedSubscriptions++;
+    this.#context.counters.deniedSubscriptions++;
     const text = `Cannot subscribe to ${formatTopic(path)}: ${this.#hasNoRight()}`;
     link?.send(FrameType.DENIED, encodeRefused(Reason.FORBIDDEN, encodeTopic(path), text));
   }
@@ -226,7 +204,7 @@ export class ClientPeer implements Peer, SessionHandler {
     this.#checkHardLimit(frames.length);
     if (this.#cutOff) {
       this.#missed += messages;
-      this.#count("dropped", messages);
+      this.#counters.count("dropped", messages);
       return;
     }
     const excess = outbox.heldBytes + frames.length - queueBytes;
@@ -235,12 +213,12 @@ export class ClientPeer implements Peer, SessionHandler {
       if (outbox.heldBytes + frames.length > queueBytes) {
         // What is left has its numbers and cannot go: the new ones must.
         outbox.miss(messages);
-        this.#count("dropped", messages);
+        this.#counters.count("dropped", messages);
         return;
       }
     }
     outbox.push(frames, messages, lease);
-    this.#count("delivered", messages);
+    this.#counters.count("delivered", messages);
     this.session.pump();
     const isOver = this.#full || excess > 0 && this.#patience > 0;
     if (isOver && !this.#cutOff) this.#holdBack(from, messages, frames);
@@ -267,7 +245,7 @@ export class ClientPeer implements Peer, SessionHandler {
   drop(bytes: number): number {
     const { outbox } = this.session;
     const before = outbox.heldBytes;
-    this.#count("dropped", outbox.drop(bytes));
+    this.#counters.count("dropped", outbox.drop(bytes));
     return before - outbox.heldBytes;
   }
 
@@ -282,7 +260,7 @@ export class ClientPeer implements Peer, SessionHandler {
   #holdBack(from: Origin, messages: number, { length }: Uint8Array): void {
     if (!this.#full) {
       this.#full = true;
-      this.#context.counts.waits++;
+      this.#context.counters.waits++;
       this.#waitForProgress();
     }
     this.#holds ??= new Map();
@@ -344,8 +322,8 @@ export class ClientPeer implements Peer, SessionHandler {
     const { outbox, link } = this.session;
     this.#cutOff = true;
     this.#missingThen = outbox.missing();
-    this.#context.counts.cutOff++;
-    this.#count("dropped", this.#missingThen(outbox.acknowledged));
+    this.#context.counters.cutOff++;
+    this.#counters.count("dropped", this.#missingThen(outbox.acknowledged));
     outbox.clear();
     this.#rest();
     link?.end(Reason.CUT_OFF, why);
@@ -425,7 +403,7 @@ export class ClientPeer implements Peer, SessionHandler {
   /** Refuses a message to a topic that is reserved or not granted; else it came too fast. */
   #refuseTopic({ refusal, path }: Route<Peer>, topic: Uint8Array): void {
     const { rights } = this.key;
-    const refuse = (refusal: Refusal, why: string) =>
+    const refuse = (refusal: MessageRefusal, why: string) =>
       this.#refuse(refusal, topic, `Cannot publish to ${shown(path)}: ${why}`);
     if (refusal !== undefined) refuse("forbidden", refusal);
     else if (!rights.mayPublish(path)) refuse("forbidden", this.#hasNoRight());
@@ -441,11 +419,10 @@ export class ClientPeer implements Peer, SessionHandler {
     );
   }
 
-  #refuse(refusal: Refusal, topic: Uint8Array, text: string): void {
+  #refuse(refusal: MessageRefusal, topic: Uint8Array, text: string): void {
     this.batch();
-    const { counts, limits: { queueBytes } } = this.#context;
-    this.#count("refusedMessages", 1);
-    counts[refusal]++;
+    const { limits: { queueBytes } } = this.#context;
+    this.#counters.countRefusal(refusal);
     const { outbox } = this.session;
     const reason = REFUSAL_REASONS[refusal];
     const refused = encodeFrame(FrameType.REFUSED, encodeRefused(reason, topic, text));
@@ -462,7 +439,7 @@ export class ClientPeer implements Peer, SessionHandler {
     if (run === undefined) return;
     this.#run = undefined;
     const { peers, frame, start, end, messages } = run;
-    this.#count("received", messages);
+    this.#counters.count("received", messages);
     const slice = frame.buffer.subarray(start, end);
     const lease = peers.length > 0 && isKept(slice) ? frame.keep() : undefined;
     for (const peer of peers) if (peer !== this) peer.take(slice, messages, this.session, lease);
