@@ -113,7 +113,7 @@ export class Admission<C extends Caller> {
   }
 
   /** Lets the older half go: there is no room for connections at all. */
-  relieve(): void {
+  shed(): void {
     let count = Math.ceil(this.#all.size / 2);
     for (const entrant of this.#all) {
       if (count-- === 0) return;

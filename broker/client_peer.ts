@@ -250,7 +250,7 @@ export class ClientPeer implements Peer, SessionHandler {
   }
 
   /** Frees what it holds, for others who need the room; how many bytes that were. */
-  relieve(bytes: number): number {
+  free(bytes: number): number {
     if (this.#patience === 0) return this.drop(bytes);
     const before = this.bytes;
     this.cutOff(MEMORY_FULL);

@@ -6,6 +6,7 @@ import { type Run, runAt } from "../protocol/run.ts";
 import type { Origin, Peer } from "../routing/peer.ts";
 import type { DecodeTopic, Router } from "../routing/router.ts";
 import { isBrokerPath, type TopicPath } from "../topic.ts";
+import type { UplinkStats } from "./stats.ts";
 import type { TopicCounts } from "./topic_counts.ts";
 import type { Uplink, UplinkBus } from "./uplink.ts";
 
@@ -21,6 +22,7 @@ export interface UplinkContext {
 export class UplinkPeer implements Peer, UplinkBus, Origin {
   readonly #uplink: Uplink;
   readonly #context: UplinkContext;
+  #hasJoined = false;
   /** Who got the latest messages. */
   #fed: readonly Peer[] = [];
 
@@ -28,6 +30,26 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
   constructor(uplink: Uplink, context: UplinkContext) {
     this.#uplink = uplink;
     this.#context = context;
+  }
+
+  /**
+   * Begins.
+   *
+   * @throws Whatever the uplink does, when it cannot join this broker.
+   */
+  join(): void {
+    this.#uplink.join(this);
+    this.#hasJoined = true;
+  }
+
+  /** Ends, if it has begun; at once when `signal` aborts. */
+  async leave(signal: AbortSignal): Promise<void> {
+    if (this.#hasJoined) await this.#uplink.leave(signal);
+  }
+
+  /** What the uplink has done. */
+  stats(): UplinkStats {
+    return this.#uplink.stats();
   }
 
   get messageBytes(): number {

@@ -57,11 +57,11 @@ Deno.test("Admission counts those no more that have left", () => {
   assertEquals(admission.size, 0);
 });
 
-Deno.test("Admission.relieve closes the older half", () => {
+Deno.test("Admission.shed closes the older half", () => {
   const admission = admissionOf({});
   const callers = callersOf(["10.0.0.1", undefined, "10.0.0.1"]);
   for (const caller of callers) admission.enter(caller);
-  admission.relieve();
+  admission.shed();
   assertEquals(callers.map(({ isOpen }) => isOpen), [false, false, true]);
   assertEquals(admission.size, 1);
 });

@@ -1,0 +1,44 @@
+/**
+ * The functions that the program gave to its broker. A mistake in one of them is shown, and ends no
+ * connection.
+ */
+import type { CheckedOptions, ClientEvent } from "./options.ts";
+
+/** Calls the program's own functions; see the module. */
+export class Callbacks {
+  readonly #options: Pick<CheckedOptions, "onListen" | "onClient" | "onError">;
+
+  /** Calls those of these options that are there. */
+  constructor(options: Pick<CheckedOptions, "onListen" | "onClient" | "onError">) {
+    this.#options = options;
+  }
+
+  /** The broker listens. */
+  listens(address: string): void {
+    this.#call("onListen", () => this.#options.onListen?.({ address }));
+  }
+
+  /** Something happened to a client. */
+  client(event: ClientEvent): void {
+    this.#call("onClient", () => this.#options.onClient?.(event));
+  }
+
+  /** Something went wrong with one connection; shown nowhere else. */
+  error(error: unknown): void {
+    this.#call("onError", () => this.#options.onError?.(error));
+  }
+
+  /** Something deserves a warning; on the console, unless the program takes errors. */
+  warn(problem: unknown): void {
+    if (this.#options.onError !== undefined) return this.error(problem);
+    console.warn(`mpubsub: ${problem instanceof Error ? problem.message : problem}`);
+  }
+
+  async #call(name: string, call: () => unknown): Promise<void> {
+    try {
+      await call();
+    } catch (thrown) { // Whatever the program throws or rejects with.
+      console.warn(`mpubsub: ${name} of the broker failed: ${thrown}`);
+    }
+  }
+}

@@ -1,0 +1,248 @@
+/**
+ * The connections of a broker, each from its first byte to its last:
+ *
+ * ```
+ *  Listener ──▶ Admission ── handshake ──▶ Link ── OPEN ──▶ Sessions.open
+ *                   │                       │
+ *                   └── refused             └── ended ────▶ Sessions.connectionEnded
+ * ```
+ */
+import { every, later } from "../base/timers.ts";
+import { ProtocolError } from "../errors.ts";
+import type { Connection } from "../io/connection.ts";
+import type { Listener } from "../io/listener.ts";
+import { authenticateClient, BusyError } from "../protocol/authenticate.ts";
+import { clientFrameLimits, decodeOpening, type Opening } from "../protocol/bodies.ts";
+import { FrameError, type FrameLimits, FrameType, Reason } from "../protocol/frame.ts";
+import type { FrameReader } from "../protocol/frame_reader.ts";
+import { randomBytes } from "../protocol/handshake.ts";
+import { Link, TICKS } from "../protocol/link.ts";
+import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
+import type { TopicPath } from "../topic.ts";
+import { Admission } from "./admission.ts";
+import type { Callbacks } from "./callbacks.ts";
+import { checkSubscriptions, type ClientPeer } from "./client_peer.ts";
+import type { Counters } from "./counters.ts";
+import type { Key, Keyring } from "./keys.ts";
+import type { CheckedOptions } from "./options.ts";
+import type { Sessions } from "./sessions.ts";
+
+/** How long a client waits for the word that its proof is wrong. */
+const REFUSAL_DELAY_MS = 500;
+const BROKER_ID_BYTES = 16;
+
+/** What {@linkcode Connections} need from their broker. */
+export interface ConnectionsContext {
+  readonly options: Pick<CheckedOptions, "limits" | "authTimeout" | "heartbeat">;
+  readonly keyring: Keyring;
+  readonly sessions: Sessions;
+  readonly counters: Counters;
+  readonly callbacks: Callbacks;
+}
+
+/** An authenticated connection. */
+interface Client {
+  readonly stream: Connection;
+  readonly key: Key;
+  /** Once it has opened a session. */
+  peer: ClientPeer | undefined;
+}
+
+/** The connections of one broker; see the module. */
+export class Connections {
+  readonly #context: ConnectionsContext;
+  readonly #frameLimits: FrameLimits;
+  readonly #brokerId = randomBytes(BROKER_ID_BYTES);
+  /** Those that are not authenticated yet. */
+  readonly #admission: Admission<Connection>;
+  /** Those that are. */
+  readonly #clients = new Map<Link, Client>();
+  /** What goes on: accepting, authenticating, serving. */
+  readonly #tasks = new Set<Promise<void>>();
+  #listener: Listener | undefined;
+  #ticker: Disposable | undefined;
+  #keepsAlive = true;
+  #isClosing = false;
+
+  /** Makes one that accepts nothing yet. */
+  constructor(context: ConnectionsContext) {
+    this.#context = context;
+    this.#frameLimits = clientFrameLimits(context.options.limits);
+    this.#admission = new Admission(context.options.limits);
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.#clients.size + this.#admission.size;
+  }
+
+  /** How many of them are authenticated. */
+  get authenticated(): number {
+    return this.#clients.size;
+  }
+
+  /** Whether they let the program not end. */
+  set keepsAlive(keeps: boolean) {
+    this.#keepsAlive = keeps;
+    if (this.#listener !== undefined) this.#listener.keepsAlive = keeps;
+    for (const { caller } of this.#admission.entrants()) caller.keepsAlive = keeps;
+    for (const { stream } of this.#clients.values()) stream.keepsAlive = keeps;
+  }
+
+  /** Accepts connections from now on. */
+  listen(listener: Listener): void {
+    this.#listener = listener;
+    listener.keepsAlive = this.#keepsAlive;
+    this.#ticker = every(() => this.#tick(), this.#context.options.heartbeat / TICKS);
+    this.#track(this.#accept(listener));
+  }
+
+  #tick(): void {
+    for (const link of this.#clients.keys()) link.tick();
+  }
+
+  /** Remembers a task until it ends, so that closing can wait for it. */
+  #track(task: Promise<void>): void {
+    this.#tasks.add(task);
+    task.catch((error) => this.#context.callbacks.warn(error)).then(() => this.#tasks.delete(task));
+  }
+
+  async #accept(listener: Listener): Promise<void> {
+    const failed = (error: Error) => {
+      this.#admission.shed();
+      this.#context.callbacks.warn(error);
+    };
+    for await (const stream of listener.connections(failed)) {
+      stream.keepsAlive = this.#keepsAlive;
+      this.#track(this.#admit(stream));
+    }
+  }
+
+  async #admit(stream: Connection): Promise<void> {
+    const { options: { authTimeout }, keyring, counters, callbacks } = this.#context;
+    const entrant = this.#admission.enter(stream);
+    using _timeout = later(
+      () => entrant.refuse("timeout", `it did not within ${authTimeout} ms`),
+      authTimeout,
+    );
+    try {
+      const key = await authenticateClient(stream, {
+        brokerId: this.#brokerId,
+        keyOf: (name) => keyring.get(name),
+        isBusy: () => !this.#hasPlace(),
+        delay: () => entrant.pause(REFUSAL_DELAY_MS),
+      });
+      if (!this.#hasPlace()) throw new BusyError();
+      this.#admission.leave(entrant);
+      this.#track(this.#serve(stream, key));
+    } catch (thrown) { // A wrong key, bytes that are no handshake, or whatever the stream throws.
+      this.#admission.leave(entrant);
+      if (hasNoDescriptors(thrown)) this.#admission.shed();
+      const { kind, error } = entrant.refusal(thrown);
+      counters.refusals[kind]++;
+      stream.close();
+      callbacks.error(error);
+    }
+  }
+
+  /** Whether one more client may come. One that is away gives up its place. */
+  #hasPlace(): boolean {
+    return !this.#isClosing && this.#clients.size < this.#context.options.limits.connections;
+  }
+
+  /** Serves an authenticated connection to its end. */
+  async #serve(stream: Connection, key: Key): Promise<void> {
+    const { options: { authTimeout }, sessions, counters, callbacks } = this.#context;
+    const client: Client = { stream, key, peer: undefined };
+    const link = new Link(stream, this.#frameLimits);
+    link.expect({
+      [FrameType.OPEN]: (reader) => {
+        client.peer = this.#open(link, client, reader);
+        inTime();
+      },
+    });
+    this.#clients.set(link, client);
+    let tooLate: Disposable | undefined = later(
+      () => link.fail(new ProtocolError("Cannot wait longer: no OPEN came")),
+      authTimeout,
+    );
+    // Lets go of it at once: this lasts as long as the connection.
+    const inTime = () => {
+      tooLate?.[Symbol.dispose]();
+      tooLate = undefined;
+    };
+    const end = await link.finished;
+    inTime();
+    this.#clients.delete(link);
+    counters.countEnd(end);
+    if (client.peer !== undefined) sessions.connectionEnded(client.peer, link, end);
+    if (end.error !== undefined) callbacks.error(end.error);
+  }
+
+  #open(link: Link, { stream, key }: Client, reader: FrameReader): ClientPeer {
+    const { options, keyring, sessions } = this.#context;
+    if (!keyring.has(key)) throw revoked(key);
+    const { opening, topics } = readOpen(reader, options.limits);
+    return sessions.open(link, { key, opening, topics, address: stream.remoteAddress });
+  }
+
+  /** Ends those whose key is gone. */
+  endRevoked(): void {
+    const { keyring, counters } = this.#context;
+    for (const [link, { key }] of this.#clients) {
+      if (keyring.has(key)) continue;
+      if (!link.ended) counters.endings.revoked++;
+      link.end(Reason.KEY_REVOKED, revoked(key).message);
+    }
+  }
+
+  /**
+   * Takes no more of them, and ends those without a session; the sessions end the others.
+   *
+   * @param why What clients are told.
+   * @returns Resolves when all have ended; never rejects.
+   */
+  async close(why: string): Promise<void> {
+    this.#isClosing = true;
+    const closed = this.#listener?.close();
+    for (const entrant of this.#admission.entrants()) entrant.refuse("busy", why);
+    for (const [link, { peer }] of this.#clients) {
+      if (peer === undefined) link.end(Reason.SHUTDOWN, why);
+    }
+    await Promise.allSettled([closed, ...this.#tasks]);
+    this.#ticker?.[Symbol.dispose]();
+  }
+
+  /** Closes all at once, without a word. */
+  abort(): void {
+    for (const link of this.#clients.keys()) link.close();
+  }
+}
+
+/** Reads an OPEN. */
+function readOpen(
+  { buffer, body, end }: FrameReader,
+  limits: CheckedOptions["limits"],
+): { opening: Opening; topics: TopicPath[] } {
+  const { opening, topics: start } = decodeOpening(buffer.subarray(body, end));
+  const topics: TopicPath[] = [];
+  for (let at = body + start; at < end;) {
+    const next = topicEnd(buffer, at, end);
+    topics.push(decodeTopic(buffer, at, next, limits));
+    checkSubscriptions(topics.length, limits);
+    at = next;
+  }
+  return { opening, topics };
+}
+
+/** Whether TLS could not be begun since there are as many open files as there may be. */
+function hasNoDescriptors(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EMFILE";
+}
+
+function revoked({ name }: Key): FrameError {
+  return new FrameError(
+    `The key ${JSON.stringify(name)} is no longer one of the broker's`,
+    Reason.KEY_REVOKED,
+  );
+}

@@ -1,0 +1,251 @@
+/**
+ * The sessions of a broker. Here stands what happens when a connection is lost: the session of its
+ * client stays, and queues what the client asked for, until the client comes back or is forgotten.
+ *
+ * ```
+ *              OPEN, new               connection lost           resumeWindow is over,
+ *  (nothing) ───────────▶ connected ───────────────────▶ away ─────────────────────────▶ forgotten
+ *                             ▲                            │     no place, key revoked,
+ *                             └──────────── OPEN, resumed ─┘     shutdown
+ * ```
+ *
+ * - A client that says why it goes, or is told why it has to, does not come back: its session is
+ *   forgotten at once. One that was cut off may ask once more how much it missed.
+ * - All sessions together hold at most `memory`. When it is full, those that hold most lose what
+ *   waits for them, and if that is not enough, their sessions.
+ */
+import { later } from "../base/timers.ts";
+import { encodeOpened, type Opening, Resumption, SESSION_ID_BYTES } from "../protocol/bodies.ts";
+import { FrameType, Reason } from "../protocol/frame.ts";
+import { randomBytes } from "../protocol/handshake.ts";
+import type { Link, LinkEnd } from "../protocol/link.ts";
+import { WINDOW_BYTES } from "../protocol/session.ts";
+import type { TopicPath } from "../topic.ts";
+import type { Callbacks } from "./callbacks.ts";
+import { ClientPeer, MEMORY_FULL, type PeerContext } from "./client_peer.ts";
+import type { Key, Keyring } from "./keys.ts";
+import type { CheckedOptions, ClientEvent } from "./options.ts";
+import type { ClientStats } from "./stats.ts";
+
+/** How much of `memory` is free after it was full. */
+const FREED = 1 / 16;
+
+/** What {@linkcode Sessions} need from their broker. */
+export interface SessionsContext extends Omit<PeerContext, "onBytes"> {
+  readonly options: Pick<CheckedOptions, "limits" | "heartbeat" | "memory" | "resumeWindow">;
+  readonly callbacks: Callbacks;
+  /** How many authenticated connections there are; each has a place, with a session or without. */
+  readonly connected: () => number;
+}
+
+/** What a client says when it opens a connection. */
+export interface Arrival {
+  readonly key: Key;
+  readonly opening: Opening;
+  readonly topics: readonly TopicPath[];
+  /** The IP address from which it came. */
+  readonly address: string | undefined;
+}
+
+/** The sessions of one broker; see the module. */
+export class Sessions {
+  readonly #context: SessionsContext;
+  readonly #peerContext: PeerContext;
+  /** By their secret id. */
+  readonly #all = new Map<string, ClientPeer>();
+  /** Those without a connection, the one that lost it first in front; what forgets them in time. */
+  readonly #away = new Map<ClientPeer, Disposable>();
+  /** How many there have been. */
+  #begun = 0;
+  #queuedBytes = 0;
+  #isClosing = false;
+
+  /** Makes one without sessions. */
+  constructor(context: SessionsContext) {
+    this.#context = context;
+    this.#peerContext = {
+      ...context,
+      onBytes: (change) => {
+        this.#queuedBytes += change;
+        if (change > 0 && this.#queuedBytes > context.options.memory) this.#freeMemory();
+      },
+    };
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.#all.size;
+  }
+
+  /** How many of them have no connection. */
+  get away(): number {
+    return this.#away.size;
+  }
+
+  /** How many of them hold back those who publish to them. */
+  get waiting(): number {
+    let waiting = 0;
+    for (const peer of this.#all.values()) if (peer.holdsBack) waiting++;
+    return waiting;
+  }
+
+  /** Bytes that are queued for their clients, or not acknowledged by them. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  /** What is told of each client. */
+  clients(): Iterable<ClientStats> {
+    return this.#all.values().map((peer) => peer.stats());
+  }
+
+  /**
+   * Goes on with a client's session over a new connection, or begins one.
+   *
+   * @throws {ProtocolError} When the client claims to have taken what it was not sent.
+   */
+  open(link: Link, { key, opening, topics, address }: Arrival): ClientPeer {
+    const { options: { heartbeat, limits }, counters } = this.#context;
+    const known = this.#find(opening.session, key);
+    const isResumed = known !== undefined && !known.isCutOff;
+    const isCutOff = known !== undefined && !isResumed;
+    // It goes on counting until it is forgotten: this answer may not arrive.
+    const missed = isCutOff ? known.missedSince(opening.taken) : 0;
+    const peer = isResumed ? known : this.#begin(key);
+    if (isResumed) this.#reclaim(peer);
+    try {
+      const taken = isResumed ? opening.taken : 0;
+      for (const path of peer.open({ ...opening, taken }, topics)) peer.deny(path, link);
+    } catch (error) { // ProtocolError: that count cannot be, so the session is of no use.
+      this.#forget(peer);
+      throw error;
+    }
+    peer.address = address;
+    if (isResumed) counters.resumed++;
+    this.#report(isResumed ? "resumed" : "joined", peer);
+    const { session } = peer;
+    link.send(
+      FrameType.OPENED,
+      encodeOpened({
+        outcome: isResumed ? Resumption.RESUMED : isCutOff ? Resumption.CUT_OFF : Resumption.NEW,
+        session: peer.id,
+        taken: session.taken,
+        missed,
+        heartbeat,
+        window: WINDOW_BYTES,
+        limits,
+      }),
+    );
+    session.attach(link);
+    this.#makeRoom();
+    return peer;
+  }
+
+  #find(id: Uint8Array | undefined, key: Key): ClientPeer | undefined {
+    const peer = id && this.#all.get(textOf(id));
+    return peer?.key === key ? peer : undefined;
+  }
+
+  #begin(key: Key): ClientPeer {
+    const id = randomBytes(SESSION_ID_BYTES);
+    const peer = new ClientPeer(id, key, ++this.#begun, this.#peerContext);
+    this.#all.set(textOf(id), peer);
+    return peer;
+  }
+
+  /** Takes a session back from where it is: away, or over a connection that is ignored from now on. */
+  #reclaim(peer: ClientPeer): void {
+    peer.session.link?.end(Reason.REPLACED, "the session goes on over another connection");
+    peer.session.detach();
+    this.#awaitNoMore(peer);
+  }
+
+  #awaitNoMore(peer: ClientPeer): void {
+    this.#away.get(peer)?.[Symbol.dispose]();
+    this.#away.delete(peer);
+  }
+
+  /** The connection of a session has ended; the session may go on over another already. */
+  connectionEnded(peer: ClientPeer, link: Link, { reason, error }: LinkEnd): void {
+    const { session } = peer;
+    if (session.link !== link) return;
+    session.detach();
+    const mayReturn = reason === undefined || peer.isCutOff;
+    if (mayReturn && !this.#isClosing) this.#awaitReturn(peer, error);
+    else this.#forget(peer, error);
+  }
+
+  #awaitReturn(peer: ClientPeer, error: Error | undefined): void {
+    this.#report("lost", peer, error);
+    const forget = later(() => this.#forget(peer), this.#context.options.resumeWindow);
+    this.#away.set(peer, forget);
+    this.#makeRoom();
+  }
+
+  /** Forgets those who have been away longest, when there are more clients than there may be. */
+  #makeRoom(): void {
+    const { connected, options: { limits: { connections } } } = this.#context;
+    for (const peer of this.#away.keys()) {
+      if (connected() + this.#away.size <= connections) return;
+      this.#forget(peer);
+    }
+  }
+
+  #forget(peer: ClientPeer, error?: Error): void {
+    this.#awaitNoMore(peer);
+    const isNews = this.#all.delete(textOf(peer.id));
+    peer.remove(error);
+    if (isNews) this.#report("left", peer, error);
+  }
+
+  #report(
+    type: ClientEvent["type"],
+    { number: client, key, address }: ClientPeer,
+    error?: Error,
+  ): void {
+    this.#context.callbacks.client({
+      type,
+      client,
+      keyName: key.name,
+      ...(address !== undefined && { address }),
+      ...(error !== undefined && { reason: error.message }),
+    });
+  }
+
+  /** Forgets the sessions of keys that are gone, and applies the rights that have changed. */
+  applyKeys(keyring: Keyring, changed: ReadonlySet<Key>): void {
+    for (const peer of this.#all.values()) {
+      if (!keyring.has(peer.key)) this.#forget(peer);
+      else if (changed.has(peer.key)) peer.narrow();
+    }
+  }
+
+  /** The memory is full: those who hold most lose what they can; if need be, their sessions. */
+  #freeMemory(): void {
+    const excess = () => this.#queuedBytes - this.#context.options.memory * (1 - FREED);
+    const largest = [...this.#all.values()].sort((a, b) => b.bytes - a.bytes);
+    for (const peer of largest) if (excess() > 0) peer.free(excess());
+    for (const peer of largest) if (excess() > 0) peer.cutOff(MEMORY_FULL);
+  }
+
+  /**
+   * Ends all: what waits for a client is sent to it before, as long as there is a connection.
+   *
+   * @param why What the clients are told.
+   */
+  close(why: string): void {
+    this.#isClosing = true;
+    for (const peer of this.#away.keys()) this.#forget(peer);
+    for (const { session } of this.#all.values()) session.close();
+    for (const { session } of this.#all.values()) {
+      const end = () => session.link?.end(Reason.SHUTDOWN, why);
+      if (session.outbox.unacknowledged === 0) end();
+      // Rejects when the connection is lost: then there is nobody to tell.
+      else session.flush().then(end, () => {});
+    }
+  }
+}
+
+function textOf(id: Uint8Array): string {
+  return id.toString();
+}
