@@ -10,7 +10,6 @@
  *   when it comes back it is told how many messages it missed.
  */
 import type { Lease } from "../base/bytes.ts";
-import { later } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
 import { encodeGap, encodeRefused, type Opening } from "../protocol/bodies.ts";
 import {
@@ -27,6 +26,7 @@ import { decodeTopic, encodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import type { Origin, Peer } from "../routing/peer.ts";
 import type { DecodeTopic, Route, Router } from "../routing/router.ts";
 import { formatTopic, isBrokerPath, type TopicPath } from "../topic.ts";
+import { Backpressure } from "./backpressure.ts";
 import { ClientCounters, type Counters, type MessageRefusal } from "./counters.ts";
 import type { Key } from "./keys.ts";
 import type { ClientStats } from "./stats.ts";
@@ -62,13 +62,19 @@ export const MEMORY_FULL = "the broker's memory is full";
 const HARD_LIMIT = 2;
 /** A longer run of frames is passed on in parts, so that a window holds several. */
 const RUN_BYTES_MAX = 256 * 1024;
-/** For so long whoever can wait with more waits for one whose queue is half full. */
-const ROOM_MS = 1000;
 /** How many answers to subscriptions that are not granted may wait for a client, at least. */
 const DENIALS_WAITING_MAX = 1024;
 /** What does not begin with a topic that can be read. */
 const NO_TOPIC = encodeTopic([]);
 const SHOWN_CHARS_MAX = 80;
+
+/** How many messages a client misses that was cut off. */
+interface Missed {
+  /** Of those that it was to get before, by how many counted frames it had taken then. */
+  readonly before: (taken: number) => number;
+  /** Of those that came for it since. */
+  since: number;
+}
 
 /** One client; see the module. */
 export class ClientPeer implements Peer, SessionHandler {
@@ -83,21 +89,9 @@ export class ClientPeer implements Peer, SessionHandler {
   address: string | undefined;
   readonly #context: PeerContext;
   readonly #counters: ClientCounters;
-  #patience = 0;
-  /** Ends the withholding of the acknowledgements of those who feed the full queue. */
-  #holds: Map<Origin, () => void> | undefined;
-  #full = false;
-  #cutOff = false;
-  /** Who feeds it and can wait does, until this resolves. */
-  #room: PromiseWithResolvers<void> | undefined;
-  #roomTimer: Disposable | undefined;
-  /** Whether that took too long: then nobody waits until half of its queue is empty. */
-  #isSlow = false;
-  /** Messages that came since it was cut off. */
-  #missed = 0;
-  /** How many of those before it does not have, by what it had taken. */
-  #missingThen: ((taken: number) => number) | undefined;
-  #timer: Disposable | undefined;
+  readonly #backpressure: Backpressure;
+  /** What it misses; nothing before it is cut off. */
+  #missed: Missed | undefined;
   /** Frames of this read that go the same way and stand side by side. */
   #run:
     | {
@@ -117,6 +111,11 @@ export class ClientPeer implements Peer, SessionHandler {
     this.#context = context;
     this.#counters = new ClientCounters(context.counters);
     this.session = new Session(this, context.onBytes);
+    const roomy = context.limits.queueBytes / 2;
+    this.#backpressure = new Backpressure({
+      isHalfEmpty: () => this.bytes <= roomy,
+      onImpatience: (ms) => this.cutOff(`nothing was acknowledged for ${ms} ms`),
+    });
   }
 
   /** What is told of it. */
@@ -129,7 +128,7 @@ export class ClientPeer implements Peer, SessionHandler {
       subscriptions: this.#context.router.interestsOf(this),
       ...this.#counters.snapshot(),
       queuedBytes: this.bytes,
-      waiting: this.#full,
+      waiting: this.holdsBack,
     };
   }
 
@@ -140,12 +139,16 @@ export class ClientPeer implements Peer, SessionHandler {
 
   /** Whether it holds back those who feed it. */
   get holdsBack(): boolean {
-    return this.#full;
+    return this.#backpressure.isActive;
+  }
+
+  get #mayHoldBack(): boolean {
+    return this.#backpressure.patience > 0;
   }
 
   /** Whether it was cut off; it then only counts what it misses. */
   get isCutOff(): boolean {
-    return this.#cutOff;
+    return this.#missed !== undefined;
   }
 
   /**
@@ -157,7 +160,6 @@ export class ClientPeer implements Peer, SessionHandler {
   open(opening: Opening, topics: readonly TopicPath[]): readonly TopicPath[] {
     const { router, maxPatience } = this.#context;
     const { rights } = this.key;
-    this.#patience = opening.wait && rights.wait ? Math.min(opening.patience, maxPatience) : 0;
     this.session.outbox.acknowledge(opening.taken);
     this.session.outbox.rewind(opening.taken);
     const denied: TopicPath[] = [];
@@ -167,7 +169,8 @@ export class ClientPeer implements Peer, SessionHandler {
       return granted;
     });
     if (topics.some(isBrokerPath)) this.#context.onWatch();
-    if (this.#patience === 0 || this.#isHalfEmpty()) this.#rest();
+    const mayWait = opening.wait && rights.wait;
+    this.#backpressure.patience = mayWait ? Math.min(opening.patience, maxPatience) : 0;
     return denied;
   }
 
@@ -177,9 +180,7 @@ export class ClientPeer implements Peer, SessionHandler {
     for (const path of this.#context.router.narrow(this, (path) => rights.narrow(path))) {
       this.deny(path);
     }
-    if (rights.wait || this.#patience === 0) return;
-    this.#patience = 0;
-    this.#rest();
+    if (!rights.wait) this.#backpressure.patience = 0;
   }
 
   /** Tells its client that it may not subscribe to a topic. */
@@ -195,21 +196,21 @@ export class ClientPeer implements Peer, SessionHandler {
 
   /** How many messages it missed, if it had taken so many counted frames when it was cut off. */
   missedSince(taken: number): number {
-    return this.#missed + (this.#missingThen?.(taken) ?? 0);
+    return this.#missed === undefined ? 0 : this.#missed.since + this.#missed.before(taken);
   }
 
   take(frames: Uint8Array, messages: number, from: Origin, lease: Lease | undefined): void {
     const { outbox } = this.session;
     const { limits: { queueBytes } } = this.#context;
     this.#checkHardLimit(frames.length);
-    if (this.#cutOff) {
-      this.#missed += messages;
+    if (this.#missed !== undefined) {
+      this.#missed.since += messages;
       this.#counters.count("dropped", messages);
       return;
     }
     const excess = outbox.heldBytes + frames.length - queueBytes;
-    if (excess > 0 && this.#patience === 0) {
-      this.drop(excess);
+    if (excess > 0 && !this.#mayHoldBack) {
+      this.#drop(excess);
       if (outbox.heldBytes + frames.length > queueBytes) {
         // What is left has its numbers and cannot go: the new ones must.
         outbox.miss(messages);
@@ -220,13 +221,15 @@ export class ClientPeer implements Peer, SessionHandler {
     outbox.push(frames, messages, lease);
     this.#counters.count("delivered", messages);
     this.session.pump();
-    const isOver = this.#full || excess > 0 && this.#patience > 0;
-    if (isOver && !this.#cutOff) this.#holdBack(from, messages, frames);
+    const isOver = this.holdsBack || excess > 0 && this.#mayHoldBack;
+    if (!isOver || this.isCutOff) return;
+    if (!this.holdsBack) this.#context.counters.waits++;
+    this.#backpressure.holdBack(from, messages, frames.length);
   }
 
   lose(messages: number): void {
-    if (this.#cutOff) {
-      this.#missed += messages;
+    if (this.#missed !== undefined) {
+      this.#missed.since += messages;
       return;
     }
     const lost = encodeFrame(FrameType.LOST, encodeGap(messages));
@@ -237,104 +240,47 @@ export class ClientPeer implements Peer, SessionHandler {
   /** Cuts off a client that may wait when too much waits for it with `bytes` more. */
   #checkHardLimit(bytes: number): void {
     const limit = HARD_LIMIT * this.#context.limits.queueBytes;
-    if (this.#patience === 0 || this.bytes + bytes <= limit) return;
+    if (!this.#mayHoldBack || this.bytes + bytes <= limit) return;
     this.cutOff(`more than ${limit} bytes wait for it`);
   }
 
-  /** Drops the oldest messages that it can, until so many bytes are free; how many bytes were. */
-  drop(bytes: number): number {
-    const { outbox } = this.session;
-    const before = outbox.heldBytes;
-    this.#counters.count("dropped", outbox.drop(bytes));
-    return before - outbox.heldBytes;
+  /** Drops the oldest messages that it can, until so many bytes are free. */
+  #drop(bytes: number): void {
+    this.#counters.count("dropped", this.session.outbox.drop(bytes));
   }
 
-  /** Frees what it holds, for others who need the room; how many bytes that were. */
-  free(bytes: number): number {
-    if (this.#patience === 0) return this.drop(bytes);
-    const before = this.bytes;
-    this.cutOff(MEMORY_FULL);
-    return before - this.bytes;
-  }
-
-  #holdBack(from: Origin, messages: number, { length }: Uint8Array): void {
-    if (!this.#full) {
-      this.#full = true;
-      this.#context.counters.waits++;
-      this.#waitForProgress();
-    }
-    this.#holds ??= new Map();
-    if (!this.#holds.has(from)) this.#holds.set(from, from.withhold(messages, length));
-  }
-
-  #waitForProgress(): void {
-    this.#timer?.[Symbol.dispose]();
-    this.#timer = later(
-      () => this.cutOff(`nothing was acknowledged for ${this.#patience} ms`),
-      this.#patience,
-    );
+  /** Gives up so many bytes of its queue, which others need; all if none of it may be dropped. */
+  free(bytes: number): void {
+    if (this.#mayHoldBack) this.cutOff(MEMORY_FULL);
+    else this.#drop(bytes);
   }
 
   room(): Promise<void> | undefined {
-    if (this.session.link === undefined || this.#isSlow || this.#isHalfEmpty()) return undefined;
-    if (this.#room === undefined) {
-      this.#room = Promise.withResolvers<void>();
-      this.#roomTimer = later(() => {
-        this.#isSlow = true;
-        this.#giveRoom();
-      }, ROOM_MS);
-    }
-    return this.#room.promise;
-  }
-
-  #giveRoom(): void {
-    this.#roomTimer?.[Symbol.dispose]();
-    this.#room?.resolve();
-    this.#room = undefined;
+    return this.session.link && this.#backpressure.room();
   }
 
   acknowledged(): void {
-    if ((this.#room !== undefined || this.#isSlow) && this.#isHalfEmpty()) {
-      this.#isSlow = false;
-      this.#giveRoom();
-    }
-    if (!this.#full) return;
-    if (this.#isHalfEmpty()) this.#rest();
-    else this.#waitForProgress();
-  }
-
-  #isHalfEmpty(): boolean {
-    return this.bytes <= this.#context.limits.queueBytes / 2;
-  }
-
-  /** Holds nobody back any more. */
-  #rest(): void {
-    this.#full = false;
-    this.#timer?.[Symbol.dispose]();
-    const holds = this.#holds;
-    this.#holds = undefined;
-    for (const release of holds?.values() ?? []) release();
+    this.#backpressure.progress();
   }
 
   /** Ends the session and lets go of what it holds; goes on counting what it misses. */
   cutOff(why: string): void {
-    if (this.#cutOff) return;
+    if (this.isCutOff) return;
     const { outbox, link } = this.session;
-    this.#cutOff = true;
-    this.#missingThen = outbox.missing();
+    const before = outbox.missing();
+    this.#missed = { before, since: 0 };
     this.#context.counters.cutOff++;
-    this.#counters.count("dropped", this.#missingThen(outbox.acknowledged));
+    this.#counters.count("dropped", before(outbox.acknowledged));
     outbox.clear();
-    this.#rest();
+    this.#backpressure.release();
     link?.end(Reason.CUT_OFF, why);
   }
 
   /** Forgets it: it is in no route, and holds nothing. */
   remove(error?: Error): void {
     this.#context.router.clear(this);
-    this.#giveRoom();
     this.session.end(error);
-    this.#rest();
+    this.#backpressure.end();
   }
 
   frame(frame: Frame): void {
@@ -427,8 +373,8 @@ export class ClientPeer implements Peer, SessionHandler {
     const reason = REFUSAL_REASONS[refusal];
     const refused = encodeFrame(FrameType.REFUSED, encodeRefused(reason, topic, text));
     this.#checkHardLimit(refused.length);
-    if (this.#cutOff) return;
-    if (this.#patience === 0) this.drop(outbox.heldBytes + refused.length - queueBytes);
+    if (this.isCutOff) return;
+    if (!this.#mayHoldBack) this.#drop(outbox.heldBytes + refused.length - queueBytes);
     outbox.notify(refused);
     this.session.pump();
   }
