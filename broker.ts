@@ -132,14 +132,14 @@ export class Broker {
     this.#callbacks = new Callbacks(checked);
     const router = new Router<Peer>({
       ...(uplink !== undefined && {
-        onInterest: (peer, path, wants) => this.#uplinkPeer!.note(peer, path, wants),
-        refusal: (path) => uplink.refusal(path),
+        onInterest: (peer, path, wants) => this.#uplinkPeer!.wants(peer, path, wants),
+        forbidden: (path) => uplink.refusal(path),
       }),
     });
-    const traffic = new TopicCounts();
+    const topicCounts = new TopicCounts();
     const passing = {
       router,
-      traffic,
+      topicCounts,
       limits,
       decodeTopic: (bytes: Uint8Array, start: number, end: number) =>
         decodeTopic(bytes, start, end, limits),
@@ -165,7 +165,7 @@ export class Broker {
       callbacks: this.#callbacks,
     });
     this.#brokerTopics = new BrokerTopics({
-      traffic,
+      topicCounts,
       messageBytes: limits.messageBytes,
       isWanted: (path) => router.isWanted(path),
       subscribers: (path) =>

@@ -32,7 +32,7 @@ const TOPICS = topicPath(["*broker", "topics"]);
 
 /** What a reporter asks its broker. */
 export interface BrokerTopicsSource {
-  readonly traffic: TopicCounts;
+  readonly topicCounts: TopicCounts;
   /** The most bytes of a message. */
   readonly messageBytes: number;
   /** Whether somebody subscribes to a topic, or to one below it. */
@@ -73,7 +73,7 @@ export class BrokerTopics {
   end(): void {
     this.#timer?.[Symbol.dispose]();
     this.#timer = undefined;
-    this.#source.traffic.isWatched = false;
+    this.#source.topicCounts.isWatched = false;
     this.#before.clear();
   }
 
@@ -83,8 +83,8 @@ export class BrokerTopics {
     if (source.subscribers(STATS) > 0) this.#publish(STATS, source.stats());
     if (source.subscribers(CLIENTS) > 0) this.#publishClients();
     const isWatched = source.subscribers(TOPICS) > 0;
-    if (isWatched && !source.traffic.isWatched) this.#since = performance.now();
-    source.traffic.isWatched = isWatched;
+    if (isWatched && !source.topicCounts.isWatched) this.#since = performance.now();
+    source.topicCounts.isWatched = isWatched;
     if (isWatched) this.#publishTopics();
   }
 
@@ -106,7 +106,7 @@ export class BrokerTopics {
     const now = performance.now();
     const period = now - this.#since;
     this.#since = now;
-    const { topics: passed, other } = this.#source.traffic.take(ENTRIES_MAX);
+    const { topics: passed, other } = this.#source.topicCounts.takeBusiest(ENTRIES_MAX);
     const topics = passed.map(({ path, messages, bytes }): TopicStats => ({
       topic: path,
       messages,

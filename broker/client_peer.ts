@@ -1,6 +1,6 @@
 /**
- * One client at the broker, for as long as its session lasts: what it sends is routed, what it asked
- * for is queued for it, within bounds.
+ * One client at the broker, for as long as its session lasts: what it wants, and the queue of what it
+ * gets. What it publishes is its {@linkcode Publisher}'s.
  *
  * A queue that is full does what the client chose when it came, as far as the broker allows that:
  *
@@ -20,38 +20,24 @@ import {
   type Limits,
   Reason,
 } from "../protocol/frame.ts";
-import { isKept } from "../protocol/outbox.ts";
 import { Session, type SessionHandler } from "../protocol/session.ts";
 import { decodeTopic, encodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import type { Origin, Peer } from "../routing/peer.ts";
-import type { DecodeTopic, Route, Router } from "../routing/router.ts";
 import { formatTopic, isBrokerPath, type TopicPath } from "../topic.ts";
 import { Backpressure } from "./backpressure.ts";
-import { ClientCounters, type Counters, type MessageRefusal } from "./counters.ts";
+import { ClientCounters, type Counters } from "./counters.ts";
 import type { Key } from "./keys.ts";
+import { notGranted, Publisher, type PublisherContext } from "./publisher.ts";
 import type { ClientStats } from "./stats.ts";
-import type { TopicCounts } from "./topic_counts.ts";
-
-const REFUSAL_REASONS: Readonly<Record<MessageRefusal, Reason>> = {
-  tooBig: Reason.TOO_BIG,
-  tooFast: Reason.TOO_FAST,
-  forbidden: Reason.FORBIDDEN,
-};
 
 /** What a peer needs from its broker. */
-export interface PeerContext {
-  readonly router: Router<Peer>;
+export interface PeerContext extends PublisherContext {
   readonly limits: Limits & { readonly queueBytes: number };
   readonly counters: Counters;
   /** The longest patience that a client may have, in milliseconds; 0: none may wait. */
   readonly maxPatience: number;
-  /** The time, in milliseconds from any moment on. */
-  readonly now: () => number;
   /** Told each change of the bytes that a peer holds. */
   readonly onBytes: (change: number) => void;
-  /** Makes a topic of its block, within the limits. */
-  readonly decodeTopic: DecodeTopic;
-  readonly traffic: TopicCounts;
   /** Told when a client has subscribed to what the broker itself publishes. */
   readonly onWatch: () => void;
 }
@@ -60,13 +46,8 @@ export interface PeerContext {
 export const MEMORY_FULL = "the broker's memory is full";
 /** How many times `queueBytes` a client that holds others back may hold; their windows may be many. */
 const HARD_LIMIT = 2;
-/** A longer run of frames is passed on in parts, so that a window holds several. */
-const RUN_BYTES_MAX = 256 * 1024;
 /** How many answers to subscriptions that are not granted may wait for a client, at least. */
 const DENIALS_WAITING_MAX = 1024;
-/** What does not begin with a topic that can be read. */
-const NO_TOPIC = encodeTopic([]);
-const SHOWN_CHARS_MAX = 80;
 
 /** How many messages a client misses that was cut off. */
 interface Missed {
@@ -90,18 +71,9 @@ export class ClientPeer implements Peer, SessionHandler {
   readonly #context: PeerContext;
   readonly #counters: ClientCounters;
   readonly #backpressure: Backpressure;
+  readonly #publisher: Publisher;
   /** What it misses; nothing before it is cut off. */
   #missed: Missed | undefined;
-  /** Frames of this read that go the same way and stand side by side. */
-  #run:
-    | {
-      peers: readonly Peer[];
-      frame: Frame;
-      start: number;
-      end: number;
-      messages: number;
-    }
-    | undefined;
 
   /** Makes a peer that has no connection yet. */
   constructor(id: Uint8Array, key: Key, number: number, context: PeerContext) {
@@ -116,6 +88,13 @@ export class ClientPeer implements Peer, SessionHandler {
       isHalfEmpty: () => this.bytes <= roomy,
       onImpatience: (ms) => this.cutOff(`nothing was acknowledged for ${ms} ms`),
     });
+    this.#publisher = new Publisher({
+      key,
+      counters: this.#counters,
+      peer: this,
+      origin: this.session,
+      onRefused: (frame) => this.#refused(frame),
+    }, context);
   }
 
   /** What is told of it. */
@@ -186,12 +165,8 @@ export class ClientPeer implements Peer, SessionHandler {
   /** Tells its client that it may not subscribe to a topic. */
   deny(path: TopicPath, link = this.session.link): void {
     this.#context.counters.deniedSubscriptions++;
-    const text = `Cannot subscribe to ${formatTopic(path)}: ${this.#hasNoRight()}`;
+    const text = `Cannot subscribe to ${formatTopic(path)}: ${notGranted(this.key.name)}`;
     link?.send(FrameType.DENIED, encodeRefused(Reason.FORBIDDEN, encodeTopic(path), text));
-  }
-
-  #hasNoRight(): string {
-    return `the key ${JSON.stringify(this.key.name)} does not grant that`;
   }
 
   /** How many messages it missed, if it had taken so many counted frames when it was cut off. */
@@ -284,26 +259,28 @@ export class ClientPeer implements Peer, SessionHandler {
   }
 
   frame(frame: Frame): void {
-    if (frame.type === FrameType.PUBLISH) return this.#publish(frame);
+    if (frame.type === FrameType.PUBLISH) return this.#publisher.publish(frame);
     // What was published before an interest changed goes where the interests then led.
-    this.batch();
+    this.#publisher.passOn();
     const { buffer, type, body, end } = frame;
     if (type !== FrameType.SUBSCRIBE && type !== FrameType.UNSUBSCRIBE) {
       throw new ProtocolError(`Cannot take a frame of type ${type}: the session is open`);
     }
-    const { router, limits } = this.#context;
     if (topicEnd(buffer, body, end) !== end) {
       throw new ProtocolError("Cannot take a frame: bytes follow its topic");
     }
+    const { router, limits } = this.#context;
     const path = decodeTopic(buffer, body, end, limits);
-    if (type === FrameType.UNSUBSCRIBE) {
-      router.remove(this, path);
-      return;
-    }
+    if (type === FrameType.SUBSCRIBE) this.#subscribe(path);
+    else router.remove(this, path);
+  }
+
+  #subscribe(path: TopicPath): void {
+    const { router, limits, onWatch } = this.#context;
     const granted = this.key.rights.narrow(path);
     router.add(this, path, granted);
     checkSubscriptions(router.interestsOf(this), limits);
-    if (isBrokerPath(path)) this.#context.onWatch();
+    if (isBrokerPath(path)) onWatch();
     if (granted.length > 0) return;
     const waiting = Math.max(DENIALS_WAITING_MAX, limits.subscriptions);
     if (this.session.link!.waiting > waiting) {
@@ -315,87 +292,20 @@ export class ClientPeer implements Peer, SessionHandler {
     this.deny(path);
   }
 
-  #publish(frame: Frame): void {
-    const { buffer, start, body, end, oversize } = frame;
-    const { router, limits, decodeTopic, now } = this.#context;
-    const { key } = this;
-    const isInTime = !key.isBounded || key.allow(now());
-    if (oversize > 0) return this.#refuseSize(NO_TOPIC, oversize);
-    const payload = topicEnd(buffer, body, end);
-    if (end === payload) throw new ProtocolError("Cannot take a message: it has no payload");
-    const route = router.route(buffer, body, payload, decodeTopic);
-    if (end - payload > limits.messageBytes) {
-      return this.#refuseSize(buffer.slice(body, payload), end - payload);
-    }
-    if (route.refusal !== undefined || !isInTime || !key.rights.mayPublish(route.path)) {
-      return this.#refuseTopic(route, buffer.slice(body, payload));
-    }
-    // What is counted is taken one by one.
-    if (!key.isBounded) {
-      while (frame.extend(payload - body, limits.messageBytes, RUN_BYTES_MAX) > 0);
-    }
-    this.#context.traffic.count(route.path, frame.frames, frame.end - start);
-    const run = this.#run;
-    const isBehind = run?.frame === frame && run.end === start;
-    if (isBehind && run.peers === route.peers && frame.end - run.start <= RUN_BYTES_MAX) {
-      run.end = frame.end;
-      run.messages += frame.frames;
-    } else {
-      this.batch();
-      this.#run = { peers: route.peers, frame, start, end: frame.end, messages: frame.frames };
-    }
+  batch(): void {
+    this.#publisher.passOn();
   }
 
-  /** Refuses a message to a topic that is reserved or not granted; else it came too fast. */
-  #refuseTopic({ refusal, path }: Route<Peer>, topic: Uint8Array): void {
-    const { rights } = this.key;
-    const refuse = (refusal: MessageRefusal, why: string) =>
-      this.#refuse(refusal, topic, `Cannot publish to ${shown(path)}: ${why}`);
-    if (refusal !== undefined) refuse("forbidden", refusal);
-    else if (!rights.mayPublish(path)) refuse("forbidden", this.#hasNoRight());
-    else refuse("tooFast", `the key allows ${rights.messagesPerSecond} messages a second`);
-  }
-
-  #refuseSize(topic: Uint8Array, size: number): void {
-    const { messageBytes } = this.#context.limits;
-    this.#refuse(
-      "tooBig",
-      topic,
-      `Cannot publish a message of ${size} bytes: limit is ${messageBytes}`,
-    );
-  }
-
-  #refuse(refusal: MessageRefusal, topic: Uint8Array, text: string): void {
-    this.batch();
-    const { limits: { queueBytes } } = this.#context;
-    this.#counters.countRefusal(refusal);
+  /** Tells its client of a message that was refused. */
+  #refused(frame: Uint8Array): void {
     const { outbox } = this.session;
-    const reason = REFUSAL_REASONS[refusal];
-    const refused = encodeFrame(FrameType.REFUSED, encodeRefused(reason, topic, text));
-    this.#checkHardLimit(refused.length);
+    this.#checkHardLimit(frame.length);
     if (this.isCutOff) return;
-    if (!this.#mayHoldBack) this.#drop(outbox.heldBytes + refused.length - queueBytes);
-    outbox.notify(refused);
+    const excess = outbox.heldBytes + frame.length - this.#context.limits.queueBytes;
+    if (!this.#mayHoldBack) this.#drop(excess);
+    outbox.notify(frame);
     this.session.pump();
   }
-
-  /** Passes the run on. */
-  batch(): void {
-    const run = this.#run;
-    if (run === undefined) return;
-    this.#run = undefined;
-    const { peers, frame, start, end, messages } = run;
-    this.#counters.count("received", messages);
-    const slice = frame.buffer.subarray(start, end);
-    const lease = peers.length > 0 && isKept(slice) ? frame.keep() : undefined;
-    for (const peer of peers) if (peer !== this) peer.take(slice, messages, this.session, lease);
-  }
-}
-
-/** A topic, so short that the reason behind it is not cut off. */
-function shown(path: TopicPath): string {
-  const text = formatTopic(path);
-  return text.length <= SHOWN_CHARS_MAX ? text : `${text.slice(0, SHOWN_CHARS_MAX)}…`;
 }
 
 /** Refuses a client that subscribes to too many topics. */

@@ -148,7 +148,7 @@ class Allowance {
     this.#most = this.#tokens = Math.max(1, perSecond);
   }
 
-  take(now: number): boolean {
+  spend(now: number): boolean {
     const gained = (now - this.#at) / 1000 * this.#perSecond;
     this.#tokens = Math.min(this.#most, this.#tokens + gained);
     this.#at = now;
@@ -193,7 +193,7 @@ export class Key {
 
   /** Takes one message off what may be published; whether there was one. */
   allow(now: number): boolean {
-    return this.#allowance === undefined || this.#allowance.take(now);
+    return this.#allowance === undefined || this.#allowance.spend(now);
   }
 }
 

@@ -18,7 +18,7 @@ const TOPICS_MAX = 4096;
 /** Among how many of the oldest the one with fewest messages is looked for, to make room. */
 const SAMPLE = 8;
 
-/** The traffic since it was last taken; see the module. */
+/** What passed since it was last taken; see the module. */
 export class TopicCounts {
   /** By path, as an object: routes that are forgotten come back with another of the same topic. */
   #topics: Map<TopicPath, TopicCount> | undefined;
@@ -66,7 +66,7 @@ export class TopicCounts {
    * What was counted since the last call: the `most` topics with most messages, the first in front,
    * and all others in one sum.
    */
-  take(most: number): { topics: TopicCount[]; other: { messages: number; bytes: number } } {
+  takeBusiest(most: number): { topics: TopicCount[]; other: { messages: number; bytes: number } } {
     const byText = new Map<string, TopicCount>();
     for (const topic of this.#topics?.values() ?? []) {
       const text = JSON.stringify(topic.path);

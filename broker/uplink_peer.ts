@@ -15,7 +15,7 @@ export interface UplinkContext {
   readonly router: Router<Peer>;
   readonly limits: Limits;
   readonly decodeTopic: DecodeTopic;
-  readonly traffic: TopicCounts;
+  readonly topicCounts: TopicCounts;
 }
 
 /** The other brokers, as a peer of the router. */
@@ -67,8 +67,8 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
     return () => {};
   }
 
-  /** Passes on that a peer wants a topic, or wants it no more. */
-  note(peer: Peer, path: TopicPath, wants: boolean): void {
+  /** Tells the uplink that a peer wants a topic, or wants it no more. */
+  wants(peer: Peer, path: TopicPath, wants: boolean): void {
     if (peer !== this && !isBrokerPath(path)) this.#uplink.wants(path, wants);
   }
 
@@ -90,14 +90,14 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
 
   /** Passes messages of one topic on; not one that is too large. */
   #pass(bytes: Uint8Array, start: number, { topic, payload, end, frames }: Run): boolean {
-    const { router, decodeTopic, traffic } = this.#context;
-    const { path, peers, refusal } = router.route(bytes, topic, payload, decodeTopic);
-    if (refusal !== undefined) return true;
+    const { router, decodeTopic, topicCounts } = this.#context;
+    const { path, peers, forbidden } = router.route(bytes, topic, payload, decodeTopic);
+    if (forbidden !== undefined) return true;
     if (frames === 1 && end - payload > this.messageBytes) {
       this.lost(path, 1);
       return false;
     }
-    traffic.count(path, frames, end - start);
+    topicCounts.count(path, frames, end - start);
     const slice = bytes.subarray(start, end);
     this.#fed = peers;
     for (const peer of peers) if (peer !== this) peer.take(slice, frames, this, undefined);

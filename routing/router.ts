@@ -11,15 +11,15 @@ export interface RouterOptions<P extends Peer> {
   /** Told that a peer gets a topic from now on, or gets it no more. */
   onInterest?(peer: P, path: TopicPath, wants: boolean): void;
   /** Why nobody may publish to a topic, as the end of a sentence; nothing if one may. */
-  refusal?(path: TopicPath): string | undefined;
+  forbidden?(path: TopicPath): string | undefined;
 }
 
 /** Who gets the messages of one topic; good until an interest changes. */
 export interface Route<P extends Peer> {
   /** The topic. */
   readonly path: TopicPath;
-  /** Why no client may publish to it, as the end of a sentence. */
-  readonly refusal: string | undefined;
+  /** Why nobody may publish to it, as the end of a sentence. */
+  readonly forbidden: string | undefined;
   /** Who asked for it, each once; mostly the same list where the same peers did. */
   readonly peers: readonly P[];
 }
@@ -146,12 +146,12 @@ export class Router<P extends Peer> {
     let route = this.#routes.get(bytes, start, end);
     if (route === undefined) {
       const path = decode(bytes, start, end);
-      const refusal = isBrokerPath(path) || isLocalPath(path)
+      const forbidden = isBrokerPath(path) || isLocalPath(path)
         ? "the topic is reserved"
-        : this.#options.refusal?.(path);
+        : this.#options.forbidden?.(path);
       const peers = this.peersOf(path);
       if (path.length === 0 || isBrokerPath(path)) this.#count(peers);
-      route = { path, refusal, peers };
+      route = { path, forbidden, peers };
       if (this.#routePeers > ROUTE_PEERS_MAX) this.#forgetRoutes();
       this.#routes.set(bytes, start, end, route);
     }

@@ -1,0 +1,166 @@
+/**
+ * A client as a publisher: each message that comes from it is checked against the limits of the
+ * broker and against its key, and goes to those whom the router names.
+ *
+ * ```
+ *  PUBLISH ──▶ size, rights, rate ──▶ route ──▶ run of frames ──▶ Peer.take of each peer of the route
+ *                    │
+ *                    └──▶ REFUSED, back to the client
+ * ```
+ *
+ * Frames of one read that stand side by side and go to the same peers are passed on as one run.
+ */
+import { ProtocolError } from "../errors.ts";
+import { encodeRefused } from "../protocol/bodies.ts";
+import { encodeFrame, type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
+import { isKept } from "../protocol/outbox.ts";
+import { encodeTopic, topicEnd } from "../protocol/topic_block.ts";
+import type { Origin, Peer } from "../routing/peer.ts";
+import type { DecodeTopic, Route, Router } from "../routing/router.ts";
+import { formatTopic, type TopicPath } from "../topic.ts";
+import type { ClientCounters, MessageRefusal } from "./counters.ts";
+import type { Key } from "./keys.ts";
+import type { TopicCounts } from "./topic_counts.ts";
+
+/** What a publisher needs from its broker. */
+export interface PublisherContext {
+  readonly router: Router<Peer>;
+  readonly limits: Limits;
+  readonly topicCounts: TopicCounts;
+  /** Makes a topic of its block, within the limits. */
+  readonly decodeTopic: DecodeTopic;
+  /** The time, in milliseconds from any moment on. */
+  readonly now: () => number;
+}
+
+/** The client that publishes. */
+export interface PublishingClient {
+  readonly key: Key;
+  readonly counters: ClientCounters;
+  /** What never gets its messages: itself. */
+  readonly peer: Peer;
+  /** What is held back when those who get its messages are slow. */
+  readonly origin: Origin;
+  /** Takes the frame that tells the client of a refused message. */
+  readonly onRefused: (frame: Uint8Array) => void;
+}
+
+/** Frames that stand side by side and go to the same peers. */
+interface Run {
+  readonly peers: readonly Peer[];
+  readonly frame: Frame;
+  readonly start: number;
+  end: number;
+  messages: number;
+}
+
+const REASONS: Readonly<Record<MessageRefusal, Reason>> = {
+  tooBig: Reason.TOO_BIG,
+  tooFast: Reason.TOO_FAST,
+  forbidden: Reason.FORBIDDEN,
+};
+/** A longer run of frames is passed on in parts, so that a window holds several. */
+const RUN_BYTES_MAX = 256 * 1024;
+/** What does not begin with a topic that can be read. */
+const NO_TOPIC = encodeTopic([]);
+const SHOWN_CHARS_MAX = 80;
+
+/** Checks and passes on what one client publishes; see the module. */
+export class Publisher {
+  readonly #client: PublishingClient;
+  readonly #context: PublisherContext;
+  /** What is passed on with what comes next, if that goes the same way. */
+  #run: Run | undefined;
+
+  /** Makes one that has published nothing. */
+  constructor(client: PublishingClient, context: PublisherContext) {
+    this.#client = client;
+    this.#context = context;
+  }
+
+  /**
+   * Takes a message of the client, or several of one topic; goes on to {@linkcode Publisher.passOn}.
+   *
+   * @throws {ProtocolError} When the frame cannot be read.
+   */
+  publish(frame: Frame): void {
+    const { buffer, start, body, end, oversize } = frame;
+    const { router, limits, topicCounts, decodeTopic, now } = this.#context;
+    const { key } = this.#client;
+    const isInTime = !key.isBounded || key.allow(now());
+    if (oversize > 0) return this.#refuseSize(NO_TOPIC, oversize);
+    const payload = topicEnd(buffer, body, end);
+    if (end === payload) throw new ProtocolError("Cannot take a message: it has no payload");
+    const route = router.route(buffer, body, payload, decodeTopic);
+    if (end - payload > limits.messageBytes) {
+      return this.#refuseSize(buffer.slice(body, payload), end - payload);
+    }
+    if (route.forbidden !== undefined || !isInTime || !key.rights.mayPublish(route.path)) {
+      return this.#refuseTopic(route, buffer.slice(body, payload));
+    }
+    // What is counted is taken one by one.
+    if (!key.isBounded) {
+      while (frame.extend(payload - body, limits.messageBytes, RUN_BYTES_MAX) > 0);
+    }
+    topicCounts.count(route.path, frame.frames, frame.end - start);
+    const run = this.#run;
+    const isBehind = run?.frame === frame && run.end === start;
+    if (isBehind && run.peers === route.peers && frame.end - run.start <= RUN_BYTES_MAX) {
+      run.end = frame.end;
+      run.messages += frame.frames;
+    } else {
+      this.passOn();
+      this.#run = { peers: route.peers, frame, start, end: frame.end, messages: frame.frames };
+    }
+  }
+
+  /** Passes on what was published so far. */
+  passOn(): void {
+    const run = this.#run;
+    if (run === undefined) return;
+    this.#run = undefined;
+    const { peers, frame, start, end, messages } = run;
+    const { peer: self, origin, counters } = this.#client;
+    counters.count("received", messages);
+    const slice = frame.buffer.subarray(start, end);
+    const lease = peers.length > 0 && isKept(slice) ? frame.keep() : undefined;
+    for (const peer of peers) if (peer !== self) peer.take(slice, messages, origin, lease);
+  }
+
+  /** Refuses a message to a topic that is forbidden or not granted; else it came too fast. */
+  #refuseTopic({ forbidden, path }: Route<Peer>, topic: Uint8Array): void {
+    const { key: { name, rights } } = this.#client;
+    const refuse = (refusal: MessageRefusal, why: string) =>
+      this.#refuse(refusal, topic, `Cannot publish to ${shown(path)}: ${why}`);
+    if (forbidden !== undefined) refuse("forbidden", forbidden);
+    else if (!rights.mayPublish(path)) refuse("forbidden", notGranted(name));
+    else refuse("tooFast", `the key allows ${rights.messagesPerSecond} messages a second`);
+  }
+
+  #refuseSize(topic: Uint8Array, size: number): void {
+    const { messageBytes } = this.#context.limits;
+    this.#refuse(
+      "tooBig",
+      topic,
+      `Cannot publish a message of ${size} bytes: limit is ${messageBytes}`,
+    );
+  }
+
+  #refuse(refusal: MessageRefusal, topic: Uint8Array, text: string): void {
+    this.passOn();
+    this.#client.counters.countRefusal(refusal);
+    const body = encodeRefused(REASONS[refusal], topic, text);
+    this.#client.onRefused(encodeFrame(FrameType.REFUSED, body));
+  }
+}
+
+/** Why a client may not do what its key does not grant, as the end of a sentence. */
+export function notGranted(keyName: string): string {
+  return `the key ${JSON.stringify(keyName)} does not grant that`;
+}
+
+/** A topic, so short that the reason behind it is not cut off. */
+function shown(path: TopicPath): string {
+  const text = formatTopic(path);
+  return text.length <= SHOWN_CHARS_MAX ? text : `${text.slice(0, SHOWN_CHARS_MAX)}…`;
+}
