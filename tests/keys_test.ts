@@ -1,6 +1,7 @@
 /** What a key grants, how fast its holders may publish, and the file in which keys stand. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { type BrokerKey, Key, Keyring, parseKeys, Rights } from "../broker/keys.ts";
+import { type BrokerKey, Key, Keyring, parseKeys } from "../broker/keys.ts";
+import { Rights } from "../broker/rights.ts";
 import type { TopicPath } from "../topic.ts";
 import { randomOf } from "./helpers/random.ts";
 
