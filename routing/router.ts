@@ -8,7 +8,7 @@ import { type TopicNode, TopicTree } from "./topic_tree.ts";
 
 /** What a {@linkcode Router} tells and asks. */
 export interface RouterOptions<P extends Peer> {
-  /** Told that a peer gets a topic from now on, or gets it no more. */
+  /** Called when a peer gets a topic from now on, or gets it no more. */
   onInterest?(peer: P, path: TopicPath, wants: boolean): void;
   /** Why nobody may publish to a topic, as the end of a sentence; nothing if one may. */
   forbidden?(path: TopicPath): string | undefined;
@@ -57,7 +57,7 @@ export class Router<P extends Peer> {
   }
 
   /**
-   * Notes that a peer wants a topic; twice is once.
+   * A peer wants a topic from now on; twice is once.
    *
    * @param granted What it gets of that: none, or topics below it, where it may not have it whole.
    */
@@ -74,7 +74,7 @@ export class Router<P extends Peer> {
     this.#forgetRoutes();
   }
 
-  /** Notes that a peer wants a topic no more; whether it did. */
+  /** A peer wants a topic no more; returns whether it did. */
   remove(peer: P, path: TopicPath): boolean {
     const own = this.#interests.get(peer);
     const text = JSON.stringify(path);
@@ -86,7 +86,7 @@ export class Router<P extends Peer> {
     return true;
   }
 
-  /** Notes that a peer wants these topics, and no others; `narrow` tells what it gets of one. */
+  /** A peer wants these topics, and no others; `narrow` says what it gets of each. */
   replace(
     peer: P,
     paths: readonly TopicPath[],

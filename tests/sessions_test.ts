@@ -1,0 +1,220 @@
+/** What is kept of a client at the broker, and when it is forgotten. */
+import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { Callbacks } from "../broker/callbacks.ts";
+import type { ClientPeer } from "../broker/client_peer.ts";
+import { Counters } from "../broker/counters.ts";
+import { type BrokerKey, Keyring } from "../broker/keys.ts";
+import { type BrokerOptions, checkedOptions } from "../broker/options.ts";
+import { Sessions } from "../broker/sessions.ts";
+import { TopicCounts } from "../broker/topic_counts.ts";
+import { ProtocolError } from "../errors.ts";
+import { decodeOpened, type Opening, Resumption } from "../protocol/bodies.ts";
+import { encodeFrame, FrameType, Reason } from "../protocol/frame.ts";
+import { Link, type LinkEnd } from "../protocol/link.ts";
+import { decodeTopic, encodeTopic } from "../protocol/topic_block.ts";
+import type { Peer } from "../routing/peer.ts";
+import { Router } from "../routing/router.ts";
+import { FramePeer, streamPair } from "./helpers/streams.ts";
+import { until } from "./helpers/until.ts";
+
+const MIB = 1024 * 1024;
+const KEYS: BrokerKey[] = [
+  { name: "ann", key: "1", subscribe: ["a"], wait: true },
+  { name: "bob", key: "2", subscribe: ["a"] },
+];
+const NOBODY = { withhold: () => () => {} };
+
+/** A client's connection, and its session. */
+interface Connected {
+  readonly peer: ClientPeer;
+  readonly link: Link;
+  readonly client: FramePeer;
+}
+
+/** The sessions of a broker that has no connections but those that a test makes. */
+class Stage implements Disposable {
+  /** What clients are said to have done: `"joined 1"`. */
+  readonly events: string[] = [];
+  readonly counters = new Counters();
+  readonly keyring = new Keyring(undefined, KEYS);
+  readonly sessions: Sessions;
+  readonly #links = new Set<Link>();
+
+  constructor(options: BrokerOptions = {}) {
+    const checked = checkedOptions({
+      onClient: ({ type, client }) => this.events.push(`${type} ${client}`),
+      ...options,
+    });
+    const { limits, maxPatience } = checked;
+    this.sessions = new Sessions({
+      options: checked,
+      limits,
+      maxPatience,
+      callbacks: new Callbacks(checked),
+      counters: this.counters,
+      router: new Router<Peer>(),
+      topicCounts: new TopicCounts(),
+      decodeTopic: (bytes, start, end) => decodeTopic(bytes, start, end, limits),
+      now: () => 0,
+      connected: () => this.#links.size,
+      onWatch: () => {},
+    });
+  }
+
+  open(opening: Partial<Opening> = {}, keyName = "ann"): Connected {
+    const [here, there] = streamPair();
+    const link = new Link(here, new Array(256).fill(MIB));
+    this.#links.add(link);
+    const peer = this.sessions.open(link, {
+      key: this.keyring.get(keyName)!,
+      opening: { session: undefined, taken: 0, wait: false, patience: 0, ...opening },
+      topics: [["a"]],
+      address: undefined,
+    });
+    return { peer, link, client: new FramePeer(there) };
+  }
+
+  /** The connection has ended. */
+  end({ peer, link }: Connected, end: LinkEnd = { error: new Error("lost") }): void {
+    this.#links.delete(link);
+    this.sessions.connectionEnded(peer, link, end);
+  }
+
+  numbers(): number[] {
+    return [...this.sessions.clients()].map(({ client }) => client);
+  }
+
+  [Symbol.dispose](): void {
+    this.sessions.close("the test is over");
+    for (const link of this.#links) link.close();
+  }
+}
+
+/** Queues a message of so many bytes for a client. */
+function feed(peer: ClientPeer, bytes: number): void {
+  peer.take(
+    encodeFrame(FrameType.PUBLISH, encodeTopic(["a"]), new Uint8Array(bytes)),
+    1,
+    NOBODY,
+    undefined,
+  );
+}
+
+Deno.test("Sessions go on with a session whose connection was lost, and count that", async () => {
+  using stage = new Stage();
+  const before = stage.open();
+  stage.end(before);
+  assertEquals([stage.sessions.size, stage.sessions.away], [1, 1]);
+  const after = stage.open({ session: before.peer.id });
+  assertStrictEquals(after.peer, before.peer);
+  assertEquals([stage.sessions.size, stage.sessions.away], [1, 0]);
+  assertEquals(stage.events, ["joined 1", "lost 1", "resumed 1"]);
+  assertEquals(stage.counters.resumed, 1);
+  const { outcome, session } = decodeOpened(await after.client.expect(FrameType.OPENED));
+  assertEquals([outcome, session], [Resumption.RESUMED, before.peer.id]);
+});
+
+Deno.test("Sessions ignore the end of a connection whose session goes on over another", async () => {
+  using stage = new Stage();
+  const before = stage.open();
+  const after = stage.open({ session: before.peer.id });
+  await before.client.expect(FrameType.OPENED);
+  assertEquals((await before.client.goodbye()).reason, Reason.REPLACED);
+  stage.end(before);
+  assertStrictEquals(after.peer.session.link, after.link);
+  assertEquals([stage.sessions.size, stage.sessions.away], [1, 0]);
+  assertEquals(stage.events, ["joined 1", "resumed 1"]);
+});
+
+Deno.test("Sessions forget at once a client that said why it goes", () => {
+  using stage = new Stage();
+  stage.end(stage.open(), { reason: Reason.DONE });
+  assertEquals(stage.sessions.size, 0);
+  assertEquals(stage.events, ["joined 1", "left 1"]);
+});
+
+Deno.test("Sessions forget a client that does not come back in time", async () => {
+  using stage = new Stage({ resumeWindow: 20 });
+  const before = stage.open();
+  stage.end(before);
+  await until(() => stage.sessions.size === 0);
+  assertEquals(stage.events, ["joined 1", "lost 1", "left 1"]);
+  assert(stage.open({ session: before.peer.id }).peer !== before.peer);
+});
+
+Deno.test("Sessions forget no client that came back in time", async () => {
+  using stage = new Stage({ resumeWindow: 20 });
+  const before = stage.open();
+  stage.end(before);
+  stage.open({ session: before.peer.id });
+  stage.end(stage.open()); // Forgotten when the first would have been, or later.
+  await until(() => stage.events.includes("left 2"));
+  assertEquals(stage.numbers(), [1]);
+});
+
+Deno.test("Sessions give none to who has another key", () => {
+  using stage = new Stage();
+  const before = stage.open({}, "ann");
+  assert(stage.open({ session: before.peer.id }, "bob").peer !== before.peer);
+  assertEquals(stage.numbers(), [1, 2]);
+});
+
+Deno.test("Sessions forget those who have been away longest when there are too many clients", () => {
+  using stage = new Stage({ limits: { connections: 3 } });
+  const connected = [stage.open(), stage.open(), stage.open()];
+  stage.end(connected[1]!);
+  stage.end(connected[0]!);
+  assertEquals(stage.numbers(), [1, 2, 3]);
+  stage.open();
+  assertEquals(stage.numbers(), [1, 3, 4]);
+  stage.open();
+  assertEquals(stage.numbers(), [3, 4, 5]);
+});
+
+Deno.test("Sessions forget one whose client claims to have taken what was never sent", () => {
+  using stage = new Stage();
+  const before = stage.open();
+  assertThrows(() => stage.open({ session: before.peer.id, taken: 1 }), ProtocolError);
+  assertEquals(stage.sessions.size, 0);
+});
+
+Deno.test("Sessions free memory: who holds most loses first, who may wait is cut off", async () => {
+  using stage = new Stage({ memory: 2 * MIB, maxPatience: 1000 });
+  const [ann, bob] = [stage.open({ wait: true, patience: 1000 }, "ann"), stage.open({}, "bob")];
+  for (let n = 0; n < 8; n++) feed(bob.peer, MIB / 8);
+  for (let n = 0; n < 6; n++) feed(ann.peer, MIB / 8);
+  assertEquals(stage.counters.dropped, 0);
+  for (let n = 0; n < 2; n++) feed(bob.peer, MIB / 8);
+  assert(stage.counters.dropped > 0 && !ann.peer.isCutOff);
+  assert(stage.sessions.queuedBytes <= 2 * MIB);
+  for (let n = 0; n < 8; n++) feed(ann.peer, MIB / 8);
+  assert(ann.peer.isCutOff && !bob.peer.isCutOff);
+  ann.client.stream.close();
+  await ann.link.finished;
+  stage.end(ann, { reason: Reason.CUT_OFF });
+  assertEquals(stage.sessions.away, 1, "it may ask what it missed");
+  const { peer, client } = stage.open({ session: ann.peer.id });
+  assert(peer !== ann.peer);
+  const { outcome, missed } = decodeOpened(await client.expect(FrameType.OPENED));
+  assertEquals([outcome, missed], [Resumption.CUT_OFF, 14]);
+});
+
+Deno.test("Sessions.applyKeys forgets the sessions of keys that are gone", () => {
+  using stage = new Stage();
+  stage.open({}, "ann");
+  stage.end(stage.open({}, "ann"));
+  stage.open({}, "bob");
+  stage.sessions.applyKeys(stage.keyring, stage.keyring.replace([KEYS[1]!]));
+  assertEquals(stage.numbers(), [3]);
+});
+
+Deno.test("Sessions.close forgets who is away, and ends who is connected", async () => {
+  using stage = new Stage();
+  stage.end(stage.open());
+  const { client } = stage.open();
+  stage.sessions.close("that is all");
+  await client.expect(FrameType.OPENED);
+  await client.expect(FrameType.ACK);
+  assertEquals(await client.goodbye(), { reason: Reason.SHUTDOWN, text: "that is all" });
+  assertEquals(stage.numbers(), [2]);
+});
