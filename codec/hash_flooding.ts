@@ -7,8 +7,9 @@
  * 3 s. Strings are hashed with a secret seed.
  *
  * So it is watched how long numbers take to be added, beside harmless ones on the same machine at the
- * same time: as much time as the members of all honest messages of that size do not take, even when
- * other programs have most of the machine, and 50 times as long as harmless ones, is no accident.
+ * same time: 250 ms in one message, and 50 times as long as harmless ones, is no accident. Another
+ * program may have the machine in the middle of that, but between two members, or a few, and not between
+ * all: once that may have happened, each member is timed, and the few that took longest do not count.
  */
 import { ProtocolError } from "../errors.ts";
 
@@ -16,7 +17,11 @@ import { ProtocolError } from "../errors.ts";
 export const WATCHED_MEMBERS_MIN = 64;
 /** After how many members there is a look. */
 const MEMBERS_PER_LOOK = 512;
-/** What all members of a message may take without a second look, in milliseconds. */
+/** The members of one look take less than this, unless they collide or the machine is busy. */
+const SLOW_LOOK_MS = 2;
+/** How many members of a look that are timed one by one do not count. */
+const INTERRUPTIONS_MAX = 8;
+/** What all members of a message may take without being compared, in milliseconds. */
 const SUSPICIOUS_MS = 250;
 const FACTOR = 50;
 
@@ -24,9 +29,12 @@ const FACTOR = 50;
 export class HashFloodGuard {
   #members = 0;
   #ms = 0;
+  /** Whether each member is timed. */
+  #isAlert = false;
 
   /** Begins with another message. */
   reset(): void {
+    this.#isAlert = false;
     this.#members = this.#ms = 0;
   }
 
@@ -38,23 +46,43 @@ export class HashFloodGuard {
    */
   addAll(members: readonly unknown[], add: (index: number) => void): void {
     const { length } = members;
-    for (let index = 0; index < length;) {
+    for (let index = 0; index < length; index += MEMBERS_PER_LOOK) {
       const end = Math.min(length, index + MEMBERS_PER_LOOK);
-      const start = performance.now();
       const isWatched = isHashedOpenly(members, index, end);
-      for (; index < end; index++) add(index);
+      const ms = this.#msOf(add, index, end);
       if (!isWatched) continue;
       this.#members += MEMBERS_PER_LOOK;
-      this.#ms += performance.now() - start;
-      if (this.#ms > SUSPICIOUS_MS) this.#look();
+      this.#ms += this.#isAlert ? ms : Math.min(ms, SLOW_LOOK_MS);
+      this.#isAlert ||= ms > SLOW_LOOK_MS;
+      if (this.#ms > SUSPICIOUS_MS) this.#compare();
     }
   }
 
-  #look(): void {
+  #msOf(add: (index: number) => void, start: number, end: number): number {
+    return this.#isAlert ? steadyMsOf(add, start, end) : msOf(add, start, end);
+  }
+
+  #compare(): void {
     const looks = this.#members / MEMBERS_PER_LOOK;
-    if (this.#ms < FACTOR * looks * harmless()) return;
+    const set = new Set<number>();
+    const harmless = this.#msOf((member) => set.add(member), 0, MEMBERS_PER_LOOK);
+    if (this.#ms < FACTOR * looks * harmless) return;
     throw new ProtocolError("Cannot read a message: the members of a Map or a Set collide");
   }
+}
+
+/** How many milliseconds it takes to add these members. */
+function msOf(add: (index: number) => void, start: number, end: number): number {
+  const before = performance.now();
+  for (let index = start; index < end; index++) add(index);
+  return performance.now() - before;
+}
+
+/** The same without the few members that took longest. */
+function steadyMsOf(add: (index: number) => void, start: number, end: number): number {
+  const times = new Float64Array(end - start);
+  for (let index = start; index < end; index++) times[index - start] = msOf(add, index, index + 1);
+  return times.sort().subarray(0, -INTERRUPTIONS_MAX).reduce((sum, ms) => sum + ms, 0);
 }
 
 /** Whether one of these members is of a kind whose hash has no seed. */
@@ -64,12 +92,4 @@ function isHashedOpenly(members: readonly unknown[], start: number, end: number)
     if (kind === "number" || kind === "bigint") return true;
   }
   return false;
-}
-
-/** How many milliseconds as many members take that do not collide. */
-function harmless(): number {
-  const set = new Set<number>();
-  const start = performance.now();
-  for (let member = 0; member < MEMBERS_PER_LOOK; member++) set.add(member);
-  return performance.now() - start;
 }
