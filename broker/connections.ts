@@ -15,7 +15,7 @@ import { authenticateClient, BusyError } from "../protocol/authenticate.ts";
 import { clientFrameLimits, decodeOpening, type Opening } from "../protocol/bodies.ts";
 import { FrameError, type FrameLimits, FrameType, Reason } from "../protocol/frame.ts";
 import type { FrameReader } from "../protocol/frame_reader.ts";
-import { randomBytes } from "../protocol/handshake.ts";
+import { BROKER_ID_BYTES, randomBytes } from "../protocol/handshake.ts";
 import { Link, TICKS } from "../protocol/link.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import type { TopicPath } from "../topic.ts";
@@ -29,7 +29,6 @@ import type { Sessions } from "./sessions.ts";
 
 /** How long a client waits for the word that its proof is wrong. */
 const REFUSAL_DELAY_MS = 500;
-const BROKER_ID_BYTES = 16;
 
 /** What {@linkcode Connections} need from their broker. */
 export interface ConnectionsContext {
