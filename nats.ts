@@ -26,7 +26,7 @@ import { every, later, pause } from "./base/timers.ts";
 import type { UplinkStats } from "./broker/stats.ts";
 import type { Uplink, UplinkBus } from "./broker/uplink.ts";
 import { ProtocolError } from "./errors.ts";
-import { type Control, decodeControl, encodeControl } from "./nats/control.ts";
+import { type Control, decodeControl, encodeControl } from "./nats/control_message.ts";
 import type { ExchangeContext, ExchangeCounts, Mode } from "./nats/exchange.ts";
 import { PACKET_BYTES_MAX, readPacket } from "./nats/packet.ts";
 import { CoreMode, JetStreamMode } from "./nats/modes.ts";

@@ -1,7 +1,7 @@
 /**
  * What the two ways in which brokers are joined have in common.
  */
-import type { Control } from "./control.ts";
+import type { Control } from "./control_message.ts";
 import type { PacketHeader } from "./packet.ts";
 import type { TopicPath } from "../topic.ts";
 import type { UplinkBus } from "../broker/uplink.ts";

@@ -4,10 +4,10 @@
 import { jetstream } from "@nats-io/jetstream";
 import { errors, type NatsConnection } from "@nats-io/nats-core";
 import { pause } from "../base/timers.ts";
-import { CoreExchange } from "./core.ts";
+import { CoreExchange } from "./core_exchange.ts";
 import type { ExchangeContext, Mode } from "./exchange.ts";
-import { StreamFollower } from "./follower.ts";
-import { JetStreamExchange, RefusedError, type StreamWire } from "./jetstream.ts";
+import { JetStreamReader } from "./jetstream_reader.ts";
+import { JetStreamExchange, RefusedError, type StreamWire } from "./jetstream_exchange.ts";
 import { subjectOf } from "./subject.ts";
 
 /** A packet that a stream does not confirm is sent again after that. */
@@ -56,7 +56,7 @@ export class JetStreamMode extends JetStreamExchange implements Mode {
   readonly beat = { sent: 0, wants: 0 };
   readonly #context: ExchangeContext;
   readonly #stream: string;
-  readonly #follower: StreamFollower;
+  readonly #reader: JetStreamReader;
 
   /** Makes one without a connection. */
   constructor(context: ExchangeContext, stream: string) {
@@ -64,7 +64,7 @@ export class JetStreamMode extends JetStreamExchange implements Mode {
     const { prefix, read, warn, counts, bus } = context;
     this.#context = context;
     this.#stream = stream;
-    this.#follower = new StreamFollower({
+    this.#reader = new JetStreamReader({
       stream,
       subjects: [`${prefix}.m.>`, subjectOf(prefix, [])],
       wanted: () => this.wanted(),
@@ -83,16 +83,16 @@ export class JetStreamMode extends JetStreamExchange implements Mode {
 
   /** The stream has all others; whoever reads it needs none of them to know. */
   get unaware(): number {
-    return this.subscriptions === 0 || this.#follower.isReading ? 0 : 1;
+    return this.subscriptions === 0 || this.#reader.isReading ? 0 : 1;
   }
 
   get behind(): number {
-    return this.#follower.behind;
+    return this.#reader.behind;
   }
 
   override wants(path: readonly string[], wants: boolean): boolean {
     const isChanged = super.wants(path, wants);
-    if (isChanged) this.#follower.change();
+    if (isChanged) this.#reader.change();
     return isChanged;
   }
 
@@ -100,7 +100,7 @@ export class JetStreamMode extends JetStreamExchange implements Mode {
   gone(): void {}
 
   tick(): void {
-    this.#follower.look();
+    this.#reader.look();
   }
 
   async serve(nc: NatsConnection, signal: AbortSignal): Promise<void> {
@@ -108,10 +108,10 @@ export class JetStreamMode extends JetStreamExchange implements Mode {
     let isConnected = false;
     while (!nc.isClosed() && !signal.aborted) {
       try {
-        await this.#follower.prepare(nc);
+        await this.#reader.prepare(nc);
         if (!isConnected) this.connected(wire);
         isConnected = true;
-        await this.#follower.follow(nc, signal);
+        await this.#reader.read(nc, signal);
       } catch (error) { // No leader, no answer, no rights, another stream of that name: it may change.
         if (nc.isClosed() || signal.aborted) break;
         this.#warn("cannot be used now", error);
@@ -138,7 +138,7 @@ export class JetStreamMode extends JetStreamExchange implements Mode {
           const now = performance.now();
           if (now - doubted > DOUBT_MS) {
             doubted = now;
-            this.#follower.doubt();
+            this.#reader.doubt();
           }
           throw error;
         }

@@ -1,7 +1,7 @@
 /** Brokers that are joined through subjects, over a simulated NATS that loses what NATS may lose. */
 import { assert, assertEquals } from "@std/assert";
-import { type Control, decodeControl, encodeControl } from "../nats/control.ts";
-import { CoreExchange, type Wire } from "../nats/core.ts";
+import { type Control, decodeControl, encodeControl } from "../nats/control_message.ts";
+import { CoreExchange, type Wire } from "../nats/core_exchange.ts";
 import { readPacket } from "../nats/packet.ts";
 import type { TopicPath } from "../topic.ts";
 import { frameOf, type Message, messagesIn } from "./helpers/exchange.ts";

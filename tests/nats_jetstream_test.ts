@@ -1,7 +1,7 @@
 /** Brokers that are joined through a simulated stream that loses what a cluster may lose. */
 import { assert, assertEquals } from "@std/assert";
 import { readPacket } from "../nats/packet.ts";
-import { JetStreamExchange } from "../nats/jetstream.ts";
+import { JetStreamExchange } from "../nats/jetstream_exchange.ts";
 import type { TopicPath } from "../topic.ts";
 import { frameOf, type Message, messagesIn } from "./helpers/exchange.ts";
 import { type Random, randomOf } from "./helpers/random.ts";

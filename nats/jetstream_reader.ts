@@ -17,8 +17,8 @@ import { later } from "../base/timers.ts";
 
 const encoder = new TextEncoder();
 
-/** What a follower needs. */
-export interface FollowerOptions {
+/** What a reader needs. */
+export interface JetStreamReaderOptions {
   /** The name of the stream. */
   readonly stream: string;
   /** What the stream keeps. */
@@ -62,9 +62,9 @@ const MADE_SKEW_MS = 10_000;
 /** So often what is read is chosen anew. */
 const CHANGE_MS = 250;
 
-/** The follower; see the module. */
-export class StreamFollower {
-  readonly #options: FollowerOptions;
+/** The reader; see the module. */
+export class JetStreamReader {
+  readonly #options: JetStreamReaderOptions;
   /** The sequence of the latest message that was read, or need not be; none while nothing is wanted. */
   #position: number | undefined;
   /** When the stream was made. */
@@ -86,7 +86,7 @@ export class StreamFollower {
   isReading = false;
 
   /** Makes one that has read nothing; it begins with what comes from then on. */
-  constructor(options: FollowerOptions) {
+  constructor(options: JetStreamReaderOptions) {
     this.#options = options;
   }
 
@@ -99,7 +99,7 @@ export class StreamFollower {
     this.#changing ??= later(() => this.#stop(), CHANGE_MS);
   }
 
-  /** The stream may be gone: {@linkcode StreamFollower.follow} ends. */
+  /** The stream may be gone: {@linkcode JetStreamReader.read} ends. */
   doubt(): void {
     this.#isDoubted = true;
     this.#stop();
@@ -164,7 +164,7 @@ export class StreamFollower {
   }
 
   /** Reads until the connection is closed, `signal` aborts or the stream is doubted; or rejects. */
-  async follow(nc: NatsConnection, signal: AbortSignal): Promise<void> {
+  async read(nc: NatsConnection, signal: AbortSignal): Promise<void> {
     const manager = this.#manager = await jetstreamManager(nc, { timeout: ANSWER_MS });
     this.#isDoubted = false;
     const stop = () => this.#stop();
@@ -172,8 +172,8 @@ export class StreamFollower {
     try {
       while (!signal.aborted && !nc.isClosed() && !this.#isDoubted) {
         const wanted = this.#options.wanted();
-        if (wanted.length > 0) await this.#read(nc, manager, wanted);
-        else await this.#rest(nc);
+        if (wanted.length > 0) await this.#consume(nc, manager, wanted);
+        else await this.#idle(nc);
       }
     } finally {
       signal.removeEventListener("abort", stop);
@@ -183,7 +183,7 @@ export class StreamFollower {
   }
 
   /** Waits while nothing is wanted: what comes meanwhile is for nobody. */
-  async #rest(nc: NatsConnection): Promise<void> {
+  async #idle(nc: NatsConnection): Promise<void> {
     this.#position = undefined;
     this.#chosen = null;
     this.behind = 0;
@@ -194,7 +194,7 @@ export class StreamFollower {
   }
 
   /** Reads until what is wanted has changed, the consumer is gone, or the connection is closed. */
-  async #read(
+  async #consume(
     nc: NatsConnection,
     manager: JetStreamManager,
     wanted: readonly string[],

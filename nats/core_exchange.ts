@@ -28,7 +28,12 @@ import { decodeTopic, topicBlockMax } from "../protocol/topic_block.ts";
 import { type CoverChange, Covers } from "../routing/covers.ts";
 import { TopicTree } from "../routing/topic_tree.ts";
 import { type TopicPath, topicPath } from "../topic.ts";
-import { type Control, type NumberedCount, type NumberedTopic, partsOf } from "./control.ts";
+import {
+  type Control,
+  type NumberedCount,
+  type NumberedTopic,
+  partsOf,
+} from "./control_message.ts";
 import type { ExchangeContext } from "./exchange.ts";
 import {
   Assembly,
