@@ -26,10 +26,16 @@ import { every, later, pause } from "./base/timers.ts";
 import type { UplinkStats } from "./broker/stats.ts";
 import type { Uplink, UplinkBus } from "./broker/uplink.ts";
 import { ProtocolError } from "./errors.ts";
-import { type Control, decodeControl, encodeControl } from "./nats/control_message.ts";
-import type { ExchangeContext, ExchangeCounts, Mode } from "./nats/exchange.ts";
+import {
+  type ControlMessage,
+  decodeControlMessage,
+  encodeControlMessage,
+} from "./nats/control_message.ts";
+import { CoreMode } from "./nats/core_mode.ts";
+import type { ExchangeContext, ExchangeCounts } from "./nats/exchange_context.ts";
+import { JetStreamMode } from "./nats/jetstream_mode.ts";
+import type { Mode } from "./nats/mode.ts";
 import { PACKET_BYTES_MAX, readPacket } from "./nats/packet.ts";
-import { CoreMode, JetStreamMode } from "./nats/modes.ts";
 import { busPrefix, subjectProblem } from "./nats/subject.ts";
 import { connect } from "./nats/transport.ts";
 import { randomBytes } from "./protocol/handshake.ts";
@@ -170,7 +176,7 @@ export class NatsUplink implements Uplink {
   readonly #timers = new Set<Disposable>();
   /** When each other broker was heard of. */
   readonly #seen = new Map<string, number>();
-  #side: Mode | undefined;
+  #mode: Mode | undefined;
   #nc: NatsConnection | undefined;
   #server: string | null = null;
   #disconnects = 0;
@@ -222,7 +228,7 @@ export class NatsUplink implements Uplink {
    * @throws {RangeError} When `queueBytes` is too small for the messages of the broker.
    */
   join(bus: UplinkBus): void {
-    if (this.#side !== undefined) {
+    if (this.#mode !== undefined) {
       throw new Error("Cannot join: a NatsUplink is for one broker, make another for this one");
     }
     if (this.#queueBytes < 2 * bus.messageBytes) {
@@ -232,12 +238,12 @@ export class NatsUplink implements Uplink {
       );
     }
     const context = this.#contextOf(bus);
-    this.#side = this.#stream === undefined
+    this.#mode = this.#stream === undefined
       ? new CoreMode(context)
       : new JetStreamMode(context, this.#stream);
     // The stream keeps what nobody wants now for those who are cut off.
     if (this.#stream !== undefined) bus.want([], true);
-    this.#running = this.#run(this.#side);
+    this.#running = this.#run(this.#mode);
   }
 
   #contextOf(bus: UplinkBus): ExchangeContext {
@@ -300,7 +306,7 @@ export class NatsUplink implements Uplink {
   }
 
   /** Connects, and connects again, until it is to leave. */
-  async #run(side: Mode): Promise<void> {
+  async #run(mode: Mode): Promise<void> {
     const { signal } = this.#leaving;
     let told = "";
     for (let attempt = 0; !signal.aborted; attempt++) {
@@ -311,7 +317,7 @@ export class NatsUplink implements Uplink {
         const nc = await connect({ ...this.#connection, servers: [...this.#servers], signal });
         if (signal.aborted) return await nc.close();
         const since = performance.now();
-        await this.#serve(nc, side);
+        await this.#serve(nc, mode);
         if (performance.now() - since > BACKOFF_MAX_MS) attempt = 0;
         told = "";
       } catch (error) { // Nobody there, a wrong password, a wrong certificate: it may change.
@@ -328,7 +334,7 @@ export class NatsUplink implements Uplink {
     }
   }
 
-  async #serve(nc: NatsConnection, side: Mode): Promise<void> {
+  async #serve(nc: NatsConnection, mode: Mode): Promise<void> {
     const { signal } = this.#leaving;
     const server = nc.getServer();
     if (nc.isClosed()) {
@@ -344,25 +350,25 @@ export class NatsUplink implements Uplink {
     const now = performance.now();
     for (const id of this.#seen.keys()) this.#seen.set(id, now);
     this.#tell("connected", `Connected to NATS at ${server}, bus ${this.#bus}`);
-    this.#watch(nc, side);
+    this.#watch(nc, mode);
     for (const subject of [`${this.#prefix}.c`, `${this.#prefix}.c.${this.#id}`]) {
       nc.subscribe(subject, {
         callback: (error, message) => {
           if (error !== null) this.#warn(`NATS refuses a subscription: ${error.message}`);
-          else this.#hear(side, message.data);
+          else this.#hear(mode, message.data);
         },
       });
     }
     const closed = new AbortController();
     nc.closed().then(() => closed.abort());
-    const beat = () => this.#sayBeat(side);
+    const beat = () => this.#sayBeat(mode);
     beat();
     {
       using _timer = every(() => {
         beat();
-        this.#tick(side);
+        this.#tick(mode);
       }, BEAT_MS);
-      await side.serve(nc, AbortSignal.any([closed.signal, signal]));
+      await mode.serve(nc, AbortSignal.any([closed.signal, signal]));
     }
     const reason = await nc.closed();
     this.#nc = undefined;
@@ -373,49 +379,49 @@ export class NatsUplink implements Uplink {
   }
 
   /** Tells what NATS does not allow. */
-  async #watch(nc: NatsConnection, side: Mode): Promise<void> {
+  async #watch(nc: NatsConnection, mode: Mode): Promise<void> {
     for await (const status of nc.status()) {
       if (status.type === "error") this.#warn(`NATS refuses something: ${status.error.message}`);
       if (status.type !== "ldm") continue;
       // It goes, and says so first: others are there, and nothing is lost yet.
-      side.disconnected();
+      mode.exchange.disconnected();
       await nc.close();
     }
   }
 
-  #tick(side: Mode): void {
+  #tick(mode: Mode): void {
     const now = performance.now();
     for (const [id, at] of this.#seen) {
       if (now - at <= SILENT_MS) continue;
       this.#seen.delete(id);
       this.#tell("left", `Broker ${id} was not heard of for ${SILENT_MS / 1000} s`);
-      side.gone(id, false);
+      mode.gone(id, false);
     }
-    side.tick();
+    mode.tick();
   }
 
-  #sayBeat(side: Mode, to?: string): void {
-    this.#say({ type: "beat", from: this.#id, stream: this.#stream ?? null, ...side.beat }, to);
+  #sayBeat(mode: Mode, to?: string): void {
+    this.#say({ type: "beat", from: this.#id, stream: this.#stream ?? null, ...mode.beat }, to);
   }
 
-  #say(control: Control, to?: string): void {
+  #say(control: ControlMessage, to?: string): void {
     const subject = to === undefined ? `${this.#prefix}.c` : `${this.#prefix}.c.${to}`;
     if (this.#saidBye || this.#nc?.isClosed() !== false) return;
     try {
-      this.#nc.publish(subject, encodeControl(control));
+      this.#nc.publish(subject, encodeControlMessage(control));
     } catch (error) { // Longer than this server takes.
       this.#warn(`Cannot tell other brokers something: ${error}`);
     }
   }
 
-  #hear(side: Mode, bytes: Uint8Array): void {
+  #hear(mode: Mode, bytes: Uint8Array): void {
     try {
-      const control = decodeControl(bytes);
+      const control = decodeControlMessage(bytes);
       const { type, from } = control;
       if (from === this.#id) return;
       if (type === "bye") {
         if (this.#seen.delete(from)) this.#tell("left", `Broker ${from} said goodbye`);
-        return side.gone(from, true);
+        return mode.gone(from, true);
       }
       const isNew = !this.#seen.has(from);
       if (isNew && this.#seen.size >= BROKERS_MAX) {
@@ -424,7 +430,7 @@ export class NatsUplink implements Uplink {
       this.#seen.set(from, performance.now());
       if (isNew) {
         this.#tell("joined", `Broker ${from} is on the bus`);
-        this.#sayBeat(side, from);
+        this.#sayBeat(mode, from);
       }
       if (control.type === "beat" && control.stream !== (this.#stream ?? null)) {
         this.#counts.invalid++;
@@ -435,7 +441,7 @@ export class NatsUplink implements Uplink {
           }: they do not hear each other`,
         );
       }
-      side.hear(control);
+      mode.hear(control);
     } catch (error) {
       this.#refuse(error);
     }
@@ -464,7 +470,7 @@ export class NatsUplink implements Uplink {
    * @param wants Whether it wants it from now on.
    */
   wants(path: readonly string[], wants: boolean): void {
-    this.#side?.wants(path, wants);
+    this.#mode?.wants(path, wants);
   }
 
   /**
@@ -475,7 +481,7 @@ export class NatsUplink implements Uplink {
    * @param publisher Who published them.
    */
   take(frames: Uint8Array, _messages: number, publisher: object): void {
-    this.#side?.take(frames, publisher);
+    this.#mode?.exchange.take(frames, publisher);
   }
 
   /**
@@ -495,7 +501,7 @@ export class NatsUplink implements Uplink {
    */
   stats(): UplinkStats {
     const now = performance.now();
-    const side = this.#side;
+    const mode = this.#mode;
     const fresh = this.#seen.values().filter((at) => now - at <= FRESH_MS);
     return {
       state: this.#nc === undefined ? "connecting" : "connected",
@@ -503,13 +509,13 @@ export class NatsUplink implements Uplink {
       bus: this.#bus,
       stream: this.#stream ?? null,
       brokers: fresh.toArray().length,
-      unaware: side?.unaware ?? 0,
-      subscriptions: side?.subscriptions ?? 0,
+      unaware: mode?.unaware ?? 0,
+      subscriptions: mode?.exchange.subscriptions ?? 0,
       ...this.#counts,
       disconnects: this.#disconnects,
-      queuedBytes: side?.queuedBytes ?? 0,
-      lag: side?.waitingSince === undefined ? 0 : now - side.waitingSince,
-      behind: side?.behind ?? 0,
+      queuedBytes: mode?.exchange.queuedBytes ?? 0,
+      lag: now - (mode?.exchange.waitingSince ?? now),
+      behind: mode?.behind ?? 0,
     };
   }
 
@@ -524,7 +530,7 @@ export class NatsUplink implements Uplink {
     if (signal.aborted) aborted.resolve();
     signal.addEventListener("abort", () => aborted.resolve(), { once: true });
     await Promise.race([this.#sayGoodbye(signal), aborted.promise]);
-    const left = this.#side?.queuedBytes ?? 0;
+    const left = this.#mode?.exchange.queuedBytes ?? 0;
     if (left > 0) this.#warn(`${left} bytes were not passed on to other brokers`);
     this.#leaving.abort();
     await Promise.race([Promise.all([this.#nc?.close(), this.#running]), aborted.promise]);
@@ -535,7 +541,7 @@ export class NatsUplink implements Uplink {
   async #sayGoodbye(signal: AbortSignal): Promise<void> {
     const nc = this.#nc;
     if (nc === undefined) return;
-    await Promise.race([this.#side?.drained(signal), nc.closed()]);
+    await Promise.race([this.#mode?.exchange.drained(signal), nc.closed()]);
     this.#say({ type: "bye", from: this.#id });
     this.#saidBye = true;
     await nc.flush().catch(() => {}); // The connection is lost: then it is gone anyway.

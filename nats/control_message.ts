@@ -11,7 +11,7 @@ export type NumberedTopic = readonly [id: number, path: readonly string[] | null
 export type NumberedCount = readonly [id: number, count: number];
 
 /** What a broker says. */
-export type Control =
+export type ControlMessage =
   /**
    * It is there.
    *
@@ -90,7 +90,7 @@ export function partsOf<E>(entries: readonly E[]): E[][] {
 }
 
 /** The bytes of what a broker says. */
-export function encodeControl(control: Control): Uint8Array {
+export function encodeControlMessage(control: ControlMessage): Uint8Array {
   return encoder.encode(JSON.stringify(control));
 }
 
@@ -99,18 +99,18 @@ export function encodeControl(control: Control): Uint8Array {
  *
  * @throws {ProtocolError} When it is nothing that a broker says.
  */
-export function decodeControl(bytes: Uint8Array): Control {
+export function decodeControlMessage(bytes: Uint8Array): ControlMessage {
   let value: unknown;
   try {
     value = JSON.parse(decoder.decode(bytes));
   } catch (error) { // TypeError or SyntaxError: bytes that are no text, or a text that is no JSON.
     throw new ProtocolError("Cannot read what a broker says: it is no JSON", { cause: error });
   }
-  if (isControl(value)) return value;
+  if (isControlMessage(value)) return value;
   throw new ProtocolError("Cannot read what a broker says: it is of no kind that is known");
 }
 
-function isControl(value: unknown): value is Control {
+function isControlMessage(value: unknown): value is ControlMessage {
   if (typeof value !== "object" || value === null) return false;
   const fields = value as Record<string, unknown>;
   if (typeof fields.from !== "string" || !/^[0-9a-f]{16}$/.test(fields.from)) return false;

@@ -29,12 +29,13 @@ import { type CoverChange, Covers } from "../routing/covers.ts";
 import { TopicTree } from "../routing/topic_tree.ts";
 import { type TopicPath, topicPath } from "../topic.ts";
 import {
-  type Control,
+  type ControlMessage,
   type NumberedCount,
   type NumberedTopic,
   partsOf,
 } from "./control_message.ts";
-import type { ExchangeContext } from "./exchange.ts";
+import type { ExchangeContext } from "./exchange_context.ts";
+import type { Exchange } from "./mode.ts";
 import {
   Assembly,
   Packer,
@@ -158,7 +159,7 @@ interface Remote {
 }
 
 /** The exchange; see the module. */
-export class CoreExchange {
+export class CoreExchange implements Exchange {
   readonly #context: ExchangeContext;
   #wire: Wire | undefined;
 
@@ -569,7 +570,7 @@ export class CoreExchange {
   }
 
   /** Takes what another broker says. */
-  hear(control: Control): void {
+  hear(control: ControlMessage): void {
     if (control.type === "bye") return this.gone(control.from, true);
     const remote = this.#remote(control.from);
     if (remote.isGone) {
@@ -632,7 +633,7 @@ export class CoreExchange {
     }
   }
 
-  #takeWants(remote: Remote, control: Control & { type: "wants" }): void {
+  #takeWants(remote: Remote, control: ControlMessage & { type: "wants" }): void {
     const { version, base, add, remove, part, more } = control;
     if (part === 0) remote.loading = { version, part, add: new Map(), remove: [] };
     const { loading } = remote;
@@ -700,7 +701,7 @@ export class CoreExchange {
     this.#context.bus.want(path, false);
   }
 
-  #takeCounts(remote: Remote, control: Control & { type: "counts" }): void {
+  #takeCounts(remote: Remote, control: ControlMessage & { type: "counts" }): void {
     const { version, since, answer, sent, counts, isFull, part, more } = control;
     if (remote.countsSince !== since) {
       const isFirst = remote.countsSince === undefined;

@@ -24,7 +24,8 @@ import { runAt } from "../protocol/run.ts";
 import { decodeTopic, encodeTopic, topicBlockMax } from "../protocol/topic_block.ts";
 import { Covers } from "../routing/covers.ts";
 import type { TopicPath } from "../topic.ts";
-import type { ExchangeContext } from "./exchange.ts";
+import type { ExchangeContext } from "./exchange_context.ts";
+import type { Exchange } from "./mode.ts";
 import {
   Assembly,
   droppedPacket,
@@ -126,7 +127,7 @@ interface RemoteLane {
 }
 
 /** The exchange; see the module. */
-export class JetStreamExchange {
+export class JetStreamExchange implements Exchange {
   readonly #context: ExchangeContext;
   #wire: StreamWire | undefined;
   readonly #covers = new Covers();

@@ -1,6 +1,10 @@
 /** Brokers that are joined through subjects, over a simulated NATS that loses what NATS may lose. */
 import { assert, assertEquals } from "@std/assert";
-import { type Control, decodeControl, encodeControl } from "../nats/control_message.ts";
+import {
+  type ControlMessage,
+  decodeControlMessage,
+  encodeControlMessage,
+} from "../nats/control_message.ts";
 import { CoreExchange, type Wire } from "../nats/core_exchange.ts";
 import { readPacket } from "../nats/packet.ts";
 import type { TopicPath } from "../topic.ts";
@@ -81,9 +85,9 @@ class Node {
     nats.nodes.push(this);
   }
 
-  #say(control: Control, to?: string): void {
+  #say(control: ControlMessage, to?: string): void {
     if (!this.isConnected) return;
-    const bytes = encodeControl(control);
+    const bytes = encodeControlMessage(control);
     const subject = to === undefined ? `${PREFIX}.c` : `${PREFIX}.c.${to}`;
     this.outbox.push(() => this.#nats.publish(this, subject, bytes));
   }
@@ -136,7 +140,7 @@ class Node {
   }
 
   hear(subject: string, bytes: Uint8Array): void {
-    if (subject.startsWith(`${PREFIX}.c`)) return this.exchange.hear(decodeControl(bytes));
+    if (subject.startsWith(`${PREFIX}.c`)) return this.exchange.hear(decodeControlMessage(bytes));
     const { header, body } = readPacket(bytes);
     this.exchange.packet(header, body);
   }

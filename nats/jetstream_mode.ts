@@ -1,13 +1,14 @@
 /**
- * The two ways of joining, each over connections of NATS's own client.
+ * Brokers joined through a stream: {@linkcode JetStreamExchange}, over connections of NATS's client.
  */
 import { jetstream } from "@nats-io/jetstream";
 import { errors, type NatsConnection } from "@nats-io/nats-core";
 import { pause } from "../base/timers.ts";
-import { CoreExchange } from "./core_exchange.ts";
-import type { ExchangeContext, Mode } from "./exchange.ts";
-import { JetStreamReader } from "./jetstream_reader.ts";
+import type { TopicPath } from "../topic.ts";
+import type { ExchangeContext } from "./exchange_context.ts";
 import { JetStreamExchange, RefusedError, type StreamWire } from "./jetstream_exchange.ts";
+import { JetStreamReader } from "./jetstream_reader.ts";
+import type { Mode } from "./mode.ts";
 import { subjectOf } from "./subject.ts";
 
 /** A packet that a stream does not confirm is sent again after that. */
@@ -17,60 +18,27 @@ const RETRY_MS = 500;
 /** So often it is looked whether a stream that does not confirm is there at all. */
 const DOUBT_MS = 2000;
 
-/** Plain subjects. */
-export class CoreMode extends CoreExchange implements Mode {
-  readonly behind = 0;
-  readonly #context: ExchangeContext;
-
-  /** Makes one without a connection. */
-  constructor(context: ExchangeContext) {
-    super(context);
-    this.#context = context;
-  }
-
-  async serve(nc: NatsConnection): Promise<void> {
-    const { read, warn } = this.#context;
-    this.connected({
-      // It may have been closed a moment ago; then `disconnected()` follows.
-      publish(subject, bytes) {
-        if (!nc.isClosed()) nc.publish(subject, bytes);
-      },
-      subscribe: (subject) => {
-        if (nc.isClosed()) return undefined;
-        return nc.subscribe(subject, {
-          callback: (error, message) => {
-            if (error !== null) warn(`NATS refuses a subscription: ${error.message}`);
-            else read(message.data, (header, body) => this.packet(header, body));
-          },
-        });
-      },
-      flush: () => nc.flush(),
-    });
-    await nc.closed();
-    this.disconnected();
-  }
-}
-
-/** A stream. */
-export class JetStreamMode extends JetStreamExchange implements Mode {
+/** The mode; see the module. */
+export class JetStreamMode implements Mode {
   readonly beat = { sent: 0, wants: 0 };
+  readonly exchange: JetStreamExchange;
   readonly #context: ExchangeContext;
   readonly #stream: string;
   readonly #reader: JetStreamReader;
 
   /** Makes one without a connection. */
   constructor(context: ExchangeContext, stream: string) {
-    super(context);
+    const exchange = this.exchange = new JetStreamExchange(context);
     const { prefix, read, warn, counts, bus } = context;
     this.#context = context;
     this.#stream = stream;
     this.#reader = new JetStreamReader({
       stream,
       subjects: [`${prefix}.m.>`, subjectOf(prefix, [])],
-      wanted: () => this.wanted(),
-      chosenAnew: () => this.chosenAnew(),
+      wanted: () => exchange.wanted(),
+      chosenAnew: () => exchange.chosenAnew(),
       message: (subject, bytes) => {
-        read(bytes, (header, body) => this.packet(subject, header, body));
+        read(bytes, (header, body) => exchange.packet(subject, header, body));
         return bus.room();
       },
       lost: (why) => {
@@ -83,17 +51,15 @@ export class JetStreamMode extends JetStreamExchange implements Mode {
 
   /** The stream has all others; whoever reads it needs none of them to know. */
   get unaware(): number {
-    return this.subscriptions === 0 || this.#reader.isReading ? 0 : 1;
+    return this.exchange.subscriptions === 0 || this.#reader.isReading ? 0 : 1;
   }
 
   get behind(): number {
     return this.#reader.behind;
   }
 
-  override wants(path: readonly string[], wants: boolean): boolean {
-    const isChanged = super.wants(path, wants);
-    if (isChanged) this.#reader.change();
-    return isChanged;
+  wants(path: TopicPath, wants: boolean): void {
+    if (this.exchange.wants(path, wants)) this.#reader.change();
   }
 
   hear(): void {} // The stream tells everything.
@@ -109,7 +75,7 @@ export class JetStreamMode extends JetStreamExchange implements Mode {
     while (!nc.isClosed() && !signal.aborted) {
       try {
         await this.#reader.prepare(nc);
-        if (!isConnected) this.connected(wire);
+        if (!isConnected) this.exchange.connected(wire);
         isConnected = true;
         await this.#reader.read(nc, signal);
       } catch (error) { // No leader, no answer, no rights, another stream of that name: it may change.
@@ -119,7 +85,7 @@ export class JetStreamMode extends JetStreamExchange implements Mode {
       }
     }
     await nc.closed();
-    this.disconnected();
+    this.exchange.disconnected();
   }
 
   #wireOf(nc: NatsConnection): StreamWire {

@@ -1,0 +1,40 @@
+/**
+ * What the exchange of either mode needs of the uplink that it belongs to.
+ */
+import type { ControlMessage } from "./control_message.ts";
+import type { PacketHeader } from "./packet.ts";
+import type { UplinkBus } from "../broker/uplink.ts";
+
+/** What both ways of joining count. */
+export interface ExchangeCounts {
+  sent: number;
+  received: number;
+  dropped: number;
+  lost: number;
+  gaps: number;
+  invalid: number;
+}
+
+/** What both ways of joining need. */
+export interface ExchangeContext {
+  /** The id of this broker. */
+  readonly id: string;
+  /** What the subjects of the bus begin with. */
+  readonly prefix: string;
+  /** How many bytes may wait, or be unconfirmed. */
+  readonly queueBytes: number;
+  readonly bus: UplinkBus;
+  readonly counts: ExchangeCounts;
+  /** Whether a broker was heard of lately. */
+  isHere(id: string): boolean;
+  /** Says something to all others, or to one. */
+  say(control: ControlMessage, to?: string): void;
+  /** Passes messages of others on to the clients. */
+  deliver(frames: Uint8Array): void;
+  /** Takes a packet, whose header is read, to `take`; what is none is counted. */
+  read(bytes: Uint8Array, take: (header: PacketHeader, body: Uint8Array) => void): void;
+  /** Calls `callback` once, after so many milliseconds, unless what is returned is disposed before. */
+  later(callback: () => void, ms: number): Disposable;
+  /** Tells whoever runs the broker. */
+  warn(message: string): void;
+}
