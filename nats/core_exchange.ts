@@ -24,7 +24,7 @@ import { BytesCache } from "../base/bytes_cache.ts";
 import { Fifo } from "../base/fifo.ts";
 import { ProtocolError } from "../errors.ts";
 import { runAt } from "../protocol/run.ts";
-import { decodeTopic, topicBlockMax } from "../protocol/topic_block.ts";
+import { decodeTopic } from "../protocol/topic_block.ts";
 import { type CoverChange, Covers } from "../routing/covers.ts";
 import { TopicTree } from "../routing/topic_tree.ts";
 import { type TopicPath, topicPath } from "../topic.ts";
@@ -36,14 +36,9 @@ import {
 } from "./control_message.ts";
 import type { ExchangeContext } from "./exchange_context.ts";
 import type { Exchange } from "./mode.ts";
-import {
-  Assembly,
-  Packer,
-  type PacketCount,
-  type PacketHeader,
-  sealPacket,
-  TOPIC_LIMITS,
-} from "./packet.ts";
+import { Packer } from "./packer.ts";
+import { type PacketCount, type PacketHeader, sealPacket, TOPIC_LIMITS } from "./packet.ts";
+import { Reassembly } from "./reassembly.ts";
 import { patternOf, subjectOf, subjectProblem } from "./subject.ts";
 
 /** A connection to NATS, as far as it is needed here. */
@@ -155,7 +150,7 @@ interface Remote {
   /** The number of its latest packet that was heard; and up to which its counts have told of all. */
   heard: number;
   sure: number;
-  readonly assembly: Assembly;
+  readonly reassembly: Reassembly;
 }
 
 /** The exchange; see the module. */
@@ -501,8 +496,7 @@ export class CoreExchange implements Exchange {
     if (number <= remote.heard) return;
     const isNext = remote.sure === number - 1;
     remote.heard = number;
-    const bytesMax = this.#context.bus.messageBytes + topicBlockMax(TOPIC_LIMITS);
-    const frames = remote.assembly.take(header, body, bytesMax);
+    const frames = remote.reassembly.take(header, body);
     if (frames === "lost") return; // The counts tell it, when they are asked for.
     if (isNext) remote.sure = number;
     if (frames === undefined || messages === 0) return;
@@ -562,7 +556,7 @@ export class CoreExchange implements Exchange {
       if (this.#remotes.size >= REMOTES_MAX) {
         throw new ProtocolError(`Cannot take one more broker: ${REMOTES_MAX} are known`);
       }
-      remote = remoteOf(id, ++this.#registrations);
+      remote = remoteOf(id, ++this.#registrations, this.#context.bus.messageBytes);
       this.#remotes.set(id, remote);
       if (this.#wire !== undefined) this.#sayAll(id);
     }
@@ -766,7 +760,7 @@ export class CoreExchange implements Exchange {
   }
 }
 
-function remoteOf(id: string, since: number): Remote {
+function remoteOf(id: string, since: number, messageBytes: number): Remote {
   return {
     id,
     isGone: false,
@@ -787,6 +781,6 @@ function remoteOf(id: string, since: number): Remote {
     counts: new Map(),
     heard: 0,
     sure: 0,
-    assembly: new Assembly(),
+    reassembly: new Reassembly(messageBytes),
   };
 }

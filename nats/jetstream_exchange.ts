@@ -21,20 +21,20 @@ import { BytesCache } from "../base/bytes_cache.ts";
 import { Fifo } from "../base/fifo.ts";
 import { ProtocolError } from "../errors.ts";
 import { runAt } from "../protocol/run.ts";
-import { decodeTopic, encodeTopic, topicBlockMax } from "../protocol/topic_block.ts";
+import { decodeTopic, encodeTopic } from "../protocol/topic_block.ts";
 import { Covers } from "../routing/covers.ts";
 import type { TopicPath } from "../topic.ts";
 import type { ExchangeContext } from "./exchange_context.ts";
 import type { Exchange } from "./mode.ts";
+import { Packer } from "./packer.ts";
 import {
-  Assembly,
   droppedPacket,
-  Packer,
   PacketFlag,
   type PacketHeader,
   sealPacket,
   TOPIC_LIMITS,
 } from "./packet.ts";
+import { Reassembly } from "./reassembly.ts";
 import { pathOf, patternOf, subjectOf, subjectProblem } from "./subject.ts";
 
 /** A connection to a stream, as far as it is needed here. */
@@ -123,7 +123,7 @@ interface RemoteLane {
   isSettling: boolean;
   readonly held: Map<number, Held>;
   timer: Disposable | undefined;
-  readonly assembly: Assembly;
+  readonly reassembly: Reassembly;
 }
 
 /** The exchange; see the module. */
@@ -408,10 +408,9 @@ export class JetStreamExchange implements Exchange {
   }
 
   #take(lane: RemoteLane, { subject, header, body }: Held): void {
-    const { bus, counts } = this.#context;
+    const { counts } = this.#context;
     if (header.flags & PacketFlag.DROPPED) return this.#lose(subject, header.messages);
-    const bytesMax = bus.messageBytes + topicBlockMax(TOPIC_LIMITS);
-    const frames = lane.assembly.take(header, body, bytesMax);
+    const frames = lane.reassembly.take(header, body);
     if (frames === undefined) return;
     if (frames === "lost") return this.#lose(subject, 1);
     counts.received += header.messages;
@@ -432,6 +431,7 @@ export class JetStreamExchange implements Exchange {
     if (this.#remotes.size > REMOTES_MAX) this.#remotes.delete(this.#remotes.keys().next().value!);
     let lane = lanes.get(index);
     if (lane === undefined) {
+      const { messageBytes } = this.#context.bus;
       lane = {
         broker: id,
         heard: 0,
@@ -442,7 +442,7 @@ export class JetStreamExchange implements Exchange {
         isSettling: false,
         held: new Map(),
         timer: undefined,
-        assembly: new Assembly(),
+        reassembly: new Reassembly(messageBytes),
       };
       lanes.set(index, lane);
     }

@@ -12,10 +12,8 @@
  *
  * All numbers are little endian, but the broker's id. `docs/scaling.md` says what they are for.
  */
-import { Fifo } from "../base/fifo.ts";
 import { ProtocolError } from "../errors.ts";
 import type { Limits } from "../protocol/frame.ts";
-import { framesEnd } from "../protocol/run.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX, type TopicPath } from "../topic.ts";
 
@@ -30,12 +28,7 @@ const LENGTHS_AT = 24;
 const COUNTS_AT = 26;
 const COUNT_BYTES = 9;
 /** Room for a header with a count for each length that a topic may have. */
-const HEADER_BYTES_MAX = COUNTS_AT + 17 * COUNT_BYTES;
-const BUFFER_BYTES_MIN = 512;
-/** A packet that has grown to that gets a buffer for the longest. */
-const BUFFER_BYTES_MEDIUM = 16 * 1024;
-/** How many of those are kept for what comes next. */
-const SPARES_MAX = 16;
+export const HEADER_BYTES_MAX = COUNTS_AT + 17 * COUNT_BYTES;
 
 /** What no broker allows more of; each has checked its topics against its own. */
 export const TOPIC_LIMITS: Limits = {
@@ -190,182 +183,4 @@ export function droppedPacket<R extends PacketRoute>(route: R, messages: number)
     messages,
     flags: PacketFlag.DROPPED,
   };
-}
-
-/** Gathers messages into packets, in their order. */
-export class Packer<R extends PacketRoute> {
-  readonly #closed = new Fifo<Packet<R>>();
-  #open: Packet<R> | undefined;
-  #bytes = 0;
-  readonly #spares: Uint8Array[] = [];
-
-  /** How many bytes it holds. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
-  /** The packet that leaves first, if there is one. */
-  get first(): Packet<R> | undefined {
-    return this.#closed.at(0) ?? this.#open;
-  }
-
-  /** Adds the frames that stand in `bytes` from `start` to before `end`; they are copied. */
-  add(route: R, bytes: Uint8Array, start: number, end: number, frames: number): void {
-    const room = this.#open?.route === route ? PACKET_BYTES_MAX - this.#open.end : 0;
-    if (end - start <= room) return this.#append(bytes, start, end, frames);
-    for (let at = start, left = frames; left > 0;) {
-      const first = framesEnd(bytes, at, 1);
-      if (first - at > PACKET_BYTES_MAX - HEADER_BYTES_MAX) {
-        this.#addParts(route, bytes, at, first);
-        at = first;
-        left--;
-        continue;
-      }
-      this.#openFor(route, first - at);
-      const limit = at + PACKET_BYTES_MAX - this.#open!.end;
-      let [next, count] = [first, 1];
-      while (count < left) {
-        const further = framesEnd(bytes, next, 1);
-        if (further > limit) break;
-        next = further;
-        count++;
-      }
-      this.#append(bytes, at, next, count);
-      at = next;
-      left -= count;
-    }
-  }
-
-  #addParts(route: R, bytes: Uint8Array, start: number, end: number): void {
-    this.#close();
-    for (let at = start; at < end;) {
-      const next = Math.min(end, at + PACKET_BYTES_MAX - HEADER_BYTES_MAX);
-      this.#openFor(route, next - at);
-      const packet = this.#open!;
-      packet.flags = (at > start ? PacketFlag.REST : 0) | (next < end ? PacketFlag.MORE : 0);
-      this.#append(bytes, at, next, next < end ? 0 : 1);
-      this.#close();
-      at = next;
-    }
-  }
-
-  /** Opens a packet for the route, unless the open one has room. */
-  #openFor(route: R, length: number): void {
-    const open = this.#open;
-    if (open?.route === route && open.end + length <= PACKET_BYTES_MAX) return;
-    this.#close();
-    this.#open = {
-      route,
-      since: performance.now(),
-      buffer: this.#buffer(HEADER_BYTES_MAX + length),
-      end: HEADER_BYTES_MAX,
-      messages: 0,
-      flags: 0,
-    };
-    this.#bytes += HEADER_BYTES_MAX;
-  }
-
-  #append(bytes: Uint8Array, start: number, end: number, frames: number): void {
-    const packet = this.#open!;
-    const length = end - start;
-    if (packet.buffer.length - packet.end < length) {
-      const larger = this.#buffer(Math.max(2 * packet.buffer.length, packet.end + length));
-      larger.set(packet.buffer.subarray(0, packet.end));
-      packet.buffer = larger;
-    }
-    packet.buffer.set(bytes.subarray(start, end), packet.end);
-    packet.end += length;
-    packet.messages += frames;
-    this.#bytes += length;
-  }
-
-  #buffer(length: number): Uint8Array {
-    if (length < BUFFER_BYTES_MEDIUM) return new Uint8Array(Math.max(BUFFER_BYTES_MIN, length));
-    return this.#spares.pop() ?? new Uint8Array(PACKET_BYTES_MAX);
-  }
-
-  /** Takes the buffer back in which a sealed packet stood, when nobody needs it any more. */
-  recycle({ buffer }: Uint8Array): void {
-    const isLong = buffer.byteLength === PACKET_BYTES_MAX;
-    if (isLong && this.#spares.length < SPARES_MAX) this.#spares.push(new Uint8Array(buffer));
-  }
-
-  #close(): void {
-    const packet = this.#open;
-    if (packet === undefined) return;
-    const { buffer, end } = packet;
-    if (2 * end < buffer.length) { // It may wait for long: it is to take as much as it counts.
-      packet.buffer = buffer.slice(0, end);
-      this.recycle(buffer);
-    }
-    this.#closed.push(packet);
-    this.#open = undefined;
-  }
-
-  /** Takes the oldest messages away: those of a packet, and of others if it does not hold them whole. */
-  *drop(): Generator<Packet<R>, void, undefined> {
-    for (let isWhole = false; !isWhole;) {
-      const packet = this.next(true);
-      if (packet === undefined) return;
-      isWhole = !(packet.flags & PacketFlag.MORE);
-      yield packet;
-    }
-  }
-
-  /** Takes the next packet: a full one; if there is none and `hurry` is so, the one that is open. */
-  next(hurry: boolean): Packet<R> | undefined {
-    let packet = this.#closed.shift();
-    if (packet === undefined && hurry) {
-      packet = this.#open;
-      this.#open = undefined;
-    }
-    if (packet !== undefined) this.#bytes -= packet.end;
-    return packet;
-  }
-}
-
-/** What has arrived of a frame that does not fit a packet. */
-export class Assembly {
-  #parts: Uint8Array[] = [];
-  #bytes = 0;
-  #next = 0;
-
-  /**
-   * Takes a packet in its order.
-   *
-   * @param bytesMax How long a frame may be that is put together.
-   * @returns The whole frames that end in it; nothing when there are none; `"lost"` when what ends there
-   * has no beginning here, or is too long.
-   */
-  take(
-    { flags, number }: PacketHeader,
-    body: Uint8Array,
-    bytesMax: number,
-  ): Uint8Array | "lost" | undefined {
-    const isNext = number === this.#next;
-    if (!(flags & PacketFlag.REST)) this.#clear();
-    else if (!isNext || this.#bytes + body.length > bytesMax) {
-      this.#clear();
-      return flags & PacketFlag.MORE ? undefined : "lost";
-    }
-    if (!(flags & (PacketFlag.MORE | PacketFlag.REST))) return body;
-    this.#parts.push(body);
-    this.#bytes += body.length;
-    this.#next = number + 1;
-    if (flags & PacketFlag.MORE) return undefined;
-    const whole = new Uint8Array(this.#bytes);
-    let at = 0;
-    for (const part of this.#parts) {
-      whole.set(part, at);
-      at += part.length;
-    }
-    this.#clear();
-    return whole;
-  }
-
-  #clear(): void {
-    this.#parts = [];
-    this.#bytes = 0;
-    this.#next = 0;
-  }
 }

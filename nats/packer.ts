@@ -1,0 +1,151 @@
+/**
+ * Gathers messages into packets, in their order: several of one topic in one packet, and what is too
+ * long for one in parts.
+ */
+import { Fifo } from "../base/fifo.ts";
+import { framesEnd } from "../protocol/run.ts";
+import {
+  HEADER_BYTES_MAX,
+  type Packet,
+  PACKET_BYTES_MAX,
+  PacketFlag,
+  type PacketRoute,
+} from "./packet.ts";
+
+const BUFFER_BYTES_MIN = 512;
+/** A packet that has grown to that gets a buffer for the longest. */
+const BUFFER_BYTES_MEDIUM = 16 * 1024;
+/** How many of those are kept for what comes next. */
+const SPARES_MAX = 16;
+
+/** Packets that wait, the last of them open; see the module. */
+export class Packer<R extends PacketRoute> {
+  readonly #closed = new Fifo<Packet<R>>();
+  #open: Packet<R> | undefined;
+  #bytes = 0;
+  readonly #spares: Uint8Array[] = [];
+
+  /** How many bytes it holds. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** The packet that leaves first, if there is one. */
+  get first(): Packet<R> | undefined {
+    return this.#closed.at(0) ?? this.#open;
+  }
+
+  /** Adds the frames that stand in `bytes` from `start` to before `end`; they are copied. */
+  add(route: R, bytes: Uint8Array, start: number, end: number, frames: number): void {
+    const room = this.#open?.route === route ? PACKET_BYTES_MAX - this.#open.end : 0;
+    if (end - start <= room) return this.#append(bytes, start, end, frames);
+    for (let at = start, left = frames; left > 0;) {
+      const first = framesEnd(bytes, at, 1);
+      if (first - at > PACKET_BYTES_MAX - HEADER_BYTES_MAX) {
+        this.#addParts(route, bytes, at, first);
+        at = first;
+        left--;
+        continue;
+      }
+      this.#openFor(route, first - at);
+      const limit = at + PACKET_BYTES_MAX - this.#open!.end;
+      let [next, count] = [first, 1];
+      while (count < left) {
+        const further = framesEnd(bytes, next, 1);
+        if (further > limit) break;
+        next = further;
+        count++;
+      }
+      this.#append(bytes, at, next, count);
+      at = next;
+      left -= count;
+    }
+  }
+
+  #addParts(route: R, bytes: Uint8Array, start: number, end: number): void {
+    this.#close();
+    for (let at = start; at < end;) {
+      const next = Math.min(end, at + PACKET_BYTES_MAX - HEADER_BYTES_MAX);
+      this.#openFor(route, next - at);
+      const packet = this.#open!;
+      packet.flags = (at > start ? PacketFlag.REST : 0) | (next < end ? PacketFlag.MORE : 0);
+      this.#append(bytes, at, next, next < end ? 0 : 1);
+      this.#close();
+      at = next;
+    }
+  }
+
+  /** Opens a packet for the route, unless the open one has room. */
+  #openFor(route: R, length: number): void {
+    const open = this.#open;
+    if (open?.route === route && open.end + length <= PACKET_BYTES_MAX) return;
+    this.#close();
+    this.#open = {
+      route,
+      since: performance.now(),
+      buffer: this.#buffer(HEADER_BYTES_MAX + length),
+      end: HEADER_BYTES_MAX,
+      messages: 0,
+      flags: 0,
+    };
+    this.#bytes += HEADER_BYTES_MAX;
+  }
+
+  #append(bytes: Uint8Array, start: number, end: number, frames: number): void {
+    const packet = this.#open!;
+    const length = end - start;
+    if (packet.buffer.length - packet.end < length) {
+      const larger = this.#buffer(Math.max(2 * packet.buffer.length, packet.end + length));
+      larger.set(packet.buffer.subarray(0, packet.end));
+      packet.buffer = larger;
+    }
+    packet.buffer.set(bytes.subarray(start, end), packet.end);
+    packet.end += length;
+    packet.messages += frames;
+    this.#bytes += length;
+  }
+
+  #buffer(length: number): Uint8Array {
+    if (length < BUFFER_BYTES_MEDIUM) return new Uint8Array(Math.max(BUFFER_BYTES_MIN, length));
+    return this.#spares.pop() ?? new Uint8Array(PACKET_BYTES_MAX);
+  }
+
+  /** Takes the buffer back in which a sealed packet stood, when nobody needs it any more. */
+  recycle({ buffer }: Uint8Array): void {
+    const isLong = buffer.byteLength === PACKET_BYTES_MAX;
+    if (isLong && this.#spares.length < SPARES_MAX) this.#spares.push(new Uint8Array(buffer));
+  }
+
+  #close(): void {
+    const packet = this.#open;
+    if (packet === undefined) return;
+    const { buffer, end } = packet;
+    if (2 * end < buffer.length) { // It may wait for long: it is to take as much as it counts.
+      packet.buffer = buffer.slice(0, end);
+      this.recycle(buffer);
+    }
+    this.#closed.push(packet);
+    this.#open = undefined;
+  }
+
+  /** Takes the oldest messages away: those of a packet, and of others if it does not hold them whole. */
+  *drop(): Generator<Packet<R>, void, undefined> {
+    for (let isWhole = false; !isWhole;) {
+      const packet = this.next(true);
+      if (packet === undefined) return;
+      isWhole = !(packet.flags & PacketFlag.MORE);
+      yield packet;
+    }
+  }
+
+  /** Takes the next packet: a full one; if there is none and `hurry` is so, the one that is open. */
+  next(hurry: boolean): Packet<R> | undefined {
+    let packet = this.#closed.shift();
+    if (packet === undefined && hurry) {
+      packet = this.#open;
+      this.#open = undefined;
+    }
+    if (packet !== undefined) this.#bytes -= packet.end;
+    return packet;
+  }
+}
