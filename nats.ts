@@ -32,7 +32,7 @@ import {
   encodeControlMessage,
 } from "./nats/control_message.ts";
 import { CoreMode } from "./nats/core_mode.ts";
-import type { ExchangeContext, ExchangeCounts } from "./nats/exchange_context.ts";
+import { type ExchangeContext, type ExchangeCounts, lose } from "./nats/exchange_context.ts";
 import { JetStreamMode } from "./nats/jetstream_mode.ts";
 import type { Mode } from "./nats/mode.ts";
 import { PACKET_BYTES_MAX, readPacket } from "./nats/packet.ts";
@@ -261,8 +261,7 @@ export class NatsUplink implements Uplink {
           this.#counts.lost += bus.deliver(frames);
         } catch (error) {
           this.#refuse(error);
-          this.#counts.gaps++;
-          bus.lost([], 0);
+          lose({ counts: this.#counts, bus }, [], 0);
         }
       },
       read: (bytes, take) => {

@@ -4,7 +4,8 @@
 import type { NatsConnection } from "@nats-io/nats-core";
 import type { TopicPath } from "../topic.ts";
 import type { ControlMessage } from "./control_message.ts";
-import { CoreExchange, type Wire } from "./core_exchange.ts";
+import { CoreExchange } from "./core_exchange.ts";
+import type { Wire } from "./core_wire.ts";
 import type { ExchangeContext } from "./exchange_context.ts";
 import type { Mode } from "./mode.ts";
 

@@ -3,6 +3,7 @@
  */
 import type { ControlMessage } from "./control_message.ts";
 import type { PacketHeader } from "./packet.ts";
+import type { TopicPath } from "../topic.ts";
 import type { UplinkBus } from "../broker/uplink.ts";
 
 /** What both ways of joining count. */
@@ -37,4 +38,15 @@ export interface ExchangeContext {
   later(callback: () => void, ms: number): Disposable;
   /** Tells whoever runs the broker. */
   warn(message: string): void;
+}
+
+/** Tells the clients that messages of others for a topic are lost, and counts them; 0: nobody knows how many. */
+export function lose(
+  { counts, bus }: Pick<ExchangeContext, "counts" | "bus">,
+  path: TopicPath,
+  messages: number,
+): void {
+  if (messages === 0) counts.gaps++;
+  else counts.lost += messages;
+  bus.lost(path, messages);
 }

@@ -5,9 +5,10 @@ import { jetstream } from "@nats-io/jetstream";
 import { errors, type NatsConnection } from "@nats-io/nats-core";
 import { pause } from "../base/timers.ts";
 import type { TopicPath } from "../topic.ts";
-import type { ExchangeContext } from "./exchange_context.ts";
-import { JetStreamExchange, RefusedError, type StreamWire } from "./jetstream_exchange.ts";
+import { type ExchangeContext, lose } from "./exchange_context.ts";
+import { JetStreamExchange } from "./jetstream_exchange.ts";
 import { JetStreamReader } from "./jetstream_reader.ts";
+import { RefusedError, type StreamWire } from "./jetstream_sender.ts";
 import type { Mode } from "./mode.ts";
 import { subjectOf } from "./subject.ts";
 
@@ -29,7 +30,7 @@ export class JetStreamMode implements Mode {
   /** Makes one without a connection. */
   constructor(context: ExchangeContext, stream: string) {
     const exchange = this.exchange = new JetStreamExchange(context);
-    const { prefix, read, warn, counts, bus } = context;
+    const { prefix, read, warn, bus } = context;
     this.#context = context;
     this.#stream = stream;
     this.#reader = new JetStreamReader({
@@ -42,9 +43,8 @@ export class JetStreamMode implements Mode {
         return bus.room();
       },
       lost: (why) => {
-        counts.gaps++;
         warn(`Messages of other brokers are lost: ${why}`);
-        bus.lost([], 0);
+        lose(context, [], 0);
       },
     });
   }

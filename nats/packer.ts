@@ -3,7 +3,7 @@
  * long for one in parts.
  */
 import { Fifo } from "../base/fifo.ts";
-import { framesEnd } from "../protocol/run.ts";
+import { framesEnd, runAt } from "../protocol/run.ts";
 import {
   HEADER_BYTES_MAX,
   type Packet,
@@ -35,8 +35,26 @@ export class Packer<R extends PacketRoute> {
     return this.#closed.at(0) ?? this.#open;
   }
 
+  /**
+   * Adds whole PUBLISH frames, which are copied.
+   *
+   * @param routeOf Where those go whose topic block stands in the bytes from `start` to before `end`;
+   * nowhere when it gives none.
+   */
+  addAll(
+    bytes: Uint8Array,
+    routeOf: (bytes: Uint8Array, start: number, end: number) => R | undefined,
+  ): void {
+    for (let at = 0; at < bytes.length;) {
+      const { topic, payload, end, frames } = runAt(bytes, at);
+      const route = routeOf(bytes, topic, payload);
+      if (route !== undefined) this.#add(route, bytes, at, end, frames);
+      at = end;
+    }
+  }
+
   /** Adds the frames that stand in `bytes` from `start` to before `end`; they are copied. */
-  add(route: R, bytes: Uint8Array, start: number, end: number, frames: number): void {
+  #add(route: R, bytes: Uint8Array, start: number, end: number, frames: number): void {
     const room = this.#open?.route === route ? PACKET_BYTES_MAX - this.#open.end : 0;
     if (end - start <= room) return this.#append(bytes, start, end, frames);
     for (let at = start, left = frames; left > 0;) {

@@ -5,7 +5,8 @@ import {
   decodeControlMessage,
   encodeControlMessage,
 } from "../nats/control_message.ts";
-import { CoreExchange, type Wire } from "../nats/core_exchange.ts";
+import { CoreExchange } from "../nats/core_exchange.ts";
+import type { Wire } from "../nats/core_wire.ts";
 import { readPacket } from "../nats/packet.ts";
 import type { TopicPath } from "../topic.ts";
 import { frameOf, type Message, messagesIn } from "./helpers/exchange.ts";

@@ -1,0 +1,118 @@
+/**
+ * Notices what was lost of another broker's messages: what was heard, against the counts that it tells
+ * in each packet, and when it is asked.
+ */
+import type { ControlMessage } from "./control_message.ts";
+import type { Interest, Interests } from "./core_interests.ts";
+import type { PacketCount, PacketHeader } from "./packet.ts";
+import { Reassembly } from "./reassembly.ts";
+
+/** What was heard of one other broker; see the module. */
+export class LossDetector {
+  readonly #interests: Interests;
+  readonly #lost: (path: Interest["path"], messages: number) => void;
+  /** By our numbers of interests: how many of its messages we know of. */
+  readonly #counts = new Map<number, number>();
+  /** Of its answers: what it told as `since`, the number of the latest, and how many parts are here. */
+  #since: number | undefined;
+  #answer = 0;
+  #parts = 0;
+  /** Whether the latest answer was of what is new only. */
+  #isUnsettled = false;
+  /** The number of its latest packet that was heard; and up to which its counts have told of all. */
+  #heard = 0;
+  #sure = 0;
+  readonly #reassembly: Reassembly;
+
+  /** Nothing was heard yet; `lost` is told of messages of an interest, 0: nobody knows how many. */
+  constructor(
+    interests: Interests,
+    messageBytes: number,
+    lost: (path: Interest["path"], messages: number) => void,
+  ) {
+    this.#interests = interests;
+    this.#reassembly = new Reassembly(messageBytes);
+    this.#lost = lost;
+  }
+
+  /** The latest answer that is here; 0: none. */
+  get answer(): number {
+    return this.#answer;
+  }
+
+  /** Whether it has ever told counts. */
+  get hasAnswered(): boolean {
+    return this.#since !== undefined;
+  }
+
+  /** Whether it has to be asked for counts, when its latest packet has this number. */
+  hasToAsk(sent: number): boolean {
+    return sent > this.#sure || this.#isUnsettled;
+  }
+
+  /** Takes a packet, and gives the whole frames that end in it, if that is new and there are some. */
+  assemble(header: PacketHeader, body: Uint8Array): Uint8Array | undefined {
+    const { number } = header;
+    if (number <= this.#heard) return undefined;
+    const isNext = this.#sure === number - 1;
+    this.#heard = number;
+    const frames = this.#reassembly.take(header, body);
+    if (frames === "lost") return undefined; // The counts tell it, when they are asked for.
+    if (isNext) this.#sure = number;
+    return frames;
+  }
+
+  /** Compares the counts of a packet for these interests with what was heard; whether it is new. */
+  check(
+    interests: readonly Interest[],
+    { counts, messages }: Pick<PacketHeader, "counts" | "messages">,
+  ): boolean {
+    let told = 0;
+    for (const { id, path } of interests) {
+      const count = countAt(counts, path?.length ?? 0);
+      const known = this.#counts.get(id);
+      if (count === undefined || known === undefined) continue;
+      if (count <= known) return false; // It was told to be lost before.
+      this.#counts.set(id, count);
+      const missing = count - messages - known;
+      // Who wants the wider topic was told of those that it knows of, too.
+      if (missing > told) this.#lost(path, missing - told);
+      told = Math.max(told, missing);
+    }
+    return true;
+  }
+
+  /** Takes counts, or a part of them; whether all parts are here now. */
+  take(message: ControlMessage & { type: "counts" }): boolean {
+    const { since, answer, sent, counts, isFull, part, more } = message;
+    if (this.#since !== since) {
+      const isFirst = this.#since === undefined;
+      this.#since = since;
+      this.#counts.clear();
+      // It had forgotten us: what it sent since then was not for us.
+      if (!isFirst) this.#lost(null, 0);
+    }
+    for (const [id, count] of counts) {
+      const interest = this.#interests.get(id);
+      if (interest === undefined) continue;
+      const known = this.#counts.get(id);
+      this.#counts.set(id, Math.max(count, known ?? 0));
+      if (known !== undefined && count > known) this.#lost(interest.path, count - known);
+    }
+    this.#parts = part === 0 ? 1 : this.#parts + 1;
+    if (more || this.#parts !== part + 1) return false; // If one was lost, all is told again.
+    this.#answer = answer;
+    this.#isUnsettled = !isFull;
+    if (isFull) this.#sure = Math.max(this.#sure, sent);
+    return true;
+  }
+
+  /** The interest with this number is no more. */
+  forget(id: number): void {
+    this.#counts.delete(id);
+  }
+}
+
+function countAt(counts: readonly PacketCount[], depth: number): number | undefined {
+  return counts.find((one) => one.depth === depth)?.count;
+}

@@ -1,0 +1,134 @@
+/**
+ * Sends our clients' messages in numbered packets, and keeps these until the server has confirmed them.
+ *
+ * - Over a new connection what was not confirmed is sent again, with the same numbers.
+ */
+import { Fifo } from "../base/fifo.ts";
+import type { CountedRoute, SentCounts } from "./core_counts.ts";
+import type { Wire } from "./core_wire.ts";
+import type { ExchangeContext } from "./exchange_context.ts";
+import { Packer } from "./packer.ts";
+import { sealPacket } from "./packet.ts";
+import { SendQueue } from "./send_queue.ts";
+
+/** How many bytes may be unconfirmed. */
+const WINDOW_BYTES = 4 * 1024 * 1024;
+
+/** A packet that the server has not confirmed. */
+interface Sent {
+  readonly subject: string;
+  readonly bytes: Uint8Array;
+  readonly number: number;
+  readonly since: number;
+}
+
+/** The sender; see the module. */
+export class CoreSender {
+  readonly #context: ExchangeContext;
+  readonly #counts: SentCounts;
+  readonly #packer = new Packer<CountedRoute>();
+  readonly #queue: SendQueue<CountedRoute>;
+  readonly #unconfirmed = new Fifo<Sent>();
+  #number = 0;
+  #wire: Wire | undefined;
+  #flushing: Wire | undefined;
+
+  /** Makes one without a connection, which counts what it sends. */
+  constructor(context: ExchangeContext, counts: SentCounts) {
+    this.#context = context;
+    this.#counts = counts;
+    this.#queue = new SendQueue({
+      packers: [this.#packer],
+      bytesMax: context.queueBytes,
+      windowBytes: WINDOW_BYTES,
+      dropped: ({ route, messages }) => { // The counts tell it.
+        this.#number++;
+        counts.add(route, messages);
+        context.counts.dropped += messages;
+      },
+    });
+  }
+
+  /** How many bytes wait, or are not confirmed. */
+  get queuedBytes(): number {
+    return this.#queue.bytes;
+  }
+
+  /** Since when the oldest of these has been waiting. */
+  get waitingSince(): number | undefined {
+    return this.#unconfirmed.at(0)?.since ?? this.#packer.first?.since;
+  }
+
+  /** The number of the latest packet. */
+  get number(): number {
+    return this.#number;
+  }
+
+  /** Takes messages of our clients, and lets go of those that nobody else wants. */
+  take(frames: Uint8Array): void {
+    this.#packer.addAll(frames, (bytes, start, end) => this.#counts.routeOf(bytes, start, end));
+    this.#queue.bound();
+    this.sendMore();
+  }
+
+  /** Sends again over a connection what was not confirmed; {@linkcode CoreSender.sendMore} goes on. */
+  connected(wire: Wire): void {
+    this.#wire = wire;
+    for (let i = 0; i < this.#unconfirmed.length; i++) {
+      const { subject, bytes } = this.#unconfirmed.at(i)!;
+      wire.publish(subject, bytes);
+    }
+  }
+
+  /** The connection is lost. */
+  disconnected(): void {
+    this.#wire = undefined;
+  }
+
+  /** Sends as much as the window allows; what is not full waits while something is unconfirmed. */
+  sendMore(): void {
+    const wire = this.#wire;
+    if (wire === undefined) return;
+    const { id: broker, counts } = this.#context;
+    while (!this.#queue.isFull) {
+      const packet = this.#packer.next(this.#unconfirmed.length === 0);
+      if (packet === undefined) break;
+      const { route, messages, since } = packet;
+      const { subject } = route;
+      const sentCounts = this.#counts.add(route, messages);
+      counts.sent += messages;
+      const number = ++this.#number;
+      const bytes = sealPacket(packet, { broker, number, counts: sentCounts });
+      this.#unconfirmed.push({ subject, bytes, number, since });
+      this.#queue.sent(bytes.length);
+      wire.publish(subject, bytes);
+    }
+    if (this.#unconfirmed.length > 0) this.#confirm(wire);
+    else this.#queue.settle();
+  }
+
+  #confirm(wire: Wire): void {
+    if (this.#flushing === wire) return;
+    this.#flushing = wire;
+    const number = this.#number;
+    const done = () => {
+      if (this.#flushing === wire) this.#flushing = undefined;
+    };
+    wire.flush().then(() => {
+      done();
+      if (this.#wire !== wire) return;
+      for (let sent = this.#unconfirmed.at(0); sent !== undefined; sent = this.#unconfirmed.at(0)) {
+        if (sent.number > number) break;
+        this.#unconfirmed.shift();
+        this.#queue.confirmed(sent.bytes.length);
+        this.#packer.recycle(sent.bytes);
+      }
+      this.sendMore();
+    }, done); // Rejects when the connection is lost: all goes over the next one.
+  }
+
+  /** Resolves when nothing waits any more, or `signal` aborts. */
+  drained(signal: AbortSignal): Promise<void> {
+    return this.#queue.drained(signal);
+  }
+}

@@ -1,0 +1,184 @@
+/**
+ * Puts the packets of other brokers in the order of their lanes, as they come from a stream.
+ *
+ * ```
+ *  from the stream      8 of lane 1, which names the topic of 7
+ *  held                 8: topic of 7 is wanted, and 7 was not heard
+ *  from the stream      7 ──▶ delivers 7, 8
+ * ```
+ *
+ * A cluster that changes its leader may lose a packet and take the next. So each packet names the
+ * topics of those before it that were not confirmed; one that comes before such a one, which is wanted
+ * and was not heard, is held until that comes, or until its broker is gone.
+ */
+import { ProtocolError } from "../errors.ts";
+import { type ExchangeContext, lose } from "./exchange_context.ts";
+import { LANES } from "./jetstream_sender.ts";
+import { PacketFlag, type PacketHeader } from "./packet.ts";
+import { Reassembly } from "./reassembly.ts";
+import { pathOf } from "./subject.ts";
+import type { WantedTopics } from "./wanted_topics.ts";
+
+/** So often it is looked whether the broker is still there for whose packet others wait. */
+const HOLD_MS = 10_000;
+/** The first of a lane may wait for what was in the stream before it was read: not for long. */
+const FIRST_HOLD_MS = 1000;
+/** So many brokers are remembered, the latest heard of. */
+const REMOTES_MAX = 4096;
+
+/** A packet that came, and waits for one before it. */
+interface Held {
+  readonly subject: string;
+  readonly header: PacketHeader;
+  readonly body: Uint8Array;
+}
+
+/** What was heard of one lane of another broker. */
+interface RemoteLane {
+  readonly broker: string;
+  /** The number of the latest packet that was taken. */
+  heard: number;
+  /** All up to this one are in the stream, before what is heard from now on. */
+  confirmed: number;
+  /** What was read first; those before it may have been there already. */
+  base: number;
+  /** Those before this one were not confirmed when it was sent: some may come late. */
+  baseConfirmed: number;
+  isFresh: boolean;
+  /** Whether those before `base` are still waited for. */
+  isSettling: boolean;
+  readonly held: Map<number, Held>;
+  timer: Disposable | undefined;
+  readonly reassembly: Reassembly;
+}
+
+/** The packets that came, and what is held of them; see the module. */
+export class ReorderBuffer {
+  readonly #context: ExchangeContext;
+  readonly #wanted: WantedTopics;
+  readonly #remotes = new Map<string, Map<number, RemoteLane>>();
+
+  /** Makes one that holds back only for what is wanted. */
+  constructor(context: ExchangeContext, wanted: WantedTopics) {
+    this.#context = context;
+    this.#wanted = wanted;
+  }
+
+  /** Takes a packet from the stream. */
+  packet(subject: string, header: PacketHeader, body: Uint8Array): void {
+    const { broker, lane: index, number, before } = header;
+    if (broker === this.#context.id) return;
+    if (index < 1 || index > LANES) {
+      throw new ProtocolError("Cannot take a packet: its broker sends for no stream");
+    }
+    const lane = this.#remoteLane(broker, index);
+    if (number <= lane.heard || lane.held.has(number)) return this.#late(lane, subject, header);
+    const confirmed = number - before.length - 1;
+    if (lane.isFresh) {
+      lane.isFresh = false;
+      lane.isSettling = true;
+      lane.base = number;
+      lane.baseConfirmed = confirmed;
+    }
+    lane.confirmed = Math.max(lane.confirmed, confirmed);
+    lane.held.set(number, { subject, header, body });
+    this.#release(lane);
+  }
+
+  /** What comes late may never have been heard: it was not waited for, since it was before the first. */
+  #late({ base, baseConfirmed }: RemoteLane, subject: string, header: PacketHeader): void {
+    const { number, messages } = header;
+    if (number > baseConfirmed && number < base) this.#lose(subject, messages);
+  }
+
+  /** Takes what is held, in its order, as far as nothing is missing. */
+  #release(lane: RemoteLane): void {
+    const { held } = lane;
+    while (held.size > 0) {
+      const number = Math.min(...held.keys());
+      const next = held.get(number)!;
+      if (this.#isMissing(lane, next.header)) break;
+      held.delete(number);
+      lane.heard = number;
+      if (number >= lane.base) lane.isSettling = false;
+      this.#take(lane, next);
+    }
+    if (held.size > 0) {
+      const ms = lane.isSettling ? FIRST_HOLD_MS : HOLD_MS;
+      lane.timer ??= this.#context.later(() => this.#giveUp(lane), ms);
+      return;
+    }
+    lane.timer?.[Symbol.dispose]();
+    lane.timer = undefined;
+  }
+
+  /** Whether a packet that is wanted and comes before this one may still come. */
+  #isMissing(lane: RemoteLane, { number, before }: PacketHeader): boolean {
+    const known = Math.max(lane.heard, lane.confirmed, lane.isSettling ? 0 : lane.base - 1);
+    for (let n = known + 1; n < number; n++) {
+      const path = before[n - number + before.length];
+      if (path !== undefined && this.#wanted.has(path)) return true;
+    }
+    return false;
+  }
+
+  /** A packet that is missing was there before, or its broker is gone: goes on without it. */
+  #giveUp(lane: RemoteLane): void {
+    lane.timer = undefined;
+    if (lane.isSettling) {
+      lane.isSettling = false;
+      return this.#release(lane);
+    }
+    if (this.#context.isHere(lane.broker)) return this.#release(lane); // It sends it again.
+    lane.confirmed = Math.max(...lane.held.keys());
+    lose(this.#context, [], 0);
+    this.#release(lane);
+  }
+
+  #take(lane: RemoteLane, { subject, header, body }: Held): void {
+    const { counts } = this.#context;
+    if (header.flags & PacketFlag.DROPPED) return this.#lose(subject, header.messages);
+    const frames = lane.reassembly.take(header, body);
+    if (frames === undefined) return;
+    if (frames === "lost") return this.#lose(subject, 1);
+    counts.received += header.messages;
+    this.#context.deliver(frames);
+  }
+
+  #lose(subject: string, messages: number): void {
+    const path = pathOf(this.#context.prefix, subject) ?? [];
+    if (this.#wanted.has(path)) lose(this.#context, path, messages);
+  }
+
+  #remoteLane(id: string, index: number): RemoteLane {
+    const lanes = this.#remotes.get(id) ?? new Map<number, RemoteLane>();
+    this.#remotes.delete(id);
+    this.#remotes.set(id, lanes);
+    if (this.#remotes.size > REMOTES_MAX) this.#remotes.delete(this.#remotes.keys().next().value!);
+    let lane = lanes.get(index);
+    if (lane === undefined) {
+      const { messageBytes } = this.#context.bus;
+      lane = {
+        broker: id,
+        heard: 0,
+        confirmed: 0,
+        base: 0,
+        baseConfirmed: 0,
+        isFresh: true,
+        isSettling: false,
+        held: new Map(),
+        timer: undefined,
+        reassembly: new Reassembly(messageBytes),
+      };
+      lanes.set(index, lane);
+    }
+    return lane;
+  }
+
+  /** What is read from now on was chosen anew: what was there before may not have been read. */
+  chosenAnew(): void {
+    for (const lanes of this.#remotes.values()) {
+      for (const lane of lanes.values()) lane.isFresh = true;
+    }
+  }
+}

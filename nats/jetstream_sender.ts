@@ -1,0 +1,241 @@
+/**
+ * Sends our clients' messages to a stream in lanes, and keeps packets until the stream has confirmed
+ * them.
+ *
+ * ```
+ *  publishers ──▶ lane 1: waiting ──▶ 7 6 5 under way ──▶ ┌────────┐
+ *             ──▶ lane 2: waiting ──▶ 3 2 under way   ──▶ │ stream │
+ *             ──▶   …                                     └────────┘
+ * ```
+ *
+ * A publisher's messages all go through one lane, which sends some packets before the first is
+ * confirmed. A packet names the topics of those before it that were not confirmed when it was sent.
+ *
+ * - A packet that was not confirmed is sent again with the same number. The stream drops it if it had
+ *   it; so does whoever hears a number a second time.
+ * - Too much that waits is dropped, the oldest first; a packet for its topic says so.
+ */
+import { Fifo } from "../base/fifo.ts";
+import { encodeTopic } from "../protocol/topic_block.ts";
+import type { ExchangeContext } from "./exchange_context.ts";
+import { Packer } from "./packer.ts";
+import { droppedPacket, PacketFlag, sealPacket } from "./packet.ts";
+import { SendQueue } from "./send_queue.ts";
+import { subjectOf } from "./subject.ts";
+import { TopicBlockCache } from "./topic_block_cache.ts";
+
+/** A connection to a stream, as far as it is needed here. */
+export interface StreamWire {
+  /**
+   * Resolves when the stream has it; rejects with a `RefusedError` when it never will, or another when
+   * that is not known. `id` stands for the same packet whenever it is sent.
+   */
+  publish(subject: string, bytes: Uint8Array, id: string): Promise<void>;
+}
+
+/** NATS will never take a packet. */
+export class RefusedError extends Error {
+  override readonly name = "RefusedError";
+}
+
+/** How many lanes there are: as many publishers do not wait for each other. */
+export const LANES = 64;
+/** How many packets of a lane, and bytes, are under way at a time. */
+const WINDOW_PACKETS = 16;
+const WINDOW_BYTES = 1024 * 1024;
+/** How many bytes the topics of those have together, which all packets behind them name. */
+const WINDOW_TOPIC_BYTES = 2048;
+/** For how many topics it is told apart how many messages were dropped. */
+const DROPPED_TOPICS_MAX = 1024;
+const RETRY_MIN_MS = 50;
+const RETRY_MAX_MS = 2000;
+
+interface OutRoute {
+  readonly subject: string;
+  /** Its topic block. */
+  readonly topic: Uint8Array;
+}
+
+/** A packet that the stream has not confirmed, or one behind such a packet. */
+interface UnderWay {
+  readonly route: OutRoute;
+  readonly bytes: Uint8Array;
+  readonly number: number;
+  messages: number;
+  readonly since: number;
+  isConfirmed: boolean;
+  retries: number;
+}
+
+interface Lane {
+  readonly index: number;
+  readonly packer: Packer<OutRoute>;
+  /** The number of its latest packet. */
+  number: number;
+  readonly underWay: Fifo<UnderWay>;
+  underWayBytes: number;
+  /** By subject, how many messages were dropped since the latest packet. */
+  readonly dropped: Map<OutRoute, number>;
+}
+
+/** The sender; see the module. */
+export class JetStreamSender {
+  readonly #context: ExchangeContext;
+  #wire: StreamWire | undefined;
+  readonly #lanes: readonly Lane[];
+  readonly #laneOf = new WeakMap<object, Lane>();
+  #publishers = 0;
+  readonly #queue: SendQueue<OutRoute>;
+  readonly #routes: TopicBlockCache<OutRoute>;
+  readonly #broadcasts: OutRoute;
+
+  /** Makes one without a connection. */
+  constructor(context: ExchangeContext) {
+    const { prefix } = context;
+    this.#context = context;
+    this.#routes = new TopicBlockCache((path, block) => (
+      { subject: subjectOf(prefix, path), topic: block.slice() }
+    ));
+    this.#broadcasts = { subject: subjectOf(prefix, []), topic: encodeTopic([]) };
+    this.#lanes = Array.from({ length: LANES }, (_, index): Lane => ({
+      index: index + 1,
+      packer: new Packer(),
+      number: 0,
+      underWay: new Fifo(),
+      underWayBytes: 0,
+      dropped: new Map(),
+    }));
+    this.#queue = new SendQueue({
+      packers: this.#lanes.map(({ packer }) => packer),
+      bytesMax: context.queueBytes,
+      dropped: ({ route, messages }, lane) => {
+        this.#noteDropped(this.#lanes[lane]!, route, messages);
+      },
+    });
+  }
+
+  /** How many bytes wait, or are not confirmed. */
+  get queuedBytes(): number {
+    return this.#queue.bytes;
+  }
+
+  /** Since when the oldest of these has been waiting. */
+  get waitingSince(): number | undefined {
+    let first = Infinity;
+    for (const { underWay, packer } of this.#lanes) {
+      first = Math.min(first, underWay.at(0)?.since ?? packer.first?.since ?? Infinity);
+    }
+    return first === Infinity ? undefined : first;
+  }
+
+  /** Goes on over a connection. */
+  connected(wire: StreamWire): void {
+    this.#wire = wire;
+    for (const lane of this.#lanes) {
+      for (let i = 0; i < lane.underWay.length; i++) this.#send(lane, lane.underWay.at(i)!);
+      this.#sendMore(lane);
+    }
+  }
+
+  /** The connection is lost. */
+  disconnected(): void {
+    this.#wire = undefined;
+  }
+
+  /** Takes messages of our clients. */
+  take(frames: Uint8Array, publisher: object): void {
+    let lane = this.#laneOf.get(publisher);
+    if (lane === undefined) {
+      lane = this.#lanes[this.#publishers++ % LANES]!;
+      this.#laneOf.set(publisher, lane);
+    }
+    lane.packer.addAll(frames, (bytes, start, end) => this.#routes.get(bytes, start, end));
+    this.#queue.bound();
+    this.#sendMore(lane);
+  }
+
+  /** Remembers to tell others that messages were dropped. */
+  #noteDropped({ dropped }: Lane, to: OutRoute, messages: number): void {
+    const isKnown = dropped.has(to) || dropped.size < DROPPED_TOPICS_MAX;
+    const route = isKnown ? to : this.#broadcasts;
+    dropped.set(route, (dropped.get(route) ?? 0) + messages);
+    this.#context.counts.dropped += messages;
+  }
+
+  #sendMore(lane: Lane): void {
+    if (this.#wire === undefined) return;
+    const { underWay } = lane;
+    while (
+      underWay.length < WINDOW_PACKETS && lane.underWayBytes < WINDOW_BYTES && !this.#queue.isFull
+    ) {
+      const before = Array.from({ length: underWay.length }, (_, i) => underWay.at(i)!.route.topic);
+      if (before.reduce((sum, { length }) => sum + length, 0) > WINDOW_TOPIC_BYTES) break;
+      const packet = this.#takeDropped(lane) ?? lane.packer.next(underWay.length === 0);
+      if (packet === undefined) break;
+      const { route, since, flags } = packet;
+      const number = ++lane.number;
+      const seal = { broker: this.#context.id, lane: lane.index, number, before };
+      const bytes = sealPacket(packet, seal);
+      const messages = flags & PacketFlag.DROPPED ? 0 : packet.messages;
+      const sent = { route, bytes, number, messages, since, isConfirmed: false, retries: 0 };
+      underWay.push(sent);
+      lane.underWayBytes += bytes.length;
+      this.#queue.sent(bytes.length);
+      this.#send(lane, sent);
+    }
+    this.#queue.settle();
+  }
+
+  #takeDropped({ dropped }: Lane) {
+    for (const [route, messages] of dropped) {
+      dropped.delete(route);
+      if (messages > 0) return droppedPacket(route, messages);
+    }
+  }
+
+  #send(lane: Lane, packet: UnderWay): void {
+    if (packet.isConfirmed) return;
+    const wire = this.#wire!;
+    const { route: { subject }, bytes, number } = packet;
+    wire.publish(subject, bytes, `${this.#context.id}.${lane.index}.${number}`).then(
+      () => this.#confirmed(lane, packet),
+      (error) => { // The stream did not confirm it: it gets it again, unless it is never to have it.
+        if (error instanceof RefusedError) return this.#refused(lane, packet, error);
+        const wait = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** packet.retries++);
+        this.#context.later(() => {
+          if (this.#wire === wire) this.#send(lane, packet);
+        }, wait * (0.5 + Math.random() / 2));
+      },
+    );
+  }
+
+  /** NATS does not allow the topic: others are told, and the lane goes on. */
+  #refused(lane: Lane, packet: UnderWay, { message }: RefusedError): void {
+    if (packet.isConfirmed) return;
+    this.#context.warn(message);
+    this.#noteDropped(lane, this.#broadcasts, packet.messages);
+    packet.messages = 0;
+    this.#confirmed(lane, packet);
+  }
+
+  #confirmed(lane: Lane, packet: UnderWay): void {
+    if (packet.isConfirmed) return; // An earlier attempt was confirmed, too.
+    packet.isConfirmed = true;
+    this.#context.counts.sent += packet.messages;
+    const { underWay } = lane;
+    const wasFull = this.#queue.isFull;
+    for (let first = underWay.at(0); first?.isConfirmed; first = underWay.at(0)) {
+      underWay.shift();
+      lane.underWayBytes -= first.bytes.length;
+      this.#queue.confirmed(first.bytes.length);
+      lane.packer.recycle(first.bytes);
+    }
+    if (!wasFull) this.#sendMore(lane);
+    else for (const waiting of this.#lanes) this.#sendMore(waiting);
+  }
+
+  /** Resolves when nothing waits any more, or `signal` aborts. */
+  drained(signal: AbortSignal): Promise<void> {
+    return this.#queue.drained(signal);
+  }
+}

@@ -1,0 +1,40 @@
+/**
+ * What was worked out from topics as they stand in frames: bounded, and made anew when it is needed.
+ */
+import { BytesCache } from "../base/bytes_cache.ts";
+import { decodeTopic } from "../protocol/topic_block.ts";
+import type { TopicPath } from "../topic.ts";
+import { TOPIC_LIMITS } from "./packet.ts";
+
+const TOPICS_MAX = 4096;
+
+/** A map from topic blocks to what is made from them; see the module. */
+export class TopicBlockCache<V> {
+  readonly #make: (path: TopicPath, block: Uint8Array) => V;
+  readonly #values = new BytesCache<V>(TOPICS_MAX);
+
+  /** `make` gets a topic, and its block, which is good during the call only. */
+  constructor(make: (path: TopicPath, block: Uint8Array) => V) {
+    this.#make = make;
+  }
+
+  /**
+   * The value of the topic whose block stands in `bytes` from `start` to before `end`.
+   *
+   * @throws {ProtocolError} When that is not a topic.
+   */
+  get(bytes: Uint8Array, start: number, end: number): V {
+    let value = this.#values.get(bytes, start, end);
+    if (value === undefined) {
+      const path = decodeTopic(bytes, start, end, TOPIC_LIMITS);
+      value = this.#make(path, bytes.subarray(start, end));
+      this.#values.set(bytes, start, end, value);
+    }
+    return value;
+  }
+
+  /** Forgets all values: those that are made from now on differ. */
+  clear(): void {
+    this.#values.clear();
+  }
+}

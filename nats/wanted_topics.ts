@@ -1,0 +1,48 @@
+/**
+ * The topics that our clients want, as the fewest subjects of NATS that have all of them.
+ */
+import { type CoverChange, Covers } from "../routing/covers.ts";
+import type { TopicPath } from "../topic.ts";
+import { patternOf, subjectOf, subjectProblem } from "./subject.ts";
+
+/** What is wanted; see the module. */
+export class WantedTopics {
+  readonly #prefix: string;
+  readonly #covers = new Covers();
+
+  /** Nothing, on the bus whose subjects have this prefix. */
+  constructor(prefix: string) {
+    this.#prefix = prefix;
+  }
+
+  /** How many topics cover all that is wanted. */
+  get size(): number {
+    return this.#covers.size;
+  }
+
+  /**
+   * Notes that a client wants a topic, or wants it no more.
+   *
+   * @returns How the covers changed, if they did.
+   */
+  change(path: TopicPath, wants: boolean): CoverChange | undefined {
+    if (subjectProblem(this.#prefix, path) !== undefined) return undefined; // Nobody can publish to it.
+    return wants ? this.#covers.add(path) : this.#covers.remove(path);
+  }
+
+  /** Whether a message for a topic is for a client; whoever wants anything gets broadcasts. */
+  has(path: TopicPath): boolean {
+    return path.length === 0 ? this.size > 0 : this.#covers.coverOf(path) !== undefined;
+  }
+
+  /** The subject to subscribe to for a cover; `null`: for broadcasts. */
+  subjectOf(cover: TopicPath | null): string {
+    return cover === null ? subjectOf(this.#prefix, []) : patternOf(this.#prefix, cover);
+  }
+
+  /** The subjects of all that is wanted. */
+  subjects(): readonly string[] {
+    if (this.size === 0) return [];
+    return [...this.#covers.paths(), null].map((cover) => this.subjectOf(cover));
+  }
+}
