@@ -16,31 +16,24 @@
  *
  * @module
  */
-import {
-  type Authenticator,
-  type ConnectionOptions,
-  credsAuthenticator,
-  type NatsConnection,
-} from "@nats-io/nats-core";
-import { every, later, pause } from "./base/timers.ts";
+import type { NatsConnection } from "@nats-io/nats-core";
+import { later } from "./base/timers.ts";
 import type { UplinkStats } from "./broker/stats.ts";
 import type { Uplink, UplinkBus } from "./broker/uplink.ts";
 import { ProtocolError } from "./errors.ts";
-import {
-  type ControlMessage,
-  decodeControlMessage,
-  encodeControlMessage,
-} from "./nats/control_message.ts";
+import { connectionOptions } from "./nats/connection_options.ts";
 import { CoreMode } from "./nats/core_mode.ts";
 import { type ExchangeContext, type ExchangeCounts, lose } from "./nats/exchange_context.ts";
 import { JetStreamMode } from "./nats/jetstream_mode.ts";
+import { Membership } from "./nats/membership.ts";
 import type { Mode } from "./nats/mode.ts";
-import { PACKET_BYTES_MAX, readPacket } from "./nats/packet.ts";
+import { readPacket } from "./nats/packet.ts";
+import { Reconnector } from "./nats/reconnect.ts";
 import { busPrefix, subjectProblem } from "./nats/subject.ts";
-import { connect } from "./nats/transport.ts";
+import { type NatsUplinkEvent, UplinkEvents } from "./nats/uplink_events.ts";
 import { randomBytes } from "./protocol/handshake.ts";
 
-export type { Uplink, UplinkBus, UplinkStats };
+export type { NatsUplinkEvent, Uplink, UplinkBus, UplinkStats };
 
 /** Options of a {@linkcode NatsUplink}. */
 export interface NatsUplinkOptions {
@@ -84,41 +77,9 @@ export interface NatsUplinkOptions {
   onEvent?(event: NatsUplinkEvent): void;
 }
 
-/** Something that happened to a {@linkcode NatsUplink}. */
-export interface NatsUplinkEvent {
-  /**
-   * - `"connected"`: there is a connection to a server.
-   * - `"disconnected"`: it is lost; a new one is made.
-   * - `"unreachable"`: none can be made; told once for each reason, and tried for ever.
-   * - `"joined"`: another broker of the bus was heard of.
-   * - `"left"`: it said goodbye, or was not heard of for a minute.
-   * - `"warning"`: NATS refused something, or something came that is not of the bus.
-   */
-  readonly type: "connected" | "disconnected" | "unreachable" | "joined" | "left" | "warning";
-  /** That, as a sentence. */
-  readonly message: string;
-}
-
-/** How often a broker says that it is there. */
-const BEAT_MS = 2000;
-/** One that was not heard of for that long is not counted. */
-const FRESH_MS = 3 * BEAT_MS;
-/** One that was not heard of for that long is gone. */
-const SILENT_MS = 60_000;
-const CONNECT_MS = 5000;
-const PING_MS = 10_000;
-const BACKOFF_MIN_MS = 50;
-const BACKOFF_MAX_MS = 5000;
 const QUEUE_BYTES = 64 * 1024 * 1024;
 const QUEUE_BYTES_MIN = 1024 * 1024;
 const ID_BYTES = 8;
-/** So much NATS must take: a packet, the topics that it names, and what the stream is told of it. */
-const PAYLOAD_BYTES_MIN = PACKET_BYTES_MAX + 16 * 1024;
-/** So many brokers a bus may have. */
-const BROKERS_MAX = 4096;
-/** So many different warnings are told within that time, each once. */
-const WARNINGS_MAX = 100;
-const WARN_AGAIN_MS = 60_000;
 
 /**
  * Joins a broker to others through NATS; give it to one broker as its option `uplink`.
@@ -154,13 +115,10 @@ const WARN_AGAIN_MS = 60_000;
  * ```
  */
 export class NatsUplink implements Uplink {
-  readonly #servers: readonly string[];
-  readonly #connection: ConnectionOptions;
   readonly #bus: string;
   readonly #prefix: string;
   readonly #stream: string | undefined;
   readonly #queueBytes: number;
-  readonly #onEvent: NatsUplinkOptions["onEvent"];
   readonly #id = randomBytes(ID_BYTES).toHex();
   readonly #counts: ExchangeCounts = {
     sent: 0,
@@ -170,17 +128,12 @@ export class NatsUplink implements Uplink {
     gaps: 0,
     invalid: 0,
   };
+  readonly #events: UplinkEvents;
+  readonly #reconnector: Reconnector;
+  readonly #members: Membership;
   readonly #leaving = new AbortController();
-  /** What was warned of lately, and when. */
-  readonly #warned = new Map<string, number>();
   readonly #timers = new Set<Disposable>();
-  /** When each other broker was heard of. */
-  readonly #seen = new Map<string, number>();
   #mode: Mode | undefined;
-  #nc: NatsConnection | undefined;
-  #server: string | null = null;
-  #disconnects = 0;
-  #saidBye = false;
   #running: Promise<void> | undefined;
 
   /**
@@ -191,17 +144,8 @@ export class NatsUplink implements Uplink {
    * @throws {RangeError} When the name of the bus or of the stream is none, or `queueBytes` too small.
    */
   constructor(options: NatsUplinkOptions) {
-    const { servers, bus = "default", stream, queueBytes = QUEUE_BYTES } = options;
-    const { hosts, ...connection } = connectionOf(
-      typeof servers === "string" ? [servers] : servers,
-    );
-    const { credentials, tls } = options;
-    this.#servers = hosts;
-    this.#connection = {
-      ...connection,
-      ...(credentials !== undefined && { authenticator: authenticatorOf(credentials) }),
-      ...(tls?.caCerts !== undefined && { tls: { ca: tls.caCerts.join("\n") } }),
-    };
+    const { bus = "default", stream, queueBytes = QUEUE_BYTES } = options;
+    const connection = connectionOptions(options);
     this.#bus = bus;
     this.#prefix = busPrefix(bus);
     this.#stream = stream;
@@ -217,7 +161,16 @@ export class NatsUplink implements Uplink {
       );
     }
     this.#queueBytes = queueBytes;
-    this.#onEvent = options.onEvent?.bind(options);
+    const events = this.#events = new UplinkEvents(options.onEvent?.bind(options));
+    this.#reconnector = new Reconnector({ ...connection, bus, events });
+    this.#members = new Membership({
+      id: this.#id,
+      prefix: this.#prefix,
+      stream: stream ?? null,
+      events,
+      counts: this.#counts,
+      refuse: (error) => this.#refuse(error),
+    });
   }
 
   /**
@@ -247,15 +200,14 @@ export class NatsUplink implements Uplink {
   }
 
   #contextOf(bus: UplinkBus): ExchangeContext {
-    const warn = (message: string) => this.#warn(message);
     return {
       id: this.#id,
       prefix: this.#prefix,
       queueBytes: this.#queueBytes,
       bus,
       counts: this.#counts,
-      isHere: (id) => this.#seen.has(id),
-      say: (control, to) => this.#say(control, to),
+      isHere: (id) => this.#members.has(id),
+      say: (message, to) => this.#members.say(message, to),
       deliver: (frames) => {
         try {
           this.#counts.lost += bus.deliver(frames);
@@ -273,7 +225,7 @@ export class NatsUplink implements Uplink {
         }
       },
       later: (callback, ms) => this.#later(callback, ms),
-      warn,
+      warn: (message) => this.#events.warn(message),
     };
   }
 
@@ -299,166 +251,33 @@ export class NatsUplink implements Uplink {
       error instanceof TypeError;
     if (!isTheirs) throw error;
     this.#counts.invalid++;
-    this.#warn(
+    this.#events.warn(
       `Something on the bus ${this.#bus} is not of a broker of this version: ${error.message}`,
     );
   }
 
   /** Connects, and connects again, until it is to leave. */
-  async #run(mode: Mode): Promise<void> {
+  #run(mode: Mode): Promise<void> {
     const { signal } = this.#leaving;
-    let told = "";
-    for (let attempt = 0; !signal.aborted; attempt++) {
-      const backoff = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** attempt);
-      if (attempt > 0) await pause(backoff * (0.5 + Math.random() / 2), signal);
-      if (signal.aborted) break;
-      try {
-        const nc = await connect({ ...this.#connection, servers: [...this.#servers], signal });
-        if (signal.aborted) return await nc.close();
-        const since = performance.now();
-        await this.#serve(nc, mode);
-        if (performance.now() - since > BACKOFF_MAX_MS) attempt = 0;
-        told = "";
-      } catch (error) { // Nobody there, a wrong password, a wrong certificate: it may change.
-        if (signal.aborted) break;
-        const message = error instanceof Error ? error.message : String(error);
-        if (message !== told) {
-          this.#tell(
-            "unreachable",
-            `Cannot connect to NATS at ${this.#servers.join(", ")}: ${message}`,
-          );
-        }
-        told = message;
-      }
-    }
-  }
-
-  async #serve(nc: NatsConnection, mode: Mode): Promise<void> {
-    const { signal } = this.#leaving;
-    const server = nc.getServer();
-    if (nc.isClosed()) {
-      throw await nc.closed() ?? new Error(`${server} closed the connection at once`);
-    }
-    const payload = nc.info?.max_payload ?? 0;
-    if (payload < PAYLOAD_BYTES_MIN) {
-      await nc.close();
-      throw new Error(`${server} takes ${payload} bytes in a message, not ${PAYLOAD_BYTES_MIN}`);
-    }
-    this.#nc = nc;
-    this.#server = server;
-    const now = performance.now();
-    for (const id of this.#seen.keys()) this.#seen.set(id, now);
-    this.#tell("connected", `Connected to NATS at ${server}, bus ${this.#bus}`);
-    this.#watch(nc, mode);
-    for (const subject of [`${this.#prefix}.c`, `${this.#prefix}.c.${this.#id}`]) {
-      nc.subscribe(subject, {
-        callback: (error, message) => {
-          if (error !== null) this.#warn(`NATS refuses a subscription: ${error.message}`);
-          else this.#hear(mode, message.data);
-        },
-      });
-    }
-    const closed = new AbortController();
-    nc.closed().then(() => closed.abort());
-    const beat = () => this.#sayBeat(mode);
-    beat();
-    {
-      using _timer = every(() => {
-        beat();
-        this.#tick(mode);
-      }, BEAT_MS);
+    return this.#reconnector.run(async (nc) => {
+      this.#watch(nc, mode);
+      const closed = new AbortController();
+      nc.closed().then(() => closed.abort());
+      using _beats = this.#members.begin(nc, mode);
       await mode.serve(nc, AbortSignal.any([closed.signal, signal]));
-    }
-    const reason = await nc.closed();
-    this.#nc = undefined;
-    if (signal.aborted) return;
-    this.#disconnects++;
-    const why = reason instanceof Error ? `: ${reason.message}` : "";
-    this.#tell("disconnected", `The connection to NATS at ${server} is lost${why}`);
+    }, signal);
   }
 
   /** Tells what NATS does not allow. */
   async #watch(nc: NatsConnection, mode: Mode): Promise<void> {
     for await (const status of nc.status()) {
-      if (status.type === "error") this.#warn(`NATS refuses something: ${status.error.message}`);
+      if (status.type === "error") {
+        this.#events.warn(`NATS refuses something: ${status.error.message}`);
+      }
       if (status.type !== "ldm") continue;
       // It goes, and says so first: others are there, and nothing is lost yet.
       mode.exchange.disconnected();
       await nc.close();
-    }
-  }
-
-  #tick(mode: Mode): void {
-    const now = performance.now();
-    for (const [id, at] of this.#seen) {
-      if (now - at <= SILENT_MS) continue;
-      this.#seen.delete(id);
-      this.#tell("left", `Broker ${id} was not heard of for ${SILENT_MS / 1000} s`);
-      mode.gone(id, false);
-    }
-    mode.tick();
-  }
-
-  #sayBeat(mode: Mode, to?: string): void {
-    this.#say({ type: "beat", from: this.#id, stream: this.#stream ?? null, ...mode.beat }, to);
-  }
-
-  #say(control: ControlMessage, to?: string): void {
-    const subject = to === undefined ? `${this.#prefix}.c` : `${this.#prefix}.c.${to}`;
-    if (this.#saidBye || this.#nc?.isClosed() !== false) return;
-    try {
-      this.#nc.publish(subject, encodeControlMessage(control));
-    } catch (error) { // Longer than this server takes.
-      this.#warn(`Cannot tell other brokers something: ${error}`);
-    }
-  }
-
-  #hear(mode: Mode, bytes: Uint8Array): void {
-    try {
-      const control = decodeControlMessage(bytes);
-      const { type, from } = control;
-      if (from === this.#id) return;
-      if (type === "bye") {
-        if (this.#seen.delete(from)) this.#tell("left", `Broker ${from} said goodbye`);
-        return mode.gone(from, true);
-      }
-      const isNew = !this.#seen.has(from);
-      if (isNew && this.#seen.size >= BROKERS_MAX) {
-        throw new ProtocolError(`Cannot take one more broker: there are ${BROKERS_MAX}`);
-      }
-      this.#seen.set(from, performance.now());
-      if (isNew) {
-        this.#tell("joined", `Broker ${from} is on the bus`);
-        this.#sayBeat(mode, from);
-      }
-      if (control.type === "beat" && control.stream !== (this.#stream ?? null)) {
-        this.#counts.invalid++;
-        const theirs = control.stream === null ? "no stream" : `the stream ${control.stream}`;
-        return this.#warn(
-          `Broker ${from} uses ${theirs}, this one ${
-            this.#stream ?? "none"
-          }: they do not hear each other`,
-        );
-      }
-      mode.hear(control);
-    } catch (error) {
-      this.#refuse(error);
-    }
-  }
-
-  #warn(message: string): void {
-    const now = performance.now();
-    for (const [told, at] of this.#warned) if (now - at > WARN_AGAIN_MS) this.#warned.delete(told);
-    if (this.#warned.has(message) || this.#warned.size >= WARNINGS_MAX) return;
-    this.#warned.set(message, now);
-    this.#tell("warning", message);
-  }
-
-  #tell(type: NatsUplinkEvent["type"], message: string): void {
-    try {
-      this.#onEvent?.({ type, message });
-    } catch (thrown) { // The program's mistake must not end the connection.
-      console.warn(`mpubsub: onEvent of the uplink failed: ${thrown}`);
     }
   }
 
@@ -501,17 +320,17 @@ export class NatsUplink implements Uplink {
   stats(): UplinkStats {
     const now = performance.now();
     const mode = this.#mode;
-    const fresh = this.#seen.values().filter((at) => now - at <= FRESH_MS);
+    const { connection, server, disconnects } = this.#reconnector;
     return {
-      state: this.#nc === undefined ? "connecting" : "connected",
-      server: this.#server,
+      state: connection === undefined ? "connecting" : "connected",
+      server,
       bus: this.#bus,
       stream: this.#stream ?? null,
-      brokers: fresh.toArray().length,
+      brokers: this.#members.size,
       unaware: mode?.unaware ?? 0,
       subscriptions: mode?.exchange.subscriptions ?? 0,
       ...this.#counts,
-      disconnects: this.#disconnects,
+      disconnects,
       queuedBytes: mode?.exchange.queuedBytes ?? 0,
       lag: now - (mode?.exchange.waitingSince ?? now),
       behind: mode?.behind ?? 0,
@@ -530,89 +349,21 @@ export class NatsUplink implements Uplink {
     signal.addEventListener("abort", () => aborted.resolve(), { once: true });
     await Promise.race([this.#sayGoodbye(signal), aborted.promise]);
     const left = this.#mode?.exchange.queuedBytes ?? 0;
-    if (left > 0) this.#warn(`${left} bytes were not passed on to other brokers`);
+    if (left > 0) this.#events.warn(`${left} bytes were not passed on to other brokers`);
     this.#leaving.abort();
-    await Promise.race([Promise.all([this.#nc?.close(), this.#running]), aborted.promise]);
+    await Promise.race([
+      Promise.all([this.#reconnector.connection?.close(), this.#running]),
+      aborted.promise,
+    ]);
     for (const timer of this.#timers) timer[Symbol.dispose]();
   }
 
   /** Sends what waits, and says goodbye, if there is a connection. */
   async #sayGoodbye(signal: AbortSignal): Promise<void> {
-    const nc = this.#nc;
+    const nc = this.#reconnector.connection;
     if (nc === undefined) return;
     await Promise.race([this.#mode?.exchange.drained(signal), nc.closed()]);
-    this.#say({ type: "bye", from: this.#id });
-    this.#saidBye = true;
+    this.#members.sayGoodbye();
     await nc.flush().catch(() => {}); // The connection is lost: then it is gone anyway.
   }
-}
-
-/** Where to connect, and as whom, as NATS's client takes it. */
-function connectionOf(
-  servers: readonly string[],
-): ConnectionOptions & { hosts: readonly string[] } {
-  if (servers.length === 0) throw new TypeError("Cannot use no server: give nats://host:4222");
-  const users = new Set<string>();
-  const hosts: string[] = [];
-  let isTls = false;
-  for (const text of servers) {
-    const url = URL.parse(text);
-    const isKnown = url?.protocol === "nats:" || url?.protocol === "tls:";
-    const more = url === null ? "" : `${url.pathname}${url.search}${url.hash}`;
-    if (url === null || !isKnown || url.hostname === "" || !/^\/?$/.test(more)) {
-      throw new TypeError(`Cannot use the server ${shown(text)}: it must be like nats://host:4222`);
-    }
-    isTls ||= url.protocol === "tls:";
-    hosts.push(`${url.hostname}:${url.port || 4222}`);
-    users.add(JSON.stringify(userOf(url, text)));
-  }
-  if (users.size > 1) throw new TypeError("Cannot use the servers: they have different users");
-  const [user, pass]: [string, string] = JSON.parse([...users][0]!);
-  return {
-    hosts,
-    name: "mpubsub",
-    noEcho: true,
-    noRandomize: true, // The first is the nearest.
-    reconnect: false, // That is done here, so that it is known what is sent over which connection.
-    timeout: CONNECT_MS,
-    pingInterval: PING_MS,
-    maxPingOut: 1,
-    ...(isTls && { tls: {} }),
-    ...(pass !== "" ? { user, pass } : user !== "" && { token: user }),
-  };
-}
-
-function userOf({ username, password }: URL, text: string): [string, string] {
-  try {
-    return [decodeURIComponent(username), decodeURIComponent(password)];
-  } catch (error) { // URIError: a % that begins no escape.
-    throw new TypeError(
-      `Cannot use the server ${shown(text)}: write % in a user or a password as %25`,
-      { cause: error },
-    );
-  }
-}
-
-/** An address without what is secret in it. */
-function shown(text: string): string {
-  return JSON.stringify(text.replace(/^([^@]*\/\/)?.*@/, "$1…@"));
-}
-
-/** Answers as whom we come, from what a credentials file holds. */
-function authenticatorOf(credentials: string | Uint8Array): Authenticator {
-  const text = typeof credentials === "string"
-    ? credentials
-    : new TextDecoder().decode(credentials);
-  // The client reads lines as Unix ends them, the last one as well.
-  const lines = `${text.replaceAll("\r\n", "\n")}\n`;
-  const authenticator = credsAuthenticator(new TextEncoder().encode(lines));
-  try {
-    authenticator("any"); // Else it would say so only when a server asks.
-  } catch { // It lacks a part, or the seed is none; the error may show some of that.
-    throw new TypeError(
-      "Cannot use the credentials: they must be what a credentials file of NATS holds, " +
-        "a JWT and the seed of a key",
-    );
-  }
-  return authenticator;
 }

@@ -29,7 +29,7 @@ export interface ExchangeContext {
   /** Whether a broker was heard of lately. */
   isHere(id: string): boolean;
   /** Says something to all others, or to one. */
-  say(control: ControlMessage, to?: string): void;
+  say(message: ControlMessage, to?: string): void;
   /** Passes messages of others on to the clients. */
   deliver(frames: Uint8Array): void;
   /** Takes a packet, whose header is read, to `take`; what is none is counted. */

@@ -8,9 +8,10 @@ import type { TopicPath } from "../topic.ts";
 import { type ExchangeContext, lose } from "./exchange_context.ts";
 import { JetStreamExchange } from "./jetstream_exchange.ts";
 import { JetStreamReader } from "./jetstream_reader.ts";
+import { setUpStream } from "./jetstream_setup.ts";
 import { RefusedError, type StreamWire } from "./jetstream_sender.ts";
 import type { Mode } from "./mode.ts";
-import { subjectOf } from "./subject.ts";
+import { patternOf, subjectOf } from "./subject.ts";
 
 /** A packet that a stream does not confirm is sent again after that. */
 const CONFIRM_MS = 3000;
@@ -25,6 +26,8 @@ export class JetStreamMode implements Mode {
   readonly exchange: JetStreamExchange;
   readonly #context: ExchangeContext;
   readonly #stream: string;
+  /** What the stream keeps. */
+  readonly #subjects: readonly string[];
   readonly #reader: JetStreamReader;
 
   /** Makes one without a connection. */
@@ -33,9 +36,9 @@ export class JetStreamMode implements Mode {
     const { prefix, read, warn, bus } = context;
     this.#context = context;
     this.#stream = stream;
+    this.#subjects = [patternOf(prefix, []), subjectOf(prefix, [])];
     this.#reader = new JetStreamReader({
       stream,
-      subjects: [`${prefix}.m.>`, subjectOf(prefix, [])],
       wanted: () => exchange.wanted(),
       chosenAnew: () => exchange.chosenAnew(),
       message: (subject, bytes) => {
@@ -74,7 +77,7 @@ export class JetStreamMode implements Mode {
     let isConnected = false;
     while (!nc.isClosed() && !signal.aborted) {
       try {
-        await this.#reader.prepare(nc);
+        await setUpStream(nc, this.#stream, this.#subjects);
         if (!isConnected) this.exchange.connected(wire);
         isConnected = true;
         await this.#reader.read(nc, signal);

@@ -4,16 +4,13 @@
 import {
   type ConsumerMessages,
   DeliverPolicy,
-  DiscardPolicy,
-  JetStreamApiError,
   type JetStreamManager,
   jetstreamManager,
-  RetentionPolicy,
-  StorageType,
   type StreamInfo,
 } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
 import { later } from "../base/timers.ts";
+import { ANSWER_MS } from "./jetstream_setup.ts";
 
 const encoder = new TextEncoder();
 
@@ -21,9 +18,7 @@ const encoder = new TextEncoder();
 export interface JetStreamReaderOptions {
   /** The name of the stream. */
   readonly stream: string;
-  /** What the stream keeps. */
-  readonly subjects: readonly string[];
-  /** What is wanted of that; nothing while nothing is. */
+  /** What is wanted of it; nothing while nothing is. */
   wanted(): readonly string[];
   /** Takes a message; the next one comes when that is settled. */
   message(subject: string, bytes: Uint8Array): Promise<void> | undefined;
@@ -33,24 +28,10 @@ export interface JetStreamReaderOptions {
   lost(why: string): void;
 }
 
-/** What a stream keeps that is made here. */
-export const STREAM_LIMITS = {
-  /** A day. */
-  ageMs: 24 * 60 * 60 * 1000,
-  bytes: 1024 * 1024 * 1024,
-  /** In a cluster; a server alone keeps one. */
-  replicas: 3,
-} as const;
-
-/** For how long the stream knows what it has got, so that it drops what is sent again. */
-const DUPLICATE_WINDOW_MS = 2 * 60 * 1000;
-const NANOSECONDS_PER_MS = 1_000_000;
 /** How many messages are on their way at a time. */
 const MESSAGES_AHEAD = 128;
 /** A request for messages that is lost with a server is noticed after that. */
 const REQUEST_MS = 2000;
-/** What is asked of a cluster without a leader, or of a node that is dead, is not answered. */
-const ANSWER_MS = 2000;
 /** An older server takes but one filter: then everything is read. */
 const FILTERS_SINCE = [2, 10] as const;
 /** As long are all filters together, so that they fit a message. */
@@ -128,39 +109,6 @@ export class JetStreamReader {
       lost(`the stream ${stream} keeps not all that was not read`);
     } catch { // No answer: it is asked again.
     }
-  }
-
-  /**
-   * Makes the stream, if it is not there.
-   *
-   * @throws {Error} When one with that name keeps something else; or whatever NATS says.
-   */
-  async prepare(nc: NatsConnection): Promise<void> {
-    const { stream, subjects } = this.#options;
-    const manager = await jetstreamManager(nc, { timeout: ANSWER_MS });
-    let info: StreamInfo;
-    try {
-      info = await manager.streams.info(stream);
-    } catch (error) {
-      if (!(error instanceof JetStreamApiError) || error.status !== 404) throw error;
-      info = await manager.streams.add({
-        name: stream,
-        subjects: [...subjects],
-        retention: RetentionPolicy.Limits,
-        storage: StorageType.File,
-        discard: DiscardPolicy.Old,
-        max_age: STREAM_LIMITS.ageMs * NANOSECONDS_PER_MS,
-        max_bytes: STREAM_LIMITS.bytes,
-        num_replicas: nc.info?.cluster === undefined ? 1 : STREAM_LIMITS.replicas,
-        duplicate_window: DUPLICATE_WINDOW_MS * NANOSECONDS_PER_MS,
-      });
-    }
-    const kept = new Set(info.config.subjects);
-    const missing = subjects.filter((subject) => !kept.has(subject));
-    if (missing.length === 0) return;
-    throw new Error(
-      `it does not keep ${missing.join(" and ")}; give another name, and it is made`,
-    );
   }
 
   /** Reads until the connection is closed, `signal` aborts or the stream is doubted; or rejects. */

@@ -1,7 +1,7 @@
 /** Holds `docs/scaling.md` against what runs. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { STREAM_LIMITS } from "../nats/jetstream_setup.ts";
 import { PACKET_BYTES_MAX } from "../nats/packet.ts";
-import { STREAM_LIMITS } from "../nats/jetstream_reader.ts";
 import { busPrefix, patternOf, SUBJECT_BYTES_MAX, subjectOf } from "../nats/subject.ts";
 import { NatsServer } from "../tools/nats_server.ts";
 import { Machine, Machines } from "./helpers/machines.ts";
