@@ -9,10 +9,16 @@ import { CoreExchange } from "../nats/core_exchange.ts";
 import type { Wire } from "../nats/core_wire.ts";
 import { readPacket } from "../nats/packet.ts";
 import type { TopicPath } from "../topic.ts";
-import { frameOf, type Message, messagesIn } from "./helpers/exchange.ts";
-import { type Random, randomOf } from "./helpers/random.ts";
-
-const PREFIX = "mpubsub.test";
+import { type SimulatedBroker, testExchange } from "./conformance/exchange.ts";
+import {
+  contextOf,
+  frameOf,
+  Heard,
+  type Message,
+  PREFIX,
+  simulateTimes,
+} from "./helpers/exchange.ts";
+import type { Random } from "./helpers/random.ts";
 
 /** What is on its way to a broker. */
 type Parcel = () => void;
@@ -38,7 +44,7 @@ function matches(pattern: string, subject: string): boolean {
 }
 
 /** A broker. */
-class Node {
+class Node extends Heard implements SimulatedBroker {
   readonly exchange: CoreExchange;
   readonly id: string;
   readonly subscriptions: string[] = [];
@@ -50,45 +56,30 @@ class Node {
   /** Those of whom it hears nothing although both are connected. */
   readonly deafTo = new Set<Node>();
   readonly published = new Map<string, number>();
-  readonly delivered: Message[] = [];
-  readonly lost: { readonly path: TopicPath; readonly messages: number }[] = [];
   readonly wantedByOthers = new Set<string>();
-  readonly counts = { sent: 0, received: 0, dropped: 0, lost: 0, gaps: 0, invalid: 0 };
   readonly #nats: FakeNats;
 
-  constructor(nats: FakeNats, index: number, queueBytes: number) {
+  constructor(nats: FakeNats, index: number, queueBytes: number, messageBytes = 1000) {
+    super();
     this.#nats = nats;
     this.id = index.toString(16).padStart(16, "0");
-    this.exchange = new CoreExchange({
+    const want = (path: TopicPath, wanted: boolean) => {
+      if (wanted) this.wantedByOthers.add(JSON.stringify(path));
+      else this.wantedByOthers.delete(JSON.stringify(path));
+    };
+    this.exchange = new CoreExchange(contextOf(this, {
       id: this.id,
-      prefix: PREFIX,
       queueBytes,
-      counts: this.counts,
-      bus: {
-        messageBytes: 1000,
-        want: (path, wanted) => {
-          if (wanted) this.wantedByOthers.add(JSON.stringify(path));
-          else this.wantedByOthers.delete(JSON.stringify(path));
-        },
-        deliver: () => 0,
-        lost: (path, messages) => this.lost.push({ path, messages }),
-        room: () => undefined,
-      },
-      isHere: () => false,
-      say: (control, to) => this.#say(control, to),
-      deliver: (frames) => this.delivered.push(...messagesIn(frames)),
-      read: () => {},
-      later: () => ({ [Symbol.dispose]() {} }),
-      warn: (message) => {
-        throw new Error(message);
-      },
-    });
+      messageBytes,
+      want,
+      say: (message, to) => this.#say(message, to),
+    }));
     nats.nodes.push(this);
   }
 
-  #say(control: ControlMessage, to?: string): void {
+  #say(message: ControlMessage, to?: string): void {
     if (!this.isConnected) return;
-    const bytes = encodeControlMessage(control);
+    const bytes = encodeControlMessage(message);
     const subject = to === undefined ? `${PREFIX}.c` : `${PREFIX}.c.${to}`;
     this.outbox.push(() => this.#nats.publish(this, subject, bytes));
   }
@@ -126,7 +117,7 @@ class Node {
   }
 
   /** Loses the connection, and what was on its way. */
-  cut(): void {
+  disconnect(): void {
     this.isConnected = false;
     this.inbox = [];
     this.outbox = [];
@@ -146,15 +137,23 @@ class Node {
     this.exchange.packet(header, body);
   }
 
-  /** Publishes, as its broker would: only what others want comes to the exchange. */
+  wants(path: TopicPath, wants: boolean): void {
+    this.exchange.wants(path, wants);
+  }
+
+  /** Takes a message, as its broker would: only what others want comes to the exchange. */
+  take(message: Message, bytes = 0): void {
+    const { path } = message;
+    const prefixes = Array.from({ length: path.length + 1 }, (_, n) => path.slice(0, n));
+    const isWanted = prefixes.some((prefix) => this.wantedByOthers.has(JSON.stringify(prefix)));
+    if (isWanted || path.length === 0) this.exchange.take(frameOf(message, bytes));
+  }
+
   publish(path: TopicPath): void {
     const key = JSON.stringify(path);
     const id = (this.published.get(key) ?? 0) + 1;
     this.published.set(key, id);
-    const prefixes = Array.from({ length: path.length + 1 }, (_, n) => path.slice(0, n));
-    const isWanted = prefixes.some((prefix) => this.wantedByOthers.has(JSON.stringify(prefix)));
-    if (!isWanted && path.length > 0) return;
-    this.exchange.take(frameOf({ path, from: this.id, id }));
+    this.take({ path, from: this.id, id });
   }
 
   /** Moves the first thing on its way; whether there was one. */
@@ -199,7 +198,7 @@ async function simulate(random: Random, faults: boolean): Promise<void> {
   const steady = nodes.map(() => random.pick(TOPICS.slice(0, 5)));
   for (const [i, node] of nodes.entries()) {
     node.connect();
-    node.exchange.wants(steady[i]!, true);
+    node.wants(steady[i]!, true);
   }
   await settle();
   await drain(nodes);
@@ -216,10 +215,10 @@ async function simulate(random: Random, faults: boolean): Promise<void> {
     if (kind < 50) { for (let n = random.int(4); n >= 0; n--) node.publish(topic); }
     else if (kind < 58 && !wants[i]!.has(topic)) {
       wants[i]!.add(topic);
-      node.exchange.wants(topic, true);
-    } else if (kind < 66 && wants[i]!.delete(topic)) node.exchange.wants(topic, false);
+      node.wants(topic, true);
+    } else if (kind < 66 && wants[i]!.delete(topic)) node.wants(topic, false);
     else if (kind < 70) node.beat();
-    else if (kind < 73 && faults && node.isConnected) node.cut();
+    else if (kind < 73 && faults && node.isConnected) node.disconnect();
     else if (kind < 78 && !node.isConnected) node.connect();
     else if (kind < 80 && faults && node !== other) node.deafTo.add(other);
     else if (kind < 84) node.deafTo.delete(other);
@@ -233,7 +232,7 @@ async function simulate(random: Random, faults: boolean): Promise<void> {
   await settle();
   await drain(nodes);
   for (const [i, node] of nodes.entries()) check(nodes, node, steady[i]!, faults);
-  for (const node of nodes) node.cut();
+  for (const node of nodes) node.disconnect();
 }
 
 /** Holds what a broker heard and was told against what was published. */
@@ -254,7 +253,7 @@ function check(nodes: readonly Node[], node: Node, steady: TopicPath, faults: bo
     }
   }
   const delivered = node.delivered.filter(({ path }) => isBelow(path, steady)).length;
-  const lost = node.lost.reduce((sum, { messages }) => sum + messages, 0);
+  const lost = node.missed;
   assert(delivered + lost >= published, `${published} published, ${delivered} + ${lost}`);
   if (!faults && node.counts.dropped === 0 && nodes.every(({ counts }) => counts.dropped === 0)) {
     assertEquals([delivered, lost], [published, 0]);
@@ -266,13 +265,19 @@ for (const faults of [false, true]) {
     ? "tells of each message that is lost, doubles none and keeps their order"
     : "loses and doubles nothing while interests change";
   Deno.test(`CoreExchange ${what}`, async () => {
-    const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 1e9));
-    for (let run = 0; run < 150; run++) {
-      try {
-        await simulate(randomOf(seed + run), faults);
-      } catch (error) {
-        throw new Error(`seed ${seed + run}: ${error}`, { cause: error });
-      }
-    }
+    await simulateTimes(150, (random) => simulate(random, faults));
   });
 }
+
+testExchange({
+  name: "CoreExchange",
+  otherLane: 1,
+  join(count, queueBytes, messageBytes) {
+    const nats = new FakeNats();
+    const brokers = Array.from(
+      { length: count },
+      (_, index) => new Node(nats, index, queueBytes, messageBytes),
+    );
+    return { brokers, settle: () => drain(brokers) };
+  },
+});
