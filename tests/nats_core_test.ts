@@ -271,7 +271,7 @@ for (const faults of [false, true]) {
 
 testExchange({
   name: "CoreExchange",
-  otherLane: 1,
+  lane: 0,
   join(count, queueBytes, messageBytes) {
     const nats = new FakeNats();
     const brokers = Array.from(

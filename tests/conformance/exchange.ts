@@ -35,8 +35,8 @@ export interface Joined {
 export interface Simulation {
   /** The name of its exchange. */
   readonly name: string;
-  /** The lane that a packet of a broker in the other mode has. */
-  readonly otherLane: number;
+  /** The lane of a packet of a broker in this mode; 0: it is not for a stream. */
+  readonly lane: 0 | 1;
   /** Makes brokers that are not connected. */
   join(count: number, queueBytes: number, messageBytes: number): Joined;
 }
@@ -44,7 +44,7 @@ export interface Simulation {
 const MESSAGE_BYTES = 2 ** 21;
 
 /** Registers the tests that each mode has to pass. */
-export function testExchange({ name, otherLane, join }: Simulation): void {
+export function testExchange({ name, lane, join }: Simulation): void {
   /** Brokers that want these topics, are connected and know of each other. */
   async function start(
     wants: readonly (readonly TopicPath[])[],
@@ -182,13 +182,29 @@ export function testExchange({ name, otherLane, join }: Simulation): void {
     await sender!.exchange.drained(aborting.signal);
   });
 
-  Deno.test(`${name} takes no packet of a broker in the other mode`, async () => {
-    const { brokers: [reader] } = await start([[["a"]]]);
+  /** The packet with that number of a broker that is not simulated. */
+  function packetOf(number: number, lane: number): { subject: string; bytes: Uint8Array } {
     const packer = new Packer<{ subject: string }>();
     const subject = subjectOf(PREFIX, ["a"]);
-    packer.addAll(frameOf({ path: ["a"], from: "p", id: 1 }), () => ({ subject }));
-    const seal = { broker: "f".repeat(16), number: 1, lane: otherLane };
-    const bytes = sealPacket(packer.next(true)!, seal);
+    packer.addAll(frameOf({ path: ["a"], from: "p", id: number }), () => ({ subject }));
+    const bytes = sealPacket(packer.next(true)!, { broker: "f".repeat(16), number, lane });
+    return { subject, bytes };
+  }
+
+  Deno.test(`${name} takes a packet once that comes twice`, async () => {
+    const { brokers: [reader] } = await start([[["a"]]]);
+    for (const number of [1, 2, 2, 1, 3, 3]) {
+      const { subject, bytes } = packetOf(number, lane);
+      reader!.hear(subject, bytes);
+    }
+    assertEquals(reader!.delivered.map(({ id }) => id), [1, 2, 3]);
+    assertEquals(reader!.counts.received, 3);
+    assertEquals(reader!.lost, []);
+  });
+
+  Deno.test(`${name} takes no packet of a broker in the other mode`, async () => {
+    const { brokers: [reader] } = await start([[["a"]]]);
+    const { subject, bytes } = packetOf(1, 1 - lane);
     assertThrows(() => reader!.hear(subject, bytes), ProtocolError, "Cannot take a packet");
     assertEquals(reader!.delivered, []);
   });
