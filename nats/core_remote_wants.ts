@@ -72,7 +72,8 @@ export class RemoteWants {
   take({ version, base, add, remove, part, more }: ControlMessage & { type: "wants" }): boolean {
     if (part === 0) this.#loading = { version, part, add: new Map(), remove: [] };
     const loading = this.#loading;
-    if (loading?.version !== version || loading.part !== part) return false; // One was lost; it comes again.
+    const isNext = loading?.version === version && loading.part === part;
+    if (!isNext) return false; // One was lost; it comes again.
     loading.part++;
     for (const [id, path] of add) loading.add.set(id, path && topicPath(path));
     loading.remove.push(...remove);

@@ -40,7 +40,7 @@ export interface ExchangeContext {
   warn(message: string): void;
 }
 
-/** Tells the clients that messages of others for a topic are lost, and counts them; 0: nobody knows how many. */
+/** Counts and tells the clients how many messages of others for a topic are lost; 0: nobody knows. */
 export function lose(
   { counts, bus }: Pick<ExchangeContext, "counts" | "bus">,
   path: TopicPath,

@@ -26,7 +26,8 @@ export class WantedTopics {
    * @returns How the covers changed, if they did.
    */
   change(path: TopicPath, wants: boolean): CoverChange | undefined {
-    if (subjectProblem(this.#prefix, path) !== undefined) return undefined; // Nobody can publish to it.
+    // Nobody can publish to it.
+    if (subjectProblem(this.#prefix, path) !== undefined) return undefined;
     return wants ? this.#covers.add(path) : this.#covers.remove(path);
   }
 

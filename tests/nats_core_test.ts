@@ -1,4 +1,7 @@
-/** Brokers that are joined through subjects, over a simulated NATS that loses what NATS may lose. */
+/**
+ * Brokers that are joined through plain subjects: over a simulated NATS that loses what NATS may lose,
+ * and over real servers.
+ */
 import { assert, assertEquals } from "@std/assert";
 import {
   type ControlMessage,
@@ -8,8 +11,12 @@ import {
 import { CoreExchange } from "../nats/core_exchange.ts";
 import type { Wire } from "../nats/core_wire.ts";
 import { readPacket } from "../nats/packet.ts";
+import { patternOf } from "../nats/subject.ts";
+import { Proxy } from "../testing.ts";
+import { NatsServer } from "../tools/nats_server.ts";
 import type { TopicPath } from "../topic.ts";
 import { type SimulatedBroker, testExchange } from "./conformance/exchange.ts";
+import { testUplink } from "./conformance/uplink.ts";
 import {
   contextOf,
   frameOf,
@@ -18,7 +25,10 @@ import {
   PREFIX,
   simulateTimes,
 } from "./helpers/exchange.ts";
+import { Machine, Machines } from "./helpers/machines.ts";
+import { natsTest } from "./helpers/nats.ts";
 import type { Random } from "./helpers/random.ts";
+import { until } from "./helpers/until.ts";
 
 /** What is on its way to a broker. */
 type Parcel = () => void;
@@ -281,3 +291,106 @@ testExchange({
     return { brokers, settle: () => drain(brokers) };
   },
 });
+
+testUplink("core");
+
+natsTest(
+  "NatsUplink subscribes to the fewest topics that cover what its clients want",
+  async () => {
+    await using server = await NatsServer.start();
+    const one = { uplink: { servers: server.url, bus: "few" } };
+    await using machines = await Machines.start([one, one]);
+    const client = await machines.all[0]!.client();
+    const noise = () => {};
+    const heard = async () => {
+      const { connections } = await server.monitor("/connz?subs=1") as {
+        connections: { subscriptions_list?: string[] }[];
+      };
+      const subjects = connections.flatMap(({ subscriptions_list }) => subscriptions_list ?? []);
+      return subjects.filter((subject) => !/^(mpubsub\.few\.c|_INBOX)/.test(subject)).sort();
+    };
+    /** Waits until the server has these subscriptions, and no others. */
+    const hears = async (...expected: string[]) => {
+      const end = performance.now() + 10_000;
+      let subjects = await heard();
+      while (subjects.join() !== expected.join() && performance.now() < end) {
+        subjects = await heard();
+      }
+      assertEquals(subjects, expected);
+    };
+    await hears();
+    for (const topic of [["a", "b"], ["a", "c"], ["z"], ["a", "b", "c"]]) {
+      client.addSubscriber(topic, noise);
+    }
+    const pattern = (...path: string[]) => patternOf("mpubsub.few", path);
+    const three = ["mpubsub.few.b", pattern("a", "b"), pattern("a", "c"), pattern("z")];
+    await hears(...three);
+    client.addSubscriber("a", noise);
+    await hears("mpubsub.few.b", pattern("a"), pattern("z"));
+    client.addSubscriber(null, noise);
+    await hears("mpubsub.few.b", pattern());
+    client.removeSubscriber(null, noise);
+    client.removeSubscriber("a", noise);
+    await hears(...three);
+    client.clearSubscribers();
+    await hears();
+  },
+);
+
+natsTest(
+  "Brokers in core mode tell each other of more topics than one message of NATS holds",
+  async () => {
+    await using server = await NatsServer.start();
+    const uplink = { servers: server.url };
+    await using machines = await Machines.start([{ uplink }]);
+    const client = await machines.all[0]!.client();
+    const noise = () => {};
+    const long = Array.from({ length: 11 }, () => "x".repeat(230));
+    for (let n = 0; n < 1000; n++) client.addSubscriber([String(n), ...long], noise);
+    await machines.subscriber("one", 0, [["a"]]);
+    const other = new Machine({ uplink });
+    await other.broker.start();
+    await until(() =>
+      machines.all[0]!.uplink.brokers === 1 && machines.all[0]!.uplink.unaware === 0
+    );
+    const bob = await other.client();
+    machines.published.bob = [1];
+    bob.publish("a", { publisher: "bob", id: 1 });
+    await until(() => machines.seen.one!.length === 1);
+    await other.stop();
+  },
+);
+
+natsTest(
+  "Brokers in core mode tell exactly how many messages one missed that was cut off",
+  async () => {
+    await using server = await NatsServer.start();
+    await using proxy = new Proxy({
+      target: ["127.0.0.1", server.port],
+      address: "tcp://127.0.0.1:0",
+    });
+    await proxy.start();
+    await using machines = await Machines.start([
+      { uplink: { servers: server.url } },
+      { uplink: { servers: proxy.address.replace("tcp:", "nats:") } },
+    ]);
+    await machines.subscriber("cut off", 1, [["a"]]);
+    await machines.subscriber("elsewhere", 1, [["z"]]);
+    const publish = await machines.publisher("publisher", 0);
+    for (let i = 0; i < 100; i++) publish(["a"]);
+    await until(() => machines.seen["cut off"]!.length === 100);
+    proxy.refuse(600_000);
+    proxy.cut();
+    await until(() => machines.all[1]!.uplink.state === "connecting");
+    for (let i = 0; i < 250; i++) publish(["a", "b"]);
+    await until(() => machines.all[0]!.uplink.sent === 350);
+    proxy.refuse(0);
+    await until(() => machines.missed("cut off") === 250);
+    for (let i = 0; i < 10; i++) publish(["a"]);
+    await until(() => machines.seen["cut off"]!.length === 110);
+    assertEquals(machines.gaps["cut off"], [{ direction: "in", reason: "cut off", missed: 250 }]);
+    assertEquals(machines.gaps.elsewhere, []);
+    assertEquals(machines.all[1]!.uplink.lost, 250);
+    assertEquals(machines.faults(["cut off"]).filter(({ kind }) => kind !== "lost"), []);
+  },
+);

@@ -1,11 +1,22 @@
-/** Brokers that are joined through a simulated stream that loses what a cluster may lose. */
+/**
+ * Brokers that are joined through a stream: a simulated one that loses what a cluster may lose, and
+ * those of real servers.
+ */
+import { DiscardPolicy, jetstreamManager, RetentionPolicy, StorageType } from "@nats-io/jetstream";
 import { assert, assertEquals } from "@std/assert";
-import { readPacket } from "../nats/packet.ts";
 import { JetStreamExchange } from "../nats/jetstream_exchange.ts";
+import { readPacket } from "../nats/packet.ts";
+import { Proxy } from "../testing.ts";
+import { NatsServer } from "../tools/nats_server.ts";
 import type { TopicPath } from "../topic.ts";
 import { type SimulatedBroker, testExchange } from "./conformance/exchange.ts";
+import { testUplink } from "./conformance/uplink.ts";
 import { contextOf, frameOf, Heard, type Message, simulateTimes } from "./helpers/exchange.ts";
+import { Machine, Machines } from "./helpers/machines.ts";
+import { connected, makeStream, natsTest } from "./helpers/nats.ts";
+import { Peer } from "./helpers/peer.ts";
 import { type Random, randomOf } from "./helpers/random.ts";
+import { until } from "./helpers/until.ts";
 
 interface Stored {
   readonly subject: string;
@@ -219,4 +230,136 @@ testExchange({
     );
     return { brokers, settle: () => drain(stream, brokers) };
   },
+});
+
+testUplink("stream", "BUS");
+
+natsTest(
+  "NatsUplink says so, and goes on trying, when the stream keeps something else",
+  async () => {
+    await using server = await NatsServer.start({ jetstream: true });
+    await makeStream(server.url, "OTHER", ["orders.>"]);
+    const machine = new Machine({ uplink: { servers: server.url, stream: "OTHER" } });
+    await machine.broker.start();
+    await until(() => machine.events.some((event) => event.startsWith("warning")));
+    assertEquals(
+      machine.events.find((event) => event.startsWith("warning")),
+      "warning: The stream OTHER cannot be used now: it does not keep mpubsub.default.m.> and " +
+        "mpubsub.default.b; give another name, and it is made",
+    );
+    await machine.stop();
+  },
+);
+
+natsTest("NatsUplink makes the stream with the limits that are documented", async () => {
+  await using server = await NatsServer.start({ jetstream: true });
+  await using machines = await Machines.start([{
+    uplink: { servers: server.url, stream: "MADE" },
+  }]);
+  await machines.subscriber("one", 0, [["a"]]);
+  await using nc = await connected(server.url);
+  const { config } = await (await jetstreamManager(nc.connection)).streams.info("MADE");
+  const { subjects, max_age, max_bytes, num_replicas, storage, discard, retention } = config;
+  assertEquals({ subjects, max_age, max_bytes, num_replicas, storage, discard, retention }, {
+    subjects: ["mpubsub.default.m.>", "mpubsub.default.b"],
+    max_age: 24 * 3600 * 1e9,
+    max_bytes: 2 ** 30,
+    num_replicas: 1,
+    storage: StorageType.File,
+    discard: DiscardPolicy.Old,
+    retention: RetentionPolicy.Limits,
+  });
+});
+
+natsTest("Brokers in stream mode make the stream anew when it is deleted, and say so", async () => {
+  await using server = await NatsServer.start({ jetstream: true });
+  const one = { uplink: { servers: server.url, stream: "BUS" } };
+  await using machines = await Machines.start([one, one]);
+  await machines.subscriber("there", 1, [["a"]]);
+  const publish = await machines.publisher("publisher", 0);
+  publish(["a"]);
+  await until(() => machines.seen.there!.length === 1);
+  await using nc = await connected(server.url);
+  await (await jetstreamManager(nc.connection)).streams.delete("BUS");
+  publish(["a"]);
+  await until(() => machines.seen.there!.length === 2);
+  assertEquals(machines.faults(), []);
+  assertEquals(machines.gaps.there, [{ direction: "in", reason: "cut off" }]);
+});
+
+natsTest(
+  "Brokers in stream mode say so when the stream no longer has what one missed",
+  async () => {
+    await using server = await NatsServer.start({ jetstream: true });
+    await using proxy = new Proxy({
+      target: ["127.0.0.1", server.port],
+      address: "tcp://127.0.0.1:0",
+    });
+    await proxy.start();
+    const prefix = "mpubsub.default";
+    await makeStream(server.url, "SMALL", [`${prefix}.m.>`, `${prefix}.b`], { max_msgs: 20 });
+    await using machines = await Machines.start([
+      { uplink: { servers: server.url, stream: "SMALL" } },
+      { uplink: { servers: proxy.address.replace("tcp:", "nats:"), stream: "SMALL" } },
+    ]);
+    await machines.subscriber("cut off", 1, [["a"]]);
+    const publish = await machines.publisher("publisher", 0);
+    publish(["a"]);
+    await until(() => machines.seen["cut off"]!.length === 1);
+    proxy.refuse(600_000);
+    proxy.cut();
+    await until(() => machines.all[1]!.uplink.state === "connecting");
+    for (let i = 0; i < 100; i++) publish(["a", String(i)]);
+    await until(() => machines.all[0]!.uplink.sent === 101);
+    proxy.refuse(0);
+    await until(() => machines.seen["cut off"]!.at(-1)?.id === 101);
+    assertEquals(machines.seen["cut off"]!.length, 21);
+    assertEquals(machines.gaps["cut off"], [{ direction: "in", reason: "cut off" }]);
+    assertEquals(machines.all[1]!.uplink.gaps, 1);
+    assertEquals(machines.faults().filter(({ kind }) => kind !== "lost"), []);
+  },
+);
+
+natsTest("Brokers in stream mode catch up exactly when one was cut off", async () => {
+  await using server = await NatsServer.start({ jetstream: true });
+  await using proxy = new Proxy({
+    target: ["127.0.0.1", server.port],
+    address: "tcp://127.0.0.1:0",
+  });
+  await proxy.start();
+  await using machines = await Machines.start([
+    { uplink: { servers: server.url, stream: "BUS" } },
+    { uplink: { servers: proxy.address.replace("tcp:", "nats:"), stream: "BUS" } },
+  ]);
+  await machines.subscriber("cut off", 1, [["a"]]);
+  const publish = await machines.publisher("publisher", 0);
+  for (let round = 0; round < 3; round++) {
+    for (let i = 0; i < 100; i++) publish(["a"]);
+    await until(() => machines.seen["cut off"]!.length >= 350 * round + 100);
+    proxy.refuse(600_000);
+    proxy.cut();
+    await until(() => machines.all[1]!.uplink.state === "connecting");
+    for (let i = 0; i < 250; i++) publish(["a", String(i)]);
+    await until(() => machines.all[0]!.uplink.sent === 350 * (round + 1));
+    proxy.refuse(0);
+  }
+  await until(() => machines.seen["cut off"]!.length >= 1050);
+  assertEquals(machines.faults(), []);
+  assertEquals(machines.gaps["cut off"], []);
+});
+
+natsTest("A client that reads nothing does not hold up the others of its broker", async () => {
+  await using server = await NatsServer.start({ jetstream: true });
+  const uplink = { servers: server.url, stream: "BUS" };
+  const limits = { queueBytes: 2 ** 21 };
+  await using machines = await Machines.start([{ uplink }, { uplink, broker: { limits } }]);
+  await machines.subscriber("quick", 1, [["a"]]);
+  await using _stuck = await Peer.open(machines.all[1]!.broker, [["a"]]);
+  const alice = await machines.all[0]!.client();
+  for (let id = 1; id <= 200; id++) {
+    alice.publish("a", { publisher: "alice", id, data: new Uint8Array(100_000) });
+    if (id % 50 === 0) await alice.flush();
+  }
+  await until(() => machines.seen.quick!.length === 200);
+  assertEquals(machines.gaps.quick, []);
 });
