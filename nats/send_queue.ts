@@ -47,7 +47,9 @@ export class SendQueue<R extends PacketRoute> {
 
   /** How many bytes wait, or are not confirmed. */
   get bytes(): number {
-    return this.#packers.reduce((sum, { bytes }) => sum + bytes, this.#unconfirmedBytes);
+    let sum = this.#unconfirmedBytes;
+    for (const packer of this.#packers) sum += packer.bytes;
+    return sum;
   }
 
   /** Whether so much is unconfirmed that nothing more is to be sent. */
