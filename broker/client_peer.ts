@@ -208,7 +208,7 @@ export class ClientPeer implements Peer, SessionHandler {
       return;
     }
     const lost = encodeFrame(FrameType.LOST, encodeGap(messages));
-    this.session.outbox.tell(lost, messages);
+    this.session.outbox.notify(lost, messages);
     this.session.pump();
   }
 

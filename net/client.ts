@@ -23,6 +23,7 @@ import {
   ProtocolError,
 } from "../errors.ts";
 import { type Address, formatEndpoint, parseAddress } from "../io/address.ts";
+import type { Output } from "../codec/codec.ts";
 import type { Connection } from "../io/connection.ts";
 import { dial } from "../io/dial.ts";
 import {
@@ -106,7 +107,7 @@ export interface ClientHandler {
   /** The topics that are wanted. */
   interests(): Iterable<TopicPath>;
   /** Encodes a message into `output` from `at` on; where it ends. */
-  encode(message: object, output: Outbox, at: number): number;
+  encode(message: object, output: Output, at: number): number;
   /** Takes a PUBLISH, with what extends it, a GAP, a LOST or a REFUSED. */
   frame(frame: Frame, limits: Limits): void;
   /** The broker refused a subscription. */
@@ -285,14 +286,15 @@ export class Client {
   publish(path: TopicPath, topic: Uint8Array, message: object): void {
     const { session } = this.#span!;
     const { outbox } = session;
-    if (outbox.composing) return this.#publishMeanwhile(path, topic, message);
+    const { composer } = outbox;
+    if (composer.isBusy) return this.#publishMeanwhile(path, topic, message);
     try {
-      const at = outbox.compose(topic);
-      const end = this.#handler.encode(message, outbox, at);
-      this.#checkBacklog(outbox.composed(end), path);
+      const at = composer.begin(topic);
+      const end = this.#handler.encode(message, composer, at);
+      this.#checkBacklog(composer.lengthTo(end), path);
       outbox.commit(end);
     } catch (error) {
-      outbox.abandon();
+      composer.abandon();
       throw error;
     }
     session.pump();
@@ -302,7 +304,7 @@ export class Client {
   /** Publishes what a getter of the message that is being composed publishes. */
   #publishMeanwhile(path: TopicPath, topic: Uint8Array, message: object): void {
     const apart = new Outbox(Infinity);
-    apart.commit(this.#handler.encode(message, apart, apart.compose(topic)));
+    apart.commit(this.#handler.encode(message, apart.composer, apart.composer.begin(topic)));
     const frame = apart.next()!;
     this.#checkBacklog(frame.length, path);
     this.#span?.session.outbox.push(frame, 1);

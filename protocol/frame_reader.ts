@@ -76,12 +76,12 @@ export class FrameReader implements Frame {
 
   /** Puts what is held at the start of a buffer of this size. */
   #move(size: number): void {
-    const rest = this.buffer.subarray(this.end, this.#filled);
+    const unread = this.buffer.subarray(this.end, this.#filled);
     if (this.#lease !== undefined) this.#lend(this.#lease, size);
     else if (this.buffer.length !== size) this.buffer = new Uint8Array(size);
-    this.buffer.set(rest);
+    this.buffer.set(unread);
     this.end = 0;
-    this.#filled = rest.length;
+    this.#filled = unread.length;
   }
 
   /** Leaves the buffer to those who hold it, and goes on in one that nobody holds. */
@@ -96,7 +96,7 @@ export class FrameReader implements Frame {
   }
 
   /** Lets go of what it keeps for speed, as of the next read. */
-  rest(): void {
+  trim(): void {
     this.#lent = [];
     this.#shrink();
   }

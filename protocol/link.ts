@@ -252,7 +252,7 @@ export class Link {
       this.#lose(new Error(`nothing was heard for ${SILENT_HEARTBEATS} heartbeats`));
     } else if (++this.#quietTicks >= TICKS) {
       this.#quietTicks = 0;
-      this.#reader.rest();
+      this.#reader.trim();
       if (this.#writing === undefined) this.#joint = NO_BYTES;
       this.handler.idle();
     }

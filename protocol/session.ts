@@ -121,7 +121,7 @@ export class Session implements LinkHandler {
     if (this.#link?.ended === false) this.#link.close(); // One that said GOODBYE lingers.
     this.#link = undefined;
     this.#held.clear();
-    this.outbox.rest();
+    this.outbox.trim();
   }
 
   /** Begins a new session with another peer, which has none of what was taken or acknowledged. */
@@ -268,7 +268,7 @@ export class Session implements LinkHandler {
   }
 
   idle(): void {
-    this.outbox.rest();
+    this.outbox.trim();
     const { count, bytes } = this.#acknowledgeable();
     this.#acknowledge(count, bytes);
   }

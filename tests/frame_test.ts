@@ -214,7 +214,7 @@ Deno.test("FrameReader gives back the room that a long frame took", () => {
   for (let n = 0; n < 40; n++) feed(encodeFrame(FrameType.ASK));
   assert(length() <= 8192, `${length()} after many short ones`);
   feed(long);
-  reader.rest();
+  reader.trim();
   assert(length() <= 8192, `${length()} after a rest`);
 });
 

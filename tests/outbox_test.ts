@@ -32,8 +32,9 @@ function gapOf(missed: number): Uint8Array {
 
 /** Composes and adds a PUBLISH. */
 function publish(outbox: Outbox, topic: Uint8Array, payload: Uint8Array): void {
-  const at = outbox.room(outbox.compose(topic), payload.length);
-  outbox.bytes.set(payload, at);
+  const { composer } = outbox;
+  const at = composer.room(composer.begin(topic), payload.length);
+  composer.bytes.set(payload, at);
   outbox.commit(at + payload.length);
 }
 
@@ -71,17 +72,18 @@ for (const length of [10, 300, 60_000, 70_000]) {
   Deno.test(`Outbox puts before a frame of ${length} bytes what is pushed while it is composed`, () => {
     for (const [moved, pushed] of [[0, 1], [0, 400], [1, 1], [2, 1], [3, 500], [3, 1]] as const) {
       const outbox = new Outbox(WINDOW);
+      const { composer } = outbox;
       const payload = Uint8Array.from({ length }, (_, i) => i);
       const [half, others] = [length / 2, framesOf(1, pushed, 300)];
       publish(outbox, TOPIC, payload);
-      let at = outbox.compose(TOPIC);
-      if (moved & 1) at = outbox.room(at, length);
-      at = outbox.room(at, half);
-      outbox.bytes.set(payload.subarray(0, half), at);
+      let at = composer.begin(TOPIC);
+      if (moved & 1) at = composer.room(at, length);
+      at = composer.room(at, half);
+      composer.bytes.set(payload.subarray(0, half), at);
       for (const frame of others) outbox.push(frame, 1);
-      if (moved & 2) at = outbox.room(at + half, 100_000) - half;
-      at = outbox.room(at + half, half);
-      outbox.bytes.set(payload.subarray(half), at);
+      if (moved & 2) at = composer.room(at + half, 100_000) - half;
+      at = composer.room(at + half, half);
+      composer.bytes.set(payload.subarray(half), at);
       outbox.commit(at + half);
       publish(outbox, TOPIC, payload);
       const frame = encodeFrame(FrameType.PUBLISH, TOPIC, payload);
@@ -93,14 +95,15 @@ for (const length of [10, 300, 60_000, 70_000]) {
 for (const length of [10, 70_000, 120_000]) {
   Deno.test(`Outbox keeps a frame of ${length} bytes beside which others were pushed while it was composed`, () => {
     const outbox = new Outbox(WINDOW);
+    const { composer } = outbox;
     for (const frame of framesOf(1, 300, 1000)) outbox.push(frame, 1); // Its buffers are large now.
     handedBy(outbox);
     outbox.acknowledge(200);
     publish(outbox, TOPIC, new Uint8Array(10));
     const payload = new Uint8Array(length).fill(7);
-    const at = outbox.room(outbox.compose(TOPIC), length);
+    const at = composer.room(composer.begin(TOPIC), length);
     outbox.push(frameOf(501), 1);
-    outbox.bytes.set(payload, at);
+    composer.bytes.set(payload, at);
     outbox.commit(at + length);
     handedBy(outbox);
     outbox.acknowledge(outbox.numbered - 1);
@@ -112,11 +115,12 @@ for (const length of [10, 70_000, 120_000]) {
 
 Deno.test("Outbox adds nothing of a frame that it abandons", () => {
   const outbox = new Outbox(WINDOW);
+  const { composer } = outbox;
   for (const [n, length] of [3, 300, 90_000].entries()) {
-    const at = outbox.room(outbox.compose(TOPIC), length);
-    outbox.bytes.fill(7, at, at + length);
-    outbox.abandon();
-    assert(!outbox.composing);
+    const at = composer.room(composer.begin(TOPIC), length);
+    composer.bytes.fill(7, at, at + length);
+    composer.abandon();
+    assert(!composer.isBusy);
     publish(outbox, TOPIC, Uint8Array.of(n));
     assertEquals(handedBy(outbox), encodeFrame(FrameType.PUBLISH, TOPIC, Uint8Array.of(n)));
   }
@@ -628,15 +632,15 @@ Deno.test("Outbox counts in its total all that was ever added, dropped or not", 
   assert(outbox.total >= 4, `total is ${outbox.total}`);
 });
 
-Deno.test("Outbox that holds something keeps it when it is told to rest", () => {
+Deno.test("Outbox that holds something keeps it when it is told to trim", () => {
   const outbox = outboxOf([frameOf(1)]);
-  outbox.rest();
+  outbox.trim();
   assertEquals(handedBy(outbox), frameOf(1));
-  outbox.rest();
+  outbox.trim();
   outbox.rewind(0);
   assertEquals(handedBy(outbox), frameOf(1));
   outbox.acknowledge(1);
-  outbox.rest();
+  outbox.trim();
   outbox.push(frameOf(2), 1);
   assertEquals(handedBy(outbox), frameOf(2));
 });
@@ -806,7 +810,7 @@ function step(random: Random, outbox: Outbox, naive: Naive, n: number): void {
     outbox.rewind(acknowledged + count);
     naive.handed = count;
   } else if (kind < 98 && sent.every((frame) => !naive.weights.has(frame))) {
-    outbox.rest(); // Only a client begins anew, and it sends messages only.
+    outbox.trim(); // Only a client begins anew, and it sends messages only.
     assertEquals(outbox.restart(), sent.length);
     naive.acknowledged = naive.handed = 0;
   } else {

@@ -184,7 +184,7 @@ class Reader {
   #take(piece: Uint8Array): void {
     const reader = this.#reader;
     for (let at = 0; at < piece.length;) {
-      if (this.#random.int(50) === 0) reader.rest();
+      if (this.#random.int(50) === 0) reader.trim();
       const space = reader.space();
       must(space.length > 0, "there is no space");
       const part = piece.subarray(at, at + space.length);

@@ -1,0 +1,55 @@
+/**
+ * The buffers of an outbox: the one that is filled, and those that nothing is held in any more.
+ */
+import type { Lease } from "../base/bytes.ts";
+import type { Chunk } from "./chunk.ts";
+
+/** A new buffer has at least so many bytes; each one is twice the one before while it is busy. */
+const BUFFER_BYTES_MIN = 1024;
+/** The largest buffer, unless a single frame needs a larger one. */
+export const BUFFER_BYTES_MAX = 256 * 1024;
+/** How many buffers are kept for what comes next. */
+const SPARES_MAX = 4;
+
+/** Nothing. */
+export const NO_BYTES = new Uint8Array(0);
+
+/** A buffer of our own that is lent. */
+interface OwnLease extends Lease {
+  readonly buffer: Uint8Array<ArrayBuffer>;
+}
+
+const NO_LEASE: OwnLease = { buffer: NO_BYTES, holders: 0 };
+
+/** The buffers of one outbox; see the module. */
+export class Buffers {
+  /** The buffer that is filled, with a holder for each chunk in it that is closed. */
+  current: OwnLease = NO_LEASE;
+  readonly #spares: Uint8Array<ArrayBuffer>[] = [];
+  #nextBytes = BUFFER_BYTES_MIN;
+
+  /** Goes on in another buffer, of at least `length` bytes. */
+  next(length: number): void {
+    const spare = length > BUFFER_BYTES_MAX ? undefined : this.#spares.pop();
+    const buffer = spare ?? new Uint8Array(Math.max(this.#nextBytes, length));
+    this.current = { buffer, holders: 0 };
+    this.#nextBytes = Math.min(2 * this.#nextBytes, BUFFER_BYTES_MAX);
+  }
+
+  /** A chunk is gone: its buffer is kept for what comes next, if nothing else is held in it. */
+  release({ buffer, lease }: Chunk): void {
+    if (lease === undefined) return;
+    lease.holders--;
+    if (lease.holders > 0 || lease.buffer !== buffer || lease === this.current) return;
+    if (buffer.length === BUFFER_BYTES_MAX && this.#spares.length < SPARES_MAX) {
+      this.#spares.push(buffer as Uint8Array<ArrayBuffer>);
+    }
+  }
+
+  /** Lets go of all buffers, and begins with a small one again. */
+  trim(): void {
+    this.current = NO_LEASE;
+    this.#spares.length = 0;
+    this.#nextBytes = BUFFER_BYTES_MIN;
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * Composes a PUBLISH in its place, behind the frames that wait, so that its payload is written once.
+ *
+ * ```
+ *          start                                          end
+ *  ┌────────┬───────────────┬──────┬─────────────┬─────────┬──────┐
+ *  │ frames │ room for size │ type │ topic block │ payload │ free │
+ *  └────────┴───────────────┴──────┴─────────────┴─────────┴──────┘
+ * ```
+ *
+ * - How many bytes the size takes is known at the end; so many are left free as it took the last time.
+ * - What does not fit the buffer goes on in another; what is added meanwhile by others goes before it,
+ *   and into another buffer.
+ */
+import { sizeLength, writeSize } from "../base/size.ts";
+import { NO_BYTES } from "./buffers.ts";
+import { FrameType } from "./frame.ts";
+import type { Waiting } from "./waiting.ts";
+
+/** Up to this size a topic is copied byte by byte, which costs less than the call. */
+const TOPIC_LOOP_BYTES = 32;
+
+/** Composes one PUBLISH after the other; see the module. */
+export class Composer {
+  /** Where one is being composed. */
+  bytes: Uint8Array<ArrayBuffer> = NO_BYTES;
+  /** Where it begins. */
+  start = 0;
+  #sizeBytes = 1;
+  readonly #waiting: Waiting;
+
+  /** Makes one that composes behind these frames. */
+  constructor(waiting: Waiting) {
+    this.#waiting = waiting;
+  }
+
+  /** Whether a PUBLISH is being composed. */
+  get isBusy(): boolean {
+    return this.bytes !== NO_BYTES;
+  }
+
+  /** Whether what is being composed stands behind the frames that wait, in their buffer. */
+  get isInPlace(): boolean {
+    return this.bytes === this.#waiting.buffer;
+  }
+
+  /**
+   * Begins with the topic. Then the payload is written into `bytes`, for which
+   * {@linkcode Composer.room} makes room.
+   *
+   * @returns Where the payload begins.
+   */
+  begin(topic: Uint8Array): number {
+    const header = this.#sizeBytes + 1;
+    const { length } = topic;
+    const waiting = this.#waiting;
+    if (waiting.buffer.length - waiting.end < header + length) waiting.turn(header + length);
+    const bytes = this.bytes = waiting.buffer;
+    const start = this.start = waiting.end;
+    let at = start + header;
+    bytes[at - 1] = FrameType.PUBLISH;
+    if (length > TOPIC_LOOP_BYTES) bytes.set(topic, at);
+    else for (let i = 0; i < length; i++) bytes[at + i] = topic[i]!;
+    at += length;
+    return at;
+  }
+
+  /** Makes room for `count` bytes from `at` on, if need be in another buffer; where `at` is there. */
+  room(at: number, count: number): number {
+    const before = this.bytes;
+    if (before.length - at >= count) return at;
+    const start = this.start;
+    const length = Math.max(2 * (at - start), at - start + count);
+    if (this.isInPlace) {
+      this.#waiting.turn(length);
+      this.bytes = this.#waiting.buffer;
+    } else this.bytes = new Uint8Array(length);
+    this.bytes.set(before.subarray(start, at));
+    this.start = 0;
+    return at - start;
+  }
+
+  /** How many bytes the frame has, when it ends at `end`. */
+  lengthTo(end: number): number {
+    return end - this.start;
+  }
+
+  /** Writes the size in front of what ends at `end`; where the frame ends then. */
+  finish(end: number): number {
+    const left = this.#sizeBytes;
+    const size = end - this.start - left;
+    const needed = this.#sizeBytes = sizeLength(size);
+    if (needed !== left) {
+      if (needed > left) end = this.room(end, needed - left);
+      this.bytes.copyWithin(this.start + needed, this.start + left, end);
+      end += needed - left;
+    }
+    writeSize(this.bytes, this.start, size);
+    return end;
+  }
+
+  /** Lets go of what was composed. */
+  abandon(): void {
+    this.bytes = NO_BYTES;
+  }
+}

@@ -1,0 +1,220 @@
+/**
+ * Frames that have a number: kept until they are acknowledged, and handed to each connection that
+ * takes the place of the one before.
+ *
+ * ```
+ *      acknowledged        handed             numbered
+ *           │                 │                  │
+ *  ┌────────┼─────────────────┼──────────────────┤
+ *  │  gone  │  may have come  │  goes out again  │ ◀── add()
+ *  └────────┼─────────────────┼──────────────────┘
+ * ```
+ *
+ * - A number is a place in the order, from 1. What is acknowledged goes chunk by chunk, so the first
+ *   one may begin with frames that are acknowledged.
+ */
+import { Fifo } from "../base/fifo.ts";
+import { ProtocolError } from "../errors.ts";
+import type { Buffers } from "./buffers.ts";
+import type { Chunk } from "./chunk.ts";
+import { framesEnd } from "./run.ts";
+
+/** Up to this size frames that were handed over apart are kept as one chunk. */
+const JOINED_BYTES_MAX = 16 * 1024;
+
+/** Frames that are numbered and no messages; the number is that of the last. */
+interface Notices {
+  readonly number: number;
+  readonly frames: number;
+  readonly weight: number;
+}
+
+/** Frames that have a number; see the module. */
+export class Sent {
+  /** The number of the last frame that has one. */
+  numbered = 0;
+  /** The number of the last frame that is acknowledged. */
+  acknowledged = 0;
+  /** The number of the last frame that was handed to this connection. */
+  handed = 0;
+  /** How many bytes are held. */
+  bytes = 0;
+  readonly #chunks = new Fifo<Chunk>();
+  /** The number of the last frame before the chunks. */
+  #base = 0;
+  /** The chunk that goes out again next. */
+  #cursor = 0;
+  /** How many of its frames the other side has. */
+  #skip = 0;
+  /** The chunk that was handed over last, and may not be written yet. */
+  #writing: Chunk | undefined;
+  /** Those that are not acknowledged, in their order. */
+  readonly #notices = new Fifo<Notices>();
+  readonly #buffers: Buffers;
+
+  /** Makes one without frames. */
+  constructor(buffers: Buffers) {
+    this.#buffers = buffers;
+  }
+
+  /** Whether what was handed over last may not be written yet. */
+  get isWriting(): boolean {
+    return this.#writing !== undefined;
+  }
+
+  /**
+   * What is missing on the other side of what is here now, by how many frames it has taken: so many
+   * messages. That throws a `ProtocolError` when it cannot have taken so many.
+   */
+  missing(): (taken: number) => number {
+    const { acknowledged, numbered } = this;
+    const notices = Array.from({ length: this.#notices.length }, (_, i) => this.#notices.at(i)!);
+    return (taken) => {
+      checkTaken(taken, acknowledged, numbered);
+      return notices.reduce(
+        (sum, { number, frames, weight }) =>
+          sum + (weight - 1) * Math.max(0, Math.min(frames, number - taken)),
+        numbered - taken,
+      );
+    };
+  }
+
+  /** The next bytes that go out again; the ones before are written. */
+  again(): Uint8Array | undefined {
+    const chunk = this.#writing = this.#chunks.at(this.#cursor);
+    if (chunk === undefined) return undefined;
+    const start = framesEnd(chunk.buffer, chunk.start, this.#skip);
+    this.handed += chunk.frames - this.#skip;
+    this.#skip = 0;
+    this.#cursor++;
+    return chunk.buffer.subarray(start, chunk.end);
+  }
+
+  /** Gives the next numbers to frames that are handed over now; their bytes. */
+  add(chunk: Chunk): Uint8Array {
+    const { buffer, start, end, frames, lease, weight } = chunk;
+    this.handed = this.numbered += frames;
+    if (weight !== undefined) this.#notices.push({ number: this.numbered, frames, weight });
+    this.bytes += end - start;
+    const last = this.#chunks.at(this.#chunks.length - 1);
+    if (last?.buffer === buffer && last.end === start && end - last.start <= JOINED_BYTES_MAX) {
+      last.end = end;
+      last.frames += frames;
+      if (lease !== undefined) lease.holders--;
+      this.#writing = last;
+    } else {
+      this.#chunks.push(chunk);
+      this.#writing = chunk;
+    }
+    this.#cursor = this.#chunks.length;
+    return buffer.subarray(start, end);
+  }
+
+  /**
+   * Lets go of what the other side has acknowledged.
+   *
+   * @param count The number of the last frame that is acknowledged.
+   * @returns Whether that is more than before.
+   * @throws {ProtocolError} When it goes back, or past what was sent.
+   */
+  acknowledge(count: number): boolean {
+    if (count < this.acknowledged || count > this.handed) {
+      throw new ProtocolError(
+        `Cannot take an acknowledgement of ${count}: ${this.handed} frames were sent, ` +
+          `${this.acknowledged} are acknowledged`,
+      );
+    }
+    if (count === this.acknowledged) return false;
+    this.acknowledged = count;
+    while (this.#notices.length > 0 && this.#notices.at(0)!.number <= count) this.#notices.shift();
+    let first = this.#chunks.at(0);
+    while (first !== undefined && this.#base + first.frames <= count) {
+      this.#chunks.shift();
+      this.#base += first.frames;
+      this.#cursor--;
+      this.bytes -= first.end - first.start;
+      this.#release(first);
+      first = this.#chunks.at(0);
+    }
+    return true;
+  }
+
+  #release(chunk: Chunk): void {
+    // Whoever acknowledges what was not written yet must not see what comes into the buffer next.
+    if (chunk !== this.#writing) this.#buffers.release(chunk);
+  }
+
+  /**
+   * Begins again behind a frame, for a connection that takes the place of the one before.
+   *
+   * @param count The number of the last frame that the other side has.
+   * @throws {ProtocolError} When there is no such number, or what follows it is gone.
+   */
+  rewind(count: number): void {
+    checkTaken(count, this.acknowledged, this.numbered);
+    this.#abandonWriting();
+    this.handed = count;
+    this.#cursor = 0;
+    this.#skip = count - this.#base;
+    let chunk = this.#chunks.at(0);
+    while (chunk !== undefined && chunk.frames <= this.#skip) {
+      this.#skip -= chunk.frames;
+      chunk = this.#chunks.at(++this.#cursor);
+    }
+  }
+
+  /** The connection before may still write what it was handed last: that buffer is never used again. */
+  #abandonWriting(): void {
+    if (this.#writing?.lease !== undefined) this.#writing.lease.holders++;
+    this.#writing = undefined;
+  }
+
+  /**
+   * Gives new numbers, from 1, to what is not acknowledged.
+   *
+   * @returns How many frames that are.
+   */
+  restart(): number {
+    this.#abandonWriting();
+    const again = this.numbered - this.acknowledged;
+    const first = this.#chunks.at(0);
+    if (first !== undefined) {
+      const gone = this.acknowledged - this.#base;
+      const end = framesEnd(first.buffer, first.start, gone);
+      this.bytes -= end - first.start;
+      first.start = end;
+      first.frames -= gone;
+    }
+    this.#forgetNumbers();
+    this.numbered = again;
+    return again;
+  }
+
+  #forgetNumbers(): void {
+    this.numbered =
+      this.acknowledged =
+      this.handed =
+      this.#base =
+      this.#cursor =
+      this.#skip =
+        0;
+  }
+
+  /** Lets go of everything. */
+  clear(): void {
+    for (let i = 0; i < this.#chunks.length; i++) this.#release(this.#chunks.at(i)!);
+    this.#chunks.clear();
+    this.#writing = undefined;
+    this.#notices.clear();
+    this.bytes = 0;
+    this.#forgetNumbers();
+  }
+}
+
+/** Refuses to go on behind a frame that the other side cannot have taken as the last one. */
+function checkTaken(taken: number, acknowledged: number, numbered: number): void {
+  if (taken >= acknowledged && taken <= numbered) return;
+  throw new ProtocolError(
+    `Cannot resume after ${taken} frames: ${numbered} were sent, ${acknowledged} are acknowledged`,
+  );
+}

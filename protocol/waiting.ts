@@ -1,0 +1,185 @@
+/**
+ * Frames that have no number yet, in their order: closed chunks, and behind them the open one, into
+ * which small frames are copied.
+ *
+ * ```
+ *                        #start         end
+ *  chunk … chunk    ┌──────┬─────────────┬──────────────────────────────────┐
+ *                   │ held │ open chunk  │ free; a PUBLISH is composed here │  buffer
+ *                   └──────┴─────────────┴──────────────────────────────────┘
+ * ```
+ */
+import { Fifo } from "../base/fifo.ts";
+import { encodeGap } from "./bodies.ts";
+import { BUFFER_BYTES_MAX, type Buffers } from "./buffers.ts";
+import { type Chunk, messagesIn, wholeChunk } from "./chunk.ts";
+import { encodeFrame, FrameType } from "./frame.ts";
+
+/** Bytes of a GAP. */
+const GAP_BYTES = 10;
+
+/** Frames that have no number yet; see the module. */
+export class Waiting {
+  /** How many frames wait. */
+  frames = 0;
+  /** How many bytes they are. */
+  bytes = 0;
+  /** How many messages were dropped since the latest notice of that. */
+  missed = 0;
+  /** Where the open chunk ends. */
+  end = 0;
+  #start = 0;
+  #openFrames = 0;
+  /** Whether those are no messages. */
+  #openNotices = false;
+  readonly #closed = new Fifo<Chunk>();
+  readonly #buffers: Buffers;
+
+  /** Makes one without frames. */
+  constructor(buffers: Buffers) {
+    this.#buffers = buffers;
+  }
+
+  /** Where the open chunk is. */
+  get buffer(): Uint8Array<ArrayBuffer> {
+    return this.#buffers.current.buffer;
+  }
+
+  /** How many bytes go next; 0 when nothing waits. */
+  get nextBytes(): number {
+    if (this.missed > 0) return GAP_BYTES;
+    const chunk = this.#closed.at(0);
+    return chunk === undefined ? this.end - this.#start : chunk.end - chunk.start;
+  }
+
+  /** How many messages wait, or were dropped. */
+  get messages(): number {
+    let sum = this.missed + (this.#openNotices ? 0 : this.#openFrames);
+    for (let i = 0; i < this.#closed.length; i++) sum += messagesIn(this.#closed.at(i)!);
+    return sum;
+  }
+
+  /** Adds a chunk, which is kept as it is. */
+  add(chunk: Chunk): void {
+    this.#close();
+    this.#closed.push(chunk);
+    this.#grew(chunk.end - chunk.start, chunk.frames);
+  }
+
+  /** Adds a copy of whole frames. */
+  append(bytes: Uint8Array, frames: number, notices: boolean): void {
+    const { length } = bytes;
+    this.#openFor(notices);
+    if (this.buffer.length - this.end < length) this.turn(length);
+    this.#bound(length);
+    this.buffer.set(bytes, this.end);
+    this.end += length;
+    this.#openFrames += frames;
+    this.#grew(length, frames);
+  }
+
+  /** Adds a message of so many bytes that stands behind the open chunk already. */
+  extend(length: number): void {
+    this.#openFor(false);
+    this.#bound(length);
+    this.end += length;
+    this.#openFrames++;
+    this.#grew(length, 1);
+  }
+
+  #grew(bytes: number, frames: number): void {
+    this.frames += frames;
+    this.bytes += bytes;
+  }
+
+  /** Closes the open chunk if the frames in it are not of this kind. */
+  #openFor(notices: boolean): void {
+    if (notices === this.#openNotices) return;
+    this.#close();
+    this.#openNotices = notices;
+  }
+
+  /** Closes the open chunk if `length` bytes more would make it too long, so that it fits a window. */
+  #bound(length: number): void {
+    if (this.end - this.#start + length > BUFFER_BYTES_MAX) this.#close();
+  }
+
+  /** Goes on in another buffer, of at least `length` bytes. */
+  turn(length: number): void {
+    this.#close();
+    this.#buffers.next(length);
+    this.#start = this.end = 0;
+  }
+
+  #close(): void {
+    const chunk = this.#takeOpen();
+    if (chunk !== undefined) this.#closed.push(chunk);
+  }
+
+  #takeOpen(): Chunk | undefined {
+    if (this.#openFrames === 0) return undefined;
+    const lease = this.#buffers.current;
+    const chunk = {
+      buffer: lease.buffer,
+      start: this.#start,
+      end: this.end,
+      frames: this.#openFrames,
+      lease,
+      weight: this.#openNotices ? 0 : undefined,
+    };
+    lease.holders++;
+    this.#start = this.end;
+    this.#openFrames = 0;
+    return chunk;
+  }
+
+  /** Takes away the oldest frames that stand side by side; none when none wait. */
+  shift(): Chunk | undefined {
+    const chunk = this.#closed.shift() ?? this.#takeOpen();
+    if (chunk !== undefined) this.#grew(chunk.start - chunk.end, -chunk.frames);
+    return chunk;
+  }
+
+  /** Takes away what was dropped: the notice that takes its place, before all that waits. */
+  shiftMissed(): Chunk {
+    const weight = this.missed;
+    this.missed = 0;
+    return wholeChunk(encodeFrame(FrameType.GAP, encodeGap(weight)), 1, { weight });
+  }
+
+  /** Drops the oldest frames until `bytes` are free; how many messages they were. */
+  drop(bytes: number): number {
+    let dropped = 0;
+    for (let free = 0; free < bytes;) {
+      const chunk = this.shift();
+      if (chunk === undefined) break;
+      free += chunk.end - chunk.start;
+      dropped += messagesIn(chunk);
+      this.#buffers.release(chunk);
+    }
+    this.missed += dropped;
+    return dropped;
+  }
+
+  /** Fills the buffer from its start again, in which nothing is held any more. */
+  refill(): void {
+    this.#start = this.end = 0;
+  }
+
+  /** Lets go of all buffers; nothing waits. */
+  trim(): void {
+    this.#buffers.trim();
+    this.refill();
+  }
+
+  /** Lets go of everything. */
+  clear(): void {
+    for (let i = 0; i < this.#closed.length; i++) this.#buffers.release(this.#closed.at(i)!);
+    this.#closed.clear();
+    this.#openFrames =
+      this.frames =
+      this.bytes =
+      this.missed =
+        0;
+  }
+}
