@@ -26,7 +26,7 @@
  */
 import { BytesCache } from "./base/bytes_cache.ts";
 import { printable } from "./base/printable.ts";
-import { Decoder, Encoder } from "./codec/codec.ts";
+import { Decoder } from "./codec/codec.ts";
 import {
   AuthError,
   BacklogError,
@@ -187,7 +187,6 @@ const ROUTES_MAX = 32_768;
 export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   readonly #dispatcher: Dispatcher;
   readonly #client: Client;
-  readonly #encoder = new Encoder();
   readonly #decoder = new Decoder();
   readonly #options: NetPubSubOptions;
   #target: Target;
@@ -234,8 +233,6 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
           return dispatcher.full;
         },
         target: () => this.#findBroker(),
-        encode: (message, output, at) =>
-          this.#encoder.encode(message, this.#client.limits.messageBytes, output, at),
         interests: () => dispatcher.interests(),
         frame: (frame, limits) => this.#take(frame, limits),
         denied: (error) => dispatcher.report(error, { topic: error.topic }),

@@ -12,7 +12,7 @@
  * A message is cut to what a message may have: those that are least busy are left out.
  */
 import { every, later } from "../base/timers.ts";
-import { Encoder } from "../codec/encoder.ts";
+import { encodeMessage, Encoder } from "../codec/codec.ts";
 import { encodeFrame, FrameType } from "../protocol/frame.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import { type TopicPath, topicPath } from "../topic.ts";
@@ -23,7 +23,6 @@ import type { TopicCounts } from "./topic_counts.ts";
 const PERIOD_MS = 1000;
 /** How many clients, and how many topics, are told of. */
 const ENTRIES_MAX = 256;
-const BUFFER_BYTES = 4096;
 
 const BROKER = topicPath(["*broker"]);
 const STATS = topicPath(["*broker", "stats"]);
@@ -132,27 +131,14 @@ export class BrokerTopics {
 
   /** Publishes a message, unless it is too large for that. */
   #publish(path: TopicPath, message: object): boolean {
-    let bytes = new Uint8Array(BUFFER_BYTES);
-    const output = {
-      get bytes() {
-        return bytes;
-      },
-      room(at: number, count: number) {
-        const larger = new Uint8Array(Math.max(2 * bytes.length, at + count));
-        larger.set(bytes.subarray(0, at));
-        bytes = larger;
-        return at;
-      },
-    };
-    let end: number;
+    let payload: Uint8Array;
     try {
-      end = this.#encoder.encode(message, this.#source.messageBytes, output, 0);
+      payload = encodeMessage(message, this.#source.messageBytes, this.#encoder);
     } catch (error) { // It takes more bytes than a message may have.
       if (!(error instanceof RangeError)) throw error;
       return false;
     }
-    const frame = encodeFrame(FrameType.PUBLISH, encodeTopic(path), bytes.subarray(0, end));
-    this.#source.publish(path, frame);
+    this.#source.publish(path, encodeFrame(FrameType.PUBLISH, encodeTopic(path), payload));
     return true;
   }
 }

@@ -3,5 +3,6 @@
  * what the bytes are.
  */
 export { Decoder } from "./decoder.ts";
+export { encodeMessage } from "./encode_message.ts";
 export { Encoder, type Output } from "./encoder.ts";
 export { MESSAGE_DEPTH_MAX } from "./format.ts";

@@ -23,7 +23,7 @@ import {
   ProtocolError,
 } from "../errors.ts";
 import { type Address, formatEndpoint, parseAddress } from "../io/address.ts";
-import type { Output } from "../codec/codec.ts";
+import { encodeMessage, Encoder } from "../codec/codec.ts";
 import type { Connection } from "../io/connection.ts";
 import { dial } from "../io/dial.ts";
 import {
@@ -34,8 +34,7 @@ import {
   type Opened,
   Resumption,
 } from "../protocol/bodies.ts";
-import { Outbox } from "../protocol/outbox.ts";
-import { type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
+import { encodeFrame, type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
 import { authenticateToBroker } from "../protocol/authenticate.ts";
 import { Link, type LinkEnd, TICKS } from "../protocol/link.ts";
 import { Session, type SessionHandler } from "../protocol/session.ts";
@@ -106,8 +105,6 @@ export interface ClientHandler {
   target(): Promise<Target>;
   /** The topics that are wanted. */
   interests(): Iterable<TopicPath>;
-  /** Encodes a message into `output` from `at` on; where it ends. */
-  encode(message: object, output: Output, at: number): number;
   /** Takes a PUBLISH, with what extends it, a GAP, a LOST or a REFUSED. */
   frame(frame: Frame, limits: Limits): void;
   /** The broker refused a subscription. */
@@ -207,6 +204,7 @@ class Span {
 export class Client {
   readonly #options: ClientOptions;
   readonly #handler: ClientHandler;
+  readonly #encoder = new Encoder();
   #span: Span | undefined;
   #closed = new Deferred();
   #state: State = "disconnected";
@@ -281,7 +279,8 @@ export class Client {
    * Publishes; `topic` is the block of `path`.
    *
    * @throws {BacklogError} When too much is not acknowledged.
-   * @throws What the handler's `encode` throws.
+   * @throws {TypeError} When a value cannot be sent.
+   * @throws {RangeError} When the message is larger than the broker allows.
    */
   publish(path: TopicPath, topic: Uint8Array, message: object): void {
     const { session } = this.#span!;
@@ -290,7 +289,7 @@ export class Client {
     if (composer.isBusy) return this.#publishMeanwhile(path, topic, message);
     try {
       const at = composer.begin(topic);
-      const end = this.#handler.encode(message, composer, at);
+      const end = this.#encoder.encode(message, this.#limits.messageBytes, composer, at);
       this.#checkBacklog(composer.lengthTo(end), path);
       outbox.commit(end);
     } catch (error) {
@@ -303,9 +302,8 @@ export class Client {
 
   /** Publishes what a getter of the message that is being composed publishes. */
   #publishMeanwhile(path: TopicPath, topic: Uint8Array, message: object): void {
-    const apart = new Outbox(Infinity);
-    apart.commit(this.#handler.encode(message, apart.composer, apart.composer.begin(topic)));
-    const frame = apart.next()!;
+    const payload = encodeMessage(message, this.#limits.messageBytes, this.#encoder);
+    const frame = encodeFrame(FrameType.PUBLISH, topic, payload);
     this.#checkBacklog(frame.length, path);
     this.#span?.session.outbox.push(frame, 1);
     this.#span?.session.pump();

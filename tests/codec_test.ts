@@ -6,11 +6,11 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { Decoder, Encoder, MESSAGE_DEPTH_MAX } from "../codec/codec.ts";
+import { Decoder, encodeMessage, Encoder, MESSAGE_DEPTH_MAX } from "../codec/codec.ts";
 import { ProtocolError } from "../errors.ts";
 import { fromHex, toHex } from "./helpers/bytes.ts";
 import { BIGINTS, messageOf, NUMBERS, STRINGS, TYPED_ARRAYS } from "./helpers/messages.ts";
-import { decode, encode, show } from "./helpers/payload.ts";
+import { decode, encode, Scratch, show } from "./helpers/payload.ts";
 import { randomOf } from "./helpers/random.ts";
 
 const LIMIT = 1024 * 1024;
@@ -608,5 +608,16 @@ Deno.test("Encoder refuses an array that a getter in it makes shorter or longer"
       3,
     );
     assertEquals(refused({ list }), "Cannot send message: it changed while it was sent");
+  }
+});
+
+Deno.test("encodeMessage makes room for a message of any length, up to its limit", () => {
+  for (const length of [0, 10, 1000, 1023, 1024, 5000, 100_000]) {
+    const message = { bytes: new Uint8Array(length).fill(7), list: Array(length).fill(300) };
+    const output = new Scratch(10 * length + 100);
+    const end = new Encoder().encode(message, Infinity, output, 0);
+    assertEquals(encodeMessage(message), output.bytes.subarray(0, end));
+    assertEquals(encodeMessage(message, end).length, end);
+    assertThrows(() => encodeMessage(message, end - 1), RangeError);
   }
 });

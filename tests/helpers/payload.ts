@@ -1,5 +1,5 @@
 /** Messages ↔ payloads, each alone in an array of its own; and values as texts. */
-import { Decoder, Encoder, type Output } from "../../codec/codec.ts";
+import { Decoder, encodeMessage, Encoder, type Output } from "../../codec/codec.ts";
 import { toHex } from "./bytes.ts";
 
 /** Bytes that grow. */
@@ -25,9 +25,7 @@ export function encode(
   message: object,
   { encoder = new Encoder(), limit = 1024 * 1024 }: { encoder?: Encoder; limit?: number } = {},
 ): Uint8Array<ArrayBuffer> {
-  const output = new Scratch();
-  const end = encoder.encode(message, limit, output, 0);
-  return output.bytes.slice(0, end);
+  return encodeMessage(message, limit, encoder);
 }
 
 /** The message of a payload. */

@@ -1,0 +1,40 @@
+/**
+ * Message → bytes of their own, for what is not composed in the buffer that is sent.
+ */
+import { Encoder, type Output } from "./encoder.ts";
+
+/** Room for most messages. */
+const BYTES_MIN = 1024;
+
+/** Bytes that grow in their place. */
+class Growing implements Output {
+  bytes = new Uint8Array(BYTES_MIN);
+
+  room(at: number, count: number): number {
+    if (at + count > this.bytes.length) {
+      const larger = new Uint8Array(Math.max(2 * this.bytes.length, at + count));
+      larger.set(this.bytes.subarray(0, at));
+      this.bytes = larger;
+    }
+    return at;
+  }
+}
+
+/**
+ * The payload of a message.
+ *
+ * @param message A plain object.
+ * @param limit The most bytes that it may take.
+ * @param encoder Who encodes; one that knows the names of such messages is faster.
+ * @throws {TypeError} When a value cannot be sent; it names the path of the value.
+ * @throws {RangeError} When it takes more bytes than `limit`.
+ */
+export function encodeMessage(
+  message: object,
+  limit: number = Infinity,
+  encoder: Encoder = new Encoder(),
+): Uint8Array<ArrayBuffer> {
+  const output = new Growing();
+  const end = encoder.encode(message, limit, output, 0);
+  return output.bytes.subarray(0, end);
+}
