@@ -45,6 +45,7 @@ import {
 import { Client, type Gap, type State, type Target } from "./net/client.ts";
 import { decodeGap, decodeRefused } from "./protocol/bodies.ts";
 import { type Frame, FrameType, type Limits, Reason } from "./protocol/frame.ts";
+import type { HeldFrame } from "./protocol/inbox.ts";
 import { keyBytes, keyNameBytes } from "./protocol/handshake.ts";
 import { decodeTopic, encodeTopic, topicEnd } from "./protocol/topic_block.ts";
 import {
@@ -235,6 +236,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
         target: () => this.#findBroker(),
         interests: () => dispatcher.interests(),
         frame: (frame, limits) => this.#take(frame, limits),
+        held: (frame, limits) => this.#takeHeld(frame, limits),
         denied: (error) => dispatcher.report(error, { topic: error.topic }),
         state: (state, reason) => this.#tellState(state, reason),
         gap: (reason, missed, resent) => this.#tellGap(reason, missed, resent),
@@ -394,18 +396,28 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
 
   #take(frame: Frame, limits: Limits): void {
     const { buffer, type, body, end } = frame;
-    if (type === FrameType.PUBLISH) return this.#takeMessages(frame, limits);
+    if (type === FrameType.PUBLISH) this.#takeMessages(frame, limits);
+    else this.#takeNotice(type, buffer.subarray(body, end), limits);
+  }
+
+  #takeHeld({ type, bytes, body }: HeldFrame, limits: Limits): void {
+    if (type !== FrameType.PUBLISH) return this.#takeNotice(type, bytes.subarray(body), limits);
+    const payload = topicEnd(bytes, body, bytes.length);
+    this.#takeMessage(this.#routeOf(bytes, body, payload, limits), bytes, payload, bytes.length);
+  }
+
+  #takeNotice(type: number, body: Uint8Array, limits: Limits): void {
     if (type === FrameType.GAP) {
-      const missed = decodeGap(buffer.subarray(body, end));
+      const missed = decodeGap(body);
       return this.#dispatcher.call(() =>
         this.#options.onGap?.({ direction: "in", reason: "overflow", missed })
       );
     }
     if (type === FrameType.LOST) {
-      const missed = decodeGap(buffer.subarray(body, end)) || undefined;
+      const missed = decodeGap(body) || undefined;
       return this.#tellGap("cut off", missed, 0);
     }
-    if (type === FrameType.REFUSED) return this.#refused(buffer.subarray(body, end), limits);
+    if (type === FrameType.REFUSED) return this.#refused(body, limits);
     throw new ProtocolError(`Cannot take a frame of type ${type}`);
   }
 
@@ -413,14 +425,20 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   #takeMessages(frame: Frame, limits: Limits): void {
     const { buffer, body } = frame;
     const payload = topicEnd(buffer, body, frame.end);
-    let route = this.#routes.get(buffer, body, payload);
-    if (route === undefined) {
-      route = this.#dispatcher.routeOf(decodeTopic(buffer, body, payload, limits));
-      this.#routes.set(buffer, body, payload, route);
-    }
+    const route = this.#routeOf(buffer, body, payload, limits);
     this.#takeMessage(route, buffer, payload, frame.end);
     const next = this.#extend(frame, payload - body, limits);
     if (next > 0) this.#takeRun(route, frame, payload - body, next, limits);
+  }
+
+  /** Where the messages of the topic block from `start` to before `end` go. */
+  #routeOf(buffer: Uint8Array, start: number, end: number, limits: Limits): LocalRoute {
+    let route = this.#routes.get(buffer, start, end);
+    if (route === undefined) {
+      route = this.#dispatcher.routeOf(decodeTopic(buffer, start, end, limits));
+      this.#routes.set(buffer, start, end, route);
+    }
+    return route;
   }
 
   /** Where the payload of the next message for the same topic begins, if there is one to take now. */

@@ -36,6 +36,7 @@ import {
 } from "../protocol/bodies.ts";
 import { encodeFrame, type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
 import { authenticateToBroker } from "../protocol/authenticate.ts";
+import type { HeldFrame } from "../protocol/inbox.ts";
 import { Link, type LinkEnd, TICKS } from "../protocol/link.ts";
 import { Session, type SessionHandler } from "../protocol/session.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
@@ -107,6 +108,8 @@ export interface ClientHandler {
   interests(): Iterable<TopicPath>;
   /** Takes a PUBLISH, with what extends it, a GAP, a LOST or a REFUSED. */
   frame(frame: Frame, limits: Limits): void;
+  /** Takes one of these that was held while it was full. */
+  held(frame: HeldFrame, limits: Limits): void;
   /** The broker refused a subscription. */
   denied(error: ForbiddenError): void;
   /** The state has changed. */
@@ -345,10 +348,13 @@ export class Client {
         return handler.full;
       },
       frame: (frame) => {
-        const { oversize } = frame;
-        if (oversize > 0) throw new ProtocolError(`Cannot take a message of ${oversize} bytes`);
+        checkSize(frame);
         if (frame.type === FrameType.DENIED) this.#takeDenied(this.#span, frame, this.#limits);
         else handler.frame(frame, this.#limits);
+      },
+      held: (frame) => {
+        checkSize(frame);
+        handler.held(frame, this.#limits);
       },
     };
   }
@@ -568,6 +574,10 @@ export class Client {
     this.#state = state;
     this.#handler.state(state, reason);
   }
+}
+
+function checkSize({ oversize }: { readonly oversize: number }): void {
+  if (oversize > 0) throw new ProtocolError(`Cannot take a message of ${oversize} bytes`);
 }
 
 /** Whether the session is over, and must not be tried again. */

@@ -4,9 +4,9 @@
  *
  * ```
  *           ┌ Session ───────────────────────────────────┐
- *  owner ──▶│ outbox ──── numbered, kept ─────▶ │      │
+ *  owner ──▶│ Outbox ──── numbered, kept ───────▶ │      │
  *           │                                     │ Link │ ⇄ the other side's session
- *  owner ◀──│ taken, acknowledged ◀── counted ─── │      │
+ *  owner ◀──│ Inbox ◀──── counted, acknowledged ─ │      │
  *           └────────────────────────────────────────────┘
  * ```
  *
@@ -19,13 +19,13 @@
  * - What cannot be taken now is held, and what must not be acknowledged yet is withheld; either way
  *   the other side's window closes, while this side goes on reading.
  */
-import { Fifo } from "../base/fifo.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import { decodeAck, encodeAck } from "./bodies.ts";
-import { Outbox } from "./outbox.ts";
 import { type Frame, FrameType, isCounted } from "./frame.ts";
 import type { FrameReader } from "./frame_reader.ts";
+import { Inbox, type InboxHandler } from "./inbox.ts";
 import type { Link, LinkHandler } from "./link.ts";
+import { Outbox } from "./outbox.ts";
 
 /** A side acknowledges when this many bytes of counted frames can be acknowledged. */
 export const ACK_BYTES = 64 * 1024;
@@ -33,9 +33,7 @@ export const ACK_BYTES = 64 * 1024;
 export const WINDOW_BYTES = 1024 * 1024;
 
 /** What the owner of a session does with what arrives. */
-export interface SessionHandler {
-  /** Whether no counted frame can be taken now; then call {@linkcode Session.resume} later. */
-  readonly full?: boolean;
+export interface SessionHandler extends InboxHandler {
   /** Takes a frame that is counted, or that is not the session's own. A `ProtocolError` ends the link. */
   frame(frame: Frame): void;
   /** All frames of one read were given to `frame`. */
@@ -44,16 +42,24 @@ export interface SessionHandler {
   acknowledged?(): void;
 }
 
-/** The frames up to a number, and how many bytes they are. */
-interface Position {
-  readonly count: number;
-  readonly bytes: number;
+/** Requests for an acknowledgement over one connection. */
+class Asks {
+  /** How many of the other side's have arrived. */
+  arrived = 0;
+  /** How many of those were answered. */
+  answered = 0;
+  /** How many of this side's were sent. */
+  sent = 0;
+  /** How many of those the other side has answered. */
+  settled = 0;
+  /** Which of this side's is to open the window. */
+  unblocking = 0;
 }
 
 interface Flush {
   /** What has to be acknowledged, as a total of the outbox. */
   readonly until: number;
-  /** The request on this link whose answer is waited for. */
+  /** The request on this connection whose answer is waited for. */
   ask: number | undefined;
   settle(error?: unknown): void;
 }
@@ -64,32 +70,16 @@ export class Session implements LinkHandler {
   readonly outbox: Outbox;
   readonly #handler: SessionHandler;
   #link: Link | undefined;
-
-  #taken = 0;
-  #takenBytes = 0;
-  #acknowledged = 0;
-  #acknowledgedBytes = 0;
-  #arrivedBytes = 0;
-  readonly #held = new Fifo<Frame>();
-  /** What is not acknowledged yet although it was taken: all after these. */
-  #holds: Position[] = [];
-  #closing = false;
-
-  /** Requests on this link: that came, that were answered; that were sent, that were answered. */
-  #asked = 0;
-  #asksAnswered = 0;
-  /** The number of the last frame whose acknowledgement was asked for. */
-  #wanted = 0;
-  #asks = 0;
-  #answered = 0;
-  /** The request that is to open the window. */
-  #blocked = 0;
+  /** What comes from the other side. */
+  readonly #inbox: Inbox;
+  #asks = new Asks();
   #flushes: Flush[] = [];
 
   /** Makes a session without a connection; `onBytes` is told each change of what it holds. */
   constructor(handler: SessionHandler, onBytes?: (change: number) => void) {
     this.#handler = handler;
     this.outbox = new Outbox(WINDOW_BYTES, onBytes);
+    this.#inbox = new Inbox(WINDOW_BYTES, handler);
   }
 
   /** The connection, if there is one. */
@@ -99,20 +89,19 @@ export class Session implements LinkHandler {
 
   /** How many counted frames were taken from the other side. */
   get taken(): number {
-    return this.#taken;
+    return this.#inbox.taken.count;
   }
 
   /** Goes on over this connection. */
   attach(link: Link): void {
     this.#link = link;
-    this.#arrivedBytes = this.#takenBytes;
-    this.#asked = this.#asksAnswered = this.#wanted = 0;
-    this.#asks = this.#answered = this.#blocked = 0;
+    this.#inbox.rewind();
+    this.#asks = new Asks();
     for (const flush of this.#flushes) flush.ask = undefined;
     link.handler = this;
     // An acknowledgement may have been lost with the connection before.
-    if (this.#taken > 0) this.idle();
-    this.#ask();
+    if (this.taken > 0) this.idle();
+    this.#askForFlushes();
     link.pump();
   }
 
@@ -120,14 +109,13 @@ export class Session implements LinkHandler {
   detach(): void {
     if (this.#link?.ended === false) this.#link.close(); // One that said GOODBYE lingers.
     this.#link = undefined;
-    this.#held.clear();
+    this.#inbox.rewind();
     this.outbox.trim();
   }
 
   /** Begins a new session with another peer, which has none of what was taken or acknowledged. */
   restart(): number {
-    this.#taken = this.#takenBytes = 0;
-    this.#acknowledged = this.#acknowledgedBytes = 0;
+    this.#inbox.restart();
     return this.outbox.restart();
   }
 
@@ -140,20 +128,22 @@ export class Session implements LinkHandler {
     const { outbox } = this;
     const bytes = outbox.next();
     if (bytes === undefined) this.#unblock();
-    else if (this.#flushes.length > 0) this.#ask();
+    else if (this.#flushes.length > 0) this.#askForFlushes();
     return bytes;
   }
 
   /** Asks for an acknowledgement when the window is closed and none would come unasked. */
   #unblock(): void {
     const { ahead, inFlight } = this.outbox;
-    if (this.#blocked > this.#answered || ahead === 0 || inFlight >= ACK_BYTES) return;
-    this.#blocked = this.#sendAsk();
+    const { unblocking, settled } = this.#asks;
+    if (unblocking > settled || ahead === 0 || inFlight >= ACK_BYTES) return;
+    this.#asks.unblocking = this.#ask();
   }
 
-  #sendAsk(): number {
+  /** Asks for an acknowledgement; which request that is. */
+  #ask(): number {
     this.#link?.send(FrameType.ASK);
-    return ++this.#asks;
+    return ++this.#asks.sent;
   }
 
   /**
@@ -180,24 +170,24 @@ export class Session implements LinkHandler {
     };
     signal?.addEventListener("abort", onAbort);
     this.#flushes.push(flush);
-    this.#ask();
+    this.#askForFlushes();
     return promise;
   }
 
   /** Asks for those who wait, once what they wait for is on its way. */
-  #ask(): void {
+  #askForFlushes(): void {
     if (this.#link === undefined) return;
     const handed = this.outbox.total - this.outbox.ahead;
     const due = this.#flushes.filter(({ ask, until }) => ask === undefined && until <= handed);
     if (due.length === 0) return;
-    const ask = this.#sendAsk();
+    const ask = this.#ask();
     for (const flush of due) flush.ask = ask;
   }
 
   #settleFlushes(): void {
     const settled = this.outbox.total - this.outbox.unacknowledged;
     this.#flushes = this.#flushes.filter(({ ask, until, settle }) => {
-      const isDone = ask !== undefined && ask <= this.#answered && until <= settled;
+      const isDone = ask !== undefined && ask <= this.#asks.settled && until <= settled;
       if (isDone) settle();
       return !isDone;
     });
@@ -209,51 +199,30 @@ export class Session implements LinkHandler {
     const reason = error ?? new ConnectionLostError("The session has ended");
     for (const { settle } of this.#flushes.splice(0)) settle(reason);
     this.outbox.clear();
-    this.#held.clear();
-    this.#holds = [];
+    this.#inbox.close();
   }
 
   frame(reader: FrameReader): void {
     const { type } = reader;
-    if (isCounted(type)) return this.#arrived(reader);
-    if (type === FrameType.ASK) this.#takeAsk();
+    if (isCounted(type)) this.#inbox.arrived(reader);
+    else if (type === FrameType.ASK) this.#takeAsk();
     else if (type === FrameType.ACK) {
       this.#takeAck(reader.buffer.subarray(reader.body, reader.end));
     } else this.#handler.frame(reader);
   }
 
-  #arrived(reader: FrameReader): void {
-    if (this.#closing) return;
-    // A run of frames is looked at as one, and may end beyond the window; the next is refused then.
-    if (this.#arrivedBytes - this.#acknowledgedBytes > WINDOW_BYTES) {
-      throw new ProtocolError(
-        `Cannot take a frame: more than the window of ${WINDOW_BYTES} bytes is not acknowledged`,
-      );
-    }
-    if (this.#held.length > 0 || this.#handler.full) this.#held.push(copyOf(reader));
-    else this.#take(reader);
-    this.#arrivedBytes += sizeOf(reader);
-  }
-
-  /** Takes a frame; it counts once that is done, so that what came before can be withheld meanwhile. */
-  #take(frame: Frame): void {
-    this.#handler.frame(frame);
-    this.#taken += frame.frames;
-    this.#takenBytes += sizeOf(frame);
-  }
-
   #takeAsk(): void {
-    this.#asked++;
-    this.#wanted = this.#taken + this.#held.length;
+    this.#asks.arrived++;
+    this.#inbox.want();
   }
 
   /** Takes what was held, until there is no room again. */
   resume(): void {
     try {
-      while (this.#held.length > 0 && !this.#handler.full) this.#take(this.#held.shift()!);
+      this.#inbox.resume();
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      this.#held.clear();
+      this.#inbox.rewind();
       this.#link?.fail(error);
     }
     this.batch();
@@ -261,30 +230,22 @@ export class Session implements LinkHandler {
 
   batch(): void {
     this.#handler.batch?.();
-    const { count, bytes } = this.#acknowledgeable();
-    const isDue = bytes - this.#acknowledgedBytes >= ACK_BYTES;
-    const isWanted = this.#acknowledged < this.#wanted && this.#wanted <= count;
-    if (isDue || isWanted || this.#asked > this.#asksAnswered) this.#acknowledge(count, bytes);
+    const { arrived, answered } = this.#asks;
+    const { acknowledgeable, acknowledged, isWanted } = this.#inbox;
+    const isDue = acknowledgeable.bytes - acknowledged.bytes >= ACK_BYTES;
+    if (isDue || isWanted || arrived > answered) this.#acknowledge();
   }
 
   idle(): void {
     this.outbox.trim();
-    const { count, bytes } = this.#acknowledgeable();
-    this.#acknowledge(count, bytes);
+    this.#acknowledge();
   }
 
-  #acknowledge(count: number, bytes: number): void {
+  #acknowledge(): void {
     if (this.#link === undefined) return;
-    this.#acknowledged = count;
-    this.#acknowledgedBytes = bytes;
-    this.#asksAnswered = this.#asked;
-    this.#link.acknowledge(encodeAck(count, this.#asked));
-  }
-
-  #acknowledgeable(): Position {
-    let least: Position = { count: this.#taken, bytes: this.#takenBytes };
-    for (const hold of this.#holds) if (hold.count < least.count) least = hold;
-    return least;
+    const { arrived } = this.#asks;
+    this.#asks.answered = arrived;
+    this.#link.acknowledge(encodeAck(this.#inbox.acknowledge(), arrived));
   }
 
   /**
@@ -293,57 +254,28 @@ export class Session implements LinkHandler {
    * @returns Acknowledges them, unless others withhold them, too.
    */
   withhold(frames: number, bytes: number): () => void {
-    const hold = {
-      count: Math.max(this.#acknowledged, this.#taken - frames),
-      bytes: Math.max(this.#acknowledgedBytes, this.#takenBytes - bytes),
-    };
-    this.#holds.push(hold);
+    const place = this.#inbox.withhold(frames, bytes);
     return () => {
-      const place = this.#holds.indexOf(hold);
-      if (place < 0) return;
-      this.#holds.splice(place, 1);
-      const { count, bytes } = this.#acknowledgeable();
-      if (count > this.#acknowledged) this.#acknowledge(count, bytes);
+      if (this.#inbox.release(place)) this.#acknowledge();
     };
   }
 
   /** Takes no more counted frames, and acknowledges all that were taken. */
   close(): void {
-    this.#closing = true;
-    this.#holds = [];
-    this.#acknowledge(this.#taken, this.#takenBytes);
+    this.#inbox.close();
+    this.#acknowledge();
   }
 
   #takeAck(body: Uint8Array): void {
     const { count, asks } = decodeAck(body);
-    if (asks < this.#answered || asks > this.#asks) {
-      throw new ProtocolError(`Cannot take ACK: it answers ${asks} requests of ${this.#asks}`);
+    const { sent, settled } = this.#asks;
+    if (asks < settled || asks > sent) {
+      throw new ProtocolError(`Cannot take ACK: it answers ${asks} requests of ${sent}`);
     }
-    this.#answered = asks;
+    this.#asks.settled = asks;
     const isProgress = this.outbox.acknowledge(count);
     if (this.#flushes.length > 0) this.#settleFlushes();
     this.#link?.pump();
     if (isProgress) this.#handler.acknowledged?.();
   }
-}
-
-/** What a frame takes of the window. */
-function sizeOf({ start, end, oversize }: Frame): number {
-  return end - start + oversize;
-}
-
-function copyOf({ buffer, type, start, body, end, oversize }: Frame): Frame {
-  const bytes = buffer.slice(start, end);
-  return {
-    buffer: bytes,
-    type,
-    start: 0,
-    body: body - start,
-    end: end - start,
-    oversize,
-    filled: end - start,
-    frames: 1,
-    extend: () => 0,
-    keep: () => ({ buffer: bytes, holders: 0 }),
-  };
 }

@@ -9,6 +9,7 @@ import { writeAll } from "../base/bytes.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import { decodeAck, encodeAck, encodeGap } from "../protocol/bodies.ts";
 import { encodeFrame, type Frame, FrameType, Reason } from "../protocol/frame.ts";
+import type { HeldFrame } from "../protocol/inbox.ts";
 import { type ByteStream, Link } from "../protocol/link.ts";
 import { ACK_BYTES, Session, type SessionHandler, WINDOW_BYTES } from "../protocol/session.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
@@ -44,9 +45,15 @@ class Owner implements SessionHandler {
   readonly oversizes: number[] = [];
   full = false;
 
-  frame({ buffer, start, end, oversize }: Frame): void {
+  frame(
+    { buffer, start, end, oversize }: Pick<Frame, "buffer" | "start" | "end" | "oversize">,
+  ): void {
     this.frames.push(buffer.slice(start, end));
     this.oversizes.push(oversize);
+  }
+
+  held({ bytes, oversize }: HeldFrame): void {
+    this.frame({ buffer: bytes, start: 0, end: bytes.length, oversize });
   }
 }
 
