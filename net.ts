@@ -24,118 +24,38 @@
  *
  * @module
  */
-import { BytesCache } from "./base/bytes_cache.ts";
-import { printable } from "./base/printable.ts";
-import { Decoder } from "./codec/codec.ts";
 import {
   AuthError,
   BacklogError,
   ConnectionLostError,
   ForbiddenError,
-  MessageError,
   ProtocolError,
 } from "./errors.ts";
-import { absolute, type Address, formatEndpoint, isExposed, parseAddress } from "./io/address.ts";
-import {
-  type ConnectionFile,
-  isMissing,
-  readConnectionFile,
-  withKey,
-} from "./io/connection_file.ts";
-import { Client, type Gap, type State, type Target } from "./net/client.ts";
-import { decodeGap, decodeRefused } from "./protocol/bodies.ts";
-import { type Frame, FrameType, type Limits, Reason } from "./protocol/frame.ts";
-import type { HeldFrame } from "./protocol/inbox.ts";
-import { keyBytes, keyNameBytes } from "./protocol/handshake.ts";
-import { decodeTopic, encodeTopic, topicEnd } from "./protocol/topic_block.ts";
+import type { Address } from "./io/address.ts";
+import { readConnectionFile, withKey } from "./io/connection_file.ts";
+import { BrokerFinder } from "./net/broker_finder.ts";
+import { Client } from "./net/client.ts";
+import type { Gap, NetPubSubOptions, State } from "./net/options.ts";
 import {
   type MessageOf,
   type PublishArgs,
   type PublishOptions,
   PubSub,
-  type PubSubOptions,
   type TopicMap,
   type TopicOf,
   type Untyped,
 } from "./pubsub.ts";
 import { Dispatcher } from "./pubsub/dispatcher.ts";
-import type { LocalRoute } from "./pubsub/local_route.ts";
-import { formatTopic, type Topic, type TopicPath } from "./topic.ts";
+import type { Topic } from "./topic.ts";
 
 export { AuthError, BacklogError, ConnectionLostError, ForbiddenError, ProtocolError };
-export type { Address, Gap, State };
-
-/** Options of a {@linkcode NetPubSub}. */
-export interface NetPubSubOptions extends PubSubOptions {
-  /**
-   * The name under which the broker knows the key, at most 64 bytes of UTF-8; without one it is the
-   * broker's single key. By default the name that stands in the connection file, if there is one.
-   *
-   * @default {""}
-   */
-  keyName?: string;
-  /**
-   * For a broker whose address begins with `tls://`: in `caCerts` what vouches for its certificate, in
-   * PEM, beside what the system trusts and what stands in the connection file.
-   */
-  tls?: {
-    /**
-     * Certificates, in PEM.
-     *
-     * @default {[]}
-     */
-    caCerts?: string[];
-  };
-  /**
-   * How many bytes may be published and not acknowledged; beyond it `publish` throws
-   * `BacklogError`. A single message always fits.
-   *
-   * @default {16777216}
-   */
-  backlog?: number;
-  /**
-   * What the broker does when messages come faster than this object takes them.
-   *
-   * - `"drop-oldest"`: the oldest go, and `onGap` is told how many.
-   * - `"wait"`: those who publish them are held back, as far as the broker allows it (`maxPatience`);
-   *   where it does not, the oldest go.
-   *
-   * @default {"drop-oldest"}
-   */
-  overflow?: "drop-oldest" | "wait";
-  /**
-   * With `overflow: "wait"`: for how long this object may hold others back without taking anything, in
-   * milliseconds. Then it is cut off and told by `onGap`. The broker's `maxPatience` may be less, and
-   * counts then.
-   *
-   * @default {Infinity}
-   */
-  patience?: number;
-  /**
-   * Told each change of `state`, with the reason when it was not asked for; and while `reconnecting`
-   * when the reason changes, because the broker refuses the key, say.
-   *
-   * @param state The new state.
-   * @param reason Why, unless `connect()` or `disconnect()` was called.
-   */
-  onState?(state: State, reason?: Error): void;
-  /**
-   * Told once whenever messages were or may have been missed or repeated.
-   *
-   * @param gap What, why, and how many.
-   */
-  onGap?(gap: Gap): void;
-}
+export type { Address, Gap, NetPubSubOptions, State };
 
 /** Options of what waits for a broker. */
 export interface WaitOptions {
   /** Gives up when it aborts; the call then rejects with the signal's reason. */
   signal?: AbortSignal;
 }
-
-const BACKLOG_BYTES = 16 * 1024 * 1024;
-const PATIENCE_MAX_MS = 2 ** 32 - 1;
-const ROUTES_MAX = 32_768;
 
 /**
  * A `PubSub` whose messages also go to, and come from, the other clients of a broker.
@@ -187,18 +107,8 @@ const ROUTES_MAX = 32_768;
  */
 export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   readonly #dispatcher: Dispatcher;
+  readonly #finder: BrokerFinder;
   readonly #client: Client;
-  readonly #decoder = new Decoder();
-  readonly #options: NetPubSubOptions;
-  #target: Target;
-  #file: string | URL | undefined;
-  /** Whether it was told that what passes can be read on the way. */
-  #warned = false;
-  /** How many topics the broker is told of. */
-  #interests = 0;
-  /** The latest topic that was checked against these limits, as bytes. */
-  #latest: { path: TopicPath; limits: Limits; block: Uint8Array } | undefined;
-  readonly #routes = new BytesCache<LocalRoute>(ROUTES_MAX);
 
   /**
    * Makes an object that is not connected yet; does no I/O.
@@ -210,38 +120,16 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * @throws {RangeError} When the key is empty, or an option is out of range.
    */
   constructor(address: Address, authkey: string | Uint8Array, options: NetPubSubOptions = {}) {
-    parseAddress(address);
-    const { overflow = "drop-oldest", patience = Infinity, backlog = BACKLOG_BYTES } = options;
-    const target = targetOf({ address, authkey }, options);
-    checkOptions(overflow, patience, backlog);
+    const finder = new BrokerFinder({ address, authkey }, options);
     const dispatcher = new Dispatcher({
       ...(options.onError && { onError: (error, context) => options.onError!(error, context) }),
-      onInterest: (path, wanted) => this.#interest(path, wanted),
+      onInterest: (path, wanted) => this.#client.interest(path, wanted),
       onRoom: () => this.#client.resume(),
     });
     super(dispatcher);
     this.#dispatcher = dispatcher;
-    this.#options = options;
-    this.#target = target;
-    this.#client = new Client(
-      {
-        wait: overflow === "wait",
-        patience: Math.min(Math.ceil(patience), PATIENCE_MAX_MS),
-        backlog,
-      },
-      {
-        get full() {
-          return dispatcher.full;
-        },
-        target: () => this.#findBroker(),
-        interests: () => dispatcher.interests(),
-        frame: (frame, limits) => this.#take(frame, limits),
-        held: (frame, limits) => this.#takeHeld(frame, limits),
-        denied: (error) => dispatcher.report(error, { topic: error.topic }),
-        state: (state, reason) => this.#tellState(state, reason),
-        gap: (reason, missed, resent) => this.#tellGap(reason, missed, resent),
-      },
-    );
+    this.#finder = finder;
+    this.#client = new Client(dispatcher, finder, options);
   }
 
   /**
@@ -265,8 +153,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   ): Promise<NetPubSub<T>> {
     const broker = withKey(path, await readConnectionFile(path));
     const bus = new NetPubSub<T>(broker.address, broker.authkey, options);
-    bus.#target = targetOf(broker, options);
-    bus.#file = absolute(path);
+    bus.#finder.follow(path, broker);
     return bus;
   }
 
@@ -302,9 +189,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     if (this.state !== "disconnected") {
       throw new Error(`Cannot set the broker: the object is ${this.state}, disconnect it first`);
     }
-    parseAddress(address);
-    this.#target = targetOf({ address, authkey }, this.#options);
-    this.#file = undefined;
+    this.#finder.set({ address, authkey });
   }
 
   /**
@@ -327,165 +212,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   ): void;
   override publish(topic: Topic, message: object = {}, options?: PublishOptions): void {
     const route = this.#dispatcher.checkPublish(topic, message);
-    if (this.#client.publishes && options?.local !== true && !route.isLocal) {
-      this.#send(route.path, message);
-    }
+    if (options?.local !== true && !route.isLocal) this.#client.publish(route.path, message);
     this.#dispatcher.deliver(route, message);
-  }
-
-  #send(path: TopicPath, message: object): void {
-    const { limits } = this.#client;
-    this.#client.publish(path, this.#topicBlock("publish", path, limits), message);
-  }
-
-  #topicBlock(action: string, path: TopicPath, limits: Limits): Uint8Array {
-    const latest = this.#latest;
-    if (latest !== undefined && latest.limits === limits && isSame(latest.path, path)) {
-      return latest.block;
-    }
-    const block = encodeTopic(path);
-    checkTopic(action, path, block, limits);
-    this.#latest = { path, limits, block };
-    return block;
-  }
-
-  /** The first subscriber of a topic has come, or the last has gone. */
-  #interest(path: TopicPath, wanted: boolean): void {
-    if (wanted) {
-      const { limits } = this.#client;
-      const { subscriptions } = limits;
-      this.#topicBlock("subscribe", path, limits);
-      if (this.#interests >= subscriptions) {
-        throw new RangeError(
-          `Cannot subscribe to ${formatTopic(path)}: the broker's limit is ${subscriptions} topics`,
-        );
-      }
-    }
-    this.#interests += wanted ? 1 : -1;
-    this.#client.interest(path, wanted);
-  }
-
-  async #findBroker(): Promise<Target> {
-    if (this.#file !== undefined) {
-      try {
-        const broker = withKey(this.#file, await readConnectionFile(this.#file));
-        this.#target = targetOf(broker, this.#options);
-      } catch (error) {
-        if (!isMissing(error)) throw error;
-        throw new ConnectionLostError(
-          `Cannot connect: there is no connection file ${this.#file}, start a broker with it`,
-          { cause: error },
-        );
-      }
-    }
-    this.#warn(this.#target.address);
-    return this.#target;
-  }
-
-  /** Tells once that what passes can be read on the way. */
-  #warn(address: Address): void {
-    const endpoint = parseAddress(address);
-    if (this.#warned || !isExposed(endpoint)) return;
-    this.#warned = true;
-    const shown = formatEndpoint(endpoint);
-    this.#dispatcher.report(
-      new Error(`Connecting to ${shown} without TLS: messages can be read and changed on the way`),
-      {},
-    );
-  }
-
-  #take(frame: Frame, limits: Limits): void {
-    const { buffer, type, body, end } = frame;
-    if (type === FrameType.PUBLISH) this.#takeMessages(frame, limits);
-    else this.#takeNotice(type, buffer.subarray(body, end), limits);
-  }
-
-  #takeHeld({ type, bytes, body }: HeldFrame, limits: Limits): void {
-    if (type !== FrameType.PUBLISH) return this.#takeNotice(type, bytes.subarray(body), limits);
-    const payload = topicEnd(bytes, body, bytes.length);
-    this.#takeMessage(this.#routeOf(bytes, body, payload, limits), bytes, payload, bytes.length);
-  }
-
-  #takeNotice(type: number, body: Uint8Array, limits: Limits): void {
-    if (type === FrameType.GAP) {
-      const missed = decodeGap(body);
-      return this.#dispatcher.call(() =>
-        this.#options.onGap?.({ direction: "in", reason: "overflow", missed })
-      );
-    }
-    if (type === FrameType.LOST) {
-      const missed = decodeGap(body) || undefined;
-      return this.#tellGap("cut off", missed, 0);
-    }
-    if (type === FrameType.REFUSED) return this.#refused(body, limits);
-    throw new ProtocolError(`Cannot take a frame of type ${type}`);
-  }
-
-  /** Takes a message, and those for the same topic that stand right behind it. */
-  #takeMessages(frame: Frame, limits: Limits): void {
-    const { buffer, body } = frame;
-    const payload = topicEnd(buffer, body, frame.end);
-    const route = this.#routeOf(buffer, body, payload, limits);
-    this.#takeMessage(route, buffer, payload, frame.end);
-    const next = this.#extend(frame, payload - body, limits);
-    if (next > 0) this.#takeRun(route, frame, payload - body, next, limits);
-  }
-
-  /** Where the messages of the topic block from `start` to before `end` go. */
-  #routeOf(buffer: Uint8Array, start: number, end: number, limits: Limits): LocalRoute {
-    let route = this.#routes.get(buffer, start, end);
-    if (route === undefined) {
-      route = this.#dispatcher.routeOf(decodeTopic(buffer, start, end, limits));
-      this.#routes.set(buffer, start, end, route);
-    }
-    return route;
-  }
-
-  /** Where the payload of the next message for the same topic begins, if there is one to take now. */
-  #extend(frame: Frame, topicBytes: number, { messageBytes }: Limits): number {
-    if (!this.#client.takes || this.#dispatcher.full) return 0;
-    return frame.extend(topicBytes, messageBytes);
-  }
-
-  /** Takes the messages behind the first; `next` is where the payload of the second begins. */
-  #takeRun(
-    route: LocalRoute,
-    frame: Frame,
-    topicBytes: number,
-    next: number,
-    limits: Limits,
-  ): void {
-    const { buffer, start, filled } = frame;
-    this.#decoder.beginRun(buffer, start, filled);
-    try {
-      for (; next > 0; next = this.#extend(frame, topicBytes, limits)) {
-        this.#takeMessage(route, buffer, next, frame.end);
-      }
-    } finally {
-      this.#decoder.endRun();
-    }
-  }
-
-  #takeMessage(route: LocalRoute, buffer: Uint8Array, start: number, end: number): void {
-    if (!this.#dispatcher.wants(route)) return;
-    let message: Record<string, unknown>;
-    try {
-      message = this.#decoder.decode(buffer, start, end);
-    } catch (error) { // Another client's fault, not the broker's: it costs that message.
-      if (!(error instanceof ProtocolError)) throw error;
-      return this.#dispatcher.report(error, { topic: route.path });
-    }
-    this.#dispatcher.deliver(route, message);
-  }
-
-  /** The broker did not take a message of ours. */
-  #refused(body: Uint8Array, limits: Limits): void {
-    const { topic, reason, text } = decodeRefused(body, limits);
-    const said = `The broker refused a message: ${printable(text)}`;
-    const error = reason === Reason.FORBIDDEN
-      ? new ForbiddenError(said, { topic })
-      : new MessageError(said, { topic, issues: [text] });
-    this.#dispatcher.report(error, { topic });
   }
 
   /**
@@ -548,73 +276,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     this.#client.keepsAlive = true;
   }
 
-  #tellState(state: State, reason: Error | undefined): void {
-    const { onState } = this.#options;
-    this.#dispatcher.call(() => reason === undefined ? onState?.(state) : onState?.(state, reason));
-  }
-
-  #tellGap(reason: Gap["reason"], missed: number | undefined, resent: number): void {
-    const gap: Gap = {
-      direction: this.#interests > 0 ? "in" : "out",
-      reason,
-      ...(missed !== undefined && { missed }),
-      ...(resent > 0 && { resent }),
-    };
-    this.#dispatcher.call(() => this.#options.onGap?.(gap));
-  }
-
   /** Disconnects, as `disconnect()` does. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.disconnect();
-  }
-}
-
-/** Where a broker is, as a program or a connection file says. */
-function targetOf(
-  { address, authkey, keyName = "", ca }:
-    & Omit<ConnectionFile, "address" | "authkey">
-    & { address: Address; authkey: string | Uint8Array },
-  options: NetPubSubOptions,
-): Target {
-  const name = options.keyName ?? keyName;
-  keyNameBytes(name);
-  const caCerts = [...options.tls?.caCerts ?? [], ...ca === undefined ? [] : [ca]];
-  return { address, key: keyBytes(authkey), keyName: name, caCerts };
-}
-
-function isSame(a: TopicPath, b: TopicPath): boolean {
-  if (a === b) return true;
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
-}
-
-/** Checks a topic against the limits of the broker. */
-function checkTopic(action: string, path: TopicPath, block: Uint8Array, limits: Limits): void {
-  const { topicElements, elementBytes } = limits;
-  const refuse = (limit: string, cause?: unknown) =>
-    new RangeError(
-      `Cannot ${action} to ${formatTopic(path)}: the broker's limit is ${limit}`,
-      { cause },
-    );
-  if (path.length > topicElements) throw refuse(`${topicElements} elements`);
-  try {
-    decodeTopic(block, 0, block.length, limits);
-  } catch (error) { // ProtocolError: the broker would say the same.
-    throw refuse(`${elementBytes} bytes for an element`, error);
-  }
-}
-
-function checkOptions(overflow: unknown, patience: number, backlog: number): void {
-  if (overflow !== "drop-oldest" && overflow !== "wait") {
-    throw new TypeError(
-      `Cannot use overflow ${String(overflow)}: it must be "drop-oldest" or "wait"`,
-    );
-  }
-  if (!(patience > 0)) {
-    throw new RangeError(`Cannot use patience ${patience}: it must be a positive number of ms`);
-  }
-  if (!Number.isSafeInteger(backlog) || backlog < 1) {
-    throw new RangeError(`Cannot use backlog ${backlog}: it must be a positive number of bytes`);
   }
 }

@@ -80,6 +80,7 @@ export class Dispatcher {
   readonly #waiting = new Fifo<{ route: LocalRoute; message: object }>();
   /** The routes of the topics that were published lately. */
   readonly #routes = new TopicCache(ROOT, this.routeOf(ROOT));
+  #interestCount = 0;
   #births = 0;
   #delivering = false;
 
@@ -125,6 +126,7 @@ export class Dispatcher {
     const paths = [...this.interests()];
     this.#all.clear();
     this.#tree.clear();
+    this.#interestCount = 0;
     for (const registration of gone) {
       this.#retire(registration);
       registration.queue?.close();
@@ -175,6 +177,11 @@ export class Dispatcher {
     for (const node of this.#tree.nodes()) {
       if (node.values.length > 0 && !isLocalPath(node.path)) yield node.path;
     }
+  }
+
+  /** How many paths {@linkcode Dispatcher.interests} gives. */
+  get interestCount(): number {
+    return this.#interestCount;
   }
 
   /** Whether anyone here gets what is published to this path. */
@@ -309,11 +316,13 @@ export class Dispatcher {
     const node = this.#tree.add(path, registration);
     this.#all.add(registration);
     if (node.values.length === 1 && !isLocalPath(path)) {
+      this.#interestCount++;
       try {
         this.#options.onInterest?.(path, true);
       } catch (error) {
         // The owner refuses; nothing of the registration may stay.
         this.#forget(registration);
+        this.#interestCount--;
         throw error;
       }
     }
@@ -326,6 +335,7 @@ export class Dispatcher {
     const { path } = registration;
     const left = this.#tree.get(path);
     if ((left === undefined || left.values.length === 0) && !isLocalPath(path)) {
+      this.#interestCount--;
       this.#options.onInterest?.(path, false);
     }
   }

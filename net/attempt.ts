@@ -1,0 +1,120 @@
+/**
+ * An attempt to connect: dials, authenticates, and opens or resumes the session of a span.
+ *
+ * ```
+ *  dial ─▶ authenticate ─▶ OPEN ┬─▶ OPENED: the link is the session's from now on
+ *                               └─▶ DENIED …, or the end: the attempt has failed
+ * ```
+ */
+import { later } from "../base/timers.ts";
+import { AuthError, ConnectionLostError, ForbiddenError, ProtocolError } from "../errors.ts";
+import { formatEndpoint, parseAddress } from "../io/address.ts";
+import type { Connection } from "../io/connection.ts";
+import { dial } from "../io/dial.ts";
+import { authenticateToBroker } from "../protocol/authenticate.ts";
+import { brokerFrameLimits, decodeOpened, encodeOpening, type Opened } from "../protocol/bodies.ts";
+import { FrameType, Reason } from "../protocol/frame.ts";
+import { Link, type LinkEnd } from "../protocol/link.ts";
+import { encodeTopic } from "../protocol/topic_block.ts";
+import type { TopicPath } from "../topic.ts";
+import type { Target } from "./broker_finder.ts";
+import type { QueueOptions } from "./options.ts";
+import { DISCONNECTED, NO_LIMITS, type Span } from "./span.ts";
+
+/** How long a broker may take to answer an attempt to connect. */
+const CONNECT_MS = 10_000;
+
+/** Who makes attempts. */
+export interface Attempter {
+  readonly queueOptions: QueueOptions;
+  /** The topics that are wanted. */
+  interests(): Iterable<TopicPath>;
+  /** There is a connection. */
+  dialled(stream: Connection): void;
+  /** The broker has opened the session; frames that follow are the session's. */
+  opened(link: Link, brokerId: string, opened: Opened): void;
+}
+
+/**
+ * Makes one attempt.
+ *
+ * @returns Resolves with the link of the session, which is open.
+ * @throws {AuthError | ProtocolError | ForbiddenError | ConnectionLostError} When there is none.
+ */
+export async function attempt(
+  span: Span,
+  { address, key, keyName, caCerts }: Target,
+  attempter: Attempter,
+): Promise<Link> {
+  const shown = formatEndpoint(parseAddress(address));
+  const tooLate = new AbortController();
+  using _timer = later(() => {
+    const text = `Cannot connect to ${shown}: no answer within ${CONNECT_MS} ms`;
+    tooLate.abort(new ConnectionLostError(text));
+  }, CONNECT_MS);
+  const signal = AbortSignal.any([span.signal, tooLate.signal]);
+  const stream = await dial(address, signal, caCerts);
+  attempter.dialled(stream);
+  const close = () => stream.close();
+  signal.addEventListener("abort", close);
+  try {
+    const brokerId = await authenticateToBroker(stream, key, keyName);
+    span.link = new Link(stream, brokerFrameLimits());
+    return await openSession(span, span.link, brokerId.toString(), attempter);
+  } catch (error) { // Whatever the stream throws, when it was not us who closed it.
+    stream.close();
+    span.link = undefined;
+    signal.throwIfAborted();
+    throw asConnectionError(error);
+  } finally {
+    signal.removeEventListener("abort", close);
+  }
+}
+
+async function openSession(
+  span: Span,
+  link: Link,
+  brokerId: string,
+  attempter: Attempter,
+): Promise<Link> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  link.expect({
+    [FrameType.DENIED]: (frame) => span.takeDenied(frame, NO_LIMITS),
+    [FrameType.OPENED]: ({ buffer, body, end }) => {
+      const opened = decodeOpened(buffer.subarray(body, end));
+      if (span.denied === undefined || span.id !== undefined) {
+        link.limits = brokerFrameLimits(opened.limits);
+        attempter.opened(link, brokerId, opened);
+        resolve();
+      } else link.end(Reason.DONE, ""); // connect() rejects, and leaves nothing behind.
+    },
+  });
+  const { wait, patience } = attempter.queueOptions;
+  const head = { session: span.id, taken: span.session.taken, wait, patience };
+  const topics = [...attempter.interests()].map(encodeTopic);
+  link.send(FrameType.OPEN, encodeOpening(head), ...topics);
+  const lost = link.finished.then((end) => {
+    const text = span.leaving === undefined ? "The broker ended the session" : DISCONNECTED;
+    const refused = span.id === undefined ? span.denied : undefined;
+    const error = end.error ?? refused ?? new ConnectionLostError(text);
+    if (isFinal(end)) span.end({ error });
+    throw error;
+  });
+  await Promise.race([promise, lost]);
+  return link;
+}
+
+/** Whether the session is over, and must not be tried again. */
+function isFinal({ reason, error }: LinkEnd): boolean {
+  return error instanceof ProtocolError || reason === Reason.DONE || reason === Reason.REPLACED;
+}
+
+/** What a caller of connect() tells apart; everything else that a socket throws is a lost one. */
+function asConnectionError(error: unknown): unknown {
+  const known = [AuthError, ProtocolError, ForbiddenError, ConnectionLostError];
+  if (known.some((kind) => error instanceof kind)) return error;
+  const what = error instanceof Error ? error.message : error;
+  return new ConnectionLostError(`Cannot connect: the connection was lost (${what})`, {
+    cause: error,
+  });
+}

@@ -1,0 +1,42 @@
+/**
+ * Promises that are settled from outside.
+ */
+
+/** How something ended; without an error its owner wanted it to. */
+export type Outcome = { readonly error?: unknown };
+
+/** A promise that is settled from outside; nobody need handle its rejection. */
+export class Deferred {
+  readonly promise: Promise<void>;
+  readonly #resolve: () => void;
+  readonly #reject: (reason: unknown) => void;
+  settled = false;
+
+  constructor() {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.promise = promise;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    promise.catch(() => {}); // It is told through onState, too.
+  }
+
+  /** With an error in it, rejects with that. */
+  settle(outcome: Outcome): void {
+    this.settled = true;
+    if ("error" in outcome) this.#reject(outcome.error);
+    else this.#resolve();
+  }
+}
+
+/** Waits for `promise`, but not after `signal` aborts. */
+export async function abortable(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}

@@ -1,0 +1,167 @@
+/**
+ * What comes in from a broker: messages for the subscribers here, and what the broker says of messages
+ * that did not come, or did not go.
+ *
+ * - A topic is looked up by its bytes, and decoded the first time only.
+ * - Behind a message mostly stand others for the same topic: they are taken as one run.
+ */
+import { BytesCache } from "../base/bytes_cache.ts";
+import { printable } from "../base/printable.ts";
+import { Decoder } from "../codec/codec.ts";
+import { ForbiddenError, MessageError, ProtocolError } from "../errors.ts";
+import { decodeGap, decodeRefused } from "../protocol/bodies.ts";
+import { type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
+import type { HeldFrame } from "../protocol/inbox.ts";
+import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
+import type { Dispatcher } from "../pubsub/dispatcher.ts";
+import type { LocalRoute } from "../pubsub/local_route.ts";
+import type { Gap, NetPubSubOptions } from "./options.ts";
+
+const ROUTES_MAX = 32_768;
+
+/** Where frames come from. */
+export interface Origin {
+  /** What its broker allows. */
+  readonly limits: Limits;
+  /** Whether what comes is still to be taken. */
+  readonly takes: boolean;
+}
+
+/** What was, or may have been, missed or sent twice. */
+export type Loss = Omit<Gap, "direction">;
+
+/** Takes what comes in; see the module. */
+export class Incoming {
+  readonly #dispatcher: Dispatcher;
+  readonly #options: Pick<NetPubSubOptions, "onGap">;
+  readonly #decoder = new Decoder();
+  readonly #routes = new BytesCache<LocalRoute>(ROUTES_MAX);
+
+  /** Makes one for these subscribers; `onGap` is told of what did not come. */
+  constructor(dispatcher: Dispatcher, options: Pick<NetPubSubOptions, "onGap">) {
+    this.#dispatcher = dispatcher;
+    this.#options = options;
+  }
+
+  /** Whether no message can be taken now. */
+  get full(): boolean {
+    return this.#dispatcher.full;
+  }
+
+  /** Takes a PUBLISH with those behind it, a GAP, a LOST, a REFUSED or a DENIED. */
+  take(frame: Frame, origin: Origin): void {
+    const { buffer, type, body, end } = frame;
+    if (type === FrameType.PUBLISH) this.#takeMessages(frame, origin);
+    else this.#takeNotice(type, buffer.subarray(body, end), origin.limits);
+  }
+
+  /** Takes one of these that was held while it was full. */
+  takeHeld({ type, bytes, body }: HeldFrame, { limits }: Origin): void {
+    if (type !== FrameType.PUBLISH) return this.#takeNotice(type, bytes.subarray(body), limits);
+    const payload = topicEnd(bytes, body, bytes.length);
+    this.#takeMessage(this.#routeOf(bytes, body, payload, limits), bytes, payload, bytes.length);
+  }
+
+  /** Takes a message, and those for the same topic that stand right behind it. */
+  #takeMessages(frame: Frame, origin: Origin): void {
+    const { buffer, body } = frame;
+    const payload = topicEnd(buffer, body, frame.end);
+    const route = this.#routeOf(buffer, body, payload, origin.limits);
+    this.#takeMessage(route, buffer, payload, frame.end);
+    const next = this.#extend(frame, payload - body, origin);
+    if (next > 0) this.#takeRun(route, frame, payload - body, next, origin);
+  }
+
+  /** Where the messages go whose topic block is from `start` to before `end`. */
+  #routeOf(buffer: Uint8Array, start: number, end: number, limits: Limits): LocalRoute {
+    let route = this.#routes.get(buffer, start, end);
+    if (route === undefined) {
+      route = this.#dispatcher.routeOf(decodeTopic(buffer, start, end, limits));
+      this.#routes.set(buffer, start, end, route);
+    }
+    return route;
+  }
+
+  /** Where the payload of the next message for the same topic begins, if there is one to take now. */
+  #extend(frame: Frame, topicBytes: number, { takes, limits }: Origin): number {
+    if (!takes || this.#dispatcher.full) return 0;
+    return frame.extend(topicBytes, limits.messageBytes);
+  }
+
+  /** Takes the messages behind the first; `next` is where the payload of the second begins. */
+  #takeRun(
+    route: LocalRoute,
+    frame: Frame,
+    topicBytes: number,
+    next: number,
+    origin: Origin,
+  ): void {
+    const { buffer, start, filled } = frame;
+    this.#decoder.beginRun(buffer, start, filled);
+    try {
+      for (; next > 0; next = this.#extend(frame, topicBytes, origin)) {
+        this.#takeMessage(route, buffer, next, frame.end);
+      }
+    } finally {
+      this.#decoder.endRun();
+    }
+  }
+
+  #takeMessage(route: LocalRoute, buffer: Uint8Array, start: number, end: number): void {
+    if (!this.#dispatcher.wants(route)) return;
+    let message: Record<string, unknown>;
+    try {
+      message = this.#decoder.decode(buffer, start, end);
+    } catch (error) { // Another client's fault, not the broker's: it costs that message.
+      if (!(error instanceof ProtocolError)) throw error;
+      return this.#dispatcher.report(error, { topic: route.path });
+    }
+    this.#dispatcher.deliver(route, message);
+  }
+
+  #takeNotice(type: number, body: Uint8Array, limits: Limits): void {
+    switch (type) {
+      case FrameType.GAP:
+        return this.#onGap({ direction: "in", reason: "overflow", missed: decodeGap(body) });
+      case FrameType.LOST:
+        return this.#takeLost(decodeGap(body));
+      case FrameType.REFUSED:
+        return this.#takeRefused(body, limits);
+      default:
+        throw new ProtocolError(`Cannot take a frame of type ${type}`);
+    }
+  }
+
+  /** So many messages were lost between brokers; 0 when that is not known. */
+  #takeLost(missed: number): void {
+    this.lose({ reason: "cut off", ...(missed > 0 && { missed }) });
+  }
+
+  /** The broker did not take a message of ours. */
+  #takeRefused(body: Uint8Array, limits: Limits): void {
+    const { topic, reason, text } = decodeRefused(body, limits);
+    const said = `The broker refused a message: ${printable(text)}`;
+    const error = reason === Reason.FORBIDDEN
+      ? new ForbiddenError(said, { topic })
+      : new MessageError(said, { topic, issues: [text] });
+    this.#dispatcher.report(error, { topic });
+  }
+
+  /** The broker refused a subscription; the error that the owner gets. */
+  takeDenied(body: Uint8Array, limits: Limits): ForbiddenError {
+    const { topic, text } = decodeRefused(body, limits);
+    const said = `The broker refused a subscription: ${printable(text)}`;
+    const error = new ForbiddenError(said, { topic });
+    this.#dispatcher.report(error, { topic });
+    return error;
+  }
+
+  /** Tells of messages that were, or may have been, missed, and of ours that were sent again. */
+  lose(loss: Loss): void {
+    this.#onGap({ direction: this.#dispatcher.interestCount > 0 ? "in" : "out", ...loss });
+  }
+
+  #onGap(gap: Gap): void {
+    this.#dispatcher.call(() => this.#options.onGap?.(gap));
+  }
+}

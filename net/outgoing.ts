@@ -1,0 +1,122 @@
+/**
+ * What goes out to a broker: messages, which are checked, encoded and added to the outbox of a session.
+ */
+import { encodeMessage, Encoder } from "../codec/codec.ts";
+import { BacklogError } from "../errors.ts";
+import { encodeFrame, FrameType, type Limits } from "../protocol/frame.ts";
+import type { Session } from "../protocol/session.ts";
+import { decodeTopic, encodeTopic } from "../protocol/topic_block.ts";
+import { formatTopic, type TopicPath } from "../topic.ts";
+import type { Span } from "./span.ts";
+
+/** Publishes to a broker; see the module. */
+export class Outgoing {
+  readonly #backlog: number;
+  readonly #encoder = new Encoder();
+  /** The latest topic that was checked against these limits, as bytes. */
+  #latest: { path: TopicPath; limits: Limits; block: Uint8Array } | undefined;
+  #asking = false;
+
+  /** Makes one that leaves at most so many bytes unacknowledged. */
+  constructor(backlog: number) {
+    this.#backlog = backlog;
+  }
+
+  /**
+   * Adds a message to the outbox of a span, and sends it.
+   *
+   * @throws {BacklogError} When too much is not acknowledged.
+   * @throws {TypeError} When a value cannot be sent.
+   * @throws {RangeError} When the topic or the message is larger than the broker allows.
+   */
+  publish(path: TopicPath, message: object, span: Span): void {
+    const { session, limits } = span;
+    const topic = this.topicBlock("publish", path, limits);
+    const { outbox } = session;
+    const { composer } = outbox;
+    if (composer.isBusy) return this.#publishApart(path, topic, message, span);
+    try {
+      const at = composer.begin(topic);
+      const end = this.#encoder.encode(message, limits.messageBytes, composer, at);
+      this.#checkBacklog(path, composer.lengthTo(end), outbox.heldBytes);
+      outbox.commit(end);
+    } catch (error) {
+      composer.abandon();
+      throw error;
+    }
+    session.pump();
+    if (2 * outbox.heldBytes > this.#backlog) this.#askOnce(session);
+  }
+
+  /** Publishes what a getter of the message that is being composed publishes. */
+  #publishApart(
+    path: TopicPath,
+    topic: Uint8Array,
+    message: object,
+    { session, limits }: Span,
+  ): void {
+    const payload = encodeMessage(message, limits.messageBytes, this.#encoder);
+    const frame = encodeFrame(FrameType.PUBLISH, topic, payload);
+    this.#checkBacklog(path, frame.length, session.outbox.heldBytes);
+    session.outbox.push(frame, 1);
+    session.pump();
+  }
+
+  #checkBacklog(path: TopicPath, bytes: number, pending: number): void {
+    const limit = this.#backlog;
+    if (pending === 0 || pending + bytes <= limit) return;
+    throw new BacklogError(
+      `Cannot publish to ${formatTopic(path)}: ${pending} bytes are not acknowledged, ` +
+        `limit is ${limit}; await flush() now and then`,
+      { limit },
+    );
+  }
+
+  /** Asks for an acknowledgement, for a backlog that is smaller than what is acknowledged unasked. */
+  #askOnce(session: Session): void {
+    if (this.#asking) return;
+    this.#asking = true;
+    const done = () => this.#asking = false;
+    // Rejects when the session ends: whoever waits for that is told elsewhere.
+    session.flush().then(done, done);
+  }
+
+  /**
+   * A topic as a block of bytes.
+   *
+   * @throws {RangeError} When the broker does not allow it.
+   */
+  topicBlock(action: "publish" | "subscribe", path: TopicPath, limits: Limits): Uint8Array {
+    const latest = this.#latest;
+    if (latest !== undefined && latest.limits === limits && isSame(latest.path, path)) {
+      return latest.block;
+    }
+    const block = encodeTopic(path);
+    checkTopic(action, path, block, limits);
+    this.#latest = { path, limits, block };
+    return block;
+  }
+}
+
+function isSame(a: TopicPath, b: TopicPath): boolean {
+  if (a === b) return true;
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/** Checks a topic against the limits of the broker. */
+function checkTopic(action: string, path: TopicPath, block: Uint8Array, limits: Limits): void {
+  const { topicElements, elementBytes } = limits;
+  const refuse = (limit: string, cause?: unknown) =>
+    new RangeError(
+      `Cannot ${action} to ${formatTopic(path)}: the broker's limit is ${limit}`,
+      { cause },
+    );
+  if (path.length > topicElements) throw refuse(`${topicElements} elements`);
+  try {
+    decodeTopic(block, 0, block.length, limits);
+  } catch (error) { // ProtocolError: the broker would say the same.
+    throw refuse(`${elementBytes} bytes for an element`, error);
+  }
+}
