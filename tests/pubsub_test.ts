@@ -193,6 +193,34 @@ Deno.test('PubSub takes "*broker" as any other element behind the first', () => 
   assertEquals(log, ["a", "root"]);
 });
 
+Deno.test("Dispatcher counts the paths that have a subscriber, whoever comes, goes or is refused", () => {
+  const random = randomOf(SEED);
+  let isRefusing = false;
+  const told = new Set<string>();
+  const dispatcher = new Dispatcher({
+    onInterest(path, wanted) {
+      if (wanted && isRefusing) throw new RangeError("one too many");
+      if (wanted) told.add(path.join());
+      else told.delete(path.join());
+    },
+  });
+  const subscriber = () => {};
+  for (let n = 0; n < 1000; n++) {
+    const path = topicPath(random.pick([null, "a", "b", ["a", "b"], ["a", "*local"]]));
+    const kind = random.int(40);
+    isRefusing = kind < 5;
+    try {
+      if (kind < 25) dispatcher.add(path, subscriber);
+      else if (kind < 39) dispatcher.remove(path, subscriber);
+      else dispatcher.clear();
+    } catch (error) {
+      assertInstanceOf(error, RangeError);
+    }
+    const paths = Array.from(dispatcher.interests(), (path) => path.join());
+    assertEquals([dispatcher.interestCount, new Set(paths)], [paths.length, told]);
+  }
+});
+
 Deno.test('Dispatcher delivers "*broker" to its subscribers, and not to the catch-all', () => {
   const { bus, dispatcher } = makeBus();
   const log: string[] = [];

@@ -1,0 +1,116 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { ProtocolError } from "../errors.ts";
+import { encodeFrame, type Frame, FrameType } from "../protocol/frame.ts";
+import { FrameReader } from "../protocol/frame_reader.ts";
+import { type HeldFrame, Inbox, type InboxHandler } from "../protocol/inbox.ts";
+import { concat } from "./helpers/bytes.ts";
+
+/** The length of each frame of these tests. */
+const LENGTH = 12;
+const LIMITS = [undefined, LENGTH - 2];
+
+/** An inbox with what its owner got: `n` for a frame that arrived, `-n` for one that was held. */
+class Owner implements InboxHandler {
+  full = false;
+  readonly got: number[] = [];
+  readonly inbox: Inbox;
+
+  constructor(window = 5 * LENGTH) {
+    this.inbox = new Inbox(window, this);
+  }
+
+  frame({ buffer, body }: Frame): void {
+    this.got.push(buffer[body]!);
+  }
+
+  held({ type, bytes, body, oversize }: HeldFrame): void {
+    assertEquals([type, bytes.length, oversize], [FrameType.PUBLISH, LENGTH, 0]);
+    this.got.push(-bytes[body]!);
+  }
+
+  /** Lets the frames from `first` to `last` arrive in a buffer that is used again. */
+  arrive(first: number, last = first): void {
+    const reader = new FrameReader(LIMITS);
+    const frames = Array.from(
+      { length: last - first + 1 },
+      (_, i) => encodeFrame(FrameType.PUBLISH, new Uint8Array(LENGTH - 2).fill(first + i)),
+    );
+    const bytes = concat(...frames);
+    reader.space().set(bytes);
+    reader.wrote(bytes.length);
+    while (reader.next()) this.inbox.arrived(reader);
+    reader.buffer.fill(0);
+  }
+}
+
+Deno.test("Inbox holds frames in bytes of their own, and counts them once they are taken", () => {
+  const owner = new Owner();
+  const { inbox } = owner;
+  owner.arrive(1);
+  owner.full = true;
+  owner.arrive(2, 3);
+  assertEquals([inbox.taken.count, inbox.acknowledgeable.count], [1, 1]);
+  owner.full = false;
+  owner.arrive(4);
+  assertEquals(owner.got, [1], "what is held goes first");
+  inbox.resume();
+  owner.arrive(5);
+  assertEquals(owner.got, [1, -2, -3, -4, 5]);
+  assertEquals(inbox.taken, { count: 5, bytes: 5 * LENGTH });
+});
+
+for (const full of [false, true]) {
+  Deno.test(`Inbox refuses what comes past its window, ${full ? "held" : "taken"} and not acknowledged`, () => {
+    const owner = new Owner();
+    owner.full = full;
+    owner.arrive(1, 6); // Which is looked at before it is counted.
+    assertThrows(() => owner.arrive(7), ProtocolError, `window of ${5 * LENGTH} bytes`);
+    owner.full = false;
+    owner.inbox.resume();
+    assertThrows(() => owner.arrive(7), ProtocolError);
+    assertEquals(owner.inbox.acknowledge(), 6);
+    owner.arrive(7, 12);
+    assertEquals(owner.got.length, 12);
+  });
+}
+
+Deno.test("Inbox has nothing acknowledged that somebody withholds, until the last releases it", () => {
+  const owner = new Owner();
+  const { inbox } = owner;
+  owner.arrive(1, 4);
+  const two = inbox.withhold(2, 2 * LENGTH);
+  const three = inbox.withhold(3, 3 * LENGTH);
+  assertEquals(inbox.acknowledge(), 1);
+  assertEquals(inbox.release(two), false);
+  assertEquals(inbox.acknowledge(), 1);
+  assertEquals([inbox.release(three), inbox.release(three)], [true, false]);
+  assertEquals(inbox.acknowledge(), 4);
+  assertEquals(inbox.acknowledged, { count: 4, bytes: 4 * LENGTH });
+});
+
+Deno.test("Inbox has what was asked for wanted until it can be acknowledged, and is", () => {
+  const owner = new Owner();
+  const { inbox } = owner;
+  owner.arrive(1);
+  owner.full = true;
+  owner.arrive(2);
+  inbox.want();
+  owner.arrive(3);
+  assertEquals([inbox.isWanted, inbox.acknowledge(), inbox.isWanted], [false, 1, false]);
+  owner.full = false;
+  inbox.resume();
+  assertEquals([inbox.isWanted, inbox.acknowledge(), inbox.isWanted], [true, 3, false]);
+});
+
+Deno.test("Inbox forgets what it holds when another connection takes the place of the one before", () => {
+  const owner = new Owner();
+  owner.arrive(1);
+  owner.full = true;
+  owner.arrive(2, 6);
+  owner.inbox.rewind();
+  owner.full = false;
+  owner.arrive(2, 5);
+  assertEquals(owner.got, [1, 2, 3, 4, 5]);
+  owner.inbox.restart();
+  assertEquals([owner.inbox.taken, owner.inbox.acknowledgeable.count], [{ count: 0, bytes: 0 }, 0]);
+});
