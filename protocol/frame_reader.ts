@@ -65,16 +65,16 @@ export class FrameReader implements Frame {
 
   /** Room for the next read; at least one byte. Bytes of earlier frames may move or go. */
   space(): Uint8Array {
-    const held = this.#filled - this.end;
-    const wanted = Math.max(this.#readBytes, 2 * held);
+    const unread = this.#filled - this.end;
+    const wanted = Math.max(this.#readBytes, 2 * unread);
     const { length } = this.buffer;
     const isFit = length >= wanted && length <= 2 * wanted;
-    if (held === 0 && isFit && this.#lease === undefined) this.end = this.#filled = 0;
+    if (unread === 0 && isFit && this.#lease === undefined) this.end = this.#filled = 0;
     else if (!isFit || 2 * (length - this.#filled) < wanted) this.#move(wanted);
     return this.buffer.subarray(this.#filled);
   }
 
-  /** Puts what is held at the start of a buffer of this size. */
+  /** Puts what is not read yet at the start of a buffer of this size. */
   #move(size: number): void {
     const unread = this.buffer.subarray(this.end, this.#filled);
     if (this.#lease !== undefined) this.#lend(this.#lease, size);

@@ -177,7 +177,7 @@ export class Link {
     const large = this.#counted;
     this.#counted = undefined;
     if (large !== undefined && this.#end === undefined) return large;
-    const before = this.#takeControl();
+    const before = this.#drainControl();
     const counted = this.#end === undefined ? this.handler.next() : undefined;
     if (counted !== undefined && counted.length > JOIN_BYTES_MAX) {
       if (before.length === 0) return counted;
@@ -185,7 +185,7 @@ export class Link {
       return this.#join(before);
     }
     // What the handler sent now goes behind what it hands over.
-    const behind = this.#takeControl();
+    const behind = this.#drainControl();
     if (counted === undefined) {
       return before.length + behind.length === 0 ? undefined : this.#join([...before, ...behind]);
     }
@@ -193,7 +193,7 @@ export class Link {
     return this.#join([...before, counted, ...behind]);
   }
 
-  #takeControl(): readonly Uint8Array[] {
+  #drainControl(): readonly Uint8Array[] {
     const control = this.#control;
     if (control.length === 0) return NO_PARTS;
     this.#control = [];

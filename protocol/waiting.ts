@@ -112,11 +112,11 @@ export class Waiting {
   }
 
   #close(): void {
-    const chunk = this.#takeOpen();
+    const chunk = this.#shiftOpen();
     if (chunk !== undefined) this.#closed.push(chunk);
   }
 
-  #takeOpen(): Chunk | undefined {
+  #shiftOpen(): Chunk | undefined {
     if (this.#openFrames === 0) return undefined;
     const lease = this.#buffers.current;
     const chunk = {
@@ -135,7 +135,7 @@ export class Waiting {
 
   /** Takes away the oldest frames that stand side by side; none when none wait. */
   shift(): Chunk | undefined {
-    const chunk = this.#closed.shift() ?? this.#takeOpen();
+    const chunk = this.#closed.shift() ?? this.#shiftOpen();
     if (chunk !== undefined) this.#grew(chunk.start - chunk.end, -chunk.frames);
     return chunk;
   }
