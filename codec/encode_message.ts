@@ -36,5 +36,5 @@ export function encodeMessage(
 ): Uint8Array<ArrayBuffer> {
   const output = new Growing();
   const end = encoder.encode(message, limit, output, 0);
-  return output.bytes.subarray(0, end);
+  return output.bytes.slice(0, end);
 }
