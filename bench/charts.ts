@@ -1,6 +1,7 @@
 /**
- * Puts the figures of `bench/results/` into the documentation: pictures into `docs/benchmarks/`, and
- * tables into `docs/benchmarks.md`, between the lines `<!-- begin NAME -->` and `<!-- end NAME -->`.
+ * Puts the figures of `bench/results/` into the documentation: pictures into `docs/benchmarks/`, what
+ * sums them up into `docs/benchmarks.md`, and all tables into `docs/benchmarks/tables.md`, between the
+ * lines `<!-- begin NAME -->` and `<!-- end NAME -->`.
  *
  * ```sh
  * deno task bench:record && deno task bench:charts
@@ -13,6 +14,7 @@ import type { Findings } from "./suite.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const PAGE = new URL("docs/benchmarks.md", ROOT);
+const TABLES = new URL("docs/benchmarks/tables.md", ROOT);
 const PICTURES = new URL("docs/benchmarks/", ROOT);
 
 /** Names of systems and the colours by which they are known. */
@@ -114,13 +116,17 @@ function shortText(value: number): string {
   return value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
 }
 
-/** Replaces what stands between the marks of this name. */
-function fill(page: string, name: string, text: string): string {
-  const [begin, end] = [`<!-- begin ${name} -->`, `<!-- end ${name} -->`];
-  const from = page.indexOf(begin);
-  const to = page.indexOf(end);
-  if (from < 0 || to < from) throw new Error(`There is no ${begin} … ${end} in ${PAGE.pathname}`);
-  return `${page.slice(0, from + begin.length)}\n\n${text}\n\n${page.slice(to)}`;
+/** Replaces, in a page, what stands between the marks of each name. */
+async function fill(file: URL, texts: Readonly<Record<string, string>>): Promise<void> {
+  let page = await Deno.readTextFile(file);
+  for (const [name, text] of Object.entries(texts)) {
+    const [begin, end] = [`<!-- begin ${name} -->`, `<!-- end ${name} -->`];
+    const from = page.indexOf(begin);
+    const to = page.indexOf(end);
+    if (from < 0 || to < from) throw new Error(`There is no ${begin} … ${end} in ${file.pathname}`);
+    page = `${page.slice(0, from + begin.length)}\n\n${text}\n\n${page.slice(to)}`;
+  }
+  await Deno.writeTextFile(file, page);
 }
 
 async function main(): Promise<void> {
@@ -139,19 +145,19 @@ async function main(): Promise<void> {
   for (const [name, picture] of Object.entries(pictures)) {
     await Deno.writeTextFile(new URL(name, PICTURES), picture);
   }
-  let page = await Deno.readTextFile(PAGE);
-  page = fill(page, "environment", environmentLines([peers!, remote!, inProcess!, uplink!]));
-  page = fill(
-    page,
-    "goals",
-    markdown(goalRows({ peers: peers!, remote: remote!, inProcess: inProcess!, uplink: uplink! })),
-  );
-  page = fill(page, "summary", summaryTable(peers!));
-  page = fill(page, "peers", fullTables(peers!));
-  page = fill(page, "remote", fullTables(remote!));
-  page = fill(page, "uplink", fullTables(uplink!));
-  page = fill(page, "in-process", fullTables(inProcess!));
-  await Deno.writeTextFile(PAGE, page);
+  await fill(PAGE, {
+    environment: environmentLines([peers!, remote!, inProcess!, uplink!]),
+    goals: markdown(
+      goalRows({ peers: peers!, remote: remote!, inProcess: inProcess!, uplink: uplink! }),
+    ),
+    summary: summaryTable(peers!),
+  });
+  await fill(TABLES, {
+    peers: fullTables(peers!),
+    uplink: fullTables(uplink!),
+    remote: fullTables(remote!),
+    "in-process": fullTables(inProcess!),
+  });
 }
 
 if (import.meta.main) await main();
