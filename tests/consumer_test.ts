@@ -7,15 +7,18 @@ import manifest from "../deno.json" with { type: "json" };
 import { withFolder } from "./helpers/folder.ts";
 import {
   blocks,
-  PAGE,
+  PAGES,
   type Place,
   printsWhatItSays,
+  README,
   scriptsExchange,
   start,
   withBroker,
-} from "./helpers/readme.ts";
+} from "./helpers/pages.ts";
 import { Registry } from "./helpers/registry.ts";
 
+/** What somebody reads first who has the package. */
+const START = README + PAGES.get("docs/getting-started.md");
 const STAND_INS = new URL("../links/", import.meta.url);
 
 /** What the installed program is tried with while its broker listens, and what it prints. */
@@ -30,7 +33,7 @@ const COMMANDS: readonly { args: readonly string[]; prints: RegExp }[] = [
 
 /** The arguments of the command in the README that begins with `deno` and this, but quiet. */
 function argsOf(command: string): string[] {
-  const lines = PAGE.replaceAll(" \\\n ", "").split("\n");
+  const lines = README.replaceAll(" \\\n ", "").split("\n");
   const line = lines.find((line) => line.startsWith(`deno ${command} `));
   assert(line !== undefined, `README.md has no command deno ${command}`);
   return [command, "--quiet", ...line.split(" ").slice(2)];
@@ -81,18 +84,18 @@ Deno.test("the package works for those who get it from a registry", (t) =>
       assertEquals(imports, { "@mpubsub/mpubsub": `jsr:@mpubsub/mpubsub@^${manifest.version}` });
     });
 
-    for (const [index, example] of blocks("ts").entries()) {
+    for (const [index, example] of blocks(START, "ts").entries()) {
       await t.step(
-        `README.md example ${index + 1} prints what it says`,
+        `example ${index + 1} of those to start with prints what it says`,
         () => printsWhatItSays(place, example),
       );
     }
 
-    await t.step("README.md examples and all entry points have types", async () => {
+    await t.step("the examples to start with and all entry points have types", async () => {
       const entries = Object.keys(manifest.exports).map((name) =>
         `import "@mpubsub/mpubsub${name.slice(1)}";\n`
       );
-      const codes = [...blocks("ts"), ...blocks("ts ignore")].map(({ code }) => code);
+      const codes = [...blocks(START, "ts"), ...blocks(START, "ts ignore")].map(({ code }) => code);
       const names: string[] = [];
       for (const code of [...codes, entries.join("")]) {
         names.push(`checked_${names.length}.ts`);

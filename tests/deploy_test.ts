@@ -81,9 +81,9 @@ Deno.test({
 });
 
 Deno.test("the unit gives the broker the options that it has, and the time and files that it needs", async () => {
-  const readme = await read("README.md");
+  const page = await read("docs/cli.md");
   const options = setting("ExecStart").match(/--[a-z-]+/g)!;
-  assertEquals(options.filter((option) => !readme.includes(`| \`${option} `)), []);
+  assertEquals(options.filter((option) => !page.includes(`| \`${option} `)), []);
   assert(Number(setting("TimeoutStopSec")) > SHUTDOWN_S);
   // With TLS a client takes three descriptors.
   assert(Number(setting("LimitNOFILE")) > 3 * checkedOptions({}).limits.connections);

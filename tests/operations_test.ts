@@ -1,6 +1,5 @@
-/** Holds `docs/operations.md` against what a broker counts, and what it bounds. */
+/** Holds `docs/operations.md` against what a broker counts and logs, and the files of `deploy/`. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { checkedOptions } from "../broker/options.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const PAGE = await read("docs/operations.md");
@@ -33,26 +32,7 @@ for (
   });
 }
 
-Deno.test("docs/operations.md has a row for each limit, with its default", () => {
-  const { limits, ...settings } = checkedOptions({});
-  const numbers = Object.entries(settings).filter(([, value]) => typeof value === "number");
-  const nested = Object.entries(limits).map(([name, value]) => [`limits.${name}`, value] as const);
-  const all = new Map([...nested, ...numbers as [string, number][]]);
-  assertEquals(rows("limit").toSorted(), [...all.keys()].toSorted());
-  for (const [name, value] of all) {
-    const [, shown] = new RegExp(`^\\| \`${name}\` +\\| ([^|]*?) +\\|`, "m").exec(PAGE)!;
-    assertEquals(valueOf(shown!), value, name);
-  }
-});
-
-/** The number that a text such as "1 GiB" or "60 s" stands for, in bytes or milliseconds. */
-function valueOf(text: string): number {
-  const [, digits, unit] = /^([\d ]+?)(?: ([a-zA-Z]+))?$/.exec(text)!;
-  const factors: Readonly<Record<string, number>> = { s: 1000, MiB: 2 ** 20, GiB: 2 ** 30 };
-  return Number(digits!.replaceAll(" ", "")) * (unit === undefined ? 1 : factors[unit]!);
-}
-
-Deno.test("docs/operations.md tells who has the files that it names", async () => {
+Deno.test("docs/operations.md names files that are there", async () => {
   for (const [, path] of PAGE.matchAll(/\]\(\.\.\/(deploy\/[^)]+)\)/g)) await read(path!);
   const unit = await read("deploy/mpubsub-broker.service");
   for (const path of ["/etc/mpubsub/keys.json", "/run/mpubsub/broker.json"]) {

@@ -1,9 +1,27 @@
-/** The examples of the README, run as a reader would, each in a process of its own. */
+/** The pages of the documentation, and their examples, run as a reader would. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { TextLineStream } from "@std/streams/text-line-stream";
 
+const ROOT = new URL("../../", import.meta.url);
+
+/** All pages, by their paths in the project. */
+export const PAGES: ReadonlyMap<string, string> = new Map(
+  await Promise.all(
+    ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", ...pagesIn("docs/")].map(
+      async (path) => [path, await Deno.readTextFile(new URL(path, ROOT))] as const,
+    ),
+  ),
+);
+
 /** The README. */
-export const PAGE = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
+export const README = PAGES.get("README.md")!;
+
+/** The pages in a folder, and in those within it. */
+function pagesIn(folder: string): string[] {
+  return [...Deno.readDirSync(new URL(folder, ROOT))].flatMap(({ name, isDirectory }) =>
+    isDirectory ? pagesIn(`${folder}${name}/`) : name.endsWith(".md") ? [folder + name] : []
+  ).toSorted();
+}
 
 /** A code block, and the block of text that follows at once, if one does. */
 export interface Example {
@@ -11,17 +29,17 @@ export interface Example {
   readonly prints: string | undefined;
 }
 
-/** The code blocks of a language. */
-export function blocks(language: string): Example[] {
+/** The code blocks of a language in a page. */
+export function blocks(page: string, language: string): Example[] {
   const block = `\`\`\`${language}\n([^]*?)\`\`\`\n`;
-  return [...PAGE.matchAll(new RegExp(`^${block}(?:\n\`\`\`text\n([^]*?)\`\`\`\n)?`, "gm"))].map(
+  return [...page.matchAll(new RegExp(`^${block}(?:\n\`\`\`text\n([^]*?)\`\`\`\n)?`, "gm"))].map(
     ([, code, prints]) => ({ code: code!, prints }),
   );
 }
 
 /** The arguments of the command in the README that runs this script. */
 function argsFor(script: string): string[] {
-  return new RegExp(`^deno (run .*${script})$`, "m").exec(PAGE)![1]!.split(" ");
+  return new RegExp(`^deno (run .*${script})$`, "m").exec(README)![1]!.split(" ");
 }
 
 /** Where examples run, and what tells Deno there which package they mean. */
@@ -48,7 +66,7 @@ export function start(
   }).spawn();
 }
 
-/** Starts `deno run` there. */
+/** Starts `deno run` there, or `deno test`. */
 export function deno(place: Place, [run, ...args]: readonly string[]): Deno.ChildProcess {
   const flags = ["--no-prompt", "--quiet", ...place.flags ?? []];
   return start(place, Deno.execPath(), [run!, ...flags, ...args]);
@@ -59,13 +77,16 @@ function linesOf(process: Deno.ChildProcess): ReadableStreamDefaultReader<string
     .getReader();
 }
 
-/** Runs an example there, and compares what it prints with what the README says. */
+/** Runs an example there, and compares what it prints with what its page says. */
 export async function printsWhatItSays(place: Place, { code, prints }: Example): Promise<void> {
   await Deno.writeTextFile(`${place.folder}/example.ts`, code);
-  const args = ["run", "--allow-net", "--allow-read", "--allow-write", "example.ts"];
+  const permissions = ["--allow-net", "--allow-read", "--allow-write"];
+  const isTest = /^Deno\.test\(/m.test(code);
+  const args = [isTest ? "test" : "run", ...permissions, "example.ts"];
   const { success, stdout } = await deno(place, args).output();
-  assert(success);
-  assertEquals(new TextDecoder().decode(stdout), prints);
+  const said = new TextDecoder().decode(stdout);
+  assert(success, said);
+  if (!isTest) assertEquals(said, prints ?? "");
 }
 
 /** Does something while a broker listens that was just started, and ends the broker. */
@@ -84,11 +105,12 @@ export async function withBroker(
   }
 }
 
-/** Runs the two scripts there, while a broker listens whose file is `x.json`. */
+/** Runs the two scripts of the README there, while a broker listens whose file is `x.json`. */
 export async function scriptsExchange(place: Place): Promise<void> {
-  const [subscriber, publisher] = blocks("ts ignore");
-  await Deno.writeTextFile(`${place.folder}/subscriber.ts`, subscriber!.code);
-  await Deno.writeTextFile(`${place.folder}/publisher.ts`, publisher!.code);
+  const [subscriber, publisher] = blocks(README, "ts ignore");
+  await Deno.mkdir(`${place.folder}/examples`, { recursive: true });
+  await Deno.writeTextFile(`${place.folder}/examples/subscriber.ts`, subscriber!.code);
+  await Deno.writeTextFile(`${place.folder}/examples/publisher.ts`, publisher!.code);
 
   const listener = deno(place, argsFor("subscriber.ts"));
   const lines = linesOf(listener);
