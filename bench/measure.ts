@@ -16,7 +16,7 @@ import {
   type Report,
   type Task,
 } from "./program.ts";
-import { Process } from "../tools/processes.ts";
+import { Process } from "../tools/harness/processes.ts";
 import { Server } from "./server.ts";
 import type { System, Target } from "./systems.ts";
 import { delay } from "./turn.ts";

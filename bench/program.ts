@@ -2,7 +2,7 @@
  * The client processes of a benchmark. This file is run with a job as its argument; it prints
  * `{ ready }`, does on command what the job says, and ends when the benchmark does.
  */
-import { tell, told } from "../tools/processes.ts";
+import { tell, told } from "../tools/harness/processes.ts";
 import type { Client, ClientModule, Publish, Row, Topic } from "./clients/client.ts";
 import { quantile } from "./statistics.ts";
 import type { Target } from "./systems.ts";

@@ -25,7 +25,7 @@ import { main as runBroker } from "../cli.ts";
 import { addressBeside } from "../io/address.ts";
 import { writeConnectionFile } from "../io/connection_file.ts";
 import { Broker, ConnectionLostError, NetPubSub } from "../mod.ts";
-import type { NatsCluster } from "../tools/nats_server.ts";
+import type { NatsCluster } from "../tools/harness/nats_server.ts";
 
 const HELP = `Usage: deno task demo [OPTIONS]
 
@@ -381,7 +381,7 @@ class Nats implements AsyncDisposable {
   }
 
   static async start(): Promise<Nats> {
-    const { hasNatsServer, NatsCluster } = await import("../tools/nats_server.ts");
+    const { hasNatsServer, NatsCluster } = await import("../tools/harness/nats_server.ts");
     if (!hasNatsServer) {
       throw new Error(
         "Cannot run more than one machine: nats-server is not installed " +

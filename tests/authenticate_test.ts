@@ -16,7 +16,7 @@ import {
 } from "../protocol/authenticate.ts";
 import type { ByteStream } from "../protocol/link.ts";
 import { writeAll } from "../base/bytes.ts";
-import { cutAfter, streamPair } from "./helpers/streams.ts";
+import { cutAfter, streamPair } from "../tools/harness/memory_streams.ts";
 
 const KEY = keyBytes("secret");
 const ANN = { bytes: KEY };

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { Backpressure } from "../broker/backpressure.ts";
 import type { Origin } from "../routing/peer.ts";
-import { until } from "./helpers/until.ts";
+import { until } from "../tools/harness/until.ts";
 
 /** Longer than any test takes. */
 const LONG_MS = 2 ** 30;

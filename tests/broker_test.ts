@@ -19,9 +19,9 @@ import {
 } from "../protocol/bodies.ts";
 import { encodeFrame, FrameType, Reason } from "../protocol/frame.ts";
 import { encodeTopic, topicEnd } from "../protocol/topic_block.ts";
-import { decode } from "./helpers/payload.ts";
-import { dialBroker, Peer, readUpTo } from "./helpers/peer.ts";
-import { until } from "./helpers/until.ts";
+import { decode } from "../tools/harness/payload.ts";
+import { dialBroker, Peer, readUpTo } from "../tools/harness/peer.ts";
+import { until } from "../tools/harness/until.ts";
 
 const LIMITS = { messageBytes: 2 ** 20, topicElements: 16, elementBytes: 255, subscriptions: 1024 };
 

@@ -9,7 +9,7 @@ import {
   type TopicStats,
 } from "../mod.ts";
 import { Scene, take } from "./helpers/scene.ts";
-import { until } from "./helpers/until.ts";
+import { until } from "../tools/harness/until.ts";
 
 interface Clients {
   clients: ClientStats[];

@@ -7,7 +7,7 @@ import { Histogram } from "../cli/histogram.ts";
 import { NetPubSub } from "../mod.ts";
 import { withBus } from "./helpers/bus.ts";
 import { fails, Program } from "./helpers/program.ts";
-import { randomOf } from "./helpers/random.ts";
+import { randomOf } from "../tools/harness/random.ts";
 
 const SEED = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 32));
 const ANN = { authkey: new TextEncoder().encode("secret"), keyName: "ann" };

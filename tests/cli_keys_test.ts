@@ -4,7 +4,7 @@ import { AuthError, ForbiddenError, NetPubSub } from "../mod.ts";
 import { withFolder } from "./helpers/folder.ts";
 import { fails, Program, started } from "./helpers/program.ts";
 import { pathOf, SIGNED } from "./helpers/tls.ts";
-import { until } from "./helpers/until.ts";
+import { until } from "../tools/harness/until.ts";
 
 const ANN = { name: "ann", key: btoa("secret of ann"), publish: ["a"], subscribe: ["a"] };
 const BOB = { name: "bob", key: btoa("secret of bob"), publish: [null] };

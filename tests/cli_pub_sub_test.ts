@@ -4,7 +4,7 @@ import type { NetPubSub } from "../mod.ts";
 import { type Bus, withBus } from "./helpers/bus.ts";
 import { fails, output, Program } from "./helpers/program.ts";
 import { take } from "./helpers/scene.ts";
-import { until } from "./helpers/until.ts";
+import { until } from "../tools/harness/until.ts";
 
 /** A `sub` whose subscriptions are in force. */
 async function subscribed({ broker, file }: Bus, ...args: string[]): Promise<Program> {

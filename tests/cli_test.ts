@@ -8,7 +8,7 @@ import {
 import { NetPubSub } from "../net.ts";
 import { withFolder } from "./helpers/folder.ts";
 import { fails, Program, started } from "./helpers/program.ts";
-import { until } from "./helpers/until.ts";
+import { until } from "../tools/harness/until.ts";
 
 for (const signals of [["SIGINT", "SIGINT"], ["SIGTERM"]] as const) {
   Deno.test(`cli ends with status 0, file and socket gone, after ${signals.join(" and ")}`, () =>

@@ -1,7 +1,7 @@
 /** Brokers as programs, joined through a real NATS. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { NetPubSub } from "../mod.ts";
-import { hasNatsServer, NatsServer, type NatsServerOptions } from "../tools/nats_server.ts";
+import { hasNatsServer, NatsServer, type NatsServerOptions } from "../tools/harness/nats_server.ts";
 import { withFolder } from "./helpers/folder.ts";
 import { fails, output, Program, started } from "./helpers/program.ts";
 import { pathOf } from "./helpers/tls.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { type CoverChange, Covers } from "../routing/covers.ts";
 import type { TopicPath } from "../topic.ts";
-import { randomOf } from "./helpers/random.ts";
+import { randomOf } from "../tools/harness/random.ts";
 
 const SEED = 20261125;
 

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { SequenceChecker, summarise } from "../examples/demo.ts";
-import { hasNatsServer } from "../tools/nats_server.ts";
-import { until } from "./helpers/until.ts";
+import { hasNatsServer } from "../tools/harness/nats_server.ts";
+import { until } from "../tools/harness/until.ts";
 
 const DEMO = new URL("../examples/demo.ts", import.meta.url).pathname;
 

@@ -28,7 +28,7 @@ import {
 import { FrameReader } from "../protocol/frame_reader.ts";
 import { framesEnd } from "../protocol/run.ts";
 import { decodeTopic, encodeTopic, topicBlockMax, topicEnd } from "../protocol/topic_block.ts";
-import { randomOf } from "./helpers/random.ts";
+import { randomOf } from "../tools/harness/random.ts";
 
 const LIMITS: Limits = {
   messageBytes: 1000,

@@ -20,7 +20,7 @@ import {
   Refusal,
 } from "../protocol/handshake.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
-import { concat, fromHex, tampered, toHex } from "./helpers/bytes.ts";
+import { concat, fromHex, tampered, toHex } from "../tools/harness/bytes.ts";
 
 const KEY = keyBytes("secret");
 const BROKER_ID = fromHex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff");

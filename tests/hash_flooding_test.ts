@@ -1,7 +1,7 @@
 /** Maps and Sets whose members were chosen to collide, and those that were not. */
 import { assertEquals, assertThrows } from "@std/assert";
 import { ProtocolError } from "../errors.ts";
-import { decode, encode } from "./helpers/payload.ts";
+import { decode, encode } from "../tools/harness/payload.ts";
 
 const ENOUGH = { limit: 2 ** 24 };
 

@@ -3,7 +3,7 @@ import { ProtocolError } from "../errors.ts";
 import { encodeFrame, type Frame, FrameType } from "../protocol/frame.ts";
 import { FrameReader } from "../protocol/frame_reader.ts";
 import { type HeldFrame, Inbox, type InboxHandler } from "../protocol/inbox.ts";
-import { concat } from "./helpers/bytes.ts";
+import { concat } from "../tools/harness/bytes.ts";
 
 /** The length of each frame of these tests. */
 const LENGTH = 12;

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type BrokerKey, Key, Keyring, parseKeys } from "../broker/keys.ts";
 import { Rights } from "../broker/rights.ts";
 import type { TopicPath } from "../topic.ts";
-import { randomOf } from "./helpers/random.ts";
+import { randomOf } from "../tools/harness/random.ts";
 
 const ANN: BrokerKey = { name: "ann", key: "secret of ann" };
 

@@ -142,6 +142,25 @@ Deno.test("Deno.* stands only where the outside world is met", async () => {
   }
 });
 
+for (const folder of ["tools/", "bench/", "examples/"]) {
+  Deno.test(`${folder} uses nothing of tests/`, async () => {
+    const modules = modulesBelow(folder);
+    assert(modules.length > 0);
+    for (const module of modules) {
+      const code = codeOf(await Deno.readTextFile(new URL(module, ROOT)));
+      assertEquals(code.match(/"(\.\.\/)+tests\/.*"/g), null, module);
+    }
+  });
+}
+
+/** The modules of a folder and of the folders in it. */
+function modulesBelow(folder: string): string[] {
+  return filesIn(folder).flatMap(({ name, isDirectory }) => {
+    if (isDirectory) return modulesBelow(`${folder}${name}/`);
+    return name.endsWith(".ts") ? [folder + name] : [];
+  });
+}
+
 /** The text of a module without its comments. */
 function codeOf(text: string): string {
   return text.replaceAll(/\/\*[^]*?\*\/|\/\/.*$/gm, "");

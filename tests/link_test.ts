@@ -12,10 +12,12 @@ import { clientFrameLimits, decodeGoodbye, encodeAck, encodeGoodbye } from "../p
 import { encodeFrame, FrameError, FrameType, Reason } from "../protocol/frame.ts";
 import { type ByteStream, Link, type LinkHandler, TICKS } from "../protocol/link.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
-import { concat } from "./helpers/bytes.ts";
-import { randomOf } from "./helpers/random.ts";
-import { FramePeer, type LoneFrame, loneFrame, quiet, streamPair } from "./helpers/streams.ts";
-import { until } from "./helpers/until.ts";
+import { concat } from "../tools/harness/bytes.ts";
+import { randomOf } from "../tools/harness/random.ts";
+import { streamPair } from "../tools/harness/memory_streams.ts";
+import { FramePeer, type LoneFrame, loneFrame } from "./helpers/frame_peer.ts";
+import { quiet } from "./helpers/quiet.ts";
+import { until } from "../tools/harness/until.ts";
 
 const SEED = 20261124;
 const LIMITS = { messageBytes: 100_000, topicElements: 16, elementBytes: 255, subscriptions: 4 };

@@ -2,11 +2,11 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { nkeys } from "@nats-io/nats-core";
 import { NatsUplink } from "../nats.ts";
-import { NatsServer } from "../tools/nats_server.ts";
+import { NatsServer } from "../tools/harness/nats_server.ts";
 import { Machine, Machines } from "./helpers/machines.ts";
 import { natsTest } from "./helpers/nats.ts";
 import { pathOf, SIGNED } from "./helpers/tls.ts";
-import { until } from "./helpers/until.ts";
+import { until } from "../tools/harness/until.ts";
 
 type KeyPair = ReturnType<typeof nkeys.createUser>;
 

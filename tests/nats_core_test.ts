@@ -13,7 +13,9 @@ import type { Wire } from "../nats/core_wire.ts";
 import { readPacket } from "../nats/packet.ts";
 import { patternOf } from "../nats/subject.ts";
 import { Proxy } from "../testing.ts";
-import { NatsServer } from "../tools/nats_server.ts";
+import { NatsServer } from "../tools/harness/nats_server.ts";
+import type { Random } from "../tools/harness/random.ts";
+import { until } from "../tools/harness/until.ts";
 import type { TopicPath } from "../topic.ts";
 import { type SimulatedBroker, testExchange } from "./conformance/exchange.ts";
 import { testUplink } from "./conformance/uplink.ts";
@@ -27,8 +29,6 @@ import {
 } from "./helpers/exchange.ts";
 import { Machine, Machines } from "./helpers/machines.ts";
 import { natsTest } from "./helpers/nats.ts";
-import type { Random } from "./helpers/random.ts";
-import { until } from "./helpers/until.ts";
 
 /** What is on its way to a broker. */
 type Parcel = () => void;

@@ -7,16 +7,16 @@ import { assert, assertEquals } from "@std/assert";
 import { JetStreamExchange } from "../nats/jetstream_exchange.ts";
 import { readPacket } from "../nats/packet.ts";
 import { Proxy } from "../testing.ts";
-import { NatsServer } from "../tools/nats_server.ts";
+import { NatsServer } from "../tools/harness/nats_server.ts";
+import { Peer } from "../tools/harness/peer.ts";
+import { type Random, randomOf } from "../tools/harness/random.ts";
+import { until } from "../tools/harness/until.ts";
 import type { TopicPath } from "../topic.ts";
 import { type SimulatedBroker, testExchange } from "./conformance/exchange.ts";
 import { testUplink } from "./conformance/uplink.ts";
 import { contextOf, frameOf, Heard, type Message, simulateTimes } from "./helpers/exchange.ts";
 import { Machine, Machines } from "./helpers/machines.ts";
 import { connected, makeStream, natsTest } from "./helpers/nats.ts";
-import { Peer } from "./helpers/peer.ts";
-import { type Random, randomOf } from "./helpers/random.ts";
-import { until } from "./helpers/until.ts";
 
 interface Stored {
   readonly subject: string;

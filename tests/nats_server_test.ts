@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { TextLineStream } from "@std/streams/text-line-stream";
-import { hasNatsServer, NatsCluster, NatsServer } from "../tools/nats_server.ts";
-import { until } from "./helpers/until.ts";
+import { hasNatsServer, NatsCluster, NatsServer } from "../tools/harness/nats_server.ts";
+import { until } from "../tools/harness/until.ts";
 
 /** A test that needs nats-server; if that is not here, its name says so, also with `--quiet`. */
 function test(name: string, fn: () => Promise<void>): void {
@@ -97,7 +97,7 @@ test("NatsServer ends in order, also while it is paused", async () => {
 });
 
 test("NatsServer ends when the process that started it is killed", async () => {
-  const module = new URL("../tools/nats_server.ts", import.meta.url).href;
+  const module = new URL("../tools/harness/nats_server.ts", import.meta.url).href;
   const script = `
       import { NatsServer } from "${module}";
       const { port, folder } = await NatsServer.start();

@@ -9,10 +9,10 @@ import {
 } from "@std/assert";
 import { Broker, ForbiddenError } from "../mod.ts";
 import { NatsUplink } from "../nats.ts";
-import { NatsCluster, NatsServer } from "../tools/nats_server.ts";
+import { NatsCluster, NatsServer } from "../tools/harness/nats_server.ts";
+import { until } from "../tools/harness/until.ts";
 import { Machine, Machines } from "./helpers/machines.ts";
 import { connected, natsTest } from "./helpers/nats.ts";
-import { until } from "./helpers/until.ts";
 
 natsTest("Brokers of different buses share one NATS and hear nothing of each other", async () => {
   await using server = await NatsServer.start();

@@ -3,11 +3,11 @@ import { assert, assertEquals, assertInstanceOf, assertMatch, assertRejects } fr
 import type { ConnectionOptions } from "@nats-io/nats-core";
 import { connect } from "../nats/transport.ts";
 import { Proxy } from "../testing.ts";
-import { NatsServer } from "../tools/nats_server.ts";
+import { NatsServer } from "../tools/harness/nats_server.ts";
 import { connected, natsTest } from "./helpers/nats.ts";
-import { randomOf } from "./helpers/random.ts";
+import { randomOf } from "../tools/harness/random.ts";
 import { pathOf, SELF_SIGNED, SIGNED } from "./helpers/tls.ts";
-import { until } from "./helpers/until.ts";
+import { until } from "../tools/harness/until.ts";
 
 const INFO = { server_id: "ID", version: "2.9.10", proto: 1, headers: true, max_payload: 1048576 };
 

@@ -17,7 +17,7 @@ import {
   type TopicPath,
 } from "../mod.ts";
 import { Scene, take } from "./helpers/scene.ts";
-import { until } from "./helpers/until.ts";
+import { until } from "../tools/harness/until.ts";
 
 /** Resolves with the first `count` messages of a topic. */
 async function messages(
@@ -420,7 +420,7 @@ Deno.test("NetPubSub survives a payload that another client made wrong", async (
   const bob = await scene.connected({ onError: (error) => errors.push(error) });
   using subscription = bob.subscribe("t");
   await bob.flush();
-  const { Peer } = await import("./helpers/peer.ts");
+  const { Peer } = await import("../tools/harness/peer.ts");
   await using mallory = await Peer.open(scene.broker);
   await mallory.publish(["t"], Uint8Array.of(1, 2, 3));
   await mallory.publish(["t"], Uint8Array.of(0));

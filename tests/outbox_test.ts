@@ -5,8 +5,8 @@ import { encodeGap } from "../protocol/bodies.ts";
 import { isKept, Outbox } from "../protocol/outbox.ts";
 import { encodeFrame, FrameType } from "../protocol/frame.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
-import { concat } from "./helpers/bytes.ts";
-import { type Random, randomOf } from "./helpers/random.ts";
+import { concat } from "../tools/harness/bytes.ts";
+import { type Random, randomOf } from "../tools/harness/random.ts";
 
 const SEED = 20261124;
 const WINDOW = 1024 * 1024;

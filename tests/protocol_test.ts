@@ -10,7 +10,7 @@ import {
 } from "../protocol/bodies.ts";
 import { encodeFrame, FrameType, Reason } from "../protocol/frame.ts";
 import { decodeTopic, encodeTopic, topicEnd } from "../protocol/topic_block.ts";
-import { decode, encode } from "./helpers/payload.ts";
+import { decode, encode } from "../tools/harness/payload.ts";
 
 const PAGE = await Deno.readTextFile(new URL("../docs/protocol.md", import.meta.url));
 const KEY = new TextEncoder().encode("secret");

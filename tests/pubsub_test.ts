@@ -14,7 +14,7 @@ import { PubSub, type StandardSchema, type Topic, type TopicPath } from "../pubs
 import { Dispatcher } from "../pubsub/dispatcher.ts";
 import type { ErrorContext } from "../pubsub/subscriber.ts";
 import { topicPath } from "../topic.ts";
-import { randomOf } from "./helpers/random.ts";
+import { randomOf } from "../tools/harness/random.ts";
 
 const SEED = 20261124;
 

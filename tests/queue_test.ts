@@ -2,7 +2,7 @@ import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } f
 import { Fifo } from "../base/fifo.ts";
 import { type Overflow, Queue } from "../base/queue.ts";
 import { BacklogError } from "../errors.ts";
-import { randomOf } from "./helpers/random.ts";
+import { randomOf } from "../tools/harness/random.ts";
 
 const SEED = 20261124;
 

@@ -24,9 +24,9 @@ import { authenticateClient } from "../protocol/authenticate.ts";
 import { Link } from "../protocol/link.ts";
 import { checkHistory, type Plan, Proxy, randomPlan, type Sighting } from "../testing.ts";
 import { withFolder } from "./helpers/folder.ts";
-import { Peer } from "./helpers/peer.ts";
+import { Peer } from "../tools/harness/peer.ts";
 import { Scene, take } from "./helpers/scene.ts";
-import { until } from "./helpers/until.ts";
+import { until } from "../tools/harness/until.ts";
 
 /** What passes through a proxy, for clients whose connections are to break. */
 class Fragile implements AsyncDisposable {

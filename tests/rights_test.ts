@@ -13,8 +13,8 @@ import {
 import { decodeGoodbye, decodeRefused } from "../protocol/bodies.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
-import { Peer } from "./helpers/peer.ts";
-import { until } from "./helpers/until.ts";
+import { Peer } from "../tools/harness/peer.ts";
+import { until } from "../tools/harness/until.ts";
 
 const LIMITS = { messageBytes: 2 ** 20, topicElements: 16, elementBytes: 255, subscriptions: 1024 };
 

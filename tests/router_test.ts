@@ -4,8 +4,8 @@ import { encodeTopic } from "../protocol/topic_block.ts";
 import type { Peer } from "../routing/peer.ts";
 import { type Route, Router } from "../routing/router.ts";
 import type { TopicPath } from "../topic.ts";
-import { concat } from "./helpers/bytes.ts";
-import { type Random, randomOf } from "./helpers/random.ts";
+import { concat } from "../tools/harness/bytes.ts";
+import { type Random, randomOf } from "../tools/harness/random.ts";
 
 class NamedPeer implements Peer {
   readonly name: string;

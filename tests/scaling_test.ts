@@ -3,10 +3,10 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { STREAM_LIMITS } from "../nats/jetstream_setup.ts";
 import { PACKET_BYTES_MAX } from "../nats/packet.ts";
 import { busPrefix, patternOf, SUBJECT_BYTES_MAX, subjectOf } from "../nats/subject.ts";
-import { NatsServer } from "../tools/nats_server.ts";
+import { NatsServer } from "../tools/harness/nats_server.ts";
 import { Machine, Machines } from "./helpers/machines.ts";
 import { MODES, natsTest } from "./helpers/nats.ts";
-import { until } from "./helpers/until.ts";
+import { until } from "../tools/harness/until.ts";
 
 const PAGE = await Deno.readTextFile(new URL("../docs/scaling.md", import.meta.url));
 

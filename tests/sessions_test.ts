@@ -14,8 +14,9 @@ import { Link, type LinkEnd } from "../protocol/link.ts";
 import { decodeTopic, encodeTopic } from "../protocol/topic_block.ts";
 import type { Peer } from "../routing/peer.ts";
 import { Router } from "../routing/router.ts";
-import { FramePeer, streamPair } from "./helpers/streams.ts";
-import { until } from "./helpers/until.ts";
+import { streamPair } from "../tools/harness/memory_streams.ts";
+import { until } from "../tools/harness/until.ts";
+import { FramePeer } from "./helpers/frame_peer.ts";
 
 const MIB = 1024 * 1024;
 const KEYS: BrokerKey[] = [

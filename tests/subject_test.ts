@@ -8,7 +8,7 @@ import {
   subjectProblem,
 } from "../nats/subject.ts";
 import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX, type TopicPath, topicPath } from "../topic.ts";
-import { type Random, randomOf } from "./helpers/random.ts";
+import { type Random, randomOf } from "../tools/harness/random.ts";
 
 const SEED = 20261125;
 const PREFIX = "mpubsub.bus";

@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { formatJson, parseJson } from "../cli/tagged_json.ts";
-import { BIGINTS, messageOf, NUMBERS, STRINGS, TYPED_ARRAYS } from "./helpers/messages.ts";
-import { randomOf } from "./helpers/random.ts";
+import { BIGINTS, messageOf, NUMBERS, STRINGS, TYPED_ARRAYS } from "../tools/harness/messages.ts";
+import { randomOf } from "../tools/harness/random.ts";
 
 /** What stands in the JSON of a value. */
 const TAGGED: readonly (readonly [value: unknown, json: string])[] = [

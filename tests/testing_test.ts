@@ -5,7 +5,7 @@ import type { Connection } from "../io/connection.ts";
 import { dial } from "../io/dial.ts";
 import { listen, type Listener } from "../io/listener.ts";
 import { checkHistory, type Fault, Proxy, randomPlan } from "../testing.ts";
-import { until } from "./helpers/until.ts";
+import { until } from "../tools/harness/until.ts";
 
 /** A proxy before something that sends back whatever comes. */
 class Echo implements AsyncDisposable {

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { TimeSlice } from "../base/time_slice.ts";
-import { quiet } from "./helpers/streams.ts";
+import { quiet } from "./helpers/quiet.ts";
 
 /** TimeSlice on a clock of the test's own, and what spends time on it. */
 function setUp() {

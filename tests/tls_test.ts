@@ -11,7 +11,7 @@ import { AuthError, Broker, ConnectionLostError, NetPubSub, ProtocolError } from
 import { ClientHandshake, keyBytes } from "../protocol/handshake.ts";
 import { withFolder } from "./helpers/folder.ts";
 import { SELF_SIGNED, SIGNED } from "./helpers/tls.ts";
-import { until } from "./helpers/until.ts";
+import { until } from "../tools/harness/until.ts";
 
 const ADDRESS = "tls://127.0.0.1:0";
 

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { TopicCache } from "../routing/topic_cache.ts";
 import { type Topic, topicPath } from "../topic.ts";
-import { randomOf } from "./helpers/random.ts";
+import { randomOf } from "../tools/harness/random.ts";
 
 const SEED = 20261203;
 /** More than are remembered. */

@@ -10,7 +10,7 @@ import {
   TOPIC_ELEMENTS_MAX,
   topicPath,
 } from "../topic.ts";
-import { randomOf } from "./helpers/random.ts";
+import { randomOf } from "../tools/harness/random.ts";
 
 const SEED = 20261124;
 

@@ -3,10 +3,10 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import type { NatsUplinkOptions } from "../../nats.ts";
-import { NatsCluster, NatsServer } from "../../tools/nats_server.ts";
+import { NatsCluster, NatsServer } from "../../tools/harness/nats_server.ts";
+import { until } from "../../tools/harness/until.ts";
 import { Machine, Machines } from "../helpers/machines.ts";
 import { natsTest } from "../helpers/nats.ts";
-import { until } from "../helpers/until.ts";
 
 /** Publishes for so many milliseconds, a few messages at a time. */
 async function publishFor(

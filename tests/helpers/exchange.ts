@@ -5,8 +5,8 @@ import { TOPIC_LIMITS } from "../../nats/packet.ts";
 import { encodeFrame, FrameType } from "../../protocol/frame.ts";
 import { runAt } from "../../protocol/run.ts";
 import { decodeTopic, encodeTopic } from "../../protocol/topic_block.ts";
+import { type Random, randomOf } from "../../tools/harness/random.ts";
 import type { TopicPath } from "../../topic.ts";
-import { type Random, randomOf } from "./random.ts";
 
 /** A message. */
 export interface Message {

@@ -8,7 +8,7 @@ import {
 } from "../../mod.ts";
 import { NatsUplink, type NatsUplinkOptions } from "../../nats.ts";
 import { checkHistory, type HistoryFault, type Sighting } from "../../testing.ts";
-import { until } from "./until.ts";
+import { until } from "../../tools/harness/until.ts";
 
 /** A broker, and where its NATS is. */
 export interface MachineOptions {

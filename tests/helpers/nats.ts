@@ -2,7 +2,7 @@
 import { jetstreamManager, type StreamConfig } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
 import { connect } from "../../nats/transport.ts";
-import { hasNatsServer } from "../../tools/nats_server.ts";
+import { hasNatsServer } from "../../tools/harness/nats_server.ts";
 
 /** Both ways in which brokers are joined: the name of the stream, if there is one. */
 export const MODES = [["core", undefined], ["stream", "BUS"]] as const;

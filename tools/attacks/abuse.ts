@@ -52,7 +52,7 @@ import {
   Process,
   serveMeasured,
   tell,
-} from "../processes.ts";
+} from "../harness/processes.ts";
 
 /** The pair and the witness; whoever else is connected is an attacker or a newcomer. */
 const HONEST = 3;

@@ -2,7 +2,7 @@
  * What an attack is, and what its two sides know: it runs in the attacker's process, and is judged in
  * the one that watches the broker and the clients that do no harm.
  */
-import { type Credentials, type Endpoint, payload, RawClient, TRUE } from "../raw_client.ts";
+import { type Credentials, type Endpoint, payload, RawClient, TRUE } from "./raw_client.ts";
 
 /** The keys that attackers have, by the name under which the broker knows them. */
 export interface Keys {

@@ -17,7 +17,7 @@ import {
   small,
   topic,
   Type,
-} from "../raw_client.ts";
+} from "./raw_client.ts";
 
 const FLOODS = 2;
 const FLOOD_BYTES = 64 * 1024;

@@ -20,7 +20,7 @@ import {
   topicOf,
   TRUE,
   Type,
-} from "../raw_client.ts";
+} from "./raw_client.ts";
 
 /** The largest payload, in bytes. */
 const MESSAGE_BYTES = 2 ** 20;

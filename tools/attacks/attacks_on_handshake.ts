@@ -23,7 +23,7 @@ import {
   type RawClient,
   Refusal,
   repeat,
-} from "../raw_client.ts";
+} from "./raw_client.ts";
 
 const HALF_OPEN = 5000;
 /** How many connect at the same time. */

@@ -29,7 +29,7 @@ import {
   topic,
   topicOf,
   Type,
-} from "../raw_client.ts";
+} from "./raw_client.ts";
 
 const AT_ONCE = 8;
 const NEW = 0;

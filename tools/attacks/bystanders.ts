@@ -4,8 +4,7 @@
  * any program does; all but the last are processes of their own, which answer what they are asked.
  */
 import { NetPubSub } from "../../mod.ts";
-import { delay, type Seen, within } from "./attack.ts";
-import { isBrokerReport } from "../broker_reports.ts";
+import { isBrokerReport } from "../harness/broker_reports.ts";
 import {
   clock,
   endWithParent,
@@ -14,8 +13,9 @@ import {
   Process,
   tell,
   told,
-} from "../processes.ts";
-import type { Credentials, Endpoint } from "../raw_client.ts";
+} from "../harness/processes.ts";
+import { delay, type Seen, within } from "./attack.ts";
+import type { Credentials, Endpoint } from "./raw_client.ts";
 
 /** How many messages a second the publisher publishes. */
 const STEADY_RATE = 300;

@@ -20,8 +20,8 @@ import {
 } from "../../protocol/bodies.ts";
 import type { Limits, Reason } from "../../protocol/frame.ts";
 import { decodeTopic, encodeTopic, topicEnd } from "../../protocol/topic_block.ts";
-import { show } from "../../tests/helpers/payload.ts";
-import type { Random } from "../../tests/helpers/random.ts";
+import { show } from "../harness/payload.ts";
+import type { Random } from "../harness/random.ts";
 import { mangle, must, type Notes, type Target } from "./target.ts";
 
 const LIMITS: Limits = { messageBytes: 1, topicElements: 16, elementBytes: 255, subscriptions: 1 };

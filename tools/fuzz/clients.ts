@@ -26,9 +26,9 @@ import { encodeFrame, FrameType, type Limits, type Reason } from "../../protocol
 import { FrameReader } from "../../protocol/frame_reader.ts";
 import { authenticateClient } from "../../protocol/authenticate.ts";
 import { encodeTopic } from "../../protocol/topic_block.ts";
-import { messageOf } from "../../tests/helpers/messages.ts";
-import { encode } from "../../tests/helpers/payload.ts";
-import { type Random, randomOf } from "../../tests/helpers/random.ts";
+import { messageOf } from "../harness/messages.ts";
+import { encode } from "../harness/payload.ts";
+import { type Random, randomOf } from "../harness/random.ts";
 import { mangledFrame } from "./frames.ts";
 import { isGone } from "./hostile.ts";
 import {

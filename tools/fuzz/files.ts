@@ -5,7 +5,7 @@
 import { parseKeys } from "../../broker/keys.ts";
 import { type Address, formatEndpoint, isExposed, parseAddress } from "../../io/address.ts";
 import { readConnectionFile } from "../../io/connection_file.ts";
-import type { Random } from "../../tests/helpers/random.ts";
+import type { Random } from "../harness/random.ts";
 import { mangle, must, type Notes, type Target } from "./target.ts";
 
 const KEY = btoa("0123456789abcdef0123456789abcdef");

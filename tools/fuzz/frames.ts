@@ -23,7 +23,7 @@ import {
 import { FrameReader } from "../../protocol/frame_reader.ts";
 import { framesEnd } from "../../protocol/run.ts";
 import { encodeTopic, topicEnd } from "../../protocol/topic_block.ts";
-import type { Random } from "../../tests/helpers/random.ts";
+import type { Random } from "../harness/random.ts";
 import { bomb, isSame, mangle, must, type Notes, piecesOf, type Target } from "./target.ts";
 
 const LIMITS: Limits = {

@@ -15,7 +15,7 @@
  * have it again, the input and the error, and the exit status is 1.
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { randomOf } from "../../tests/helpers/random.ts";
+import { randomOf } from "../harness/random.ts";
 import { bodies } from "./bodies.ts";
 import { clients } from "./clients.ts";
 import { files } from "./files.ts";

@@ -14,8 +14,8 @@ import { concat, writeAll } from "../../base/bytes.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../../errors.ts";
 import { authenticateClient, authenticateToBroker } from "../../protocol/authenticate.ts";
 import type { ByteStream } from "../../protocol/link.ts";
-import { streamPair } from "../../tests/helpers/streams.ts";
-import type { Random } from "../../tests/helpers/random.ts";
+import { streamPair } from "../harness/memory_streams.ts";
+import type { Random } from "../harness/random.ts";
 import { isSame, mangle, must, type Notes, piecesOf, type Target } from "./target.ts";
 
 const CHALLENGE_BYTES = CHALLENGE_HEAD_BYTES + CHALLENGE_TAIL_BYTES;
@@ -25,7 +25,7 @@ const SECRETS = new Map(NAMES.map((name) => [name, { bytes: keyBytes(`secret of 
 /** How long both sides may wait when something was changed on the way, and when nothing was. */
 const WAIT_MS = 30;
 const WAIT_WHOLE_MS = 10_000;
-/** How the streams of `tests/helpers/streams.ts` fail when the other side closes. */
+/** How the streams of `tools/harness/memory_streams.ts` fail when the other side closes. */
 const STREAM_ERRORS = ["closed", "broken pipe"];
 
 interface Greeting {

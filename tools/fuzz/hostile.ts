@@ -4,7 +4,6 @@
  */
 import { concat, writeAll } from "../../base/bytes.ts";
 import type { Broker } from "../../broker.ts";
-import { ClientHandshake } from "../../protocol/handshake.ts";
 import {
   clientFrameLimits,
   decodeAck,
@@ -25,12 +24,13 @@ import {
   type Reason,
 } from "../../protocol/frame.ts";
 import { FrameReader } from "../../protocol/frame_reader.ts";
+import { ClientHandshake } from "../../protocol/handshake.ts";
 import { decodeTopic, encodeTopic, topicEnd } from "../../protocol/topic_block.ts";
-import { decode } from "../../tests/helpers/payload.ts";
-import { dialBroker, readUpTo } from "../../tests/helpers/peer.ts";
-import type { Random } from "../../tests/helpers/random.ts";
 import { isBrokerPath, isLocalPath, type TopicPath } from "../../topic.ts";
-import { isBrokerReport } from "../broker_reports.ts";
+import { isBrokerReport } from "../harness/broker_reports.ts";
+import { decode } from "../harness/payload.ts";
+import { dialBroker, readUpTo } from "../harness/peer.ts";
+import type { Random } from "../harness/random.ts";
 import { mangledFrame } from "./frames.ts";
 import { bomb, delay, must, type Notes } from "./target.ts";
 

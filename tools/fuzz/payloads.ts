@@ -9,9 +9,9 @@ import { cpuUsage } from "node:process";
 import { concat } from "../../base/bytes.ts";
 import { Decoder, Encoder } from "../../codec/codec.ts";
 import { ProtocolError } from "../../errors.ts";
-import { messageOf } from "../../tests/helpers/messages.ts";
-import { encode, show } from "../../tests/helpers/payload.ts";
-import type { Random } from "../../tests/helpers/random.ts";
+import { messageOf } from "../harness/messages.ts";
+import { encode, show } from "../harness/payload.ts";
+import type { Random } from "../harness/random.ts";
 import { bomb, isSame, mangle, must, type Notes, type Target } from "./target.ts";
 
 /** A payload of up to this size must be decoded within a second. */

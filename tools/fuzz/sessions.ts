@@ -9,8 +9,8 @@
 import { Broker, type BrokerKey, type BrokerOptions } from "../../broker.ts";
 import { NetPubSub } from "../../mod.ts";
 import { randomBytes } from "../../protocol/handshake.ts";
-import { type Random, randomOf } from "../../tests/helpers/random.ts";
-import { until } from "../../tests/helpers/until.ts";
+import { type Random, randomOf } from "../harness/random.ts";
+import { until } from "../harness/until.ts";
 import type { TopicPath } from "../../topic.ts";
 import { type Crowd, Hostile, type HostileKey } from "./hostile.ts";
 import { checkCause, delay, must, type Notes, type Target } from "./target.ts";

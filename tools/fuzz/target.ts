@@ -4,8 +4,8 @@
  * A run depends on its random values only, so that its seed and number give it again. It throws what
  * is a finding.
  */
-import { toHex } from "../../tests/helpers/bytes.ts";
-import type { Random } from "../../tests/helpers/random.ts";
+import { toHex } from "../harness/bytes.ts";
+import type { Random } from "../harness/random.ts";
 
 /** Something that takes what others send. */
 export interface Target {

@@ -13,7 +13,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { readConnectionFile } from "../../io/connection_file.ts";
 import { type Gap, NetPubSub } from "../../mod.ts";
 import { checkHistory, type HistoryReport, Proxy, randomPlan } from "../../testing.ts";
-import { BrokerProcess, Process, tell } from "../processes.ts";
+import { BrokerProcess, Process, tell } from "../harness/processes.ts";
 
 const PUBLISHERS = ["P1", "P2", "P3", "P4"];
 const SUBSCRIBERS = ["S1", "S2", "S3", "S4"];

@@ -13,7 +13,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import type { Broker } from "../../broker.ts";
 import { type Gap, NetPubSub } from "../../mod.ts";
-import { Peer } from "../../tests/helpers/peer.ts";
+import { Peer } from "../harness/peer.ts";
 import {
   clock,
   endWithParent,
@@ -25,7 +25,7 @@ import {
   Process,
   serveMeasured,
   tell,
-} from "../processes.ts";
+} from "../harness/processes.ts";
 
 const MEMORY_BYTES = 64 * 1024 * 1024;
 const CONNECTIONS = 100;

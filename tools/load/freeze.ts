@@ -26,7 +26,7 @@ import {
   Process,
   serveMeasured,
   tell,
-} from "../processes.ts";
+} from "../harness/processes.ts";
 
 const SUBSCRIBERS = 10;
 const MEMORY_BYTES = 256 * 1024 * 1024;

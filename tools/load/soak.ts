@@ -14,7 +14,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { NetPubSub } from "../../mod.ts";
 import { Proxy } from "../../testing.ts";
-import { type Random, randomOf } from "../../tests/helpers/random.ts";
+import { type Random, randomOf } from "../harness/random.ts";
 import {
   type BrokerFigures,
   endWithParent,
@@ -24,7 +24,7 @@ import {
   Process,
   serveMeasured,
   tell,
-} from "../processes.ts";
+} from "../harness/processes.ts";
 
 const CHURNS = 2;
 /** Pairs of clients that come and go at the same time, in one process. */

@@ -3,7 +3,7 @@
  * them brokers that can be killed, and brokers that tell what they hold.
  */
 import { TextLineStream } from "@std/streams/text-line-stream";
-import { Broker, type BrokerOptions, type BrokerStats } from "../broker.ts";
+import { Broker, type BrokerOptions, type BrokerStats } from "../../broker.ts";
 
 /** Options of a {@linkcode Process}. */
 export interface ProcessOptions {
@@ -298,7 +298,7 @@ export class BrokerProcess implements AsyncDisposable {
   /** Starts it; resolves when it listens. */
   async start(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const cli = new URL("../cli.ts", import.meta.url).href;
+    const cli = new URL("../../cli.ts", import.meta.url).href;
     this.#process = new Process(cli, [...this.#args, this.file], ({ line }) => {
       if (line.startsWith("Listening")) resolve();
     });
