@@ -7,6 +7,8 @@
  * nobody can publish faster than all others take, whatever a system does with what it cannot
  * deliver; and it costs the systems nothing, since it does not pass through them.
  */
+import { abortable } from "@std/async/abortable";
+import { delay } from "@std/async/delay";
 import { cpuSeconds, privateKib } from "./proc.ts";
 import {
   type Command,
@@ -19,7 +21,6 @@ import {
 import { Process } from "../tools/harness/processes.ts";
 import { Server } from "./server.ts";
 import type { System, Target } from "./systems.ts";
-import { delay } from "./turn.ts";
 
 /** What a measurement found, by name. */
 export type Figures = Readonly<Record<string, number>>;
@@ -119,13 +120,9 @@ async function withServer<T>(
   await using stack = new AsyncDisposableStack();
   const folder = await Deno.makeTempDir({ prefix: "mpubsub-bench-" });
   stack.defer(() => Deno.remove(folder, { recursive: true }));
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
-  stack.defer(() => signal.removeEventListener("abort", abort));
-  signal.throwIfAborted();
   const server = stack.use(await Server.start(await system.plan(folder)));
-  return await Promise.race([use(server, stack), aborted.promise]);
+  signal.throwIfAborted();
+  return await abortable(use(server, stack), signal);
 }
 
 /** What starts the client processes of a system; they end with `stack`. */

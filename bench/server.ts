@@ -1,4 +1,5 @@
 /** Servers as processes that are measured from outside. */
+import { delay } from "@std/async/delay";
 import { endpointOf, type Plan, type Target } from "./systems.ts";
 
 const POLL_MS = 1;
@@ -54,7 +55,7 @@ export class Server implements AsyncDisposable {
         process.kill("SIGKILL");
         throw new Error(`${command} ${args.join(" ")} does not accept after ${PATIENCE_MS} ms`);
       }
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      await delay(POLL_MS);
     }
     return new Server(process, target, performance.now() - start, others);
   }

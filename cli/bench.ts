@@ -4,6 +4,7 @@
  * The clients run in workers, so that they use more than one core and none waits for what is shown
  * here; `bench_worker.ts` says how.
  */
+import { abortable } from "@std/async/abortable";
 import { Progress, type Result, resultOf, tableOf } from "./bench_report.ts";
 import {
   Counts,
@@ -126,8 +127,9 @@ class Crew implements Disposable {
   readonly #workers: readonly Worker[];
   /** Who waits for the next report of each worker. */
   readonly #waiting: Waiting[] = [];
-  /** Rejects when a worker fails, or the signal aborts. */
-  readonly #ended = Promise.withResolvers<never>();
+  readonly #signal: AbortSignal;
+  /** Rejects when a worker fails. */
+  readonly #failed = Promise.withResolvers<never>();
   /** What they have complained of; each may say the same. */
   readonly #complaints = new Set<string>();
 
@@ -135,10 +137,8 @@ class Crew implements Disposable {
     this.#load = load;
     this.#broker = broker;
     this.counts = new Counts(load);
-    this.#ended.promise.catch(() => {}); // Nobody may be waiting then.
-    const end = () => this.#ended.reject(signal.reason);
-    signal.addEventListener("abort", end, { once: true });
-    if (signal.aborted) end();
+    this.#signal = signal;
+    this.#failed.promise.catch(() => {}); // Nobody may be waiting then.
     const clients = load.publishers + load.subscribers;
     const most = Math.max(WORKERS_MIN, navigator.hardwareConcurrency);
     this.#workers = Array.from(
@@ -153,13 +153,13 @@ class Crew implements Disposable {
     worker.onmessage = ({ data }: MessageEvent<Report>) => this.#take(index, data);
     worker.onerror = (event) => {
       event.preventDefault();
-      this.#ended.reject(new Error(event.message));
+      this.#failed.reject(new Error(event.message));
     };
     return worker;
   }
 
   #take(index: number, report: Report): void {
-    if (report.type === "failed") this.#ended.reject(new Error(report.text));
+    if (report.type === "failed") this.#failed.reject(new Error(report.text));
     else if (report.type !== "complaint") this.#waiting[index]!(report);
     else if (!this.#complaints.has(report.text)) {
       this.#complaints.add(report.text);
@@ -202,7 +202,8 @@ class Crew implements Disposable {
         worker.postMessage(orders[index]);
       })
     );
-    return await Promise.race([Promise.all(reports), this.#ended.promise]);
+    const all = Promise.race([Promise.all(reports), this.#failed.promise]);
+    return await abortable(all, this.#signal);
   }
 
   [Symbol.dispose](): void {

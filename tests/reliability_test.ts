@@ -7,6 +7,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { delay } from "@std/async/delay";
 import { listen } from "../io/listener.ts";
 import {
   BacklogError,
@@ -308,7 +309,7 @@ Deno.test("NetPubSub objects that publish to each other with wait never block fo
         n++;
       } catch (error) { // Its own subscription is full, and waits for room.
         assertInstanceOf(error, BacklogError);
-        await new Promise((resolve) => setTimeout(resolve));
+        await delay(0);
       }
     }
     return await taking;
@@ -604,7 +605,7 @@ Deno.test("NetPubSub comes back at once to a broker that was shut down and start
     await until(() => first.stats().received === 1);
     await first.shutdown();
     // Longer than it takes for attempts to come half a second apart, if they were to back off.
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await delay(1500);
     await using second = new Broker({ address, authkey: "k" });
     await second.start();
     const started = performance.now();

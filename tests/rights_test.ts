@@ -1,5 +1,6 @@
 /** What the holder of a key may do at a broker, and what happens when that changes. */
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { delay } from "@std/async/delay";
 import {
   AuthError,
   Broker,
@@ -305,7 +306,7 @@ Deno.test("Broker lets only a key with the right to wait hold others back", asyn
           stage.broker.setKeys([]);
           return "waits";
         }
-        await new Promise((resolve) => setTimeout(resolve, 1));
+        await delay(1);
       }
       bus.publish("a", { data });
     }

@@ -18,13 +18,13 @@
  * Each is a process of its own, but for the newcomers, which are here. The attacker's client shares no
  * code with the library (`raw_client.ts`). The exit status is 0 when all is well.
  */
+import { delay } from "@std/async/delay";
 import { parseArgs } from "@std/cli/parse-args";
 import type { BrokerOptions, BrokerStats } from "../../broker.ts";
 import {
   Assault,
   type Attack,
   type AttackReport,
-  delay,
   type Facts,
   type Keys,
   median,

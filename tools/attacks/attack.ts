@@ -2,6 +2,7 @@
  * What an attack is, and what its two sides know: it runs in the attacker's process, and is judged in
  * the one that watches the broker and the clients that do no harm.
  */
+import { delay } from "@std/async/delay";
 import { type Credentials, type Endpoint, payload, RawClient, TRUE } from "./raw_client.ts";
 
 /** The keys that attackers have, by the name under which the broker knows them. */
@@ -105,7 +106,7 @@ export class Assault {
   readonly #counts: Record<string, number> = {};
   readonly #faults = new Set<string>();
   readonly #end: number;
-  readonly #over: Promise<undefined>;
+  readonly #over: Promise<void>;
   readonly #clients = new Set<RawClient>();
 
   constructor({ endpoint, keys, seconds }: Target) {
@@ -127,7 +128,7 @@ export class Assault {
   }
 
   /** Resolves when its time is over. */
-  get over(): Promise<undefined> {
+  get over(): Promise<void> {
     return this.#over;
   }
 
@@ -229,11 +230,6 @@ export async function inParallel(
   action: (i: number) => Promise<void>,
 ): Promise<void> {
   await Promise.all(Array.from({ length: times }, (_, i) => action(i)));
-}
-
-/** Waits. */
-export function delay(ms: number): Promise<undefined> {
-  return new Promise((resolve) => setTimeout(() => resolve(undefined), ms));
 }
 
 /** What a promise resolves to, or `undefined` when that takes longer. */

@@ -2,7 +2,8 @@
  * Attacks of those who have a key and do what they may, or may not, as fast as they can, and do not
  * read what they are answered: the broker keeps little for them, and the others get their turn.
  */
-import { type Assault, type Attack, delay, FORBIDDEN, inParallel, METERED_RATE } from "./attack.ts";
+import { delay } from "@std/async/delay";
+import { type Assault, type Attack, FORBIDDEN, inParallel, METERED_RATE } from "./attack.ts";
 import {
   bytesOf,
   bytesValue,

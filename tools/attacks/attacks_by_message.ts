@@ -2,7 +2,8 @@
  * Attacks by messages: payloads that are meant to break whoever reads them, and messages that go where
  * they must not.
  */
-import { type Assault, type Attack, delay, FORBIDDEN } from "./attack.ts";
+import { delay } from "@std/async/delay";
+import { type Assault, type Attack, FORBIDDEN } from "./attack.ts";
 import {
   bytesOf,
   bytesValue,

@@ -1,15 +1,8 @@
 /**
  * Attacks of those who have no key, or not the one that they say: they get nowhere, and take little.
  */
-import {
-  ANSWER_MS,
-  type Assault,
-  type Attack,
-  delay,
-  inParallel,
-  median,
-  within,
-} from "./attack.ts";
+import { delay } from "@std/async/delay";
+import { ANSWER_MS, type Assault, type Attack, inParallel, median, within } from "./attack.ts";
 import {
   bytesOf,
   type Credentials,

@@ -2,15 +2,8 @@
  * Attacks of those who have a key and break the rules of a session: it ends with the reason that the
  * protocol names, and costs nobody else anything.
  */
-import {
-  ANSWER_MS,
-  type Assault,
-  type Attack,
-  delay,
-  FORBIDDEN,
-  inParallel,
-  within,
-} from "./attack.ts";
+import { delay } from "@std/async/delay";
+import { ANSWER_MS, type Assault, type Attack, FORBIDDEN, inParallel, within } from "./attack.ts";
 import {
   ackFrame,
   bytesValue,

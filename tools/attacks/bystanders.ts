@@ -3,6 +3,7 @@
  * that all of them arrive, once and in order, and clients that connect and go. They use the library as
  * any program does; all but the last are processes of their own, which answer what they are asked.
  */
+import { delay } from "@std/async/delay";
 import { NetPubSub } from "../../mod.ts";
 import { isBrokerReport } from "../harness/broker_reports.ts";
 import {
@@ -14,7 +15,7 @@ import {
   tell,
   told,
 } from "../harness/processes.ts";
-import { delay, type Seen, within } from "./attack.ts";
+import { type Seen, within } from "./attack.ts";
 import type { Credentials, Endpoint } from "./raw_client.ts";
 
 /** How many messages a second the publisher publishes. */

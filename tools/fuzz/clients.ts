@@ -3,6 +3,7 @@
  * The client tells of it in the errors that it has for that, takes nothing that is no message, and
  * neither hangs nor fails where nobody waits for it.
  */
+import { delay } from "@std/async/delay";
 import { concat, writeAll } from "../../base/bytes.ts";
 import {
   AuthError,
@@ -34,8 +35,8 @@ import { isGone } from "./hostile.ts";
 import {
   bomb,
   checkCause,
-  delay,
   type ErrorKind,
+  inTime,
   mangle,
   must,
   type Notes,
@@ -379,14 +380,10 @@ function patience(ms: number): AbortSignal {
 
 /** Waits for a promise, which may reject with an error that is expected, but must settle. */
 async function settled(victim: Victim, what: string, promise: Promise<void>): Promise<void> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`${what} hangs`)), PATIENCE_MS);
   try {
-    await Promise.race([promise, late.promise]);
+    await inTime(PATIENCE_MS, what, promise);
   } catch (error) {
     victim.failed(error, ...CONNECTION_ERRORS);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -14,6 +14,7 @@
  * far as it does not depend on what comes back from a socket and when. On a finding it prints how to
  * have it again, the input and the error, and the exit status is 1.
  */
+import { delay } from "@std/async/delay";
 import { parseArgs } from "@std/cli/parse-args";
 import { randomOf } from "../harness/random.ts";
 import { bodies } from "./bodies.ts";
@@ -23,7 +24,7 @@ import { frames } from "./frames.ts";
 import { handshakes } from "./handshakes.ts";
 import { payloads } from "./payloads.ts";
 import { sessions } from "./sessions.ts";
-import { Notes, type Target } from "./target.ts";
+import { inTime, Notes, type Target } from "./target.ts";
 import { Watchdog } from "./watchdog.ts";
 
 const TARGETS: readonly Target[] = [
@@ -116,7 +117,10 @@ class Runs {
     this.#watchdog.began(this.#index, run);
     try {
       const running = this.#target.run(randomFor(this.#target, this.#seed, run), notes);
-      if (running !== undefined) await patiently(running);
+      if (running !== undefined) {
+        await inTime(RUN_MS, "the run", running);
+        await delay(0); // For what it left to the event loop.
+      }
       this.#strays.throwFirst();
     } catch (error) { // Whatever it is, it must not be.
       throw new Finding(`${commandOf(name, this.#seed)} --run ${run}`, notes, error);
@@ -137,18 +141,6 @@ class Runs {
     const { ms, run } = this.#slowest;
     return `${this.#target.name}: ${this.#count} runs, ${this.#outcomes.size} outcomes, ` +
       `the slowest ${ms.toFixed(ms < 10 ? 1 : 0)} ms (run ${run})`;
-  }
-}
-
-/** Waits for a run, and for what it left to the event loop, but not for ever. */
-async function patiently(running: Promise<void>): Promise<void> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error(`It hangs for ${RUN_MS} ms`)), RUN_MS);
-  try {
-    await Promise.race([running, promise]);
-    await new Promise((resolve) => setTimeout(resolve));
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -2,6 +2,7 @@
  * A client that has a key and sends a broker whatever comes to mind: mostly frames that are right, so
  * that its sessions live, and now and then others. What the broker sends it must be right.
  */
+import { delay } from "@std/async/delay";
 import { concat, writeAll } from "../../base/bytes.ts";
 import type { Broker } from "../../broker.ts";
 import {
@@ -32,7 +33,7 @@ import { decode } from "../harness/payload.ts";
 import { dialBroker, readUpTo } from "../harness/peer.ts";
 import type { Random } from "../harness/random.ts";
 import { mangledFrame } from "./frames.ts";
-import { bomb, delay, must, type Notes } from "./target.ts";
+import { bomb, must, type Notes } from "./target.ts";
 
 /** A key of a broker. */
 export interface HostileKey {

@@ -6,6 +6,7 @@
  * What the hostile clients do depends on what they are answered; so a run with the same number is
  * alike, but need not be the same.
  */
+import { delay } from "@std/async/delay";
 import { Broker, type BrokerKey, type BrokerOptions } from "../../broker.ts";
 import { NetPubSub } from "../../mod.ts";
 import { randomBytes } from "../../protocol/handshake.ts";
@@ -13,7 +14,7 @@ import { type Random, randomOf } from "../harness/random.ts";
 import { until } from "../harness/until.ts";
 import type { TopicPath } from "../../topic.ts";
 import { type Crowd, Hostile, type HostileKey } from "./hostile.ts";
-import { checkCause, delay, must, type Notes, type Target } from "./target.ts";
+import { checkCause, must, type Notes, type Target } from "./target.ts";
 
 const MIB = 1024 * 1024;
 const HOSTILES_MAX = 3;

@@ -9,9 +9,9 @@
  *     └──── sh: guard, whose input is this end  when that closes, Deno is dead: ends the server
  * ```
  */
+import { until } from "./until.ts";
 
 const HOST = "127.0.0.1";
-const POLL_MS = 5;
 /** A server that is stopped accepts, and says nothing. */
 const ANSWER_MS = 1000;
 const SERVER_MS = 10_000;
@@ -152,7 +152,7 @@ export class NatsServer implements AsyncDisposable {
     process.signal("SIGTERM");
     this.resume();
     try {
-      await poll(SERVER_MS, () => process.hasEnded, () => `Cannot end ${this.name}`);
+      await until(() => process.hasEnded, SERVER_MS, `the end of ${this.name}`);
     } finally {
       await this.kill();
     }
@@ -236,10 +236,10 @@ export class NatsServer implements AsyncDisposable {
     this.#process = process;
     this.#isPaused = false;
     try {
-      await poll(
-        SERVER_MS,
+      await until(
         async () => process.hasEnded || await this.#answers(),
-        () => `${this.name} does not answer`,
+        SERVER_MS,
+        `an answer of ${this.name}`,
       );
       if (process.hasEnded) {
         throw new Error(`${this.name} ended with code ${await process.ended}`);
@@ -326,10 +326,10 @@ export class NatsCluster implements AsyncDisposable {
    */
   async ready(): Promise<void> {
     let lack: string | undefined;
-    await poll(
-      CLUSTER_MS,
+    await until(
       async () => (lack = await this.#lack()) === undefined,
-      () => `The cluster is not ready: ${lack}`,
+      CLUSTER_MS,
+      () => `a cluster that is ready: ${lack}`,
     );
   }
 
@@ -474,19 +474,6 @@ async function ask(port: number, request?: string): Promise<string> {
     if (request !== undefined) return ""; // A part is of no use.
   }
   return answer;
-}
-
-/** Waits for a condition that nobody announces, by looking at it. */
-async function poll(
-  patienceMs: number,
-  condition: () => boolean | Promise<boolean>,
-  fault: () => string,
-): Promise<void> {
-  const end = performance.now() + patienceMs;
-  while (!await condition()) {
-    if (performance.now() > end) throw new Error(`${fault()} after ${patienceMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
 }
 
 /** Starts something, again if somebody took its ports. */

@@ -9,16 +9,20 @@
  *
  * Publishers and subscribers are processes of their own. The exit status is 0 when all is well.
  */
+import { delay } from "@std/async/delay";
 import { parseArgs } from "@std/cli/parse-args";
 import { readConnectionFile } from "../../io/connection_file.ts";
 import { type Gap, NetPubSub } from "../../mod.ts";
 import { checkHistory, type HistoryReport, Proxy, randomPlan } from "../../testing.ts";
 import { BrokerProcess, Process, tell } from "../harness/processes.ts";
+import { until } from "../harness/until.ts";
 
 const PUBLISHERS = ["P1", "P2", "P3", "P4"];
 const SUBSCRIBERS = ["S1", "S2", "S3", "S4"];
 /** A publisher waits when so many bytes are not acknowledged. */
 const PENDING_MAX = 256 * 1024;
+/** How long all may take to come, or to come back. */
+const PATIENCE_MS = 60_000;
 const FAULTS_SHOWN_MAX = 5;
 
 interface Topics {
@@ -49,10 +53,6 @@ async function publish(bus: NetPubSub<Topics>, name: string, messages: number): 
   }
   await bus.flush();
   tell({ sent: number });
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 async function subscribe(bus: NetPubSub<Topics>, isKilled: boolean): Promise<void> {
@@ -86,7 +86,7 @@ async function client(flags: Record<string, unknown>): Promise<void> {
       Uint8Array.from(atob(String(key)), (c) => c.charCodeAt(0)),
       options,
     );
-  await until(() => bus.connect());
+  await connect(bus);
   await (role === "publisher"
     ? publish(bus, String(flags.name), Number(flags.messages))
     : subscribe(bus, file !== undefined));
@@ -94,10 +94,10 @@ async function client(flags: Record<string, unknown>): Promise<void> {
 }
 
 /** The first connection may be cut, too; until there was one, connect() gives up. */
-async function until(connect: () => Promise<void>): Promise<void> {
+async function connect(bus: NetPubSub<Topics>): Promise<void> {
   for (let attempt = 0;; attempt++) {
     try {
-      return await connect();
+      return await bus.connect();
     } catch (error) {
       if (attempt === 50) throw error;
     }
@@ -111,7 +111,6 @@ class Outcome {
   readonly sent: Record<string, number> = {};
   seen = 0;
   histories = 0;
-  readonly #waiting: { condition: () => boolean; resolve: () => void }[] = [];
 
   take(name: string, report: Report): void {
     if ("gap" in report) this.gaps.set(name, [...this.gaps.get(name) ?? [], report.gap]);
@@ -124,15 +123,6 @@ class Outcome {
       }
       for (const fault of report.faults) console.log(name, fault);
     }
-    for (const { condition, resolve } of this.#waiting) if (condition()) resolve();
-  }
-
-  /** Waits until a report makes it so. */
-  async until(condition: () => boolean): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#waiting.push({ condition, resolve });
-    if (condition()) resolve();
-    await promise;
   }
 
   /** How many messages the clients sent a second time, as they were told. */
@@ -180,16 +170,18 @@ async function chaos({ seed, messages, cuts, kill }: ChaosOptions): Promise<bool
   };
 
   const subscribers = await Promise.all(SUBSCRIBERS.map((name) => start("subscriber", name)));
-  await outcome.until(() => ready.size === SUBSCRIBERS.length);
+  await until(() => ready.size === SUBSCRIBERS.length, PATIENCE_MS);
   const began = performance.now();
   const publishers = await Promise.all(PUBLISHERS.map((name) => start("publisher", name)));
-  await outcome.until(() => ready.size === SUBSCRIBERS.length + PUBLISHERS.length);
+  await until(() => ready.size === SUBSCRIBERS.length + PUBLISHERS.length, PATIENCE_MS);
   for (let killed = 1; killed <= kill; killed++) {
     await delay(500 + (seed * killed) % 300);
     await broker.kill();
     await broker.start();
-    await outcome.until(() =>
-      [...SUBSCRIBERS, ...PUBLISHERS].every((name) => outcome.gaps.get(name)?.length === killed)
+    await until(
+      () =>
+        [...SUBSCRIBERS, ...PUBLISHERS].every((name) => outcome.gaps.get(name)?.length === killed),
+      PATIENCE_MS,
     );
   }
   await using bus = await NetPubSub.fromFile<Topics>(broker.file);

@@ -10,6 +10,7 @@
  * Of the crowd some read nothing and close, some lose their process. The exit status is 0 when all is
  * well.
  */
+import { delay } from "@std/async/delay";
 import { parseArgs } from "@std/cli/parse-args";
 import type { Broker } from "../../broker.ts";
 import { type Gap, NetPubSub } from "../../mod.ts";
@@ -26,6 +27,7 @@ import {
   serveMeasured,
   tell,
 } from "../harness/processes.ts";
+import { until } from "../harness/until.ts";
 
 const MEMORY_BYTES = 64 * 1024 * 1024;
 const CONNECTIONS = 100;
@@ -156,17 +158,6 @@ async function client({ role, address, key }: Record<string, unknown>): Promise<
   await roles[role as keyof typeof roles](bus);
 }
 
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-async function until(condition: () => boolean, what: string): Promise<void> {
-  for (const end = performance.now() + PATIENCE_MS; !condition();) {
-    if (performance.now() > end) throw new Error(`After ${PATIENCE_MS} ms: ${what}`);
-    await delay(20);
-  }
-}
-
 /** What the clients told. */
 class Outcome {
   readonly gaps: Gap[] = [];
@@ -205,7 +196,7 @@ async function run(seconds: number): Promise<boolean> {
   };
   for (const [i, role] of ["subscriber", "publisher", "flood"].entries()) {
     stack.use(start(role));
-    await until(() => outcome.ready > i, `the ${role} is not there`);
+    await until(() => outcome.ready > i, PATIENCE_MS, `the ${role}`);
   }
   await using bus = new NetPubSub<Topics>(address, authkey);
   await bus.connect();
@@ -224,9 +215,17 @@ async function run(seconds: number): Promise<boolean> {
     Array.from({ length: CROWDS }, (_, i) => keepCrowd(CROWD_LIFE_MS * (i + 1) / CROWDS)),
   );
   bus.publish("phase", { phase: "over" });
-  await until(() => outcome.published !== undefined, "the pair's messages are not acknowledged");
+  await until(
+    () => outcome.published !== undefined,
+    PATIENCE_MS,
+    "acknowledgements of the pair's messages",
+  );
   bus.publish("end");
-  await until(() => outcome.received !== undefined, "the pair's messages have not arrived");
+  await until(
+    () => outcome.received !== undefined,
+    PATIENCE_MS,
+    "messages of the pair",
+  );
   return judge(outcome, broker);
 }
 

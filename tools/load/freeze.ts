@@ -12,6 +12,7 @@
  * `--rate` is how many messages a second reach all ten together. Everybody is a process of their own.
  * The exit status is 0 when all is well.
  */
+import { delay } from "@std/async/delay";
 import { parseArgs } from "@std/cli/parse-args";
 import { NetPubSub } from "../../mod.ts";
 import {
@@ -27,6 +28,7 @@ import {
   serveMeasured,
   tell,
 } from "../harness/processes.ts";
+import { until } from "../harness/until.ts";
 
 const SUBSCRIBERS = 10;
 const MEMORY_BYTES = 256 * 1024 * 1024;
@@ -137,17 +139,6 @@ async function client(flags: Record<string, unknown>): Promise<void> {
     : subscribe(bus, told));
 }
 
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-async function until(condition: () => boolean, what: string): Promise<void> {
-  for (const end = performance.now() + PATIENCE_MS; !condition();) {
-    if (performance.now() > end) throw new Error(`After ${PATIENCE_MS} ms: ${what}`);
-    await delay(20);
-  }
-}
-
 interface RunOptions extends Load {
   readonly seconds: number;
   readonly wait: boolean;
@@ -189,10 +180,10 @@ async function run(options: RunOptions, freezes: boolean): Promise<Outcome> {
     }
   };
   const processes = Array.from({ length: SUBSCRIBERS }, (_, i) => start("subscriber", i));
-  await until(() => ready === SUBSCRIBERS, "the subscribers are not there");
+  await until(() => ready === SUBSCRIBERS, PATIENCE_MS, "subscribers");
   const pace = Math.round(rate / SUBSCRIBERS);
   start("publisher", -1, `--rate=${pace}`, `--bytes=${bytes}`);
-  await until(() => ready > SUBSCRIBERS, "the publisher is not there");
+  await until(() => ready > SUBSCRIBERS, PATIENCE_MS, "the publisher");
   await using bus = new NetPubSub<Topics>(address, authkey);
   await bus.connect();
 
@@ -204,11 +195,16 @@ async function run(options: RunOptions, freezes: boolean): Promise<Outcome> {
   if (freezes) processes[0]!.kill("SIGCONT");
   await delay(MARGIN_MS);
   bus.publish("phase", { phase: "over" });
-  await until(() => published !== undefined, "the publisher's messages are not acknowledged");
+  await until(
+    () => published !== undefined,
+    PATIENCE_MS,
+    "acknowledgements of the publisher's messages",
+  );
   bus.publish("end");
   await until(
     () => Object.keys(subscribers).length === SUBSCRIBERS,
-    "not all subscribers have what was published",
+    PATIENCE_MS,
+    "messages at some subscribers",
   );
   const latencies = new Latencies();
   for (const other of subscribers.slice(1)) latencies.addCounts(other.latencies);

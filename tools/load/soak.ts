@@ -11,6 +11,7 @@
  * their handshake. The broker's memory is measured without its garbage. The exit status is 0 when all
  * is well.
  */
+import { delay } from "@std/async/delay";
 import { parseArgs } from "@std/cli/parse-args";
 import { NetPubSub } from "../../mod.ts";
 import { Proxy } from "../../testing.ts";
@@ -25,6 +26,7 @@ import {
   serveMeasured,
   tell,
 } from "../harness/processes.ts";
+import { until } from "../harness/until.ts";
 
 const CHURNS = 2;
 /** Pairs of clients that come and go at the same time, in one process. */
@@ -141,7 +143,7 @@ class Churn {
   async #vanish(client: NetPubSub<Topics>, proxy: Proxy): Promise<void> {
     proxy.refuse(PATIENCE_MS);
     proxy.cut();
-    while (client.state === "connected") await delay(1);
+    await until(() => client.state !== "connected", PATIENCE_MS);
     await client.disconnect();
     this.#counts.vanished++;
   }
@@ -162,10 +164,6 @@ class Churn {
   }
 }
 
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
 async function soak(minutes: number, seed: number): Promise<boolean> {
   console.log(`seed ${seed}`);
   await using stack = new AsyncDisposableStack();
@@ -178,7 +176,7 @@ async function soak(minutes: number, seed: number): Promise<boolean> {
     onFigures: ({ rss }) => samples.push({ at: performance.now() - began, rss }),
   });
   stack.use(broker);
-  while (samples.length === 0) await delay(100);
+  await until(() => samples.length > 0, PATIENCE_MS);
   const { files } = broker.figures;
   began = performance.now();
 
