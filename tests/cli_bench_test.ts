@@ -4,8 +4,7 @@ import { type Result, resultOf, tableOf } from "../cli/bench_report.ts";
 import { Counts } from "../cli/bench_worker.ts";
 import { quantile } from "../cli/format.ts";
 import { Histogram } from "../cli/histogram.ts";
-import { NetPubSub } from "../mod.ts";
-import { withBus } from "./helpers/bus.ts";
+import { Bus } from "./helpers/bus.ts";
 import { fails, Program } from "./helpers/program.ts";
 import { randomOf } from "../tools/harness/random.ts";
 
@@ -20,87 +19,88 @@ async function benched(file: string, ...args: string[]): Promise<string> {
   return out;
 }
 
-Deno.test("cli bench --json tells exactly what passed between several clients, on one line", () =>
-  withBus(async ({ file }) => {
-    const clients = ["--publishers", "2", "--subscribers", "3"];
-    const out = await benched(file, ...clients, "--messages", "20001", "--size", "33", "--json");
-    assertEquals(out.indexOf("\n"), out.length - 1);
-    const result: Result = JSON.parse(out);
-    assertEquals(
-      [result.publishers, result.subscribers, result.size, result.rate],
-      [2, 3, 33, null],
-    );
-    assertEquals(
-      [result.published, result.received, result.missed, result.lost],
-      [20_001, 60_003, 0, 0],
-    );
-    assertEquals([result.publishing.each.length, result.receiving.each.length], [2, 3]);
-    const { ms, messagesPerSecond, bytesPerSecond } = result.receiving;
-    assertEquals(Math.round(messagesPerSecond * ms), 60_003_000);
-    assertEquals(Math.round(bytesPerSecond * ms), 33 * 60_003_000);
-    const { min, median, p90, p99, p999, max, buckets } = result.latency!;
-    const ordered = [min, median, p90, p99, p999, max];
-    assertEquals(ordered, ordered.toSorted((a, b) => a - b));
-    assertEquals(buckets.reduce((sum, { count }) => sum + count, 0), 60_003);
-  }));
+Deno.test("cli bench --json tells exactly what passed between several clients, on one line", async () => {
+  await using bus = await Bus.start();
+  const clients = ["--publishers", "2", "--subscribers", "3"];
+  const out = await benched(bus.file, ...clients, "--messages", "20001", "--size", "33", "--json");
+  assertEquals(out.indexOf("\n"), out.length - 1);
+  const result: Result = JSON.parse(out);
+  assertEquals(
+    [result.publishers, result.subscribers, result.size, result.rate],
+    [2, 3, 33, null],
+  );
+  assertEquals(
+    [result.published, result.received, result.missed, result.lost],
+    [20_001, 60_003, 0, 0],
+  );
+  assertEquals([result.publishing.each.length, result.receiving.each.length], [2, 3]);
+  const { ms, messagesPerSecond, bytesPerSecond } = result.receiving;
+  assertEquals(Math.round(messagesPerSecond * ms), 60_003_000);
+  assertEquals(Math.round(bytesPerSecond * ms), 33 * 60_003_000);
+  const { min, median, p90, p99, p999, max, buckets } = result.latency!;
+  const ordered = [min, median, p90, p99, p999, max];
+  assertEquals(ordered, ordered.toSorted((a, b) => a - b));
+  assertEquals(buckets.reduce((sum, { count }) => sum + count, 0), 60_003);
+});
 
-Deno.test("cli bench prints a table and a histogram, and nothing else where there is no terminal", () =>
-  withBus(async ({ file }) => {
-    const out = await benched(file, "--messages", "1000", "--publishers", "2");
-    assertMatch(out, /^Published +1,000 +\S/m);
-    assertMatch(out, /^Received +1,000 +\S/m);
-    assertMatch(out, /^Missed +0$/m);
-    assertMatch(out, /^2 publishers +\S/m);
-    assertMatch(out, /^Latency +\d/m);
-    assertMatch(out, /^< .* [µm]s +[\d.]+ % +█/m);
-    assert(out.split("\n").every((line) => line.length <= 80), out);
-    // deno-lint-ignore no-control-regex
-    assertEquals(out.match(/[\r\x1b]/), null);
-  }));
+Deno.test("cli bench prints a table and a histogram, and nothing else where there is no terminal", async () => {
+  await using bus = await Bus.start();
+  const out = await benched(bus.file, "--messages", "1000", "--publishers", "2");
+  assertMatch(out, /^Published +1,000 +\S/m);
+  assertMatch(out, /^Received +1,000 +\S/m);
+  assertMatch(out, /^Missed +0$/m);
+  assertMatch(out, /^2 publishers +\S/m);
+  assertMatch(out, /^Latency +\d/m);
+  assertMatch(out, /^< .* [µm]s +[\d.]+ % +█/m);
+  assert(out.split("\n").every((line) => line.length <= 80), out);
+  // deno-lint-ignore no-control-regex
+  assertEquals(out.match(/[\r\x1b]/), null);
+});
 
-Deno.test("cli bench keeps to its rate, and ends after its seconds", () =>
-  withBus(async ({ file }) => {
-    const args = ["--rate", "100", "--publishers", "3", "--seconds", "1", "--json"];
-    const result: Result = JSON.parse(await benched(file, ...args));
-    assert(result.published <= 100, `${result.published}`);
-    assert(result.publishing.ms >= 1000, `${result.publishing.ms}`);
-    assertEquals([result.rate, result.received], [100, result.published]);
-  }));
+Deno.test("cli bench keeps to its rate, and ends after its seconds", async () => {
+  await using bus = await Bus.start();
+  const { file } = bus;
+  const args = ["--rate", "100", "--publishers", "3", "--seconds", "1", "--json"];
+  const result: Result = JSON.parse(await benched(file, ...args));
+  assert(result.published <= 100, `${result.published}`);
+  assert(result.publishing.ms >= 1000, `${result.publishing.ms}`);
+  assertEquals([result.rate, result.received], [100, result.published]);
+});
 
-Deno.test("cli bench needs no subscriber, and then tells of none", () =>
-  withBus(async ({ file }) => {
-    const out = await benched(file, "--subscribers", "0", "--messages", "10");
-    assertMatch(out, /^Published +10 /m);
-    assertEquals(out.match(/Received|Latency|%/), null);
-  }));
+Deno.test("cli bench needs no subscriber, and then tells of none", async () => {
+  await using bus = await Bus.start();
+  const out = await benched(bus.file, "--subscribers", "0", "--messages", "10");
+  assertMatch(out, /^Published +10 /m);
+  assertEquals(out.match(/Received|Latency|%/), null);
+});
 
-Deno.test("cli bench draws its progress on a terminal, and takes it away", () =>
-  withBus(async ({ file }) => {
-    await using program = new Program({
-      args: ["bench", "-c", file, "--seconds", "1"],
-      onTerminal: true,
-    });
-    const { code, out } = await program.end();
-    assertEquals(code, 0);
-    assertMatch(out, /\r█*[▏▎▍▌▋▊▉]?░+ +\d+ % {2}published \S+( \S)?\/s, received \S+( \S)?\/s/);
-    // deno-lint-ignore no-control-regex
-    assertMatch(out, /\r\x1b\[K +messages/);
-  }));
+Deno.test("cli bench draws its progress on a terminal, and takes it away", async () => {
+  await using bus = await Bus.start();
+  await using program = new Program({
+    args: ["bench", "-c", bus.file, "--seconds", "1"],
+    onTerminal: true,
+  });
+  const { code, out } = await program.end();
+  assertEquals(code, 0);
+  assertMatch(out, /\r█*[▏▎▍▌▋▊▉]?░+ +\d+ % {2}published \S+( \S)?\/s, received \S+( \S)?\/s/);
+  // deno-lint-ignore no-control-regex
+  assertMatch(out, /\r\x1b\[K +messages/);
+});
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.test(`cli bench ends with status 130 after ${signal}`, () =>
-    withBus(async ({ file }) => {
-      await using bus = await NetPubSub.fromFile(file);
-      using messages = bus.subscribe("bench", { limit: 1 });
-      await bus.connect();
-      await using program = new Program({
-        args: ["bench", "-c", file, "--seconds", "600", "--rate", "10"],
-      });
-      await messages[Symbol.asyncIterator]().next();
-      program.kill(signal);
-      const { code, out, err } = await program.end();
-      assertEquals([code, out, err], [130, "", ""]);
-    }));
+  Deno.test(`cli bench ends with status 130 after ${signal}`, async () => {
+    await using bus = await Bus.start();
+    await using client = await bus.client();
+    using messages = client.subscribe("bench", { limit: 1 });
+    await client.flush();
+    await using program = new Program({
+      args: ["bench", "-c", bus.file, "--seconds", "600", "--rate", "10"],
+    });
+    await messages[Symbol.asyncIterator]().next();
+    program.kill(signal);
+    const { code, out, err } = await program.end();
+    assertEquals([code, out, err], [130, "", ""]);
+  });
 }
 
 Deno.test("cli bench refuses wrong arguments with one line and status 2", async () => {
@@ -123,48 +123,50 @@ Deno.test("cli bench refuses wrong arguments with one line and status 2", async 
   }
 });
 
-Deno.test("cli bench says in one line, with status 1, what is in its way", () =>
-  withBus(async ({ file, broker }) => {
-    const large = await fails({ args: ["bench", "-c", file, "--size", "2000000"] });
-    assertEquals(large.code, 1);
-    assertMatch(large.err, /limit is 1048576/);
-    const missing = await fails({ args: ["bench", "-c", `${file}.none`] });
-    assertEquals(missing.code, 1);
-    assertMatch(missing.err, /no such file/);
-    await broker.shutdown();
-    const gone = await fails({ args: ["bench", "-c", file] });
-    assertEquals(gone.code, 1);
-    assertMatch(gone.err, /Cannot connect/);
-  }));
+Deno.test("cli bench says in one line, with status 1, what is in its way", async () => {
+  await using bus = await Bus.start();
+  const { file, broker } = bus;
+  const large = await fails({ args: ["bench", "-c", file, "--size", "2000000"] });
+  assertEquals(large.code, 1);
+  assertMatch(large.err, /limit is 1048576/);
+  const missing = await fails({ args: ["bench", "-c", `${file}.none`] });
+  assertEquals(missing.code, 1);
+  assertMatch(missing.err, /no such file/);
+  await broker.shutdown();
+  const gone = await fails({ args: ["bench", "-c", file] });
+  assertEquals(gone.code, 1);
+  assertMatch(gone.err, /Cannot connect/);
+});
 
 for (const right of ["publish", "subscribe"] as const) {
-  Deno.test(`cli bench ends with status 1 without the right to ${right}`, () =>
-    withBus(async ({ file }) => {
-      const { code, err } = await fails({ args: ["bench", "-c", file] });
-      assertEquals(code, 1);
-      assertMatch(err, new RegExp(`Cannot ${right} to \\["bench",`));
-    }, {
+  Deno.test(`cli bench ends with status 1 without the right to ${right}`, async () => {
+    await using bus = await Bus.start({
       keys: [{
         name: ANN.keyName,
         key: ANN.authkey,
         [right === "publish" ? "subscribe" : "publish"]: [null],
       }],
-    }, ANN));
+    }, ANN);
+    const { file } = bus;
+    const { code, err } = await fails({ args: ["bench", "-c", file] });
+    assertEquals(code, 1);
+    assertMatch(err, new RegExp(`Cannot ${right} to \\["bench",`));
+  });
 }
 
-Deno.test("cli bench ends with status 1 when the broker goes", () =>
-  withBus(async ({ file, broker }) => {
-    await using bus = await NetPubSub.fromFile(file);
-    using messages = bus.subscribe("bench", { limit: 1 });
-    await bus.connect();
-    const failing = fails({ args: ["bench", "-c", file, "--seconds", "600", "--rate", "10"] });
-    await messages[Symbol.asyncIterator]().next();
-    await bus.disconnect();
-    await broker.shutdown();
-    const { code, err } = await failing;
-    assertEquals(code, 1);
-    assertMatch(err, /Lost the connection/);
-  }));
+Deno.test("cli bench ends with status 1 when the broker goes", async () => {
+  await using bus = await Bus.start();
+  await using client = await bus.client();
+  using messages = client.subscribe("bench", { limit: 1 });
+  await client.flush();
+  const failing = fails({ args: ["bench", "-c", bus.file, "--seconds", "600", "--rate", "10"] });
+  await messages[Symbol.asyncIterator]().next();
+  await client.disconnect();
+  await bus.broker.shutdown();
+  const { code, err } = await failing;
+  assertEquals(code, 1);
+  assertMatch(err, /Lost the connection/);
+});
 
 Deno.test("tableOf and resultOf tell what was missed and what was lost", () => {
   const load = {

@@ -1,7 +1,7 @@
 /** The program with named keys, and with TLS. */
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { AuthError, ForbiddenError, NetPubSub } from "../mod.ts";
-import { withFolder } from "./helpers/folder.ts";
+import { TempFolder } from "./helpers/folder.ts";
 import { fails, Program, started } from "./helpers/program.ts";
 import { pathOf, SIGNED } from "./helpers/tls.ts";
 import { until } from "../tools/harness/until.ts";
@@ -26,100 +26,100 @@ async function clientFor(folder: string, name: string, ...args: string[]): Promi
   return await NetPubSub.fromFile(path, { onError() {} });
 }
 
-Deno.test("cli --keys lets in whoever holds a key, by its name and with its rights", () =>
-  withFolder(async (folder) => {
-    await writeKeys(`${folder}/keys`, [ANN, BOB]);
-    await using _program = await started({
-      args: ["--keys", `${folder}/keys`, `${folder}/x.json`],
-    });
-    const content = JSON.parse(await Deno.readTextFile(`${folder}/x.json`));
-    assertEquals(Object.keys(content), ["version", "address", "pid"], "there is no key in it");
-    await assertRejects(() => NetPubSub.fromFile(`${folder}/x.json`), TypeError, "holds no key");
-    await using ann = await clientFor(folder, "ann", `${folder}/x.json`);
-    await using bob = await clientFor(folder, "bob", `${folder}/x.json`);
-    using messages = ann.subscribe(null);
-    await Promise.all([ann.connect(), bob.connect()]);
-    bob.publish("b", {});
-    bob.publish("a", { n: 1 });
-    assertEquals((await messages[Symbol.asyncIterator]().next()).value!.message, { n: 1 });
-    bob.addSubscriber("a", () => {});
-    await assertRejects(() => bob.flush(), ForbiddenError);
-  }));
+Deno.test("cli --keys lets in whoever holds a key, by its name and with its rights", async () => {
+  await using folder = await TempFolder.make();
+  await writeKeys(`${folder.path}/keys`, [ANN, BOB]);
+  await using _program = await started({
+    args: ["--keys", `${folder.path}/keys`, `${folder.path}/x.json`],
+  });
+  const content = JSON.parse(await Deno.readTextFile(`${folder.path}/x.json`));
+  assertEquals(Object.keys(content), ["version", "address", "pid"], "there is no key in it");
+  await assertRejects(() => NetPubSub.fromFile(`${folder.path}/x.json`), TypeError, "holds no key");
+  await using ann = await clientFor(folder.path, "ann", `${folder.path}/x.json`);
+  await using bob = await clientFor(folder.path, "bob", `${folder.path}/x.json`);
+  using messages = ann.subscribe(null);
+  await Promise.all([ann.connect(), bob.connect()]);
+  bob.publish("b", {});
+  bob.publish("a", { n: 1 });
+  assertEquals((await messages[Symbol.asyncIterator]().next()).value!.message, { n: 1 });
+  bob.addSubscriber("a", () => {});
+  await assertRejects(() => bob.flush(), ForbiddenError);
+});
 
-Deno.test("cli reads its keys again at SIGHUP, and keeps them when they cannot be used", () =>
-  withFolder(async (folder) => {
-    await writeKeys(`${folder}/keys`, [ANN, BOB]);
-    await using program = await started({
-      args: ["--keys", `${folder}/keys`, `${folder}/x.json`],
-    });
-    await using ann = await clientFor(folder, "ann", `${folder}/x.json`);
-    await using bob = await clientFor(folder, "bob", `${folder}/x.json`);
-    await Promise.all([ann.connect(), bob.connect()]);
-    await writeKeys(`${folder}/keys`, [ANN, { ...BOB, key: "*" }]);
-    program.kill("SIGHUP");
-    await program.untilError("the keys stay as they were");
-    await bob.flush();
-    await writeKeys(`${folder}/keys`, [ANN]);
-    program.kill("SIGHUP");
-    await program.until("again: 1 keys");
-    await until(() => bob.state === "reconnecting");
-    await ann.flush();
-    assertEquals(ann.state, "connected");
-  }));
+Deno.test("cli reads its keys again at SIGHUP, and keeps them when they cannot be used", async () => {
+  await using folder = await TempFolder.make();
+  await writeKeys(`${folder.path}/keys`, [ANN, BOB]);
+  await using program = await started({
+    args: ["--keys", `${folder.path}/keys`, `${folder.path}/x.json`],
+  });
+  await using ann = await clientFor(folder.path, "ann", `${folder.path}/x.json`);
+  await using bob = await clientFor(folder.path, "bob", `${folder.path}/x.json`);
+  await Promise.all([ann.connect(), bob.connect()]);
+  await writeKeys(`${folder.path}/keys`, [ANN, { ...BOB, key: "*" }]);
+  program.kill("SIGHUP");
+  await program.untilError("the keys stay as they were");
+  await bob.flush();
+  await writeKeys(`${folder.path}/keys`, [ANN]);
+  program.kill("SIGHUP");
+  await program.until("again: 1 keys");
+  await until(() => bob.state === "reconnecting");
+  await ann.flush();
+  assertEquals(ann.state, "connected");
+});
 
-Deno.test("cli does not replace the file of a live broker that holds no key", () =>
-  withFolder(async (folder) => {
-    await writeKeys(`${folder}/keys`, [ANN]);
-    const args = ["--keys", `${folder}/keys`, `${folder}/x.json`];
-    const first = await started({ args });
+Deno.test("cli does not replace the file of a live broker that holds no key", async () => {
+  await using folder = await TempFolder.make();
+  await writeKeys(`${folder.path}/keys`, [ANN]);
+  const args = ["--keys", `${folder.path}/keys`, `${folder.path}/x.json`];
+  const first = await started({ args });
+  const { code, err } = await fails({ args });
+  assertEquals(code, 1);
+  assertStringIncludes(err, "its broker is alive");
+  first.kill("SIGKILL");
+  await first.end();
+  await using _second = await started({ args });
+});
+
+Deno.test("cli says what is wrong with a keys file, in one line with status 1", async () => {
+  await using folder = await TempFolder.make();
+  const args = ["--keys", `${folder.path}/keys`, `${folder.path}/x.json`];
+  assertStringIncludes((await fails({ args })).err, "keys: No such file");
+  for (
+    const [text, problem] of [
+      ["{", "Cannot use"],
+      ['{ "keys": [{ "name": "a" }] }', 'has no "key"'],
+      ['{ "keys": [{ "name": "a", "key": "" }] }', "is empty"],
+      ['{ "keys": [{ "name": "a", "key": "AA==", "publish": "a" }] }', "an array of topics"],
+    ] as const
+  ) {
+    await Deno.writeTextFile(`${folder.path}/keys`, text, { mode: 0o600 });
     const { code, err } = await fails({ args });
     assertEquals(code, 1);
-    assertStringIncludes(err, "its broker is alive");
-    first.kill("SIGKILL");
-    await first.end();
-    await using _second = await started({ args });
-  }));
+    assertStringIncludes(err, problem);
+  }
+  await Deno.chmod(`${folder.path}/keys`, 0o640);
+  assertStringIncludes((await fails({ args })).err, "chmod 600");
+  assertEquals([...Deno.readDirSync(folder.path)].map(({ name }) => name), ["keys"]);
+});
 
-Deno.test("cli says what is wrong with a keys file, in one line with status 1", () =>
-  withFolder(async (folder) => {
-    const args = ["--keys", `${folder}/keys`, `${folder}/x.json`];
-    assertStringIncludes((await fails({ args })).err, "keys: No such file");
-    for (
-      const [text, problem] of [
-        ["{", "Cannot use"],
-        ['{ "keys": [{ "name": "a" }] }', 'has no "key"'],
-        ['{ "keys": [{ "name": "a", "key": "" }] }', "is empty"],
-        ['{ "keys": [{ "name": "a", "key": "AA==", "publish": "a" }] }', "an array of topics"],
-      ] as const
-    ) {
-      await Deno.writeTextFile(`${folder}/keys`, text, { mode: 0o600 });
-      const { code, err } = await fails({ args });
-      assertEquals(code, 1);
-      assertStringIncludes(err, problem);
-    }
-    await Deno.chmod(`${folder}/keys`, 0o640);
-    assertStringIncludes((await fails({ args })).err, "chmod 600");
-    assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), ["keys"]);
-  }));
-
-Deno.test("cli key says what is missing", () =>
-  withFolder(async (folder) => {
-    await writeKeys(`${folder}/keys`, [ANN, BOB]);
-    const keys = ["--keys", `${folder}/keys`];
-    for (
-      const [args, status, problem] of [
-        [["key"], 2, "give its NAME"],
-        [["key", "ann"], 2, "give --keys PATH"],
-        [["key", "eve", ...keys], 1, "there are ann, bob"],
-        [["key", "ann", ...keys, `${folder}/x.json`], 1, "Cannot read"],
-        [["key", "ann", ...keys, "one", "two"], 2, "give one FILE"],
-      ] as const
-    ) {
-      const { code, err } = await fails({ args: [...args] });
-      assertEquals(code, status);
-      assertStringIncludes(err, problem);
-    }
-  }));
+Deno.test("cli key says what is missing", async () => {
+  await using folder = await TempFolder.make();
+  await writeKeys(`${folder.path}/keys`, [ANN, BOB]);
+  const keys = ["--keys", `${folder.path}/keys`];
+  for (
+    const [args, status, problem] of [
+      [["key"], 2, "give its NAME"],
+      [["key", "ann"], 2, "give --keys PATH"],
+      [["key", "eve", ...keys], 1, "there are ann, bob"],
+      [["key", "ann", ...keys, `${folder.path}/x.json`], 1, "Cannot read"],
+      [["key", "ann", ...keys, "one", "two"], 2, "give one FILE"],
+    ] as const
+  ) {
+    const { code, err } = await fails({ args: [...args] });
+    assertEquals(code, status);
+    assertStringIncludes(err, problem);
+  }
+});
 
 Deno.test("cli refuses options that do not go together", async () => {
   for (
@@ -133,47 +133,55 @@ Deno.test("cli refuses options that do not go together", async () => {
   ) assertEquals((await fails({ args })).code, 2, args.join(" "));
 });
 
-Deno.test("cli speaks TLS, and its connection file vouches for it", () =>
-  withFolder(async (folder) => {
-    await writeKeys(`${folder}/keys`, [ANN]);
-    const tls = ["--tls-cert", pathOf("self.pem"), "--tls-key", `${folder}/key.pem`];
-    await Deno.copyFile(pathOf("self-key.pem"), `${folder}/key.pem`);
-    await Deno.chmod(`${folder}/key.pem`, 0o600);
-    const address = ["--address", "tls://127.0.0.1:0"];
-    await using _one = await started({ args: [...tls, ...address, `${folder}/x.json`] });
-    await using bus = await NetPubSub.fromFile(`${folder}/x.json`);
-    await bus.connect();
-    const keys = ["--keys", `${folder}/keys`];
-    await using _two = await started({ args: [...tls, ...address, ...keys, `${folder}/y.json`] });
-    const there = JSON.parse(await Deno.readTextFile(`${folder}/y.json`)).address;
-    const named = there.replace("127.0.0.1", "localhost");
-    await using ann = await clientFor(folder, "ann", "--address", named, `${folder}/y.json`);
-    await ann.connect();
-    await using stranger = new NetPubSub(there, "secret of ann", { keyName: "ann" });
-    await assertRejects(() => stranger.connect(), AuthError, "not trusted");
-  }));
+Deno.test("cli speaks TLS, and its connection file vouches for it", async () => {
+  await using folder = await TempFolder.make();
+  await writeKeys(`${folder.path}/keys`, [ANN]);
+  const tls = ["--tls-cert", pathOf("self.pem"), "--tls-key", `${folder.path}/key.pem`];
+  await Deno.copyFile(pathOf("self-key.pem"), `${folder.path}/key.pem`);
+  await Deno.chmod(`${folder.path}/key.pem`, 0o600);
+  const address = ["--address", "tls://127.0.0.1:0"];
+  await using _one = await started({ args: [...tls, ...address, `${folder.path}/x.json`] });
+  await using bus = await NetPubSub.fromFile(`${folder.path}/x.json`);
+  await bus.connect();
+  const keys = ["--keys", `${folder.path}/keys`];
+  await using _two = await started({
+    args: [...tls, ...address, ...keys, `${folder.path}/y.json`],
+  });
+  const there = JSON.parse(await Deno.readTextFile(`${folder.path}/y.json`)).address;
+  const named = there.replace("127.0.0.1", "localhost");
+  await using ann = await clientFor(
+    folder.path,
+    "ann",
+    "--address",
+    named,
+    `${folder.path}/y.json`,
+  );
+  await ann.connect();
+  await using stranger = new NetPubSub(there, "secret of ann", { keyName: "ann" });
+  await assertRejects(() => stranger.connect(), AuthError, "not trusted");
+});
 
-Deno.test("cli puts certificates into its connection file, and no private key beside them", () =>
-  withFolder(async (folder) => {
-    const both = `${folder}/both.pem`;
-    await Deno.writeTextFile(both, SIGNED.key + SIGNED.cert, { mode: 0o600 });
-    const tls = ["--tls-cert", both, "--tls-key", both, "--address", "tls://127.0.0.1:0"];
-    await using _program = await started({ args: [...tls, `${folder}/x.json`] });
-    const { ca } = JSON.parse(await Deno.readTextFile(`${folder}/x.json`));
-    assertStringIncludes(ca, "BEGIN CERTIFICATE");
-    assert(!ca.includes("PRIVATE"));
-  }));
+Deno.test("cli puts certificates into its connection file, and no private key beside them", async () => {
+  await using folder = await TempFolder.make();
+  const both = `${folder.path}/both.pem`;
+  await Deno.writeTextFile(both, SIGNED.key + SIGNED.cert, { mode: 0o600 });
+  const tls = ["--tls-cert", both, "--tls-key", both, "--address", "tls://127.0.0.1:0"];
+  await using _program = await started({ args: [...tls, `${folder.path}/x.json`] });
+  const { ca } = JSON.parse(await Deno.readTextFile(`${folder.path}/x.json`));
+  assertStringIncludes(ca, "BEGIN CERTIFICATE");
+  assert(!ca.includes("PRIVATE"));
+});
 
-Deno.test("cli warns in one line when it listens beyond this machine without TLS", () =>
-  withFolder(async (folder) => {
-    await using program = await started({
-      args: ["--address", "tcp://0.0.0.0:0", `${folder}/x.json`],
-    });
-    program.kill("SIGTERM");
-    const { err } = await program.end();
-    assertEquals(err.trim().split("\n").length, 1);
-    assertStringIncludes(err, "without TLS");
-  }));
+Deno.test("cli warns in one line when it listens beyond this machine without TLS", async () => {
+  await using folder = await TempFolder.make();
+  await using program = await started({
+    args: ["--address", "tcp://0.0.0.0:0", `${folder.path}/x.json`],
+  });
+  program.kill("SIGTERM");
+  const { err } = await program.end();
+  assertEquals(err.trim().split("\n").length, 1);
+  assertStringIncludes(err, "without TLS");
+});
 
 const HAS_SCRIPT = await (async () => {
   try {
@@ -188,15 +196,15 @@ for (const keys of [[], ["--keys"]]) {
   Deno.test({
     name: `cli ends when its terminal is closed${keys.length > 0 ? ", with keys, too" : ""}`,
     ignore: !HAS_SCRIPT,
-    fn: () =>
-      withFolder(async (folder) => {
-        await writeKeys(`${folder}/keys`, [ANN]);
-        await using terminal = await started({
-          args: [...keys, ...keys.map(() => `${folder}/keys`), `${folder}/x.json`],
-          onTerminal: true,
-        });
-        terminal.kill("SIGKILL");
-        await until(() => [...Deno.readDirSync(folder)].every(({ name }) => name === "keys"));
-      }),
+    fn: async () => {
+      await using folder = await TempFolder.make();
+      await writeKeys(`${folder.path}/keys`, [ANN]);
+      await using terminal = await started({
+        args: [...keys, ...keys.map(() => `${folder.path}/keys`), `${folder.path}/x.json`],
+        onTerminal: true,
+      });
+      terminal.kill("SIGKILL");
+      await until(() => [...Deno.readDirSync(folder.path)].every(({ name }) => name === "keys"));
+    },
   });
 }

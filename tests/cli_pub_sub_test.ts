@@ -1,7 +1,7 @@
 /** The commands `pub` and `sub`, each a process of its own. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { NetPubSub } from "../mod.ts";
-import { type Bus, withBus } from "./helpers/bus.ts";
+import { Bus } from "./helpers/bus.ts";
 import { fails, output, Program } from "./helpers/program.ts";
 import { take } from "./helpers/scene.ts";
 import { until } from "../tools/harness/until.ts";
@@ -20,352 +20,353 @@ async function publish(bus: NetPubSub, ...messages: [string[], object][]): Promi
   await bus.flush();
 }
 
-Deno.test("cli pub publishes what sub prints, one JSON object a line", () =>
-  withBus(async (bus) => {
-    await using sub = await subscribed(bus, "--count", "2", "sensors");
-    const args = ["pub", "-c", bus.file];
-    await output({ args: [...args, "alerts", "x=1"] });
-    await output({ args: [...args, "sensors/kitchen", "celsius=21.5", "unit=C", "on=true"] });
-    await output({ args: [...args, '["sensors","a/b"]', "--json", '{"b":{"$bytes":"aGk="}}'] });
-    assertEquals(await sub.end(), {
-      code: 0,
-      out: '{"topic":["sensors","kitchen"],"message":{"celsius":21.5,"unit":"C","on":true}}\n' +
-        '{"topic":["sensors","a/b"],"message":{"b":{"$bytes":"aGk="}}}\n',
-      err: "",
-    });
-  }));
+Deno.test("cli pub publishes what sub prints, one JSON object a line", async () => {
+  await using bus = await Bus.start();
+  await using sub = await subscribed(bus, "--count", "2", "sensors");
+  const args = ["pub", "-c", bus.file];
+  await output({ args: [...args, "alerts", "x=1"] });
+  await output({ args: [...args, "sensors/kitchen", "celsius=21.5", "unit=C", "on=true"] });
+  await output({ args: [...args, '["sensors","a/b"]', "--json", '{"b":{"$bytes":"aGk="}}'] });
+  assertEquals(await sub.end(), {
+    code: 0,
+    out: '{"topic":["sensors","kitchen"],"message":{"celsius":21.5,"unit":"C","on":true}}\n' +
+      '{"topic":["sensors","a/b"],"message":{"b":{"$bytes":"aGk="}}}\n',
+    err: "",
+  });
+});
 
-Deno.test("cli sub prints each message once, in the order of the bus, whatever its topics are", () =>
-  withBus(async (bus) => {
-    await using sub = await subscribed(bus, "--count", "5", "a", "b", "a/x", "a");
-    const client = await bus.client();
-    const messages: [string[], object][] = [[["a", "x"], { n: 1 }], [["b"], { n: 2 }]];
-    await publish(client, ...messages, [[], { n: 3 }], [["c"], { n: 0 }], [["a"], { n: 4 }], [[], {
-      n: 5,
-    }]);
-    const { out } = await sub.end();
-    assertEquals(out.trim().split("\n").map((line) => JSON.parse(line).message.n), [1, 2, 3, 4, 5]);
-  }));
+Deno.test("cli sub prints each message once, in the order of the bus, whatever its topics are", async () => {
+  await using bus = await Bus.start();
+  await using sub = await subscribed(bus, "--count", "5", "a", "b", "a/x", "a");
+  const client = await bus.client();
+  const messages: [string[], object][] = [[["a", "x"], { n: 1 }], [["b"], { n: 2 }]];
+  await publish(client, ...messages, [[], { n: 3 }], [["c"], { n: 0 }], [["a"], { n: 4 }], [[], {
+    n: 5,
+  }]);
+  const { out } = await sub.end();
+  assertEquals(out.trim().split("\n").map((line) => JSON.parse(line).message.n), [1, 2, 3, 4, 5]);
+});
 
-Deno.test("cli sub without a topic prints everything, to a terminal for people", () =>
-  withBus(async (bus) => {
-    const { broker, file } = bus;
-    await using sub = new Program({
-      args: ["sub", "-c", file, "--count", "1"],
-      onTerminal: true,
-      env: { NO_COLOR: "1" },
-    });
-    await until(() => broker.stats().sessions > 0);
-    await publish(await bus.client(), [["a", "b"], { n: 1, text: "two words" }]);
-    const { out } = await sub.end();
-    assertMatch(out, /^\d\d:\d\d:\d\d\.\d{3} a\/b n=1 text="two words"\r\n$/);
-  }));
+Deno.test("cli sub without a topic prints everything, to a terminal for people", async () => {
+  await using bus = await Bus.start();
+  await using sub = new Program({
+    args: ["sub", "-c", bus.file, "--count", "1"],
+    onTerminal: true,
+    env: { NO_COLOR: "1" },
+  });
+  await until(() => bus.broker.stats().sessions > 0);
+  await publish(await bus.client(), [["a", "b"], { n: 1, text: "two words" }]);
+  const { out } = await sub.end();
+  assertMatch(out, /^\d\d:\d\d:\d\d\.\d{3} a\/b n=1 text="two words"\r\n$/);
+});
 
-Deno.test("cli sub colours what it prints to a terminal, and prints JSON there when asked", () =>
-  withBus(async (bus) => {
-    await using plain = new Program({
-      args: ["sub", "-c", bus.file, "--count", "1"],
-      onTerminal: true,
-      env: { NO_COLOR: "" },
-    });
-    await using json = new Program({
-      args: ["sub", "-c", bus.file, "--count", "1", "--json"],
-      onTerminal: true,
-    });
-    await until(() => bus.broker.stats().sessions === 2);
-    await publish(await bus.client(), [["a"], { n: 1 }]);
-    assertStringIncludes((await plain.end()).out, "\x1b[1m\x1b[36ma");
-    assertEquals((await json.end()).out, '{"topic":["a"],"message":{"n":1}}\r\n');
-  }));
+Deno.test("cli sub colours what it prints to a terminal, and prints JSON there when asked", async () => {
+  await using bus = await Bus.start();
+  await using plain = new Program({
+    args: ["sub", "-c", bus.file, "--count", "1"],
+    onTerminal: true,
+    env: { NO_COLOR: "" },
+  });
+  await using json = new Program({
+    args: ["sub", "-c", bus.file, "--count", "1", "--json"],
+    onTerminal: true,
+  });
+  await until(() => bus.broker.stats().sessions === 2);
+  await publish(await bus.client(), [["a"], { n: 1 }]);
+  assertStringIncludes((await plain.end()).out, "\x1b[1m\x1b[36ma");
+  assertEquals((await json.end()).out, '{"topic":["a"],"message":{"n":1}}\r\n');
+});
 
-Deno.test("cli sub --raw prints one value: text and bytes as they are, the rest as JSON", () =>
-  withBus(async (bus) => {
-    await using sub = await subscribed(bus, "--count", "4", "--raw", "v", "a");
-    await publish(
-      await bus.client(),
-      [["a"], { v: "text" }],
-      [["a"], { v: new TextEncoder().encode("bytes") }],
-      [["a"], { w: 1 }],
-      [["a"], { v: 7n }],
-    );
-    const { code, out, err } = await sub.end();
-    assertEquals([code, out], [0, 'text\nbytes{"$bigint":"7"}\n']);
-    assertStringIncludes(err, "a message for a has no v");
-  }));
+Deno.test("cli sub --raw prints one value: text and bytes as they are, the rest as JSON", async () => {
+  await using bus = await Bus.start();
+  await using sub = await subscribed(bus, "--count", "4", "--raw", "v", "a");
+  await publish(
+    await bus.client(),
+    [["a"], { v: "text" }],
+    [["a"], { v: new TextEncoder().encode("bytes") }],
+    [["a"], { w: 1 }],
+    [["a"], { v: 7n }],
+  );
+  const { code, out, err } = await sub.end();
+  assertEquals([code, out], [0, 'text\nbytes{"$bigint":"7"}\n']);
+  assertStringIncludes(err, "a message for a has no v");
+});
 
-Deno.test("cli sub --timeout ends it, which fails short of --count only", () =>
-  withBus(async ({ file }) => {
-    assertEquals(await output({ args: ["sub", "-c", file, "--timeout", "50ms"] }), "");
-    const { code, err } = await fails({
-      args: ["sub", "-c", file, "--timeout", "50ms", "--count", "2"],
-    });
-    assertEquals(code, 1);
-    assertStringIncludes(err, "Got 0 of 2 messages within 50ms");
-  }));
+Deno.test("cli sub --timeout ends it, which fails short of --count only", async () => {
+  await using bus = await Bus.start();
+  assertEquals(await output({ args: ["sub", "-c", bus.file, "--timeout", "50ms"] }), "");
+  const { code, err } = await fails({
+    args: ["sub", "-c", bus.file, "--timeout", "50ms", "--count", "2"],
+  });
+  assertEquals(code, 1);
+  assertStringIncludes(err, "Got 0 of 2 messages within 50ms");
+});
 
 for (const [strict, status] of [[[], 0], [["--strict"], 1]] as const) {
-  Deno.test(`cli sub ${strict.join("")} tells a gap, and ends with ${status}`, () =>
-    withBus(async (bus) => {
-      // The window is 1 MiB, so the gap is among the first of these, and 4 MiB wait behind it.
-      await using sub = await subscribed(bus, ...strict, "--raw", "n", "--count", "30", "a");
-      sub.kill("SIGSTOP");
-      const client = await bus.client();
-      const data = new Uint8Array(100_000);
-      for (let n = 0; n < 100; n++) client.publish("a", { n, data });
-      await client.flush();
-      assert(bus.broker.stats().dropped > 0);
-      sub.kill("SIGCONT");
-      const { code, out, err } = await sub.end();
-      assertEquals(code, status);
-      const numbers = out.trim().split("\n").map(Number);
-      const [, missed] = err.match(/^mpubsub-broker: Missed (\d+) messages \(overflow\)\n$/)!;
-      assertEquals(numbers.at(-1), 29 + Number(missed), "the rest is all there");
-    }, { limits: { queueBytes: 2 ** 22 } }));
+  Deno.test(`cli sub ${strict.join("")} tells a gap, and ends with ${status}`, async () => {
+    await using bus = await Bus.start({ limits: { queueBytes: 2 ** 22 } });
+    // The window is 1 MiB, so the gap is among the first of these, and 4 MiB wait behind it.
+    await using sub = await subscribed(bus, ...strict, "--raw", "n", "--count", "30", "a");
+    sub.kill("SIGSTOP");
+    const client = await bus.client();
+    const data = new Uint8Array(100_000);
+    for (let n = 0; n < 100; n++) client.publish("a", { n, data });
+    await client.flush();
+    assert(bus.broker.stats().dropped > 0);
+    sub.kill("SIGCONT");
+    const { code, out, err } = await sub.end();
+    assertEquals(code, status);
+    const numbers = out.trim().split("\n").map(Number);
+    const [, missed] = err.match(/^mpubsub-broker: Missed (\d+) messages \(overflow\)\n$/)!;
+    assertEquals(numbers.at(-1), 29 + Number(missed), "the rest is all there");
+  });
 }
 
-Deno.test("cli sub ends quietly when nobody reads what it prints", () =>
-  withBus(async (bus) => {
-    await using sub = new Program({ shell: `mpubsub sub -c ${bus.file} | head -n 1` });
-    const client = await bus.client();
-    await until(() => bus.broker.stats().sessions === 2);
-    for (let n = 0; bus.broker.stats().sessions === 2; n++) await publish(client, [["a"], { n }]);
-    const { code, out, err } = await sub.end();
-    assertEquals([code, out, err], [0, '{"topic":["a"],"message":{"n":0}}\n', ""]);
-  }));
+Deno.test("cli sub ends quietly when nobody reads what it prints", async () => {
+  await using bus = await Bus.start();
+  await using sub = new Program({ shell: `mpubsub sub -c ${bus.file} | head -n 1` });
+  const client = await bus.client();
+  await until(() => bus.broker.stats().sessions === 2);
+  for (let n = 0; bus.broker.stats().sessions === 2; n++) await publish(client, [["a"], { n }]);
+  const { code, out, err } = await sub.end();
+  assertEquals([code, out, err], [0, '{"topic":["a"],"message":{"n":0}}\n', ""]);
+});
 
-Deno.test("cli sub that nobody reads holds little, and ends with 130 at once", () =>
-  withBus(async (bus) => {
-    await using sub = await subscribed(bus, "a");
-    const client = await bus.client();
-    const data = new Uint8Array(500_000);
-    for (let n = 0; n < 200; n++) await publish(client, [["a"], { data }]);
-    assert(bus.broker.stats().queuedBytes > 50_000_000);
-    sub.kill("SIGTERM");
-    assertEquals((await sub.end()).code, 130);
-  }, { limits: { queueBytes: 2 ** 28 } }));
+Deno.test("cli sub that nobody reads holds little, and ends with 130 at once", async () => {
+  await using bus = await Bus.start({ limits: { queueBytes: 2 ** 28 } });
+  await using sub = await subscribed(bus, "a");
+  const client = await bus.client();
+  const data = new Uint8Array(500_000);
+  for (let n = 0; n < 200; n++) await publish(client, [["a"], { data }]);
+  assert(bus.broker.stats().queuedBytes > 50_000_000);
+  sub.kill("SIGTERM");
+  assertEquals((await sub.end()).code, 130);
+});
 
-Deno.test("cli sub --json escapes what a terminal obeys, so that it reads back as it was", () =>
-  withBus(async (bus) => {
-    await using sub = new Program({
-      args: ["sub", "-c", bus.file, "--json", "--count", "1"],
-      onTerminal: true,
-    });
-    await until(() => bus.broker.stats().sessions === 1);
-    const message = { text: "\x9b2J\x7f\u202e\x1b" };
-    await publish(await bus.client(), [["a"], message]);
-    const { out } = await sub.end();
-    assertMatch(out, /^[\x20-\x7e]+\r\n$/);
-    assertEquals(JSON.parse(out).message, message);
-  }));
+Deno.test("cli sub --json escapes what a terminal obeys, so that it reads back as it was", async () => {
+  await using bus = await Bus.start();
+  await using sub = new Program({
+    args: ["sub", "-c", bus.file, "--json", "--count", "1"],
+    onTerminal: true,
+  });
+  await until(() => bus.broker.stats().sessions === 1);
+  const message = { text: "\x9b2J\x7f\u202e\x1b" };
+  await publish(await bus.client(), [["a"], message]);
+  const { out } = await sub.end();
+  assertMatch(out, /^[\x20-\x7e]+\r\n$/);
+  assertEquals(JSON.parse(out).message, message);
+});
 
-Deno.test("cli sub says when the connection is lost, and goes on when the broker is back", () =>
-  withBus(async (bus) => {
-    await using sub = await subscribed(bus, "--count", "1", "a");
-    await bus.broker.shutdown();
-    await sub.untilError("Lost the connection, trying again");
-  }));
+Deno.test("cli sub says when the connection is lost, and goes on when the broker is back", async () => {
+  await using bus = await Bus.start();
+  await using sub = await subscribed(bus, "--count", "1", "a");
+  await bus.broker.shutdown();
+  await sub.untilError("Lost the connection, trying again");
+});
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.test(`cli sub ends with 130 after ${signal}`, () =>
-    withBus(async (bus) => {
-      await using sub = await subscribed(bus, "a");
-      sub.kill(signal);
-      assertEquals(await sub.end(), { code: 130, out: "", err: "" });
-    }));
+  Deno.test(`cli sub ends with 130 after ${signal}`, async () => {
+    await using bus = await Bus.start();
+    await using sub = await subscribed(bus, "a");
+    sub.kill(signal);
+    assertEquals(await sub.end(), { code: 130, out: "", err: "" });
+  });
 }
 
-Deno.test("cli pub - reads lines as they come, and ends when all are acknowledged", () =>
-  withBus(async (bus) => {
-    const client = await bus.client();
-    using messages = client.subscribe(null);
-    await client.flush();
-    await using pub = new Program({ args: ["pub", "-c", bus.file, "-"], input: "open" });
-    await pub.write('{"topic":["a"],"message":{"n":1}}\n');
-    assertEquals((await take(messages, 1))[0]!.message, { n: 1 });
-    using more = client.subscribe(null);
-    await client.flush();
-    await pub.write('\n{"topic":"b","message":{"n":{"$bigint":"2"}}}');
-    await pub.finishInput();
-    assertEquals(await pub.end(), { code: 0, out: "", err: "" });
-    assertEquals(await take(more, 1), [{ topic: ["b"], message: { n: 2n } }]);
-  }));
+Deno.test("cli pub - reads lines as they come, and ends when all are acknowledged", async () => {
+  await using bus = await Bus.start();
+  const client = await bus.client();
+  using messages = client.subscribe(null);
+  await client.flush();
+  await using pub = new Program({ args: ["pub", "-c", bus.file, "-"], input: "open" });
+  await pub.write('{"topic":["a"],"message":{"n":1}}\n');
+  assertEquals((await take(messages, 1))[0]!.message, { n: 1 });
+  using more = client.subscribe(null);
+  await client.flush();
+  await pub.write('\n{"topic":"b","message":{"n":{"$bigint":"2"}}}');
+  await pub.finishInput();
+  assertEquals(await pub.end(), { code: 0, out: "", err: "" });
+  assertEquals(await take(more, 1), [{ topic: ["b"], message: { n: 2n } }]);
+});
 
-Deno.test("cli pub TOPIC - takes messages, and with --lines plain text", () =>
-  withBus(async (bus) => {
-    const client = await bus.client();
-    using messages = client.subscribe(null);
-    await client.flush();
-    const args = ["pub", "-c", bus.file, "a/b"];
-    await output({ args: [...args, "-"], input: '{"n":1}\n{"n":2}\n' });
-    await output({ args: [...args, "--lines", "text"], input: "{}\n\nx" });
-    assertEquals(
-      (await take(messages, 5)).map(({ message }) => message),
-      [{ n: 1 }, { n: 2 }, { text: "{}" }, { text: "" }, { text: "x" }],
-    );
-  }));
+Deno.test("cli pub TOPIC - takes messages, and with --lines plain text", async () => {
+  await using bus = await Bus.start();
+  const client = await bus.client();
+  using messages = client.subscribe(null);
+  await client.flush();
+  const args = ["pub", "-c", bus.file, "a/b"];
+  await output({ args: [...args, "-"], input: '{"n":1}\n{"n":2}\n' });
+  await output({ args: [...args, "--lines", "text"], input: "{}\n\nx" });
+  assertEquals(
+    (await take(messages, 5)).map(({ message }) => message),
+    [{ n: 1 }, { n: 2 }, { text: "{}" }, { text: "" }, { text: "x" }],
+  );
+});
 
-Deno.test("cli pub names each line that it cannot use, publishes the others, and fails", () =>
-  withBus(async (bus) => {
-    const client = await bus.client();
-    using messages = client.subscribe(null);
-    await client.flush();
-    const lines = ['{"n":1}', "{", "", "[1]", `{"s":"${"x".repeat(2e6)}"}`, '{"n":2}'];
-    await using pub = new Program({
-      args: ["pub", "-c", bus.file, "a", "-"],
-      input: lines.join("\n"),
-    });
-    const { code, err } = await pub.end();
-    assertEquals(code, 1);
-    const [first, second, third, end] = err.split("\n");
-    assertStringIncludes(first!, "it is not JSON (line 2)");
-    assertStringIncludes(second!, "it must be an object (line 4)");
-    assertMatch(third!, /limit is 1048576.*\(line 5\)/);
-    assertEquals(end, "");
-    assertEquals((await take(messages, 2)).map(({ message }) => message.n), [1, 2]);
-  }));
+Deno.test("cli pub names each line that it cannot use, publishes the others, and fails", async () => {
+  await using bus = await Bus.start();
+  const client = await bus.client();
+  using messages = client.subscribe(null);
+  await client.flush();
+  const lines = ['{"n":1}', "{", "", "[1]", `{"s":"${"x".repeat(2e6)}"}`, '{"n":2}'];
+  await using pub = new Program({
+    args: ["pub", "-c", bus.file, "a", "-"],
+    input: lines.join("\n"),
+  });
+  const { code, err } = await pub.end();
+  assertEquals(code, 1);
+  const [first, second, third, end] = err.split("\n");
+  assertStringIncludes(first!, "it is not JSON (line 2)");
+  assertStringIncludes(second!, "it must be an object (line 4)");
+  assertMatch(third!, /limit is 1048576.*\(line 5\)/);
+  assertEquals(end, "");
+  assertEquals((await take(messages, 2)).map(({ message }) => message.n), [1, 2]);
+});
 
-Deno.test("cli pub says when its input is not UTF-8, and takes no endless line", () =>
-  withBus(async (bus) => {
-    const client = await bus.client();
-    using messages = client.subscribe(null);
-    await client.flush();
-    const pub = `mpubsub pub -c ${bus.file} a --lines text`;
-    await using bad = new Program({ shell: `printf 'a\\n\\377\\n' | ${pub}` });
-    const { err } = await bad.end();
-    assertStringIncludes(err, "Not all is UTF-8: \ufffd stands for what is not (line 2)");
-    assertEquals((await take(messages, 2)).map(({ message }) => message.text), ["a", "\ufffd"]);
-    await using endless = new Program({ shell: `${pub} < /dev/zero` });
-    const { code, err: why } = await endless.end();
-    assertEquals(code, 1);
-    assertStringIncludes(why, "Cannot take a line of more than 16777216 letters");
-  }));
+Deno.test("cli pub says when its input is not UTF-8, and takes no endless line", async () => {
+  await using bus = await Bus.start();
+  const client = await bus.client();
+  using messages = client.subscribe(null);
+  await client.flush();
+  const pub = `mpubsub pub -c ${bus.file} a --lines text`;
+  await using bad = new Program({ shell: `printf 'a\\n\\377\\n' | ${pub}` });
+  const { err } = await bad.end();
+  assertStringIncludes(err, "Not all is UTF-8: \ufffd stands for what is not (line 2)");
+  assertEquals((await take(messages, 2)).map(({ message }) => message.text), ["a", "\ufffd"]);
+  await using endless = new Program({ shell: `${pub} < /dev/zero` });
+  const { code, err: why } = await endless.end();
+  assertEquals(code, 1);
+  assertStringIncludes(why, "Cannot take a line of more than 16777216 letters");
+});
 
-Deno.test("cli pub that is interrupted while the broker is away ends soon, with 130, and says so", () =>
-  withBus(async (bus) => {
-    await using pub = new Program({ args: ["pub", "-c", bus.file, "a", "-"], input: "open" });
-    await pub.write("{}\n");
-    await until(() => bus.broker.stats().received === 1);
-    await bus.broker.shutdown();
-    await pub.untilError("Lost the connection");
-    await pub.write("{}\n");
-    // Which it has read when the one behind it is refused.
-    await pub.write("{\n");
-    await pub.untilError("(line 3)");
-    pub.kill("SIGINT");
-    const { code, err } = await pub.end();
-    assertEquals(code, 130);
-    assertStringIncludes(err, "Left before the broker had everything");
-  }));
+Deno.test("cli pub that is interrupted while the broker is away ends soon, with 130, and says so", async () => {
+  await using bus = await Bus.start();
+  await using pub = new Program({ args: ["pub", "-c", bus.file, "a", "-"], input: "open" });
+  await pub.write("{}\n");
+  await until(() => bus.broker.stats().received === 1);
+  await bus.broker.shutdown();
+  await pub.untilError("Lost the connection");
+  await pub.write("{}\n");
+  // Which it has read when the one behind it is refused.
+  await pub.write("{\n");
+  await pub.untilError("(line 3)");
+  pub.kill("SIGINT");
+  const { code, err } = await pub.end();
+  assertEquals(code, 130);
+  assertStringIncludes(err, "Left before the broker had everything");
+});
 
-Deno.test("cli pub --count and --interval repeat a message", () =>
-  withBus(async (bus) => {
-    const client = await bus.client();
-    using messages = client.subscribe("a");
-    await client.flush();
-    const args = ["pub", "-c", bus.file, "a", "n=1", "--count", "3", "--interval", "1ms"];
-    await output({ args });
-    assertEquals((await take(messages, 3)).map(({ message }) => message.n), [1, 1, 1]);
-    assertEquals(bus.broker.stats().received, 3);
-  }));
+Deno.test("cli pub --count and --interval repeat a message", async () => {
+  await using bus = await Bus.start();
+  const client = await bus.client();
+  using messages = client.subscribe("a");
+  await client.flush();
+  const args = ["pub", "-c", bus.file, "a", "n=1", "--count", "3", "--interval", "1ms"];
+  await output({ args });
+  assertEquals((await take(messages, 3)).map(({ message }) => message.n), [1, 1, 1]);
+  assertEquals(bus.broker.stats().received, 3);
+});
 
-Deno.test("cli pub takes as much from its input as the broker does", () =>
-  withBus(async (bus) => {
-    const lines = Array.from(
-      { length: 40 },
-      (_, n) => JSON.stringify({ n, s: "x".repeat(500_000) }),
-    );
-    await output({ args: ["pub", "-c", bus.file, "a", "-"], input: lines.join("\n") });
-    assertEquals(bus.broker.stats().received, 40);
-  }));
+Deno.test("cli pub takes as much from its input as the broker does", async () => {
+  await using bus = await Bus.start();
+  const lines = Array.from(
+    { length: 40 },
+    (_, n) => JSON.stringify({ n, s: "x".repeat(500_000) }),
+  );
+  await output({ args: ["pub", "-c", bus.file, "a", "-"], input: lines.join("\n") });
+  assertEquals(bus.broker.stats().received, 40);
+});
 
-Deno.test("cli pub fails when a topic is reserved, or a message too large", () =>
-  withBus(async (bus) => {
-    const args = ["pub", "-c", bus.file];
-    const { code, err } = await fails({ args: [...args, "*broker/x", "n=1"] });
-    assertEquals(code, 1);
-    assertStringIncludes(err, "*broker");
-    const large = await fails({ args: [...args, "a", "-"], input: `{"s":"${"x".repeat(2e6)}"}` });
-    assertEquals(large.code, 1);
-    assertStringIncludes(large.err, "limit is 1048576");
-  }));
+Deno.test("cli pub fails when a topic is reserved, or a message too large", async () => {
+  await using bus = await Bus.start();
+  const args = ["pub", "-c", bus.file];
+  const { code, err } = await fails({ args: [...args, "*broker/x", "n=1"] });
+  assertEquals(code, 1);
+  assertStringIncludes(err, "*broker");
+  const large = await fails({ args: [...args, "a", "-"], input: `{"s":"${"x".repeat(2e6)}"}` });
+  assertEquals(large.code, 1);
+  assertStringIncludes(large.err, "limit is 1048576");
+});
 
-Deno.test("cli sub | pub - is a bridge between two brokers, for values of every kind", () =>
-  withBus((from) =>
-    withBus(async (to) => {
-      const shell = `mpubsub sub -c ${from.file} --count 1000 a | mpubsub pub -c ${to.file} -`;
-      await using program = new Program({ shell });
-      const listener = await to.client();
-      using messages = listener.subscribe(null);
-      await listener.flush();
-      const speaker = await from.client();
-      await until(() => from.broker.stats().sessions === 2 && to.broker.stats().sessions === 2);
-      const message = {
-        bytes: Uint8Array.of(0, 255),
-        big: 2n ** 70n,
-        nan: NaN,
-        zero: -0,
-        date: new Date(1),
-        map: new Map<unknown, unknown>([[1n, new Set([null])]]),
-        floats: Float32Array.of(1.5),
-        like: { $bytes: "x" },
-        text: "\u2028\x1b\0😀",
-      };
-      for (let n = 0; n < 1000; n++) speaker.publish(["a", "b/c"], { n, ...message });
-      const taken = await take(messages, 1000);
-      assertEquals(
-        taken,
-        taken.map((_, n) => ({ topic: ["a", "b/c"], message: { n, ...message } })),
-      );
-      assertEquals(await program.end(), { code: 0, out: "", err: "" });
-    })
-  ));
+Deno.test("cli sub | pub - is a bridge between two brokers, for values of every kind", async () => {
+  await using from = await Bus.start();
+  await using to = await Bus.start();
+  const shell = `mpubsub sub -c ${from.file} --count 1000 a | mpubsub pub -c ${to.file} -`;
+  await using program = new Program({ shell });
+  const listener = await to.client();
+  using messages = listener.subscribe(null);
+  await listener.flush();
+  const speaker = await from.client();
+  await until(() => from.broker.stats().sessions === 2 && to.broker.stats().sessions === 2);
+  const message = {
+    bytes: Uint8Array.of(0, 255),
+    big: 2n ** 70n,
+    nan: NaN,
+    zero: -0,
+    date: new Date(1),
+    map: new Map<unknown, unknown>([[1n, new Set([null])]]),
+    floats: Float32Array.of(1.5),
+    like: { $bytes: "x" },
+    text: "\u2028\x1b\0😀",
+  };
+  for (let n = 0; n < 1000; n++) speaker.publish(["a", "b/c"], { n, ...message });
+  const taken = await take(messages, 1000);
+  assertEquals(
+    taken,
+    taken.map((_, n) => ({ topic: ["a", "b/c"], message: { n, ...message } })),
+  );
+  assertEquals(await program.end(), { code: 0, out: "", err: "" });
+});
 
-Deno.test("cli commands find the broker by --address and --authkey-file, too", () =>
-  withBus(async ({ broker, folder }) => {
-    await Deno.writeTextFile(`${folder}/key`, "secret", { mode: 0o600 });
-    const args = ["pub", "--address", broker.address, "--authkey-file", `${folder}/key`];
-    await output({ args: [...args, "a", "n=1"] });
-    assertEquals(broker.stats().received, 1);
-    await Deno.writeTextFile(`${folder}/wrong`, "wrong", { mode: 0o600 });
-    const wrong = await fails({ args: [...args.slice(0, 4), `${folder}/wrong`, "a"] });
-    assertEquals(wrong.code, 1);
-  }, { authkey: "secret" }));
+Deno.test("cli commands find the broker by --address and --authkey-file, too", async () => {
+  await using bus = await Bus.start({ authkey: "secret" });
+  const { broker, folder } = bus;
+  await Deno.writeTextFile(`${folder}/key`, "secret", { mode: 0o600 });
+  const args = ["pub", "--address", broker.address, "--authkey-file", `${folder}/key`];
+  await output({ args: [...args, "a", "n=1"] });
+  assertEquals(broker.stats().received, 1);
+  await Deno.writeTextFile(`${folder}/wrong`, "wrong", { mode: 0o600 });
+  const wrong = await fails({ args: [...args.slice(0, 4), `${folder}/wrong`, "a"] });
+  assertEquals(wrong.code, 1);
+});
 
-Deno.test("cli commands say in one line what is wrong with how the broker is named", () =>
-  withBus(async ({ file, folder }) => {
-    const cases: [string[], number, string][] = [
-      [["-c", `${folder}/none.json`], 1, "start a broker with it"],
-      [["-c", file, "--address", "tcp://127.0.0.1:1"], 2, "--connect FILE, or both"],
-      [["--address", "tcp://127.0.0.1:1"], 2, "--connect FILE, or both"],
-      [["--address", "nonsense", "--authkey-file", file], 2, "write unix:///path"],
-    ];
-    for (const [args, status, text] of cases) {
-      const { code, err } = await fails({ args: ["pub", ...args, "a"] });
-      assertEquals(code, status, err);
-      assertStringIncludes(err, text);
-    }
-  }));
+Deno.test("cli commands say in one line what is wrong with how the broker is named", async () => {
+  await using bus = await Bus.start();
+  const { file, folder } = bus;
+  const cases: [string[], number, string][] = [
+    [["-c", `${folder}/none.json`], 1, "start a broker with it"],
+    [["-c", file, "--address", "tcp://127.0.0.1:1"], 2, "--connect FILE, or both"],
+    [["--address", "tcp://127.0.0.1:1"], 2, "--connect FILE, or both"],
+    [["--address", "nonsense", "--authkey-file", file], 2, "write unix:///path"],
+  ];
+  for (const [args, status, text] of cases) {
+    const { code, err } = await fails({ args: ["pub", ...args, "a"] });
+    assertEquals(code, status, err);
+    assertStringIncludes(err, text);
+  }
+});
 
-Deno.test("cli pub and sub refuse wrong arguments with one line and status 2", () =>
-  withBus(async ({ file }) => {
-    for (
-      const args of [
-        ["pub"],
-        ["pub", "a//b"],
-        ["pub", "a", "novalue"],
-        ["pub", "a", "x=1", "--json", "{}"],
-        ["pub", "a", "--json", "[]"],
-        ["pub", "a", "x=1", "-"],
-        ["pub", "--lines", "text"],
-        ["pub", "a", "--count", "0"],
-        ["pub", "a", "--interval", "soon"],
-        ["sub", "a//b"],
-        ["sub", "--count", "x"],
-        ["sub", "--nonsense"],
-      ]
-    ) {
-      const { code, err } = await fails({ args: [...args, "-c", file] });
-      assertEquals(code, 2, err);
-      assertStringIncludes(err, `(mpubsub-broker ${args[0]} --help tells more)`);
-    }
-  }));
+Deno.test("cli pub and sub refuse wrong arguments with one line and status 2", async () => {
+  await using bus = await Bus.start();
+  const { file } = bus;
+  for (
+    const args of [
+      ["pub"],
+      ["pub", "a//b"],
+      ["pub", "a", "novalue"],
+      ["pub", "a", "x=1", "--json", "{}"],
+      ["pub", "a", "--json", "[]"],
+      ["pub", "a", "x=1", "-"],
+      ["pub", "--lines", "text"],
+      ["pub", "a", "--count", "0"],
+      ["pub", "a", "--interval", "soon"],
+      ["sub", "a//b"],
+      ["sub", "--count", "x"],
+      ["sub", "--nonsense"],
+    ]
+  ) {
+    const { code, err } = await fails({ args: [...args, "-c", file] });
+    assertEquals(code, 2, err);
+    assertStringIncludes(err, `(mpubsub-broker ${args[0]} --help tells more)`);
+  }
+});

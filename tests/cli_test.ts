@@ -6,51 +6,51 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { NetPubSub } from "../net.ts";
-import { withFolder } from "./helpers/folder.ts";
+import { TempFolder } from "./helpers/folder.ts";
 import { fails, Program, started } from "./helpers/program.ts";
 import { until } from "../tools/harness/until.ts";
 
 for (const signals of [["SIGINT", "SIGINT"], ["SIGTERM"]] as const) {
-  Deno.test(`cli ends with status 0, file and socket gone, after ${signals.join(" and ")}`, () =>
-    withFolder(async (folder) => {
-      await using program = await started({ args: [`${folder}/x.json`] });
-      assertEquals((await Deno.stat(`${folder}/x.json`)).mode! & 0o777, 0o600);
-      const content = JSON.parse(await Deno.readTextFile(`${folder}/x.json`));
-      assertEquals(Object.keys(content), ["version", "address", "authkey", "pid"]);
-      assert(content.address.startsWith(`unix://${folder}/x.json.`), content.address);
-      await using bus = await NetPubSub.fromFile(`${folder}/x.json`);
-      await bus.connect();
-      for (const signal of signals) program.kill(signal);
-      const { code, out, err } = await program.end();
-      assertEquals([code, err], [0, ""]);
-      assertStringIncludes(out, "Shutting down");
-      await until(() => bus.state === "reconnecting");
-      assertEquals([...Deno.readDirSync(folder)], []);
-    }));
+  Deno.test(`cli ends with status 0, file and socket gone, after ${signals.join(" and ")}`, async () => {
+    await using folder = await TempFolder.make();
+    await using program = await started({ args: [`${folder.path}/x.json`] });
+    assertEquals((await Deno.stat(`${folder.path}/x.json`)).mode! & 0o777, 0o600);
+    const content = JSON.parse(await Deno.readTextFile(`${folder.path}/x.json`));
+    assertEquals(Object.keys(content), ["version", "address", "authkey", "pid"]);
+    assert(content.address.startsWith(`unix://${folder.path}/x.json.`), content.address);
+    await using bus = await NetPubSub.fromFile(`${folder.path}/x.json`);
+    await bus.connect();
+    for (const signal of signals) program.kill(signal);
+    const { code, out, err } = await program.end();
+    assertEquals([code, err], [0, ""]);
+    assertStringIncludes(out, "Shutting down");
+    await until(() => bus.state === "reconnecting");
+    assertEquals([...Deno.readDirSync(folder.path)], []);
+  });
 }
 
-Deno.test("cli under nohup outlives a SIGHUP", () =>
-  withFolder(async (folder) => {
-    await using program = await started({ args: [`${folder}/x.json`], under: ["nohup"] });
-    program.kill("SIGHUP");
-    await using bus = await NetPubSub.fromFile(`${folder}/x.json`);
-    await bus.connect();
-    program.kill("SIGTERM");
-    assertEquals((await program.end()).code, 0);
-  }));
+Deno.test("cli under nohup outlives a SIGHUP", async () => {
+  await using folder = await TempFolder.make();
+  await using program = await started({ args: [`${folder.path}/x.json`], under: ["nohup"] });
+  program.kill("SIGHUP");
+  await using bus = await NetPubSub.fromFile(`${folder.path}/x.json`);
+  await bus.connect();
+  program.kill("SIGTERM");
+  assertEquals((await program.end()).code, 0);
+});
 
-Deno.test("cli takes its file from MPUBSUB_FILE, else from HOME", () =>
-  withFolder(async (folder) => {
-    for (
-      const [env, file] of [
-        [{ MPUBSUB_FILE: `${folder}/env.json`, HOME: folder }, `${folder}/env.json`],
-        [{ MPUBSUB_FILE: "", HOME: folder }, `${folder}/.mpubsub.json`],
-      ] as const
-    ) {
-      await using _program = await started({ args: [], env });
-      assert((await Deno.stat(file)).isFile);
-    }
-  }));
+Deno.test("cli takes its file from MPUBSUB_FILE, else from HOME", async () => {
+  await using folder = await TempFolder.make();
+  for (
+    const [env, file] of [
+      [{ MPUBSUB_FILE: `${folder.path}/env.json`, HOME: folder.path }, `${folder.path}/env.json`],
+      [{ MPUBSUB_FILE: "", HOME: folder.path }, `${folder.path}/.mpubsub.json`],
+    ] as const
+  ) {
+    await using _program = await started({ args: [], env });
+    assert((await Deno.stat(file)).isFile);
+  }
+});
 
 Deno.test("cli prints its usage and its version", async () => {
   for (const [arg, text] of [["--help", "Usage: "], ["--version", "mpubsub-broker 0."]] as const) {
@@ -74,195 +74,198 @@ Deno.test("cli names the addresses that can be written on a command line", async
   assertStringIncludes(err, "--address [hello]:80: write unix:///path/to.sock or tcp://127");
 });
 
-Deno.test("cli says in one line, with status 1, what is in its way", () =>
-  withFolder(async (folder) => {
-    using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    await Deno.writeTextFile(`${folder}/notes.txt`, "not a connection file", { mode: 0o600 });
-    await Deno.writeTextFile(`${folder}/key`, "secret\n", { mode: 0o644 });
-    const tcp = ["--address", `tcp://127.0.0.1:${taken.addr.port}`];
-    const cases: [string[], string][] = [
-      [[`${folder}/none/x.json`], "No such file"],
-      [[...tcp, `${folder}/x.json`], "in use"],
-      [[`${folder}/notes.txt`], "--overwrite"],
-      [["--authkey-file", `${folder}/key`, `${folder}/x.json`], "chmod 600"],
-    ];
-    for (const [args, text] of cases) {
-      const { code, err } = await fails({ args });
-      assertEquals(code, 1);
-      assertStringIncludes(err, text);
-    }
-    assertEquals(await Deno.readTextFile(`${folder}/notes.txt`), "not a connection file");
-  }));
-
-Deno.test("cli leaves a directory, and offers no --overwrite, which would not help", () =>
-  withFolder(async (folder) => {
-    for (const args of [[folder], ["--overwrite", folder]]) {
-      const { code, err } = await fails({ args });
-      assertEquals([code, err], [1, `mpubsub-broker: Cannot use "${folder}": it is a directory\n`]);
-    }
-  }));
-
-Deno.test("cli does not write through a symbolic link to nothing, and --overwrite replaces it", () =>
-  withFolder(async (folder) => {
-    const file = `${folder}/x.json`;
-    await Deno.symlink(`${folder}/none`, file);
-    const { code, err } = await fails({ args: [file] });
+Deno.test("cli says in one line, with status 1, what is in its way", async () => {
+  await using folder = await TempFolder.make();
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  await Deno.writeTextFile(`${folder.path}/notes.txt`, "not a connection file", { mode: 0o600 });
+  await Deno.writeTextFile(`${folder.path}/key`, "secret\n", { mode: 0o644 });
+  const tcp = ["--address", `tcp://127.0.0.1:${taken.addr.port}`];
+  const cases: [string[], string][] = [
+    [[`${folder.path}/none/x.json`], "No such file"],
+    [[...tcp, `${folder.path}/x.json`], "in use"],
+    [[`${folder.path}/notes.txt`], "--overwrite"],
+    [["--authkey-file", `${folder.path}/key`, `${folder.path}/x.json`], "chmod 600"],
+  ];
+  for (const [args, text] of cases) {
+    const { code, err } = await fails({ args });
     assertEquals(code, 1);
-    assertMatch(err, /symbolic link to a file that is not there; --overwrite replaces it/);
-    await using _program = await started({ args: ["--overwrite", file] });
-    assert((await Deno.lstat(file)).isFile);
-  }));
+    assertStringIncludes(err, text);
+  }
+  assertEquals(await Deno.readTextFile(`${folder.path}/notes.txt`), "not a connection file");
+});
 
-Deno.test("cli waits for no FIFO, be it its file or that of the key", () =>
-  withFolder(async (folder) => {
-    const fifo = `${folder}/fifo`;
-    assert((await new Deno.Command("mkfifo", { args: ["-m", "600", fifo] }).output()).success);
-    for (const args of [[fifo], ["--authkey-file", fifo, `${folder}/x.json`]]) {
-      const { code, err } = await fails({ args });
-      assertEquals(code, 1);
-      assertStringIncludes(err, `Cannot use "${fifo}": it is not a file`);
-    }
-  }));
+Deno.test("cli leaves a directory, and offers no --overwrite, which would not help", async () => {
+  await using folder = await TempFolder.make();
+  for (const args of [[folder.path], ["--overwrite", folder.path]]) {
+    const { code, err } = await fails({ args });
+    assertEquals([code, err], [
+      1,
+      `mpubsub-broker: Cannot use "${folder.path}": it is a directory\n`,
+    ]);
+  }
+});
 
-Deno.test("cli takes a key of 64 KiB from a file, and refuses a longer one", () =>
-  withFolder(async (folder) => {
-    const [key, file] = [`${folder}/key`, `${folder}/x.json`];
-    const run = { args: ["--authkey-file", key, file] };
-    await Deno.writeTextFile(key, "k".repeat(64 * 1024), { mode: 0o600 });
-    await using program = await started(run);
-    await using bus = await NetPubSub.fromFile(file);
-    await bus.connect();
-    program.kill("SIGTERM");
-    await program.end();
-    await until(() => bus.state === "reconnecting");
-    for (const size of [64 * 1024 + 1, 3_000_000]) {
-      await Deno.writeTextFile(key, "k".repeat(size));
-      const { code, err } = await fails(run);
-      assertEquals(code, 1);
-      assertStringIncludes(err, "it has more than 65536 bytes");
-    }
-  }));
+Deno.test("cli does not write through a symbolic link to nothing, and --overwrite replaces it", async () => {
+  await using folder = await TempFolder.make();
+  const file = `${folder.path}/x.json`;
+  await Deno.symlink(`${folder.path}/none`, file);
+  const { code, err } = await fails({ args: [file] });
+  assertEquals(code, 1);
+  assertMatch(err, /symbolic link to a file that is not there; --overwrite replaces it/);
+  await using _program = await started({ args: ["--overwrite", file] });
+  assert((await Deno.lstat(file)).isFile);
+});
 
-Deno.test("cli leaves the file of a broker that answers, and replaces that of a dead one", () =>
-  withFolder(async (folder) => {
-    const file = `${folder}/x.json`;
-    await using first = await started({ args: [file] });
-    const { code, err } = await fails({ args: [file] });
+Deno.test("cli waits for no FIFO, be it its file or that of the key", async () => {
+  await using folder = await TempFolder.make();
+  const fifo = `${folder.path}/fifo`;
+  assert((await new Deno.Command("mkfifo", { args: ["-m", "600", fifo] }).output()).success);
+  for (const args of [[fifo], ["--authkey-file", fifo, `${folder.path}/x.json`]]) {
+    const { code, err } = await fails({ args });
     assertEquals(code, 1);
-    assertStringIncludes(err, "its broker is alive at");
-    first.kill("SIGKILL");
-    await first.end();
-    await using second = await started({ args: [file] });
-    await using bus = await NetPubSub.fromFile(file);
-    await bus.connect();
-    await bus.disconnect();
-    const names = [...Deno.readDirSync(folder)].map(({ name }) => name);
-    assertEquals(names.length, 2, `the dead broker's socket is gone: ${names}`);
-    second.kill("SIGTERM");
-    assertStringIncludes((await second.end()).out, "whose broker is gone");
-  }));
+    assertStringIncludes(err, `Cannot use "${fifo}": it is not a file`);
+  }
+});
+
+Deno.test("cli takes a key of 64 KiB from a file, and refuses a longer one", async () => {
+  await using folder = await TempFolder.make();
+  const [key, file] = [`${folder.path}/key`, `${folder.path}/x.json`];
+  const run = { args: ["--authkey-file", key, file] };
+  await Deno.writeTextFile(key, "k".repeat(64 * 1024), { mode: 0o600 });
+  await using program = await started(run);
+  await using bus = await NetPubSub.fromFile(file);
+  await bus.connect();
+  program.kill("SIGTERM");
+  await program.end();
+  await until(() => bus.state === "reconnecting");
+  for (const size of [64 * 1024 + 1, 3_000_000]) {
+    await Deno.writeTextFile(key, "k".repeat(size));
+    const { code, err } = await fails(run);
+    assertEquals(code, 1);
+    assertStringIncludes(err, "it has more than 65536 bytes");
+  }
+});
+
+Deno.test("cli leaves the file of a broker that answers, and replaces that of a dead one", async () => {
+  await using folder = await TempFolder.make();
+  const file = `${folder.path}/x.json`;
+  await using first = await started({ args: [file] });
+  const { code, err } = await fails({ args: [file] });
+  assertEquals(code, 1);
+  assertStringIncludes(err, "its broker is alive at");
+  first.kill("SIGKILL");
+  await first.end();
+  await using second = await started({ args: [file] });
+  await using bus = await NetPubSub.fromFile(file);
+  await bus.connect();
+  await bus.disconnect();
+  const names = [...Deno.readDirSync(folder.path)].map(({ name }) => name);
+  assertEquals(names.length, 2, `the dead broker's socket is gone: ${names}`);
+  second.kill("SIGTERM");
+  assertStringIncludes((await second.end()).out, "whose broker is gone");
+});
 
 for (const address of [undefined, "s.sock"]) {
   const where = address === undefined ? "new sockets" : "one socket";
-  Deno.test(`cli replaces a dead broker once when several start at ${where}`, () =>
-    withFolder(async (folder) => {
-      const file = `${folder}/x.json`;
-      const args = address === undefined ? [] : ["--address", `unix://${folder}/${address}`];
-      let winner = await started({ args: [...args, file] });
-      for (let round = 0; round < 5; round++) {
-        winner.kill("SIGKILL");
-        await winner.end();
-        const programs = Array.from({ length: 5 }, () => new Program({ args: [...args, file] }));
-        const starts = programs.map((program) => program.until("Listening at"));
-        winner = await Promise.any(starts.map((start, i) => start.then(() => programs[i]!)));
-        for (const loser of programs.filter((program) => program !== winner)) {
-          const { code, out, err } = await loser.end();
-          assertEquals([code, out], [1, ""]);
-          assertMatch(err, /^mpubsub-broker: Cannot use \S+: its broker is alive at [^\n]+\n$/);
-        }
-        await Promise.allSettled(starts);
-        await using bus = await NetPubSub.fromFile(file);
-        await bus.connect();
-        assertEquals([...Deno.readDirSync(folder)].length, 2, "the file and the socket");
+  Deno.test(`cli replaces a dead broker once when several start at ${where}`, async () => {
+    await using folder = await TempFolder.make();
+    const file = `${folder.path}/x.json`;
+    const args = address === undefined ? [] : ["--address", `unix://${folder.path}/${address}`];
+    let winner = await started({ args: [...args, file] });
+    for (let round = 0; round < 5; round++) {
+      winner.kill("SIGKILL");
+      await winner.end();
+      const programs = Array.from({ length: 5 }, () => new Program({ args: [...args, file] }));
+      const starts = programs.map((program) => program.until("Listening at"));
+      winner = await Promise.any(starts.map((start, i) => start.then(() => programs[i]!)));
+      for (const loser of programs.filter((program) => program !== winner)) {
+        const { code, out, err } = await loser.end();
+        assertEquals([code, out], [1, ""]);
+        assertMatch(err, /^mpubsub-broker: Cannot use \S+: its broker is alive at [^\n]+\n$/);
       }
-      winner.kill("SIGTERM");
-      assertEquals((await winner.end()).code, 0);
-      assertEquals([...Deno.readDirSync(folder)], []);
-    }));
+      await Promise.allSettled(starts);
+      await using bus = await NetPubSub.fromFile(file);
+      await bus.connect();
+      assertEquals([...Deno.readDirSync(folder.path)].length, 2, "the file and the socket");
+    }
+    winner.kill("SIGTERM");
+    assertEquals((await winner.end()).code, 0);
+    assertEquals([...Deno.readDirSync(folder.path)], []);
+  });
 }
 
-Deno.test("cli removes a dead broker's socket in the temporary folder, with the folder made for it", () =>
-  withFolder(async (folder) => {
-    // Beside this file the path of a socket would be too long.
-    const file = `${folder}/${"x".repeat(107)}.json`;
-    const run = { args: [file], env: { TMPDIR: `${folder}/tmp` } };
-    await Deno.mkdir(`${folder}/tmp`);
-    for (const signal of ["SIGKILL", "SIGTERM"] as const) {
-      await using program = await started(run);
-      const { address } = JSON.parse(await Deno.readTextFile(file));
-      assert(address.startsWith(`unix://${folder}/tmp/mpubsub-`), address);
-      assertEquals([...Deno.readDirSync(`${folder}/tmp`)].length, 1);
-      program.kill(signal);
-      await program.end();
-    }
-    assertEquals([...Deno.readDirSync(`${folder}/tmp`)], []);
-  }));
+Deno.test("cli removes a dead broker's socket in the temporary folder, with the folder made for it", async () => {
+  await using folder = await TempFolder.make();
+  // Beside this file the path of a socket would be too long.
+  const file = `${folder.path}/${"x".repeat(107)}.json`;
+  const run = { args: [file], env: { TMPDIR: `${folder.path}/tmp` } };
+  await Deno.mkdir(`${folder.path}/tmp`);
+  for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+    await using program = await started(run);
+    const { address } = JSON.parse(await Deno.readTextFile(file));
+    assert(address.startsWith(`unix://${folder.path}/tmp/mpubsub-`), address);
+    assertEquals([...Deno.readDirSync(`${folder.path}/tmp`)].length, 1);
+    program.kill(signal);
+    await program.end();
+  }
+  assertEquals([...Deno.readDirSync(`${folder.path}/tmp`)], []);
+});
 
-Deno.test("cli leaves no folder when it cannot listen in the temporary one", () =>
-  withFolder(async (folder) => {
-    const tmp = `${folder}/${"t".repeat(107)}`;
-    await Deno.mkdir(tmp);
-    const { code, err } = await fails({ args: [`${tmp}/x.json`], env: { TMPDIR: tmp } });
-    assertEquals(code, 1);
-    assertStringIncludes(err, "Cannot listen");
-    assertEquals([...Deno.readDirSync(tmp)], []);
-  }));
+Deno.test("cli leaves no folder when it cannot listen in the temporary one", async () => {
+  await using folder = await TempFolder.make();
+  const tmp = `${folder.path}/${"t".repeat(107)}`;
+  await Deno.mkdir(tmp);
+  const { code, err } = await fails({ args: [`${tmp}/x.json`], env: { TMPDIR: tmp } });
+  assertEquals(code, 1);
+  assertStringIncludes(err, "Cannot listen");
+  assertEquals([...Deno.readDirSync(tmp)], []);
+});
 
-Deno.test("cli --overwrite replaces any file, and the first broker leaves the new one", () =>
-  withFolder(async (folder) => {
-    const file = `${folder}/x.json`;
-    await using first = await started({ args: [file] });
-    await using _second = await started({ args: ["--overwrite", file] });
-    first.kill("SIGTERM");
-    assertEquals((await first.end()).code, 0);
-    await using bus = await NetPubSub.fromFile(file);
-    await bus.connect();
-  }));
+Deno.test("cli --overwrite replaces any file, and the first broker leaves the new one", async () => {
+  await using folder = await TempFolder.make();
+  const file = `${folder.path}/x.json`;
+  await using first = await started({ args: [file] });
+  await using _second = await started({ args: ["--overwrite", file] });
+  first.kill("SIGTERM");
+  assertEquals((await first.end()).code, 0);
+  await using bus = await NetPubSub.fromFile(file);
+  await bus.connect();
+});
 
-Deno.test("cli takes its key from --authkey-file", () =>
-  withFolder(async (folder) => {
-    await Deno.writeTextFile(`${folder}/key`, "secret\n", { mode: 0o600 });
-    const args = ["--authkey-file", `${folder}/key`, "--address", `unix://${folder}/s`];
-    await using _program = await started({ args: [...args, `${folder}/x.json`] });
-    await using bus = new NetPubSub(`unix://${folder}/s`, "secret");
-    await bus.connect();
-  }));
+Deno.test("cli takes its key from --authkey-file", async () => {
+  await using folder = await TempFolder.make();
+  await Deno.writeTextFile(`${folder.path}/key`, "secret\n", { mode: 0o600 });
+  const args = ["--authkey-file", `${folder.path}/key`, "--address", `unix://${folder.path}/s`];
+  await using _program = await started({ args: [...args, `${folder.path}/x.json`] });
+  await using bus = new NetPubSub(`unix://${folder.path}/s`, "secret");
+  await bus.connect();
+});
 
-Deno.test("NetPubSub.fromFile finds a broker that was killed and started again, with its new key", () =>
-  withFolder(async (folder) => {
-    const file = `${folder}/x.json`;
-    const first = await started({ args: [file] });
-    const bus = await NetPubSub.fromFile(file);
-    await bus.connect();
-    const key = JSON.parse(await Deno.readTextFile(file)).authkey;
-    await first[Symbol.asyncDispose](); // SIGKILL
-    await until(() => bus.state === "reconnecting");
-    await using _second = await started({ args: [file] });
-    assert(key !== JSON.parse(await Deno.readTextFile(file)).authkey);
-    await bus.connect();
-    await bus.flush();
-    await bus.disconnect();
-  }));
+Deno.test("NetPubSub.fromFile finds a broker that was killed and started again, with its new key", async () => {
+  await using folder = await TempFolder.make();
+  const file = `${folder.path}/x.json`;
+  const first = await started({ args: [file] });
+  const bus = await NetPubSub.fromFile(file);
+  await bus.connect();
+  const key = JSON.parse(await Deno.readTextFile(file)).authkey;
+  await first[Symbol.asyncDispose](); // SIGKILL
+  await until(() => bus.state === "reconnecting");
+  await using _second = await started({ args: [file] });
+  assert(key !== JSON.parse(await Deno.readTextFile(file)).authkey);
+  await bus.connect();
+  await bus.flush();
+  await bus.disconnect();
+});
 
-Deno.test("NetPubSub.fromFile refuses a file that others can read, or that is none", () =>
-  withFolder(async (folder) => {
-    await Deno.writeTextFile(`${folder}/x.json`, "{}", { mode: 0o644 });
-    await assertRejects(
-      () => NetPubSub.fromFile(`${folder}/x.json`),
-      Deno.errors.PermissionDenied,
-      "chmod 600",
-    );
-    await Deno.chmod(`${folder}/x.json`, 0o600);
-    await assertRejects(() => NetPubSub.fromFile(`${folder}/x.json`), TypeError, "version");
-    await assertRejects(() => NetPubSub.fromFile(`${folder}/none`), Deno.errors.NotFound);
-  }));
+Deno.test("NetPubSub.fromFile refuses a file that others can read, or that is none", async () => {
+  await using folder = await TempFolder.make();
+  await Deno.writeTextFile(`${folder.path}/x.json`, "{}", { mode: 0o644 });
+  await assertRejects(
+    () => NetPubSub.fromFile(`${folder.path}/x.json`),
+    Deno.errors.PermissionDenied,
+    "chmod 600",
+  );
+  await Deno.chmod(`${folder.path}/x.json`, 0o600);
+  await assertRejects(() => NetPubSub.fromFile(`${folder.path}/x.json`), TypeError, "version");
+  await assertRejects(() => NetPubSub.fromFile(`${folder.path}/none`), Deno.errors.NotFound);
+});

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { NetPubSub } from "../mod.ts";
 import { hasNatsServer, NatsServer, type NatsServerOptions } from "../tools/harness/nats_server.ts";
-import { withFolder } from "./helpers/folder.ts";
+import { TempFolder } from "./helpers/folder.ts";
 import { fails, output, Program, started } from "./helpers/program.ts";
 import { pathOf } from "./helpers/tls.ts";
 
@@ -26,15 +26,15 @@ function test(
   Deno.test({
     name: name + note,
     ignore: !hasNatsServer,
-    fn: () =>
-      withFolder(async (folder) => {
-        await using server = await NatsServer.start(options);
-        await fn({
-          server,
-          folder,
-          broker: (name, ...args) => started({ args: [...args, `${folder}/${name}`] }),
-        });
-      }),
+    fn: async () => {
+      await using folder = await TempFolder.make();
+      await using server = await NatsServer.start(options);
+      await fn({
+        server,
+        folder: folder.path,
+        broker: (name, ...args) => started({ args: [...args, `${folder.path}/${name}`] }),
+      });
+    },
   });
 }
 
@@ -298,25 +298,28 @@ Deno.test("cli refuses wrong options of an uplink with status 2, and prints no p
   }
 });
 
-Deno.test("cli refuses files of an uplink that it cannot use, and prints nothing of them", () =>
-  withFolder(async (folder) => {
-    const open = `${folder}/open`;
-    await Deno.writeTextFile(open, "ann:hidden", { mode: 0o644 });
-    const cases: [string[], string][] = [
-      [["--uplink-creds", open], "chmod 600"],
-      [["--uplink-creds", `${folder}/none`], "No such file"],
-      [["--uplink-creds", await writeSecret(`${folder}/lines`, "hidden\nann\n")], "not one line"],
-      [["--uplink-creds", await writeSecret(`${folder}/half`, "hidden:\n")], "not one line"],
-      [["--uplink-creds", await writeSecret(`${folder}/empty`, "")], "not one line"],
-      [["--uplink-ca", open], "there is no certificate in it"],
-      [["--uplink-ca", `${folder}/none`], "No such file"],
-    ];
-    for (const [args, text] of cases) {
-      const { code, err } = await fails({
-        args: ["--uplink", "nats://127.0.0.1:4222", ...args, `${folder}/x.json`],
-      });
-      assertEquals(code, 1, err);
-      assertStringIncludes(err, text);
-      assert(!err.includes("hidden"), err);
-    }
-  }));
+Deno.test("cli refuses files of an uplink that it cannot use, and prints nothing of them", async () => {
+  await using folder = await TempFolder.make();
+  const open = `${folder.path}/open`;
+  await Deno.writeTextFile(open, "ann:hidden", { mode: 0o644 });
+  const cases: [string[], string][] = [
+    [["--uplink-creds", open], "chmod 600"],
+    [["--uplink-creds", `${folder.path}/none`], "No such file"],
+    [
+      ["--uplink-creds", await writeSecret(`${folder.path}/lines`, "hidden\nann\n")],
+      "not one line",
+    ],
+    [["--uplink-creds", await writeSecret(`${folder.path}/half`, "hidden:\n")], "not one line"],
+    [["--uplink-creds", await writeSecret(`${folder.path}/empty`, "")], "not one line"],
+    [["--uplink-ca", open], "there is no certificate in it"],
+    [["--uplink-ca", `${folder.path}/none`], "No such file"],
+  ];
+  for (const [args, text] of cases) {
+    const { code, err } = await fails({
+      args: ["--uplink", "nats://127.0.0.1:4222", ...args, `${folder.path}/x.json`],
+    });
+    assertEquals(code, 1, err);
+    assertStringIncludes(err, text);
+    assert(!err.includes("hidden"), err);
+  }
+});

@@ -4,8 +4,8 @@ import { stripAnsiCode } from "@std/fmt/colors";
 import { unicodeWidth } from "@std/cli/unicode-width";
 import { broker } from "../cli/broker.ts";
 import { cut, tableOf } from "../cli/table.ts";
-import { withBus } from "./helpers/bus.ts";
-import { withFolder } from "./helpers/folder.ts";
+import { Bus } from "./helpers/bus.ts";
+import { TempFolder } from "./helpers/folder.ts";
 import { fails, output, Program, started } from "./helpers/program.ts";
 
 const COMMANDS = ["broker", "pub", "sub", "ping", "bench", "top", "stats", "key", "completions"];
@@ -50,83 +50,88 @@ Deno.test("cli suggests the nearest command or option for one that is misspelt",
   }
 });
 
-Deno.test("cli takes a word that is no command for the FILE of a broker", () =>
-  withFolder(async (folder) => {
-    for (const args of [["bus"], ["broker", "./top"]]) {
-      await using _program = await started({ args, cwd: folder });
-      assert((await Deno.stat(`${folder}/${args.at(-1)}`)).isFile);
-    }
-  }));
+Deno.test("cli takes a word that is no command for the FILE of a broker", async () => {
+  await using folder = await TempFolder.make();
+  for (const args of [["bus"], ["broker", "./top"]]) {
+    await using _program = await started({ args, cwd: folder.path });
+    assert((await Deno.stat(`${folder.path}/${args.at(-1)}`)).isFile);
+  }
+});
 
-Deno.test("cli stats prints what the broker counts as JSON", () =>
-  withBus(async ({ broker, file, client }) => {
-    const bus = await client();
-    bus.publish("a", {});
-    await bus.flush();
-    const out = await output({ args: ["stats", "-c", file] });
-    assertEquals(out.split("\n").length, 2);
-    const { clients, uptime, address, ...stats } = JSON.parse(out);
-    assertEquals(address, broker.address);
-    assert(uptime > 0);
-    assertEquals(Object.keys(stats), Object.keys(broker.stats()));
-    assertEquals([stats.received, stats.sessions], [1, 2]);
-    assertEquals(clients.length, 2);
-  }));
+Deno.test("cli stats prints what the broker counts as JSON", async () => {
+  await using bus = await Bus.start();
+  const { broker, file } = bus;
+  const client = await bus.client();
+  client.publish("a", {});
+  await client.flush();
+  const out = await output({ args: ["stats", "-c", file] });
+  assertEquals(out.split("\n").length, 2);
+  const { clients, uptime, address, ...stats } = JSON.parse(out);
+  assertEquals(address, broker.address);
+  assert(uptime > 0);
+  assertEquals(Object.keys(stats), Object.keys(broker.stats()));
+  assertEquals([stats.received, stats.sessions], [1, 2]);
+  assertEquals(clients.length, 2);
+});
 
-Deno.test("cli stats and top say in one line when the key does not grant them", () =>
-  withBus(async ({ file, folder }) => {
-    const content = JSON.parse(await Deno.readTextFile(file));
-    const own = { ...content, authkey: btoa("k"), keyName: "ann" };
-    await Deno.writeTextFile(`${folder}/ann`, JSON.stringify(own), { mode: 0o600 });
-    for (const command of ["stats", "top"]) {
-      const { code, err } = await fails({ args: [command, "-c", `${folder}/ann`] });
-      assertEquals(code, 1);
-      assertStringIncludes(err, 'the key "ann" does not grant that');
-    }
-  }, { keys: [{ name: "ann", key: "k", subscribe: ["a"] }] }));
+Deno.test("cli stats and top say in one line when the key does not grant them", async () => {
+  await using bus = await Bus.start({ keys: [{ name: "ann", key: "k", subscribe: ["a"] }] });
+  const { file, folder } = bus;
+  const content = JSON.parse(await Deno.readTextFile(file));
+  const own = { ...content, authkey: btoa("k"), keyName: "ann" };
+  await Deno.writeTextFile(`${folder}/ann`, JSON.stringify(own), { mode: 0o600 });
+  for (const command of ["stats", "top"]) {
+    const { code, err } = await fails({ args: [command, "-c", `${folder}/ann`] });
+    assertEquals(code, 1);
+    assertStringIncludes(err, 'the key "ann" does not grant that');
+  }
+});
 
-Deno.test("cli top prints a line each second where there is no terminal", () =>
-  withBus(async ({ file }) => {
-    const lines = (await output({ args: ["top", "-c", file, "--count", "2"] })).trim().split("\n");
-    assertEquals(lines.length, 2);
-    for (const line of lines) {
-      assertMatch(line, /^[\d:.]+ {2}clients 1 {2}in 0 msg\/s {2}out \d.* msg\/s {2}queued \d/);
-    }
-  }));
+Deno.test("cli top prints a line each second where there is no terminal", async () => {
+  await using bus = await Bus.start();
+  const lines = (await output({ args: ["top", "-c", bus.file, "--count", "2"] })).trim().split(
+    "\n",
+  );
+  assertEquals(lines.length, 2);
+  for (const line of lines) {
+    assertMatch(line, /^[\d:.]+ {2}clients 1 {2}in 0 msg\/s {2}out \d.* msg\/s {2}queued \d/);
+  }
+});
 
-Deno.test("cli top shows clients and topics in a terminal, and gives that back in the end", () =>
-  withBus(async ({ broker, file, client }) => {
-    await using top = new Program({
-      args: ["top", "-c", file],
-      onTerminal: true,
-      input: "open",
-      env: { NO_COLOR: "1" },
-    });
-    await top.until("TOPIC");
-    const bus = await client();
-    bus.addSubscriber("sensors", () => {});
-    for (let n = 0; n < 50; n++) bus.publish(["sensors", "\x1b[2Jkitchen"], { n });
-    await bus.flush();
-    await top.until("u001b[2Jkitchen");
-    assertStringIncludes(top.said, "\x1b[?1049h");
-    assertStringIncludes(top.said, "#2 here");
-    await top.write("q");
-    const { code, out } = await top.end();
-    assertEquals(code, 0);
-    assert(out.endsWith("\x1b[?25h\x1b[?1049l"), JSON.stringify(out.slice(-40)));
-    const pages = stripAnsiCode(out.replaceAll("\x1b[H", "\f")).split("\f");
-    for (const page of pages) assert(page.split("\r\n").length <= 24);
-    assert(broker.stats().received > 0);
-  }));
+Deno.test("cli top shows clients and topics in a terminal, and gives that back in the end", async () => {
+  await using bus = await Bus.start();
+  await using top = new Program({
+    args: ["top", "-c", bus.file],
+    onTerminal: true,
+    input: "open",
+    env: { NO_COLOR: "1" },
+  });
+  await top.until("TOPIC");
+  const client = await bus.client();
+  client.addSubscriber("sensors", () => {});
+  for (let n = 0; n < 50; n++) client.publish(["sensors", "\x1b[2Jkitchen"], { n });
+  await client.flush();
+  await top.until("u001b[2Jkitchen");
+  assertStringIncludes(top.said, "\x1b[?1049h");
+  assertStringIncludes(top.said, "#2 here");
+  await top.write("q");
+  const { code, out } = await top.end();
+  assertEquals(code, 0);
+  assert(out.endsWith("\x1b[?25h\x1b[?1049l"), JSON.stringify(out.slice(-40)));
+  const pages = stripAnsiCode(out.replaceAll("\x1b[H", "\f")).split("\f");
+  for (const page of pages) assert(page.split("\r\n").length <= 24);
+  assert(bus.broker.stats().received > 0);
+});
 
-Deno.test("cli top and ping end quietly when nobody reads what they print", () =>
-  withBus(async ({ file }) => {
-    for (const command of ["top", "ping --count 100000 --interval 1"]) {
-      await using program = new Program({ shell: `mpubsub ${command} -c ${file} | head -n 1` });
-      const { code, out, err } = await program.end();
-      assertEquals([code, out.split("\n").length, err], [0, 2, ""]);
-    }
-  }));
+Deno.test("cli top and ping end quietly when nobody reads what they print", async () => {
+  await using bus = await Bus.start();
+  const { file } = bus;
+  for (const command of ["top", "ping --count 100000 --interval 1"]) {
+    await using program = new Program({ shell: `mpubsub ${command} -c ${file} | head -n 1` });
+    const { code, out, err } = await program.end();
+    assertEquals([code, out.split("\n").length, err], [0, 2, ""]);
+  }
+});
 
 Deno.test("cut and tableOf take no longer for letters that have no width", () => {
   const hostile = `a${"\u0301".repeat(100_000)}`;
@@ -137,96 +142,99 @@ Deno.test("cut and tableOf take no longer for letters that have no width", () =>
   assert(row!.length < 100);
 });
 
-Deno.test("cli ping prints round trips and their quantiles, and JSON", () =>
-  withBus(async ({ file }) => {
-    const args = ["ping", "-c", file, "--count", "3", "--interval", "1"];
-    const lines = (await output({ args })).trim().split("\n");
-    assertEquals(lines.length, 4);
-    assertMatch(lines[0]!, /^1: \d[\d.]* (µs|ms)$/);
-    assertMatch(lines[3]!, /^min .*, median .*, p99 .* of 3$/);
-    const { count, min, median, p99 } = JSON.parse(await output({ args: [...args, "--json"] }));
-    assertEquals(count, 3);
-    assert(min <= median && median <= p99);
-    assertEquals(await output({ args: [...args, "--quiet"] }), "");
-  }));
+Deno.test("cli ping prints round trips and their quantiles, and JSON", async () => {
+  await using bus = await Bus.start();
+  const args = ["ping", "-c", bus.file, "--count", "3", "--interval", "1"];
+  const lines = (await output({ args })).trim().split("\n");
+  assertEquals(lines.length, 4);
+  assertMatch(lines[0]!, /^1: \d[\d.]* (µs|ms)$/);
+  assertMatch(lines[3]!, /^min .*, median .*, p99 .* of 3$/);
+  const { count, min, median, p99 } = JSON.parse(await output({ args: [...args, "--json"] }));
+  assertEquals(count, 3);
+  assert(min <= median && median <= p99);
+  assertEquals(await output({ args: [...args, "--quiet"] }), "");
+});
 
-Deno.test("cli ping fails when the broker does not answer in time", () =>
-  withFolder(async (folder) => {
-    await using broker = await started({ args: [`${folder}/x.json`] });
-    const args = ["ping", "-c", `${folder}/x.json`, "--timeout", "100ms", "--count", "1000000"];
-    await using ping = new Program({ args });
-    await ping.until("1: ");
-    broker.kill("SIGSTOP");
-    const { code, err } = await ping.end();
-    broker.kill("SIGCONT");
-    assertEquals([code, err], [1, "mpubsub-broker: No answer within 100 ms\n"]);
-  }));
+Deno.test("cli ping fails when the broker does not answer in time", async () => {
+  await using folder = await TempFolder.make();
+  await using broker = await started({ args: [`${folder.path}/x.json`] });
+  const args = ["ping", "-c", `${folder.path}/x.json`, "--timeout", "100ms", "--count", "1000000"];
+  await using ping = new Program({ args });
+  await ping.until("1: ");
+  broker.kill("SIGSTOP");
+  const { code, err } = await ping.end();
+  broker.kill("SIGCONT");
+  assertEquals([code, err], [1, "mpubsub-broker: No answer within 100 ms\n"]);
+});
 
-Deno.test("cli --log json prints one JSON object for each event", () =>
-  withFolder(async (folder) => {
-    const file = `${folder}/x.json`;
-    await using broker = new Program({ args: ["--log", "json", "--verbose", file] });
-    await broker.until("listening");
-    await output({ args: ["pub", "-c", file, "a"] });
-    await Deno.writeTextFile(`${folder}/wrong`, "wrong", { mode: 0o600 });
-    const { address } = JSON.parse(await Deno.readTextFile(file));
-    await fails({ args: ["ping", "--address", address, "--authkey-file", `${folder}/wrong`] });
-    broker.kill("SIGTERM");
-    const { code, out, err } = await broker.end();
-    assertEquals(code, 0);
-    const events = out.trim().split("\n").map((line) => JSON.parse(line));
-    assertEquals(
-      events.map(({ level, event }) => `${level} ${event}`),
-      ["info listening", "debug joined", "debug left", "debug connection", "info stopping"],
-    );
-    for (const { time } of events) assert(Date.parse(time) > 0);
-    assertEquals([events[0].address, events[1].client], [address, 1]);
-    const { event, key, message } = JSON.parse(err);
-    assertEquals([event, key, message], ["refused", 1, "Refused 1 connections (key 1)"]);
-  }));
+Deno.test("cli --log json prints one JSON object for each event", async () => {
+  await using folder = await TempFolder.make();
+  const file = `${folder.path}/x.json`;
+  await using broker = new Program({ args: ["--log", "json", "--verbose", file] });
+  await broker.until("listening");
+  await output({ args: ["pub", "-c", file, "a"] });
+  await Deno.writeTextFile(`${folder.path}/wrong`, "wrong", { mode: 0o600 });
+  const { address } = JSON.parse(await Deno.readTextFile(file));
+  await fails({ args: ["ping", "--address", address, "--authkey-file", `${folder.path}/wrong`] });
+  broker.kill("SIGTERM");
+  const { code, out, err } = await broker.end();
+  assertEquals(code, 0);
+  const events = out.trim().split("\n").map((line) => JSON.parse(line));
+  assertEquals(
+    events.map(({ level, event }) => `${level} ${event}`),
+    ["info listening", "debug joined", "debug left", "debug connection", "info stopping"],
+  );
+  for (const { time } of events) assert(Date.parse(time) > 0);
+  assertEquals([events[0].address, events[1].client], [address, 1]);
+  const { event, key, message } = JSON.parse(err);
+  assertEquals([event, key, message], ["refused", 1, "Refused 1 connections (key 1)"]);
+});
 
-Deno.test("cli --log json tells why it cannot start as JSON, too", () =>
-  withFolder(async (folder) => {
-    await using broker = new Program({ args: ["--log", "json", `${folder}/none/x.json`] });
-    const { code, out, err } = await broker.end();
-    assertEquals([code, out], [1, ""]);
-    const { level, event, message } = JSON.parse(err);
-    assertEquals([level, event], ["error", "failed"]);
-    assertStringIncludes(message, "No such file");
-  }));
+Deno.test("cli --log json tells why it cannot start as JSON, too", async () => {
+  await using folder = await TempFolder.make();
+  await using broker = new Program({ args: ["--log", "json", `${folder.path}/none/x.json`] });
+  const { code, out, err } = await broker.end();
+  assertEquals([code, out], [1, ""]);
+  const { level, event, message } = JSON.parse(err);
+  assertEquals([level, event], ["error", "failed"]);
+  assertStringIncludes(message, "No such file");
+});
 
 for (const [shell, check] of [["bash", "bash -n"], ["zsh", "zsh -n"], ["fish", "fish -n"]]) {
-  Deno.test(`cli completions ${shell} prints a script that ${shell} can read`, () =>
-    withFolder(async (folder) => {
-      const script = await output({ args: ["completions", shell!] });
-      for (const word of [...COMMANDS, "authkey-file"]) assertStringIncludes(script, word);
-      await Deno.writeTextFile(`${folder}/script`, script);
-      const [program, ...args] = check!.split(" ");
-      try {
-        const { success, stderr } = await new Deno.Command(program!, {
-          args: [...args, `${folder}/script`],
-        }).output();
-        assert(success, new TextDecoder().decode(stderr));
-      } catch (error) {
-        if (!(error instanceof Deno.errors.NotFound)) throw error;
-        console.log(`Skipped: whether ${shell} can read it, since it is not there`);
-      }
-    }));
+  Deno.test(`cli completions ${shell} prints a script that ${shell} can read`, async () => {
+    await using folder = await TempFolder.make();
+    const script = await output({ args: ["completions", shell!] });
+    for (const word of [...COMMANDS, "authkey-file"]) assertStringIncludes(script, word);
+    await Deno.writeTextFile(`${folder.path}/script`, script);
+    const [program, ...args] = check!.split(" ");
+    try {
+      const { success, stderr } = await new Deno.Command(program!, {
+        args: [...args, `${folder.path}/script`],
+      }).output();
+      assert(success, new TextDecoder().decode(stderr));
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      console.log(`Skipped: whether ${shell} can read it, since it is not there`);
+    }
+  });
 }
 
-Deno.test("cli completions bash completes commands, options and files", () =>
-  withFolder(async (folder) => {
-    await Deno.writeTextFile(`${folder}/x.json`, "");
-    await Deno.writeTextFile(`${folder}/script`, await output({ args: ["completions", "bash"] }));
-    const complete = async (...words: string[]) => {
-      const script = `. ./script
+Deno.test("cli completions bash completes commands, options and files", async () => {
+  await using folder = await TempFolder.make();
+  await Deno.writeTextFile(`${folder.path}/x.json`, "");
+  await Deno.writeTextFile(
+    `${folder.path}/script`,
+    await output({ args: ["completions", "bash"] }),
+  );
+  const complete = async (...words: string[]) => {
+    const script = `. ./script
 COMP_WORDS=(${words.map((word) => `'${word}'`).join(" ")}) COMP_CWORD=${words.length - 1}
 _mpubsub; printf '%s\\n' "\${COMPREPLY[@]}"`;
-      const { stdout } = await new Deno.Command("bash", { args: ["-c", script], cwd: folder })
-        .output();
-      return new TextDecoder().decode(stdout).trim().split("\n");
-    };
-    assertEquals(await complete("mpubsub", "p"), ["pub", "ping"]);
-    assertEquals(await complete("mpubsub", "sub", "--co"), ["--connect", "--count"]);
-    assertEquals(await complete("mpubsub", "sub", "-c", "x"), ["x.json"]);
-  }));
+    const { stdout } = await new Deno.Command("bash", { args: ["-c", script], cwd: folder.path })
+      .output();
+    return new TextDecoder().decode(stdout).trim().split("\n");
+  };
+  assertEquals(await complete("mpubsub", "p"), ["pub", "ping"]);
+  assertEquals(await complete("mpubsub", "sub", "--co"), ["--connect", "--count"]);
+  assertEquals(await complete("mpubsub", "sub", "-c", "x"), ["x.json"]);
+});

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
 import { bundle, compile } from "../tools/release/compile.ts";
-import { withFolder } from "./helpers/folder.ts";
+import { TempFolder } from "./helpers/folder.ts";
 
 /** What `deno compile` copies, where it was given: it cannot be downloaded everywhere. */
 const HAS_BASE = Deno.env.get("COMPILE_DENO") === Deno.execPath() && Deno.env.has("DENORT_BIN");
@@ -55,57 +55,57 @@ async function output(
   return { out: out!, err: err! };
 }
 
-Deno.test("bundle makes one module of those that are imported, and one of each that is named", () =>
-  withFolder(async (folder) => {
-    await Deno.mkdir(`${folder}/room`);
-    for (const [name, text] of Object.entries(MODULES)) {
-      await Deno.writeTextFile(`${folder}/${name}`, text);
-    }
-    await Deno.mkdir(`${folder}/out`);
-    const bundles = await bundle(new URL(`file://${folder}/main.ts`), `${folder}/out`);
-    const names = ["late", "main", "room/one", "two"];
-    assertEquals(bundles.toSorted(), names.map((name) => `${folder}/out/${name}.js`));
-    for (const name of Object.keys(MODULES)) await Deno.remove(`${folder}/${name}`);
-    const args = ["run", "--quiet", `--allow-read=${folder}/out`, bundles[0]!];
-    assertEquals(await output(Deno.execPath(), args), {
-      out: "main heard a word\nmain heard another\nan error of the same class true\n",
-      err: "",
-    });
-  }));
+Deno.test("bundle makes one module of those that are imported, and one of each that is named", async () => {
+  await using folder = await TempFolder.make();
+  await Deno.mkdir(`${folder.path}/room`);
+  for (const [name, text] of Object.entries(MODULES)) {
+    await Deno.writeTextFile(`${folder.path}/${name}`, text);
+  }
+  await Deno.mkdir(`${folder.path}/out`);
+  const bundles = await bundle(new URL(`file://${folder.path}/main.ts`), `${folder.path}/out`);
+  const names = ["late", "main", "room/one", "two"];
+  assertEquals(bundles.toSorted(), names.map((name) => `${folder.path}/out/${name}.js`));
+  for (const name of Object.keys(MODULES)) await Deno.remove(`${folder.path}/${name}`);
+  const args = ["run", "--quiet", `--allow-read=${folder.path}/out`, bundles[0]!];
+  assertEquals(await output(Deno.execPath(), args), {
+    out: "main heard a word\nmain heard another\nan error of the same class true\n",
+    err: "",
+  });
+});
 
-Deno.test("bundle puts NATS's client where nobody parses it who has no uplink", () =>
-  withFolder(async (folder) => {
-    await Deno.mkdir(`${folder}/out`);
-    const bundles = await bundle(new URL("../cli.ts", import.meta.url), `${folder}/out`);
-    const names = ["cli", "cli/bench_worker", "nats"];
-    assertEquals(bundles.toSorted(), names.map((name) => `${folder}/out/${name}.js`));
-    const holders: string[] = [];
-    for await (const { name } of Deno.readDir(`${folder}/out`)) {
-      const text = name.endsWith(".js") ? await Deno.readTextFile(`${folder}/out/${name}`) : "";
-      if (text.includes("NatsConnectionImpl") || /(from|import\() ?"\.\/nats\.js"/.test(text)) {
-        holders.push(name);
-      }
+Deno.test("bundle puts NATS's client where nobody parses it who has no uplink", async () => {
+  await using folder = await TempFolder.make();
+  await Deno.mkdir(`${folder.path}/out`);
+  const bundles = await bundle(new URL("../cli.ts", import.meta.url), `${folder.path}/out`);
+  const names = ["cli", "cli/bench_worker", "nats"];
+  assertEquals(bundles.toSorted(), names.map((name) => `${folder.path}/out/${name}.js`));
+  const holders: string[] = [];
+  for await (const { name } of Deno.readDir(`${folder.path}/out`)) {
+    const text = name.endsWith(".js") ? await Deno.readTextFile(`${folder.path}/out/${name}`) : "";
+    if (text.includes("NatsConnectionImpl") || /(from|import\() ?"\.\/nats\.js"/.test(text)) {
+      holders.push(name);
     }
-    assertEquals(holders, ["nats.js"]);
-  }));
+  }
+  assertEquals(holders, ["nats.js"]);
+});
 
 Deno.test({
   name: `compile makes a program that tells its version, and keeps no code where others may write${
     HAS_BASE ? "" : " (ignored: no COMPILE_DENO and DENORT_BIN)"
   }`,
   ignore: !HAS_BASE,
-  fn: () =>
-    withFolder(async (folder) => {
-      const program = `${folder}/broker`;
-      await compile({ output: program });
-      const tmp = `${folder}/tmp`;
-      await Deno.mkdir(tmp);
-      for (let run = 0; run < 2; run++) {
-        const { out } = await output(program, ["--version"], { TMPDIR: tmp });
-        assertEquals(out, `mpubsub-broker ${manifest.version}\n`);
-      }
-      assertEquals([...Deno.readDirSync(tmp)], []);
-    }),
+  fn: async () => {
+    await using folder = await TempFolder.make();
+    const program = `${folder.path}/broker`;
+    await compile({ output: program });
+    const tmp = `${folder.path}/tmp`;
+    await Deno.mkdir(tmp);
+    for (let run = 0; run < 2; run++) {
+      const { out } = await output(program, ["--version"], { TMPDIR: tmp });
+      assertEquals(out, `mpubsub-broker ${manifest.version}\n`);
+    }
+    assertEquals([...Deno.readDirSync(tmp)], []);
+  },
 });
 
 Deno.test({
@@ -113,27 +113,28 @@ Deno.test({
     HAS_BASE ? "" : " (ignored: no COMPILE_DENO and DENORT_BIN)"
   }`,
   ignore: !HAS_BASE,
-  fn: () =>
-    withFolder(async (folder) => {
-      const [program, file] = [`${folder}/broker`, `${folder}/x.json`];
-      const cli = new URL("../cli.ts", import.meta.url).pathname;
-      // Deno 2.6.8 does not read in deno.json what is included.
-      const flags = ["--quiet", "--allow-all", "--include", "nats.ts", "--output", program];
-      await output(Deno.execPath(), ["compile", ...flags, cli]);
-      const broker = new Deno.Command(program, {
-        args: ["--uplink", "nats://127.0.0.1:1", file],
-        stdout: "piped",
-        stderr: "piped",
-      }).spawn();
-      const lines = broker.stdout.pipeThrough(new TextDecoderStream()).getReader();
-      assertMatch((await lines.read()).value!, /^Listening at /);
-      await lines.cancel();
-      const { out } = await output(program, ["bench", "-c", file, "--seconds", "1", "--json"]);
-      assert(JSON.parse(out).received > 0);
-      broker.kill("SIGTERM");
-      const said = await new Response(broker.stderr).text();
-      assertStringIncludes(said, "Cannot connect to NATS at 127.0.0.1:1");
-      const { code } = await broker.status;
-      assertEquals(code, 0);
-    }),
+  fn: async () => {
+    await using temp = await TempFolder.make();
+    const folder = temp.path;
+    const [program, file] = [`${folder}/broker`, `${folder}/x.json`];
+    const cli = new URL("../cli.ts", import.meta.url).pathname;
+    // Deno 2.6.8 does not read in deno.json what is included.
+    const flags = ["--quiet", "--allow-all", "--include", "nats.ts", "--output", program];
+    await output(Deno.execPath(), ["compile", ...flags, cli]);
+    const broker = new Deno.Command(program, {
+      args: ["--uplink", "nats://127.0.0.1:1", file],
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    const lines = broker.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    assertMatch((await lines.read()).value!, /^Listening at /);
+    await lines.cancel();
+    const { out } = await output(program, ["bench", "-c", file, "--seconds", "1", "--json"]);
+    assert(JSON.parse(out).received > 0);
+    broker.kill("SIGTERM");
+    const said = await new Response(broker.stderr).text();
+    assertStringIncludes(said, "Cannot connect to NATS at 127.0.0.1:1");
+    const { code } = await broker.status;
+    assertEquals(code, 0);
+  },
 });

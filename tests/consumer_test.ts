@@ -4,7 +4,7 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
-import { withFolder } from "./helpers/folder.ts";
+import { TempFolder } from "./helpers/folder.ts";
 import {
   blocks,
   PAGES,
@@ -69,70 +69,71 @@ async function output(place: Place, command: string, args: readonly string[]): P
   return said;
 }
 
-Deno.test("the package works for those who get it from a registry", (t) =>
-  withFolder(async (folder) => {
-    await using registry = new Registry();
-    await registry.publish();
-    for await (const { name } of Deno.readDir(STAND_INS)) {
-      await registry.add(new URL(`${name}/`, STAND_INS));
-    }
-    const place = await newPlace(folder, registry);
+Deno.test("the package works for those who get it from a registry", async (t) => {
+  await using temp = await TempFolder.make();
+  const folder = temp.path;
+  await using registry = new Registry();
+  await registry.publish();
+  for await (const { name } of Deno.readDir(STAND_INS)) {
+    await registry.add(new URL(`${name}/`, STAND_INS));
+  }
+  const place = await newPlace(folder, registry);
 
-    await t.step("deno add takes it", async () => {
-      await output(place, Deno.execPath(), argsOf("add"));
-      const { imports } = JSON.parse(await Deno.readTextFile(`${place.folder}/deno.json`));
-      assertEquals(imports, { "@mpubsub/mpubsub": `jsr:@mpubsub/mpubsub@^${manifest.version}` });
-    });
+  await t.step("deno add takes it", async () => {
+    await output(place, Deno.execPath(), argsOf("add"));
+    const { imports } = JSON.parse(await Deno.readTextFile(`${place.folder}/deno.json`));
+    assertEquals(imports, { "@mpubsub/mpubsub": `jsr:@mpubsub/mpubsub@^${manifest.version}` });
+  });
 
-    for (const [index, example] of blocks(START, "ts").entries()) {
-      await t.step(
-        `example ${index + 1} of those to start with prints what it says`,
-        () => printsWhatItSays(place, example),
-      );
-    }
-
-    await t.step("the examples to start with and all entry points have types", async () => {
-      const entries = Object.keys(manifest.exports).map((name) =>
-        `import "@mpubsub/mpubsub${name.slice(1)}";\n`
-      );
-      const codes = [...blocks(START, "ts"), ...blocks(START, "ts ignore")].map(({ code }) => code);
-      const names: string[] = [];
-      for (const code of [...codes, entries.join("")]) {
-        names.push(`checked_${names.length}.ts`);
-        await Deno.writeTextFile(`${place.folder}/${names.at(-1)}`, code);
-      }
-      await output(place, Deno.execPath(), ["check", "--quiet", ...names]);
-    });
-
-    const program = `${folder}/bin/mpubsub${Deno.build.os === "windows" ? ".cmd" : ""}`;
-    await t.step("deno install makes a program of it", async () => {
-      const [install, ...args] = argsOf("install");
-      const anywhere = { ...place, folder };
-      await output(anywhere, Deno.execPath(), [install!, "--root", folder, ...args]);
-      await Deno.stat(program);
-    });
-
-    await t.step("the program finds NATS's client when it is asked for", async () => {
-      const args = ["--uplink", "nats://127.0.0.1:4222", "--bus", "a b", "x.json"];
-      const { code, stderr } = await new Deno.Command(program, {
-        args,
-        cwd: place.folder,
-        env: { ...place.env, NO_COLOR: "1" },
-      }).output();
-      const said = new TextDecoder().decode(stderr);
-      // It is NATS's part that knows the names of a bus.
-      assertMatch(said, /Cannot use "a b" as the name of a bus/);
-      assertEquals(code, 2);
-    });
-
+  for (const [index, example] of blocks(START, "ts").entries()) {
     await t.step(
-      "the program is a broker for those who added the package",
-      () =>
-        withBroker(start(place, program, ["x.json"]), async () => {
-          await scriptsExchange(place);
-          for (const { args, prints } of COMMANDS) {
-            assertMatch(await output(place, program, args), prints);
-          }
-        }),
+      `example ${index + 1} of those to start with prints what it says`,
+      () => printsWhatItSays(place, example),
     );
-  }));
+  }
+
+  await t.step("the examples to start with and all entry points have types", async () => {
+    const entries = Object.keys(manifest.exports).map((name) =>
+      `import "@mpubsub/mpubsub${name.slice(1)}";\n`
+    );
+    const codes = [...blocks(START, "ts"), ...blocks(START, "ts ignore")].map(({ code }) => code);
+    const names: string[] = [];
+    for (const code of [...codes, entries.join("")]) {
+      names.push(`checked_${names.length}.ts`);
+      await Deno.writeTextFile(`${place.folder}/${names.at(-1)}`, code);
+    }
+    await output(place, Deno.execPath(), ["check", "--quiet", ...names]);
+  });
+
+  const program = `${folder}/bin/mpubsub${Deno.build.os === "windows" ? ".cmd" : ""}`;
+  await t.step("deno install makes a program of it", async () => {
+    const [install, ...args] = argsOf("install");
+    const anywhere = { ...place, folder };
+    await output(anywhere, Deno.execPath(), [install!, "--root", folder, ...args]);
+    await Deno.stat(program);
+  });
+
+  await t.step("the program finds NATS's client when it is asked for", async () => {
+    const args = ["--uplink", "nats://127.0.0.1:4222", "--bus", "a b", "x.json"];
+    const { code, stderr } = await new Deno.Command(program, {
+      args,
+      cwd: place.folder,
+      env: { ...place.env, NO_COLOR: "1" },
+    }).output();
+    const said = new TextDecoder().decode(stderr);
+    // It is NATS's part that knows the names of a bus.
+    assertMatch(said, /Cannot use "a b" as the name of a bus/);
+    assertEquals(code, 2);
+  });
+
+  await t.step(
+    "the program is a broker for those who added the package",
+    () =>
+      withBroker(start(place, program, ["x.json"]), async () => {
+        await scriptsExchange(place);
+        for (const { args, prints } of COMMANDS) {
+          assertMatch(await output(place, program, args), prints);
+        }
+      }),
+  );
+});

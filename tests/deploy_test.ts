@@ -1,7 +1,7 @@
 /** What stands in `deploy/`: the unit for systemd and the image of a container. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { checkedOptions } from "../broker/options.ts";
-import { withFolder } from "./helpers/folder.ts";
+import { TempFolder } from "./helpers/folder.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const UNIT = await read("deploy/mpubsub-broker.service");
@@ -31,13 +31,12 @@ async function systemd(args: string[]): Promise<{ success: boolean; said: string
   return { success, said: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
 }
 
-/** Calls `body` with the path of the unit, in which the program is one that is installed here. */
-function withUnit(unit: string, body: (path: string) => Promise<void>): Promise<void> {
-  return withFolder(async (folder) => {
-    const path = `${folder}/mpubsub-broker.service`;
-    await Deno.writeTextFile(path, unit.replace("/usr/local/bin/mpubsub-broker", "/bin/true"));
-    await body(path);
-  });
+/** Asks systemd-analyze about a unit in which the program is one that is installed here. */
+async function analyzed(unit: string, args: string[]): Promise<{ success: boolean; said: string }> {
+  await using folder = await TempFolder.make();
+  const path = `${folder.path}/mpubsub-broker.service`;
+  await Deno.writeTextFile(path, unit.replace("/usr/local/bin/mpubsub-broker", "/bin/true"));
+  return await systemd([...args, path]);
 }
 
 /** A setting of the unit. */
@@ -58,12 +57,11 @@ for (
   Deno.test({
     name: `systemd-analyze verify ${what}${HAS_SYSTEMD ? "" : " (ignored: there is none)"}`,
     ignore: !HAS_SYSTEMD,
-    fn: () =>
-      withUnit(unit, async (path) => {
-        const { success, said } = await systemd(["verify", "--man=no", path]);
-        if (says !== "") return assertStringIncludes(said, says);
-        assertEquals({ success, said }, { success: true, said: "" });
-      }),
+    fn: async () => {
+      const { success, said } = await analyzed(unit, ["verify", "--man=no"]);
+      if (says !== "") return assertStringIncludes(said, says);
+      assertEquals({ success, said }, { success: true, said: "" });
+    },
   });
 }
 
@@ -72,12 +70,11 @@ Deno.test({
     HAS_SYSTEMD ? "" : " (ignored: there is none)"
   }`,
   ignore: !HAS_SYSTEMD,
-  fn: () =>
-    withUnit(UNIT, async (path) => {
-      const { said } = await systemd(["security", "--offline=true", "--no-pager", path]);
-      const [, exposure] = /Overall exposure level for \S+: ([\d.]+)/.exec(said)!;
-      assert(Number(exposure) <= EXPOSURE_MAX, said);
-    }),
+  fn: async () => {
+    const { said } = await analyzed(UNIT, ["security", "--offline=true", "--no-pager"]);
+    const [, exposure] = /Overall exposure level for \S+: ([\d.]+)/.exec(said)!;
+    assert(Number(exposure) <= EXPOSURE_MAX, said);
+  },
 });
 
 Deno.test("the unit gives the broker the options that it has, and the time and files that it needs", async () => {
@@ -112,11 +109,11 @@ for (
     ["root", "USER nonroot", "", "it runs as root"],
   ] as const
 ) {
-  Deno.test(`lint finds ${what} in a Dockerfile`, () =>
-    withFolder(async (folder) => {
-      await Deno.writeTextFile(`${folder}/Dockerfile`, DOCKERFILE.replace(text, by));
-      assertStringIncludes(await lintDockerfile(`${folder}/Dockerfile`), says);
-    }));
+  Deno.test(`lint finds ${what} in a Dockerfile`, async () => {
+    await using folder = await TempFolder.make();
+    await Deno.writeTextFile(`${folder.path}/Dockerfile`, DOCKERFILE.replace(text, by));
+    assertStringIncludes(await lintDockerfile(`${folder.path}/Dockerfile`), says);
+  });
 }
 
 Deno.test("the container is healthy when its broker answers", () => {

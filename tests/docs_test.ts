@@ -5,7 +5,7 @@ import { CONNECTION } from "../cli/client.ts";
 import type { Command } from "../cli/command.ts";
 import * as errors from "../errors.ts";
 import { PubSub } from "../pubsub.ts";
-import { withFolder } from "./helpers/folder.ts";
+import { TempFolder } from "./helpers/folder.ts";
 import { blocks, PAGES, printsWhatItSays } from "./helpers/pages.ts";
 import { output } from "./helpers/program.ts";
 
@@ -84,11 +84,12 @@ for (const [path, page] of PAGES) {
   });
 
   for (const [index, example] of blocks(page, "ts").entries()) {
-    Deno.test(`${path} example ${index + 1} prints what it says`, () =>
-      withFolder((folder) => {
-        const flags = [`--config=${new URL("deno.json", ROOT).pathname}`];
-        return printsWhatItSays({ folder, flags }, example);
-      }));
+    Deno.test(`${path} example ${index + 1} prints what it says`, async () => {
+      await using temp = await TempFolder.make();
+      const folder = temp.path;
+      const flags = [`--config=${new URL("deno.json", ROOT).pathname}`];
+      await printsWhatItSays({ folder, flags }, example);
+    });
   }
 
   Deno.test(`${path} leaves out of the type check only files of examples/`, () => {

@@ -3,8 +3,8 @@
  * says which in one line.
  */
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { withBus } from "./helpers/bus.ts";
-import { withFolder } from "./helpers/folder.ts";
+import { Bus } from "./helpers/bus.ts";
+import { TempFolder } from "./helpers/folder.ts";
 import { COMPILED, fails, output, PERMISSIONS, Program, started } from "./helpers/program.ts";
 import { pathOf } from "./helpers/tls.ts";
 
@@ -108,28 +108,28 @@ for (const what of Object.keys(commandsIn("/"))) {
   Deno.test(
     `cli runs ${what} with exactly its permissions, and names each that is missing`,
     options,
-    (t) =>
-      withFolder(async (folder) => {
-        await writeFiles(folder);
-        const { permissions, args, env = {}, isBrief } = commandsIn(folder)[what]!;
-        const run = { args: [...args], env };
-        await t.step("with all", async () => {
-          const all = { ...run, permissions: Object.values(permissions) };
-          await using program = isBrief ? new Program(all) : await started(all);
-          if (!isBrief) program.kill("SIGTERM");
-          const { code, err } = await program.end();
-          assertEquals(code, 0);
-          assertEquals(err.replace(REFUSED, ""), "");
+    async (t) => {
+      await using folder = await TempFolder.make();
+      await writeFiles(folder.path);
+      const { permissions, args, env = {}, isBrief } = commandsIn(folder.path)[what]!;
+      const run = { args: [...args], env };
+      await t.step("with all", async () => {
+        const all = { ...run, permissions: Object.values(permissions) };
+        await using program = isBrief ? new Program(all) : await started(all);
+        if (!isBrief) program.kill("SIGTERM");
+        const { code, err } = await program.end();
+        assertEquals(code, 0);
+        assertEquals(err.replace(REFUSED, ""), "");
+      });
+      for (const missing of Object.keys(permissions)) {
+        await t.step(`without ${missing}`, async () => {
+          const { [missing]: _, ...others } = permissions;
+          const { code, err } = await fails({ ...run, permissions: Object.values(others) });
+          assertEquals(code, 1);
+          assertStringIncludes(err, `--allow-${missing}`);
         });
-        for (const missing of Object.keys(permissions)) {
-          await t.step(`without ${missing}`, async () => {
-            const { [missing]: _, ...others } = permissions;
-            const { code, err } = await fails({ ...run, permissions: Object.values(others) });
-            assertEquals(code, 1);
-            assertStringIncludes(err, `--allow-${missing}`);
-          });
-        }
-      }),
+      }
+    },
   );
 }
 
@@ -146,20 +146,21 @@ for (
   Deno.test(
     `cli ${command} takes the address and its file, and names what is missing`,
     options,
-    () =>
-      withBus(async ({ broker, file, folder }) => {
-        const permissions: Record<string, string> = {
-          net: `--allow-net=${broker.address.slice("tcp://".length)}`,
-          read: `--allow-read=${folder}`,
-        };
-        const run = { args: [command!, "-c", file, ...args] };
-        await output({ ...run, permissions: Object.values(permissions) });
-        for (const missing of Object.keys(permissions)) {
-          const { [missing]: _, ...others } = permissions;
-          const { code, err } = await fails({ ...run, permissions: Object.values(others) });
-          assertEquals(code, 1);
-          assertStringIncludes(err, `--allow-${missing}`);
-        }
-      }, { address: "tcp://127.0.0.1:0" }),
+    async () => {
+      await using bus = await Bus.start({ address: "tcp://127.0.0.1:0" });
+      const { broker, file, folder } = bus;
+      const permissions: Record<string, string> = {
+        net: `--allow-net=${broker.address.slice("tcp://".length)}`,
+        read: `--allow-read=${folder}`,
+      };
+      const run = { args: [command!, "-c", file, ...args] };
+      await output({ ...run, permissions: Object.values(permissions) });
+      for (const missing of Object.keys(permissions)) {
+        const { [missing]: _, ...others } = permissions;
+        const { code, err } = await fails({ ...run, permissions: Object.values(others) });
+        assertEquals(code, 1);
+        assertStringIncludes(err, `--allow-${missing}`);
+      }
+    },
   );
 }

@@ -3,22 +3,23 @@
  * program is the broker.
  */
 import { assert } from "@std/assert";
-import { withFolder } from "./helpers/folder.ts";
+import { TempFolder } from "./helpers/folder.ts";
 import { deno, README, scriptsExchange, start, withBroker } from "./helpers/pages.ts";
 
 const ROOT = new URL("../", import.meta.url).pathname;
 /** What can be read at one sitting. */
 const LINES_MAX = 180;
 
-Deno.test("README.md scripts exchange a message through the standalone broker", () =>
-  withFolder(async (folder) => {
-    const place = { folder, flags: [`--config=${ROOT}deno.json`] };
-    const program = Deno.env.get("MPUBSUB_BROKER");
-    const broker = program === undefined
-      ? deno(place, ["run", "-A", `${ROOT}cli.ts`, "x.json"])
-      : start(place, program, ["x.json"]);
-    await withBroker(broker, () => scriptsExchange(place));
-  }));
+Deno.test("README.md scripts exchange a message through the standalone broker", async () => {
+  await using temp = await TempFolder.make();
+  const folder = temp.path;
+  const place = { folder, flags: [`--config=${ROOT}deno.json`] };
+  const program = Deno.env.get("MPUBSUB_BROKER");
+  const broker = program === undefined
+    ? deno(place, ["run", "-A", `${ROOT}cli.ts`, "x.json"])
+    : start(place, program, ["x.json"]);
+  await withBroker(broker, () => scriptsExchange(place));
+});
 
 Deno.test("README.md can be read at one sitting", () => {
   const lines = README.trimEnd().split("\n").length;

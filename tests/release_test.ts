@@ -2,7 +2,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
 import { archiveFor, nameFor, release, TARGETS, writeSums } from "../tools/release/release.ts";
-import { withFolder } from "./helpers/folder.ts";
+import { TempFolder } from "./helpers/folder.ts";
 
 /** What `deno compile` copies, where it was given: it cannot be downloaded everywhere. */
 const HAS_BASE = Deno.env.get("COMPILE_DENO") === Deno.execPath() && Deno.env.has("DENORT_BIN");
@@ -33,32 +33,32 @@ Deno.test("archiveFor names the version and the target, and is a zip for Windows
   ]);
 });
 
-Deno.test("writeSums writes the sum of each file but its own, in the order of their names", () =>
-  withFolder(async (folder) => {
-    await Deno.writeTextFile(`${folder}/b`, "abc");
-    await Deno.writeTextFile(`${folder}/a`, "");
-    for (let time = 0; time < 2; time++) {
-      await writeSums(folder);
-      assertEquals(
-        await Deno.readTextFile(`${folder}/SHA256SUMS`),
-        // The examples of FIPS 180-2, and of nothing.
-        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  a\n" +
-          "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  b\n",
-      );
-    }
-  }));
+Deno.test("writeSums writes the sum of each file but its own, in the order of their names", async () => {
+  await using folder = await TempFolder.make();
+  await Deno.writeTextFile(`${folder.path}/b`, "abc");
+  await Deno.writeTextFile(`${folder.path}/a`, "");
+  for (let time = 0; time < 2; time++) {
+    await writeSums(folder.path);
+    assertEquals(
+      await Deno.readTextFile(`${folder.path}/SHA256SUMS`),
+      // The examples of FIPS 180-2, and of nothing.
+      "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  a\n" +
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  b\n",
+    );
+  }
+});
 
 Deno.test({
   name: `sha256sum --check reads SHA256SUMS${HAS_SHA256SUM ? "" : " (ignored: there is none)"}`,
   ignore: !HAS_SHA256SUM,
-  fn: () =>
-    withFolder(async (folder) => {
-      const name = archiveFor("x86_64-unknown-linux-gnu");
-      await Deno.writeTextFile(`${folder}/${name}`, "abc");
-      await writeSums(folder);
-      const check = ["--check", "--strict", "SHA256SUMS"];
-      assertEquals(await output("sha256sum", check, folder), `${name}: OK\n`);
-    }),
+  fn: async () => {
+    await using folder = await TempFolder.make();
+    const name = archiveFor("x86_64-unknown-linux-gnu");
+    await Deno.writeTextFile(`${folder.path}/${name}`, "abc");
+    await writeSums(folder.path);
+    const check = ["--check", "--strict", "SHA256SUMS"];
+    assertEquals(await output("sha256sum", check, folder.path), `${name}: OK\n`);
+  },
 });
 
 Deno.test({
@@ -66,20 +66,20 @@ Deno.test({
     HAS_BASE ? "" : " (ignored: no COMPILE_DENO and DENORT_BIN)"
   }`,
   ignore: !HAS_BASE,
-  fn: () =>
-    withFolder(async (folder) => {
-      const { target } = Deno.build;
-      await release(target, folder);
-      assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), [archiveFor(target)]);
-      await output("tar", ["--extract", "--file", archiveFor(target)], folder);
-      const unpacked = `${folder}/${nameFor(target)}`;
-      assertEquals(
-        [...Deno.readDirSync(unpacked)].map(({ name }) => name).toSorted(),
-        ["CHANGELOG.md", "LICENSE", "README.md", "mpubsub-broker"],
-      );
-      const version = await output("./mpubsub-broker", ["--version"], unpacked);
-      assertEquals(version, `mpubsub-broker ${manifest.version}\n`);
-    }),
+  fn: async () => {
+    await using folder = await TempFolder.make();
+    const { target } = Deno.build;
+    await release(target, folder.path);
+    assertEquals([...Deno.readDirSync(folder.path)].map(({ name }) => name), [archiveFor(target)]);
+    await output("tar", ["--extract", "--file", archiveFor(target)], folder.path);
+    const unpacked = `${folder.path}/${nameFor(target)}`;
+    assertEquals(
+      [...Deno.readDirSync(unpacked)].map(({ name }) => name).toSorted(),
+      ["CHANGELOG.md", "LICENSE", "README.md", "mpubsub-broker"],
+    );
+    const version = await output("./mpubsub-broker", ["--version"], unpacked);
+    assertEquals(version, `mpubsub-broker ${manifest.version}\n`);
+  },
 });
 
 Deno.test("deno task release refuses a target that it does not have", async () => {

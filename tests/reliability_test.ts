@@ -24,7 +24,7 @@ import { FrameType, Reason } from "../protocol/frame.ts";
 import { authenticateClient } from "../protocol/authenticate.ts";
 import { Link } from "../protocol/link.ts";
 import { checkHistory, type Plan, Proxy, randomPlan, type Sighting } from "../testing.ts";
-import { withFolder } from "./helpers/folder.ts";
+import { TempFolder } from "./helpers/folder.ts";
 import { Peer } from "../tools/harness/peer.ts";
 import { Scene, take } from "./helpers/scene.ts";
 import { until } from "../tools/harness/until.ts";
@@ -175,30 +175,30 @@ Deno.test("NetPubSub tells once that its session expired, and how many messages 
   });
 });
 
-Deno.test("NetPubSub tells once of a new broker, and sends to it what the old one did not acknowledge", () =>
-  withFolder(async (folder) => {
-    const address = `unix://${folder}/bus.sock`;
-    const gaps: Gap[] = [];
-    const first = new Broker({ address, authkey: "k" });
-    await first.start();
-    const alice = new NetPubSub(address, "k", gapsInto(gaps));
-    await alice.connect();
-    for (let n = 0; n < 5; n++) alice.publish("t", { n });
-    await until(() => first.stats().received === 5);
-    await Promise.all([first.shutdown(), first.shutdown()]); // The second is immediate.
-    await until(() => alice.state === "reconnecting");
-    alice.publish("t", { n: 5 });
-    await using second = new Broker({ address, authkey: "k" });
-    await second.start();
-    const bob = new NetPubSub(address, "k");
-    await bob.connect();
-    await alice.connect();
-    await alice.flush();
-    assertEquals(gaps.map(({ direction, reason }) => [direction, reason]), [["out", "new broker"]]);
-    assertEquals(second.stats().received, (gaps[0]!.resent ?? 0) + 1);
-    await Promise.all([alice.disconnect(), bob.disconnect()]);
-    await second.shutdown();
-  }));
+Deno.test("NetPubSub tells once of a new broker, and sends to it what the old one did not acknowledge", async () => {
+  await using folder = await TempFolder.make();
+  const address = `unix://${folder.path}/bus.sock`;
+  const gaps: Gap[] = [];
+  const first = new Broker({ address, authkey: "k" });
+  await first.start();
+  const alice = new NetPubSub(address, "k", gapsInto(gaps));
+  await alice.connect();
+  for (let n = 0; n < 5; n++) alice.publish("t", { n });
+  await until(() => first.stats().received === 5);
+  await Promise.all([first.shutdown(), first.shutdown()]); // The second is immediate.
+  await until(() => alice.state === "reconnecting");
+  alice.publish("t", { n: 5 });
+  await using second = new Broker({ address, authkey: "k" });
+  await second.start();
+  const bob = new NetPubSub(address, "k");
+  await bob.connect();
+  await alice.connect();
+  await alice.flush();
+  assertEquals(gaps.map(({ direction, reason }) => [direction, reason]), [["out", "new broker"]]);
+  assertEquals(second.stats().received, (gaps[0]!.resent ?? 0) + 1);
+  await Promise.all([alice.disconnect(), bob.disconnect()]);
+  await second.shutdown();
+});
 
 const FLOOD = new Uint8Array(20_000);
 const SMALL_QUEUE: BrokerOptions = { limits: { queueBytes: 2 * 2 ** 20 } };
@@ -453,24 +453,24 @@ Deno.test("NetPubSub that is told that it was replaced gives up", async () => {
   await serving;
 });
 
-Deno.test("NetPubSub tells a refused key while it reconnects, and goes on trying", () =>
-  withFolder(async (folder) => {
-    const address = `unix://${folder}/bus.sock`;
-    const first = new Broker({ address, authkey: "k" });
-    await first.start();
-    const states: string[] = [];
-    const bus = new NetPubSub(address, "k", {
-      onState: (state, reason) => states.push(`${state} ${reason?.name ?? ""}`.trim()),
-    });
-    await bus.connect();
-    await first.shutdown();
-    await using second = new Broker({ address, authkey: "another" });
-    await second.start();
-    await until(() => states.includes("reconnecting AuthError"));
-    assertEquals(bus.state, "reconnecting");
-    await bus.disconnect();
-    await second.shutdown();
-  }));
+Deno.test("NetPubSub tells a refused key while it reconnects, and goes on trying", async () => {
+  await using folder = await TempFolder.make();
+  const address = `unix://${folder.path}/bus.sock`;
+  const first = new Broker({ address, authkey: "k" });
+  await first.start();
+  const states: string[] = [];
+  const bus = new NetPubSub(address, "k", {
+    onState: (state, reason) => states.push(`${state} ${reason?.name ?? ""}`.trim()),
+  });
+  await bus.connect();
+  await first.shutdown();
+  await using second = new Broker({ address, authkey: "another" });
+  await second.start();
+  await until(() => states.includes("reconnecting AuthError"));
+  assertEquals(bus.state, "reconnecting");
+  await bus.disconnect();
+  await second.shutdown();
+});
 
 Deno.test("NetPubSub.publish throws BacklogError while reconnecting, before any delivery", async () => {
   await using fragile = await Fragile.start();
@@ -593,53 +593,53 @@ Deno.test("Broker.shutdown passes on what is queued before it goes", async () =>
   await going;
 });
 
-Deno.test("NetPubSub comes back at once to a broker that was shut down and started again", () =>
-  withFolder(async (folder) => {
-    const address = `unix://${folder}/bus.sock`;
-    const gaps: Gap[] = [];
-    const first = new Broker({ address, authkey: "k" });
-    await first.start();
-    const alice = new NetPubSub(address, "k", gapsInto(gaps));
-    await alice.connect();
-    alice.publish("t");
-    await until(() => first.stats().received === 1);
-    await first.shutdown();
-    // Longer than it takes for attempts to come half a second apart, if they were to back off.
-    await delay(1500);
-    await using second = new Broker({ address, authkey: "k" });
-    await second.start();
-    const started = performance.now();
-    await alice.connect();
-    assert(performance.now() - started < 500);
-    assertEquals(gaps, [{ direction: "out", reason: "new broker" }], "all was acknowledged before");
-    await alice.disconnect();
-    await second.shutdown();
-  }));
+Deno.test("NetPubSub comes back at once to a broker that was shut down and started again", async () => {
+  await using folder = await TempFolder.make();
+  const address = `unix://${folder.path}/bus.sock`;
+  const gaps: Gap[] = [];
+  const first = new Broker({ address, authkey: "k" });
+  await first.start();
+  const alice = new NetPubSub(address, "k", gapsInto(gaps));
+  await alice.connect();
+  alice.publish("t");
+  await until(() => first.stats().received === 1);
+  await first.shutdown();
+  // Longer than it takes for attempts to come half a second apart, if they were to back off.
+  await delay(1500);
+  await using second = new Broker({ address, authkey: "k" });
+  await second.start();
+  const started = performance.now();
+  await alice.connect();
+  assert(performance.now() - started < 500);
+  assertEquals(gaps, [{ direction: "out", reason: "new broker" }], "all was acknowledged before");
+  await alice.disconnect();
+  await second.shutdown();
+});
 
-Deno.test("NetPubSub is told of a message that the broker refuses, and goes on", () =>
-  withFolder(async (folder) => {
-    const address = `unix://${folder}/bus.sock`;
-    const first = new Broker({ address, authkey: "k" });
-    await first.start();
-    const errors: unknown[] = [];
-    const alice = new NetPubSub(address, "k", { onError: (error) => errors.push(error) });
-    await alice.connect();
-    await first.shutdown();
-    await until(() => alice.state === "reconnecting");
-    alice.publish(["a", "b"], { data: new Uint8Array(2000) });
-    alice.publish("t");
-    await using second = new Broker({ address, authkey: "k", limits: { messageBytes: 1000 } });
-    await second.start();
-    await alice.connect();
-    await alice.flush();
-    await until(() => errors.length > 0);
-    const [error] = errors;
-    assertInstanceOf(error, MessageError);
-    assertStringIncludes(error.message, "limit is 1000");
-    assertEquals([error.topic, alice.state, second.stats().received], [["a", "b"], "connected", 1]);
-    await alice.disconnect();
-    await second.shutdown();
-  }));
+Deno.test("NetPubSub is told of a message that the broker refuses, and goes on", async () => {
+  await using folder = await TempFolder.make();
+  const address = `unix://${folder.path}/bus.sock`;
+  const first = new Broker({ address, authkey: "k" });
+  await first.start();
+  const errors: unknown[] = [];
+  const alice = new NetPubSub(address, "k", { onError: (error) => errors.push(error) });
+  await alice.connect();
+  await first.shutdown();
+  await until(() => alice.state === "reconnecting");
+  alice.publish(["a", "b"], { data: new Uint8Array(2000) });
+  alice.publish("t");
+  await using second = new Broker({ address, authkey: "k", limits: { messageBytes: 1000 } });
+  await second.start();
+  await alice.connect();
+  await alice.flush();
+  await until(() => errors.length > 0);
+  const [error] = errors;
+  assertInstanceOf(error, MessageError);
+  assertStringIncludes(error.message, "limit is 1000");
+  assertEquals([error.topic, alice.state, second.stats().received], [["a", "b"], "connected", 1]);
+  await alice.disconnect();
+  await second.shutdown();
+});
 
 Deno.test("Broker forgets the client that has been away longest for a new one", async () => {
   await using scene = await Scene.start({ limits: { connections: 2 } });

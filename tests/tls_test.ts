@@ -9,7 +9,7 @@ import {
 import { writeConnectionFile } from "../io/connection_file.ts";
 import { AuthError, Broker, ConnectionLostError, NetPubSub, ProtocolError } from "../mod.ts";
 import { ClientHandshake, keyBytes } from "../protocol/handshake.ts";
-import { withFolder } from "./helpers/folder.ts";
+import { TempFolder } from "./helpers/folder.ts";
 import { SELF_SIGNED, SIGNED } from "./helpers/tls.ts";
 import { until } from "../tools/harness/until.ts";
 
@@ -223,16 +223,16 @@ Deno.test("Broker.start rejects when its certificate is none", async () => {
   await broker.shutdown();
 });
 
-Deno.test("NetPubSub.fromFile trusts what the connection file vouches for", () =>
-  withFolder(async (folder) => {
-    await using broker = await started();
-    const { address, authkey } = broker;
-    await writeConnectionFile(`${folder}/x`, { address, authkey, ca: SIGNED.ca }, {
-      replace: false,
-    });
-    await using bus = await NetPubSub.fromFile(`${folder}/x`);
-    await bus.connect();
-  }));
+Deno.test("NetPubSub.fromFile trusts what the connection file vouches for", async () => {
+  await using folder = await TempFolder.make();
+  await using broker = await started();
+  const { address, authkey } = broker;
+  await writeConnectionFile(`${folder.path}/x`, { address, authkey, ca: SIGNED.ca }, {
+    replace: false,
+  });
+  await using bus = await NetPubSub.fromFile(`${folder.path}/x`);
+  await bus.connect();
+});
 
 Deno.test("Broker and NetPubSub warn, once each, of addresses beyond this machine without TLS", async () => {
   const said = await warnings(async () => {

@@ -2,7 +2,7 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
 import { releaseNotes } from "../tools/release/release_notes.ts";
-import { withFolder } from "./helpers/folder.ts";
+import { TempFolder } from "./helpers/folder.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const HAS_LINKS = "links" in manifest;
@@ -88,22 +88,22 @@ Deno.test("nothing is wrong with the workflows", async () => {
   assertEquals(await lint(names.map((name) => `.github/workflows/${name}`)), "");
 });
 
-Deno.test("lint finds nothing in a workflow as it should be, and each thing that should not be", () =>
-  withFolder(async (folder) => {
-    await Deno.writeTextFile(`${folder}/good.yml`, GOOD);
-    assertEquals(await lint([`${folder}/good.yml`]), "");
-    const paths = [];
-    for (const [name, [what, by]] of Object.entries(BROKEN)) {
-      const path = `${folder}/${name}.yml`;
-      paths.push(path);
-      await Deno.writeTextFile(path, GOOD.replace(what, () => by));
-    }
-    const found = await lint(paths);
-    for (const [name, [, , expected]] of Object.entries(BROKEN)) {
-      const lines = found.split("\n").filter((line) => line.startsWith(`${folder}/${name}.yml`));
-      assertStringIncludes(lines.join("\n"), expected, name);
-    }
-  }));
+Deno.test("lint finds nothing in a workflow as it should be, and each thing that should not be", async () => {
+  await using folder = await TempFolder.make();
+  await Deno.writeTextFile(`${folder.path}/good.yml`, GOOD);
+  assertEquals(await lint([`${folder.path}/good.yml`]), "");
+  const paths = [];
+  for (const [name, [what, by]] of Object.entries(BROKEN)) {
+    const path = `${folder.path}/${name}.yml`;
+    paths.push(path);
+    await Deno.writeTextFile(path, GOOD.replace(what, () => by));
+  }
+  const found = await lint(paths);
+  for (const [name, [, , expected]] of Object.entries(BROKEN)) {
+    const lines = found.split("\n").filter((line) => line.startsWith(`${folder.path}/${name}.yml`));
+    assertStringIncludes(lines.join("\n"), expected, name);
+  }
+});
 
 Deno.test("the workflows use one version of each action", async () => {
   const versions = new Map<string, string>();
@@ -163,24 +163,24 @@ Deno.test({
     HAS_LINKS ? "" : " (ignored: it was run here)"
   }`,
   ignore: !HAS_LINKS,
-  fn: () =>
-    withFolder(async (folder) => {
-      await Deno.mkdir(`${folder}/bench`);
-      const files = ["deno.json", "deno.lock", "bench/deno.json", "bench/deno.lock"];
-      for (const file of files) await Deno.copyFile(new URL(file, ROOT), `${folder}/${file}`);
-      const { success } = await new Deno.Command(Deno.execPath(), {
-        args: ["run", "--no-config", "--allow-read", "--allow-write"]
-          .concat(new URL("tools/release/without_links.ts", ROOT).pathname),
-        cwd: folder,
-        stderr: "inherit",
-      }).output();
-      assertEquals(success, true);
-      for (const file of ["deno.json", "bench/deno.json"]) {
-        const { links, ...before } = JSON.parse(await Deno.readTextFile(new URL(file, ROOT)));
-        assertEquals(Array.isArray(links), true);
-        assertEquals(JSON.parse(await Deno.readTextFile(`${folder}/${file}`)), before);
-      }
-      const names = [...Deno.readDirSync(folder)].map(({ name }) => name).toSorted();
-      assertEquals(names, ["bench", "deno.json"]);
-    }),
+  fn: async () => {
+    await using folder = await TempFolder.make();
+    await Deno.mkdir(`${folder.path}/bench`);
+    const files = ["deno.json", "deno.lock", "bench/deno.json", "bench/deno.lock"];
+    for (const file of files) await Deno.copyFile(new URL(file, ROOT), `${folder.path}/${file}`);
+    const { success } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "--no-config", "--allow-read", "--allow-write"]
+        .concat(new URL("tools/release/without_links.ts", ROOT).pathname),
+      cwd: folder.path,
+      stderr: "inherit",
+    }).output();
+    assertEquals(success, true);
+    for (const file of ["deno.json", "bench/deno.json"]) {
+      const { links, ...before } = JSON.parse(await Deno.readTextFile(new URL(file, ROOT)));
+      assertEquals(Array.isArray(links), true);
+      assertEquals(JSON.parse(await Deno.readTextFile(`${folder.path}/${file}`)), before);
+    }
+    const names = [...Deno.readDirSync(folder.path)].map(({ name }) => name).toSorted();
+    assertEquals(names, ["bench", "deno.json"]);
+  },
 });

@@ -1,47 +1,47 @@
-/** A broker in this process that programs reach by its connection file. */
 import { writeConnectionFile } from "../../io/connection_file.ts";
 import { Broker, type BrokerOptions, NetPubSub, type NetPubSubOptions } from "../../mod.ts";
-import { withFolder } from "./folder.ts";
+import { TempFolder } from "./folder.ts";
 
-/** What a test does with it. */
-export interface Bus {
+/** A broker in this process that programs reach by its connection file; the file goes with it. */
+export class Bus implements AsyncDisposable {
   readonly broker: Broker;
   readonly folder: string;
   /** The connection file. */
   readonly file: string;
-  /** A connected client; it goes with the bus. */
-  client(options?: NetPubSubOptions): Promise<NetPubSub>;
-}
+  readonly #stack: AsyncDisposableStack;
 
-/**
- * Runs `body` with a broker and its file; both are gone afterwards.
- *
- * @param access The key in the file, where it is not the one without a name.
- */
-export function withBus(
-  body: (bus: Bus) => Promise<void>,
-  options: BrokerOptions = {},
-  access?: { readonly authkey: Uint8Array; readonly keyName: string },
-): Promise<void> {
-  return withFolder(async (folder) => {
-    await using broker = new Broker(options);
+  private constructor(broker: Broker, folder: string, file: string, stack: AsyncDisposableStack) {
+    this.broker = broker;
+    this.folder = folder;
+    this.file = file;
+    this.#stack = stack;
+  }
+
+  /** @param access The key in the file, where it is not the one without a name. */
+  static async start(
+    options: BrokerOptions = {},
+    access?: { readonly authkey: Uint8Array; readonly keyName: string },
+  ): Promise<Bus> {
+    await using stack = new AsyncDisposableStack();
+    const { path } = stack.use(await TempFolder.make());
+    const broker = stack.use(new Broker(options));
     await broker.start();
-    const file = `${folder}/x.json`;
+    const file = `${path}/x.json`;
     const { address, authkey } = broker;
-    const remove = await writeConnectionFile(file, { address, authkey, ...access }, {
-      replace: false,
-    });
-    await using clients = new AsyncDisposableStack();
-    await body({
-      broker,
-      folder,
-      file,
-      async client(options) {
-        const bus = clients.use(new NetPubSub(address, authkey, options));
-        await bus.connect();
-        return bus;
-      },
-    });
-    await remove();
-  });
+    const content = { address, authkey, ...access };
+    stack.defer(await writeConnectionFile(file, content, { replace: false }));
+    return new Bus(broker, path, file, stack.move());
+  }
+
+  /** A connected client; it goes with the bus. */
+  async client(options?: NetPubSubOptions): Promise<NetPubSub> {
+    const { address, authkey } = this.broker;
+    const client = this.#stack.use(new NetPubSub(address, authkey, options));
+    await client.connect();
+    return client;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+  }
 }
