@@ -136,10 +136,9 @@ Deno.test("Broker lets new clients in while as many as may be say nothing", asyn
   });
   await broker.start();
   const port = Number(broker.address.split(":").at(-1));
-  const silent: Deno.Conn[] = [];
-  for (let i = 0; i < 50; i++) silent.push(await Deno.connect({ hostname: "127.0.0.1", port }));
+  using silent = new DisposableStack();
+  for (let i = 0; i < 50; i++) silent.use(await Deno.connect({ hostname: "127.0.0.1", port }));
   await using bus = new NetPubSub(broker.address, broker.authkey);
   await bus.connect();
   assertEquals(broker.stats().refusals.crowded, 41);
-  for (const conn of silent) conn.close();
 });

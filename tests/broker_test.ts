@@ -22,6 +22,7 @@ import { encodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import { decode } from "../tools/harness/payload.ts";
 import { dialBroker, Peer, readUpTo } from "../tools/harness/peer.ts";
 import { until } from "../tools/harness/until.ts";
+import { TempFolder } from "./helpers/folder.ts";
 
 const LIMITS = { messageBytes: 2 ** 20, topicElements: 16, elementBytes: 255, subscriptions: 1024 };
 
@@ -82,31 +83,28 @@ Deno.test("Broker makes up an address and a key, and tells the address once it l
 
 Deno.test("Broker closes a client that sends nothing for authTimeout", async () => {
   await undisturbed(async (broker) => {
-    const silent = await dialBroker(broker);
+    using silent = await dialBroker(broker);
     assertEquals((await readUpTo(silent, 1)).length, 0);
-    silent.close();
     assertEquals(broker.stats().refused, 1);
   }, { authTimeout: 1000 });
 });
 
 Deno.test("Broker closes a client that trickles its handshake past authTimeout", async () => {
   await undisturbed(async (broker) => {
-    const slow = await dialBroker(broker);
+    using slow = await dialBroker(broker);
     await writeAll(slow, new TextEncoder().encode("mpubsub\n\x01"));
     assertEquals((await readUpTo(slow, 1)).length, 0);
-    slow.close();
   }, { authTimeout: 1000 });
 });
 
 Deno.test("Broker tells nothing to a client with a wrong key but that it was refused", async () => {
   await undisturbed(async (broker, errors) => {
     const { ClientHandshake } = await import("../protocol/handshake.ts");
-    const conn = await dialBroker(broker);
+    using conn = await dialBroker(broker);
     const handshake = new ClientHandshake(new TextEncoder().encode("wrong"), "");
     await writeAll(conn, handshake.hello);
     await writeAll(conn, await handshake.prove(await readUpTo(conn, 58)));
     assertEquals([...await readUpTo(conn, 100)], [3]);
-    conn.close();
     assertEquals(errors.map((error) => (error as Error).name), ["AuthError"]);
   });
 });
@@ -116,10 +114,9 @@ Deno.test("Broker closes a client that sends garbage, before and after authentic
   garbage[0] = 0;
   await t.step("before", () =>
     undisturbed(async (broker) => {
-      const conn = await dialBroker(broker);
+      using conn = await dialBroker(broker);
       await writeAll(conn, garbage).catch(() => {}); // It may close before it has read all.
       assertEquals((await readUpTo(conn, 1)).length, 0);
-      conn.close();
       assertEquals(broker.stats().refused, 1);
     }));
   await t.step("after", () =>
@@ -134,26 +131,24 @@ Deno.test("Broker refuses a recorded handshake that is played again", async () =
   await undisturbed(async (broker) => {
     const { ClientHandshake } = await import("../protocol/handshake.ts");
     const handshake = new ClientHandshake(new Uint8Array(broker.authkey), "");
-    const first = await dialBroker(broker);
+    using first = await dialBroker(broker);
     await writeAll(first, handshake.hello);
     const proof = await handshake.prove(await readUpTo(first, 58));
     await writeAll(first, proof);
     assertEquals((await readUpTo(first, 33))[0], 0);
-    first.close();
-    const second = await dialBroker(broker);
+    using second = await dialBroker(broker);
     await writeAll(second, handshake.hello);
     await readUpTo(second, 58);
     await writeAll(second, proof);
     assertEquals([...await readUpTo(second, 100)], [3]);
-    second.close();
   });
 });
 
 Deno.test("Broker refuses a client that reflects the broker's own challenge", async () => {
   await undisturbed(async (broker) => {
     // The client's nonce is the broker's of another connection, and so is the proof that it sends.
-    const first = await dialBroker(broker);
-    const second = await dialBroker(broker);
+    using first = await dialBroker(broker);
+    using second = await dialBroker(broker);
     const hello = (nonce: Uint8Array) =>
       Uint8Array.of(...new TextEncoder().encode("mpubsub\n"), 1, 1, ...nonce, 0);
     await writeAll(first, hello(new Uint8Array(32)));
@@ -164,8 +159,6 @@ Deno.test("Broker refuses a client that reflects the broker's own challenge", as
     assertEquals([...await readUpTo(second, 100)], [3]);
     await writeAll(first, challenge.subarray(26));
     assertEquals([...await readUpTo(first, 100)], [3]);
-    first.close();
-    second.close();
   });
 });
 
@@ -363,11 +356,12 @@ Deno.test("Broker takes no more clients than the limit, and says that it is busy
 Deno.test("Broker closes the oldest connection when too many are not authenticated", async () => {
   await using broker = new Broker({ limits: { halfOpen: 2 }, authTimeout: 60_000 });
   await broker.start();
-  const held = [await dialBroker(broker), await dialBroker(broker), await dialBroker(broker)];
-  assertEquals((await readUpTo(held[0]!, 1)).length, 0);
+  using oldest = await dialBroker(broker);
+  using _second = await dialBroker(broker);
+  using _third = await dialBroker(broker);
+  assertEquals((await readUpTo(oldest, 1)).length, 0);
   assertEquals(broker.stats().refusals.crowded, 1);
   assertEquals(broker.stats().connections, 2);
-  for (const conn of held) conn.close();
 });
 
 Deno.test("Broker serves 200 clients at once", async () => {
@@ -392,59 +386,51 @@ Deno.test("Broker serves 200 clients at once", async () => {
 });
 
 Deno.test("Broker.shutdown tells its clients and frees everything; a second call is immediate", async () => {
-  const broker = new Broker({ address: "127.0.0.1:0" });
+  await using broker = new Broker({ address: "127.0.0.1:0" });
   await broker.start();
-  const half = await dialBroker(broker);
+  using _half = await dialBroker(broker);
   await using peer = await Peer.open(broker);
   const stopping = broker.shutdown();
   assertEquals((await goodbye(peer)).reason, Reason.SHUTDOWN);
   broker.shutdown();
   await stopping;
-  half.close();
   assertEquals(broker.stats().connections, 0);
 });
 
 Deno.test("Broker replaces the socket of a dead broker, never that of a live one or a file", async () => {
-  const folder = await Deno.makeTempDir();
-  const path = `${folder}/bus.sock`;
+  await using folder = await TempFolder.make();
+  const path = `${folder.path}/bus.sock`;
   const address = `unix://${path}`;
   {
     // A socket that nobody listens on: what a killed broker leaves.
-    const dead = Deno.listen({ transport: "unix", path: `${path}.x` });
+    using _dead = Deno.listen({ transport: "unix", path: `${path}.x` });
     await Deno.rename(`${path}.x`, path);
-    dead.close();
   }
   await using broker = new Broker({ address });
   await broker.start();
   await assertRejects(() => new Broker({ address }).start(), Deno.errors.AddrInUse, "live broker");
   await using client = new NetPubSub(address, broker.authkey);
   await client.connect();
-  await Deno.writeTextFile(`${folder}/file`, "precious");
+  await Deno.writeTextFile(`${folder.path}/file`, "precious");
   await assertRejects(
-    () => new Broker({ address: `unix://${folder}/file` }).start(),
+    () => new Broker({ address: `unix://${folder.path}/file` }).start(),
     Deno.errors.AlreadyExists,
   );
-  assertEquals(await Deno.readTextFile(`${folder}/file`), "precious");
-  await client.disconnect();
-  await broker.shutdown();
-  await Deno.remove(folder, { recursive: true });
+  assertEquals(await Deno.readTextFile(`${folder.path}/file`), "precious");
 });
 
 Deno.test("Broker leaves the socket of another that took its path", async () => {
-  const folder = await Deno.makeTempDir();
-  const address = `unix://${folder}/bus.sock`;
-  const first = new Broker({ address });
+  await using folder = await TempFolder.make();
+  const address = `unix://${folder.path}/bus.sock`;
+  await using first = new Broker({ address });
   await first.start();
   // So that the next socket does not get the same inode.
-  await Deno.rename(`${folder}/bus.sock`, `${folder}/old.sock`);
+  await Deno.rename(`${folder.path}/bus.sock`, `${folder.path}/old.sock`);
   await using second = new Broker({ address });
   await second.start();
   await first.shutdown();
   await using client = new NetPubSub(address, second.authkey);
   await client.connect();
-  await client.disconnect();
-  await second.shutdown();
-  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("Broker refuses options that are out of range", () => {

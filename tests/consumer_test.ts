@@ -7,13 +7,13 @@ import manifest from "../deno.json" with { type: "json" };
 import { TempFolder } from "./helpers/folder.ts";
 import {
   blocks,
+  ListeningBroker,
   PAGES,
   type Place,
   printsWhatItSays,
   README,
   scriptsExchange,
   start,
-  withBroker,
 } from "./helpers/pages.ts";
 import { Registry } from "./helpers/registry.ts";
 
@@ -128,12 +128,12 @@ Deno.test("the package works for those who get it from a registry", async (t) =>
 
   await t.step(
     "the program is a broker for those who added the package",
-    () =>
-      withBroker(start(place, program, ["x.json"]), async () => {
-        await scriptsExchange(place);
-        for (const { args, prints } of COMMANDS) {
-          assertMatch(await output(place, program, args), prints);
-        }
-      }),
+    async () => {
+      await using _broker = await ListeningBroker.of(start(place, program, ["x.json"]));
+      await scriptsExchange(place);
+      for (const { args, prints } of COMMANDS) {
+        assertMatch(await output(place, program, args), prints);
+      }
+    },
   );
 });

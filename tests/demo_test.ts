@@ -2,6 +2,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { SequenceChecker, summarise } from "../examples/demo.ts";
 import { hasNatsServer } from "../tools/harness/nats_server.ts";
 import { until } from "../tools/harness/until.ts";
+import { TempFolder } from "./helpers/folder.ts";
 
 const DEMO = new URL("../examples/demo.ts", import.meta.url).pathname;
 
@@ -59,80 +60,98 @@ Deno.test("demo --machines says in a line how to get nats-server, with status 1"
 });
 
 /** A demonstration that is under way, with a temporary folder of its own. */
-async function underway(
-  body: (demo: Deno.ChildProcess, folder: string, errors: Promise<string>) => Promise<void>,
-  ...args: string[]
-): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  const demo = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", "-A", DEMO, "-p", "2", "-s", "2", "--delay-max", "0.2", ...args],
-    env: { TMPDIR: folder },
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  // The processes of the demonstration have the same one: it ends with the last of them.
-  const errors = new Response(demo.stderr).text();
-  const out = demo.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  while (!(await out.read()).value?.includes("got"));
-  const drained = (async () => {
-    while (!(await out.read()).done);
-  })();
-  await body(demo, folder, errors);
-  await Promise.all([demo.status, drained]);
-  await Deno.remove(folder, { recursive: true });
+class Demonstration implements AsyncDisposable {
+  readonly folder: string;
+  readonly process: Deno.ChildProcess;
+  /** All that it complains of, once the last of its processes, which have the same output, ends. */
+  readonly errors: Promise<string>;
+  readonly #stack: AsyncDisposableStack;
+
+  private constructor(folder: string, process: Deno.ChildProcess, stack: AsyncDisposableStack) {
+    this.folder = folder;
+    this.process = process;
+    this.errors = new Response(process.stderr).text();
+    this.#stack = stack;
+  }
+
+  /** Starts it, and waits until a message has come. */
+  static async start(...args: string[]): Promise<Demonstration> {
+    await using stack = new AsyncDisposableStack();
+    const { path } = stack.use(await TempFolder.make());
+    const process = new Deno.Command(Deno.execPath(), {
+      args: ["run", "--no-prompt", "-A", DEMO, "-p", "2", "-s", "2", "--delay-max", "0.2", ...args],
+      env: { TMPDIR: path },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    stack.defer(async () => void await process.status);
+    const out = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    while (!(await out.read()).value?.includes("got"));
+    const drained = (async () => {
+      while (!(await out.read()).done);
+    })();
+    stack.defer(() => drained);
+    return new Demonstration(path, process, stack.move());
+  }
+
+  /** The names of what it has in its folder. */
+  get files(): string[] {
+    return [...Deno.readDirSync(this.folder)].map(({ name }) => name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+  }
 }
 
-Deno.test("demo leaves neither a process nor a folder when it is killed", () =>
-  underway(async (demo, folder, errors) => {
-    demo.kill("SIGKILL");
-    assertMatch(await errors, /^(demo: [^\n]+\n)*$/, "at most a line each");
-    assertEquals([...Deno.readDirSync(folder)], []);
-  }));
+Deno.test("demo leaves neither a process nor a folder when it is killed", async () => {
+  await using demo = await Demonstration.start();
+  demo.process.kill("SIGKILL");
+  assertMatch(await demo.errors, /^(demo: [^\n]+\n)*$/, "at most a line each");
+  assertEquals(demo.files, []);
+});
 
-Deno.test("demo says in a line for each process that its broker is gone, with status 1", () =>
-  underway(async (demo, folder, errors) => {
-    const [{ name }] = [...Deno.readDirSync(folder)] as [Deno.DirEntry];
-    const file = JSON.parse(await Deno.readTextFile(`${folder}/${name}/broker.json`));
-    Deno.kill(file.pid, "SIGKILL");
-    assertMatch(await errors, /^(demo: [^\n]+\n)+$/);
-    assertEquals((await demo.status).code, 1);
-    assertEquals([...Deno.readDirSync(folder)], []);
-  }));
+Deno.test("demo says in a line for each process that its broker is gone, with status 1", async () => {
+  await using demo = await Demonstration.start();
+  const { pid } = JSON.parse(
+    await Deno.readTextFile(`${demo.folder}/${demo.files[0]}/broker.json`),
+  );
+  Deno.kill(pid, "SIGKILL");
+  assertMatch(await demo.errors, /^(demo: [^\n]+\n)+$/);
+  assertEquals((await demo.process.status).code, 1);
+  assertEquals(demo.files, []);
+});
 
-Deno.test("demo ends with status 130, and leaves nothing, when it is interrupted", () =>
-  underway(async (demo, folder, errors) => {
-    demo.kill("SIGINT");
-    assertEquals([(await demo.status).code, await errors], [130, ""]);
-    assertEquals([...Deno.readDirSync(folder)], []);
-  }));
+Deno.test("demo ends with status 130, and leaves nothing, when it is interrupted", async () => {
+  await using demo = await Demonstration.start();
+  demo.process.kill("SIGINT");
+  assertEquals([(await demo.process.status).code, await demo.errors], [130, ""]);
+  assertEquals(demo.files, []);
+});
 
 for (const [signal, status] of [["SIGINT", 130], ["SIGKILL", 137]] as const) {
   Deno.test({
     name: `demo --machines leaves neither a process nor a folder when it gets ${signal}`,
     ignore: !hasNatsServer,
-    fn: () =>
-      underway(
-        async (demo, folder, errors) => {
-          const ids = await serversIn(folder);
-          assertEquals(ids.length, 3);
-          demo.kill(signal);
-          assertEquals((await demo.status).code, status);
-          assertMatch(await errors, /^(demo: [^\n]+\n)*$/, "at most a line each");
-          // Those who clean up after a demonstration that was killed are processes, too.
-          await until(() => [...Deno.readDirSync(folder)].length === 0);
-          await until(() => !ids.some(isAlive));
-        },
-        "--machines",
-        "2",
-      ),
+    fn: async () => {
+      await using demo = await Demonstration.start("--machines", "2");
+      const ids = await serversOf(demo);
+      assertEquals(ids.length, 3);
+      demo.process.kill(signal);
+      assertEquals((await demo.process.status).code, status);
+      assertMatch(await demo.errors, /^(demo: [^\n]+\n)*$/, "at most a line each");
+      // Those who clean up after a demonstration that was killed are processes, too.
+      await until(() => demo.files.length === 0);
+      await until(() => !ids.some(isAlive));
+    },
   });
 }
 
-/** The process ids of the NATS servers whose files are in a folder. */
-async function serversIn(folder: string): Promise<number[]> {
+/** The process ids of the NATS servers of a demonstration. */
+async function serversOf({ folder, files }: Demonstration): Promise<number[]> {
   const ids: number[] = [];
-  for (const { name } of Deno.readDirSync(folder)) {
+  for (const name of files) {
     if (!name.startsWith("nats-server-")) continue;
     const log = await Deno.readTextFile(`${folder}/${name}/log`);
     ids.push(Number(/^\[(\d+)\]/.exec(log)![1]));

@@ -15,6 +15,7 @@ import { Dispatcher } from "../pubsub/dispatcher.ts";
 import type { ErrorContext } from "../pubsub/subscriber.ts";
 import { topicPath } from "../topic.ts";
 import { randomOf } from "../tools/harness/random.ts";
+import { Warnings } from "./helpers/warnings.ts";
 
 const SEED = 20261124;
 
@@ -35,19 +36,6 @@ function writer(log: string[], name: string): () => void {
 /** What is left of a signal's listeners and a bus's subscribers. */
 function leftovers(dispatcher: Dispatcher, signal?: AbortSignal): unknown[] {
   return [...dispatcher.interests(), ...(signal ? getEventListeners(signal, "abort") : [])];
-}
-
-/** The lines that `body` prints with `console.warn`. */
-async function warningsOf(body: () => unknown): Promise<string[]> {
-  const { warn } = console;
-  const lines: string[] = [];
-  console.warn = (...args) => lines.push(args.join(" "));
-  try {
-    await body();
-  } finally {
-    console.warn = warn;
-  }
-  return lines;
 }
 
 function schemaOf<Out>(
@@ -961,29 +949,28 @@ Deno.test("PubSub does not wait for subscribers, nor mind what they return", () 
   resolve();
 });
 
-Deno.test("PubSub warns of errors in one line with the topic, if there is no onError", async () => {
-  const lines = await warningsOf(() => {
-    const bus = new PubSub();
-    bus.addSubscriber(null, () => {
-      throw new Error("first line\nsecond line");
-    });
-    bus.publish(["a", "b\n"]);
+Deno.test("PubSub warns of errors in one line with the topic, if there is no onError", () => {
+  using warnings = new Warnings();
+  const bus = new PubSub();
+  bus.addSubscriber(null, () => {
+    throw new Error("first line\nsecond line");
   });
+  bus.publish(["a", "b\n"]);
+  const { lines } = warnings;
   assertEquals(lines.length, 1, lines.join("\n"));
   assertMatch(lines[0]!, /^.*\["a","b\\n"\].*first line.*second line$/);
 });
 
 for (const value of [undefined, Symbol("s"), Object.create(null)]) {
-  Deno.test(`PubSub warns of a thrown ${typeof value}, too`, async () => {
-    const lines = await warningsOf(() => {
-      const bus = new PubSub();
-      bus.addSubscriber("a", () => {
-        throw value;
-      });
-      bus.publish("a");
+  Deno.test(`PubSub warns of a thrown ${typeof value}, too`, () => {
+    using warnings = new Warnings();
+    const bus = new PubSub();
+    bus.addSubscriber("a", () => {
+      throw value;
     });
-    assertEquals(lines.length, 1);
-    assertStringIncludes(lines[0]!, '["a"]');
+    bus.publish("a");
+    assertEquals(warnings.lines.length, 1);
+    assertStringIncludes(warnings.lines[0]!, '["a"]');
   });
 }
 
@@ -1022,18 +1009,18 @@ const FAILING_HANDLERS: [name: string, onError: () => void][] = [
 for (const [name, onError] of FAILING_HANDLERS) {
   Deno.test(`PubSub contains an onError that ${name}, and warns of both errors`, async () => {
     const log: string[] = [];
-    const lines = await warningsOf(async () => {
-      const bus = new PubSub({ onError });
-      bus.addSubscriber("a", () => {
-        throw new Error("first");
-      });
-      bus.addSubscriber("a", writer(log, "next"));
-      bus.publish("a");
-      await Promise.resolve(); // a rejection is seen in the next microtask
+    using warnings = new Warnings();
+    const bus = new PubSub({ onError });
+    bus.addSubscriber("a", () => {
+      throw new Error("first");
     });
+    bus.addSubscriber("a", writer(log, "next"));
+    bus.publish("a");
+    await Promise.resolve(); // a rejection is seen in the next microtask
     assertEquals(log, ["next"]);
     for (const text of ["first", "second"]) {
-      assertEquals(lines.filter((line) => line.includes(`["a"]`) && line.includes(text)).length, 1);
+      const lines = warnings.lines.filter((line) => line.includes(`["a"]`) && line.includes(text));
+      assertEquals(lines.length, 1);
     }
   });
 }

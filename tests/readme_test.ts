@@ -4,7 +4,7 @@
  */
 import { assert } from "@std/assert";
 import { TempFolder } from "./helpers/folder.ts";
-import { deno, README, scriptsExchange, start, withBroker } from "./helpers/pages.ts";
+import { deno, ListeningBroker, README, scriptsExchange, start } from "./helpers/pages.ts";
 
 const ROOT = new URL("../", import.meta.url).pathname;
 /** What can be read at one sitting. */
@@ -15,10 +15,11 @@ Deno.test("README.md scripts exchange a message through the standalone broker", 
   const folder = temp.path;
   const place = { folder, flags: [`--config=${ROOT}deno.json`] };
   const program = Deno.env.get("MPUBSUB_BROKER");
-  const broker = program === undefined
+  const process = program === undefined
     ? deno(place, ["run", "-A", `${ROOT}cli.ts`, "x.json"])
     : start(place, program, ["x.json"]);
-  await withBroker(broker, () => scriptsExchange(place));
+  await using _broker = await ListeningBroker.of(process);
+  await scriptsExchange(place);
 });
 
 Deno.test("README.md can be read at one sitting", () => {

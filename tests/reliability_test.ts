@@ -68,6 +68,43 @@ class Fragile implements AsyncDisposable {
   }
 }
 
+/** An address at which one broker follows another; clients of theirs outlive the first. */
+class Place implements AsyncDisposable {
+  readonly #folder: TempFolder;
+  readonly #address: string;
+  readonly #brokers: Broker[] = [];
+  readonly #clients: NetPubSub[] = [];
+
+  private constructor(folder: TempFolder) {
+    this.#folder = folder;
+    this.#address = `unix://${folder.path}/bus.sock`;
+  }
+
+  static async make(): Promise<Place> {
+    return new Place(await TempFolder.make());
+  }
+
+  async broker(options: BrokerOptions = {}): Promise<Broker> {
+    const broker = new Broker({ address: this.#address, authkey: "k", ...options });
+    this.#brokers.push(broker);
+    await broker.start();
+    return broker;
+  }
+
+  async connected(options: NetPubSubOptions = {}): Promise<NetPubSub> {
+    const client = new NetPubSub(this.#address, "k", options);
+    this.#clients.push(client);
+    await client.connect();
+    return client;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#clients.map((client) => client.disconnect()));
+    await Promise.all(this.#brokers.map((broker) => broker.shutdown()));
+    await this.#folder[Symbol.asyncDispose]();
+  }
+}
+
 /** Collects the gaps that a client is told. */
 function gapsInto(gaps: Gap[]): NetPubSubOptions {
   return { onGap: (gap) => gaps.push(gap) };
@@ -176,28 +213,21 @@ Deno.test("NetPubSub tells once that its session expired, and how many messages 
 });
 
 Deno.test("NetPubSub tells once of a new broker, and sends to it what the old one did not acknowledge", async () => {
-  await using folder = await TempFolder.make();
-  const address = `unix://${folder.path}/bus.sock`;
+  await using place = await Place.make();
   const gaps: Gap[] = [];
-  const first = new Broker({ address, authkey: "k" });
-  await first.start();
-  const alice = new NetPubSub(address, "k", gapsInto(gaps));
-  await alice.connect();
+  const first = await place.broker();
+  const alice = await place.connected(gapsInto(gaps));
   for (let n = 0; n < 5; n++) alice.publish("t", { n });
   await until(() => first.stats().received === 5);
   await Promise.all([first.shutdown(), first.shutdown()]); // The second is immediate.
   await until(() => alice.state === "reconnecting");
   alice.publish("t", { n: 5 });
-  await using second = new Broker({ address, authkey: "k" });
-  await second.start();
-  const bob = new NetPubSub(address, "k");
-  await bob.connect();
+  const second = await place.broker();
+  await place.connected();
   await alice.connect();
   await alice.flush();
   assertEquals(gaps.map(({ direction, reason }) => [direction, reason]), [["out", "new broker"]]);
   assertEquals(second.stats().received, (gaps[0]!.resent ?? 0) + 1);
-  await Promise.all([alice.disconnect(), bob.disconnect()]);
-  await second.shutdown();
 });
 
 const FLOOD = new Uint8Array(20_000);
@@ -454,22 +484,16 @@ Deno.test("NetPubSub that is told that it was replaced gives up", async () => {
 });
 
 Deno.test("NetPubSub tells a refused key while it reconnects, and goes on trying", async () => {
-  await using folder = await TempFolder.make();
-  const address = `unix://${folder.path}/bus.sock`;
-  const first = new Broker({ address, authkey: "k" });
-  await first.start();
+  await using place = await Place.make();
+  const first = await place.broker();
   const states: string[] = [];
-  const bus = new NetPubSub(address, "k", {
+  const bus = await place.connected({
     onState: (state, reason) => states.push(`${state} ${reason?.name ?? ""}`.trim()),
   });
-  await bus.connect();
   await first.shutdown();
-  await using second = new Broker({ address, authkey: "another" });
-  await second.start();
+  await place.broker({ authkey: "another" });
   await until(() => states.includes("reconnecting AuthError"));
   assertEquals(bus.state, "reconnecting");
-  await bus.disconnect();
-  await second.shutdown();
 });
 
 Deno.test("NetPubSub.publish throws BacklogError while reconnecting, before any delivery", async () => {
@@ -594,42 +618,32 @@ Deno.test("Broker.shutdown passes on what is queued before it goes", async () =>
 });
 
 Deno.test("NetPubSub comes back at once to a broker that was shut down and started again", async () => {
-  await using folder = await TempFolder.make();
-  const address = `unix://${folder.path}/bus.sock`;
+  await using place = await Place.make();
   const gaps: Gap[] = [];
-  const first = new Broker({ address, authkey: "k" });
-  await first.start();
-  const alice = new NetPubSub(address, "k", gapsInto(gaps));
-  await alice.connect();
+  const first = await place.broker();
+  const alice = await place.connected(gapsInto(gaps));
   alice.publish("t");
   await until(() => first.stats().received === 1);
   await first.shutdown();
   // Longer than it takes for attempts to come half a second apart, if they were to back off.
   await delay(1500);
-  await using second = new Broker({ address, authkey: "k" });
-  await second.start();
+  await place.broker();
   const started = performance.now();
   await alice.connect();
   assert(performance.now() - started < 500);
   assertEquals(gaps, [{ direction: "out", reason: "new broker" }], "all was acknowledged before");
-  await alice.disconnect();
-  await second.shutdown();
 });
 
 Deno.test("NetPubSub is told of a message that the broker refuses, and goes on", async () => {
-  await using folder = await TempFolder.make();
-  const address = `unix://${folder.path}/bus.sock`;
-  const first = new Broker({ address, authkey: "k" });
-  await first.start();
+  await using place = await Place.make();
+  const first = await place.broker();
   const errors: unknown[] = [];
-  const alice = new NetPubSub(address, "k", { onError: (error) => errors.push(error) });
-  await alice.connect();
+  const alice = await place.connected({ onError: (error) => errors.push(error) });
   await first.shutdown();
   await until(() => alice.state === "reconnecting");
   alice.publish(["a", "b"], { data: new Uint8Array(2000) });
   alice.publish("t");
-  await using second = new Broker({ address, authkey: "k", limits: { messageBytes: 1000 } });
-  await second.start();
+  const second = await place.broker({ limits: { messageBytes: 1000 } });
   await alice.connect();
   await alice.flush();
   await until(() => errors.length > 0);
@@ -637,8 +651,6 @@ Deno.test("NetPubSub is told of a message that the broker refuses, and goes on",
   assertInstanceOf(error, MessageError);
   assertStringIncludes(error.message, "limit is 1000");
   assertEquals([error.topic, alice.state, second.stats().received], [["a", "b"], "connected", 1]);
-  await alice.disconnect();
-  await second.shutdown();
 });
 
 Deno.test("Broker forgets the client that has been away longest for a new one", async () => {
@@ -659,8 +671,8 @@ Deno.test("Broker forgets the client that has been away longest for a new one", 
 Deno.test("Broker holds no more than its memory for all clients together", async () => {
   const memory = 4 * 2 ** 20;
   await using scene = await Scene.start({ memory });
-  const deaf = [];
-  for (let n = 0; n < 8; n++) deaf.push(await Peer.open(scene.broker, [["flood"]]));
+  await using deaf = new AsyncDisposableStack();
+  for (let n = 0; n < 8; n++) deaf.use(await Peer.open(scene.broker, [["flood"]]));
   const gaps: Gap[] = [];
   const alice = await scene.connected();
   const bob = await scene.connected(gapsInto(gaps));
@@ -676,7 +688,6 @@ Deno.test("Broker holds no more than its memory for all clients together", async
   assert(most <= memory, `${most} bytes`);
   await until(() => heard === 500);
   assertEquals(gaps, [], "who takes its messages loses none");
-  for (const { conn } of deaf) conn.close();
 });
 
 Deno.test("NetPubSub gets a message that fills the window through at once, behind a small one", async () => {
@@ -692,7 +703,6 @@ Deno.test("NetPubSub gets a message that fills the window through at once, behin
   }
   // A heartbeat, which would acknowledge as well, is 15 s; until() waits for 10.
   await until(() => sizes.length === 4 && alice.pending === 0);
-  await alice.disconnect();
 });
 
 Deno.test("NetPubSub gets such a message through after a resume as well", async () => {
@@ -802,7 +812,7 @@ Deno.test("Broker cuts off a client that waits when twice its queue waits for it
 });
 
 Deno.test("Broker that shuts down takes nobody in, and waits for nobody who has not opened a session", async () => {
-  const broker = new Broker();
+  await using broker = new Broker();
   await broker.start();
   await using peer = await Peer.authenticate(broker);
   await until(() => broker.stats().connections === 1);

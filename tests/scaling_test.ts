@@ -38,10 +38,9 @@ natsTest("NatsUplink says so when NATS does not allow its bus", async () => {
   const config = `BROKER_PASSWORD: secret\n${AUTHORIZATION}`;
   await using server = await NatsServer.start({ config });
   const servers = server.url.replace("//", "//broker:secret@");
-  const machine = new Machine({ uplink: { servers, bus: "elsewhere" } });
+  await using machine = new Machine({ uplink: { servers, bus: "elsewhere" } });
   await machine.broker.start();
   await until(() => machine.events.some((event) => /warning: .*mpubsub\.elsewhere/.test(event)));
-  await machine.stop();
 });
 
 Deno.test("docs/scaling.md shows subjects as they are, and the limits", () => {

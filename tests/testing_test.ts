@@ -12,6 +12,7 @@ class Echo implements AsyncDisposable {
   readonly proxy: Proxy;
   readonly #listener: Listener;
   readonly #serving: Promise<void>;
+  readonly #dialled: Connection[] = [];
   readonly #echoes = new Set<Promise<void>>();
 
   private constructor(listener: Listener, proxy: Proxy) {
@@ -34,12 +35,15 @@ class Echo implements AsyncDisposable {
     }
   }
 
-  /** A connection through the proxy. */
+  /** A connection through the proxy, which goes with this. */
   async dial(): Promise<Connection> {
-    return await dial(this.proxy.address, new AbortController().signal);
+    const connection = await dial(this.proxy.address, new AbortController().signal);
+    this.#dialled.push(connection);
+    return connection;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const connection of this.#dialled) connection.close();
     await this.proxy.close();
     await this.#listener.close();
     await Promise.all([this.#serving, ...this.#echoes]);
@@ -79,7 +83,6 @@ Deno.test("Proxy cuts a connection after exactly so many bytes of a direction", 
     const count = await counting;
     assert(direction === "down" ? count === 700 : count <= 700, `${count} bytes ${direction}`);
     assertEquals(server.proxy.stats().cut, 1);
-    stream.close();
   }
 });
 
@@ -89,7 +92,6 @@ Deno.test("Proxy closes half of a connection, and leaves the other", async () =>
   await writeAll(stream, new Uint8Array(1000));
   assertEquals(await countBytes(stream), 500, "the echo saw the end, sent all back and closed");
   assertEquals(server.proxy.stats().cut, 0);
-  stream.close();
 });
 
 Deno.test("Proxy freezes a direction without a word, and lets it go on after the time", async () => {
@@ -101,7 +103,6 @@ Deno.test("Proxy freezes a direction without a word, and lets it go on after the
   await stream.closeWrite();
   assertEquals(await countBytes(stream), 300);
   assert(performance.now() - started >= 45);
-  stream.close();
 });
 
 Deno.test("Proxy delays what comes, and keeps its order", async () => {
@@ -112,7 +113,6 @@ Deno.test("Proxy delays what comes, and keeps its order", async () => {
   const bytes = new Uint8Array(3);
   assertEquals([await stream.read(bytes), [...bytes]], [3, [1, 2, 3]]);
   assert(performance.now() - started >= 25);
-  stream.close();
 });
 
 Deno.test("Proxy refuses connections as planned, and for a while when told", async () => {
@@ -120,13 +120,11 @@ Deno.test("Proxy refuses connections as planned, and for a while when told", asy
   const refused = await planned.dial();
   assertEquals(await countBytes(refused), 0);
   assertEquals(planned.proxy.stats().refused, 1);
-  refused.close();
 
   await using server = await Echo.start([]);
   server.proxy.refuse(60_000);
   const early = await server.dial();
   assertEquals(await countBytes(early), 0);
-  early.close();
   server.proxy.refuse(1);
   await until(() => server.proxy.stats().refused === 1);
 });
@@ -141,10 +139,7 @@ Deno.test("Proxy cuts and freezes all connections when told", async () => {
   server.proxy.freeze(60_000);
   await writeAll(streams[0]!, Uint8Array.of(1));
   server.proxy.cut();
-  for (const stream of streams) {
-    assertEquals(await countBytes(stream), 0);
-    stream.close();
-  }
+  for (const stream of streams) assertEquals(await countBytes(stream), 0);
   assertEquals(server.proxy.stats(), { connections: 2, cut: 2, refused: 0, bytes: 4 });
 });
 

@@ -11,6 +11,7 @@ import { AuthError, Broker, ConnectionLostError, NetPubSub, ProtocolError } from
 import { ClientHandshake, keyBytes } from "../protocol/handshake.ts";
 import { TempFolder } from "./helpers/folder.ts";
 import { SELF_SIGNED, SIGNED } from "./helpers/tls.ts";
+import { Warnings } from "./helpers/warnings.ts";
 import { until } from "../tools/harness/until.ts";
 
 const ADDRESS = "tls://127.0.0.1:0";
@@ -19,19 +20,6 @@ async function started(tls = SIGNED, address = ADDRESS): Promise<Broker> {
   const broker = new Broker({ address, tls });
   await broker.start();
   return broker;
-}
-
-/** What `console.warn` prints while `body` runs. */
-async function warnings(body: () => Promise<void>): Promise<string[]> {
-  const { warn } = console;
-  const said: string[] = [];
-  console.warn = (...parts: unknown[]) => said.push(parts.join(" "));
-  try {
-    await body();
-  } finally {
-    console.warn = warn;
-  }
-  return said;
 }
 
 for (const [what, tls] of Object.entries({ "an authority": SIGNED, "itself": SELF_SIGNED })) {
@@ -111,13 +99,13 @@ Deno.test("Broker closes who says nothing, and who stops in the middle of TLS, a
 Deno.test("Broker is not held up by those who begin TLS and say nothing", async () => {
   await using broker = await started();
   const { port } = new URL(broker.address.replace("tls:", "http:"));
-  const silent = await Promise.all(
-    Array.from({ length: 20 }, () => Deno.connect({ hostname: "127.0.0.1", port: Number(port) })),
-  );
+  using silent = new DisposableStack();
+  for (let i = 0; i < 20; i++) {
+    silent.use(await Deno.connect({ hostname: "127.0.0.1", port: Number(port) }));
+  }
   const options = { tls: { caCerts: [SIGNED.ca] } };
   await using bus = new NetPubSub(broker.address, broker.authkey, options);
   await bus.connect();
-  for (const conn of silent) conn.close();
 });
 
 /** A connection with TLS that sends nothing by itself. */
@@ -199,13 +187,13 @@ Deno.test("Broker keeps the session of a client with TLS that lost its process, 
 });
 
 Deno.test("NetPubSub comes back over TLS when its broker was started again", async () => {
-  const first = await started();
+  await using first = await started();
   const { address, authkey } = first;
   await using bus = new NetPubSub(address, authkey, { tls: { caCerts: [SIGNED.ca] } });
   await bus.connect();
   await first.shutdown();
-  await using _again = new Broker({ address, authkey, tls: SIGNED });
-  await _again.start();
+  await using second = new Broker({ address, authkey, tls: SIGNED });
+  await second.start();
   await until(() => bus.state === "connected");
 });
 
@@ -218,9 +206,8 @@ Deno.test("Broker needs a certificate for a tls:// address, and only for one", (
 });
 
 Deno.test("Broker.start rejects when its certificate is none", async () => {
-  const broker = new Broker({ address: ADDRESS, tls: { cert: "none", key: SIGNED.key } });
+  await using broker = new Broker({ address: ADDRESS, tls: { cert: "none", key: SIGNED.key } });
   await assertRejects(() => broker.start(), Error);
-  await broker.shutdown();
 });
 
 Deno.test("NetPubSub.fromFile trusts what the connection file vouches for", async () => {
@@ -235,14 +222,14 @@ Deno.test("NetPubSub.fromFile trusts what the connection file vouches for", asyn
 });
 
 Deno.test("Broker and NetPubSub warn, once each, of addresses beyond this machine without TLS", async () => {
-  const said = await warnings(async () => {
-    await using broker = new Broker({ address: "tcp://0.0.0.0:0" });
-    await broker.start();
-    await using bus = new NetPubSub(broker.address, broker.authkey);
-    await bus.connect();
-    await bus.disconnect();
-    await bus.connect();
-  });
+  using warnings = new Warnings();
+  await using broker = new Broker({ address: "tcp://0.0.0.0:0" });
+  await broker.start();
+  await using bus = new NetPubSub(broker.address, broker.authkey);
+  await bus.connect();
+  await bus.disconnect();
+  await bus.connect();
+  const { lines: said } = warnings;
   assertEquals(said.length, 2, said.join("\n"));
   assertStringIncludes(said[0]!, "Listening at tcp://0.0.0.0:");
   assertStringIncludes(said[1]!, "Connecting to tcp://0.0.0.0:");
@@ -250,15 +237,14 @@ Deno.test("Broker and NetPubSub warn, once each, of addresses beyond this machin
 });
 
 Deno.test("Broker and NetPubSub do not warn of TLS, nor of this machine", async () => {
-  const said = await warnings(async () => {
-    for (const address of ["tls://0.0.0.0:0", "tcp://127.0.0.1:0", "tcp://[::1]:0"]) {
-      const tls = address.startsWith("tls") ? { tls: SIGNED } : {};
-      await using broker = new Broker({ address, ...tls });
-      await broker.start();
-      const reached = broker.address.replace("0.0.0.0", "127.0.0.1");
-      await using bus = new NetPubSub(reached, broker.authkey, { tls: { caCerts: [SIGNED.ca] } });
-      await bus.connect();
-    }
-  });
-  assertEquals(said, []);
+  using warnings = new Warnings();
+  for (const address of ["tls://0.0.0.0:0", "tcp://127.0.0.1:0", "tcp://[::1]:0"]) {
+    const tls = address.startsWith("tls") ? { tls: SIGNED } : {};
+    await using broker = new Broker({ address, ...tls });
+    await broker.start();
+    const reached = broker.address.replace("0.0.0.0", "127.0.0.1");
+    await using bus = new NetPubSub(reached, broker.authkey, { tls: { caCerts: [SIGNED.ca] } });
+    await bus.connect();
+  }
+  assertEquals(warnings.lines, []);
 });

@@ -1,19 +1,20 @@
 import { writeConnectionFile } from "../../io/connection_file.ts";
-import { Broker, type BrokerOptions, NetPubSub, type NetPubSubOptions } from "../../mod.ts";
+import type { Broker, BrokerOptions, NetPubSub, NetPubSubOptions } from "../../mod.ts";
 import { TempFolder } from "./folder.ts";
+import { Scene } from "./scene.ts";
 
 /** A broker in this process that programs reach by its connection file; the file goes with it. */
 export class Bus implements AsyncDisposable {
-  readonly broker: Broker;
   readonly folder: string;
   /** The connection file. */
   readonly file: string;
+  readonly #scene: Scene;
   readonly #stack: AsyncDisposableStack;
 
-  private constructor(broker: Broker, folder: string, file: string, stack: AsyncDisposableStack) {
-    this.broker = broker;
+  private constructor(folder: string, file: string, scene: Scene, stack: AsyncDisposableStack) {
     this.folder = folder;
     this.file = file;
+    this.#scene = scene;
     this.#stack = stack;
   }
 
@@ -24,21 +25,21 @@ export class Bus implements AsyncDisposable {
   ): Promise<Bus> {
     await using stack = new AsyncDisposableStack();
     const { path } = stack.use(await TempFolder.make());
-    const broker = stack.use(new Broker(options));
-    await broker.start();
+    const scene = stack.use(await Scene.start(options));
     const file = `${path}/x.json`;
-    const { address, authkey } = broker;
+    const { address, authkey } = scene.broker;
     const content = { address, authkey, ...access };
     stack.defer(await writeConnectionFile(file, content, { replace: false }));
-    return new Bus(broker, path, file, stack.move());
+    return new Bus(path, file, scene, stack.move());
+  }
+
+  get broker(): Broker {
+    return this.#scene.broker;
   }
 
   /** A connected client; it goes with the bus. */
-  async client(options?: NetPubSubOptions): Promise<NetPubSub> {
-    const { address, authkey } = this.broker;
-    const client = this.#stack.use(new NetPubSub(address, authkey, options));
-    await client.connect();
-    return client;
+  client(options?: NetPubSubOptions): Promise<NetPubSub> {
+    return this.#scene.connected(options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -17,7 +17,7 @@ export interface MachineOptions {
 }
 
 /** One broker with clients. */
-export class Machine {
+export class Machine implements AsyncDisposable {
   readonly broker: Broker;
   readonly events: string[] = [];
   readonly #clients: NetPubSub[] = [];
@@ -47,6 +47,10 @@ export class Machine {
   async stop(): Promise<void> {
     await this.disconnectClients().catch(() => {}); // A test may have ended their broker.
     await this.broker.shutdown();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 }
 

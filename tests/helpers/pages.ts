@@ -89,19 +89,27 @@ export async function printsWhatItSays(place: Place, { code, prints }: Example):
   if (!isTest) assertEquals(said, prints ?? "");
 }
 
-/** Does something while a broker listens that was just started, and ends the broker. */
-export async function withBroker(
-  broker: Deno.ChildProcess,
-  body: () => Promise<void>,
-): Promise<void> {
-  const lines = linesOf(broker);
-  assertMatch((await lines.read()).value!, /^Listening at /);
-  try {
-    await body();
-  } finally {
-    broker.kill("SIGTERM");
-    assertEquals((await broker.status).code, 0);
-    await lines.cancel();
+/** A broker that was just started and listens; it ends in order with this. */
+export class ListeningBroker implements AsyncDisposable {
+  readonly #process: Deno.ChildProcess;
+  readonly #lines: ReadableStreamDefaultReader<string>;
+
+  private constructor(process: Deno.ChildProcess) {
+    this.#process = process;
+    this.#lines = linesOf(process);
+  }
+
+  /** The broker of a process, once it says that it listens. */
+  static async of(process: Deno.ChildProcess): Promise<ListeningBroker> {
+    const broker = new ListeningBroker(process);
+    assertMatch((await broker.#lines.read()).value!, /^Listening at /);
+    return broker;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#process.kill("SIGTERM");
+    assertEquals((await this.#process.status).code, 0);
+    await this.#lines.cancel();
   }
 }
 
