@@ -99,7 +99,7 @@ Deno.test("cli says what is wrong with a keys file, in one line with status 1", 
   }
   await Deno.chmod(`${folder.path}/keys`, 0o640);
   assertStringIncludes((await fails({ args })).err, "chmod 600");
-  assertEquals([...Deno.readDirSync(folder.path)].map(({ name }) => name), ["keys"]);
+  assertEquals(folder.names, ["keys"]);
 });
 
 Deno.test("cli key says what is missing", async () => {
@@ -204,7 +204,7 @@ for (const keys of [[], ["--keys"]]) {
         onTerminal: true,
       });
       terminal.kill("SIGKILL");
-      await until(() => [...Deno.readDirSync(folder.path)].every(({ name }) => name === "keys"));
+      await until(() => folder.names.every((name) => name === "keys"));
     },
   });
 }

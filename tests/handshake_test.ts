@@ -319,3 +319,9 @@ for (const key of [undefined, null, 1, [1, 2], new ArrayBuffer(2), new Uint16Arr
     assertThrows(() => keyBytes(key as unknown as string), TypeError, "string or a Uint8Array");
   });
 }
+
+Deno.test("keyNameBytes takes nothing but a string", () => {
+  for (const name of [5, null, {}, ["a"]]) {
+    assertThrows(() => keyNameBytes(name as unknown as string), TypeError, "keyName");
+  }
+});

@@ -70,7 +70,7 @@ Deno.test({
     await using folder = await TempFolder.make();
     const { target } = Deno.build;
     await release(target, folder.path);
-    assertEquals([...Deno.readDirSync(folder.path)].map(({ name }) => name), [archiveFor(target)]);
+    assertEquals(folder.names, [archiveFor(target)]);
     await output("tar", ["--extract", "--file", archiveFor(target)], folder.path);
     const unpacked = `${folder.path}/${nameFor(target)}`;
     assertEquals(

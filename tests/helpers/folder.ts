@@ -10,6 +10,11 @@ export class TempFolder implements AsyncDisposable {
     return new TempFolder(await Deno.makeTempDir());
   }
 
+  /** The names of what is in it, in their order. */
+  get names(): string[] {
+    return [...Deno.readDirSync(this.path)].map(({ name }) => name).sort();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await Deno.remove(this.path, { recursive: true });
   }

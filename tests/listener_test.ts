@@ -1,40 +1,6 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { type Address, formatEndpoint, parseAddress } from "../io/address.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { listen, Listener } from "../io/listener.ts";
-import { keyNameBytes } from "../protocol/handshake.ts";
-
-Deno.test("parseAddress takes every form of an address", () => {
-  const cases: [Address, string][] = [
-    ["unix:///run/bus.sock", "unix:///run/bus.sock"],
-    ["tcp://127.0.0.1:7411", "tcp://127.0.0.1:7411"],
-    ["localhost:0", "tcp://localhost:0"],
-    [["127.0.0.1", 7411], "tcp://127.0.0.1:7411"],
-    [["::1", 7411], "tcp://[::1]:7411"],
-    [["[::1]", 7411], "tcp://[::1]:7411"],
-    ["[::1]:7411", "tcp://[::1]:7411"],
-    ["tcp://[::ffff:10.0.0.1]:7411", "tcp://[::ffff:10.0.0.1]:7411"],
-    ["[fe80::1%eth0]:7411", "tcp://[fe80::1%eth0]:7411"],
-    ["[fe80::1%en-0.5]:7411", "tcp://[fe80::1%en-0.5]:7411"],
-  ];
-  for (const [address, formatted] of cases) {
-    assertEquals(formatEndpoint(parseAddress(address)), formatted);
-    assertEquals(parseAddress(formatted), parseAddress(address));
-  }
-});
-
-Deno.test("parseAddress takes nothing in brackets but an IPv6 address", () => {
-  const hosts = ["[hello]", "[127.0.0.1]", "[::1", "[::1%]", "[1::2::3]", "[fe80::1%a b]", "[]"];
-  for (const host of hosts) {
-    assertThrows(() => parseAddress(`${host}:80`), TypeError, '["127.0.0.1", 7411]');
-    assertThrows(() => parseAddress([host, 80]), TypeError);
-  }
-});
-
-Deno.test("keyNameBytes takes nothing but a string", () => {
-  for (const name of [5, null, {}, ["a"]]) {
-    assertThrows(() => keyNameBytes(name as unknown as string), TypeError, "keyName");
-  }
-});
+import { TempFolder } from "./helpers/folder.ts";
 
 Deno.test("Listener tells once that it cannot accept, until it can again", async () => {
   const full = new Error("Too many open files (os error 24)");
@@ -86,17 +52,12 @@ Deno.test({
   name: "listen has room for many who connect before they are accepted",
   ignore: await backlogMax() < CALLERS,
   async fn() {
-    const listener = await listen("tcp://127.0.0.1:0");
+    await using stack = new AsyncDisposableStack();
+    const listener = stack.adopt(await listen("tcp://127.0.0.1:0"), (listener) => listener.close());
     const { port } = listener.endpoint as { port: number };
-    const conns: Deno.Conn[] = [];
-    try {
-      while (conns.length < CALLERS) {
-        // Who finds no room tries again after a second.
-        conns.push(await Deno.connect({ port, signal: AbortSignal.timeout(900) }));
-      }
-    } finally {
-      for (const conn of conns) conn.close();
-      await listener.close();
+    for (let n = 0; n < CALLERS; n++) {
+      // Who finds no room tries again after a second.
+      stack.use(await Deno.connect({ port, signal: AbortSignal.timeout(900) }));
     }
   },
 });
@@ -109,31 +70,31 @@ async function leaveDeadSocket(path: string): Promise<void> {
 }
 
 /** Asserts that somebody listens there, and that the folder holds nothing else. */
-async function assertAlone(folder: string, name: string): Promise<void> {
-  (await Deno.connect({ transport: "unix", path: `${folder}/${name}` })).close();
-  assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), [name]);
+async function assertAlone(folder: TempFolder, name: string): Promise<void> {
+  (await Deno.connect({ transport: "unix", path: `${folder.path}/${name}` })).close();
+  assertEquals(folder.names, [name]);
 }
 
 Deno.test("listen gives the socket of a dead broker to one of several", async () => {
-  const folder = await Deno.makeTempDir();
+  await using folder = await TempFolder.make();
   for (let round = 0; round < 20; round++) {
-    await leaveDeadSocket(`${folder}/s`);
-    const all = Array.from({ length: 5 }, () => listen(`unix://${folder}/s`));
+    await leaveDeadSocket(`${folder.path}/s`);
+    const all = Array.from({ length: 5 }, () => listen(`unix://${folder.path}/s`));
     const results = await Promise.allSettled(all);
     const errors = results.flatMap((result) => result.status === "rejected" ? result.reason : []);
     assertEquals(errors.map(({ name }) => name), Array(4).fill("AddrInUse"));
     await assertAlone(folder, "s");
     await (await Promise.any(all)).close();
   }
-  await Deno.remove(folder);
+  assertEquals(folder.names, []);
 });
 
 Deno.test("listen gives the socket of a dead broker to one of several processes", async () => {
-  const folder = await Deno.makeTempDir();
+  await using folder = await TempFolder.make();
   const script = `
     import { listen } from ${JSON.stringify(new URL("../io/listener.ts", import.meta.url))};
     try {
-      await listen("unix://${folder}/s");
+      await listen("unix://${folder.path}/s");
       console.log("listens");
       setInterval(() => {}, 1000);
     } catch (error) {
@@ -141,7 +102,7 @@ Deno.test("listen gives the socket of a dead broker to one of several processes"
       console.log("leaves it");
     }`;
   for (let round = 0; round < 5; round++) {
-    await leaveDeadSocket(`${folder}/s`);
+    await leaveDeadSocket(`${folder.path}/s`);
     const processes = Array.from({ length: 3 }, () =>
       new Deno.Command(Deno.execPath(), {
         args: ["eval", "--quiet", "--ext=ts", script],
@@ -161,24 +122,23 @@ Deno.test("listen gives the socket of a dead broker to one of several processes"
       await process.status;
     }
   }
-  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("Listener.close leaves the socket of another at its path to that one", async () => {
-  const folder = await Deno.makeTempDir();
+  await using folder = await TempFolder.make();
   for (let round = 0; round < 20; round++) {
-    const old = await listen(`unix://${folder}/s`);
+    const old = await listen(`unix://${folder.path}/s`);
     const accepted = old.connections(() => {}).next();
-    await Deno.remove(`${folder}/s`);
-    const current = await listen(`unix://${folder}/s`);
+    await Deno.remove(`${folder.path}/s`);
+    const current = await listen(`unix://${folder.path}/s`);
     const closed = old.close();
     const others = Array.from({ length: 5 }, async (_, i) => {
-      for (let n = 0; n < i; n++) await Deno.stat(folder);
-      await assertRejects(() => listen(`unix://${folder}/s`), Deno.errors.AddrInUse);
+      for (let n = 0; n < i; n++) await Deno.stat(folder.path);
+      await assertRejects(() => listen(`unix://${folder.path}/s`), Deno.errors.AddrInUse);
     });
     await Promise.all([closed, accepted, ...others]);
     await assertAlone(folder, "s");
     await current.close();
   }
-  await Deno.remove(folder);
+  assertEquals(folder.names, []);
 });
