@@ -35,16 +35,19 @@ export const Type = {
   GAP: 9,
   REFUSED: 10,
   DENIED: 11,
+  LOST: 12,
 } as const;
 
-const COUNTED: readonly number[] = [Type.PUBLISH, Type.GAP, Type.REFUSED];
+/** The types of frames that have numbers. */
+export const COUNTED: readonly number[] = [Type.PUBLISH, Type.GAP, Type.REFUSED, Type.LOST];
 
-/** Refusals in a handshake. */
+/** Refusals in a handshake, as in its table; 0 is none. */
 export const Refusal = { NONE: 0, VERSION: 1, BUSY: 2, AUTH: 3 } as const;
 
-/** Reasons of a GOODBYE, a REFUSED or a DENIED. */
+/** Reasons of a GOODBYE, a REFUSED or a DENIED, as in their table. */
 export const Reason = {
   DONE: 0,
+  SHUTDOWN: 1,
   PROTOCOL: 2,
   TOO_BIG: 3,
   TOO_MANY_SUBSCRIPTIONS: 4,
@@ -53,6 +56,7 @@ export const Reason = {
   REPLACED: 7,
   TOPIC_TOO_BIG: 8,
   TOO_FAST: 9,
+  KEY_REVOKED: 10,
   NOT_READING: 11,
 } as const;
 
