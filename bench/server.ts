@@ -1,5 +1,6 @@
 /** Servers as processes that are measured from outside. */
 import { delay } from "@std/async/delay";
+import { killIfAlive } from "../tools/harness/kill.ts";
 import { endpointOf, type Plan, type Target } from "./systems.ts";
 
 const POLL_MS = 1;
@@ -67,15 +68,8 @@ export class Server implements AsyncDisposable {
 
   /** Ends it, and then those. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const kill = (signal: Deno.Signal) => {
-      try {
-        this.#process.kill(signal);
-      } catch (error) { // It has ended.
-        if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
-      }
-    };
-    kill("SIGTERM");
-    const timer = setTimeout(() => kill("SIGKILL"), LEAVE_MS);
+    killIfAlive(this.#process, "SIGTERM");
+    const timer = setTimeout(() => killIfAlive(this.#process, "SIGKILL"), LEAVE_MS);
     await this.#process.status;
     clearTimeout(timer);
     await endAll(this.#others);

@@ -150,12 +150,29 @@ function tellState(tell: (text: string) => void): (state: State, reason?: Error)
 
 /** Connects, if a broker answers in time. */
 export async function connect(bus: NetPubSub, signal?: AbortSignal): Promise<void> {
-  const timeout = AbortSignal.timeout(CONNECT_MS);
+  await inTime(
+    CONNECT_MS,
+    "Cannot connect: no answer",
+    (late) => bus.connect({ signal: AbortSignal.any([late, ...signal ? [signal] : []]) }),
+  );
+}
+
+/**
+ * What becomes of something that heeds a signal, which aborts after `ms`.
+ *
+ * @throws {Error} When it was too late: that says how long was waited for what is `missing`.
+ */
+export async function inTime<T>(
+  ms: number,
+  missing: string,
+  act: (late: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const late = AbortSignal.timeout(ms);
   try {
-    await bus.connect({ signal: AbortSignal.any([timeout, ...signal ? [signal] : []]) });
+    return await act(late);
   } catch (error) { // Whatever is in the way, or nothing happened.
-    if (!timeout.aborted) throw error;
-    throw new Error(`Cannot connect: no answer within ${CONNECT_MS} ms`, { cause: error });
+    if (!late.aborted) throw error;
+    throw new Error(`${missing} within ${ms} ms`, { cause: error });
   }
 }
 

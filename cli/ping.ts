@@ -2,8 +2,8 @@
  * `mpubsub-broker ping`: how long a round trip to the broker takes.
  */
 import { delay } from "@std/async/delay";
-import { CONNECTION, withBroker } from "./client.ts";
-import { type Arguments, type Command, complain } from "./command.ts";
+import { CONNECTION, inTime, withBroker } from "./client.ts";
+import type { Arguments, Command } from "./command.ts";
 import { formatMs, quantile } from "./format.ts";
 import { printLine } from "./output.ts";
 
@@ -44,15 +44,12 @@ async function run(args: Arguments): Promise<number> {
     const trips: number[] = [];
     for (let number = 1; number <= count; number++) {
       if (number > 1) await delay(interval, { signal });
-      const late = AbortSignal.timeout(timeout);
       const before = performance.now();
-      try {
-        await bus.flush({ signal: AbortSignal.any([signal, late]) });
-      } catch (error) { // Too late, interrupted, or the connection is over for good.
-        if (!late.aborted) throw error;
-        complain(`No answer within ${timeout} ms`);
-        return 1;
-      }
+      await inTime(
+        timeout,
+        "No answer",
+        (late) => bus.flush({ signal: AbortSignal.any([signal, late]) }),
+      );
       const trip = performance.now() - before;
       trips.push(trip);
       if (!isQuiet && !isJson) printLine(`${number}: ${formatMs(trip)}`);

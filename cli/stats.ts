@@ -2,7 +2,7 @@
  * `mpubsub-broker stats`: what the broker counts, once.
  */
 import { abortable } from "@std/async/abortable";
-import { CONNECTION, withBroker } from "./client.ts";
+import { CONNECTION, inTime, withBroker } from "./client.ts";
 import type { Arguments, Command } from "./command.ts";
 import { printLine } from "./output.ts";
 import { formatJson } from "./tagged_json.ts";
@@ -34,15 +34,13 @@ async function run(args: Arguments): Promise<number> {
     report: Promise.withResolvers<Record<string, unknown>>(),
   }));
   return await withBroker(args, async ({ signal }) => {
-    const late = AbortSignal.timeout(timeout);
     const all = Promise.all(reports.map(({ report }) => report.promise));
-    try {
-      const [totals, clients] = await abortable(all, AbortSignal.any([signal, late]));
-      printLine(formatJson({ ...totals, clients: clients!.clients }));
-    } catch (error) { // Too late, interrupted, or nobody reads it.
-      if (!late.aborted) throw error;
-      throw new Error(`Cannot tell: no figures came within ${timeout} ms`, { cause: error });
-    }
+    const [totals, clients] = await inTime(
+      timeout,
+      "Cannot tell: no figures came",
+      (late) => abortable(all, AbortSignal.any([signal, late])),
+    );
+    printLine(formatJson({ ...totals, clients: clients!.clients }));
   }, {
     prepare(bus) {
       for (const { topic, report } of reports) {

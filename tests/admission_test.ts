@@ -4,6 +4,7 @@ import { Admission, type AdmissionLimits, networkOf } from "../broker/admission.
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { BusyError } from "../protocol/authenticate.ts";
 import { Broker, NetPubSub } from "../mod.ts";
+import { dialBroker } from "../tools/harness/peer.ts";
 
 /** A connection that is open until it is closed. */
 class Stub {
@@ -135,9 +136,8 @@ Deno.test("Broker lets new clients in while as many as may be say nothing", asyn
     limits: { halfOpenPerAddress: 10 },
   });
   await broker.start();
-  const port = Number(broker.address.split(":").at(-1));
   using silent = new DisposableStack();
-  for (let i = 0; i < 50; i++) silent.use(await Deno.connect({ hostname: "127.0.0.1", port }));
+  for (let i = 0; i < 50; i++) silent.use(await dialBroker(broker));
   await using bus = new NetPubSub(broker.address, broker.authkey);
   await bus.connect();
   assertEquals(broker.stats().refusals.crowded, 41);

@@ -12,6 +12,7 @@ import { ClientHandshake, keyBytes } from "../protocol/handshake.ts";
 import { TempFolder } from "./helpers/folder.ts";
 import { SELF_SIGNED, SIGNED } from "./helpers/tls.ts";
 import { Warnings } from "./helpers/warnings.ts";
+import { dialBroker } from "../tools/harness/peer.ts";
 import { until } from "../tools/harness/until.ts";
 
 const ADDRESS = "tls://127.0.0.1:0";
@@ -87,9 +88,8 @@ Deno.test("NetPubSub finds no broker where one does not speak TLS", async () => 
 Deno.test("Broker closes who says nothing, and who stops in the middle of TLS, after authTimeout", async () => {
   await using broker = new Broker({ address: ADDRESS, tls: SIGNED, authTimeout: 100 });
   await broker.start();
-  const { port } = new URL(broker.address.replace("tls:", "http:"));
   for (const bytes of [[], [22, 3, 1, 2, 0, 1]]) {
-    using conn = await Deno.connect({ hostname: "127.0.0.1", port: Number(port) });
+    using conn = await dialBroker(broker);
     if (bytes.length > 0) await conn.write(Uint8Array.from(bytes));
     assertEquals(await conn.read(new Uint8Array(1)).catch(() => null), null);
   }
@@ -98,11 +98,8 @@ Deno.test("Broker closes who says nothing, and who stops in the middle of TLS, a
 
 Deno.test("Broker is not held up by those who begin TLS and say nothing", async () => {
   await using broker = await started();
-  const { port } = new URL(broker.address.replace("tls:", "http:"));
   using silent = new DisposableStack();
-  for (let i = 0; i < 20; i++) {
-    silent.use(await Deno.connect({ hostname: "127.0.0.1", port: Number(port) }));
-  }
+  for (let i = 0; i < 20; i++) silent.use(await dialBroker(broker));
   const options = { tls: { caCerts: [SIGNED.ca] } };
   await using bus = new NetPubSub(broker.address, broker.authkey, options);
   await bus.connect();

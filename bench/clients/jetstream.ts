@@ -1,20 +1,15 @@
 /** A JetStream stream in a file, with NATS's own client. */
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { connect as connectNats } from "@nats-io/transport-node";
-import { AUTH, portOf, type Target } from "../systems.ts";
+import type { Target } from "../systems.ts";
 import { type Client, OneBehind, rowsBy } from "./client.ts";
+import { connectNats } from "./nats_connection.ts";
 
 const STREAM = "BENCH";
 /** How many messages a subscriber asks for at a time; by default 100. */
 const MESSAGES_AHEAD = 5000;
 
 export async function connect(target: Target): Promise<Client> {
-  const connection = await connectNats({
-    servers: `127.0.0.1:${portOf(target)}`,
-    user: AUTH,
-    pass: AUTH,
-    noAsyncTraces: true,
-  });
+  const connection = await connectNats(target);
   const manager = await jetstreamManager(connection);
   await manager.streams.add({ name: STREAM, subjects: ["data", "ask", "answer"] });
   const stream = jetstream(connection);

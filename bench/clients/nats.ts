@@ -1,15 +1,10 @@
 /** NATS, with its own client. */
-import { connect as connectNats } from "@nats-io/transport-node";
-import { AUTH, portOf, type Target } from "../systems.ts";
+import type { Target } from "../systems.ts";
 import { type Client, OneBehind, rowsBy } from "./client.ts";
+import { connectNats } from "./nats_connection.ts";
 
 export async function connect(target: Target): Promise<Client> {
-  const connection = await connectNats({
-    servers: `127.0.0.1:${portOf(target)}`,
-    user: AUTH,
-    pass: AUTH,
-    noAsyncTraces: true,
-  });
+  const connection = await connectNats(target);
   const flushes = new OneBehind();
   return {
     bytesPublisher(topic, data) {

@@ -3,6 +3,7 @@
  * one of that path.
  */
 import { assertEquals, assertMatch } from "@std/assert";
+import { killIfAlive } from "../../tools/harness/kill.ts";
 
 /** The compiled program, if that is to be tested. */
 export const COMPILED = Deno.env.get("MPUBSUB_BROKER");
@@ -139,11 +140,7 @@ export class Program implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.#process.kill("SIGKILL");
-    } catch (error) { // It has ended.
-      if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
-    }
+    killIfAlive(this.#process, "SIGKILL");
     await this.end();
     // The other end is gone.
     await this.#input?.close().catch(() => {});

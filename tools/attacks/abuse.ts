@@ -27,12 +27,12 @@ import {
   type AttackReport,
   type Facts,
   type Keys,
-  median,
   MEMORY_BYTES,
   METERED_RATE,
   type Target,
   within,
 } from "./attack.ts";
+import { median } from "../harness/median.ts";
 import { ATTACKS } from "./attacks.ts";
 import {
   Bystander,

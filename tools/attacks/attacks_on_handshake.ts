@@ -2,7 +2,8 @@
  * Attacks of those who have no key, or not the one that they say: they get nowhere, and take little.
  */
 import { delay } from "@std/async/delay";
-import { ANSWER_MS, type Assault, type Attack, inParallel, median, within } from "./attack.ts";
+import { ANSWER_MS, type Assault, type Attack, inParallel, within } from "./attack.ts";
+import { median } from "../harness/median.ts";
 import {
   bytesOf,
   type Credentials,

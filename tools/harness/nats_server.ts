@@ -9,6 +9,7 @@
  *     └──── sh: guard, whose input is this end  when that closes, Deno is dead: ends the server
  * ```
  */
+import { killIfAlive } from "./kill.ts";
 import { until } from "./until.ts";
 
 const HOST = "127.0.0.1";
@@ -419,12 +420,7 @@ class GuardedProcess {
 
   /** Sends it a signal, unless it has ended. */
   signal(signal: Deno.Signal): void {
-    if (this.#hasEnded) return;
-    try {
-      this.#process.kill(signal);
-    } catch (error) { // It has ended, which is not known yet.
-      if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
-    }
+    killIfAlive(this.#process, signal);
   }
 
   async #wait(): Promise<number> {

@@ -1,6 +1,7 @@
 /** A client that does what a test wants, right or wrong, with the wire's own words. */
 import { writeAll } from "../../base/bytes.ts";
 import type { Broker } from "../../broker.ts";
+import { parseAddress } from "../../io/address.ts";
 import { ClientHandshake, keyBytes } from "../../protocol/handshake.ts";
 import { decodeOpened, encodeOpening, type Opened, type Opening } from "../../protocol/bodies.ts";
 import { encodeFrame, type FrameLimits, FrameType } from "../../protocol/frame.ts";
@@ -24,12 +25,12 @@ export async function readUpTo(conn: Deno.Conn, count: number): Promise<Uint8Arr
 
 /** Connects to a broker, without a word. */
 export async function dialBroker(broker: Broker): Promise<Deno.Conn> {
-  const { address } = broker;
-  if (address.startsWith("unix://")) {
-    return await Deno.connect({ transport: "unix", path: address.slice(7) });
+  const endpoint = parseAddress(broker.address);
+  if (endpoint.transport === "unix") {
+    return await Deno.connect({ transport: "unix", path: endpoint.path });
   }
-  const url = new URL(address.replace("tcp:", "http:"));
-  return await Deno.connect({ hostname: url.hostname, port: Number(url.port) });
+  const { hostname, port } = endpoint;
+  return await Deno.connect({ hostname, port });
 }
 
 /** An authenticated connection that sends and reads frames one by one. */

@@ -4,6 +4,7 @@
  */
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { Broker, type BrokerOptions, type BrokerStats } from "../../broker.ts";
+import { killIfAlive } from "./kill.ts";
 
 /** Options of a {@linkcode Process}. */
 export interface ProcessOptions {
@@ -77,11 +78,7 @@ export class Process<Report> implements AsyncDisposable {
 
   /** Ends it, if it has not ended. */
   async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.kill("SIGKILL");
-    } catch (error) { // It has ended.
-      if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
-    }
+    killIfAlive(this.#process, "SIGKILL");
     await this.status();
   }
 }

@@ -15,6 +15,7 @@
 import { delay } from "@std/async/delay";
 import { parseArgs } from "@std/cli/parse-args";
 import { NetPubSub } from "../../mod.ts";
+import { median } from "../harness/median.ts";
 import {
   type BrokerFigures,
   clock,
@@ -281,12 +282,6 @@ async function wait(options: RunOptions): Promise<string[]> {
     faults.push("the publisher was not held back");
   }
   return faults;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
 async function main(args: string[]): Promise<number> {
