@@ -28,6 +28,7 @@ import {
   tell,
 } from "../harness/processes.ts";
 import { until } from "../harness/until.ts";
+import { duePer } from "./pace.ts";
 
 const MEMORY_BYTES = 64 * 1024 * 1024;
 const CONNECTIONS = 100;
@@ -78,14 +79,10 @@ async function publish(bus: NetPubSub<Topics>, rate: number, next: (phase: Phase
   bus.addSubscriber("phase", (_topic, message) => phase = message.phase);
   await bus.flush();
   tell({ ready: true });
-  let owed = 0;
-  for (let last = performance.now(); phase as Phase !== "over";) {
-    await delay(1);
-    const now = performance.now();
-    owed = Math.min(owed + (now - last) * rate / 1000, rate / 10);
-    last = now;
-    for (; owed >= 1; owed--) next(phase);
+  for await (const due of duePer(rate)) {
+    for (let i = 0; i < due; i++) next(phase);
     if (bus.pending > PENDING_MAX) await bus.flush();
+    if (phase as Phase === "over") break;
   }
   await bus.flush();
 }

@@ -30,6 +30,7 @@ import {
   tell,
 } from "../harness/processes.ts";
 import { until } from "../harness/until.ts";
+import { duePer } from "./pace.ts";
 
 const SUBSCRIBERS = 10;
 const MEMORY_BYTES = 256 * 1024 * 1024;
@@ -40,8 +41,6 @@ const MAX_PATIENCE_MS = 60_000;
 const P99_FACTOR_MAX = 1.2;
 /** The publisher waits when so many bytes are not acknowledged. */
 const PENDING_MAX = 2 * 1024 * 1024;
-/** What a publisher that was held up makes up for. */
-const OWED_MAX_MS = 50;
 /** How long messages pass before and after the time that is measured. */
 const MARGIN_MS = 3000;
 /** How long all may take to come, or to get what is queued. */
@@ -91,14 +90,10 @@ async function publish(bus: NetPubSub<Topics>, { rate, bytes }: Load): Promise<v
     told = n;
   }, 1000);
   tell({ ready: true });
-  let owed = 0;
-  for (let last = performance.now(); phase as Phase !== "over";) {
-    await delay(1);
-    const now = performance.now();
-    owed += Math.min(now - last, OWED_MAX_MS) * rate / 1000;
-    last = now;
-    for (; owed >= 1; owed--) bus.publish("data", { n: ++n, at: clock(), phase, data });
+  for await (const due of duePer(rate)) {
+    for (let i = 0; i < due; i++) bus.publish("data", { n: ++n, at: clock(), phase, data });
     if (bus.pending > PENDING_MAX) await bus.flush();
+    if (phase as Phase === "over") break;
   }
   await bus.flush();
   clearInterval(telling);
