@@ -2,7 +2,7 @@
  * The connections that are not authenticated yet: bounded in all, and from one address, so that
  * whoever only connects takes little from the broker and nothing from the others. When there are as
  * many as there may be, the oldest goes for a new one: a client that knows its key is through in a
- * moment, one that sends nothing stays.
+ * moment, one that sends nothing stays. How many there may be is in options.ts.
  */
 import { later } from "../base/timers.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";

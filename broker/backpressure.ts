@@ -7,6 +7,8 @@
  *   acknowledges nothing for as long as its patience.
  * - *Room*, when it is half full: whoever can wait with more messages is asked to, for a second at
  *   most. No patience is needed for that, and nobody is held back.
+ *
+ * What is dropped from a full queue is decided in client_peer.ts.
  */
 import { later } from "../base/timers.ts";
 import type { Origin } from "../routing/peer.ts";

@@ -1,5 +1,5 @@
 /**
- * The file in which a broker tells its address and key.
+ * The file in which a broker as a program (cli/broker.ts) tells its address and key.
  *
  * The file is JSON, `{ version, address, authkey, pid }` with the key in base64; `keyName` where the
  * key has a name, `ca` where the broker has a certificate, and no `authkey` where each client brings

@@ -1,9 +1,9 @@
 /**
  * Notices what was lost of another broker's messages: what was heard, against the counts that it tells
- * in each packet, and when it is asked.
+ * in each packet, and when it is asked. What a stream has lost is noticed in jetstream_reader.ts.
  */
 import type { ControlMessage } from "./control_message.ts";
-import type { Interest, Interests } from "./core_interests.ts";
+import type { Interest, Interests } from "./core_own_wants.ts";
 import type { PacketCount, PacketHeader } from "./packet.ts";
 import { Reassembly } from "./reassembly.ts";
 

@@ -4,7 +4,7 @@
 import { ProtocolError } from "../errors.ts";
 import { type TopicPath, topicPath } from "../topic.ts";
 import type { ControlMessage, NumberedCount } from "./control_message.ts";
-import type { SentCount, SentCounts } from "./core_counts.ts";
+import type { SentCount, SentCounts } from "./core_sent_counts.ts";
 
 /** How much a broker may want. */
 const WANTS_MAX = 2 ** 17;

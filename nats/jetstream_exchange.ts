@@ -8,7 +8,7 @@
  * ```
  *
  * The stream has one order, and everybody hears what it wants of it in that order. What goes up is in
- * jetstream_sender.ts, how packets that a cluster has put out of order are put right in
+ * jetstream_sender.ts, what comes down in jetstream_reader.ts, how packets that a cluster has put out of order are put right in
  * jetstream_reorder.ts.
  */
 import type { TopicPath } from "../topic.ts";
@@ -17,17 +17,17 @@ import { ReorderBuffer } from "./jetstream_reorder.ts";
 import { JetStreamSender, type StreamWire } from "./jetstream_sender.ts";
 import type { Exchange } from "./mode.ts";
 import type { PacketHeader } from "./packet.ts";
-import { WantedTopics } from "./wanted_topics.ts";
+import { WantedSubjects } from "./wanted_subjects.ts";
 
 /** The exchange; see the module. */
 export class JetStreamExchange implements Exchange {
-  readonly #wanted: WantedTopics;
+  readonly #wanted: WantedSubjects;
   readonly #sender: JetStreamSender;
   readonly #received: ReorderBuffer;
 
   /** Makes one without a connection. */
   constructor(context: ExchangeContext) {
-    this.#wanted = new WantedTopics(context.prefix);
+    this.#wanted = new WantedSubjects(context.prefix);
     this.#sender = new JetStreamSender(context);
     this.#received = new ReorderBuffer(context, this.#wanted);
   }

@@ -17,7 +17,7 @@ import { LANES } from "./jetstream_sender.ts";
 import { PacketFlag, type PacketHeader } from "./packet.ts";
 import { Reassembly } from "./reassembly.ts";
 import { pathOf } from "./subject.ts";
-import type { WantedTopics } from "./wanted_topics.ts";
+import type { WantedSubjects } from "./wanted_subjects.ts";
 
 /** So often it is looked whether the broker is still there for whose packet others wait. */
 const HOLD_MS = 10_000;
@@ -55,11 +55,11 @@ interface RemoteLane {
 /** The packets that came, and what is held of them; see the module. */
 export class ReorderBuffer {
   readonly #context: ExchangeContext;
-  readonly #wanted: WantedTopics;
+  readonly #wanted: WantedSubjects;
   readonly #remotes = new Map<string, Map<number, RemoteLane>>();
 
   /** Makes one that holds back only for what is wanted. */
-  constructor(context: ExchangeContext, wanted: WantedTopics) {
+  constructor(context: ExchangeContext, wanted: WantedSubjects) {
     this.#context = context;
     this.#wanted = wanted;
   }

@@ -7,12 +7,12 @@
  * └────────┴─────────┴──────────────┘         it counts the type and the body
  * ```
  *
- * What the bodies hold is in `bodies.ts` and `topic_block.ts`. Everything from the other side is
+ * What the bodies hold is in `frame_bodies.ts` and `topic_block.ts`. Everything from the other side is
  * checked before it is buffered: a frame that is longer than its type may be is refused as soon as its
  * first bytes are there.
  */
 import type { Lease } from "../base/bytes.ts";
-import { sizeLength, writeSize } from "../base/size.ts";
+import { sizeLength, writeSize } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
 
 /** The kinds of frames; the numbers stand on the wire and in `docs/protocol.md`. */

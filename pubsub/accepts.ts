@@ -3,7 +3,7 @@
  */
 import { MessageError } from "../errors.ts";
 import { formatTopic, type TopicPath } from "../topic.ts";
-import { watch } from "./callback.ts";
+import { watch } from "./callback_errors.ts";
 
 /**
  * A schema after [Standard Schema](https://standardschema.dev), version 1, as Zod, Valibot and ArkType

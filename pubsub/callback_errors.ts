@@ -1,5 +1,6 @@
 /**
- * The program's own code, called so that its mistakes stop nobody else.
+ * What becomes of the errors of the program's own code, which stop nobody else: a promise that rejects
+ * is noticed, and by default one line of `console.warn` says what was wrong.
  */
 import { printable } from "../base/printable.ts";
 import { formatTopic } from "../topic.ts";

@@ -2,7 +2,7 @@
  * The buffers of an outbox: the one that is filled, and those that nothing is held in any more.
  */
 import type { Lease } from "../base/bytes.ts";
-import type { Chunk } from "./chunk.ts";
+import type { Chunk } from "./outbox_chunk.ts";
 
 /** A new buffer has at least so many bytes; each one is twice the one before while it is busy. */
 const BUFFER_BYTES_MIN = 1024;
