@@ -1,5 +1,6 @@
 /**
- * What another broker wants of this one, and which of our counts it knows.
+ * What one other broker wants of this one, and which of our counts it knows. Which brokers are known is
+ * in core_exchange.ts.
  */
 import { ProtocolError } from "../errors.ts";
 import { type TopicPath, topicPath } from "../topic.ts";

@@ -8,8 +8,8 @@
  * ```
  *
  * The stream has one order, and everybody hears what it wants of it in that order. What goes up is in
- * jetstream_sender.ts, what comes down in jetstream_reader.ts, how packets that a cluster has put out of order are put right in
- * jetstream_reorder.ts.
+ * jetstream_sender.ts, what comes down in jetstream_reader.ts, and how packets that a cluster has put
+ * out of order are put right in jetstream_reorder.ts.
  */
 import type { TopicPath } from "../topic.ts";
 import type { ExchangeContext } from "./exchange_context.ts";
