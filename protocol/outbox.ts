@@ -183,7 +183,7 @@ export class Outbox {
     const before = this.#sent.bytes;
     if (!this.#sent.acknowledge(count)) return false;
     this.#onBytes(this.#sent.bytes - before);
-    if (this.heldBytes === 0 && !this.#sent.isWriting) this.#waiting.refill();
+    if (this.heldBytes === 0) this.#waiting.refill();
     return true;
   }
 

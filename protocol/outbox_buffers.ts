@@ -23,7 +23,10 @@ const NO_LEASE: OwnLease = { buffer: NO_BYTES, holders: 0 };
 
 /** The buffers of one outbox; see the module. */
 export class Buffers {
-  /** The buffer that is filled, with a holder for each chunk in it that is closed. */
+  /**
+   * The buffer that is filled, with a holder for each chunk in it that is closed, and one for what a
+   * connection may still write of it.
+   */
   current: OwnLease = NO_LEASE;
   readonly #spares: Uint8Array<ArrayBuffer>[] = [];
   #nextBytes = BUFFER_BYTES_MIN;
@@ -36,7 +39,7 @@ export class Buffers {
     this.#nextBytes = Math.min(2 * this.#nextBytes, BUFFER_BYTES_MAX);
   }
 
-  /** A chunk is gone: its buffer is kept for what comes next, if nothing else is held in it. */
+  /** A chunk is gone, or written: its buffer is kept for what comes next, if nothing holds it now. */
   release({ buffer, lease }: Chunk): void {
     if (lease === undefined) return;
     lease.holders--;

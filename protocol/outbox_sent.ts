@@ -46,7 +46,7 @@ export class Sent {
   #cursor = 0;
   /** How many of its frames the other side has. */
   #skip = 0;
-  /** The chunk that was handed over last, and may not be written yet. */
+  /** The chunk that was handed over last, which holds its buffer until it is written. */
   #writing: Chunk | undefined;
   /** Those that are not acknowledged, in their order. */
   readonly #notices = new Fifo<Notices>();
@@ -55,11 +55,6 @@ export class Sent {
   /** Makes one without frames. */
   constructor(buffers: Buffers) {
     this.#buffers = buffers;
-  }
-
-  /** Whether what was handed over last may not be written yet. */
-  get isWriting(): boolean {
-    return this.#writing !== undefined;
   }
 
   /**
@@ -81,13 +76,22 @@ export class Sent {
 
   /** The next bytes that go out again; the ones before are written. */
   again(): Uint8Array | undefined {
-    const chunk = this.#writing = this.#chunks.at(this.#cursor);
+    const chunk = this.#chunks.at(this.#cursor);
+    this.#writes(chunk);
     if (chunk === undefined) return undefined;
     const start = framesEnd(chunk.buffer, chunk.start, this.#skip);
     this.handed += chunk.frames - this.#skip;
     this.#skip = 0;
     this.#cursor++;
     return chunk.buffer.subarray(start, chunk.end);
+  }
+
+  /** The chunk before is written; this one is next. */
+  #writes(chunk: Chunk | undefined): void {
+    const before = this.#writing;
+    this.#writing = chunk;
+    if (chunk?.lease !== undefined) chunk.lease.holders++;
+    if (before !== undefined) this.#buffers.release(before);
   }
 
   /** Gives the next numbers to frames that are handed over now; their bytes. */
@@ -101,10 +105,10 @@ export class Sent {
       last.end = end;
       last.frames += frames;
       if (lease !== undefined) lease.holders--;
-      this.#writing = last;
+      this.#writes(last);
     } else {
       this.#chunks.push(chunk);
-      this.#writing = chunk;
+      this.#writes(chunk);
     }
     this.#cursor = this.#chunks.length;
     return buffer.subarray(start, end);
@@ -133,15 +137,10 @@ export class Sent {
       this.#base += first.frames;
       this.#cursor--;
       this.bytes -= first.end - first.start;
-      this.#release(first);
+      this.#buffers.release(first);
       first = this.#chunks.at(0);
     }
     return true;
-  }
-
-  #release(chunk: Chunk): void {
-    // Whoever acknowledges what was not written yet must not see what comes into the buffer next.
-    if (chunk !== this.#writing) this.#buffers.release(chunk);
   }
 
   /**
@@ -163,9 +162,11 @@ export class Sent {
     }
   }
 
-  /** The connection before may still write what it was handed last: that buffer is never used again. */
+  /**
+   * The connection before may still write what it was handed last, and nobody hears when it has: so
+   * that buffer has a holder for ever, and is never used again.
+   */
   #abandonWriting(): void {
-    if (this.#writing?.lease !== undefined) this.#writing.lease.holders++;
     this.#writing = undefined;
   }
 
@@ -202,9 +203,9 @@ export class Sent {
 
   /** Lets go of everything. */
   clear(): void {
-    for (let i = 0; i < this.#chunks.length; i++) this.#release(this.#chunks.at(i)!);
+    for (let i = 0; i < this.#chunks.length; i++) this.#buffers.release(this.#chunks.at(i)!);
     this.#chunks.clear();
-    this.#writing = undefined;
+    this.#abandonWriting();
     this.#notices.clear();
     this.bytes = 0;
     this.#forgetNumbers();

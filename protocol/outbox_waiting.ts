@@ -161,9 +161,9 @@ export class Waiting {
     return dropped;
   }
 
-  /** Fills the buffer from its start again, in which nothing is held any more. */
+  /** Fills the buffer from its start again, unless something is held in it; nothing waits. */
   refill(): void {
-    this.#start = this.end = 0;
+    if (this.#buffers.current.holders === 0) this.#start = this.end = 0;
   }
 
   /** Lets go of all buffers; nothing waits. */

@@ -229,10 +229,24 @@ Deno.test("Outbox holds a lease until its frames are acknowledged, dropped or cl
   assertEquals(holders(), [0, 0, 0, 0]);
 });
 
-Deno.test("Outbox holds for ever what may still be written when it lets go of it", () => {
+Deno.test("Outbox holds a lease until what it let go of early is written", () => {
+  const { bytes, lease } = lent(1);
+  const outbox = new Outbox(WINDOW);
+  outbox.push(bytes, 2, lease);
+  outbox.next();
+  outbox.acknowledge(2);
+  assertEquals([outbox.heldBytes, lease.holders], [0, 1]);
+  outbox.next(); // Its connection has written it, and wants more.
+  assertEquals(lease.holders, 0);
+});
+
+Deno.test("Outbox holds for ever what a connection that is gone may still write", () => {
   for (
     const [what, letGo] of Object.entries({
-      "acknowledged early": (outbox: Outbox) => outbox.acknowledge(2),
+      "acknowledged early, then sent elsewhere": (outbox: Outbox) => {
+        outbox.acknowledge(2);
+        outbox.rewind(2);
+      },
       cleared: (outbox: Outbox) => outbox.clear(),
       "sent again elsewhere, and acknowledged": (outbox: Outbox) => {
         outbox.rewind(0);
@@ -272,6 +286,43 @@ for (const [what, count] of [["the current", 1], ["an earlier", 900]] as const) 
     assertSame(part, before);
   });
 }
+
+for (
+  const [how, letGo] of [
+    ["rewind", (outbox: Outbox) => outbox.rewind(0)],
+    ["restart", (outbox: Outbox) => outbox.restart()],
+    ["an early acknowledgement and rewind", (outbox: Outbox) => {
+      outbox.acknowledge(1);
+      outbox.rewind(1);
+    }],
+  ] as const
+) {
+  Deno.test(`Outbox leaves as it is what a connection that is gone may still write, after ${how}`, () => {
+    const outbox = outboxOf([frameOf(1)]);
+    const stalled = outbox.next()!;
+    letGo(outbox);
+    handedBy(outbox);
+    outbox.acknowledge(1);
+    for (const n of [2, 3]) {
+      outbox.push(frameOf(n), 1);
+      handedBy(outbox);
+      outbox.acknowledge(outbox.numbered);
+    }
+    assertEquals(stalled, frameOf(1));
+  });
+}
+
+Deno.test("Outbox uses its buffer again once what was in it is written and acknowledged", () => {
+  const outbox = new Outbox(WINDOW);
+  const buffers = new Set<ArrayBufferLike>();
+  for (let n = 1; n < 1000; n++) {
+    outbox.push(frameOf(n, 300), 1);
+    buffers.add(outbox.next()!.buffer);
+    if (n % 2 === 0) outbox.next(); // Every other one is acknowledged before it is known as written.
+    outbox.acknowledge(n);
+  }
+  assertEquals(buffers.size, 1);
+});
 
 Deno.test("Outbox lets another hold a slice that it keeps, through rewind", () => {
   const bytes = concat(...framesOf(1, 2, SLICE));
