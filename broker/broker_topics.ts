@@ -29,7 +29,7 @@ const STATS = topicPath(["*broker", "stats"]);
 const CLIENTS = topicPath(["*broker", "clients"]);
 const TOPICS = topicPath(["*broker", "topics"]);
 
-/** What a reporter asks its broker. */
+/** What {@linkcode BrokerTopics} ask their broker. */
 export interface BrokerTopicsSource {
   readonly topicCounts: TopicCounts;
   /** The most bytes of a message. */

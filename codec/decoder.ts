@@ -42,7 +42,7 @@ export class Decoder {
   readonly #float = new DataView(new ArrayBuffer(8));
   readonly #shapes = new Shapes<Template>();
   readonly #texts = new Texts();
-  readonly #collisions = new HashFloodGuard();
+  readonly #floodGuard = new HashFloodGuard();
   /** What short byte arrays are views of; it is used once, from the beginning to the end. */
   #shared = NO_BYTES;
   #sharedBuffer = NO_BYTES.buffer;
@@ -66,7 +66,7 @@ export class Decoder {
     this.#bytes = bytes;
     this.#at = start;
     this.#end = end;
-    this.#collisions.reset();
+    this.#floodGuard.reset();
     try {
       const message = this.#object(0);
       if (this.#at < end) fail("bytes follow the last value");
@@ -352,7 +352,7 @@ export class Decoder {
   }
 
   #addAll(members: readonly unknown[], add: (index: number) => void): void {
-    if (members.length >= WATCHED_MEMBERS_MIN) this.#collisions.addAll(members, add);
+    if (members.length >= WATCHED_MEMBERS_MIN) this.#floodGuard.addAll(members, add);
     else for (let i = 0; i < members.length; i++) add(i);
   }
 

@@ -74,7 +74,7 @@ const MEMBERS_KEPT = 1024;
 const utf8 = new TextEncoder();
 const { getPrototypeOf } = Object;
 
-/** What the fast pass throws; {@linkcode explain} then finds the words. */
+/** What the fast pass throws; {@linkcode explainUnsendable} then finds the words. */
 const REFUSED = Symbol("refused");
 
 /** Encodes messages, one after the other. */

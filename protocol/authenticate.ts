@@ -70,9 +70,12 @@ export interface Authentication<K extends Secret> {
  */
 export async function authenticateClient<K extends Secret>(
   stream: ByteStream,
-  greeter: Authentication<K>,
+  authentication: Authentication<K>,
 ): Promise<K> {
-  const handshake = new BrokerHandshake(greeter.brokerId, (name) => greeter.keyOf(name));
+  const handshake = new BrokerHandshake(
+    authentication.brokerId,
+    (name) => authentication.keyOf(name),
+  );
   const head = await readExactly(stream, new Uint8Array(HELLO_HEAD_BYTES));
   const tail = await readExactly(stream, new Uint8Array(handshake.helloTail(head)));
   const hello = concat(head, tail);
@@ -82,14 +85,14 @@ export async function authenticateClient<K extends Secret>(
       `Cannot authenticate a client: it speaks versions ${hello[8]} to ${hello[9]} of the protocol`,
     );
   }
-  if (greeter.isBusy()) {
+  if (authentication.isBusy()) {
     await writeAll(stream, handshake.refuse(Refusal.BUSY));
     throw new BusyError();
   }
   await writeAll(stream, handshake.challenge(hello));
   const proof = await readExactly(stream, new Uint8Array(PROOF_BYTES));
   const { key, answer } = await handshake.answer(proof);
-  if (key === undefined) await greeter.delay();
+  if (key === undefined) await authentication.delay();
   await writeAll(stream, answer);
   if (key === undefined) {
     throw new AuthError("Cannot authenticate a client: its proof is wrong", {

@@ -22,17 +22,24 @@ const KEY = keyBytes("secret");
 const ANN = { bytes: KEY };
 const BROKER_ID = Uint8Array.from({ length: 16 }, (_, i) => 0xf0 + i);
 
-function greeterOf(options: Partial<Authentication<typeof ANN>> = {}): Authentication<typeof ANN> {
+function authenticationOf(
+  options: Partial<Authentication<typeof ANN>> = {},
+): Authentication<typeof ANN> {
   const keyOf = (name: string) => name === "ann" ? ANN : undefined;
   const delay = () => Promise.resolve();
   return { brokerId: BROKER_ID, keyOf, isBusy: () => false, delay, ...options };
 }
 
 /** What becomes of both sides of a handshake; a side that fails closes. */
-async function greet(client: ByteStream, broker: ByteStream, greeter = greeterOf(), key = KEY) {
+async function authenticate(
+  client: ByteStream,
+  broker: ByteStream,
+  authentication = authenticationOf(),
+  key = KEY,
+) {
   const [atClient, atBroker] = await Promise.allSettled([
     authenticateToBroker(client, key, "ann").catch(closing(client)),
-    authenticateClient(broker, greeter).catch(closing(broker)),
+    authenticateClient(broker, authentication).catch(closing(broker)),
   ]);
   return { atClient, atBroker };
 }
@@ -50,7 +57,7 @@ function reasonOf(result: PromiseSettledResult<unknown>): unknown {
 
 Deno.test("authenticateToBroker and authenticateClient agree wherever their streams are split", async () => {
   for (let readMax = 1; readMax <= 60; readMax++) {
-    const { atClient, atBroker } = await greet(...streamPair(readMax));
+    const { atClient, atBroker } = await authenticate(...streamPair(readMax));
     assertEquals(atClient, { status: "fulfilled", value: BROKER_ID }, `at most ${readMax} bytes`);
     assertEquals(atBroker, { status: "fulfilled", value: ANN }, `at most ${readMax} bytes`);
   }
@@ -58,7 +65,7 @@ Deno.test("authenticateToBroker and authenticateClient agree wherever their stre
 
 Deno.test("authenticateToBroker and authenticateClient read nothing past the handshake", async () => {
   const [client, broker] = streamPair();
-  await greet(client, broker);
+  await authenticate(client, broker);
   const into = new Uint8Array(10);
   const read = broker.read(into);
   await writeAll(client, Uint8Array.of(1, 2, 3));
@@ -66,7 +73,11 @@ Deno.test("authenticateToBroker and authenticateClient read nothing past the han
 });
 
 Deno.test("authenticateToBroker and authenticateClient both tell that the keys differ", async () => {
-  const { atClient, atBroker } = await greet(...streamPair(), greeterOf(), keyBytes("other"));
+  const { atClient, atBroker } = await authenticate(
+    ...streamPair(),
+    authenticationOf(),
+    keyBytes("other"),
+  );
   assertInstanceOf(reasonOf(atClient), AuthError);
   const reason = reasonOf(atBroker);
   assertInstanceOf(reason, AuthError);
@@ -74,7 +85,10 @@ Deno.test("authenticateToBroker and authenticateClient both tell that the keys d
 });
 
 Deno.test("authenticateToBroker and authenticateClient both tell that the broker is busy", async () => {
-  const { atClient, atBroker } = await greet(...streamPair(), greeterOf({ isBusy: () => true }));
+  const { atClient, atBroker } = await authenticate(
+    ...streamPair(),
+    authenticationOf({ isBusy: () => true }),
+  );
   for (const result of [atClient, atBroker]) {
     assertInstanceOf(reasonOf(result), ConnectionLostError);
   }
@@ -87,7 +101,7 @@ Deno.test("authenticateToBroker is lost when the broker ends after any byte", as
     count++
   ) {
     const [client, broker] = streamPair();
-    const { atClient } = await greet(client, cutAfter(broker, count));
+    const { atClient } = await authenticate(client, cutAfter(broker, count));
     assertInstanceOf(reasonOf(atClient), ConnectionLostError, `after ${count} bytes`);
   }
 });
@@ -95,15 +109,15 @@ Deno.test("authenticateToBroker is lost when the broker ends after any byte", as
 Deno.test("authenticateClient is lost when the client ends after any byte", async () => {
   for (let count = 0; count < HELLO_HEAD_BYTES + "ann".length + PROOF_BYTES; count++) {
     const [client, broker] = streamPair();
-    const { atBroker } = await greet(cutAfter(client, count), broker);
+    const { atBroker } = await authenticate(cutAfter(client, count), broker);
     assertInstanceOf(reasonOf(atBroker), ConnectionLostError, `after ${count} bytes`);
   }
 });
 
 Deno.test("authenticateClient refuses versions that it does not speak, even when it is busy", async () => {
   const [client, broker] = streamPair();
-  const greeting = assertRejects(
-    () => authenticateClient(broker, greeterOf({ isBusy: () => true })),
+  const refused = assertRejects(
+    () => authenticateClient(broker, authenticationOf({ isBusy: () => true })),
     ProtocolError,
     "versions 2 to 3",
   );
@@ -113,33 +127,33 @@ Deno.test("authenticateClient refuses versions that it does not speak, even when
   const refusal = new Uint8Array(20);
   const count = await client.read(refusal);
   assertEquals([...refusal.subarray(8, count!)], [Refusal.VERSION, 1]);
-  await greeting;
+  await refused;
 });
 
 Deno.test("authenticateClient answers nothing to what is not a hello", async () => {
   const [client, broker] = streamPair();
-  const greeting = assertRejects(
-    () => authenticateClient(broker, greeterOf()),
+  const refused = assertRejects(
+    () => authenticateClient(broker, authenticationOf()),
     ProtocolError,
     "mpubsub",
   );
   const http = new TextEncoder().encode("GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
   await writeAll(client, http.subarray(0, HELLO_HEAD_BYTES));
-  await greeting;
+  await refused;
   broker.close();
   assertEquals(await client.read(new Uint8Array(1)), null);
 });
 
 Deno.test("authenticateToBroker sends no proof to what is not a broker", async () => {
   const [client, broker] = streamPair();
-  const greeting = assertRejects(
+  const refused = assertRejects(
     () => authenticateToBroker(client, KEY, "ann"),
     ProtocolError,
     "not an mpubsub broker",
   );
   await broker.read(new Uint8Array(100));
   await writeAll(broker, new TextEncoder().encode("SSH-2.0-Op"));
-  await greeting;
+  await refused;
   client.close();
   assertEquals(await broker.read(new Uint8Array(1)), null);
 });

@@ -456,13 +456,13 @@ Deno.test("NetPubSub that is told that it was replaced gives up", async () => {
   const key = new TextEncoder().encode("k");
   const serving = (async () => {
     for await (const stream of listener.connections(() => {})) {
-      const greeter = {
+      const authentication = {
         brokerId: new Uint8Array(16),
         keyOf: () => ({ bytes: key }),
         isBusy: () => false,
         delay: () => Promise.resolve(),
       };
-      await authenticateClient(stream, greeter);
+      await authenticateClient(stream, authentication);
       const limits = { messageBytes: 9, topicElements: 9, elementBytes: 9, subscriptions: 9 };
       const link = new Link(stream, clientFrameLimits(limits), {
         frame() {

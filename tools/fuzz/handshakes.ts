@@ -28,14 +28,15 @@ const WAIT_WHOLE_MS = 10_000;
 /** How the streams of `tools/harness/memory_streams.ts` fail when the other side closes. */
 const STREAM_ERRORS = ["closed", "broken pipe"];
 
-interface Greeting {
+/** What both sides bring into a handshake. */
+interface Handshake {
   readonly name: string;
   readonly isRightKey: boolean;
   readonly isBusy: boolean;
   readonly brokerId: Uint8Array;
 }
 
-function greetingOf(random: Random): Greeting {
+function handshakeOf(random: Random): Handshake {
   return {
     name: random.int(10) === 0 ? "unknown" : random.pick(NAMES),
     isRightKey: random.int(6) > 0,
@@ -48,9 +49,9 @@ function greetingOf(random: Random): Greeting {
 type Outcome<T> = { readonly value: T } | { readonly error: unknown };
 
 /** Awaits one side, which closes when it fails, as both do where they are used. */
-async function outcomeOf<T>(greeting: Promise<T>, stream: ByteStream): Promise<Outcome<T>> {
+async function outcomeOf<T>(side: Promise<T>, stream: ByteStream): Promise<Outcome<T>> {
   try {
-    return { value: await greeting };
+    return { value: await side };
   } catch (error) { // Looked at by `noteOutcome`.
     stream.close();
     return { error };
@@ -86,7 +87,7 @@ function bounded(stream: ByteStream): ByteStream {
   };
 }
 
-function greetAsBroker(stream: ByteStream, { isBusy, brokerId }: Greeting) {
+function brokerSide(stream: ByteStream, { isBusy, brokerId }: Handshake) {
   return outcomeOf(
     authenticateClient(stream, {
       brokerId,
@@ -98,7 +99,7 @@ function greetAsBroker(stream: ByteStream, { isBusy, brokerId }: Greeting) {
   );
 }
 
-function greetAsClient(stream: ByteStream, { name, isRightKey }: Greeting) {
+function clientSide(stream: ByteStream, { name, isRightKey }: Handshake) {
   const key = isRightKey ? SECRETS.get(name)?.bytes : undefined;
   return outcomeOf(authenticateToBroker(stream, key ?? keyBytes("another"), name), stream);
 }
@@ -206,8 +207,8 @@ class Relay {
 
 /** Both sides as they are, and somebody in between. */
 async function runRelay(random: Random, notes: Notes): Promise<void> {
-  const greeting = greetingOf(random);
-  const { name, isRightKey, isBusy, brokerId } = greeting;
+  const handshake = handshakeOf(random);
+  const { name, isRightKey, isBusy, brokerId } = handshake;
   const helloBytes = HELLO_HEAD_BYTES + new TextEncoder().encode(name).length;
   const toBroker = Direction.changing(random, helloBytes + PROOF_BYTES);
   const toClient = Direction.changing(random, CHALLENGE_BYTES + ANSWER_BYTES);
@@ -219,8 +220,8 @@ async function runRelay(random: Random, notes: Notes): Promise<void> {
     relay.close();
   }, toBroker.changes || toClient.changes ? WAIT_MS : WAIT_WHOLE_MS);
   const [atClient, atBroker] = await Promise.all([
-    greetAsClient(relay.client, greeting),
-    greetAsBroker(bounded(relay.broker), greeting),
+    clientSide(relay.client, handshake),
+    brokerSide(bounded(relay.broker), handshake),
   ]);
   clearTimeout(timer);
   await relay.close();
@@ -246,12 +247,12 @@ async function runRelay(random: Random, notes: Notes): Promise<void> {
 }
 
 /** What the two sides sent in a handshake that went well, or failed for another reason. */
-async function record(greeting: Greeting): Promise<{ client: Uint8Array; broker: Uint8Array }> {
+async function record(handshake: Handshake): Promise<{ client: Uint8Array; broker: Uint8Array }> {
   const [toBroker, toClient] = [new Direction(), new Direction()];
   const relay = new Relay(toBroker, toClient);
   await Promise.all([
-    greetAsClient(relay.client, greeting),
-    greetAsBroker(relay.broker, greeting),
+    clientSide(relay.client, handshake),
+    brokerSide(relay.broker, handshake),
   ]);
   await relay.close();
   return { client: Uint8Array.from(toBroker.passed), broker: Uint8Array.from(toClient.passed) };
@@ -272,13 +273,13 @@ async function speak(stream: ByteStream, pieces: readonly Uint8Array[]): Promise
 
 /** A client without a key, which has heard another handshake. */
 async function runCaller(random: Random, notes: Notes): Promise<void> {
-  const greeting = greetingOf(random);
-  const { client } = await record(greetingOf(random));
+  const handshake = handshakeOf(random);
+  const { client } = await record(handshakeOf(random));
   const bytes = mangle(random, client);
   notes.fed(bytes);
   const [ours, theirs] = streamPair(random.pick([1, 20, Infinity]));
   const speaking = speak(theirs, piecesOf(random, bytes));
-  const outcome = await greetAsBroker(bounded(ours), greeting);
+  const outcome = await brokerSide(bounded(ours), handshake);
   ours.close();
   theirs.close();
   await speaking;
@@ -288,7 +289,7 @@ async function runCaller(random: Random, notes: Notes): Promise<void> {
 
 /** A broker without a key, which has heard another handshake, or gives the client's proof back. */
 async function runImpostor(random: Random, notes: Notes): Promise<void> {
-  const heard = await record({ ...greetingOf(random), name: "", isRightKey: true, isBusy: false });
+  const heard = await record({ ...handshakeOf(random), name: "", isRightKey: true, isBusy: false });
   const bytes = mangle(random, heard.broker);
   const reflects = random.int(4) === 0;
   notes.fed(reflects ? "the client's proof, given back" : bytes);
@@ -296,7 +297,7 @@ async function runImpostor(random: Random, notes: Notes): Promise<void> {
   const answering = reflects
     ? reflect(theirs, heard.broker.subarray(0, CHALLENGE_BYTES))
     : speak(theirs, piecesOf(random, bytes));
-  const outcome = await greetAsClient(ours, greetingOf(random));
+  const outcome = await clientSide(ours, handshakeOf(random));
   ours.close();
   theirs.close();
   await answering;
