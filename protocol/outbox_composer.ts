@@ -41,7 +41,7 @@ export class Composer {
 
   /** Whether what is being composed stands behind the frames that wait, in their buffer. */
   get isInPlace(): boolean {
-    return this.bytes === this.#waiting.buffer;
+    return this.isBusy && this.bytes === this.#waiting.buffer;
   }
 
   /**

@@ -116,6 +116,7 @@ for (const length of [10, 70_000, 120_000]) {
 Deno.test("Outbox adds nothing of a frame that it abandons", () => {
   const outbox = new Outbox(WINDOW);
   const { composer } = outbox;
+  assert(!composer.isBusy && !composer.isInPlace);
   for (const [n, length] of [3, 300, 90_000].entries()) {
     const at = composer.room(composer.begin(TOPIC), length);
     composer.bytes.fill(7, at, at + length);
