@@ -113,7 +113,7 @@ export class Broker {
   /** Where it listens, and since when. */
   #listening: { readonly address: string; readonly since: number } | undefined;
   #starting: Promise<void> | undefined;
-  #stopping: Promise<void> | undefined;
+  #isStopping = false;
   readonly #aborting = new AbortController();
   readonly #finished = Promise.withResolvers<void>();
 
@@ -153,8 +153,9 @@ export class Broker {
       maxPatience,
       now: () => performance.now(),
       connected: () => this.#connections.authenticated,
+      isStopping: () => this.#isStopping,
       onWatch: () => {
-        if (this.#stopping === undefined) this.#brokerTopics.watch();
+        if (!this.#isStopping) this.#brokerTopics.watch();
       },
     });
     this.#connections = new Connections({
@@ -163,6 +164,7 @@ export class Broker {
       sessions: this.#sessions,
       counters: this.#counters,
       callbacks: this.#callbacks,
+      isStopping: () => this.#isStopping,
     });
     this.#brokerTopics = new BrokerTopics({
       topicCounts,
@@ -231,7 +233,7 @@ export class Broker {
    * @throws {Error} After `shutdown()`.
    */
   start(): Promise<void> {
-    if (this.#stopping !== undefined) {
+    if (this.#isStopping) {
       return Promise.reject(
         new Error("Cannot start the broker: it was shut down, make a new Broker"),
       );
@@ -245,7 +247,7 @@ export class Broker {
   async #start(): Promise<void> {
     const { address, tls } = this.#options;
     const listener = await listen(address, tls);
-    if (this.#stopping !== undefined) {
+    if (this.#isStopping) {
       await listener.close();
       throw new Error("Cannot start the broker: it was shut down meanwhile");
     }
@@ -302,9 +304,12 @@ export class Broker {
    * @returns Resolves when everything is closed, as `finished` does.
    */
   shutdown(): Promise<void> {
-    if (this.#stopping === undefined) this.#stopping = this.#shutdown();
-    else this.#abort();
-    return this.#stopping;
+    if (this.#isStopping) this.#abort();
+    else {
+      this.#isStopping = true;
+      this.#shutdown().then(this.#finished.resolve, this.#finished.reject);
+    }
+    return this.#finished.promise;
   }
 
   async #shutdown(): Promise<void> {
@@ -316,7 +321,6 @@ export class Broker {
     // Those who publish are gone: what they said last goes up before.
     await this.#uplinkPeer?.leave(this.#aborting.signal);
     timeout[Symbol.dispose]();
-    this.#finished.resolve();
   }
 
   #abort(): void {

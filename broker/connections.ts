@@ -37,6 +37,8 @@ export interface ConnectionsContext {
   readonly sessions: Sessions;
   readonly counters: Counters;
   readonly callbacks: Callbacks;
+  /** Whether the broker shuts down: nobody more is let in then. */
+  readonly isStopping: () => boolean;
 }
 
 /** An authenticated connection. */
@@ -61,7 +63,6 @@ export class Connections {
   #listener: Listener | undefined;
   #ticker: Disposable | undefined;
   #keepsAlive = true;
-  #isClosing = false;
 
   /** Makes one that accepts nothing yet. */
   constructor(context: ConnectionsContext) {
@@ -146,7 +147,8 @@ export class Connections {
 
   /** Whether one more client may come. One that is away gives up its place. */
   #hasPlace(): boolean {
-    return !this.#isClosing && this.#clients.size < this.#context.options.limits.connections;
+    const { isStopping, options: { limits } } = this.#context;
+    return !isStopping() && this.#clients.size < limits.connections;
   }
 
   /** Serves an authenticated connection to its end. */
@@ -202,7 +204,6 @@ export class Connections {
    * @returns Resolves when all have ended; never rejects.
    */
   async close(why: string): Promise<void> {
-    this.#isClosing = true;
     const closed = this.#listener?.close();
     for (const entrant of this.#admission.entrants()) entrant.refuse("busy", why);
     for (const [link, { peer }] of this.#clients) {

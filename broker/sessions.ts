@@ -41,6 +41,8 @@ export interface SessionsContext extends Omit<PeerContext, "onBytes"> {
   readonly callbacks: Callbacks;
   /** How many authenticated connections there are; each has a place, with a session or without. */
   readonly connected: () => number;
+  /** Whether the broker shuts down: nobody can come back then. */
+  readonly isStopping: () => boolean;
 }
 
 /** What a client says when it opens a connection. */
@@ -63,7 +65,6 @@ export class Sessions {
   /** How many there have been. */
   #begun = 0;
   #queuedBytes = 0;
-  #isClosing = false;
 
   /** Makes one without sessions. */
   constructor(context: SessionsContext) {
@@ -176,7 +177,7 @@ export class Sessions {
     if (session.link !== link) return;
     session.detach();
     const mayReturn = reason === undefined || peer.isCutOff;
-    if (mayReturn && !this.#isClosing) this.#awaitReturn(peer, error);
+    if (mayReturn && !this.#context.isStopping()) this.#awaitReturn(peer, error);
     else this.#forget(peer, error);
   }
 
@@ -239,7 +240,6 @@ export class Sessions {
    * @param why What the clients are told.
    */
   close(why: string): void {
-    this.#isClosing = true;
     for (const peer of this.#away.keys()) this.#forget(peer);
     for (const { session } of this.#all.values()) session.close();
     for (const { session } of this.#all.values()) {

@@ -39,6 +39,7 @@ class Stage implements Disposable {
   readonly counters = new Counters();
   readonly keyring = new Keyring(undefined, KEYS);
   readonly sessions: Sessions;
+  isStopping = false;
   readonly #links = new Set<Link>();
 
   constructor(options: BrokerOptions = {}) {
@@ -58,6 +59,7 @@ class Stage implements Disposable {
       decodeTopic: (bytes, start, end) => decodeTopic(bytes, start, end, limits),
       now: () => 0,
       connected: () => this.#links.size,
+      isStopping: () => this.isStopping,
       onWatch: () => {},
     });
   }
@@ -207,6 +209,14 @@ Deno.test("Sessions.applyKeys forgets the sessions of keys that are gone", () =>
   stage.open({}, "bob");
   stage.sessions.applyKeys(stage.keyring, stage.keyring.replace([KEYS[1]!]));
   assertEquals(stage.numbers(), [3]);
+});
+
+Deno.test("Sessions forget at once a client that is lost while the broker stops", () => {
+  using stage = new Stage();
+  const lost = stage.open();
+  stage.isStopping = true;
+  stage.end(lost);
+  assertEquals(stage.events, ["joined 1", "left 1"]);
 });
 
 Deno.test("Sessions.close forgets who is away, and ends who is connected", async () => {
