@@ -19,15 +19,13 @@ interface OwnLease extends Lease {
   readonly buffer: Uint8Array<ArrayBuffer>;
 }
 
-const NO_LEASE: OwnLease = { buffer: NO_BYTES, holders: 0 };
-
 /** The buffers of one outbox; see the module. */
 export class Buffers {
   /**
    * The buffer that is filled, with a holder for each chunk in it that is closed, and one for what a
    * connection may still write of it.
    */
-  current: OwnLease = NO_LEASE;
+  current: OwnLease = noLease();
   readonly #spares: Uint8Array<ArrayBuffer>[] = [];
   #nextBytes = BUFFER_BYTES_MIN;
 
@@ -51,8 +49,13 @@ export class Buffers {
 
   /** Lets go of all buffers, and begins with a small one again. */
   trim(): void {
-    this.current = NO_LEASE;
+    this.current = noLease();
     this.#spares.length = 0;
     this.#nextBytes = BUFFER_BYTES_MIN;
   }
+}
+
+/** Where nothing is lent yet. */
+function noLease(): OwnLease {
+  return { buffer: NO_BYTES, holders: 0 };
 }
