@@ -1,5 +1,8 @@
 /** Bytes side by side, buffers that several hold, and a hash. */
 
+/** Nothing. */
+export const NO_BYTES: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+
 /** A buffer that is lent; who lent it uses it again when nobody holds it. */
 export interface Lease {
   /** Where the bytes are. */

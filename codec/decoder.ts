@@ -7,7 +7,7 @@
  * - The names of an object are mostly those of an object before: then it begins as a copy of a
  *   template that has them.
  */
-import { hash } from "../base/bytes.ts";
+import { hash, NO_BYTES } from "../base/bytes.ts";
 import { LONG } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
 import { KINDS, MESSAGE_DEPTH_MAX, type TypedArray } from "./format.ts";
@@ -25,7 +25,6 @@ interface Template extends Shape<Template> {
   readonly clone: (template: PlainObject) => PlainObject;
 }
 
-const NO_BYTES = new Uint8Array(0);
 /** V8 has no larger ones, of 2 ** 30 bits. */
 const BIGINT_BYTES_MAX = 2 ** 27 - 1;
 /** Up to this size bytes share a buffer with others, which has that many. */

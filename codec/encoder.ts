@@ -6,6 +6,7 @@
  * - Each method takes the place where it writes and returns the place after it. What is written may
  *   move while room is made, so a place that is kept counts from where the payload begins.
  */
+import { NO_BYTES } from "../base/bytes.ts";
 import { LONG, sizeLength, writeSize } from "../base/size_prefix.ts";
 import {
   ARRAY,
@@ -56,7 +57,6 @@ interface Names extends Shape<Names> {
   readonly isPlain: (object: object) => boolean;
 }
 
-const NO_BYTES = new Uint8Array(0);
 const NO_NAMES: readonly string[] = [];
 /** There is room for so many bytes wherever a value begins: whatever has a fixed size, short texts. */
 const VALUE_BYTES = 32;

@@ -19,6 +19,7 @@
  * - A side that ends says GOODBYE and then only reads, so that the reason arrives even when the other
  *   side is in the middle of sending.
  */
+import { NO_BYTES } from "../base/bytes.ts";
 import { printable } from "../base/printable.ts";
 import { TimeSlice } from "../base/time_slice.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
@@ -73,7 +74,6 @@ const LINGER_MS = 1000;
 const JOIN_BYTES_MAX = 64 * 1024;
 /** After how many frames or runs of frames the clock is looked at. */
 const FRAMES_PER_LOOK = 32;
-const NO_BYTES = new Uint8Array(0);
 const NO_PARTS: readonly Uint8Array[] = [];
 
 /** The frames of one connection; see the module. */

@@ -1,7 +1,7 @@
 /**
  * The buffers of an outbox: the one that is filled, and those that nothing is held in any more.
  */
-import type { Lease } from "../base/bytes.ts";
+import { type Lease, NO_BYTES } from "../base/bytes.ts";
 import type { Chunk } from "./outbox_chunk.ts";
 
 /** A new buffer has at least so many bytes; each one is twice the one before while it is busy. */
@@ -10,9 +10,6 @@ const BUFFER_BYTES_MIN = 1024;
 export const BUFFER_BYTES_MAX = 256 * 1024;
 /** How many buffers are kept for what comes next. */
 const SPARES_MAX = 4;
-
-/** Nothing. */
-export const NO_BYTES = new Uint8Array(0);
 
 /** A buffer of our own that is lent. */
 interface OwnLease extends Lease {

@@ -12,9 +12,9 @@
  * - What does not fit the buffer goes on in another; what is added meanwhile by others goes before it,
  *   and into another buffer.
  */
+import { NO_BYTES } from "../base/bytes.ts";
 import { sizeLength, writeSize } from "../base/size_prefix.ts";
 import { FrameType } from "./frame.ts";
-import { NO_BYTES } from "./outbox_buffers.ts";
 import type { Waiting } from "./outbox_waiting.ts";
 
 /** Up to this size a topic is copied byte by byte, which costs less than the call. */
