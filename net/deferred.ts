@@ -28,7 +28,10 @@ export class Deferred {
   }
 }
 
-/** Waits for `promise`, but not after `signal` aborts. */
+/**
+ * Waits for `promise`, but not after `signal` aborts. `@std/async` has one, too, but the library
+ * depends on nothing but the platform.
+ */
 export async function abortable(promise: Promise<void>, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   const { promise: aborted, reject } = Promise.withResolvers<never>();

@@ -28,6 +28,11 @@ export const METERED_RATE = 100;
  */
 export const MEMORY_BYTES = 96 * 2 ** 20;
 
+/**
+ * What the broker keeps for a client at most, as `docs/limits.md` has it. Attacks take what they know
+ * of limits from the pages: so one that changes in the code alone is found.
+ */
+export const QUEUE_BYTES = 64 * 2 ** 20;
 /** How long the broker may take to answer. */
 export const ANSWER_MS = 5000;
 /** A message that nobody may ever see. */

@@ -3,7 +3,14 @@
  * read what they are answered: the broker keeps little for them, and the others get their turn.
  */
 import { delay } from "@std/async/delay";
-import { type Assault, type Attack, FORBIDDEN, inParallel, METERED_RATE } from "./attack.ts";
+import {
+  type Assault,
+  type Attack,
+  FORBIDDEN,
+  inParallel,
+  METERED_RATE,
+  QUEUE_BYTES,
+} from "./attack.ts";
 import {
   bytesOf,
   bytesValue,
@@ -22,12 +29,12 @@ import {
 
 const FLOODS = 2;
 const FLOOD_BYTES = 64 * 1024;
+/** The limits of `docs/protocol.md` and `docs/limits.md`, not the library's constants. */
 const SUBSCRIPTIONS_MAX = 1024;
 const ELEMENTS_MAX = 16;
 const ELEMENT_BYTES_MAX = 255;
 /** Bytes of a size in its long form. */
 const LONG_BYTES = 5;
-const QUEUE_BYTES = 64 * 1024 * 1024;
 const MESSAGE = payload({ n: small(1) });
 /**
  * How many sessions with the largest topics there are at most, and what each takes: what is subscribed

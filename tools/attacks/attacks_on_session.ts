@@ -3,7 +3,15 @@
  * protocol names, and costs nobody else anything.
  */
 import { delay } from "@std/async/delay";
-import { ANSWER_MS, type Assault, type Attack, FORBIDDEN, inParallel, within } from "./attack.ts";
+import {
+  ANSWER_MS,
+  type Assault,
+  type Attack,
+  FORBIDDEN,
+  inParallel,
+  QUEUE_BYTES,
+  within,
+} from "./attack.ts";
 import {
   ackFrame,
   bytesValue,
@@ -30,9 +38,8 @@ const RESUMED = 1;
 const HUGE = 0xffff_ffff;
 const GIB = 2 ** 30;
 const TRICKLE_MS = 20;
-/** What the broker announces as its window, and keeps for a client. */
+/** What the broker announces as its window. */
 const WINDOW_BYTES = 1024 * 1024;
-const QUEUE_BYTES = 64 * 1024 * 1024;
 const LARGE_BYTES = 64 * 1024;
 const MINE = topic("mine");
 const MESSAGE = payload({ n: small(1) });
