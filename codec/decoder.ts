@@ -10,6 +10,7 @@
 import { hash, NO_BYTES } from "../base/bytes.ts";
 import { LONG } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
+import { BytePool, RunBytes, VIEW_BYTES_MAX } from "./byte_views.ts";
 import { KINDS, MESSAGE_DEPTH_MAX, type TypedArray } from "./format.ts";
 import { HashFloodGuard, WATCHED_MEMBERS_MIN } from "./hash_flooding.ts";
 import { type Shape, Shapes } from "./shapes.ts";
@@ -27,11 +28,6 @@ interface Template extends Shape<Template> {
 
 /** V8 has no larger ones, of 2 ** 30 bits. */
 const BIGINT_BYTES_MAX = 2 ** 27 - 1;
-/** Up to this size bytes share a buffer with others, which has that many. */
-const SHARED_MAX = 1024;
-const SHARED_BYTES = 8192;
-/** Up to this size bytes are copied one by one; `subarray` and `set` cost as much as 48 of them. */
-const LOOP_BYTES_MAX = 48;
 
 /** Decodes payloads, one after the other. */
 export class Decoder {
@@ -42,18 +38,8 @@ export class Decoder {
   readonly #shapes = new Shapes<Template>();
   readonly #texts = new Texts();
   readonly #floodGuard = new HashFloodGuard();
-  /** What short byte arrays are views of; it is used once, from the beginning to the end. */
-  #shared = NO_BYTES;
-  #sharedBuffer = NO_BYTES.buffer;
-  #sharedAt = 0;
-  /** The buffer of the run, from where on it is, and how far its bytes are there. */
-  #run: Uint8Array = NO_BYTES;
-  #runStart = 0;
-  #runEnd = 0;
-  /** A copy of a part of the run, and where in the run that begins. */
-  #part = NO_BYTES;
-  #partBuffer = NO_BYTES.buffer;
-  #partStart = 0;
+  readonly #pool = new BytePool();
+  readonly #run = new RunBytes();
 
   /**
    * Decodes the payload that stands in `bytes` from `start` to before `end`.
@@ -81,15 +67,12 @@ export class Decoder {
    * are then copied many at a time.
    */
   beginRun(bytes: Uint8Array, start: number, end: number): void {
-    this.#run = bytes;
-    this.#runStart = start;
-    this.#runEnd = end;
-    this.#part = NO_BYTES;
+    this.#run.begin(bytes, start, end);
   }
 
   /** Ends the run. */
   endRun(): void {
-    this.#run = this.#part = NO_BYTES;
+    this.#run.end();
   }
 
   /** The place of the next `count` bytes, which are taken. */
@@ -151,40 +134,12 @@ export class Decoder {
     return this.#bytes.slice(at, at + size) as Uint8Array<ArrayBuffer>;
   }
 
-  /** A byte array; short ones are views, since a buffer of its own costs an array 400 ns or more. */
   #byteArray(): Uint8Array<ArrayBuffer> {
     const size = this.#size();
     const at = this.#take(size);
     const bytes = this.#bytes;
-    if (size > SHARED_MAX) return bytes.slice(at, at + size) as Uint8Array<ArrayBuffer>;
-    if (bytes === this.#run) return this.#partOf(at, size);
-    let start = this.#sharedAt;
-    if (start + size > this.#shared.length) {
-      this.#shared = new Uint8Array(SHARED_BYTES);
-      this.#sharedBuffer = this.#shared.buffer;
-      start = 0;
-    }
-    // The next one begins where numbers of any kind may.
-    this.#sharedAt = start + size + 7 & ~7;
-    const shared = this.#shared;
-    if (size > LOOP_BYTES_MAX) shared.set(bytes.subarray(at, at + size), start);
-    else for (let i = 0; i < size; i++) shared[start + i] = bytes[at + i]!;
-    return new Uint8Array(this.#sharedBuffer, start, size);
-  }
-
-  /** Bytes of the run, as a view of a copy of what stands there. */
-  #partOf(at: number, size: number): Uint8Array<ArrayBuffer> {
-    let start = at - this.#partStart;
-    if (start < 0 || start + size > this.#part.length) {
-      // As much as was taken of the run so far: so a short run costs no long copy.
-      const length = Math.max(size, Math.min(at - this.#runStart, SHARED_BYTES));
-      const end = Math.min(at + length, this.#runEnd);
-      this.#part = this.#run.slice(at, end) as Uint8Array<ArrayBuffer>;
-      this.#partBuffer = this.#part.buffer;
-      this.#partStart = at;
-      start = 0;
-    }
-    return new Uint8Array(this.#partBuffer, start, size);
+    if (size > VIEW_BYTES_MAX) return bytes.slice(at, at + size) as Uint8Array<ArrayBuffer>;
+    return bytes === this.#run.bytes ? this.#run.copy(at, size) : this.#pool.copy(bytes, at, size);
   }
 
   #text(size: number): string {
