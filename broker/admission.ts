@@ -26,7 +26,7 @@ export interface AdmissionLimits {
 }
 
 /** One connection that is not authenticated yet. */
-export class Entrant<C extends Caller> {
+class Entrant<C extends Caller> {
   /** The connection. */
   readonly caller: C;
   /** Where it comes from, as far as that is counted. */
@@ -137,7 +137,7 @@ export class Admission<C extends Caller> {
  * What counts as one address: of IPv6 the first 64 bits, since whoever has one address there has all
  * that share those.
  */
-export function networkOf(address: string): string {
+function networkOf(address: string): string {
   if (!address.includes(":")) return address;
   const { hostname } = new URL(`http://[${address.replace(/%.*/, "")}]/`);
   const [left = "", right] = hostname.slice(1, -1).split("::");

@@ -21,7 +21,7 @@ import { concat } from "../base/bytes.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 
 /** The version of the protocol that this code speaks, the lowest and the highest. */
-export const PROTOCOL_VERSION = 1;
+const PROTOCOL_VERSION = 1;
 /** The longest name of a key, in bytes of UTF-8. */
 export const KEY_NAME_BYTES_MAX = 64;
 /** Bytes of a hello before the name of the key. */

@@ -28,7 +28,7 @@ import type { Link, LinkHandler } from "./link.ts";
 import { Outbox } from "./outbox.ts";
 
 /** A side acknowledges when this many bytes of counted frames can be acknowledged. */
-export const ACK_BYTES = 64 * 1024;
+const ACK_BYTES = 64 * 1024;
 /** How many bytes of counted frames may be sent and not acknowledged. */
 export const WINDOW_BYTES = 1024 * 1024;
 

@@ -1,6 +1,6 @@
 /** How many connections may be without authentication, and which one goes. */
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
-import { Admission, type AdmissionLimits, networkOf } from "../broker/admission.ts";
+import { Admission, type AdmissionLimits } from "../broker/admission.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { BusyError } from "../protocol/authenticate.ts";
 import { Broker, NetPubSub } from "../mod.ts";
@@ -107,8 +107,8 @@ for (
     ["::", "0:0:0:0::/64"],
   ] as const
 ) {
-  Deno.test(`networkOf is ${network} for ${address}`, () => {
-    assertEquals(networkOf(address), network);
+  Deno.test(`Admission counts ${address} as ${network}`, () => {
+    assertEquals(admissionOf({}).enter(new Stub(address)).network, network);
   });
 }
 

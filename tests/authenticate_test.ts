@@ -16,7 +16,7 @@ import {
 } from "../protocol/authenticate.ts";
 import type { ByteStream } from "../protocol/link.ts";
 import { writeAll } from "../base/bytes.ts";
-import { cutAfter, streamPair } from "../tools/harness/memory_streams.ts";
+import { streamPair } from "../tools/harness/memory_streams.ts";
 
 const KEY = keyBytes("secret");
 const ANN = { bytes: KEY };
@@ -48,6 +48,23 @@ function closing(stream: ByteStream): (error: unknown) => never {
   return (error) => {
     stream.close();
     throw error;
+  };
+}
+
+/** A stream whose direction out ends after so many bytes, whatever is written. */
+function cutAfter(stream: ByteStream, count: number): ByteStream {
+  let left = count;
+  return {
+    read: (into) => stream.read(into),
+    closeWrite: () => stream.closeWrite(),
+    close: () => stream.close(),
+    async write(bytes) {
+      const part = bytes.subarray(0, left);
+      left -= part.length;
+      await writeAll(stream, part);
+      if (left === 0) await stream.closeWrite();
+      return bytes.length;
+    },
   };
 }
 

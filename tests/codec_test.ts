@@ -8,10 +8,12 @@ import {
 } from "@std/assert";
 import { Decoder, encodeMessage, Encoder, MESSAGE_DEPTH_MAX } from "../codec/codec.ts";
 import { ProtocolError } from "../errors.ts";
-import { fromHex, toHex } from "../tools/harness/bytes.ts";
+import { toHex } from "../tools/harness/bytes.ts";
 import { BIGINTS, messageOf, NUMBERS, STRINGS, TYPED_ARRAYS } from "../tools/harness/messages.ts";
-import { decode, encode, Scratch, show } from "../tools/harness/payload.ts";
+import { decode, encode, show } from "../tools/harness/payload.ts";
 import { randomOf } from "../tools/harness/random.ts";
+import { fromHex } from "./helpers/hex.ts";
+import { Scratch } from "./helpers/scratch.ts";
 
 const LIMIT = 1024 * 1024;
 

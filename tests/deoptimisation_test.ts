@@ -1,7 +1,7 @@
 /** Holds V8 to what it made of the codec: it must not compile it again and again. */
 import { assert } from "@std/assert";
 import { Decoder, Encoder } from "../codec/codec.ts";
-import { Scratch } from "../tools/harness/payload.ts";
+import { Scratch } from "./helpers/scratch.ts";
 
 const ROUNDS = 60;
 const MESSAGES = 2000;

@@ -3,10 +3,12 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { hash } from "../base/bytes.ts";
 import { Decoder, Encoder, type Output } from "../codec/codec.ts";
 import { ProtocolError } from "../errors.ts";
-import { fromHex, toHex } from "../tools/harness/bytes.ts";
+import { toHex } from "../tools/harness/bytes.ts";
 import { messageOf } from "../tools/harness/messages.ts";
-import { decode, encode, Scratch, show } from "../tools/harness/payload.ts";
+import { decode, encode, show } from "../tools/harness/payload.ts";
 import { randomOf } from "../tools/harness/random.ts";
+import { fromHex } from "./helpers/hex.ts";
+import { Scratch } from "./helpers/scratch.ts";
 
 const LIMIT = 1024 * 1024;
 /** A shape is kept the second time, and recognised from the third on. */

@@ -1,5 +1,4 @@
 /** Streams of bytes without a socket. */
-import { writeAll } from "../../base/bytes.ts";
 import type { ByteStream } from "../../protocol/link.ts";
 
 /**
@@ -109,21 +108,4 @@ export function streamPair(readMax = Infinity, bytesMax = Infinity): [ByteStream
   const [there, back] = [new Pipe(readMax, budget), new Pipe(readMax, budget)];
   const pipes = [there, back];
   return [new MemoryStream(back, there), new MemoryStream(there, back)];
-}
-
-/** A stream whose direction out ends after so many bytes, whatever is written. */
-export function cutAfter(stream: ByteStream, count: number): ByteStream {
-  let left = count;
-  return {
-    read: (into) => stream.read(into),
-    closeWrite: () => stream.closeWrite(),
-    close: () => stream.close(),
-    async write(bytes) {
-      const part = bytes.subarray(0, left);
-      left -= part.length;
-      await writeAll(stream, part);
-      if (left === 0) await stream.closeWrite();
-      return bytes.length;
-    },
-  };
 }
