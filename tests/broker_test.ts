@@ -3,6 +3,7 @@ import {
   assertEquals,
   assertNotEquals,
   assertRejects,
+  assertStrictEquals,
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
@@ -383,6 +384,22 @@ Deno.test("Broker serves 200 clients at once", async () => {
   for (const [from, client] of clients.entries()) client.publish("hello", { from });
   await all.promise;
   await Promise.all(clients.map((client) => client.disconnect()));
+});
+
+Deno.test("Broker.shutdown that is called by onClient while it goes on is the same shutdown", async () => {
+  let inner: Promise<void> | undefined;
+  await using broker = new Broker({
+    onClient: ({ type }) => {
+      if (type === "left") inner = broker.shutdown();
+    },
+  });
+  await broker.start();
+  const peer = await Peer.open(broker);
+  await peer[Symbol.asyncDispose]();
+  await until(() => broker.stats().detached === 1);
+  const outer = broker.shutdown();
+  assertStrictEquals(inner, outer);
+  await outer;
 });
 
 Deno.test("Broker.shutdown tells its clients and frees everything; a second call is immediate", async () => {
