@@ -30,7 +30,7 @@
  *
  * ## One after the other
  *
- * To take messages instead of being called, iterate. The type parameter, which may be left out, says
+ * To take messages one at a time instead of being called, iterate. The optional type parameter says
  * what the messages of each topic are.
  *
  * ```ts
@@ -52,8 +52,8 @@
  *
  * ## Across processes
  *
- * Where the bus is made, one line changes: a `NetPubSub` knows where the broker is, and the key.
- * Here all are in one process, so that it runs as it stands.
+ * Where the bus is made, one line changes: a `NetPubSub` is given the address and the key of a broker.
+ * In this example everything is in one process, so that it runs as it is.
  *
  * ```ts
  * import { Broker, NetPubSub } from "@mpubsub/mpubsub";
@@ -81,9 +81,8 @@
  *
  * ## From the command line
  *
- * The broker is a program as well, `mpubsub-broker`, or `mpubsub` where `deno install` put it. It writes
- * its address and its key to a file that only you can read, and `await NetPubSub.fromFile("x.json")`
- * makes a bus for it.
+ * The broker is also a program, `mpubsub-broker`. It writes its address and key to a file that only you
+ * can read, and `await NetPubSub.fromFile("x.json")` makes a bus that connects to it.
  *
  * ```sh
  * mpubsub-broker x.json
@@ -94,9 +93,9 @@
  * ## What is guaranteed
  *
  * A message arrives exactly once, and in its publisher's order, at every subscription that `connect()`
- * or `flush()` has confirmed, over any number of lost connections; after a minute without one, or at
- * another broker, at least once. Whenever anything was or may have been missed or repeated, the
- * program concerned is told by `onGap`.
+ * or `flush()` has confirmed, however often the connection is lost for up to a minute. After a longer
+ * loss, or at another broker, messages may be missed or arrive twice. Whenever that has or may have
+ * happened, `onGap` is called.
  *
  * @module
  */

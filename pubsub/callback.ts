@@ -1,5 +1,5 @@
 /**
- * The program's own code, called so that its mistakes stop nobody else.
+ * Calls of the program's own code, whose errors must stop nobody else.
  */
 import { printable } from "../base/printable.ts";
 import { formatTopic } from "../topic.ts";
