@@ -117,7 +117,7 @@ export class Queue<T> implements AsyncIterable<T> {
     if (overflow === "throw") {
       this.close({
         error: new BacklogError(
-          `Cannot put another message into ${name}: it is full (limit ${limit}); ` +
+          `Cannot put another message into ${name}: it is full (the limit is ${limit}); ` +
             `take them faster, raise limit or choose another overflow`,
           { limit },
         ),

@@ -1,5 +1,5 @@
 /**
- * A span: the time from `connect()` to `disconnected`, with the session and all else that belongs to it.
+ * A span: the time from `connect()` to `disconnected`, with the session and whatever else belongs to it.
  */
 import { ConnectionLostError, type ForbiddenError, ProtocolError } from "../errors.ts";
 import { type Opened, Resumption } from "../protocol/bodies.ts";
@@ -12,13 +12,15 @@ import type { Incoming, Loss, Origin } from "./incoming.ts";
 
 /** How long `disconnect` waits for acknowledgements. */
 const DISCONNECT_MS = 10_000;
-/** Why the wait for acknowledgements ends when nobody's signal aborts it. */
-const TOO_LATE = new ConnectionLostError(`Nothing was acknowledged for ${DISCONNECT_MS} ms`);
+/** Why the wait for acknowledgements ends, unless a signal aborts it. */
+const TOO_LATE = new ConnectionLostError(
+  `The broker did not acknowledge everything within ${DISCONNECT_MS} ms`,
+);
 
-/** What those get who wait for what disconnecting ended. */
+/** The reason for those whose wait ended because the object was disconnected. */
 export const DISCONNECTED = "The object was disconnected";
 
-/** The limits while no broker has told any. */
+/** The limits until a broker has sent its own. */
 export const NO_LIMITS: Limits = {
   messageBytes: Infinity,
   topicElements: Infinity,
@@ -26,12 +28,12 @@ export const NO_LIMITS: Limits = {
   subscriptions: Infinity,
 };
 
-/** The time from `connect()` to `disconnected`; see the module. */
+/** Holds what lives from `connect()` to `disconnected`. */
 export class Span implements SessionHandler, Origin {
   readonly session: Session = new Session(this);
   /** What the broker allows. */
   limits = NO_LIMITS;
-  /** Settles with the first attempt, and anew after each lost connection. */
+  /** Settles with the first attempt; a new one takes its place after each lost connection. */
   connected = new Deferred();
   /** Settles when nothing of the span is left. */
   readonly over = new Deferred();
@@ -42,7 +44,7 @@ export class Span implements SessionHandler, Origin {
   /** The session's secret id, once there is one. */
   id: Uint8Array | undefined;
   link: Link | undefined;
-  /** The first subscription that was refused since it was last told by a rejection. */
+  /** The first subscription that was refused since a call last rejected for one. */
   denied: ForbiddenError | undefined;
   /** The broker whose session it is. */
   #brokerId = "";
@@ -92,9 +94,9 @@ export class Span implements SessionHandler, Origin {
   }
 
   /**
-   * Takes the broker's word on the session: it goes on over this connection.
+   * Takes the broker's answer to OPEN: the session, the same or a new one, goes on over this connection.
    *
-   * @returns What may have been missed or sent twice, if the session is a new one in the place of another.
+   * @returns What may have been missed or sent twice, if the session replaces another.
    */
   open(link: Link, brokerId: string, opened: Opened): Loss | undefined {
     const { session } = this;
@@ -122,7 +124,7 @@ export class Span implements SessionHandler, Origin {
     await this.session.flush(signal);
     const { denied } = this;
     if (denied === undefined) return;
-    // So that all who wait now get it, and nobody later.
+    // All who wait now get it, and nobody later.
     queueMicrotask(() => {
       if (this.denied === denied) this.denied = undefined;
     });
@@ -180,7 +182,7 @@ function checkSize({ oversize }: { readonly oversize: number }): void {
 
 function undelivered(count: number, cause: unknown): ConnectionLostError {
   return new ConnectionLostError(
-    `Disconnected, ${count} messages were not delivered to the broker`,
+    `Disconnected too early: ${count} messages were not delivered to the broker`,
     { cause, undelivered: count },
   );
 }

@@ -155,7 +155,7 @@ export class Dispatcher {
       if (pushed === "ended") this.#remove(registration!);
       else if (pushed === "dropping") {
         const text =
-          `Cannot hold all messages in ${name}: it is full (limit ${limit}) and drops the oldest; ` +
+          `Cannot hold all messages in ${name}: it is full (the limit is ${limit}) and drops the oldest; ` +
           `take them faster, raise limit or choose another overflow`;
         this.report(new BacklogError(text, { limit }), { topic: path });
       } else if (overflow === "wait" && queue.full) this.#full.add(registration!);
@@ -217,7 +217,9 @@ export class Dispatcher {
       const limit = queue!.limit;
       throw new BacklogError(
         `Cannot publish to ${formatTopic(path)}: the subscription of ${formatTopic(subscribed)} ` +
-          `holds ${queue!.length} messages (limit ${limit}); publish again when some are taken`,
+          `holds ${
+            queue!.length
+          } messages (the limit is ${limit}); publish again when some are taken`,
         { limit },
       );
     }

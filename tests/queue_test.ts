@@ -53,7 +53,7 @@ Deno.test("Queue with the policy throw ends with an error after what it holds", 
   const error = await assertRejects(
     () => iterator.next(),
     BacklogError,
-    "the queue: it is full (limit 1)",
+    "the queue: it is full (the limit is 1)",
   );
   assertEquals(error.limit, 1);
   await assertRejects(() => iterator.next(), BacklogError);
