@@ -1,6 +1,6 @@
 /**
- * Message ↔ bytes. Each payload can be read on its own; what arrives is data only. `format.ts` says
- * what the bytes are.
+ * Message ↔ bytes. Each payload can be read on its own; what arrives is data only. `format.ts` describes
+ * the bytes.
  */
 export { Decoder } from "./decoder.ts";
 export { encodeMessage } from "./encode_message.ts";

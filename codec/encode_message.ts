@@ -1,12 +1,12 @@
 /**
- * Message → bytes of their own, for what is not composed in the buffer that is sent.
+ * Message → bytes of their own, for messages that are not composed in the buffer that is sent.
  */
 import { Encoder, type Output } from "./encoder.ts";
 
 /** Room for most messages. */
 const BYTES_MIN = 1024;
 
-/** Bytes that grow in their place. */
+/** Bytes in a buffer that grows. */
 class Growing implements Output {
   bytes = new Uint8Array(BYTES_MIN);
 
@@ -25,7 +25,7 @@ class Growing implements Output {
  *
  * @param message A plain object.
  * @param limit The most bytes that it may take.
- * @param encoder Who encodes; one that knows the names of such messages is faster.
+ * @param encoder The encoder; one that knows the names in such messages is faster.
  * @throws {TypeError} When a value cannot be sent; it names the path of the value.
  * @throws {RangeError} When it takes more bytes than `limit`.
  */

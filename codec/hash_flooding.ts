@@ -1,35 +1,35 @@
 /**
- * Maps and Sets whose members were chosen to collide.
+ * Defends against Maps and Sets whose members were chosen to collide.
  *
- * V8's hash of numbers and big integers is the same in every process (seen in V8 14 and 15), so whoever
- * publishes can choose members that all have the same place in the table. Each then costs as much as
- * there are members already: 20,000 integers of 100 KB took 510 ms instead of 3, and 20,000 big integers
+ * V8's hash of numbers and big integers is the same in every process (seen in V8 14 and 15), so a
+ * publisher can choose members that all have the same place in the table. Then each costs as much as
+ * there are members already: 20,000 integers, 100 KB, took 510 ms instead of 3, and 20,000 big integers
  * 3 s. Strings are hashed with a secret seed.
  *
- * So it is watched how long numbers take to be added, beside harmless ones on the same machine at the
- * same time: 250 ms in one message, and 50 times as long as harmless ones, is no accident. Another
- * program may have the machine in the middle of that, but between two members, or a few, and not between
- * all: once that may have happened, each member is timed, and the few that took longest do not count.
+ * So the time to add numbers is compared with that of harmless numbers, on the same machine at the same
+ * time: 250 ms in one message, and 50 times as long as harmless ones, is no accident. Another program
+ * may take the processor meanwhile, but only between a few members, not between all of them. When that
+ * may have happened, each member is timed, and the few that took longest do not count.
  */
 import { ProtocolError } from "../errors.ts";
 
 /** Fewer members cannot cost much, however they collide. */
 export const WATCHED_MEMBERS_MIN = 64;
-/** After how many members there is a look. */
+/** After how many members the time is checked. */
 const MEMBERS_PER_LOOK = 512;
-/** The members of one look take less than this, unless they collide or the machine is busy. */
+/** Members between two checks take less than this, unless they collide or the machine is busy. */
 const SLOW_LOOK_MS = 2;
-/** How many members of a look that are timed one by one do not count. */
+/** When members are timed one by one, so many of the slowest between two checks do not count. */
 const INTERRUPTIONS_MAX = 8;
-/** What all members of a message may take without being compared, in milliseconds. */
+/** How long all members of a message may take without a comparison, in milliseconds. */
 const SUSPICIOUS_MS = 250;
 const FACTOR = 50;
 
-/** Watches the members of the Maps and Sets of one message; see the module. */
+/** Times the members of the Maps and Sets of one message. */
 export class HashFloodGuard {
   #members = 0;
   #ms = 0;
-  /** Whether each member is timed. */
+  /** Whether each member is timed by itself. */
   #isAlert = false;
 
   /** Begins with another message. */
@@ -41,7 +41,7 @@ export class HashFloodGuard {
   /**
    * Adds members, one by one.
    *
-   * @param add Adds the member with that index.
+   * @param add Adds the member with this index.
    * @throws {ProtocolError} When they collide.
    */
   addAll(members: readonly unknown[], add: (index: number) => void): void {
@@ -78,14 +78,14 @@ function msOf(add: (index: number) => void, start: number, end: number): number 
   return performance.now() - before;
 }
 
-/** The same without the few members that took longest. */
+/** The same, without the few members that took longest. */
 function steadyMsOf(add: (index: number) => void, start: number, end: number): number {
   const times = new Float64Array(end - start);
   for (let index = start; index < end; index++) times[index - start] = msOf(add, index, index + 1);
   return times.sort().subarray(0, -INTERRUPTIONS_MAX).reduce((sum, ms) => sum + ms, 0);
 }
 
-/** Whether one of these members is of a kind whose hash has no seed. */
+/** Whether one of these members is of a kind whose hash has no secret seed. */
 function isHashedOpenly(members: readonly unknown[], start: number, end: number): boolean {
   for (let index = start; index < end; index++) {
     const kind = typeof members[index];
