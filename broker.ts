@@ -190,12 +190,12 @@ export class Broker {
    */
   get address(): string {
     if (this.#listening === undefined) {
-      throw new Error("Cannot tell the address: the broker does not listen; await start() first");
+      throw new Error("Cannot get the address: the broker does not listen; await start() first");
     }
     return this.#listening.address;
   }
 
-  /** The key without a name, which grants everything; a copy. */
+  /** A copy of the key without a name, which grants everything. */
   get authkey(): Uint8Array {
     return this.#keyring.single.bytes.slice();
   }

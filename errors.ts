@@ -6,7 +6,7 @@
  * not read the message.
  */
 
-/** What the constructors of these errors take besides the message. */
+/** What the constructor of each mpubsub error takes besides the message. */
 export interface ErrorDetails {
   /** The error that led to this one. */
   cause?: unknown;

@@ -3,7 +3,7 @@
  * line. Topics are paths, messages are named values.
  *
  * - {@linkcode PubSub} connects the parts of one process.
- * - {@linkcode NetPubSub} is the same object, heard by other processes.
+ * - {@linkcode NetPubSub} is the same object, connected to other processes.
  * - {@linkcode Broker} passes messages between them: in any program, or as a program of its own.
  *
  * ## In one process
@@ -28,10 +28,10 @@
  * assertEquals(heard, ["kitchen: 21.5", "sensors/kitchen: 21.5"]);
  * ```
  *
- * ## One after the other
+ * ## One at a time
  *
- * To take messages one at a time instead of being called, iterate. The optional type parameter says
- * what the messages of each topic are.
+ * To take messages instead of being called, iterate. The optional type parameter says what the messages
+ * of each topic are.
  *
  * ```ts
  * import { PubSub } from "@mpubsub/mpubsub";

@@ -20,7 +20,7 @@
  * assertEquals(heard, ["foo bar: hello", "foo, from foo,bar: hello", "anything"]);
  * ```
  *
- * @example Messages with types, one after the other
+ * @example Messages with types, one at a time
  * ```ts
  * import { PubSub } from "@mpubsub/mpubsub/pubsub";
  * import { assertEquals } from "@std/assert";

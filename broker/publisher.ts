@@ -8,7 +8,7 @@
  *                    └──▶ REFUSED, back to the client
  * ```
  *
- * Frames of one read that stand side by side and go to the same peers are passed on as one run.
+ * Frames of one read that are side by side and go to the same peers are passed on as one run.
  */
 import { ProtocolError } from "../errors.ts";
 import { encodeRefused } from "../protocol/bodies.ts";
@@ -45,7 +45,7 @@ export interface PublishingClient {
   readonly onRefused: (frame: Uint8Array) => void;
 }
 
-/** Frames that stand side by side and go to the same peers. */
+/** Frames that are side by side and go to the same peers. */
 interface Run {
   readonly peers: readonly Peer[];
   readonly frame: Frame;

@@ -55,7 +55,7 @@ export interface Load {
   readonly seconds: number;
 }
 
-/** What the command tells a worker. */
+/** What the command orders a worker to do. */
 export type Order =
   | {
     readonly type: "open";

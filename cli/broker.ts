@@ -394,7 +394,7 @@ async function checkNoLink(file: string): Promise<undefined> {
   );
 }
 
-/** Whether the file's broker is alive; throws when that cannot be told. */
+/** Whether the file's broker is alive; throws if it cannot find out. */
 async function answers(file: string, found: ConnectionFile, stop: AbortSignal): Promise<boolean> {
   const timeout = AbortSignal.timeout(PROBE_MS);
   // Rarely needed, so not loaded at each start.

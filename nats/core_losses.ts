@@ -40,7 +40,7 @@ export class LossDetector {
     return this.#answer;
   }
 
-  /** Whether it has ever told counts. */
+  /** Whether it has ever sent counts. */
   get hasAnswered(): boolean {
     return this.#since !== undefined;
   }

@@ -101,7 +101,7 @@ export class JetStreamMode implements Mode {
         } catch (error) { // Not allowed, no leader, no answer, no stream, no connection.
           const { cause = error } = error as Error;
           if (cause instanceof errors.PermissionViolationError) {
-            throw new RefusedError(`NATS does not allow to publish: ${cause.message}`);
+            throw new RefusedError(`NATS does not allow publishing: ${cause.message}`);
           }
           if (!nc.isClosed()) this.#warn("did not confirm a packet", error);
           const now = performance.now();

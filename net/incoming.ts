@@ -62,7 +62,7 @@ export class Incoming {
     this.#takeMessage(this.#routeOf(bytes, body, payload, limits), bytes, payload, bytes.length);
   }
 
-  /** Takes a message, and those for the same topic that stand right behind it. */
+  /** Takes a message, and those for the same topic right after it. */
   #takeMessages(frame: Frame, origin: Origin): void {
     const { buffer, body } = frame;
     const payload = topicEnd(buffer, body, frame.end);

@@ -89,7 +89,7 @@ export class Proxy implements AsyncDisposable {
    */
   get address(): string {
     if (this.#listener === undefined) {
-      throw new Error("Cannot tell the address: the proxy does not listen; await start() first");
+      throw new Error("Cannot get the address: the proxy does not listen; await start() first");
     }
     return formatEndpoint(this.#listener.endpoint);
   }

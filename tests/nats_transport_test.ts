@@ -16,7 +16,7 @@ function info(more: Record<string, unknown> = {}): string {
   return `INFO ${JSON.stringify({ ...INFO, ...more })}\r\n`;
 }
 
-/** One connection of a server that is none. */
+/** One connection of a server that is not NATS. */
 interface Visit {
   say(text: string): Promise<void>;
   /** Resolves when the client has said that; with all that it has said. */

@@ -672,7 +672,7 @@ class Naive {
   /** How many of `sent` were handed to this connection. */
   handed = 0;
   missed = 0;
-  /** How many messages each frame stands for that is none. */
+  /** How many messages each frame stands for that is not a message. */
   readonly weights = new Map<Uint8Array, number>();
 
   constructor(window: number) {
