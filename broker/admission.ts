@@ -2,7 +2,7 @@
  * The connections that are not authenticated yet. Their number is limited, in all and for one address,
  * so that whoever only connects takes little from the broker and nothing from the others. At the limit
  * a new one replaces the oldest: a client that knows its key is through in a moment, one that sends
- * nothing stays.
+ * nothing stays. The limits are in options.ts.
  */
 import { later } from "../base/timers.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";

@@ -7,6 +7,8 @@
  *   nothing for as long as its patience.
  * - *Room*, when the queue is half full: those who can wait before they send more are asked to, for a
  *   second at most. This needs no patience, and nobody is held back.
+ *
+ * client_peer.ts decides what is dropped from a full queue.
  */
 import { later } from "../base/timers.ts";
 import type { Origin } from "../routing/peer.ts";

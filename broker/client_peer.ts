@@ -11,7 +11,6 @@
  */
 import type { Lease } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
-import { encodeGap, encodeRefused, type Opening } from "../protocol/bodies.ts";
 import {
   encodeFrame,
   type Frame,
@@ -20,6 +19,7 @@ import {
   type Limits,
   Reason,
 } from "../protocol/frame.ts";
+import { encodeGap, encodeRefused, type Opening } from "../protocol/frame_bodies.ts";
 import { Session, type SessionHandler } from "../protocol/session.ts";
 import { decodeTopic, encodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import type { Origin, Peer } from "../routing/peer.ts";

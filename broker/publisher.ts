@@ -11,8 +11,8 @@
  * Frames of one read that are side by side and go to the same peers are passed on as one run.
  */
 import { ProtocolError } from "../errors.ts";
-import { encodeRefused } from "../protocol/bodies.ts";
 import { encodeFrame, type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
+import { encodeRefused } from "../protocol/frame_bodies.ts";
 import { isKept } from "../protocol/outbox.ts";
 import { encodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import type { Origin, Peer } from "../routing/peer.ts";

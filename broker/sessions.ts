@@ -15,8 +15,13 @@
  *   for them, and if that is not enough, their sessions.
  */
 import { later } from "../base/timers.ts";
-import { encodeOpened, type Opening, Resumption, SESSION_ID_BYTES } from "../protocol/bodies.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
+import {
+  encodeOpened,
+  type Opening,
+  Resumption,
+  SESSION_ID_BYTES,
+} from "../protocol/frame_bodies.ts";
 import { randomBytes } from "../protocol/handshake.ts";
 import type { Link, LinkEnd } from "../protocol/link.ts";
 import { WINDOW_BYTES } from "../protocol/session.ts";

@@ -1,5 +1,5 @@
 /**
- * What a broker counts.
+ * What programs and people are told of a broker's counts, in a form of its own; counters.ts counts.
  */
 
 /** Counts of what a broker has done since it was made, and of what it holds at this moment. */

@@ -2,7 +2,7 @@
  * The other brokers that an uplink joins, as one peer of the router.
  */
 import type { Limits } from "../protocol/frame.ts";
-import { type Run, runAt } from "../protocol/run.ts";
+import { type Run, runAt } from "../protocol/topic_run.ts";
 import type { Origin, Peer } from "../routing/peer.ts";
 import type { DecodeTopic, Router } from "../routing/router.ts";
 import { isBrokerPath, type TopicPath } from "../topic.ts";

@@ -8,7 +8,7 @@
  *   them.
  */
 import { hash } from "../base/bytes.ts";
-import { LONG } from "../base/size.ts";
+import { LONG } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
 import { KINDS, MESSAGE_DEPTH_MAX, type TypedArray } from "./format.ts";
 import { HashFloodGuard, WATCHED_MEMBERS_MIN } from "./hash_flooding.ts";

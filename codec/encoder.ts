@@ -6,7 +6,7 @@
  * - Each method takes the place where it writes, and returns the place after that. What is written may
  *   move while room is made, so places that are kept count from the beginning of the payload.
  */
-import { LONG, sizeLength, writeSize } from "../base/size.ts";
+import { LONG, sizeLength, writeSize } from "../base/size_prefix.ts";
 import {
   ARRAY,
   BIGINT,
@@ -31,8 +31,8 @@ import {
   TRUE,
   TYPED,
 } from "./format.ts";
-import { explainUnsendable, isDetached, isGenuine, isPlain } from "./sendable.ts";
 import { type Shape, Shapes } from "./shapes.ts";
+import { explainUnsendable, isDetached, isGenuine, isPlain } from "./unsendable.ts";
 
 /** Bytes that are being written, and may move to a larger buffer meanwhile. */
 export interface Output {

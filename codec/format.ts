@@ -5,7 +5,7 @@
  * payload = object     nothing follows the last value
  * object  = size of the names · for each name: size, UTF-8 · the values, in the order of the names
  * value   = tag u8 · what the tag says
- * size    = as in base/size.ts                        all numbers are little endian
+ * size    = as in base/size_prefix.ts                        all numbers are little endian
  * ```
  *
  * | tag       | value                        | tag  | value                                  |

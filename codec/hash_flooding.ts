@@ -6,10 +6,10 @@
  * there are members already: 20,000 integers, 100 KB, took 510 ms instead of 3, and 20,000 big integers
  * 3 s. Strings are hashed with a secret seed.
  *
- * So the time to add numbers is compared with that of harmless numbers, on the same machine at the same
- * time: 250 ms in one message, and 50 times as long as harmless ones, is no accident. Another program
- * may take the processor meanwhile, but only between a few members, not between all of them. When that
- * may have happened, each member is timed, and the few that took longest do not count.
+ * So the time to add numbers is measured: 250 ms in one message, each member 50 times as long as a
+ * harmless one on the same machine at the same time, is no accident. Another program may take the
+ * processor meanwhile, but only between a few members, not between all of them. So once that may have
+ * happened, each member is timed, and the few that took longest do not count.
  */
 import { ProtocolError } from "../errors.ts";
 
@@ -18,24 +18,27 @@ export const WATCHED_MEMBERS_MIN = 64;
 /** After how many members the time is checked. */
 const MEMBERS_PER_LOOK = 512;
 /** Members between two checks take less than this, unless they collide or the machine is busy. */
-const SLOW_LOOK_MS = 2;
-/** When members are timed one by one, so many of the slowest between two checks do not count. */
-const INTERRUPTIONS_MAX = 8;
-/** How long all members of a message may take without a comparison, in milliseconds. */
-const SUSPICIOUS_MS = 250;
+const SLOW_LOOK_MS = 0.5;
+/** A member that takes so many times as long as a harmless one collides. */
 const FACTOR = 50;
+/** How long colliding members of one message may take, in milliseconds. */
+const COLLIDING_MS_MAX = 250;
+/** The part of the members between two checks, those that took longest, that does not count. */
+const INTERRUPTED_PART = 1 / 64;
+/** Of so many measurements, the shortest is taken as one without an interruption. */
+const TRIES = 3;
 
 /** Times the members of the Maps and Sets of one message. */
 export class HashFloodGuard {
-  #members = 0;
-  #ms = 0;
-  /** Whether each member is timed by itself. */
-  #isAlert = false;
+  /** How long members that collide have taken. */
+  #collidingMs = 0;
+  /** Once each member is timed: how long a harmless one may take, and how long the timing itself takes. */
+  #limits: { readonly memberMs: number; readonly timingMs: number } | undefined;
 
   /** Begins with another message. */
   reset(): void {
-    this.#isAlert = false;
-    this.#members = this.#ms = 0;
+    this.#collidingMs = 0;
+    this.#limits = undefined;
   }
 
   /**
@@ -48,27 +51,37 @@ export class HashFloodGuard {
     const { length } = members;
     for (let index = 0; index < length; index += MEMBERS_PER_LOOK) {
       const end = Math.min(length, index + MEMBERS_PER_LOOK);
-      const isWatched = isHashedOpenly(members, index, end);
-      const ms = this.#msOf(add, index, end);
-      if (!isWatched) continue;
-      this.#members += MEMBERS_PER_LOOK;
-      this.#ms += this.#isAlert ? ms : Math.min(ms, SLOW_LOOK_MS);
-      this.#isAlert ||= ms > SLOW_LOOK_MS;
-      if (this.#ms > SUSPICIOUS_MS) this.#compare();
+      if (!isHashedOpenly(members, index, end)) { for (let i = index; i < end; i++) add(i); }
+      else if (this.#limits !== undefined) this.#addTimed(add, index, end, this.#limits);
+      else if (msOf(add, index, end) > SLOW_LOOK_MS) this.#limits = measureLimits();
     }
   }
 
-  #msOf(add: (index: number) => void, start: number, end: number): number {
-    return this.#isAlert ? steadyMsOf(add, start, end) : msOf(add, start, end);
-  }
-
-  #compare(): void {
-    const looks = this.#members / MEMBERS_PER_LOOK;
-    const set = new Set<number>();
-    const harmless = this.#msOf((member) => set.add(member), 0, MEMBERS_PER_LOOK);
-    if (this.#ms < FACTOR * looks * harmless) return;
+  #addTimed(
+    add: (index: number) => void,
+    start: number,
+    end: number,
+    { memberMs, timingMs }: { readonly memberMs: number; readonly timingMs: number },
+  ): void {
+    const count = end - start;
+    const ms = steadyMsOf(add, start, end) - timingMs * count;
+    if (ms < memberMs * count) return;
+    this.#collidingMs += ms;
+    if (this.#collidingMs < COLLIDING_MS_MAX) return;
     throw new ProtocolError("Cannot read a message: the members of a Map or a Set collide");
   }
+}
+
+/** How long a member may take that does not collide, and how long it takes to time one. */
+function measureLimits(): { readonly memberMs: number; readonly timingMs: number } {
+  const shortest = (measure: () => number) =>
+    Math.min(...Array.from({ length: TRIES }, measure)) / MEMBERS_PER_LOOK;
+  const harmlessMs = shortest(() => {
+    const set = new Set<number>();
+    return msOf((member) => set.add(member), 0, MEMBERS_PER_LOOK);
+  });
+  const timingMs = shortest(() => steadyMsOf(() => {}, 0, MEMBERS_PER_LOOK));
+  return { memberMs: FACTOR * harmlessMs, timingMs };
 }
 
 /** How many milliseconds it takes to add these members. */
@@ -82,7 +95,8 @@ function msOf(add: (index: number) => void, start: number, end: number): number 
 function steadyMsOf(add: (index: number) => void, start: number, end: number): number {
   const times = new Float64Array(end - start);
   for (let index = start; index < end; index++) times[index - start] = msOf(add, index, index + 1);
-  return times.sort().subarray(0, -INTERRUPTIONS_MAX).reduce((sum, ms) => sum + ms, 0);
+  const counted = times.length - Math.ceil(times.length * INTERRUPTED_PART);
+  return times.sort().subarray(0, counted).reduce((sum, ms) => sum + ms, 0);
 }
 
 /** Whether one of these members is of a kind whose hash has no secret seed. */

@@ -9,7 +9,7 @@ await proxy.start();
 await using alice = new NetPubSub(broker.address, broker.authkey);
 await using bob = new NetPubSub(proxy.address, broker.authkey, {
   onState: (state) => console.log("bob is", state),
-  onGap: ({ reason, missed }) => console.log("bob missed", missed, "messages:", reason),
+  onGap: ({ reason, missed }) => console.log("bob missed", missed ?? "some", "messages:", reason),
 });
 const numbers = bob.subscribe("number");
 await Promise.all([alice.connect(), bob.connect()]);

@@ -1,5 +1,5 @@
 /**
- * Connection files: where a broker writes its address and key.
+ * Connection files, in which a broker as a program (cli/broker.ts) writes its address and key.
  *
  * The file is JSON, `{ version, address, authkey, pid }` with the key in base64. It has `keyName` if the
  * key has a name, `ca` if the broker has a certificate, and no `authkey` if each client has a key of its

@@ -21,19 +21,19 @@
  * - When one cover replaces another, both are subscribed to until all others know the new one. What
  *   comes twice has the same number.
  *
- * This module has what brokers say to each other, and when. The rest has modules of its own: our interests
- * (core_interests.ts), what others want and know of our counts (core_remote_wants.ts, core_counts.ts),
+ * This module has what brokers say to each other, and when. Others have the rest: our interests
+ * (core_own_wants.ts), what others want and know of our counts (core_remote_wants.ts, core_sent_counts.ts),
  * what was heard against their counts (core_losses.ts), and numbered packets (core_sender.ts).
  */
 import { ProtocolError } from "../errors.ts";
-import { runAt } from "../protocol/run.ts";
+import { runAt } from "../protocol/topic_run.ts";
 import type { TopicPath } from "../topic.ts";
 import { type ControlMessage, partsOf } from "./control_message.ts";
-import { SentCounts } from "./core_counts.ts";
-import { Interests } from "./core_interests.ts";
 import { LossDetector } from "./core_losses.ts";
+import { Interests } from "./core_own_wants.ts";
 import { RemoteWants } from "./core_remote_wants.ts";
 import { CoreSender } from "./core_sender.ts";
+import { SentCounts } from "./core_sent_counts.ts";
 import type { Wire } from "./core_wire.ts";
 import { type ExchangeContext, lose } from "./exchange_context.ts";
 import type { Exchange } from "./mode.ts";

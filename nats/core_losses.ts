@@ -1,9 +1,9 @@
 /**
  * Notices which of another broker's messages were lost: compares what was heard with the counts in each
- * packet, and in the answers of that broker.
+ * packet, and in the answers of that broker. jetstream_reader.ts notices what a stream has lost.
  */
 import type { ControlMessage } from "./control_message.ts";
-import type { Interest, Interests } from "./core_interests.ts";
+import type { Interest, Interests } from "./core_own_wants.ts";
 import type { PacketCount, PacketHeader } from "./packet.ts";
 import { Reassembly } from "./reassembly.ts";
 

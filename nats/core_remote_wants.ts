@@ -1,10 +1,11 @@
 /**
- * What another broker wants from this one, and which of our counts it knows.
+ * What one other broker wants from this one, and which of our counts it knows. core_exchange.ts knows
+ * which brokers there are.
  */
 import { ProtocolError } from "../errors.ts";
 import { type TopicPath, topicPath } from "../topic.ts";
 import type { ControlMessage, NumberedCount } from "./control_message.ts";
-import type { SentCount, SentCounts } from "./core_counts.ts";
+import type { SentCount, SentCounts } from "./core_sent_counts.ts";
 
 /** How many topics a broker may want. */
 const WANTS_MAX = 2 ** 17;

@@ -4,7 +4,7 @@
  * - Over a new connection, unconfirmed packets are sent again, with the same numbers.
  */
 import { Fifo } from "../base/fifo.ts";
-import type { CountedRoute, SentCounts } from "./core_counts.ts";
+import type { CountedRoute, SentCounts } from "./core_sent_counts.ts";
 import type { Wire } from "./core_wire.ts";
 import type { ExchangeContext } from "./exchange_context.ts";
 import { Packer } from "./packer.ts";

@@ -8,7 +8,8 @@
  * ```
  *
  * The stream has one order, in which each broker reads what it wants. jetstream_sender.ts sends messages,
- * jetstream_reorder.ts restores the order of packets that a cluster has mixed up.
+ * jetstream_reader.ts reads them, and jetstream_reorder.ts restores the order of packets that a cluster
+ * has mixed up.
  */
 import type { TopicPath } from "../topic.ts";
 import type { ExchangeContext } from "./exchange_context.ts";
@@ -16,17 +17,17 @@ import { ReorderBuffer } from "./jetstream_reorder.ts";
 import { JetStreamSender, type StreamWire } from "./jetstream_sender.ts";
 import type { Exchange } from "./mode.ts";
 import type { PacketHeader } from "./packet.ts";
-import { WantedTopics } from "./wanted_topics.ts";
+import { WantedSubjects } from "./wanted_subjects.ts";
 
 /** Exchanges messages with other brokers through a stream, over whatever connection there is. */
 export class JetStreamExchange implements Exchange {
-  readonly #wanted: WantedTopics;
+  readonly #wanted: WantedSubjects;
   readonly #sender: JetStreamSender;
   readonly #received: ReorderBuffer;
 
   /** Makes one without a connection. */
   constructor(context: ExchangeContext) {
-    this.#wanted = new WantedTopics(context.prefix);
+    this.#wanted = new WantedSubjects(context.prefix);
     this.#sender = new JetStreamSender(context);
     this.#received = new ReorderBuffer(context, this.#wanted);
   }

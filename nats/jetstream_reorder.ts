@@ -17,7 +17,7 @@ import { LANES } from "./jetstream_sender.ts";
 import { PacketFlag, type PacketHeader } from "./packet.ts";
 import { Reassembly } from "./reassembly.ts";
 import { pathOf } from "./subject.ts";
-import type { WantedTopics } from "./wanted_topics.ts";
+import type { WantedSubjects } from "./wanted_subjects.ts";
 
 /** How often to check whether the broker of a missing packet is still there. */
 const HOLD_MS = 10_000;
@@ -55,11 +55,11 @@ interface RemoteLane {
 /** Holds back packets of other brokers until those before them have come. */
 export class ReorderBuffer {
   readonly #context: ExchangeContext;
-  readonly #wanted: WantedTopics;
+  readonly #wanted: WantedSubjects;
   readonly #remotes = new Map<string, Map<number, RemoteLane>>();
 
   /** Makes one that waits only for packets that are wanted. */
-  constructor(context: ExchangeContext, wanted: WantedTopics) {
+  constructor(context: ExchangeContext, wanted: WantedSubjects) {
     this.#context = context;
     this.#wanted = wanted;
   }

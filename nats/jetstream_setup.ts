@@ -4,6 +4,7 @@
 import {
   DiscardPolicy,
   JetStreamApiError,
+  type JetStreamManager,
   jetstreamManager,
   RetentionPolicy,
   StorageType,
@@ -37,12 +38,32 @@ export async function setUpStream(
   subjects: readonly string[],
 ): Promise<void> {
   const manager = await jetstreamManager(nc, { timeout: ANSWER_MS });
-  let info: StreamInfo;
+  const info = await infoOf(manager, stream) ?? await make(nc, manager, stream, subjects);
+  const kept = new Set(info.config.subjects);
+  const missing = subjects.filter((subject) => !kept.has(subject));
+  if (missing.length === 0) return;
+  throw new Error(
+    `it does not keep ${missing.join(" and ")}; give the name of another stream, or of a new one`,
+  );
+}
+
+/** What NATS knows about the stream; `undefined` if it is not there. */
+async function infoOf(manager: JetStreamManager, stream: string): Promise<StreamInfo | undefined> {
   try {
-    info = await manager.streams.info(stream);
+    return await manager.streams.info(stream);
   } catch (error) {
     if (!(error instanceof JetStreamApiError) || error.status !== 404) throw error;
-    info = await manager.streams.add({
+  }
+}
+
+async function make(
+  nc: NatsConnection,
+  manager: JetStreamManager,
+  stream: string,
+  subjects: readonly string[],
+): Promise<StreamInfo> {
+  try {
+    return await manager.streams.add({
       name: stream,
       subjects: [...subjects],
       retention: RetentionPolicy.Limits,
@@ -53,11 +74,10 @@ export async function setUpStream(
       num_replicas: nc.info?.cluster === undefined ? 1 : STREAM_LIMITS.replicas,
       duplicate_window: DUPLICATE_WINDOW_MS * NANOSECONDS_PER_MS,
     });
+  } catch (error) {
+    // When two brokers make it at the same moment, one of them hears that the subjects are taken.
+    const info = error instanceof JetStreamApiError ? await infoOf(manager, stream) : undefined;
+    if (info === undefined) throw error;
+    return info;
   }
-  const kept = new Set(info.config.subjects);
-  const missing = subjects.filter((subject) => !kept.has(subject));
-  if (missing.length === 0) return;
-  throw new Error(
-    `it does not keep ${missing.join(" and ")}; give the name of another stream, or of a new one`,
-  );
 }

@@ -3,7 +3,7 @@
  * is too long for one in parts.
  */
 import { Fifo } from "../base/fifo.ts";
-import { framesEnd, runAt } from "../protocol/run.ts";
+import { framesEnd, runAt } from "../protocol/topic_run.ts";
 import {
   HEADER_BYTES_MAX,
   type Packet,

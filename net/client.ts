@@ -11,24 +11,25 @@
  *            disconnected ◀───────── disconnect(), a protocol error, replaced ──── reconnecting
  * ```
  *
- * A span is the time from `connect()` to `disconnected`; all that belongs to it ends with it.
+ * connect_attempt.ts makes one attempt. connect_span.ts has what lasts from `connect()` to
+ * `disconnected`: the session, and what becomes of it at the next connection.
  */
 import { every, later } from "../base/timers.ts";
 import { ConnectionLostError } from "../errors.ts";
 import type { Connection } from "../io/connection.ts";
-import type { Opened } from "../protocol/bodies.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
+import type { Opened } from "../protocol/frame_bodies.ts";
 import { type Link, type LinkEnd, TICKS } from "../protocol/link.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import type { Dispatcher } from "../pubsub/dispatcher.ts";
 import { formatTopic, type TopicPath } from "../topic.ts";
-import { attempt } from "./attempt.ts";
 import type { BrokerFinder } from "./broker_finder.ts";
+import { attempt } from "./connect_attempt.ts";
+import { ConnectSpan, NO_LIMITS } from "./connect_span.ts";
 import { abortable, Deferred, type Outcome } from "./deferred.ts";
 import { Incoming } from "./incoming.ts";
 import { type NetPubSubOptions, type QueueOptions, queueOptions, type State } from "./options.ts";
 import { Outgoing } from "./outgoing.ts";
-import { NO_LIMITS, Span } from "./span.ts";
 
 const BACKOFF_MIN_MS = 50;
 const BACKOFF_MAX_MS = 5000;
@@ -44,7 +45,7 @@ export class Client {
   readonly #queueOptions: QueueOptions;
   readonly #incoming: Incoming;
   readonly #outgoing: Outgoing;
-  #span: Span | undefined;
+  #span: ConnectSpan | undefined;
   #closed = new Deferred();
   #state: State = "disconnected";
   #stream: Connection | undefined;
@@ -135,7 +136,7 @@ export class Client {
       const { promise } = before.connected;
       return signal === undefined ? promise : abortable(promise, signal);
     }
-    const span = this.#span = new Span(this.#incoming);
+    const span = this.#span = new ConnectSpan(this.#incoming);
     const { promise } = span.connected;
     const giveUp = () => span.end({ error: signal?.reason });
     signal?.addEventListener("abort", giveUp);
@@ -146,7 +147,7 @@ export class Client {
   }
 
   /** Lives through a span; never rejects. */
-  async #run(span: Span, before: Span | undefined): Promise<void> {
+  async #run(span: ConnectSpan, before: ConnectSpan | undefined): Promise<void> {
     try {
       if (before !== undefined) await before.over.promise;
       span.signal.throwIfAborted();
@@ -166,7 +167,7 @@ export class Client {
     this.#finish(span, span.outcome);
   }
 
-  #finish(span: Span, outcome: Outcome): void {
+  #finish(span: ConnectSpan, outcome: Outcome): void {
     const { session, connected, over, signal } = span;
     const error = asError(outcome.error ?? signal.reason);
     session.end(error);
@@ -178,7 +179,7 @@ export class Client {
   }
 
   /** Tries until there is a connection again. */
-  async #reconnect(span: Span, end: LinkEnd): Promise<Link> {
+  async #reconnect(span: ConnectSpan, end: LinkEnd): Promise<Link> {
     let reason = end.error ?? new ConnectionLostError("The broker ended the session");
     let atOnce = end.reason === Reason.SHUTDOWN ? RESTART_ATTEMPTS : 0;
     span.connected = new Deferred();
@@ -208,7 +209,7 @@ export class Client {
     await abortable(promise, signal);
   }
 
-  async #attempt(span: Span): Promise<Link> {
+  async #attempt(span: ConnectSpan): Promise<Link> {
     span.signal.throwIfAborted();
     const target = await this.#finder.find((warning) => this.#dispatcher.report(warning, {}));
     return await attempt(span, target, {
@@ -222,7 +223,7 @@ export class Client {
     });
   }
 
-  #opened(span: Span, link: Link, brokerId: string, opened: Opened): void {
+  #opened(span: ConnectSpan, link: Link, brokerId: string, opened: Opened): void {
     const loss = span.open(link, brokerId, opened);
     const ticker = every(() => link.tick(), opened.heartbeat / TICKS);
     link.finished.then(() => ticker[Symbol.dispose]());

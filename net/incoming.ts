@@ -9,8 +9,8 @@ import { BytesCache } from "../base/bytes_cache.ts";
 import { printable } from "../base/printable.ts";
 import { Decoder } from "../codec/codec.ts";
 import { ForbiddenError, MessageError, ProtocolError } from "../errors.ts";
-import { decodeGap, decodeRefused } from "../protocol/bodies.ts";
 import { type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
+import { decodeGap, decodeRefused } from "../protocol/frame_bodies.ts";
 import type { HeldFrame } from "../protocol/inbox.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import type { Dispatcher } from "../pubsub/dispatcher.ts";
@@ -20,7 +20,7 @@ import type { Gap, NetPubSubOptions } from "./options.ts";
 const ROUTES_MAX = 32_768;
 
 /** Where frames come from. */
-export interface Origin {
+export interface FrameSource {
   /** What its broker allows. */
   readonly limits: Limits;
   /** Whether further frames are still to be taken. */
@@ -49,21 +49,21 @@ export class Incoming {
   }
 
   /** Takes a PUBLISH with those behind it, a GAP, a LOST, a REFUSED or a DENIED. */
-  take(frame: Frame, origin: Origin): void {
+  take(frame: Frame, origin: FrameSource): void {
     const { buffer, type, body, end } = frame;
     if (type === FrameType.PUBLISH) this.#takeMessages(frame, origin);
     else this.#takeNotice(type, buffer.subarray(body, end), origin.limits);
   }
 
   /** Takes a frame of these types that was held while the subscribers were full. */
-  takeHeld({ type, bytes, body }: HeldFrame, { limits }: Origin): void {
+  takeHeld({ type, bytes, body }: HeldFrame, { limits }: FrameSource): void {
     if (type !== FrameType.PUBLISH) return this.#takeNotice(type, bytes.subarray(body), limits);
     const payload = topicEnd(bytes, body, bytes.length);
     this.#takeMessage(this.#routeOf(bytes, body, payload, limits), bytes, payload, bytes.length);
   }
 
   /** Takes a message, and those for the same topic right after it. */
-  #takeMessages(frame: Frame, origin: Origin): void {
+  #takeMessages(frame: Frame, origin: FrameSource): void {
     const { buffer, body } = frame;
     const payload = topicEnd(buffer, body, frame.end);
     const route = this.#routeOf(buffer, body, payload, origin.limits);
@@ -83,7 +83,7 @@ export class Incoming {
   }
 
   /** Where the payload of the next message for the same topic begins, if there is one to take now. */
-  #extend(frame: Frame, topicBytes: number, { takes, limits }: Origin): number {
+  #extend(frame: Frame, topicBytes: number, { takes, limits }: FrameSource): number {
     if (!takes || this.#dispatcher.full) return 0;
     return frame.extend(topicBytes, limits.messageBytes);
   }
@@ -94,7 +94,7 @@ export class Incoming {
     frame: Frame,
     topicBytes: number,
     next: number,
-    origin: Origin,
+    origin: FrameSource,
   ): void {
     const { buffer, start, filled } = frame;
     this.#decoder.beginRun(buffer, start, filled);

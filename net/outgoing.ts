@@ -7,7 +7,7 @@ import { encodeFrame, FrameType, type Limits } from "../protocol/frame.ts";
 import type { Session } from "../protocol/session.ts";
 import { decodeTopic, encodeTopic } from "../protocol/topic_block.ts";
 import { formatTopic, type TopicPath } from "../topic.ts";
-import type { Span } from "./span.ts";
+import type { ConnectSpan } from "./connect_span.ts";
 
 /** Encodes messages, and sends them to a broker. */
 export class Outgoing {
@@ -29,7 +29,7 @@ export class Outgoing {
    * @throws {TypeError} When a value cannot be sent.
    * @throws {RangeError} When the topic or the message is larger than the broker allows.
    */
-  publish(path: TopicPath, message: object, span: Span): void {
+  publish(path: TopicPath, message: object, span: ConnectSpan): void {
     const { session, limits } = span;
     const topic = this.topicBlock("publish", path, limits);
     const { outbox } = session;
@@ -53,7 +53,7 @@ export class Outgoing {
     path: TopicPath,
     topic: Uint8Array,
     message: object,
-    { session, limits }: Span,
+    { session, limits }: ConnectSpan,
   ): void {
     const payload = encodeMessage(message, limits.messageBytes, this.#encoder);
     const frame = encodeFrame(FrameType.PUBLISH, topic, payload);

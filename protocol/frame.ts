@@ -7,12 +7,12 @@
  * └────────┴─────────┴──────────────┘         it counts the type and the body
  * ```
  *
- * `bodies.ts` and `topic_block.ts` have what the bodies hold. Everything from the other side is checked
- * before it is buffered: a frame that is too long for its type is refused as soon as its first bytes are
- * there.
+ * `frame_bodies.ts` and `topic_block.ts` have what the bodies hold. Everything from the other side is
+ * checked before it is buffered: a frame that is too long for its type is refused as soon as its first
+ * bytes are there.
  */
 import type { Lease } from "../base/bytes.ts";
-import { sizeLength, writeSize } from "../base/size.ts";
+import { sizeLength, writeSize } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
 
 /** The types of frames; the numbers are those on the wire and in `docs/protocol.md`. */

@@ -2,7 +2,7 @@
  * Finds the frames in a stream of bytes, in buffers that grow and shrink with what comes.
  */
 import type { Lease } from "../base/bytes.ts";
-import { LONG, LONG_BYTES, readLong } from "../base/size.ts";
+import { LONG, LONG_BYTES, readLong } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
 import { type Frame, FrameError, type FrameLimits, FrameType, Reason } from "./frame.ts";
 

@@ -22,8 +22,8 @@
 import { printable } from "../base/printable.ts";
 import { TimeSlice } from "../base/time_slice.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
-import { decodeGoodbye, encodeGoodbye } from "./bodies.ts";
 import { encodeFrame, FrameError, type FrameLimits, FrameType, Reason } from "./frame.ts";
+import { decodeGoodbye, encodeGoodbye } from "./frame_bodies.ts";
 import { FrameReader } from "./frame_reader.ts";
 
 /** A connection, as everything but the transport sees it: a stream of bytes. */

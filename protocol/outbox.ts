@@ -17,11 +17,11 @@
  *   what is counted here is, within a factor, what is kept in memory.
  */
 import type { Lease } from "../base/bytes.ts";
-import { Buffers } from "./buffers.ts";
-import { wholeChunk } from "./chunk.ts";
-import { Composer } from "./composer.ts";
-import { Sent } from "./sent.ts";
-import { Waiting } from "./waiting.ts";
+import { Buffers } from "./outbox_buffers.ts";
+import { wholeChunk } from "./outbox_chunk.ts";
+import { Composer } from "./outbox_composer.ts";
+import { Sent } from "./outbox_sent.ts";
+import { Waiting } from "./outbox_waiting.ts";
 
 /** From this size on, keeping a slice is cheaper than copying it. */
 const SLICE_BYTES_MIN = 16 * 1024;

@@ -20,8 +20,8 @@
  *   the other side's window closes, while this side keeps reading.
  */
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
-import { decodeAck, encodeAck } from "./bodies.ts";
 import { type Frame, FrameType, isCounted } from "./frame.ts";
+import { decodeAck, encodeAck } from "./frame_bodies.ts";
 import type { FrameReader } from "./frame_reader.ts";
 import { Inbox, type InboxHandler } from "./inbox.ts";
 import type { Link, LinkHandler } from "./link.ts";

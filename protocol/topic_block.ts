@@ -7,7 +7,7 @@
  * └────────┴──────────────────────────────────────────┘
  * ```
  */
-import { LONG, LONG_BYTES, readLong, sizeLength, writeSize } from "../base/size.ts";
+import { LONG, LONG_BYTES, readLong, sizeLength, writeSize } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
 import { FrameError, type Limits, Reason } from "./frame.ts";
 

@@ -3,7 +3,7 @@
  */
 import { MessageError } from "../errors.ts";
 import { formatTopic, type TopicPath } from "../topic.ts";
-import { watch } from "./callback.ts";
+import { watch } from "./callback_errors.ts";
 
 /**
  * A schema that follows version 1 of [Standard Schema](https://standardschema.dev), as those of Zod,

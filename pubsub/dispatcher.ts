@@ -28,7 +28,7 @@ import {
   topicPath,
 } from "../topic.ts";
 import { fitOf } from "./accepts.ts";
-import { warn, watch } from "./callback.ts";
+import { warn, watch } from "./callback_errors.ts";
 import { LocalRoute } from "./local_route.ts";
 import { NOTHING, Registration, Removal } from "./registration.ts";
 import type {

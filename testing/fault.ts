@@ -1,7 +1,7 @@
 /**
  * Faults of connections, and plans that say which comes where.
  */
-import { randomNumbers } from "../base/random.ts";
+import { randomNumbers } from "../base/seeded_random.ts";
 
 /** Something that a {@linkcode Proxy} does to a connection at a certain byte. */
 export interface Fault {

@@ -10,14 +10,14 @@ import { writeAll } from "../base/bytes.ts";
 import { Broker, type BrokerOptions } from "../broker.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import { NetPubSub } from "../net.ts";
+import { encodeFrame, FrameType, Reason } from "../protocol/frame.ts";
 import {
   decodeAck,
   decodeGap,
   decodeGoodbye,
   decodeRefused,
   encodeAck,
-} from "../protocol/bodies.ts";
-import { encodeFrame, FrameType, Reason } from "../protocol/frame.ts";
+} from "../protocol/frame_bodies.ts";
 import { encodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import { decode } from "../tools/harness/payload.ts";
 import { dialBroker, Peer, readUpTo } from "../tools/harness/peer.ts";

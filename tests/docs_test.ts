@@ -1,6 +1,7 @@
 /** Holds the pages of the documentation against the code, and against each other. */
 import { assert, assertEquals } from "@std/assert";
 import { checkedOptions } from "../broker/options.ts";
+import { parseKeys } from "../broker/keys.ts";
 import { CONNECTION } from "../cli/client.ts";
 import type { Command } from "../cli/command.ts";
 import * as errors from "../errors.ts";
@@ -163,6 +164,15 @@ Deno.test("docs/cli.md has each option of each command", async () => {
   }
 });
 
+Deno.test("docs/program.md has each field of a key, and a keys file that a broker takes", () => {
+  const path = "docs/program.md";
+  assertEquals(namesBelow(path, "Keys with rights"), [...membersOf("BrokerKey").keys()]);
+  const [file] = blocks(PAGES.get(path)!, "json");
+  // The page shows only the ends of each key.
+  const keys = parseKeys(file!.code.replaceAll(/"\w+…\w+="/g, '"c2VjcmV0"'));
+  assertEquals(keys.map(({ name }) => name), ["kitchen", "screen", "admin"]);
+});
+
 Deno.test("docs/errors.md has each class of errors", () => {
   const classes = Object.keys(errors).toSorted();
   assertEquals(namesBelow("docs/errors.md", "Errors").toSorted(), classes);
@@ -185,7 +195,7 @@ function membersOf(name: string): Map<string, string | undefined> {
     const [, body] = new RegExp(`^export interface ${name}[^{]*{\\n([^]*?)^}`, "m").exec(text) ??
       [];
     if (body === undefined) continue;
-    const members = body.matchAll(/^ {2}\/\*\*([^]*?)\*\/\n {2}(?:readonly )?(\w+)[?(]/gm);
+    const members = body.matchAll(/^ {2}\/\*\*([^]*?)\*\/\n {2}(?:readonly )?(\w+)[?(:]/gm);
     return new Map(
       [...members].map(([, doc, member]) => [member!, /@default \{(.*)\}/.exec(doc!)?.[1]]),
     );

@@ -2,14 +2,6 @@ import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/asser
 import { concat, type Lease } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
 import {
-  brokerFrameLimits,
-  clientFrameLimits,
-  decodeAck,
-  decodeGoodbye,
-  encodeAck,
-  encodeGoodbye,
-} from "../protocol/bodies.ts";
-import {
   encodeFrame,
   FrameError,
   type FrameLimits,
@@ -17,9 +9,17 @@ import {
   type Limits,
   Reason,
 } from "../protocol/frame.ts";
+import {
+  brokerFrameLimits,
+  clientFrameLimits,
+  decodeAck,
+  decodeGoodbye,
+  encodeAck,
+  encodeGoodbye,
+} from "../protocol/frame_bodies.ts";
 import { FrameReader } from "../protocol/frame_reader.ts";
-import { framesEnd } from "../protocol/run.ts";
 import { decodeTopic, encodeTopic, topicBlockMax, topicEnd } from "../protocol/topic_block.ts";
+import { framesEnd } from "../protocol/topic_run.ts";
 import { randomOf } from "../tools/harness/random.ts";
 
 const LIMITS: Limits = {

@@ -29,6 +29,9 @@ function collidingIntegers(count: number): number[] {
   return integers;
 }
 
+/** Integers as they are in honest messages. */
+const ordinary = (count: number) => Array.from({ length: count }, (_, i) => i);
+
 const pairs = (keys: readonly unknown[]) => keys.map((key) => [key, true] as const);
 
 for (
@@ -41,6 +44,17 @@ for (
       [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((shift) =>
         new Set(collidingBigints(4000).map((member) => member + BigInt(shift)))
       ),
+    ],
+    [
+      "a Set of integers behind 200 000 that do not collide,",
+      [new Set(ordinary(200_000)), new Set(collidingIntegers(30_000))],
+    ],
+    [
+      "a Set of big integers behind many small Sets that do not collide,",
+      [
+        Array.from({ length: 5500 }, () => new Set(ordinary(64))),
+        new Set(collidingBigints(40_000)),
+      ],
     ],
   ] as const
 ) {
@@ -77,7 +91,7 @@ Deno.test("decode gives back a Set although another program has the machine now 
   const { now } = performance;
   let calls = 0;
   let lost = 0;
-  performance.now = () => now.call(performance) + (++calls % 7 === 0 ? lost += 100 : lost);
+  performance.now = () => now.call(performance) + (++calls % 200 === 7 ? lost += 100 : lost);
   try {
     assertEquals((decode(bytes) as { value: Set<unknown> }).value.size, COUNT);
   } finally {

@@ -8,16 +8,21 @@ import {
 import { writeAll } from "../base/bytes.ts";
 import { every } from "../base/timers.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
-import { clientFrameLimits, decodeGoodbye, encodeAck, encodeGoodbye } from "../protocol/bodies.ts";
 import { encodeFrame, FrameError, FrameType, Reason } from "../protocol/frame.ts";
+import {
+  clientFrameLimits,
+  decodeGoodbye,
+  encodeAck,
+  encodeGoodbye,
+} from "../protocol/frame_bodies.ts";
 import { type ByteStream, Link, type LinkHandler, TICKS } from "../protocol/link.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import { concat } from "../tools/harness/bytes.ts";
-import { randomOf } from "../tools/harness/random.ts";
 import { streamPair } from "../tools/harness/memory_streams.ts";
+import { randomOf } from "../tools/harness/random.ts";
+import { until } from "../tools/harness/until.ts";
 import { FramePeer, type LoneFrame, loneFrame } from "./helpers/frame_peer.ts";
 import { quiet } from "./helpers/quiet.ts";
-import { until } from "../tools/harness/until.ts";
 
 const SEED = 20261124;
 const LIMITS = { messageBytes: 100_000, topicElements: 16, elementBytes: 255, subscriptions: 4 };

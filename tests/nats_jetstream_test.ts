@@ -3,8 +3,9 @@
  * those of real servers.
  */
 import { DiscardPolicy, jetstreamManager, RetentionPolicy, StorageType } from "@nats-io/jetstream";
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { JetStreamExchange } from "../nats/jetstream_exchange.ts";
+import { setUpStream } from "../nats/jetstream_setup.ts";
 import { readPacket } from "../nats/packet.ts";
 import { Proxy } from "../testing.ts";
 import { NatsServer } from "../tools/harness/nats_server.ts";
@@ -363,3 +364,20 @@ natsTest("A client that reads nothing does not hold up the others of its broker"
   await until(() => machines.seen.quick!.length === 200);
   assertEquals(machines.gaps.quick, []);
 });
+
+natsTest(
+  "setUpStream makes a stream once although several brokers do it at the same moment",
+  async () => {
+    await using server = await NatsServer.start({ jetstream: true });
+    await using stack = new AsyncDisposableStack();
+    const clients = await Promise.all(Array.from({ length: 6 }, () => connected(server.url)));
+    for (const client of clients) stack.use(client);
+    const manager = await jetstreamManager(clients[0]!.connection);
+    for (let round = 0; round < 100; round++) {
+      if (round > 0) await manager.streams.delete("BUS");
+      await Promise.all(clients.map(({ connection }) => setUpStream(connection, "BUS", ["bus.>"])));
+    }
+    const taken = setUpStream(clients[0]!.connection, "OTHER", ["bus.a"]);
+    await assertRejects(() => taken, Error, "overlap");
+  },
+);

@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import type { Lease } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
-import { encodeGap } from "../protocol/bodies.ts";
-import { isKept, Outbox } from "../protocol/outbox.ts";
 import { encodeFrame, FrameType } from "../protocol/frame.ts";
+import { encodeGap } from "../protocol/frame_bodies.ts";
+import { isKept, Outbox } from "../protocol/outbox.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import { concat } from "../tools/harness/bytes.ts";
 import { type Random, randomOf } from "../tools/harness/random.ts";

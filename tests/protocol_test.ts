@@ -1,14 +1,14 @@
 /** Checks the worked example of `docs/protocol.md` against the code. */
 import { assertEquals, assertNotEquals } from "@std/assert";
-import { BrokerHandshake, ClientHandshake } from "../protocol/handshake.ts";
+import { encodeFrame, FrameType, Reason } from "../protocol/frame.ts";
 import {
   encodeAck,
   encodeGoodbye,
   encodeOpened,
   encodeOpening,
   Resumption,
-} from "../protocol/bodies.ts";
-import { encodeFrame, FrameType, Reason } from "../protocol/frame.ts";
+} from "../protocol/frame_bodies.ts";
+import { BrokerHandshake, ClientHandshake } from "../protocol/handshake.ts";
 import { decodeTopic, encodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import { decode, encode } from "../tools/harness/payload.ts";
 

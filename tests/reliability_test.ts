@@ -19,15 +19,20 @@ import {
   NetPubSub,
   type NetPubSubOptions,
 } from "../mod.ts";
-import { clientFrameLimits, decodeGoodbye, encodeOpened, Resumption } from "../protocol/bodies.ts";
-import { FrameType, Reason } from "../protocol/frame.ts";
 import { authenticateClient } from "../protocol/authenticate.ts";
+import { FrameType, Reason } from "../protocol/frame.ts";
+import {
+  clientFrameLimits,
+  decodeGoodbye,
+  encodeOpened,
+  Resumption,
+} from "../protocol/frame_bodies.ts";
 import { Link } from "../protocol/link.ts";
 import { checkHistory, type Plan, Proxy, randomPlan, type Sighting } from "../testing.ts";
-import { TempFolder } from "./helpers/folder.ts";
 import { Peer } from "../tools/harness/peer.ts";
-import { Scene, take } from "./helpers/scene.ts";
 import { until } from "../tools/harness/until.ts";
+import { TempFolder } from "./helpers/folder.ts";
+import { Scene, take } from "./helpers/scene.ts";
 
 /** What passes through a proxy, for clients whose connections are to break. */
 class Fragile implements AsyncDisposable {

@@ -11,8 +11,8 @@ import {
   NetPubSub,
   type NetPubSubOptions,
 } from "../mod.ts";
-import { decodeGoodbye, decodeRefused } from "../protocol/bodies.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
+import { decodeGoodbye, decodeRefused } from "../protocol/frame_bodies.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import { Peer } from "../tools/harness/peer.ts";
 import { until } from "../tools/harness/until.ts";

@@ -7,18 +7,18 @@ import {
 } from "@std/assert";
 import { writeAll } from "../base/bytes.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
-import { decodeAck, encodeAck, encodeGap } from "../protocol/bodies.ts";
 import { encodeFrame, type Frame, FrameType, Reason } from "../protocol/frame.ts";
+import { decodeAck, encodeAck, encodeGap } from "../protocol/frame_bodies.ts";
 import type { HeldFrame } from "../protocol/inbox.ts";
 import { type ByteStream, Link } from "../protocol/link.ts";
 import { ACK_BYTES, Session, type SessionHandler, WINDOW_BYTES } from "../protocol/session.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import { concat } from "../tools/harness/bytes.ts";
-import { type Random, randomOf } from "../tools/harness/random.ts";
 import { streamPair } from "../tools/harness/memory_streams.ts";
+import { type Random, randomOf } from "../tools/harness/random.ts";
+import { until } from "../tools/harness/until.ts";
 import { FramePeer } from "./helpers/frame_peer.ts";
 import { quiet } from "./helpers/quiet.ts";
-import { until } from "../tools/harness/until.ts";
 
 const SEED = 20261124;
 const MESSAGE_BYTES = 400_000;

@@ -4,8 +4,8 @@
  */
 import { NatsUplink } from "../../nats.ts";
 import { encodeFrame, FrameType } from "../../protocol/frame.ts";
-import { framesEnd, runAt } from "../../protocol/run.ts";
 import { encodeTopic } from "../../protocol/topic_block.ts";
+import { framesEnd, runAt } from "../../protocol/topic_run.ts";
 import { AUTH, portOf, type Target } from "../systems.ts";
 import type { Client } from "./client.ts";
 

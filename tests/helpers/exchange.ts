@@ -3,8 +3,8 @@ import type { UplinkBus } from "../../broker/uplink.ts";
 import type { ExchangeContext, ExchangeCounts } from "../../nats/exchange_context.ts";
 import { TOPIC_LIMITS } from "../../nats/packet.ts";
 import { encodeFrame, FrameType } from "../../protocol/frame.ts";
-import { runAt } from "../../protocol/run.ts";
 import { decodeTopic, encodeTopic } from "../../protocol/topic_block.ts";
+import { runAt } from "../../protocol/topic_run.ts";
 import { type Random, randomOf } from "../../tools/harness/random.ts";
 import type { TopicPath } from "../../topic.ts";
 

@@ -1,8 +1,8 @@
 /** A side of a stream that speaks frame by frame. */
 import { assertEquals } from "@std/assert";
 import { writeAll } from "../../base/bytes.ts";
-import { decodeGoodbye } from "../../protocol/bodies.ts";
 import { encodeFrame, FrameType } from "../../protocol/frame.ts";
+import { decodeGoodbye } from "../../protocol/frame_bodies.ts";
 import { FrameReader } from "../../protocol/frame_reader.ts";
 import type { ByteStream } from "../../protocol/link.ts";
 

@@ -4,6 +4,7 @@
  */
 import { concat } from "../../base/bytes.ts";
 import { ProtocolError } from "../../errors.ts";
+import type { Limits, Reason } from "../../protocol/frame.ts";
 import {
   decodeAck,
   decodeGap,
@@ -17,8 +18,7 @@ import {
   encodeOpened,
   encodeOpening,
   encodeRefused,
-} from "../../protocol/bodies.ts";
-import type { Limits, Reason } from "../../protocol/frame.ts";
+} from "../../protocol/frame_bodies.ts";
 import { decodeTopic, encodeTopic, topicEnd } from "../../protocol/topic_block.ts";
 import { show } from "../harness/payload.ts";
 import type { Random } from "../harness/random.ts";

@@ -14,7 +14,8 @@ import {
   ProtocolError,
 } from "../../errors.ts";
 import { NetPubSub, type NetPubSubOptions } from "../../mod.ts";
-import { randomBytes } from "../../protocol/handshake.ts";
+import { authenticateClient } from "../../protocol/authenticate.ts";
+import { encodeFrame, FrameType, type Limits, type Reason } from "../../protocol/frame.ts";
 import {
   brokerFrameLimits,
   encodeAck,
@@ -22,10 +23,9 @@ import {
   encodeGoodbye,
   encodeOpened,
   encodeRefused,
-} from "../../protocol/bodies.ts";
-import { encodeFrame, FrameType, type Limits, type Reason } from "../../protocol/frame.ts";
+} from "../../protocol/frame_bodies.ts";
 import { FrameReader } from "../../protocol/frame_reader.ts";
-import { authenticateClient } from "../../protocol/authenticate.ts";
+import { randomBytes } from "../../protocol/handshake.ts";
 import { encodeTopic } from "../../protocol/topic_block.ts";
 import { messageOf } from "../harness/messages.ts";
 import { encode } from "../harness/payload.ts";

@@ -5,6 +5,13 @@
 import { concat, type Lease } from "../../base/bytes.ts";
 import { ProtocolError } from "../../errors.ts";
 import {
+  encodeFrame,
+  type FrameLimits,
+  FrameType,
+  type Limits,
+  Reason,
+} from "../../protocol/frame.ts";
+import {
   brokerFrameLimits,
   clientFrameLimits,
   encodeAck,
@@ -12,17 +19,10 @@ import {
   encodeGoodbye,
   encodeOpening,
   encodeRefused,
-} from "../../protocol/bodies.ts";
-import {
-  encodeFrame,
-  type FrameLimits,
-  FrameType,
-  type Limits,
-  Reason,
-} from "../../protocol/frame.ts";
+} from "../../protocol/frame_bodies.ts";
 import { FrameReader } from "../../protocol/frame_reader.ts";
-import { framesEnd } from "../../protocol/run.ts";
 import { encodeTopic, topicEnd } from "../../protocol/topic_block.ts";
+import { framesEnd } from "../../protocol/topic_run.ts";
 import type { Random } from "../harness/random.ts";
 import { bomb, isSame, mangle, must, type Notes, piecesOf, type Target } from "./target.ts";
 

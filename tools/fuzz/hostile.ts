@@ -6,6 +6,13 @@ import { delay } from "@std/async/delay";
 import { concat, writeAll } from "../../base/bytes.ts";
 import type { Broker } from "../../broker.ts";
 import {
+  encodeFrame,
+  type Frame,
+  FrameType,
+  isCounted,
+  type Reason,
+} from "../../protocol/frame.ts";
+import {
   clientFrameLimits,
   decodeAck,
   decodeGap,
@@ -16,14 +23,7 @@ import {
   encodeGoodbye,
   encodeOpening,
   Resumption,
-} from "../../protocol/bodies.ts";
-import {
-  encodeFrame,
-  type Frame,
-  FrameType,
-  isCounted,
-  type Reason,
-} from "../../protocol/frame.ts";
+} from "../../protocol/frame_bodies.ts";
 import { FrameReader } from "../../protocol/frame_reader.ts";
 import { ClientHandshake } from "../../protocol/handshake.ts";
 import { decodeTopic, encodeTopic, topicEnd } from "../../protocol/topic_block.ts";

@@ -2,10 +2,15 @@
 import { writeAll } from "../../base/bytes.ts";
 import type { Broker } from "../../broker.ts";
 import { parseAddress } from "../../io/address.ts";
-import { ClientHandshake, keyBytes } from "../../protocol/handshake.ts";
-import { decodeOpened, encodeOpening, type Opened, type Opening } from "../../protocol/bodies.ts";
 import { encodeFrame, type FrameLimits, FrameType } from "../../protocol/frame.ts";
+import {
+  decodeOpened,
+  encodeOpening,
+  type Opened,
+  type Opening,
+} from "../../protocol/frame_bodies.ts";
 import { FrameReader } from "../../protocol/frame_reader.ts";
+import { ClientHandshake, keyBytes } from "../../protocol/handshake.ts";
 import { encodeTopic } from "../../protocol/topic_block.ts";
 
 /** Every kind of frame, of any length. */

@@ -1,5 +1,5 @@
 /** Random values from a seed, so that a failure can be had again. */
-import { randomNumbers } from "../../base/random.ts";
+import { randomNumbers } from "../../base/seeded_random.ts";
 
 /** Where random values come from; see {@linkcode randomOf}. */
 export interface Random {

@@ -12,14 +12,19 @@ import { formatEndpoint, parseAddress } from "../io/address.ts";
 import type { Connection } from "../io/connection.ts";
 import { dial } from "../io/dial.ts";
 import { authenticateToBroker } from "../protocol/authenticate.ts";
-import { brokerFrameLimits, decodeOpened, encodeOpening, type Opened } from "../protocol/bodies.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
+import {
+  brokerFrameLimits,
+  decodeOpened,
+  encodeOpening,
+  type Opened,
+} from "../protocol/frame_bodies.ts";
 import { Link, type LinkEnd } from "../protocol/link.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import type { TopicPath } from "../topic.ts";
 import type { Target } from "./broker_finder.ts";
+import { type ConnectSpan, DISCONNECTED, NO_LIMITS } from "./connect_span.ts";
 import type { QueueOptions } from "./options.ts";
-import { DISCONNECTED, NO_LIMITS, type Span } from "./span.ts";
 
 /** How long a broker may take to answer an attempt to connect. */
 const CONNECT_MS = 10_000;
@@ -42,7 +47,7 @@ export interface Attempter {
  * @throws {AuthError | ProtocolError | ForbiddenError | ConnectionLostError} When it has failed.
  */
 export async function attempt(
-  span: Span,
+  span: ConnectSpan,
   { address, key, keyName, caCerts }: Target,
   attempter: Attempter,
 ): Promise<Link> {
@@ -72,7 +77,7 @@ export async function attempt(
 }
 
 async function openSession(
-  span: Span,
+  span: ConnectSpan,
   link: Link,
   brokerId: string,
   attempter: Attempter,

@@ -15,9 +15,9 @@
  */
 import { Fifo } from "../base/fifo.ts";
 import { ProtocolError } from "../errors.ts";
-import type { Buffers } from "./buffers.ts";
-import type { Chunk } from "./chunk.ts";
-import { framesEnd } from "./run.ts";
+import type { Buffers } from "./outbox_buffers.ts";
+import type { Chunk } from "./outbox_chunk.ts";
+import { framesEnd } from "./topic_run.ts";
 
 /** Up to this size, frames that were handed over apart are kept as one chunk. */
 const JOINED_BYTES_MAX = 16 * 1024;

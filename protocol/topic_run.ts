@@ -1,7 +1,7 @@
 /**
  * Runs: messages of one topic whose frames are side by side, and are passed on as one.
  */
-import { LONG, LONG_BYTES, readLong } from "../base/size.ts";
+import { LONG, LONG_BYTES, readLong } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
 import { FrameType } from "./frame.ts";
 import { topicEnd } from "./topic_block.ts";

@@ -1,5 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { ProtocolError } from "../errors.ts";
+import { Reason } from "../protocol/frame.ts";
 import {
   decodeAck,
   decodeGap,
@@ -13,8 +14,7 @@ import {
   encodeOpened,
   encodeOpening,
   encodeRefused,
-} from "../protocol/bodies.ts";
-import { Reason } from "../protocol/frame.ts";
+} from "../protocol/frame_bodies.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 
 const LIMITS = { messageBytes: 1000, topicElements: 16, elementBytes: 255, subscriptions: 4 };

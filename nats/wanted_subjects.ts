@@ -6,7 +6,7 @@ import type { TopicPath } from "../topic.ts";
 import { patternOf, subjectOf, subjectProblem } from "./subject.ts";
 
 /** The topics that our clients want. */
-export class WantedTopics {
+export class WantedSubjects {
   readonly #prefix: string;
   readonly #covers = new Covers();
 

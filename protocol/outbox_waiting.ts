@@ -10,10 +10,10 @@
  * ```
  */
 import { Fifo } from "../base/fifo.ts";
-import { encodeGap } from "./bodies.ts";
-import { BUFFER_BYTES_MAX, type Buffers } from "./buffers.ts";
-import { type Chunk, messagesIn, wholeChunk } from "./chunk.ts";
 import { encodeFrame, FrameType } from "./frame.ts";
+import { encodeGap } from "./frame_bodies.ts";
+import { BUFFER_BYTES_MAX, type Buffers } from "./outbox_buffers.ts";
+import { type Chunk, messagesIn, wholeChunk } from "./outbox_chunk.ts";
 
 /** Bytes of a GAP. */
 const GAP_BYTES = 10;

@@ -2,7 +2,7 @@
  * The buffers of an outbox: the one that is being filled, and spares in which nothing is held any more.
  */
 import type { Lease } from "../base/bytes.ts";
-import type { Chunk } from "./chunk.ts";
+import type { Chunk } from "./outbox_chunk.ts";
 
 /** The smallest buffer; while the outbox is busy, each is twice as large as the one before. */
 const BUFFER_BYTES_MIN = 1024;

@@ -1,14 +1,15 @@
 /**
- * A span: the time from `connect()` to `disconnected`, with the session and whatever else belongs to it.
+ * What lasts from `connect()` to `disconnected`: the session, which is resumed at the next connection or
+ * begins anew, and whatever else belongs to it.
  */
 import { ConnectionLostError, type ForbiddenError, ProtocolError } from "../errors.ts";
-import { type Opened, Resumption } from "../protocol/bodies.ts";
 import { type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
+import { type Opened, Resumption } from "../protocol/frame_bodies.ts";
 import type { HeldFrame } from "../protocol/inbox.ts";
 import type { Link } from "../protocol/link.ts";
 import { Session, type SessionHandler } from "../protocol/session.ts";
 import { Deferred, type Outcome } from "./deferred.ts";
-import type { Incoming, Loss, Origin } from "./incoming.ts";
+import type { FrameSource, Incoming, Loss } from "./incoming.ts";
 
 /** How long `disconnect` waits for acknowledgements. */
 const DISCONNECT_MS = 10_000;
@@ -28,8 +29,8 @@ export const NO_LIMITS: Limits = {
   subscriptions: Infinity,
 };
 
-/** Holds what lives from `connect()` to `disconnected`. */
-export class Span implements SessionHandler, Origin {
+/** Holds what lasts from `connect()` to `disconnected`. */
+export class ConnectSpan implements SessionHandler, FrameSource {
   readonly session: Session = new Session(this);
   /** What the broker allows. */
   limits = NO_LIMITS;

@@ -1,5 +1,5 @@
 /**
- * What other brokers want from this one, and how many messages were sent for each such topic.
+ * How many messages were sent for each topic that other brokers want.
  *
  * - A message counts for its topic and for each topic above it that somebody wants.
  */

@@ -1,5 +1,6 @@
 /**
- * Calls of the program's own code, whose errors must stop nobody else.
+ * Errors of the program's own code, which must stop nobody else: notices a promise that rejects, and by
+ * default writes one line to `console.warn`.
  */
 import { printable } from "../base/printable.ts";
 import { formatTopic } from "../topic.ts";

@@ -12,10 +12,10 @@
  * - A frame that does not fit the buffer moves to another. What others add meanwhile goes before it, and
  *   into another buffer.
  */
-import { sizeLength, writeSize } from "../base/size.ts";
-import { NO_BYTES } from "./buffers.ts";
+import { sizeLength, writeSize } from "../base/size_prefix.ts";
 import { FrameType } from "./frame.ts";
-import type { Waiting } from "./waiting.ts";
+import { NO_BYTES } from "./outbox_buffers.ts";
+import type { Waiting } from "./outbox_waiting.ts";
 
 /** Up to this size a topic is copied byte by byte, which costs less than the call. */
 const TOPIC_LOOP_BYTES = 32;

@@ -11,7 +11,7 @@ import { type NumberedTopic, partsOf } from "./control_message.ts";
 import type { Wire } from "./core_wire.ts";
 import type { ExchangeContext } from "./exchange_context.ts";
 import { TopicBlockCache } from "./topic_block_cache.ts";
-import { WantedTopics } from "./wanted_topics.ts";
+import { WantedSubjects } from "./wanted_subjects.ts";
 
 /** A topic that our clients want, and no topic above it; `null`: broadcasts. */
 export interface Interest {
@@ -35,7 +35,7 @@ export class Interests {
   readonly #context: ExchangeContext;
   readonly #observer: InterestsObserver;
   #wire: Wire | undefined;
-  readonly #wanted: WantedTopics;
+  readonly #wanted: WantedSubjects;
   readonly #byKey = new Map<string, Interest>();
   readonly #byId = new Map<number, Interest>();
   /** Those that are removed once their successors are known everywhere. */
@@ -52,7 +52,7 @@ export class Interests {
   constructor(context: ExchangeContext, observer: InterestsObserver) {
     this.#context = context;
     this.#observer = observer;
-    this.#wanted = new WantedTopics(context.prefix);
+    this.#wanted = new WantedSubjects(context.prefix);
   }
 
   /** How many there are. */
