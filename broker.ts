@@ -55,17 +55,17 @@ export type { Address, BrokerKey, Certificate, Uplink, UplinkBus };
 
 const SHUTDOWN_MS = 10_000;
 const GOING = "the broker is shutting down";
-/** What the broker publishes of itself is held back by nobody. */
+/** The origin of what the broker publishes itself; nobody holds it back. */
 const ITSELF: Origin = { withhold: () => () => {} };
 
 /**
  * Passes messages between `NetPubSub` objects, of this process and of others.
  *
  * - A client gets the messages of the topics that it subscribed to, and never its own.
- * - Each client proves that it has the key before anything else; until then it can hold nothing of
- *   the broker's but one of `halfOpen` places, for `authTimeout`.
- * - A client whose connection is lost finds its session again for `resumeWindow`, and gets all that
- *   was published meanwhile, within `queueBytes`.
+ * - Each client first proves that it has a key. Until then it takes no more than one of `halfOpen`
+ *   places, for at most `authTimeout`.
+ * - A client that loses its connection and comes back within `resumeWindow` gets what was published
+ *   meanwhile, up to `queueBytes`.
  *
  * @example Keys with rights
  * ```ts
@@ -121,8 +121,9 @@ export class Broker {
    * Makes a broker that does not listen yet.
    *
    * @param options Where it listens, who may come, and what it allows.
-   * @throws {TypeError} When the address or a key is none, or a `tls://` address has no certificate.
-   * @throws {RangeError} When a key is empty, or a limit out of range.
+   * @throws {TypeError} When `address` is not a valid address, a key or a right is of the wrong kind, or a
+   * `tls://` address has no certificate.
+   * @throws {RangeError} When a key is empty, or a number is out of range.
    */
   constructor(options: BrokerOptions = {}) {
     const checked = checkedOptions(options);
@@ -191,27 +192,26 @@ export class Broker {
    */
   get address(): string {
     if (this.#listening === undefined) {
-      throw new Error("Cannot tell the address: the broker does not listen, await start() first");
+      throw new Error("Cannot get the address: the broker does not listen; await start() first");
     }
     return this.#listening.address;
   }
 
-  /** The key without a name, which grants everything; a copy. */
+  /** A copy of the key without a name, which grants everything. */
   get authkey(): Uint8Array {
     return this.#keyring.single.bytes.slice();
   }
 
   /**
-   * Takes these named keys in the place of those before; `authkey` stays as it is.
+   * Replaces the named keys; `authkey` stays as it is.
    *
-   * - Who holds one that is still there, with the same bytes, stays connected, with the rights that it
-   *   has now.
-   * - Who holds one that is gone, or has other bytes, is disconnected, and its session forgotten.
-   * - What was queued for a client before goes to it all the same, while its key is there.
+   * - A client whose key is still there, with the same bytes, stays connected and has the new rights. It
+   *   still gets what was queued for it before.
+   * - A client whose key is gone, or has other bytes, is disconnected, and its session is forgotten.
    *
-   * @param keys All that there are from now on.
-   * @throws {TypeError} When one of them is no key. Then nothing has changed.
-   * @throws {RangeError} When one is empty, or a name comes twice. Then nothing has changed.
+   * @param keys All named keys from now on.
+   * @throws {TypeError} When a key or a right is of the wrong kind. Then nothing has changed.
+   * @throws {RangeError} When a key is empty, or a name comes twice. Then nothing has changed.
    */
   setKeys(keys: readonly BrokerKey[]): void {
     const changed = this.#keyring.replace(keys);
@@ -225,17 +225,17 @@ export class Broker {
   }
 
   /**
-   * Begins to listen.
+   * Starts to listen.
    *
-   * @returns Resolves when clients can connect. A second call is the same start.
-   * @throws {Deno.errors.AddrInUse} When somebody listens at the address.
-   * @throws {Deno.errors.InvalidData} When the certificate, or its key, is none.
+   * @returns Resolves when clients can connect. A second call waits for the same start.
+   * @throws {Deno.errors.AddrInUse} When another program listens at the address.
+   * @throws {Deno.errors.InvalidData} When the certificate or its private key cannot be used.
    * @throws {Error} After `shutdown()`.
    */
   start(): Promise<void> {
     if (this.#isStopping) {
       return Promise.reject(
-        new Error("Cannot start the broker: it was shut down, make a new Broker"),
+        new Error("Cannot start the broker: it was shut down; make a new Broker"),
       );
     }
     return this.#starting ??= this.#start().catch((error) => {
@@ -269,9 +269,9 @@ export class Broker {
   }
 
   /**
-   * What the broker has done, and holds.
+   * Counts what the broker has done, and what it holds.
    *
-   * @returns Counts that do not change any more.
+   * @returns A snapshot.
    */
   stats(): BrokerStats {
     return {
@@ -290,15 +290,15 @@ export class Broker {
     this.#connections.keepsAlive = false;
   }
 
-  /** Takes `unref()` back. */
+  /** Undoes `unref()`. */
   ref(): void {
     this.#connections.keepsAlive = true;
   }
 
   /**
-   * Stops listening, sends what waits for the clients, tells them that the broker goes, and closes.
+   * Stops listening, sends what waits for the clients, tells them that the broker shuts down, and closes.
    *
-   * - No message is taken from its beginning on; those that were taken are acknowledged.
+   * - From the call on, it takes no more messages; those that it has taken are acknowledged.
    * - It takes at most 10 s; a second call ends it at once.
    *
    * @returns Resolves when everything is closed, as `finished` does.
@@ -318,7 +318,7 @@ export class Broker {
     this.#sessions.close(GOING);
     const timeout = later(() => this.#abort(), SHUTDOWN_MS);
     await closed;
-    // Those who publish are gone: what they said last goes up before.
+    // The publishers are gone; what they published last goes to other brokers before the uplink ends.
     await this.#uplinkPeer?.leave(this.#aborting.signal);
     timeout[Symbol.dispose]();
   }
@@ -334,5 +334,5 @@ export class Broker {
   }
 }
 
-// The errors that `onError` is told.
+// The errors that `onError` gets.
 export { AuthError, ConnectionLostError, ProtocolError };

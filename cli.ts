@@ -1,5 +1,5 @@
 /**
- * `mpubsub-broker`: a broker as a program of its own, and all that one does with it from a terminal.
+ * `mpubsub-broker`: a broker as a program of its own, and commands to use it from a terminal.
  *
  * ```sh
  * deno install --global --name mpubsub-broker --allow-net --allow-read --allow-write \
@@ -10,10 +10,10 @@
  * mpubsub-broker pub --connect x.json sensors/kitchen celsius=21.5
  * ```
  *
- * Without a command it is the broker: it writes its address and its key to the file, where
- * `NetPubSub.fromFile` and the other commands find them. `--help` lists the commands, and tells more
- * of each. The exit status is 0, 1 when something failed, 2 when the arguments are wrong, 130 when a
- * signal interrupted a command.
+ * Without a command it runs a broker, which writes its address and key to the file, where
+ * `NetPubSub.fromFile` and the other commands find them. `--help` lists the commands; after a command
+ * it explains that one. The exit status is 0, 1 when something failed, 2 when the arguments are wrong,
+ * or 130 when a signal interrupted a command.
  *
  * @module
  */
@@ -31,7 +31,7 @@ import {
 } from "./cli/command.ts";
 import manifest from "./deno.json" with { type: "json" };
 
-/** A command in the overview; what it does is loaded when it is asked for. */
+/** A command in the overview; its code is loaded only when it is used. */
 interface Entry {
   readonly about: string;
   readonly load: () => Promise<Command>;
@@ -39,11 +39,11 @@ interface Entry {
 
 const COMMANDS: Readonly<Record<string, Entry>> = {
   broker: {
-    about: "Run a broker; the same without the word",
+    about: "Run a broker; the word may be left out",
     load: async () => (await import("./cli/broker.ts")).broker,
   },
   pub: {
-    about: "Publish a message, or those that stand on standard input",
+    about: "Publish a message, or messages from standard input",
     load: async () => (await import("./cli/pub.ts")).pub,
   },
   sub: {
@@ -71,7 +71,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./cli/key.ts")).key,
   },
   completions: {
-    about: "Print what makes a shell complete these commands",
+    about: "Print a script that makes a shell complete these commands",
     load: async () => (await import("./cli/completions.ts")).completionsOf(commands),
   },
 };
@@ -81,7 +81,7 @@ const NAMES = Object.keys(COMMANDS);
  * Runs the program to its end, and prints what went wrong.
  *
  * @param args The command line, without the program's name.
- * @returns The exit status: 0, 1 when something failed, 2 when the arguments are wrong, 130 when a
+ * @returns The exit status: 0, 1 when something failed, 2 when the arguments are wrong, or 130 when a
  * signal interrupted it.
  */
 export async function main(args: readonly string[]): Promise<number> {
@@ -107,7 +107,7 @@ export async function main(args: readonly string[]): Promise<number> {
     console.log(helpOf(command));
     return 0;
   } catch (error) { // Whatever it is, it is for a person to read.
-    // Who reads the output, as `head`, has had enough.
+    // Whoever reads the output, `head` say, has had enough.
     if (error instanceof Deno.errors.BrokenPipe) return 0;
     const isUsage = error instanceof UsageError;
     const more = ` (${`${PROGRAM} ${name}`.trimEnd()} --help tells more)`;
@@ -125,8 +125,8 @@ function overview(): string {
     `Usage: ${PROGRAM} [OPTIONS] [FILE]`,
     `       ${PROGRAM} COMMAND [OPTIONS] …`,
     "",
-    "Publish-subscribe between programs. Without a command it is the broker, and",
-    "writes to FILE how to reach it, by default ~/.mpubsub.json. Others read it.",
+    "Publish-subscribe between programs. Without a command it runs a broker, which",
+    "writes its address and key to FILE [~/.mpubsub.json] for the other commands.",
     "",
     "Commands:",
     ...columns(Object.entries(COMMANDS).map(([name, { about }]) => [name, about])),
@@ -134,15 +134,15 @@ function overview(): string {
     "Try it, each in a terminal of its own:",
     ...columns([
       [`${PROGRAM} x.json`, "a broker"],
-      [`${PROGRAM} sub -c x.json sensors`, "who listens"],
-      [`${PROGRAM} pub -c x.json sensors/kitchen celsius=21.5`, "who speaks"],
+      [`${PROGRAM} sub -c x.json sensors`, "subscribes"],
+      [`${PROGRAM} pub -c x.json sensors/kitchen celsius=21.5`, "publishes"],
     ]),
     "",
     `${PROGRAM} COMMAND --help tells more; --version prints the version.`,
   ].join("\n");
 }
 
-/** Refuses what looks like a command that was misspelt, or comes too late. */
+/** Refuses what looks like a command that is misspelt, or comes after options. */
 function checkNoCommand(args: readonly string[]): void {
   const [first = ""] = args;
   const late = first.startsWith("-") && args.find((arg) => Object.hasOwn(COMMANDS, arg));
@@ -156,7 +156,7 @@ function checkNoCommand(args: readonly string[]): void {
     return;
   }
   throw new UsageError(
-    `No command is called ${first}, did you mean ${nearest(first)}? A file would be ./${first}`,
+    `No command is called ${first}; did you mean ${nearest(first)}? A file would be ./${first}`,
   );
 }
 
@@ -164,7 +164,7 @@ function nearest(word: string): string {
   return NAMES.find((name) => isNear(word, name)) ?? closestString(word, NAMES);
 }
 
-/** Whether a word is a name but for one letter, or two that changed places. */
+/** Whether a word differs from a name by one letter, or by two that are swapped. */
 function isNear(word: string, name: string): boolean {
   if (levenshteinDistance(word, name) <= 1) return true;
   return Array.from(

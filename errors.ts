@@ -1,21 +1,22 @@
 /**
- * The errors that a caller tells apart. Mistakes in arguments are `TypeError` and `RangeError`.
+ * The errors that a program may have to tell apart. Mistakes in arguments are `TypeError` and
+ * `RangeError`.
  *
- * Each class has a `name` that stays the same, and the values that its message speaks of as
- * properties, so that a program need not read the message.
+ * Each class has a stable `name`, and the values in its message as properties, so that a program need
+ * not read the message.
  */
 
-/** What the constructors of the errors of mpubsub take beside the message. */
+/** What the constructor of each mpubsub error takes besides the message. */
 export interface ErrorDetails {
   /** The error that led to this one. */
   cause?: unknown;
 }
 
 /**
- * The other side could not prove that it has the key, or it did not accept ours.
+ * One side could not prove to the other that it has the key, or the broker's certificate is not trusted.
  *
- * - `connect()` rejects with it; trying again with the same key is of no use.
- * - While reconnecting, `onState` is told, and an attempt is made every few seconds: the broker may
+ * - `connect()` rejects with it; trying again with the same key does not help.
+ * - While reconnecting, `onState` gets it, and the client tries again every few seconds: the broker may
  *   get the key back.
  */
 export class AuthError extends Error {
@@ -41,8 +42,8 @@ export class AuthError extends Error {
  *
  * - It ends the session in which it came, and nothing else: a client is disconnected then, and its
  *   `closed` rejects with it.
- * - Given to `onError` of a client together with a topic, it is about one message that cannot be read,
- *   and costs only that.
+ * - If `onError` of a client gets it together with a topic, one message could not be read, and only
+ *   that message is lost.
  */
 export class ProtocolError extends Error {
   /** Always `"ProtocolError"`. */
@@ -64,12 +65,12 @@ export class ProtocolError extends Error {
  *
  * - `connect()` rejects with it when nobody answers, `flush()` when the object is disconnected, and
  *   `disconnect()` when messages were not delivered.
- * - A connection that is lost later is made again; then it is the reason that `onState` gets.
+ * - A connection that is lost later is made again; then `onState` gets this error as the reason.
  */
 export class ConnectionLostError extends Error {
   /** Always `"ConnectionLostError"`. */
   override readonly name = "ConnectionLostError";
-  /** How many messages `disconnect()` gave up, since the broker did not acknowledge them. */
+  /** How many messages `disconnect()` gave up because the broker did not acknowledge them. */
   readonly undelivered: number;
 
   /**
@@ -87,8 +88,9 @@ export class ConnectionLostError extends Error {
 /**
  * A bounded queue is full.
  *
- * - Thrown by `publish`, it means that nobody got the message: not the broker, nor a subscriber here.
- * - Given to `onError`, it tells once that a subscription began to drop messages.
+ * - When `publish` throws it, nobody got the message: neither the broker nor a subscriber here.
+ * - When `onError` gets it, a subscription began to drop messages.
+ * - When a loop over a subscription throws it, the subscription was full and has ended.
  */
 export class BacklogError extends Error {
   /** Always `"BacklogError"`. */
@@ -109,11 +111,11 @@ export class BacklogError extends Error {
 }
 
 /**
- * A message was not delivered because of what it is. `onError` gets it.
+ * A message was not delivered because of its content, size or rate. Only `onError` gets this error.
  *
- * - It does not fit what a subscriber declared in `accepts`; all others got it.
- * - Or the broker refused it, because it is too large, or because the key allows no more of them in a
- *   second; the subscribers of this process got it.
+ * - Either the message does not fit `accepts` of a subscriber; all others got it.
+ * - Or the broker refused it, because it is too large or because the key allows no more messages in a
+ *   second; the subscribers in this process got it.
  */
 export class MessageError extends Error {
   /** Always `"MessageError"`. */
@@ -143,7 +145,7 @@ export class MessageError extends Error {
  * The topic may not be used in this way.
  *
  * - `publish` throws it for topics that begin with `"*broker"`.
- * - `onError` gets it for a message, or a subscription, that the key does not grant; for a subscription
+ * - `onError` gets it for a message or a subscription that the key does not grant; for a subscription,
  *   `connect()` or `flush()` also rejects with it.
  */
 export class ForbiddenError extends Error {

@@ -3,7 +3,7 @@
  * line. Topics are paths, messages are named values.
  *
  * - {@linkcode PubSub} connects the parts of one process.
- * - {@linkcode NetPubSub} is the same object, heard by other processes.
+ * - {@linkcode NetPubSub} is the same object, connected to other processes.
  * - {@linkcode Broker} passes messages between them: in any program, or as a program of its own.
  *
  * ## In one process
@@ -28,10 +28,10 @@
  * assertEquals(heard, ["kitchen: 21.5", "sensors/kitchen: 21.5"]);
  * ```
  *
- * ## One after the other
+ * ## One at a time
  *
- * To take messages instead of being called, iterate. The type parameter, which may be left out, says
- * what the messages of each topic are.
+ * To take messages instead of being called, iterate. The optional type parameter says what the messages
+ * of each topic are.
  *
  * ```ts
  * import { PubSub } from "@mpubsub/mpubsub";
@@ -52,8 +52,8 @@
  *
  * ## Across processes
  *
- * Where the bus is made, one line changes: a `NetPubSub` knows where the broker is, and the key.
- * Here all are in one process, so that it runs as it stands.
+ * Where the bus is made, one line changes: a `NetPubSub` is given the address and the key of a broker.
+ * In this example everything is in one process, so that it runs as it is.
  *
  * ```ts
  * import { Broker, NetPubSub } from "@mpubsub/mpubsub";
@@ -81,9 +81,8 @@
  *
  * ## From the command line
  *
- * The broker is a program as well, `mpubsub-broker`, or `mpubsub` where `deno install` put it. It writes
- * its address and its key to a file that only you can read, and `await NetPubSub.fromFile("x.json")`
- * makes a bus for it.
+ * The broker is also a program, `mpubsub-broker`. It writes its address and key to a file that only you
+ * can read, and `await NetPubSub.fromFile("x.json")` makes a bus that connects to it.
  *
  * ```sh
  * mpubsub-broker x.json
@@ -94,9 +93,9 @@
  * ## What is guaranteed
  *
  * A message arrives exactly once, and in its publisher's order, at every subscription that `connect()`
- * or `flush()` has confirmed, over any number of lost connections; after a minute without one, or at
- * another broker, at least once. Whenever anything was or may have been missed or repeated, the
- * program concerned is told by `onGap`.
+ * or `flush()` has confirmed, however often the connection is lost for up to a minute. After a longer
+ * loss, or at another broker, messages may be missed or arrive twice. Whenever that has or may have
+ * happened, `onGap` is called.
  *
  * @module
  */

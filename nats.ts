@@ -1,6 +1,6 @@
 /**
- * Joins brokers on many machines to one bus, through NATS. Programs stay as they are, each with its
- * own broker; the brokers pass on to each other what somebody elsewhere wants.
+ * Joins brokers on many machines to one bus, through NATS. Programs stay as they are, and connect to the
+ * broker near them; brokers pass to each other only what somebody there wants.
  *
  * ```ts
  * import { Broker } from "@mpubsub/mpubsub/broker";
@@ -11,8 +11,8 @@
  * });
  * ```
  *
- * The standalone broker has the same as options: `mpubsub-broker --uplink nats://127.0.0.1:4222 --bus
- * plant FILE`. `docs/scaling.md` has the guarantees, and the cost.
+ * The standalone broker has options for it: `mpubsub-broker --uplink nats://127.0.0.1:4222 --bus plant
+ * FILE`. `docs/scaling.md` has the guarantees, and the cost.
  *
  * @module
  */
@@ -38,41 +38,43 @@ export type { NatsUplinkEvent, Uplink, UplinkBus, UplinkStats };
 /** Options of a {@linkcode NatsUplink}. */
 export interface NatsUplinkOptions {
   /**
-   * Where NATS is: `nats://host:4222`, or `tls://host:4222`, one or several of a cluster. May have
-   * `user:password@` or `token@` in front of the host, the same in all.
+   * The servers of NATS, one or several of a cluster: `nats://host:4222`, or `tls://host:4222`. Each may
+   * have `user:password@` or `token@` before the host, the same in all.
    */
   servers: string | readonly string[];
   /**
-   * The name of the bus: brokers with the same one are joined. At most 64 letters, digits, `_` and `-`.
+   * The name of the bus; brokers of the same bus are joined. At most 64 letters, digits, `_` and `-`.
    *
    * @default {"default"}
    */
   bus?: string;
   /**
-   * The name of a JetStream stream that keeps all messages, so that a broker that was cut off catches
-   * up. It is made if it is not there, with a day and 1 GiB as its limits, in a cluster with three
-   * replicas. All brokers of a bus have to name the same. Without it, what is lost is told.
+   * The name of a JetStream stream that keeps all messages, so that a broker can catch up after it lost
+   * its connection. All brokers of a bus must name the same one. If it is not there, it is made: for a
+   * day and 1 GiB, in a cluster with three replicas. Without a stream, messages are lost meanwhile, and
+   * clients are told.
    */
   stream?: string;
   /**
-   * What a credentials file of NATS holds: a JWT, and the seed of a key.
+   * The content of a credentials file of NATS: a JWT, and the seed of a key. By default, whatever user
+   * `servers` has.
    */
   credentials?: string | Uint8Array;
   /**
-   * For TLS: the certificates that are trusted beside those of the system, as PEM.
+   * For TLS: certificates to trust besides those that the system trusts, in PEM.
    */
   tls?: { caCerts?: readonly string[] };
   /**
-   * How many bytes may wait for NATS, or for its confirmation; then the oldest messages are dropped,
-   * and the others told. At least 1 MiB, and twice the largest message of the broker.
+   * How many bytes may wait for NATS, or for its confirmation; beyond that the oldest messages are
+   * dropped, and other brokers are told. At least 1 MiB, and twice the largest message of the broker.
    *
    * @default {67108864}
    */
   queueBytes?: number;
   /**
-   * Told what happens.
+   * Called when something happens to the connection, or to the bus.
    *
-   * @param event What.
+   * @param event What happened.
    */
   onEvent?(event: NatsUplinkEvent): void;
 }
@@ -84,10 +86,11 @@ const ID_BYTES = 8;
 /**
  * Joins a broker to others through NATS; give it to one broker as its option `uplink`.
  *
- * - It connects, and connects again, by itself and for ever. While there is no connection what goes
- *   up waits, and local messages pass as ever.
- * - While it is connected the program does not end by itself, `unref()` of the broker or not.
- * - NATS's client makes all connections of the process over ours from then on; they are used alike.
+ * - It connects by itself, and again whenever the connection is lost. Meanwhile messages for other
+ *   brokers wait, and those for clients of this one pass as usual.
+ * - While it is connected it keeps the program running, even after `unref()` of the broker.
+ * - From then on, NATS's client makes all connections of the process over our transport; they are used
+ *   as before.
  * - Whoever may publish to the bus in NATS may publish everything: the rights of keys end at the
  *   broker.
  *
@@ -139,9 +142,10 @@ export class NatsUplink implements Uplink {
   /**
    * Makes one that does nothing until its broker starts.
    *
-   * @param options Where NATS is, and which bus is meant.
-   * @throws {TypeError} When an address is none, they have different users, or the credentials are none.
-   * @throws {RangeError} When the name of the bus or of the stream is none, or `queueBytes` too small.
+   * @param options Where NATS is, and which bus to join.
+   * @throws {TypeError} When a server is not a valid address, servers have different users, or
+   * `credentials` are not valid.
+   * @throws {RangeError} When `bus` or `stream` is not a valid name, or `queueBytes` is too small.
    */
   constructor(options: NatsUplinkOptions) {
     const { bus = "default", stream, queueBytes = QUEUE_BYTES } = options;
@@ -174,19 +178,19 @@ export class NatsUplink implements Uplink {
   }
 
   /**
-   * Begins; the broker calls it.
+   * Starts; the broker calls it.
    *
    * @param bus The broker.
-   * @throws {Error} When it has begun before.
+   * @throws {Error} When it serves a broker already.
    * @throws {RangeError} When `queueBytes` is too small for the messages of the broker.
    */
   join(bus: UplinkBus): void {
     if (this.#mode !== undefined) {
-      throw new Error("Cannot join: a NatsUplink is for one broker, make another for this one");
+      throw new Error("Cannot join: a NatsUplink is for one broker; make another for this one");
     }
     if (this.#queueBytes < 2 * bus.messageBytes) {
       throw new RangeError(
-        `Cannot join: queueBytes is ${this.#queueBytes}, it must be at least twice messageBytes, ` +
+        `Cannot join: queueBytes is ${this.#queueBytes}; it must be at least twice messageBytes, ` +
           `which is ${bus.messageBytes}`,
       );
     }
@@ -194,7 +198,7 @@ export class NatsUplink implements Uplink {
     this.#mode = this.#stream === undefined
       ? new CoreMode(context)
       : new JetStreamMode(context, this.#stream);
-    // The stream keeps what nobody wants now for those who are cut off.
+    // For brokers that are cut off, the stream also keeps what nobody wants now.
     if (this.#stream !== undefined) bus.want([], true);
     this.#running = this.#run(this.#mode);
   }
@@ -229,7 +233,7 @@ export class NatsUplink implements Uplink {
     };
   }
 
-  /** Calls it after a while, unless that is disposed before, or this has left. */
+  /** Calls `callback` after a while, unless the timer is disposed before, or this has left. */
   #later(callback: () => void, ms: number): Disposable {
     if (this.#leaving.signal.aborted) return { [Symbol.dispose]() {} };
     const timer = later(() => {
@@ -245,14 +249,14 @@ export class NatsUplink implements Uplink {
     };
   }
 
-  /** Counts what did not come from a broker of the bus, or from one of another version. */
+  /** Counts what was not sent by a broker of the bus and of this version. */
   #refuse(error: unknown): void {
     const isTheirs = error instanceof ProtocolError || error instanceof RangeError ||
       error instanceof TypeError;
     if (!isTheirs) throw error;
     this.#counts.invalid++;
     this.#events.warn(
-      `Something on the bus ${this.#bus} is not of a broker of this version: ${error.message}`,
+      `Something on the bus ${this.#bus} is not from a broker of this version: ${error.message}`,
     );
   }
 
@@ -268,21 +272,21 @@ export class NatsUplink implements Uplink {
     }, signal);
   }
 
-  /** Tells what NATS does not allow. */
+  /** Warns of what NATS refuses, and closes a connection whose server shuts down. */
   async #watch(nc: NatsConnection, mode: Mode): Promise<void> {
     for await (const status of nc.status()) {
       if (status.type === "error") {
         this.#events.warn(`NATS refuses something: ${status.error.message}`);
       }
       if (status.type !== "ldm") continue;
-      // It goes, and says so first: others are there, and nothing is lost yet.
+      // The server shuts down, and says so first: there are other servers, and nothing is lost yet.
       mode.exchange.disconnected();
       await nc.close();
     }
   }
 
   /**
-   * A client wants a topic, or wants it no more; the broker calls it.
+   * Notes that a client wants a topic, or no longer wants it; the broker calls it.
    *
    * @param path The topic.
    * @param wants Whether it wants it from now on.
@@ -294,8 +298,8 @@ export class NatsUplink implements Uplink {
   /**
    * Takes messages that others want; the broker calls it.
    *
-   * @param frames Whole frames.
-   * @param _messages How many.
+   * @param frames Whole PUBLISH frames.
+   * @param _messages How many they are.
    * @param publisher Who published them.
    */
   take(frames: Uint8Array, _messages: number, publisher: object): void {
@@ -303,19 +307,19 @@ export class NatsUplink implements Uplink {
   }
 
   /**
-   * Why messages for a topic cannot be passed on: its subject is too long for NATS.
+   * Says why messages for a topic cannot be passed on: its subject is too long for NATS.
    *
    * @param path The topic.
-   * @returns The end of a sentence; nothing when they can.
+   * @returns The end of a sentence; `undefined` if they can.
    */
   refusal(path: readonly string[]): string | undefined {
     return subjectProblem(this.#prefix, path);
   }
 
   /**
-   * What it has done, and holds.
+   * Counts what it has done, and what it holds.
    *
-   * @returns Counts that do not change any more.
+   * @returns A snapshot.
    */
   stats(): UplinkStats {
     const now = performance.now();

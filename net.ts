@@ -51,21 +51,23 @@ import type { Topic } from "./topic.ts";
 export { AuthError, BacklogError, ConnectionLostError, ForbiddenError, ProtocolError };
 export type { Address, Gap, NetPubSubOptions, State };
 
-/** Options of what waits for a broker. */
+/** Options of `connect`, `disconnect` and `flush`. */
 export interface WaitOptions {
-  /** Gives up when it aborts; the call then rejects with the signal's reason. */
+  /** When it aborts, the call gives up and rejects with the signal's reason. */
   signal?: AbortSignal;
 }
 
 /**
- * A `PubSub` whose messages also go to, and come from, the other clients of a broker.
+ * Publishes to other processes, and subscribes to what they publish: a `PubSub` that is a client of a
+ * broker.
  *
  * - Local and remote publishers and subscribers look the same, and join at any time.
- * - Before it is connected, and after it was disconnected, it is simply local.
- * - A lost connection is made again, for ever; what is published meanwhile waits, up to `backlog`.
+ * - Before `connect()` and after `disconnect()`, it is simply a local `PubSub`.
+ * - A lost connection is made again, however long that takes; what is published meanwhile waits, up to
+ *   `backlog`.
  * - Its own subscribers hear its messages at once; the broker never sends them back.
- * - `addSubscriber` and `subscribe` throw `RangeError` also when the topic, or one topic more, is over
- *   what the broker allows.
+ * - `addSubscriber` and `subscribe` also throw `RangeError` when the topic, or the number of topics, is
+ *   over a limit of the broker.
  *
  * @typeParam T The messages of a typed bus, as of a `PubSub`.
  *
@@ -116,7 +118,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * @param address Where the broker listens.
    * @param authkey The broker's key: bytes, or a string that stands for its UTF-8 bytes.
    * @param options How it copes with errors, lost connections and full queues.
-   * @throws {TypeError} When the address or the key is none, or an option of the wrong kind.
+   * @throws {TypeError} When `address` is not a valid address, or `authkey` or an option is of the wrong
+   * kind.
    * @throws {RangeError} When the key is empty, or an option is out of range.
    */
   constructor(address: Address, authkey: string | Uint8Array, options: NetPubSubOptions = {}) {
@@ -133,9 +136,10 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   }
 
   /**
-   * Makes an object for the broker whose connection file is at `path`; it is not connected yet. The
-   * file is read again before each attempt to connect, so a broker that was started again is found,
-   * with its new key.
+   * Makes an object for the broker whose connection file is at `path`; it is not connected yet.
+   *
+   * - The file is read again before each attempt to connect: a broker that was started again is found,
+   *   with its new key.
    *
    * @typeParam T The messages of a typed bus, as of a `PubSub`.
    * @param path The file that `mpubsub-broker FILE` wrote, or `mpubsub-broker key NAME` printed.
@@ -157,43 +161,43 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     return bus;
   }
 
-  /** What this object is doing about its connection. */
+  /** Whether this object is connected, or about to be. */
   get state(): State {
     return this.#client.state;
   }
 
-  /** Bytes published and not acknowledged by the broker, to within 256 KiB; 0 when there are none. */
+  /** Bytes published and not yet acknowledged by the broker, to within 256 KiB; 0 if there are none. */
   get pending(): number {
     return this.#client.pending;
   }
 
   /**
-   * Settles when the time from `connect()` on has ended: resolves after `disconnect()`, rejects when
+   * Settles when this object has become disconnected: resolves after `disconnect()`; rejects if
    * `connect()` failed, `disconnect()` could not deliver everything, or the broker ended the session
-   * for good. A rejection that nobody handles is no error.
+   * for good. The rejection need not be handled.
    */
   get closed(): Promise<void> {
     return this.#client.closed;
   }
 
   /**
-   * Sets the broker to connect to; a connection file is not read again then.
+   * Sets the broker to connect to; from then on a connection file is no longer read.
    *
    * @param address Where the broker listens.
    * @param authkey The broker's key: bytes, or a string that stands for its UTF-8 bytes.
    * @throws {Error} When the object is not disconnected.
-   * @throws {TypeError} When the address or the key is none.
+   * @throws {TypeError} When `address` is not a valid address, or `authkey` is of the wrong kind.
    * @throws {RangeError} When the key is empty.
    */
   setBroker(address: Address, authkey: string | Uint8Array): void {
     if (this.state !== "disconnected") {
-      throw new Error(`Cannot set the broker: the object is ${this.state}, disconnect it first`);
+      throw new Error(`Cannot set the broker: the object is ${this.state}; disconnect it first`);
     }
     this.#finder.set({ address, authkey });
   }
 
   /**
-   * Publishes to the subscribers here and, once connected, to those of the other clients.
+   * Publishes a message to the subscribers here and, once connected, to those of the other clients.
    *
    * - While the connection is lost, the message waits.
    * - All checks come before anything is delivered or sent.
@@ -201,9 +205,10 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    *
    * @param topic The topic; `null` for a broadcast.
    * @param rest The message, by default `{}`, and options.
-   * @throws {TypeError} When the topic or the message is none, or a value cannot be sent.
+   * @throws {TypeError} When `topic` is not a valid topic, the message is not an object of named values,
+   * or a value cannot be sent.
    * @throws {RangeError} When the topic or the message is larger than the broker allows.
-   * @throws {ForbiddenError} When the topic is the broker's own.
+   * @throws {ForbiddenError} When the topic begins with `"*broker"`.
    * @throws {BacklogError} When too much is not acknowledged yet; `await flush()` makes room.
    */
   override publish<const K extends TopicOf<T>>(
@@ -219,31 +224,32 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   /**
    * Connects to the broker.
    *
-   * - Connected: nothing to do. Connecting or reconnecting: waits for that.
+   * - If it is connected, there is nothing to do; if it is connecting or reconnecting, waits for that.
    * - From then on a lost connection is made again, until `disconnect()`.
    *
-   * @param options With a `signal`: aborted, the call that began to connect gives up, and the others
-   * no longer wait.
+   * @param options A `signal`: when it aborts, the call that began to connect gives up, and any other
+   * call stops waiting.
    * @returns Resolves once both sides are authenticated and the subscriptions are in force.
    * @throws {ConnectionLostError} When nobody answers within 10 s.
    * @throws {AuthError} When the keys differ, or the broker's certificate is not trusted.
-   * @throws {ForbiddenError} When the key does not grant one of the subscriptions; `onError` is told
-   * all of them.
-   * @throws {ProtocolError} When what answers is no broker that this client can speak to.
+   * @throws {ForbiddenError} When the key does not grant a subscription; `onError` gets one error for
+   * each.
+   * @throws {ProtocolError} When what answers is not a broker with which this client can speak.
    */
   connect(options: WaitOptions = {}): Promise<void> {
     return this.#client.connect(options.signal);
   }
 
   /**
-   * Disconnects, after everything that was published has been acknowledged, or 10 s.
+   * Disconnects, once everything that was published is acknowledged, or after 10 s.
    *
-   * - Disconnected: nothing to do. Connecting: gives up, and `connect()` rejects.
-   * - Reconnecting: waits for the broker to come back, if there is something to acknowledge.
+   * - If it is disconnected, there is nothing to do; if it is connecting, gives up, and `connect()`
+   *   rejects.
+   * - If it is reconnecting and something is not acknowledged, waits for the broker to come back.
    *
-   * @param options With a `signal`: aborted, it no longer waits for what is not acknowledged.
+   * @param options A `signal`: when it aborts, the call stops waiting for acknowledgements.
    * @returns Resolves once nothing of the connection is left.
-   * @throws {ConnectionLostError} When messages were not acknowledged; it says how many.
+   * @throws {ConnectionLostError} When messages were not acknowledged; `undelivered` says how many.
    */
   disconnect(options: WaitOptions = {}): Promise<void> {
     return this.#client.disconnect(options.signal);
@@ -254,13 +260,13 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * made, before the call.
    *
    * - "Has" means: in the broker's memory, on its way to those who subscribed.
-   * - It goes on waiting over lost connections.
+   * - It keeps waiting while the connection is lost and made again.
    *
-   * @param options With a `signal`: aborted, it no longer waits.
+   * @param options A `signal`: when it aborts, the call stops waiting.
    * @returns Resolves once the broker has it all.
    * @throws {ConnectionLostError} When the object is disconnected, or becomes so.
-   * @throws {ForbiddenError} When the broker refused a subscription since the call before: when it was
-   * made, when the connection was made again, or since the rights have changed. `onError` is told all.
+   * @throws {ForbiddenError} When the broker has refused a subscription since the last call, perhaps
+   * because the rights of the key have changed; `onError` gets one error for each.
    */
   flush(options: WaitOptions = {}): Promise<void> {
     return this.#client.flush(options.signal);
@@ -271,7 +277,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     this.#client.keepsAlive = false;
   }
 
-  /** Takes `unref()` back. */
+  /** Undoes `unref()`. */
   ref(): void {
     this.#client.keepsAlive = true;
   }

@@ -2,7 +2,7 @@
  * A message bus for the parts of one process. No I/O: it runs wherever JavaScript does.
  *
  * A topic is a path of strings. A message goes to the subscribers of its topic, then of each parent,
- * then to the catch-all; published to the root, it goes to everybody.
+ * then of `null`, the catch-all. Published to `null`, it goes to every subscriber.
  *
  * @example Subscribe and publish
  * ```ts
@@ -20,7 +20,7 @@
  * assertEquals(heard, ["foo bar: hello", "foo, from foo,bar: hello", "anything"]);
  * ```
  *
- * @example Messages with types, one after the other
+ * @example Messages with types, one at a time
  * ```ts
  * import { PubSub } from "@mpubsub/mpubsub/pubsub";
  * import { assertEquals } from "@std/assert";
@@ -66,9 +66,9 @@ export type { Overflow } from "./base/queue.ts";
 export type { Topic, TopicPath } from "./topic.ts";
 
 /**
- * What the messages of a typed bus may be: for each first element of a topic, an object type.
+ * The messages of a typed bus: an object type for each first element of a topic.
  *
- * - An `interface` will do as the map, and for each message.
+ * - The map, and the type of each message, may be an `interface`.
  *
  * @typeParam T The map.
  */
@@ -90,10 +90,10 @@ export type TopicOf<T> = string extends keyof T ? Topic
   : (keyof T & string) | readonly [keyof T & string, ...string[]] | readonly [] | null;
 
 /**
- * The message of a topic, by the topic's first element.
+ * The type of a topic's messages, by the first element of the topic.
  *
- * - At the root it is the message of any topic. A broadcast goes to the subscribers of every topic,
- *   also when it is not the message that they expect; `accepts` keeps it away from them.
+ * - At the root, it is that of any topic. A broadcast goes to the subscribers of every topic, even if
+ *   its type is not the one that they expect; `accepts` keeps it from them.
  *
  * @typeParam T The map of the bus.
  * @typeParam K The topic.
@@ -104,7 +104,7 @@ export type MessageOf<T, K> = K extends string ? K extends keyof T ? T[K] : neve
   : T[keyof T];
 
 /**
- * What follows the topic in a call of `publish`: the message, which may be left out if nothing in it is
+ * The arguments of `publish` after the topic: the message, which may be left out if nothing in it is
  * required, and options.
  *
  * @typeParam M The message.
@@ -113,10 +113,10 @@ export type PublishArgs<M> = 0 extends 1 & M ? [message?: object, options?: Publ
   : Partial<Record<never, never>> extends M ? [message?: M, options?: PublishOptions]
   : [message: M, options?: PublishOptions];
 
-/** How a message is published. */
+/** Options of `publish`. */
 export interface PublishOptions {
   /**
-   * Keep the message in this process; a `PubSub` does so anyway.
+   * Keeps the message in this process; a `PubSub` always does.
    *
    * @default {false}
    */
@@ -124,16 +124,16 @@ export interface PublishOptions {
 }
 
 /**
- * Connects the parts of one process.
+ * Publishes messages to the subscribers of their topics, within one process.
  *
- * - A topic gets its messages in this order: its own subscribers, those of each parent, the
- *   catch-all (subscribers of `null`); within one topic in the order in which they subscribed.
+ * - A message goes to the subscribers of its topic, then of each parent, then to the catch-all
+ *   (subscribers of `null`); within one topic in the order in which they subscribed.
  * - A message published to `null` is a broadcast: every subscription gets it, in the order in which
  *   they were made.
  * - Subscribers get the message itself, not a copy.
  * - What a subscriber throws, or rejects with, goes to `onError`; it stops nobody else.
- * - Topics that begin with `"*broker"` are the broker's: nobody else can publish them, and neither
- *   the catch-all nor broadcasts include them.
+ * - Only a broker publishes to topics that begin with `"*broker"`, and neither the catch-all nor
+ *   broadcasts include them.
  *
  * @typeParam T The messages of a typed bus, by the first element of their topics; see
  * {@linkcode TopicMap}. Without it, any topic takes any message.
@@ -181,7 +181,7 @@ export interface PublishOptions {
  */
 export class PubSub<T extends TopicMap<T> = Untyped> {
   /**
-   * Never there; tells the compiler which topics this bus has, for subclasses as well.
+   * Not there at run time; tells the compiler which topics this bus has, for subclasses as well.
    *
    * @ignore
    */
@@ -199,14 +199,15 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
   }
 
   /**
-   * Subscribes a function that gets what a schema makes of each message.
+   * Subscribes a function that is called with what a schema makes of each message.
    *
    * @typeParam Out What the schema makes of a message.
    * @param topic The topic; `null` for all.
    * @param subscriber Called with the topic and the validated value.
-   * @param options With the schema in `accepts`; any synchronous one after Standard Schema.
-   * @returns Takes away exactly this subscription when disposed; twice is a no-op.
-   * @throws {TypeError} If the topic is none, the subscriber no function, or `accepts` is wrong.
+   * @param options `accepts`, which is any synchronous Standard Schema, and others.
+   * @returns Removes exactly this subscription when disposed; twice is a no-op.
+   * @throws {TypeError} If `topic` is not a valid topic, `subscriber` is not a function, or `accepts` is
+   * not a schema.
    * @throws {RangeError} If the topic is too long.
    */
   addSubscriber<Out>(
@@ -217,15 +218,16 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
   /**
    * Subscribes a function.
    *
-   * - The same function may subscribe twice, and is called twice then.
+   * - A function that subscribes twice is called twice.
    * - Added during a delivery, it does not get the message that is being delivered.
-   * - It is not awaited. What it throws, or a promise of its that rejects, goes to `onError`.
+   * - It is not awaited. What it throws, or rejects with, goes to `onError`.
    *
    * @param topic The topic; `null` for all.
    * @param subscriber Called with the topic and the message.
-   * @param options `once`, `signal`, and in `accepts` the names that it takes.
-   * @returns Takes away exactly this subscription when disposed; twice is a no-op.
-   * @throws {TypeError} If the topic is none, the subscriber no function, or `accepts` is wrong.
+   * @param options `once`, `signal`, and in `accepts` the names of values that it accepts.
+   * @returns Removes exactly this subscription when disposed; twice is a no-op.
+   * @throws {TypeError} If `topic` is not a valid topic, `subscriber` is not a function, or `accepts` is
+   * neither names nor a schema.
    * @throws {RangeError} If the topic is too long.
    */
   addSubscriber<const K extends TopicOf<T>>(
@@ -242,12 +244,12 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
   }
 
   /**
-   * Takes away the earliest subscription of a function to exactly this topic.
+   * Removes the earliest subscription of a function to exactly this topic.
    *
    * @param topic The topic to which it subscribed.
    * @param subscriber The function.
    * @returns Whether there was one.
-   * @throws {TypeError} If the topic is none.
+   * @throws {TypeError} If `topic` is not a valid topic.
    * @throws {RangeError} If the topic is too long.
    */
   removeSubscriber<const K extends TopicOf<T>>(
@@ -258,13 +260,13 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
     return this.#dispatcher.remove(topicPath(topic), subscriber);
   }
 
-  /** Takes all subscribers away; a `Subscription` ends after what it holds. */
+  /** Removes all subscribers. A `Subscription` still yields what it holds, then ends. */
   clearSubscribers(): void {
     this.#dispatcher.clear();
   }
 
   /**
-   * Delivers a message to all who subscribed to its topic.
+   * Publishes a message to the subscribers of its topic and of each topic above it.
    *
    * - They have been called when it returns, unless it is called from within a subscriber: then the
    *   message is delivered after the one under way, in the order published.
@@ -272,7 +274,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    *
    * @param topic The topic; `null` for a broadcast.
    * @param rest The message, by default `{}`, and options.
-   * @throws {TypeError} If the topic is none, or the message is no object of named values.
+   * @throws {TypeError} If `topic` is not a valid topic, or the message is not an object of named values.
    * @throws {RangeError} If the topic is too long.
    * @throws {ForbiddenError} If the topic begins with `"*broker"`.
    * @throws {BacklogError} If a `Subscription` with `overflow: "wait"` has no room, or too many
@@ -284,27 +286,27 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
   }
 
   /**
-   * Subscribes, to get what a schema makes of each message by iteration.
+   * Subscribes to iterate over what a schema makes of each message.
    *
    * @typeParam Out What the schema makes of a message.
    * @param topic The topic; `null` for all.
-   * @param options With the schema in `accepts`; any synchronous one after Standard Schema.
+   * @param options `accepts`, which is any synchronous Standard Schema, and others.
    * @returns The messages from now on; see {@linkcode Subscription}.
-   * @throws {TypeError} If the topic is none, or an option is wrong.
-   * @throws {RangeError} If the topic is too long, or the limit not positive.
+   * @throws {TypeError} If `topic` is not a valid topic, or an option is of the wrong kind.
+   * @throws {RangeError} If the topic is too long, or `limit` is not a positive whole number.
    */
   subscribe<Out>(
     topic: TopicOf<T>,
     options: SubscribeOptions<StandardSchema<Out>> & { readonly accepts: StandardSchema<Out> },
   ): Subscription<Out>;
   /**
-   * Subscribes, to get messages by iteration.
+   * Subscribes to iterate over messages.
    *
    * @param topic The topic; `null` for all.
    * @param options How many messages it holds, what happens to one more, and when it ends.
    * @returns The messages from now on; see {@linkcode Subscription}.
-   * @throws {TypeError} If the topic is none, or an option is wrong.
-   * @throws {RangeError} If the topic is too long, or the limit not positive.
+   * @throws {TypeError} If `topic` is not a valid topic, or an option is of the wrong kind.
+   * @throws {RangeError} If the topic is too long, or `limit` is not a positive whole number.
    */
   subscribe<const K extends TopicOf<T>>(
     topic: K,

@@ -9,7 +9,7 @@
  *
  * await using broker = new Broker();
  * await broker.start();
- * // The first connection breaks after 500 bytes from the broker, whatever is in the middle of them.
+ * // The first connection breaks after 500 bytes from the broker, perhaps in the middle of a message.
  * const plan = (connection: number) =>
  *   connection === 0 ? [{ kind: "cut", direction: "down", after: 500 } as const] : [];
  * await using proxy = new Proxy({ target: broker.address, plan });

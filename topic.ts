@@ -1,6 +1,6 @@
 /**
- * Topics: paths of strings. A path is made in one place, {@linkcode topicPath}; whoever holds one need
- * not check it again.
+ * Topics: paths of strings. Only {@linkcode topicPath} makes a path, so whoever holds one need not check
+ * it again.
  */
 import { printable } from "./base/printable.ts";
 
@@ -13,7 +13,7 @@ import { printable } from "./base/printable.ts";
  */
 export type Topic = string | readonly string[] | null;
 
-/** A topic as subscribers get it: a frozen array; the root is empty. */
+/** A topic as subscribers get it: a frozen array, which is empty for the root. */
 export type TopicPath = readonly string[];
 
 /** How many elements a topic may have. */
@@ -31,14 +31,14 @@ const UTF8_BYTES_PER_UNIT_MAX = 3;
 const SHOWN_CHARS_MAX = 80;
 
 /**
- * The frozen path of a topic, checked.
+ * Checks a topic, and returns its path.
  *
  * - The root is always the same object.
  *
  * @param topic What a caller gave as a topic.
- * @returns A frozen copy of its own.
- * @throws {TypeError} If it is no topic, or an element is not a non-empty well-formed string.
- * @throws {RangeError} If it has too many elements, or too long a one.
+ * @returns A frozen copy.
+ * @throws {TypeError} If `topic` is not a valid topic: an element is empty, say, or not a string.
+ * @throws {RangeError} If it has too many elements, or one of them is too long.
  */
 export function topicPath(topic: Topic): TopicPath {
   if (typeof topic === "string") {
@@ -56,7 +56,7 @@ export function topicPath(topic: Topic): TopicPath {
   if (length > TOPIC_ELEMENTS_MAX) {
     throw new RangeError(
       `Cannot use ${show(topic)} as a topic: ` +
-        `it has ${length} elements, the limit is ${TOPIC_ELEMENTS_MAX}`,
+        `it has ${length} elements; the limit is ${TOPIC_ELEMENTS_MAX}`,
     );
   }
   const path: string[] = [];
@@ -83,7 +83,7 @@ export function isBrokerPath(path: TopicPath): boolean {
   return path.length > 0 && path[0] === BROKER;
 }
 
-/** Whether an element is valid at first sight; {@linkcode checkElement} looks again if not. */
+/** Whether an element is obviously valid; if not, {@linkcode checkElement} looks more closely. */
 function isPlain(element: unknown): boolean {
   return typeof element === "string" && element.length > 0 &&
     element.length * UTF8_BYTES_PER_UNIT_MAX <= ELEMENT_BYTES_MAX && element.isWellFormed();
@@ -93,22 +93,22 @@ function checkElement(topic: Topic, element: unknown, index: number): void {
   const problem = (text: string) =>
     `Cannot use ${show(topic)} as a topic: element ${index} ${text}`;
   if (typeof element !== "string") {
-    throw new TypeError(problem(`is ${show(element)}, it must be a string`));
+    throw new TypeError(problem(`is ${show(element)}; it must be a string`));
   }
   if (element === "") {
-    throw new TypeError(problem("is empty, it must have a character; the root is null"));
+    throw new TypeError(problem("is empty; it must have a character (the root is null)"));
   }
   if (element.length > ELEMENT_BYTES_MAX) {
     throw new RangeError(
-      problem(`has ${element.length} characters, the limit is ${ELEMENT_BYTES_MAX} bytes of UTF-8`),
+      problem(`has ${element.length} characters; the limit is ${ELEMENT_BYTES_MAX} bytes of UTF-8`),
     );
   }
   if (!element.isWellFormed()) {
-    throw new TypeError(problem("has a lone surrogate, it must be a well-formed string"));
+    throw new TypeError(problem("has a lone surrogate; it must be a well-formed string"));
   }
   const bytes = utf8Bytes(element);
   if (bytes > ELEMENT_BYTES_MAX) {
-    throw new RangeError(problem(`is ${bytes} bytes of UTF-8, the limit is ${ELEMENT_BYTES_MAX}`));
+    throw new RangeError(problem(`is ${bytes} bytes of UTF-8; the limit is ${ELEMENT_BYTES_MAX}`));
   }
 }
 
@@ -123,7 +123,7 @@ function utf8Bytes(text: string): number {
   return bytes;
 }
 
-/** A value that is no topic, for a message: short, and whatever it is. */
+/** A value that is not a valid topic, as an error message shows it: short, whatever it is. */
 function show(value: unknown): string {
   let text: string;
   try {

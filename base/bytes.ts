@@ -1,9 +1,9 @@
-/** Bytes side by side, buffers that several hold, and a hash. */
+/** Concatenated bytes, buffers that several hold, and a hash. */
 
-/** Nothing. */
+/** No bytes. */
 export const NO_BYTES: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
-/** A buffer that is lent; who lent it uses it again when nobody holds it. */
+/** A buffer that is lent; its owner uses it again when nobody holds it. */
 export interface Lease {
   /** Where the bytes are. */
   readonly buffer: Uint8Array;
@@ -11,7 +11,7 @@ export interface Lease {
   holders: number;
 }
 
-/** A copy of all parts, one behind the other. */
+/** A copy of all parts, one after the other. */
 export function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
@@ -22,7 +22,7 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer>
   return bytes;
 }
 
-/** A hash of all bytes from `start` to before `end`, 32 bits, each of which depends on each byte. */
+/** A hash of all bytes from `start` to before `end`: 32 bits, each of which depends on each byte. */
 export function hash(bytes: Uint8Array, start: number, end: number): number {
   const size = end - start;
   if (size < 4) {
@@ -45,7 +45,7 @@ function mix(h: number, value: number): number {
   return h ^ (h >>> 15);
 }
 
-/** Brings what distinguishes the high bits into the low ones, which choose a slot. */
+/** Mixes the high bits into the low ones, which choose a slot. */
 function stir(h: number): number {
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);

@@ -1,21 +1,21 @@
 /**
- * A bounded cache from byte strings to what was worked out from them, for topics as they stand in
- * frames: most frames of a connection name a topic that was named a moment ago, and comparing its
- * bytes is cheaper than decoding them.
+ * A bounded cache from byte strings to what was worked out from them, for topics as bytes in frames:
+ * most frames of a connection have a topic that was there a moment ago, and comparing its bytes is
+ * cheaper than decoding them.
  *
  * ```
  *  hash(key) ─▶ slot, slot + 1, … slot + PROBES − 1     the key is in one of these, or nowhere
  * ```
  *
- * The table grows as keys come, to its bound; then a new key takes the slot of an old one. So a
- * lookup looks at a few entries, and an unlucky set of keys costs time only.
+ * The table grows with its keys, up to its bound; then a new key takes the slot of an old one. So a
+ * lookup checks only a few entries, and an unlucky set of keys only costs time.
  */
 import { hash } from "./bytes.ts";
 
-/** How many slots a key may stand in. */
+/** How many slots a key may be in. */
 const PROBES = 8;
 const SLOTS_MIN = 16;
-/** A longer key is remembered only while it is the latest, so that few long keys fill no memory. */
+/** A longer key is remembered only while it is the latest, so that long keys do not fill memory. */
 const KEY_BYTES_MAX = 256;
 
 interface Entry<V> {
@@ -24,7 +24,7 @@ interface Entry<V> {
   readonly value: V;
 }
 
-/** A bounded map whose keys are bytes; see the module. */
+/** A bounded map whose keys are bytes. */
 export class BytesCache<V> {
   readonly #slotsMax: number;
   #slots: (Entry<V> | undefined)[] = [];
@@ -37,7 +37,7 @@ export class BytesCache<V> {
     this.clear();
   }
 
-  /** The value of the key that stands in `bytes` from `start` to before `end`. */
+  /** The value of the key in `bytes` from `start` to before `end`. */
   get(bytes: Uint8Array, start: number, end: number): V | undefined {
     const latest = this.#latest;
     if (latest !== undefined && isAt(bytes, start, end, latest.key)) return latest.value;

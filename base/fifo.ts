@@ -5,7 +5,7 @@
 const SLOTS_MIN = 16;
 const SLOTS_KEPT_MAX = 1024;
 
-/** Values in their order, as many as there are; adding and taking cost the same at any length. */
+/** An unbounded first-in first-out list; adding and taking cost the same at any length. */
 export class Fifo<T> {
   // A ring: `#length` values from `#head` on, in a number of slots that is a power of two.
   #slots: (T | undefined)[] = [];
@@ -17,14 +17,14 @@ export class Fifo<T> {
     return this.#length;
   }
 
-  /** Adds a value behind the others. */
+  /** Adds a value at the end. */
   push(value: T): void {
     if (this.#length === this.#slots.length) this.#grow();
     this.#slots[(this.#head + this.#length) & (this.#slots.length - 1)] = value;
     this.#length++;
   }
 
-  /** Takes the first value away; `undefined` if there is none. */
+  /** Removes the first value and returns it; `undefined` if it is empty. */
   shift(): T | undefined {
     if (this.#length === 0) return undefined;
     const value = this.#slots[this.#head];
@@ -35,13 +35,13 @@ export class Fifo<T> {
     return value;
   }
 
-  /** The value at a place, from 0; `undefined` if there is none. */
+  /** The value at a place, from 0; `undefined` beyond the end. */
   at(index: number): T | undefined {
     if (index >= this.#length) return undefined;
     return this.#slots[(this.#head + index) & (this.#slots.length - 1)];
   }
 
-  /** Takes all values away. */
+  /** Removes all values. */
   clear(): void {
     this.#slots = [];
     this.#head = 0;

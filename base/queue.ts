@@ -2,11 +2,11 @@
  * A bounded first-in first-out queue with a named policy for when it is full, read by one consumer.
  *
  * ```
- *  push ──▶ [ held … ] ──▶ next()        whoever calls next() before there is something waits;
- *           at most `limit`              then the queue is empty and push() hands over at once
+ *  push ──▶ [ held … ] ──▶ next()        a call of next() waits while the queue is empty; then
+ *           at most `limit`              push() hands its value to that call at once
  * ```
  *
- * It ends quietly or with an error, and yields what it holds before; or what it holds is let go.
+ * It ends quietly or with an error. Before that, what it holds is yielded or discarded.
  */
 import { BacklogError } from "../errors.ts";
 import { Fifo } from "./fifo.ts";
@@ -14,9 +14,9 @@ import { Fifo } from "./fifo.ts";
 /**
  * What happens when something is added to a full queue.
  *
- * - `"drop-oldest"`: the oldest goes, and is counted.
+ * - `"drop-oldest"`: the oldest is dropped and counted.
  * - `"throw"`: the queue ends with a `BacklogError`, after what it holds.
- * - `"wait"`: nothing goes; who adds is to wait for room, and what is added all the same is kept.
+ * - `"wait"`: nothing is dropped; what is added before there is room is kept, too.
  */
 export type Overflow = "drop-oldest" | "wait" | "throw";
 
@@ -24,9 +24,9 @@ export type Overflow = "drop-oldest" | "wait" | "throw";
  * What {@linkcode Queue.push} did.
  *
  * - `"kept"`: the value waits, or the consumer has it.
- * - `"dropping"`: kept, and the oldest went, the first since the queue was last empty.
- * - `"dropped"`: kept, and the oldest went, as others had before.
- * - `"ended"`: not kept; the queue has ended, maybe just now.
+ * - `"dropping"`: kept; the oldest was dropped, as the first since the queue was last empty.
+ * - `"dropped"`: kept; the oldest was dropped, as others before it.
+ * - `"ended"`: not kept; the queue has ended, perhaps just now.
  */
 export type Pushed = "kept" | "dropping" | "dropped" | "ended";
 
@@ -49,7 +49,7 @@ interface Waiter<T> {
   reject(error: unknown): void;
 }
 
-/** The queue; see the module. */
+/** A bounded queue that one consumer iterates over. */
 export class Queue<T> implements AsyncIterable<T> {
   readonly #options: QueueOptions;
   readonly #held = new Fifo<T>();
@@ -62,19 +62,19 @@ export class Queue<T> implements AsyncIterable<T> {
   /**
    * Makes an empty queue.
    *
-   * @throws {RangeError} If the limit is not a positive whole number.
-   * @throws {TypeError} If the policy is none.
+   * @throws {RangeError} If `limit` is not a positive whole number.
+   * @throws {TypeError} If `overflow` is not one of the policies.
    */
   constructor(options: QueueOptions) {
     const { name, limit, overflow } = options;
     if (!Number.isSafeInteger(limit) || limit < 1) {
       throw new RangeError(
-        `Cannot make ${name}: limit is ${String(limit)}, it must be a positive whole number`,
+        `Cannot make ${name}: limit is ${String(limit)}; it must be a positive whole number`,
       );
     }
     if (overflow !== "drop-oldest" && overflow !== "wait" && overflow !== "throw") {
       throw new TypeError(
-        `Cannot make ${name}: overflow is ${String(overflow)}, ` +
+        `Cannot make ${name}: overflow is ${String(overflow)}; ` +
           `it must be "drop-oldest", "wait" or "throw"`,
       );
     }
@@ -96,7 +96,7 @@ export class Queue<T> implements AsyncIterable<T> {
     return this.#held.length >= this.#options.limit;
   }
 
-  /** How many values were dropped for newer ones. */
+  /** How many values were dropped to make room for newer ones. */
   get dropped(): number {
     return this.#dropped;
   }
@@ -117,7 +117,7 @@ export class Queue<T> implements AsyncIterable<T> {
     if (overflow === "throw") {
       this.close({
         error: new BacklogError(
-          `Cannot put another message into ${name}: it holds ${limit}, which is its limit; ` +
+          `Cannot put another message into ${name}: it is full (the limit is ${limit}); ` +
             `take them faster, raise limit or choose another overflow`,
           { limit },
         ),
@@ -135,7 +135,7 @@ export class Queue<T> implements AsyncIterable<T> {
   /**
    * Takes no more values; the consumer still gets what the queue holds.
    *
-   * @param end With an `error`, the consumer gets it in the end, as often as it asks; without, the
+   * @param end With an `error`, every later `next()` of the consumer rejects with it; without, the
    * iteration is done.
    */
   close(end: { readonly error?: unknown } = {}): void {
@@ -146,13 +146,13 @@ export class Queue<T> implements AsyncIterable<T> {
     }
   }
 
-  /** Lets go of what the queue holds. */
+  /** Discards what the queue holds. */
   clear(): void {
     this.#held.clear();
     this.#dropping = false;
   }
 
-  /** The consumer wants no more: ends quietly, and lets go of what the queue holds. */
+  /** The consumer wants no more: ends quietly, and discards what the queue holds. */
   cancel(): void {
     this.clear();
     this.close();
@@ -165,12 +165,12 @@ export class Queue<T> implements AsyncIterable<T> {
    * - `next()` may be called again before it has settled; the calls are served in order.
    * - `return()`, which `break` calls, cancels the queue.
    *
-   * @throws {TypeError} If there is a consumer and it is not done.
+   * @throws {TypeError} If another consumer is not done with it.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
     if (this.#consumed && (this.#end === undefined || this.#held.length > 0)) {
       throw new TypeError(
-        `Cannot iterate over ${this.#options.name}: it has a consumer already, and takes one`,
+        `Cannot iterate over ${this.#options.name}: it has a consumer already`,
       );
     }
     this.#consumed = true;

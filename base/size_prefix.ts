@@ -1,5 +1,5 @@
 /**
- * Sizes in front of what they count: one byte 0…254, or 255 and then a 32-bit number, little endian.
+ * Sizes before what they count: one byte 0…254, or 255 and then a 32-bit number, little endian.
  */
 
 /** The first byte of a size that takes five bytes. */

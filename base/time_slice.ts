@@ -1,29 +1,29 @@
 /**
- * Sees to it that everything else has its turn while one thing has much to do.
+ * Lets everything else have its turn while one task has much to do.
  *
  * A read that finds bytes waiting resolves at once, without a turn of the event loop, and so may a
- * hundred more after it: whoever sends without end could keep everybody else from being heard. So time
- * that is spent is counted, and a timer, which needs a turn, takes it back.
+ * hundred more after it: whoever sends without end could keep everybody else from being heard. So the
+ * time that a task spends is counted, and a timer, which needs a turn, resets it.
  *
  * ```
  *  spent   0 ───── ARM_MS: sets the timer ───────── TURN_MS: waits for it
  *                        └── a turn comes anyway: 0 again, nobody has waited
  * ```
  *
- * By the time that it is waited for the timer is due, so the wait costs one turn and no more.
+ * By the time that the task waits for it, the timer is due, so the wait costs only one turn.
  */
 
-/** What one turn may take. */
+/** How long one turn may take. */
 const TURN_MS = 5;
-/** When the timer is set: so long before that it is due then. */
+/** When the timer is set: early enough to be due at the end of the turn. */
 const ARM_MS = 1;
 
-/** One for all: there is one thing for each connection. */
+/** Shared by all, because there is a slice for each connection. */
 function clock(): number {
   return performance.now();
 }
 
-/** The turns of one thing among others; see the module. */
+/** The turns of one task among others. */
 export class TimeSlice {
   #spent = 0;
   #since = 0;
@@ -31,7 +31,7 @@ export class TimeSlice {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #next: Promise<void> | undefined;
 
-  /** Begins with nothing spent; `now` tells the time in milliseconds from any moment on. */
+  /** Begins with nothing spent; `now` is a monotonic time in milliseconds. */
   constructor(now: () => number = clock) {
     this.#now = now;
   }
@@ -41,7 +41,7 @@ export class TimeSlice {
     this.#since = this.#now();
   }
 
-  /** Whether so much was spent, until now, that others should have their turn. */
+  /** Whether so much time was spent that others should have their turn. */
   isOver(): boolean {
     const now = this.#now();
     this.#spent += now - this.#since;
@@ -65,7 +65,7 @@ export class TimeSlice {
     await this.#next;
   }
 
-  /** There is nothing more to do: lets go of the timer. */
+  /** There is nothing more to do: disposes of the timer. */
   end(): void {
     clearTimeout(this.#timer);
   }

@@ -1,11 +1,11 @@
 /**
- * Timers that can be disposed of, and that let the program end meanwhile.
+ * Timers that can be disposed of, and that do not keep the program running.
  */
 
 /**
- * Calls `callback` after `ms`, unless that is disposed before.
+ * Calls `callback` after `ms`, unless the timer is disposed before.
  *
- * @param keepsAlive Whether the program may not end meanwhile.
+ * @param keepsAlive Whether the timer keeps the program running.
  */
 export function later(callback: () => void, ms: number, keepsAlive = false): Disposable {
   const timer = setTimeout(callback, ms);
@@ -13,7 +13,7 @@ export function later(callback: () => void, ms: number, keepsAlive = false): Dis
   return { [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
-/** Calls `callback` every `ms`, until that is disposed; lets the program end meanwhile. */
+/** Calls `callback` every `ms`, until the timer is disposed; does not keep the program running. */
 export function every(callback: () => void, ms: number): Disposable {
   const timer = setInterval(callback, ms);
   Deno.unrefTimer(timer);

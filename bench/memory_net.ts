@@ -192,7 +192,7 @@ class MemoryListener {
   }
 }
 
-/** Ports in memory; see the module. */
+/** Ports in memory, at which clients reach a broker without sockets. */
 export class MemoryNet {
   readonly #listeners = new Map<number, MemoryListener>();
   #ports = 0;

@@ -1,8 +1,8 @@
 /**
- * The connections that are not authenticated yet: bounded in all, and from one address, so that
- * whoever only connects takes little from the broker and nothing from the others. When there are as
- * many as there may be, the oldest goes for a new one: a client that knows its key is through in a
- * moment, one that sends nothing stays. How many there may be is in options.ts.
+ * The connections that are not authenticated yet. Their number is limited, in all and for one address,
+ * so that whoever only connects takes little from the broker and nothing from the others. At the limit
+ * a new one replaces the oldest: a client that knows its key is through in a moment, one that sends
+ * nothing stays. The limits are in options.ts.
  */
 import { later } from "../base/timers.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
@@ -11,7 +11,7 @@ import type { Refusals } from "./stats.ts";
 
 /** A connection as it is seen here. */
 export interface Caller {
-  /** The address that it comes from; none where all come from this machine. */
+  /** The IP address that it comes from; `undefined` for a Unix socket. */
   readonly remoteAddress: string | undefined;
   /** Ends it. */
   close(): void;
@@ -29,7 +29,7 @@ export interface AdmissionLimits {
 class Entrant<C extends Caller> {
   /** The connection. */
   readonly caller: C;
-  /** Where it comes from, as far as that is counted. */
+  /** What counts as one address; see {@linkcode networkOf}. */
   readonly network: string | undefined;
   readonly #gone = Promise.withResolvers<void>();
   #refusal: { readonly kind: keyof Refusals; readonly error: Error } | undefined;
@@ -40,14 +40,14 @@ class Entrant<C extends Caller> {
     this.network = caller.remoteAddress && networkOf(caller.remoteAddress);
   }
 
-  /** Ends it for a reason of the broker's. */
+  /** Closes it, for a reason of the broker's. */
   refuse(kind: keyof Refusals, text: string): void {
     this.#refusal ??= { kind, error: new ProtocolError(`Cannot authenticate a client: ${text}`) };
     this.#gone.resolve();
     this.caller.close();
   }
 
-  /** Why it was not let in, when its handshake ended with `error`. */
+  /** Why it was refused, when its handshake ended with `error`. */
   refusal(error: unknown): { readonly kind: keyof Refusals; readonly error: Error } {
     if (this.#refusal !== undefined) return this.#refusal;
     if (error instanceof AuthError) return { kind: "key", error };
@@ -59,7 +59,7 @@ class Entrant<C extends Caller> {
     return { kind: "lost", error: lost };
   }
 
-  /** Waits, but not longer than it is there. */
+  /** Waits for `ms`, or until it is refused. */
   async pause(ms: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     using _timer = later(resolve, ms);
@@ -67,7 +67,7 @@ class Entrant<C extends Caller> {
   }
 }
 
-/** The connections that are not authenticated yet; see the module. */
+/** Limits the number of connections that are not authenticated yet. */
 export class Admission<C extends Caller> {
   readonly #limits: AdmissionLimits;
   /** The oldest first. */
@@ -108,11 +108,11 @@ export class Admission<C extends Caller> {
   #bound(entrants: Set<Entrant<C>>, limit: number, which: string): void {
     if (entrants.size <= limit) return;
     const [oldest] = entrants;
-    oldest!.refuse("crowded", `${limit} are on their way ${which}, it is the oldest`);
+    oldest!.refuse("crowded", `it was the oldest of more than ${limit} ${which}`);
     this.leave(oldest!);
   }
 
-  /** Lets the older half go: there is no room for connections at all. */
+  /** Closes the older half: no descriptors are left for new connections. */
   shed(): void {
     let count = Math.ceil(this.#all.size / 2);
     for (const entrant of this.#all) {
@@ -122,7 +122,7 @@ export class Admission<C extends Caller> {
     }
   }
 
-  /** Lets go of one that is authenticated, or not let in; twice is once. */
+  /** Forgets one that is authenticated or refused; twice is once. */
   leave(entrant: Entrant<C>): void {
     this.#all.delete(entrant);
     const { network } = entrant;
@@ -134,8 +134,8 @@ export class Admission<C extends Caller> {
 }
 
 /**
- * What counts as one address: of IPv6 the first 64 bits, since whoever has one address there has all
- * that share those.
+ * What counts as one address: of IPv6 the first 64 bits, because whoever has one address of such a
+ * network has them all.
  */
 function networkOf(address: string): string {
   if (!address.includes(":")) return address;

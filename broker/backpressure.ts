@@ -2,25 +2,25 @@
  * How the queue of a client slows down those who feed it. It does so in two ways, until half of it is
  * empty:
  *
- * - *Holding back*, when it is over its limit, and its client has patience: whoever publishes to it
- *   gets no acknowledgements, so that its window closes. The client loses its session if it then
- *   acknowledges nothing for as long as its patience.
- * - *Room*, when it is half full: whoever can wait with more messages is asked to, for a second at
- *   most. No patience is needed for that, and nobody is held back.
+ * - *Holding back*, when the queue is over its limit and its client has patience: its publishers get no
+ *   acknowledgements, so that their windows close. The client loses its session if it then acknowledges
+ *   nothing for as long as its patience.
+ * - *Room*, when the queue is half full: those who can wait before they send more are asked to, for a
+ *   second at most. This needs no patience, and nobody is held back.
  *
- * What is dropped from a full queue is decided in client_peer.ts.
+ * client_peer.ts decides what is dropped from a full queue.
  */
 import { later } from "../base/timers.ts";
 import type { Origin } from "../routing/peer.ts";
 
-/** For so long whoever can wait with more messages waits for room. */
+/** How long those who can wait before they send more wait for room. */
 const ROOM_MS = 1000;
 
 /** The queue, as its {@linkcode Backpressure} sees it. */
 export interface BackpressureQueue {
   /** Whether at least half of what it may hold is free. */
   isHalfEmpty(): boolean;
-  /** Others were held back for `patience` milliseconds, and nothing was acknowledged meanwhile. */
+  /** Publishers were held back for `patience` milliseconds, and nothing was acknowledged meanwhile. */
   onImpatience(patience: number): void;
 }
 
@@ -29,15 +29,15 @@ interface Room extends PromiseWithResolvers<void> {
   readonly timer: Disposable;
 }
 
-/** Slows down those who feed one queue; see the module. */
+/** Slows down those who feed one queue. */
 export class Backpressure {
   readonly #queue: BackpressureQueue;
   #patience = 0;
-  /** Those who are held back, with what ends that; nothing while nobody is. */
+  /** Those who are held back, each with what releases it; `undefined` while nobody is. */
   #held: Map<Origin, () => void> | undefined;
   #impatience: Disposable | undefined;
   #room: Room | undefined;
-  /** Whether room took too long: then nobody waits for it until half of the queue is empty. */
+  /** Whether room took too long; nobody waits for it then until half of the queue is empty. */
   #isSlow = false;
 
   /** Makes one without patience. */
@@ -45,7 +45,7 @@ export class Backpressure {
     this.#queue = queue;
   }
 
-  /** For how many milliseconds others may be held back while nothing is acknowledged; 0: never. */
+  /** How many milliseconds publishers may be held back while nothing is acknowledged; 0: never. */
   get patience(): number {
     return this.#patience;
   }
@@ -74,7 +74,7 @@ export class Backpressure {
     this.#impatience = later(() => this.#queue.onImpatience(this.#patience), this.#patience);
   }
 
-  /** Something that was in the queue is acknowledged. */
+  /** Something from the queue was acknowledged. */
   progress(): void {
     if ((this.#room !== undefined || this.#isSlow) && this.#queue.isHalfEmpty()) {
       this.#isSlow = false;
@@ -85,7 +85,7 @@ export class Backpressure {
     else this.#awaitProgress();
   }
 
-  /** Holds nobody back any more. */
+  /** Releases all who are held back. */
   release(): void {
     this.#impatience?.[Symbol.dispose]();
     const held = this.#held;
@@ -93,7 +93,7 @@ export class Backpressure {
     for (const release of held?.values() ?? []) release();
   }
 
-  /** Resolves when there is room for more, or that takes too long; nothing when there is room. */
+  /** Resolves when there is room for more, or that takes too long; `undefined` if there is room. */
   room(): Promise<void> | undefined {
     if (this.#isSlow || this.#queue.isHalfEmpty()) return undefined;
     this.#room ??= {
@@ -112,7 +112,7 @@ export class Backpressure {
     this.#room = undefined;
   }
 
-  /** The queue is no more: nobody waits for it. */
+  /** The queue is gone: releases all who are held back or wait. */
   end(): void {
     this.#giveRoom();
     this.release();

@@ -1,5 +1,5 @@
 /**
- * What a broker publishes of itself, under the topic `["*broker"]`, every second while somebody with
+ * What a broker publishes about itself, below the topic `["*broker"]`, every second while somebody with
  * the right to it subscribes to that:
  *
  * ```
@@ -9,7 +9,7 @@
  *                         messages and bytes of those that are not listed
  * ```
  *
- * A message is cut to what a message may have: those that are least busy are left out.
+ * If a message would be too large, the least busy entries are left out.
  */
 import { every, later } from "../base/timers.ts";
 import { encodeMessage, Encoder } from "../codec/codec.ts";
@@ -21,7 +21,7 @@ import type { TopicCounts } from "./topic_counts.ts";
 
 /** How often it is published. */
 const PERIOD_MS = 1000;
-/** How many clients, and how many topics, are told of. */
+/** How many clients, and how many topics, are listed. */
 const ENTRIES_MAX = 256;
 
 const BROKER = topicPath(["*broker"]);
@@ -44,7 +44,7 @@ export interface BrokerTopicsSource {
   publish(path: TopicPath, frame: Uint8Array): void;
 }
 
-/** Publishes what a broker has to tell of itself; see the module. */
+/** Publishes what a broker counts, while somebody subscribes to that. */
 export class BrokerTopics {
   readonly #source: BrokerTopicsSource;
   readonly #encoder = new Encoder();
@@ -58,17 +58,17 @@ export class BrokerTopics {
     this.#source = source;
   }
 
-  /** Begins to publish, at once and then every second, if somebody wants it. */
+  /** Starts to publish, at once and then every second, if somebody wants it. */
   watch(): void {
     if (this.#timer !== undefined || !this.#source.isWanted(BROKER)) return;
-    // Not before whoever asks for it has heard that the session is open.
+    // In a turn of its own: whoever asks for it must first hear that the session is open.
     this.#timer = later(() => {
       this.#timer = every(() => this.#tick(), PERIOD_MS);
       this.#tick();
     }, 0);
   }
 
-  /** Ends that. */
+  /** Stops publishing. */
   end(): void {
     this.#timer?.[Symbol.dispose]();
     this.#timer = undefined;

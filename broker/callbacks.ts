@@ -1,10 +1,10 @@
 /**
- * The functions that the program gave to its broker. A mistake in one of them is shown, and ends no
- * connection.
+ * The functions that the program gave to its broker. What one of them throws is written to the console,
+ * and ends no connection.
  */
 import type { CheckedOptions, ClientEvent } from "./options.ts";
 
-/** Calls the program's own functions; see the module. */
+/** Calls the program's own functions. */
 export class Callbacks {
   readonly #options: Pick<CheckedOptions, "onListen" | "onClient" | "onError">;
 
@@ -23,12 +23,12 @@ export class Callbacks {
     this.#call("onClient", () => this.#options.onClient?.(event));
   }
 
-  /** Something went wrong with one connection; shown nowhere else. */
+  /** Something went wrong with one connection; not shown without `onError`. */
   error(error: unknown): void {
     this.#call("onError", () => this.#options.onError?.(error));
   }
 
-  /** Something deserves a warning; on the console, unless the program takes errors. */
+  /** Something deserves a warning; without `onError` it is written to the console. */
   warn(problem: unknown): void {
     if (this.#options.onError !== undefined) return this.error(problem);
     console.warn(`mpubsub: ${problem instanceof Error ? problem.message : problem}`);

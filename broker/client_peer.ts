@@ -1,13 +1,13 @@
 /**
  * One client at the broker, for as long as its session lasts: what it wants, and the queue of what it
- * gets. What it publishes is its {@linkcode Publisher}'s.
+ * gets. Its {@linkcode Publisher} handles what it publishes.
  *
- * A queue that is full does what the client chose when it came, as far as the broker allows that:
+ * A full queue does what the client chose when it connected, as far as the broker allows that:
  *
- * - `"drop-oldest"`: the oldest messages go, and a notice with their number takes their place.
- * - `"wait"`: whoever feeds it gets no acknowledgements until half of the queue is empty, so that its
- *   window closes. A client that acknowledges nothing for its patience is cut off: its queue goes, and
- *   when it comes back it is told how many messages it missed.
+ * - `"drop-oldest"`: the oldest messages are dropped, and a notice with their number takes their place.
+ * - `"wait"`: those who feed it get no acknowledgements until half of the queue is empty, so that their
+ *   windows close. A client that acknowledges nothing for its patience is cut off: its queue is dropped,
+ *   and when it comes back it is told how many messages it missed.
  */
 import type { Lease } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
@@ -36,28 +36,28 @@ export interface PeerContext extends PublisherContext {
   readonly counters: Counters;
   /** The longest patience that a client may have, in milliseconds; 0: none may wait. */
   readonly maxPatience: number;
-  /** Told each change of the bytes that a peer holds. */
+  /** Called with each change of the bytes that a peer holds. */
   readonly onBytes: (change: number) => void;
-  /** Told when a client has subscribed to what the broker itself publishes. */
+  /** Called when a client has subscribed to what the broker itself publishes. */
   readonly onWatch: () => void;
 }
 
-/** Why a client loses its session when nobody has anything left that could be dropped. */
+/** Why a client loses its session when nothing is left that could be dropped. */
 export const MEMORY_FULL = "the broker's memory is full";
-/** How many times `queueBytes` a client that holds others back may hold; their windows may be many. */
+/** How many times `queueBytes` may wait for a client that holds others back, for their many windows. */
 const HARD_LIMIT = 2;
-/** How many answers to subscriptions that are not granted may wait for a client, at least. */
+/** How many refusals of subscriptions may wait for a client, at least. */
 const DENIALS_WAITING_MAX = 1024;
 
-/** How many messages a client misses that was cut off. */
+/** How many messages a client that was cut off has missed. */
 interface Missed {
-  /** Of those that it was to get before, by how many counted frames it had taken then. */
+  /** Of those that waited for it then, given how many counted frames it had taken. */
   readonly before: (taken: number) => number;
-  /** Of those that came for it since. */
+  /** Of those that have come for it since. */
   since: number;
 }
 
-/** One client; see the module. */
+/** One client of a broker, from its first connection to the end of its session. */
 export class ClientPeer implements Peer, SessionHandler {
   /** Its secret id. */
   readonly id: Uint8Array;
@@ -72,7 +72,7 @@ export class ClientPeer implements Peer, SessionHandler {
   readonly #counters: ClientCounters;
   readonly #backpressure: Backpressure;
   readonly #publisher: Publisher;
-  /** What it misses; nothing before it is cut off. */
+  /** What it has missed; `undefined` until it is cut off. */
   #missed: Missed | undefined;
 
   /** Makes a peer that has no connection yet. */
@@ -97,7 +97,7 @@ export class ClientPeer implements Peer, SessionHandler {
     }, context);
   }
 
-  /** What is told of it. */
+  /** What is published about it. */
   stats(): ClientStats {
     return {
       client: this.number,
@@ -125,7 +125,7 @@ export class ClientPeer implements Peer, SessionHandler {
     return this.#backpressure.patience > 0;
   }
 
-  /** Whether it was cut off; it then only counts what it misses. */
+  /** Whether it was cut off; then it only counts what it misses. */
   get isCutOff(): boolean {
     return this.#missed !== undefined;
   }
@@ -134,7 +134,7 @@ export class ClientPeer implements Peer, SessionHandler {
    * Takes what a client says when it opens a connection.
    *
    * @returns Those of its topics to which it may not subscribe.
-   * @throws {ProtocolError} When its count cannot be.
+   * @throws {ProtocolError} When it claims to have taken what was not sent.
    */
   open(opening: Opening, topics: readonly TopicPath[]): readonly TopicPath[] {
     const { router, maxPatience } = this.#context;
@@ -187,7 +187,7 @@ export class ClientPeer implements Peer, SessionHandler {
     if (excess > 0 && !this.#mayHoldBack) {
       this.#drop(excess);
       if (outbox.heldBytes + frames.length > queueBytes) {
-        // What is left has its numbers and cannot go: the new ones must.
+        // What is left has numbers and cannot be dropped; so the new ones are.
         outbox.miss(messages);
         this.#counters.count("dropped", messages);
         return;
@@ -212,19 +212,19 @@ export class ClientPeer implements Peer, SessionHandler {
     this.session.pump();
   }
 
-  /** Cuts off a client that may wait when too much waits for it with `bytes` more. */
+  /** Cuts off a client that holds others back if `bytes` more would be too much. */
   #checkHardLimit(bytes: number): void {
     const limit = HARD_LIMIT * this.#context.limits.queueBytes;
     if (!this.#mayHoldBack || this.bytes + bytes <= limit) return;
     this.cutOff(`more than ${limit} bytes wait for it`);
   }
 
-  /** Drops the oldest messages that it can, until so many bytes are free. */
+  /** Drops the oldest messages that may be dropped, until so many bytes are free. */
   #drop(bytes: number): void {
     this.#counters.count("dropped", this.session.outbox.drop(bytes));
   }
 
-  /** Gives up so many bytes of its queue, which others need; all if none of it may be dropped. */
+  /** Frees so many bytes of its queue, which others need; all of it if it may not drop messages. */
   free(bytes: number): void {
     if (this.#mayHoldBack) this.cutOff(MEMORY_FULL);
     else this.#drop(bytes);
@@ -238,7 +238,7 @@ export class ClientPeer implements Peer, SessionHandler {
     this.#backpressure.progress();
   }
 
-  /** Ends the session and lets go of what it holds; goes on counting what it misses. */
+  /** Ends the session and drops what it holds, but goes on counting what it misses. */
   cutOff(why: string): void {
     if (this.isCutOff) return;
     const { outbox, link } = this.session;
@@ -260,7 +260,7 @@ export class ClientPeer implements Peer, SessionHandler {
 
   frame(frame: Frame): void {
     if (frame.type === FrameType.PUBLISH) return this.#publisher.publish(frame);
-    // What was published before an interest changed goes where the interests then led.
+    // What was published before an interest changes still goes where interests led then.
     this.#publisher.passOn();
     const { buffer, type, body, end } = frame;
     if (type !== FrameType.SUBSCRIBE && type !== FrameType.UNSUBSCRIBE) {
@@ -308,7 +308,11 @@ export class ClientPeer implements Peer, SessionHandler {
   }
 }
 
-/** Refuses a client that subscribes to too many topics. */
+/**
+ * Refuses a client that subscribes to too many topics.
+ *
+ * @throws {FrameError} When it does.
+ */
 export function checkSubscriptions(count: number, { subscriptions }: Limits): void {
   if (count <= subscriptions) return;
   throw new FrameError(

@@ -27,7 +27,7 @@ import type { Key, Keyring } from "./keys.ts";
 import type { CheckedOptions } from "./options.ts";
 import type { Sessions } from "./sessions.ts";
 
-/** How long a client waits for the word that its proof is wrong. */
+/** How long a client waits until it hears that its proof is wrong. */
 const REFUSAL_DELAY_MS = 500;
 
 /** What {@linkcode Connections} need from their broker. */
@@ -49,7 +49,7 @@ interface Client {
   peer: ClientPeer | undefined;
 }
 
-/** The connections of one broker; see the module. */
+/** Accepts, authenticates and serves the connections of one broker. */
 export class Connections {
   readonly #context: ConnectionsContext;
   readonly #frameLimits: FrameLimits;
@@ -58,7 +58,7 @@ export class Connections {
   readonly #admission: Admission<Connection>;
   /** Those that are. */
   readonly #clients = new Map<Link, Client>();
-  /** What goes on: accepting, authenticating, serving. */
+  /** What is under way: accepting, authenticating, serving. */
   readonly #tasks = new Set<Promise<void>>();
   #listener: Listener | undefined;
   #ticker: Disposable | undefined;
@@ -81,7 +81,7 @@ export class Connections {
     return this.#clients.size;
   }
 
-  /** Whether they let the program not end. */
+  /** Whether they keep the program running. */
   set keepsAlive(keeps: boolean) {
     this.#keepsAlive = keeps;
     if (this.#listener !== undefined) this.#listener.keepsAlive = keeps;
@@ -122,7 +122,7 @@ export class Connections {
     const { options: { authTimeout }, keyring, counters, callbacks } = this.#context;
     const entrant = this.#admission.enter(stream);
     using _timeout = later(
-      () => entrant.refuse("timeout", `it did not within ${authTimeout} ms`),
+      () => entrant.refuse("timeout", `it took longer than ${authTimeout} ms`),
       authTimeout,
     );
     try {
@@ -135,7 +135,7 @@ export class Connections {
       if (!this.#hasPlace()) throw new BusyError();
       this.#admission.leave(entrant);
       this.#track(this.#serve(stream, key));
-    } catch (thrown) { // A wrong key, bytes that are no handshake, or whatever the stream throws.
+    } catch (thrown) { // A wrong key, bytes that are not a handshake, or what the stream throws.
       this.#admission.leave(entrant);
       if (hasNoDescriptors(thrown)) this.#admission.shed();
       const { kind, error } = entrant.refusal(thrown);
@@ -145,7 +145,7 @@ export class Connections {
     }
   }
 
-  /** Whether one more client may come. One that is away gives up its place. */
+  /** Whether one more client may come; one that is away gives up its place. */
   #hasPlace(): boolean {
     const { isStopping, options: { limits } } = this.#context;
     return !isStopping() && this.#clients.size < limits.connections;
@@ -167,7 +167,7 @@ export class Connections {
       () => link.fail(new ProtocolError("Cannot wait longer: no OPEN came")),
       authTimeout,
     );
-    // Lets go of it at once: this lasts as long as the connection.
+    // Disposed of at once, because this function lasts as long as the connection.
     const inTime = () => {
       tooLate?.[Symbol.dispose]();
       tooLate = undefined;
@@ -187,7 +187,7 @@ export class Connections {
     return sessions.open(link, { key, opening, topics, address: stream.remoteAddress });
   }
 
-  /** Ends those whose key is gone. */
+  /** Ends connections whose key is gone. */
   endRevoked(): void {
     const { keyring, counters } = this.#context;
     for (const [link, { key }] of this.#clients) {
@@ -198,7 +198,7 @@ export class Connections {
   }
 
   /**
-   * Takes no more of them, and ends those without a session; the sessions end the others.
+   * Accepts no more connections, and ends those without a session; the sessions end the others.
    *
    * @param why What clients are told.
    * @returns Resolves when all have ended; never rejects.
@@ -213,7 +213,7 @@ export class Connections {
     this.#ticker?.[Symbol.dispose]();
   }
 
-  /** Closes all at once, without a word. */
+  /** Closes all connections at once, without a GOODBYE. */
   abort(): void {
     for (const link of this.#clients.keys()) link.close();
   }
@@ -235,7 +235,7 @@ function readOpen(
   return { opening, topics };
 }
 
-/** Whether TLS could not be begun since there are as many open files as there may be. */
+/** Whether TLS could not begin because too many files are open. */
 function hasNoDescriptors(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "EMFILE";
 }

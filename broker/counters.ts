@@ -1,26 +1,25 @@
 /**
- * What a broker counts from its beginning on: of what passes through it, of connections that it does
- * not let in, and of sessions that it ends. A new count is a field here, and one of the public
- * `BrokerStats`, which says what it means.
+ * What a broker counts from its start on: messages, connections that it refuses, and sessions that it
+ * ends. A new count is a field here, and one of the public `BrokerStats`, which says what it means.
  */
 import { Reason } from "../protocol/frame.ts";
 import type { LinkEnd } from "../protocol/link.ts";
 import type { BrokerStats, ClientStats, Endings, Refusals } from "./stats.ts";
 
-/** What of the public figures is counted; the others tell what the broker holds at the moment. */
+/** Those of the public figures that are counted; the others say what the broker holds at the moment. */
 export type Counts = Omit<
   BrokerStats,
   "connections" | "sessions" | "detached" | "waiting" | "queuedBytes" | "uplink"
 >;
 
-/** What is counted of each client by itself, too. */
+/** What is also counted for each client. */
 type ClientCounts = Pick<ClientStats, "received" | "delivered" | "dropped" | "refusedMessages">;
 /** Why a message is refused. */
 export type MessageRefusal = "tooBig" | "tooFast" | "forbidden";
 
 type Tally<T> = { -readonly [name in keyof T]: number };
 
-/** What is counted of the reasons for which the broker ends sessions. */
+/** The reasons for which the broker ends sessions, as they are counted. */
 const ENDINGS: Readonly<Record<number, keyof Endings>> = {
   [Reason.PROTOCOL]: "protocol",
   [Reason.TOPIC_TOO_BIG]: "topics",
@@ -29,7 +28,7 @@ const ENDINGS: Readonly<Record<number, keyof Endings>> = {
   [Reason.KEY_REVOKED]: "revoked",
 };
 
-/** The counts of one broker; see the module. */
+/** The counts of one broker. */
 export class Counters implements Tally<Omit<Counts, "refused" | "refusals" | "endings">> {
   resumed = 0;
   received = 0;
@@ -58,7 +57,7 @@ export class Counters implements Tally<Omit<Counts, "refused" | "refusals" | "en
     revoked: 0,
   };
 
-  /** Counts how a connection ended, if the broker ended it for a mistake of its client. */
+  /** Counts the end of a connection, if the broker ended it for a mistake of its client. */
   countEnd({ reason, isTheirs = false, error }: LinkEnd): void {
     const ending = reason !== undefined && !isTheirs && error !== undefined && ENDINGS[reason];
     if (ending) this.endings[ending]++;
@@ -76,7 +75,7 @@ export class Counters implements Tally<Omit<Counts, "refused" | "refusals" | "en
   }
 }
 
-/** What is counted of one client. */
+/** The counts of one client. */
 export class ClientCounters implements Tally<ClientCounts> {
   received = 0;
   delivered = 0;
@@ -84,7 +83,7 @@ export class ClientCounters implements Tally<ClientCounts> {
   refusedMessages = 0;
   readonly #all: Counters;
 
-  /** Counts from zero, and in what its broker counts, too. */
+  /** Counts from zero, and adds to the counts of its broker. */
   constructor(all: Counters) {
     this.#all = all;
   }

@@ -1,48 +1,47 @@
 /**
  * The keys of a broker: which there are, what each grants, and at which rate its holders may publish.
- * What a grant means stands in `rights.ts`.
+ * `rights.ts` says what a grant means.
  */
 import { keyBytes, keyNameBytes, randomBytes } from "../protocol/handshake.ts";
 import type { Topic } from "../topic.ts";
 import { Rights } from "./rights.ts";
 
-/** One of the keys of a broker, and what whoever holds it may do; nothing that is not said here. */
+/** A named key of a broker, and the rights of its holders; they may do nothing else. */
 export interface BrokerKey {
   /** Its name, 1 to 64 bytes of UTF-8, which clients give as `keyName`. */
   name: string;
   /** The key: bytes, or a string that stands for its UTF-8 bytes. */
   key: string | Uint8Array;
   /**
-   * To which topics its holders may publish; each grants all below it, and the root grants
-   * everything, broadcasts among it.
+   * The topics to which its holders may publish, each with all below it; the root grants everything,
+   * including broadcasts.
    *
    * @default {[]}
    */
   publish?: readonly Topic[];
   /**
-   * To which topics its holders may subscribe; each grants all below it, and the root everything. A
-   * subscription above a grant gets what is granted.
+   * The topics to which its holders may subscribe, each with all below it; the root grants everything. A
+   * subscription above a granted topic gets only what is granted.
    *
    * @default {[]}
    */
   subscribe?: readonly Topic[];
   /**
-   * Whether its holders may hold back those who publish to them (`overflow: "wait"`), for
-   * `maxPatience`.
+   * Whether its holders may hold their publishers back (`overflow: "wait"`), for `maxPatience`.
    *
    * @default {false}
    */
   wait?: boolean;
   /**
-   * How many messages its holders may publish in a second, all together; as many may come at once.
-   * Those beyond are refused.
+   * How many messages per second its holders may publish together; as many may come at once. Any more
+   * are refused.
    *
    * @default {Infinity}
    */
   messagesPerSecond?: number;
 }
 
-/** How many bytes a key has that is made up. */
+/** How many bytes a random key has. */
 const KEY_BYTES = 32;
 const FILE_FIELDS = ["name", "key", "publish", "subscribe", "wait", "messagesPerSecond"];
 const EVERYTHING: Required<Omit<BrokerKey, "name" | "key">> = {
@@ -52,7 +51,7 @@ const EVERYTHING: Required<Omit<BrokerKey, "name" | "key">> = {
   messagesPerSecond: Infinity,
 };
 
-/** How many messages may still be published: a bucket of tokens, full at first. */
+/** How many messages may be published now: a token bucket, full at first. */
 class Allowance {
   readonly #perSecond: number;
   readonly #most: number;
@@ -83,7 +82,7 @@ export class Key {
   #rights: Rights;
   #allowance: Allowance | undefined;
 
-  /** Makes a key of what the owner of a broker gives, checked. */
+  /** Makes a key of checked values. */
   constructor(name: string, bytes: Uint8Array<ArrayBuffer>, rights: Rights) {
     this.name = name;
     this.bytes = bytes;
@@ -102,12 +101,12 @@ export class Key {
     if (!isSameRate) this.#allowance = allowanceOf(rights);
   }
 
-  /** Whether there is a bound to the rate of messages. */
+  /** Whether its rate of messages is limited. */
   get isBounded(): boolean {
     return this.#allowance !== undefined;
   }
 
-  /** Takes one message off what may be published; whether there was one. */
+  /** Counts one message that is to be published; returns whether it may be. */
   allow(now: number): boolean {
     return this.#allowance === undefined || this.#allowance.spend(now);
   }
@@ -124,9 +123,9 @@ export class Keyring {
   #named: ReadonlyMap<string, Key>;
 
   /**
-   * Makes a keyring; a single key that is not given is made up, so that nobody has it.
+   * Makes a keyring; without `authkey` the single key is random, so that nobody has it.
    *
-   * @throws {TypeError} When one of the keys is none, or a field of it is of another kind.
+   * @throws {TypeError} When a key, or a field of one, is of the wrong kind.
    * @throws {RangeError} When a key or its name is empty, or the name comes twice.
    */
   constructor(authkey: string | Uint8Array | undefined, keys: readonly BrokerKey[]) {
@@ -145,11 +144,11 @@ export class Keyring {
   }
 
   /**
-   * Takes these named keys in the place of those before. One of the same name and the same bytes stays
-   * the same, with the new rights.
+   * Replaces the named keys. A key with the same name and the same bytes stays the same object, with the
+   * new rights.
    *
    * @returns Those whose rights have changed.
-   * @throws As the constructor; then nothing has changed.
+   * @throws What the constructor throws; then nothing has changed.
    */
   replace(keys: readonly BrokerKey[]): ReadonlySet<Key> {
     const named = namedKeys(keys);
@@ -202,8 +201,8 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
  * The keys of a keys file: JSON, `{ "keys": [{ "name": …, "key": base64, … }] }`, with the fields of
  * {@linkcode BrokerKey}.
  *
- * @throws {TypeError} When it is not that; a field that is not known is an error, since it may be a
- * right that was misspelt. Or a key is none, as for a {@linkcode Keyring}.
+ * @throws {TypeError} When it is not that, or a key is not a valid one, as for a {@linkcode Keyring}. An
+ * unknown field is an error, because it may be a misspelt right.
  * @throws {RangeError} When a key or its name is empty, or the name comes twice.
  */
 export function parseKeys(text: string): BrokerKey[] {
@@ -237,7 +236,7 @@ function checkFields(what: string, fields: object, known: readonly string[]): vo
   const unknown = Object.keys(fields).find((field) => !known.includes(field));
   if (unknown === undefined) return;
   throw new TypeError(
-    `${what} has a field "${unknown}" that is not known: those are ${known.join(", ")}`,
+    `${what} has an unknown field "${unknown}"; known fields are ${known.join(", ")}`,
   );
 }
 

@@ -1,5 +1,5 @@
 /**
- * What a broker is started with: its options, checked, each with its value.
+ * The options of a broker, and what its callbacks get.
  */
 import { type Address, parseAddress } from "../io/address.ts";
 import type { Certificate } from "../io/tls.ts";
@@ -8,7 +8,7 @@ import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX } from "../topic.ts";
 import type { BrokerKey } from "./keys.ts";
 import type { Uplink } from "./uplink.ts";
 
-/** What a broker allows; over a limit it refuses, and says so. */
+/** Limits of a broker. It refuses what is over a limit, and says so. */
 export interface BrokerLimits {
   /**
    * The largest message, in bytes as encoded, at most 1 GiB.
@@ -35,28 +35,28 @@ export interface BrokerLimits {
    */
   subscriptions?: number;
   /**
-   * The most clients, those that lost their connection and may come back among them. When there are
-   * as many, the one that has been away longest is forgotten for a new one.
+   * The most clients, including those that lost their connection and may come back. At the limit, a new
+   * client takes the place of the one that has been away longest, or is refused if none is away.
    *
    * @default {10000}
    */
   connections?: number;
   /**
-   * The most connections that are not authenticated yet; the oldest goes for a new one.
+   * The most connections that are not authenticated yet. At the limit, a new one replaces the oldest.
    *
    * @default {4096}
    */
   halfOpen?: number;
   /**
-   * The same from one address: of IPv6 from one network of 64 bits. Unix sockets have no such bound.
+   * The same for one IP address, or one /64 network of IPv6. Unix sockets have no such limit.
    *
    * @default {2048}
    */
   halfOpenPerAddress?: number;
   /**
    * The most bytes that are queued for one client, or not acknowledged by it; at least 2 MiB, and
-   * twice the largest message. For one that holds its publishers back it is twice as much, since what
-   * they have under way still comes.
+   * twice the largest message. It is doubled for a client that holds its publishers back, because what
+   * they have sent already still comes.
    *
    * @default {67108864}
    */
@@ -66,6 +66,8 @@ export interface BrokerLimits {
 /** What happened to one client of a broker. */
 export interface ClientEvent {
   /**
+   * What happened.
+   *
    * - `"joined"`: it has authenticated, and has a session.
    * - `"resumed"`: it came back to its session over a new connection.
    * - `"lost"`: its connection is lost; it may come back.
@@ -76,17 +78,17 @@ export interface ClientEvent {
   readonly client: number;
   /** The name of its key; empty for the single key. */
   readonly keyName: string;
-  /** The IP address from which it connected; none where it is on this machine by a Unix socket. */
+  /** The IP address from which it connected; absent for a Unix socket. */
   readonly address?: string;
-  /** Why its connection or its session ended, where something went wrong. */
+  /** Why its connection or its session ended, if something went wrong. */
   readonly reason?: string;
 }
 
 /** Options of a {@linkcode Broker}. */
 export interface BrokerOptions {
   /**
-   * Where to listen. By default a new Unix socket that only this user can reach; loopback TCP where
-   * there are none.
+   * Where to listen. By default a new Unix socket that only this user can reach, or loopback TCP where
+   * there are no Unix sockets.
    */
   address?: Address;
   /**
@@ -95,17 +97,16 @@ export interface BrokerOptions {
    */
   authkey?: string | Uint8Array;
   /**
-   * Keys with names, each with what whoever holds it may do.
+   * Named keys, each with rights of its own.
    *
    * @default {[]}
    */
   keys?: readonly BrokerKey[];
   /**
-   * The certificate with which the broker listens at a `tls://` address; without one it cannot listen
-   * there.
+   * The certificate for a `tls://` address; without one the broker cannot listen there.
    */
   tls?: Certificate;
-  /** What the broker allows; each limit that is not given has its default. */
+  /** The limits that differ from their defaults. */
   limits?: BrokerLimits;
   /**
    * How long a client may take to authenticate, in milliseconds from accept.
@@ -114,38 +115,36 @@ export interface BrokerOptions {
    */
   authTimeout?: number;
   /**
-   * After how long without anything to send a side gives a sign of life, in milliseconds; at least 10.
-   * Who is silent for two of these is gone.
+   * How long a side may be silent before it sends a sign of life, in milliseconds; at least 10. A side
+   * that is silent for twice as long is taken for gone.
    *
    * @default {15000}
    */
   heartbeat?: number;
   /**
-   * For how long a client that lost its connection may come back and find its session, in
-   * milliseconds.
+   * How long a client that lost its connection may take to come back to its session, in milliseconds.
    *
    * @default {60000}
    */
   resumeWindow?: number;
   /**
-   * The most bytes that are queued for all clients together; at least 2 MiB. Over it, the client that
-   * holds most loses its oldest messages first, and is told.
+   * The most bytes that are queued for all clients together; at least 2 MiB. Beyond that, the client that
+   * holds most loses its oldest messages, and its `onGap` is called.
    *
    * @default {1073741824}
    */
   memory?: number;
   /**
-   * The longest time, in milliseconds, for which a client with `overflow: "wait"` may hold back those
-   * who publish to it without acknowledging anything; then it is cut off, and told. Of those with a
-   * named key only one whose key has the right to `wait` may. With 0 nobody may: `"wait"` is the same
-   * as `"drop-oldest"`.
+   * How long a client with `overflow: "wait"` may hold its publishers back without acknowledging
+   * anything, in milliseconds. After that it is cut off, and its `onGap` is called. A named key must
+   * have the right to `wait`. With 0, `"wait"` is the same as `"drop-oldest"`.
    *
    * @default {0}
    */
   maxPatience?: number;
   /**
-   * What joins the broker to others, as `NatsUplink` of `@mpubsub/mpubsub/nats` does; for this broker
-   * alone.
+   * Joins the broker to others, as `NatsUplink` of `@mpubsub/mpubsub/nats` does. An uplink serves only
+   * one broker.
    */
   uplink?: Uplink;
   /**
@@ -155,17 +154,16 @@ export interface BrokerOptions {
    */
   onListen?(info: { address: string }): void;
   /**
-   * Told of each client that comes, comes back, loses its connection, or is gone for good.
+   * Called when a client comes, comes back, loses its connection, or is gone for good.
    *
    * @param event What happened, to whom, and why.
    */
   onClient?(event: ClientEvent): void;
   /**
-   * Told what went wrong with one connection, and what deserves a warning; nothing else is affected by
-   * it. By default refused clients are only counted, in `stats()`, and a warning goes to
-   * `console.warn`.
+   * Called when something goes wrong with one connection, which affects no other, and with warnings. By
+   * default refused clients are only counted in `stats()`, and warnings are written to `console.warn`.
    *
-   * @param error Why a client was not let in or lost its session; or the warning.
+   * @param error Why a client was refused or lost its session; or the warning.
    */
   onError?(error: unknown): void;
 }
@@ -176,7 +174,7 @@ const CONNECTIONS = 10_000;
 const HALF_OPEN = 4096;
 const HALF_OPEN_PER_ADDRESS = 2048;
 const QUEUE_BYTES = 64 * 1024 * 1024;
-/** Room for a window that is not acknowledged, and as much that waits. */
+/** Room for a window that is not acknowledged, and for as much that waits. */
 const QUEUE_BYTES_MIN = 2 * WINDOW_BYTES;
 const AUTH_TIMEOUT_MS = 5000;
 const HEARTBEAT_MS = 15_000;
@@ -200,7 +198,7 @@ export interface CheckedOptions {
   readonly onError: BrokerOptions["onError"];
 }
 
-/** The options, checked. */
+/** Checks the options of a broker, and applies defaults. */
 export function checkedOptions(options: BrokerOptions): CheckedOptions {
   const {
     address,

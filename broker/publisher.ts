@@ -1,6 +1,6 @@
 /**
  * A client as a publisher: each message that comes from it is checked against the limits of the
- * broker and against its key, and goes to those whom the router names.
+ * broker and the rights of its key, and goes to the peers that the router names.
  *
  * ```
  *  PUBLISH ──▶ size, rights, rate ──▶ route ──▶ run of frames ──▶ Peer.take of each peer of the route
@@ -8,7 +8,7 @@
  *                    └──▶ REFUSED, back to the client
  * ```
  *
- * Frames of one read that stand side by side and go to the same peers are passed on as one run.
+ * Frames of one read that are side by side and go to the same peers are passed on as one run.
  */
 import { ProtocolError } from "../errors.ts";
 import { encodeFrame, type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
@@ -27,9 +27,9 @@ export interface PublisherContext {
   readonly router: Router<Peer>;
   readonly limits: Limits;
   readonly topicCounts: TopicCounts;
-  /** Makes a topic of its block, within the limits. */
+  /** Decodes a topic block, within the limits. */
   readonly decodeTopic: DecodeTopic;
-  /** The time, in milliseconds from any moment on. */
+  /** A monotonic time, in milliseconds. */
   readonly now: () => number;
 }
 
@@ -37,7 +37,7 @@ export interface PublisherContext {
 export interface PublishingClient {
   readonly key: Key;
   readonly counters: ClientCounters;
-  /** What never gets its messages: itself. */
+  /** The client itself, which never gets its own messages. */
   readonly peer: Peer;
   /** What is held back when those who get its messages are slow. */
   readonly origin: Origin;
@@ -45,7 +45,7 @@ export interface PublishingClient {
   readonly onRefused: (frame: Uint8Array) => void;
 }
 
-/** Frames that stand side by side and go to the same peers. */
+/** Frames that are side by side and go to the same peers. */
 interface Run {
   readonly peers: readonly Peer[];
   readonly frame: Frame;
@@ -59,17 +59,17 @@ const REASONS: Readonly<Record<MessageRefusal, Reason>> = {
   tooFast: Reason.TOO_FAST,
   forbidden: Reason.FORBIDDEN,
 };
-/** A longer run of frames is passed on in parts, so that a window holds several. */
+/** Longer runs of frames are passed on in parts, so that a window holds several. */
 const RUN_BYTES_MAX = 256 * 1024;
-/** What does not begin with a topic that can be read. */
+/** Stands for the topic of a message whose topic cannot be read. */
 const NO_TOPIC = encodeTopic([]);
 const SHOWN_CHARS_MAX = 80;
 
-/** Checks and passes on what one client publishes; see the module. */
+/** Checks and passes on what one client publishes. */
 export class Publisher {
   readonly #client: PublishingClient;
   readonly #context: PublisherContext;
-  /** What is passed on with what comes next, if that goes the same way. */
+  /** Frames to pass on together with the next, if those go to the same peers. */
   #run: Run | undefined;
 
   /** Makes one that has published nothing. */
@@ -98,7 +98,7 @@ export class Publisher {
     if (route.forbidden !== undefined || !isInTime || !key.rights.mayPublish(route.path)) {
       return this.#refuseTopic(route, buffer.slice(body, payload));
     }
-    // What is counted is taken one by one.
+    // With a limited rate, messages are taken one by one.
     if (!key.isBounded) {
       while (frame.extend(payload - body, limits.messageBytes, RUN_BYTES_MAX) > 0);
     }
@@ -127,7 +127,7 @@ export class Publisher {
     for (const peer of peers) if (peer !== self) peer.take(slice, messages, origin, lease);
   }
 
-  /** Refuses a message to a topic that is forbidden or not granted; else it came too fast. */
+  /** Refuses a message whose topic is forbidden or not granted, or that came too fast. */
   #refuseTopic({ forbidden, path }: Route<Peer>, topic: Uint8Array): void {
     const { key: { name, rights } } = this.#client;
     const refuse = (refusal: MessageRefusal, why: string) =>
@@ -142,7 +142,7 @@ export class Publisher {
     this.#refuse(
       "tooBig",
       topic,
-      `Cannot publish a message of ${size} bytes: limit is ${messageBytes}`,
+      `Cannot publish a message of ${size} bytes: the limit is ${messageBytes}`,
     );
   }
 
@@ -159,7 +159,7 @@ export function notGranted(keyName: string): string {
   return `the key ${JSON.stringify(keyName)} does not grant that`;
 }
 
-/** A topic, so short that the reason behind it is not cut off. */
+/** A topic, shortened so that the reason after it is not cut off. */
 function shown(path: TopicPath): string {
   const text = formatTopic(path);
   return text.length <= SHOWN_CHARS_MAX ? text : `${text.slice(0, SHOWN_CHARS_MAX)}…`;

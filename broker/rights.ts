@@ -19,22 +19,22 @@ import type { BrokerKey } from "./keys.ts";
 
 /** What the holders of a key may do. */
 export class Rights {
-  /** Whether they may hold back those who publish to them. */
+  /** Whether they may hold their publishers back. */
   readonly wait: boolean;
   /** How many messages they may publish in a second. */
   readonly messagesPerSecond: number;
   readonly #publish: readonly TopicPath[];
   readonly #subscribe: readonly TopicPath[];
 
-  /** Makes rights of the fields of a key, checked. */
+  /** Checks the fields of a key, and makes rights of them. */
   constructor(options: Omit<BrokerKey, "name" | "key">) {
     const { publish = [], subscribe = [], wait = false, messagesPerSecond = Infinity } = options;
     this.#publish = grantsOf("publish", publish);
     this.#subscribe = grantsOf("subscribe", subscribe);
-    if (typeof wait !== "boolean") throw new TypeError(`wait is ${wait}, it must be a boolean`);
+    if (typeof wait !== "boolean") throw new TypeError(`wait is ${wait}; it must be a boolean`);
     if (typeof messagesPerSecond !== "number" || !(messagesPerSecond > 0)) {
       throw new RangeError(
-        `messagesPerSecond is ${messagesPerSecond}, it must be a positive number`,
+        `messagesPerSecond is ${messagesPerSecond}; it must be a positive number`,
       );
     }
     this.wait = wait;
@@ -56,7 +56,7 @@ export class Rights {
     return isGranted(path, this.#publish);
   }
 
-  /** What they get who subscribe to a topic: itself, what is granted below it, or nothing. */
+  /** What a subscriber to a topic gets: the topic itself, what is granted below it, or nothing. */
   narrow(path: TopicPath): readonly TopicPath[] {
     if (isGranted(path, this.#subscribe)) return [path];
     // What the broker itself publishes is not for the catch-all.
@@ -70,7 +70,7 @@ export class Rights {
 function grantsOf(field: string, topics: readonly Topic[]): readonly TopicPath[] {
   if (!Array.isArray(topics)) throw new TypeError(`${field} must be an array of topics`);
   const paths = topics.map((topic) => topicPath(topic));
-  // One that another covers would only be looked at in vain.
+  // A topic that another one covers grants nothing more.
   return paths.filter((path, at) =>
     !paths.some((other, place) =>
       at !== place && isWithin(path, other) && (other.length < path.length || place < at)

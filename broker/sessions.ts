@@ -1,6 +1,6 @@
 /**
- * The sessions of a broker. Here stands what happens when a connection is lost: the session of its
- * client stays, and queues what the client asked for, until the client comes back or is forgotten.
+ * The sessions of a broker, and what happens to them when a connection is lost: the session stays, and
+ * queues what its client subscribed to, until the client comes back or is forgotten.
  *
  * ```
  *              OPEN, new               connection lost           resumeWindow is over,
@@ -9,10 +9,10 @@
  *                             └──────────── OPEN, resumed ─┘     shutdown
  * ```
  *
- * - A client that says why it goes, or is told why it has to, does not come back: its session is
- *   forgotten at once. One that was cut off may ask once more how much it missed.
- * - All sessions together hold at most `memory`. When it is full, those that hold most lose what
- *   waits for them, and if that is not enough, their sessions.
+ * - When a client says GOODBYE, or the broker says it to the client, the session is forgotten at once. A
+ *   client that was cut off may still come to ask how much it missed.
+ * - All sessions together hold at most `memory`. When that is full, those that hold most lose what waits
+ *   for them, and if that is not enough, their sessions.
  */
 import { later } from "../base/timers.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
@@ -54,13 +54,13 @@ export interface Arrival {
   readonly address: string | undefined;
 }
 
-/** The sessions of one broker; see the module. */
+/** Keeps the sessions of one broker, within its memory. */
 export class Sessions {
   readonly #context: SessionsContext;
   readonly #peerContext: PeerContext;
   /** By their secret id. */
   readonly #all = new Map<string, ClientPeer>();
-  /** Those without a connection, the one that lost it first in front; what forgets them in time. */
+  /** Those without a connection, the longest away first, each with the timer that forgets it. */
   readonly #away = new Map<ClientPeer, Disposable>();
   /** How many there have been. */
   #begun = 0;
@@ -100,13 +100,13 @@ export class Sessions {
     return this.#queuedBytes;
   }
 
-  /** What is told of each client. */
+  /** What is published about each client. */
   clients(): Iterable<ClientStats> {
     return this.#all.values().map((peer) => peer.stats());
   }
 
   /**
-   * Goes on with a client's session over a new connection, or begins one.
+   * Resumes a client's session over a new connection, or begins one.
    *
    * @throws {ProtocolError} When the client claims to have taken what it was not sent.
    */
@@ -122,7 +122,7 @@ export class Sessions {
     try {
       const taken = isResumed ? opening.taken : 0;
       for (const path of peer.open({ ...opening, taken }, topics)) peer.deny(path, link);
-    } catch (error) { // ProtocolError: that count cannot be, so the session is of no use.
+    } catch (error) { // ProtocolError: an impossible count, so the session is of no use.
       this.#forget(peer);
       throw error;
     }
@@ -159,7 +159,7 @@ export class Sessions {
     return peer;
   }
 
-  /** Takes a session back from where it is: away, or over a connection that is ignored from now on. */
+  /** Takes a session back: from those away, or from a connection that is ignored from now on. */
   #reclaim(peer: ClientPeer): void {
     peer.session.link?.end(Reason.REPLACED, "the session goes on over another connection");
     peer.session.detach();
@@ -226,7 +226,7 @@ export class Sessions {
     }
   }
 
-  /** The memory is full: those who hold most lose what they can; if need be, their sessions. */
+  /** The memory is full: those who hold most lose what may be dropped; if need be, their sessions. */
   #freeMemory(): void {
     const excess = () => this.#queuedBytes - this.#context.options.memory * (1 - FREED);
     const largest = [...this.#all.values()].sort((a, b) => b.bytes - a.bytes);
@@ -235,7 +235,7 @@ export class Sessions {
   }
 
   /**
-   * Ends all: what waits for a client is sent to it before, as long as there is a connection.
+   * Ends all sessions, after sending what waits for those clients that are connected.
    *
    * @param why What the clients are told.
    */

@@ -13,14 +13,14 @@ export interface TopicCount {
   bytes: number;
 }
 
-/** How many topics are told apart at a time. */
+/** How many topics are counted at a time. */
 const TOPICS_MAX = 4096;
-/** Among how many of the oldest the one with fewest messages is looked for, to make room. */
+/** To make room, the one with the fewest messages among so many of the oldest is removed. */
 const SAMPLE = 8;
 
-/** What passed since it was last taken; see the module. */
+/** Counts messages by topic, from one {@linkcode TopicCounts.takeBusiest} to the next. */
 export class TopicCounts {
-  /** By path, as an object: routes that are forgotten come back with another of the same topic. */
+  /** By the path object: a route that was forgotten comes back with another one for the same topic. */
   #topics: Map<TopicPath, TopicCount> | undefined;
   #other = { messages: 0, bytes: 0 };
 
@@ -46,7 +46,7 @@ export class TopicCounts {
     topic.bytes += bytes;
   }
 
-  /** Takes one of the topics with few messages away; those that were looked at are the newest then. */
+  /** Removes a topic with few messages; the others that were looked at become the newest. */
   #makeRoom(topics: Map<TopicPath, TopicCount>): void {
     const sample = topics.values().take(SAMPLE).toArray();
     const least = sample.reduce((a, b) => b.messages < a.messages ? b : a);
@@ -63,8 +63,8 @@ export class TopicCounts {
   }
 
   /**
-   * What was counted since the last call: the `most` topics with most messages, the first in front,
-   * and all others in one sum.
+   * What was counted since the last call: the `most` busiest topics, the busiest first, and all others
+   * in one sum.
    */
   takeBusiest(most: number): { topics: TopicCount[]; other: { messages: number; bytes: number } } {
     const byText = new Map<string, TopicCount>();

@@ -1,5 +1,5 @@
 /**
- * What joins a broker to others, and how a broker sees it: as one of its peers.
+ * The contract between a broker and what joins it to others. The router sees an uplink as one peer.
  *
  * ```
  *  clients ⇄ Router ⇄ UplinkPeer ⇄ Uplink ⇄ other brokers
@@ -17,18 +17,18 @@ import type { UplinkStats } from "./stats.ts";
  * Joins a broker to others: give it to the broker as its option `uplink`.
  *
  * - `NatsUplink` of `@mpubsub/mpubsub/nats` is one.
- * - All calls come from the broker; none of them but `join` may throw.
+ * - All calls come from the broker; only `join` may throw.
  */
 export interface Uplink {
   /**
-   * Begins, when the broker does.
+   * Called when the broker starts.
    *
    * @param bus The broker.
    * @throws When it cannot join this broker, which then does not start.
    */
   join(bus: UplinkBus): void;
   /**
-   * A client wants a topic and all below it, or wants it no more; called as often as clients do.
+   * Called each time a client begins or ceases to want a topic and all below it.
    *
    * @param path The topic.
    * @param wants Whether it wants it from now on.
@@ -37,22 +37,22 @@ export interface Uplink {
   /**
    * Takes messages that others want.
    *
-   * @param frames Whole PUBLISH frames, as `docs/protocol.md` has them; good during the call only.
+   * @param frames Whole PUBLISH frames, as `docs/protocol.md` has them; valid during the call only.
    * @param messages How many they are.
-   * @param publisher Who published them: the order of each publisher must hold.
+   * @param publisher Who published them; each publisher's order must be kept.
    */
   take(frames: Uint8Array, messages: number, publisher: object): void;
   /**
-   * Why messages for a topic cannot be passed on.
+   * Says why messages for a topic cannot be passed on.
    *
    * @param path The topic.
-   * @returns The end of a sentence; nothing when they can.
+   * @returns The end of a sentence; `undefined` if they can.
    */
   refusal(path: readonly string[]): string | undefined;
   /**
-   * What it has done.
+   * Counts what it has done.
    *
-   * @returns Counts that do not change any more.
+   * @returns A snapshot.
    */
   stats(): UplinkStats;
   /**
@@ -69,7 +69,7 @@ export interface UplinkBus {
   /** The largest message that its clients may have, in bytes. */
   readonly messageBytes: number;
   /**
-   * Others want a topic and all below it, or want it no more.
+   * Tells the broker that others want a topic and all below it, or no longer want it.
    *
    * @param path The topic.
    * @param wanted Whether they want it from now on.
@@ -78,23 +78,23 @@ export interface UplinkBus {
   /**
    * Passes messages of others to the clients that want them.
    *
-   * @param frames Whole PUBLISH frames; they must stay as they are.
-   * @returns How many were larger than its clients may have; those who wanted them are told.
-   * @throws {ProtocolError} When they are none; those before the wrong one are passed on.
+   * @param frames Whole PUBLISH frames; their bytes must not change afterwards.
+   * @returns How many were dropped as larger than clients may have; those who wanted them are told.
+   * @throws {ProtocolError} When one is not a PUBLISH frame; those before it are passed on.
    */
   deliver(frames: Uint8Array): number;
   /**
-   * For who can wait with more messages: none of them is lost then because a client is slow.
+   * Waits for slow clients, so that they need not lose the messages to come.
    *
-   * @returns Resolves when the clients that got the latest have room again, or after a second; nothing
-   * when they have room.
+   * @returns Resolves when the clients that got the latest messages have room again, or after a second;
+   * `undefined` if they have room.
    */
   room(): Promise<void> | undefined;
   /**
-   * Tells the clients that may have wanted messages of others that these did not arrive.
+   * Tells clients that messages of others did not arrive which they may have wanted.
    *
-   * @param path Their topic, or one above it.
-   * @param messages How many; 0 when nobody knows.
+   * @param path The topic of the messages, or one above it.
+   * @param messages How many; 0 if that is not known.
    */
   lost(path: readonly string[], messages: number): void;
 }

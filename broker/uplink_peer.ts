@@ -60,14 +60,14 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
     this.#uplink.take(frames, messages, from);
   }
 
-  lose(): void {} // It is told by others what they lost.
+  lose(): void {} // Other brokers notice their losses themselves.
 
-  /** What comes from elsewhere is held back by nobody here. */
+  /** What comes from elsewhere is not held back. */
   withhold(): () => void {
     return () => {};
   }
 
-  /** Tells the uplink that a peer wants a topic, or wants it no more. */
+  /** Tells the uplink that a peer wants a topic, or no longer wants it. */
   wants(peer: Peer, path: TopicPath, wants: boolean): void {
     if (peer !== this && !isBrokerPath(path)) this.#uplink.wants(path, wants);
   }
@@ -88,7 +88,7 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
     return tooLarge;
   }
 
-  /** Passes messages of one topic on; not one that is too large. */
+  /** Passes messages of one topic on; returns `false` if they are too large. */
   #pass(bytes: Uint8Array, start: number, { topic, payload, end, frames }: Run): boolean {
     const { router, decodeTopic, topicCounts } = this.#context;
     const { path, peers, forbidden } = router.route(bytes, topic, payload, decodeTopic);

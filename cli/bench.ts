@@ -1,8 +1,8 @@
 /**
  * `mpubsub-broker bench`: how many messages pass through a broker, and how fast.
  *
- * The clients run in workers, so that they use more than one core and none waits for what is shown
- * here; `bench_worker.ts` says how.
+ * The clients run in workers, so that they use more than one core and do not wait for what is shown
+ * here; see `bench_worker.ts`.
  */
 import { abortable } from "@std/async/abortable";
 import { Progress, type Result, resultOf, tableOf } from "./bench_report.ts";
@@ -24,22 +24,22 @@ import { parseTopic } from "./syntax.ts";
 export const bench: Command = {
   usage: ["bench [OPTIONS]"],
   about: `
-Measures how many messages pass through the broker, and how fast. Publishers are
-as fast as the slowest subscriber or, with --rate, do not wait for it.`,
+Measures how many messages pass through the broker, and how fast. Publishers go
+as fast as the slowest subscriber; with --rate they do not wait for it.`,
   options: [
     ...CONNECTION,
-    { name: "publishers", value: "N", about: "How many publish [1]" },
-    { name: "subscribers", value: "N", about: "How many get all of it [1]" },
-    { name: "size", value: "BYTES", about: "Of the data in each message [128]" },
-    { name: "seconds", value: "N", about: "For how long [5]" },
-    { name: "messages", value: "N", about: "Instead: how many in all" },
-    { name: "rate", value: "N", about: "Messages per second in all; for the latency" },
-    { name: "topic", value: "TOPIC", about: "Below it is published [bench]" },
-    { name: "json", about: "Print the raw figures, as JSON, times in ms" },
+    { name: "publishers", value: "N", about: "How many clients publish [1]" },
+    { name: "subscribers", value: "N", about: "How many clients get all messages [1]" },
+    { name: "size", value: "BYTES", about: "Bytes of data in each message [128]" },
+    { name: "seconds", value: "N", about: "How long to publish [5]" },
+    { name: "messages", value: "N", about: "Instead of --seconds: how many messages in all" },
+    { name: "rate", value: "N", about: "Messages per second in all, to measure latency" },
+    { name: "topic", value: "TOPIC", about: "Publish below this topic [bench]" },
+    { name: "json", about: "Print the raw figures as JSON, times in ms" },
   ],
   examples: [
-    ["bench -c x.json --subscribers 4", "how much passes"],
-    ["bench -c x.json --rate 1000", "how long it takes"],
+    ["bench -c x.json --subscribers 4", "throughput"],
+    ["bench -c x.json --rate 1000", "latency"],
   ],
   run,
 };
@@ -48,7 +48,7 @@ const SIZE = 128;
 const SIZE_MAX = 2 ** 30;
 const SECONDS = 5;
 const CLIENTS_MAX = 1000;
-/** Publishers and subscribers do not wait for each other, even on a single core. */
+/** At least two, so that publishers and subscribers do not wait for each other, even on one core. */
 const WORKERS_MIN = 2;
 
 async function run(args: Arguments): Promise<number> {
@@ -79,14 +79,14 @@ function loadOf(args: Arguments): Load {
   }
   if (publishers + subscribers > CLIENTS_MAX) {
     throw new UsageError(
-      `Cannot run ${publishers + subscribers} clients: ${CLIENTS_MAX} are the most`,
+      `Cannot run ${publishers + subscribers} clients: the limit is ${CLIENTS_MAX}`,
     );
   }
   if (size > SIZE_MAX) {
     throw new UsageError(`Option --size needs at most ${SIZE_MAX} bytes, not ${size}`);
   }
   return {
-    // Runs, and other programs, stay apart.
+    // Of its own, so that runs and other programs do not disturb each other.
     topic: [...parseTopic(args.text("topic") ?? "bench"), crypto.randomUUID()],
     publishers,
     subscribers,
@@ -130,7 +130,7 @@ class Crew implements Disposable {
   readonly #signal: AbortSignal;
   /** Rejects when a worker fails. */
   readonly #failed = Promise.withResolvers<never>();
-  /** What they have complained of; each may say the same. */
+  /** The complaints that were printed; several workers may have the same. */
   readonly #complaints = new Set<string>();
 
   constructor(load: Load, broker: BrokerAccess, signal: AbortSignal) {
@@ -138,7 +138,7 @@ class Crew implements Disposable {
     this.#broker = broker;
     this.counts = new Counts(load);
     this.#signal = signal;
-    this.#failed.promise.catch(() => {}); // Nobody may be waiting then.
+    this.#failed.promise.catch(() => {}); // Perhaps nobody waits for it then.
     const clients = load.publishers + load.subscribers;
     const most = Math.max(WORKERS_MIN, navigator.hardwareConcurrency);
     this.#workers = Array.from(
@@ -167,7 +167,7 @@ class Crew implements Disposable {
     }
   }
 
-  /** Has all clients connected; when it resolves the subscriptions are in force. */
+  /** Connects all clients; when it resolves, their subscriptions are in force. */
   async open(): Promise<void> {
     const { publishers, subscribers } = this.#load;
     const clients = Array.from({ length: subscribers + publishers }, (_, client) => client);

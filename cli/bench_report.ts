@@ -5,7 +5,7 @@ import type { Counts, Load, Published, Received } from "./bench_worker.ts";
 import { formatBytes, formatCount, formatMs } from "./format.ts";
 import type { Histogram, Row } from "./histogram.ts";
 
-/** What was measured; with `--json` it is printed so, on one line. Times are in milliseconds. */
+/** What was measured, as `--json` prints it on one line. Times are in milliseconds. */
 export interface Result {
   readonly publishers: number;
   readonly subscribers: number;
@@ -17,15 +17,15 @@ export interface Result {
   readonly published: number;
   /** Messages of all subscribers, each of which gets all that is published. */
   readonly received: number;
-  /** What the broker told that it had dropped, as it does when a subscriber is too slow. */
+  /** Messages that the broker reported as dropped, as it does when a subscriber is too slow. */
   readonly missed: number;
-  /** What is missing beside that. */
+  /** Messages that are missing besides those. */
   readonly lost: number;
-  /** From the first message until the broker had all. */
+  /** From the first message until the broker had them all. */
   readonly publishing: Flow;
-  /** From the first message that was published to the last that came. */
+  /** From the first message that was published to the last that arrived. */
   readonly receiving: Flow;
-  /** From `publish` to the subscriber; `null` when nothing came. */
+  /** From `publish` to the subscriber; `null` when nothing arrived. */
   readonly latency: Latency | null;
 }
 
@@ -51,7 +51,7 @@ export interface Latency {
   readonly buckets: readonly Row[];
 }
 
-/** What comes of all that the clients did. */
+/** Sums up what the clients did. */
 export function resultOf(
   load: Load,
   publishers: readonly Published[],
@@ -145,7 +145,7 @@ function flowRow(name: string, messages: number, flow: Flow): string {
   );
 }
 
-/** How far clients of the same kind are apart, where there are several. */
+/** How much clients of the same kind differ, if there are several. */
 function spread(...kinds: (string | readonly number[])[]): string[] {
   const rows: string[] = [];
   for (let i = 0; i < kinds.length; i += 2) {
@@ -167,7 +167,7 @@ function latencyTable({ min, median, p90, p99, p999, max }: Latency): string[] {
   ];
 }
 
-/** The histogram: how large a share took less than so long, and more than the row above says. */
+/** The histogram: each row is the share that took less than its time, and more than that above it. */
 function chart(times: Histogram): string[] {
   const rows = times.rows(ROWS);
   const most = Math.max(...rows.map(({ count }) => count));
@@ -227,7 +227,7 @@ export class Progress implements Disposable {
     return messages === undefined ? (now - this.#since) / 1000 / seconds : this.#all / messages;
   }
 
-  /** Takes the line away. */
+  /** Removes the line. */
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
     write("\r\x1b[K");

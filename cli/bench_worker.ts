@@ -1,6 +1,6 @@
 /**
- * The clients of `mpubsub-broker bench`: this module runs in each of its workers, and knows what they
- * and the command say to each other.
+ * The clients of `mpubsub-broker bench`: this module runs in each of its workers, and defines what the
+ * workers and the command say to each other.
  *
  * ```
  *  command                                  worker
@@ -20,25 +20,25 @@ import { messageOf } from "./command.ts";
 import { Histogram, type Times } from "./histogram.ts";
 import { ForbiddenError, type Gap, NetPubSub, type State } from "../net.ts";
 
-/** The name of a worker that this module is to serve; elsewhere it does nothing. */
+/** The name of the workers in which this module runs; elsewhere it does nothing. */
 export const WORKER_NAME = "mpubsub-broker bench";
-/** What has not come after so long without anything coming is lost. */
+/** When nothing has arrived for so long, what is missing is lost. */
 export const SILENCE_MS = 5000;
 /** How many bytes may be on their way to the slowest subscriber; the broker's queue is longer. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
 /** The same for all subscribers together; the broker has memory for more. */
 const WINDOWS_BYTES = 64 * 1024 * 1024;
-/** At a rate, how many bytes may wait for the broker before the publisher does. */
+/** With `--rate`, how many bytes may wait for the broker before the publisher pauses. */
 const PENDING_BYTES_MAX = 4 * 1024 * 1024;
-/** How many bytes are published in one turn, about. */
+/** About how many bytes are published in one turn. */
 const BATCH_BYTES = 128 * 1024;
-/** What a message takes beside its data, about. */
+/** About how many bytes a message takes besides its data. */
 const OVERHEAD_BYTES = 64;
-/** How often is looked whether there is room again. */
+/** How often a publisher checks whether there is room again. */
 const ROOM_MS = 2;
-/** For how long what was seen there is good enough: hundreds may look, at the counts of hundreds. */
+/** For how long a look at the counts is good enough: hundreds may look at the counts of hundreds. */
 const LOOK_MS = 1;
-/** How often is looked whether all has come. */
+/** How often a subscriber checks whether everything has arrived. */
 const ARRIVED_MS = 20;
 
 /** What is to be measured. */
@@ -48,14 +48,14 @@ export interface Load {
   readonly subscribers: number;
   /** The bytes of `data`. */
   readonly size: number;
-  /** Messages per second of all publishers together; undefined for as many as possible. */
+  /** Messages per second of all publishers together; `undefined` for as many as possible. */
   readonly rate: number | undefined;
-  /** Messages of all publishers together; otherwise it ends after `seconds`. */
+  /** How many messages all publishers publish together; without it they stop after `seconds`. */
   readonly messages: number | undefined;
   readonly seconds: number;
 }
 
-/** What the command tells a worker. */
+/** What the command orders a worker to do. */
 export type Order =
   | {
     readonly type: "open";
@@ -70,7 +70,7 @@ export type Order =
   /** So many messages were published in all. */
   | { readonly type: "expect"; readonly messages: number };
 
-/** What a worker answers, or says by itself. */
+/** What a worker answers, or reports by itself. */
 export type Report =
   | { readonly type: "opened" }
   | { readonly type: "published"; readonly publishers: readonly Published[] }
@@ -86,25 +86,25 @@ export type Report =
 export interface Published {
   readonly messages: number;
   readonly from: number;
-  /** When the broker had all of it. */
+  /** When the broker had all of them. */
   readonly to: number;
 }
 
-/** What came to a subscriber. */
+/** What a subscriber got. */
 export interface Received {
   readonly messages: number;
-  /** Those of `data`. */
+  /** The bytes of their `data`. */
   readonly bytes: number;
-  /** How many the broker told that it had dropped. */
+  /** How many messages the broker reported as dropped. */
   readonly missed: number;
-  /** When the last came; 0 when none did. */
+  /** When the last arrived; 0 if none did. */
   readonly to: number;
 }
 
 /**
  * How far each client is, in memory that all threads see at once.
  *
- * - Counts start again at 2³²: only what lies between two of them, or two moments, means something.
+ * - Counts start again at 2³²: only their differences mean something.
  */
 export class Counts {
   readonly #published: Int32Array;
@@ -130,7 +130,7 @@ export class Counts {
     return sum(this.#taken);
   }
 
-  /** How much was published that the slowest subscriber has not taken, a moment ago. */
+  /** How many messages the slowest subscriber had not taken, a moment ago. */
   get onTheirWay(): number {
     const now = performance.now();
     if (now - this.#lookedAt >= LOOK_MS) {
@@ -149,12 +149,12 @@ export class Counts {
     return most;
   }
 
-  /** Tells how much a publisher has published. */
+  /** Sets how many messages a publisher has published. */
   publish(publisher: number, messages: number): void {
     Atomics.store(this.#published, publisher, messages);
   }
 
-  /** Tells how much a subscriber has taken, or knows that it missed. */
+  /** Sets how many messages a subscriber has taken, or knows that it missed. */
   take(subscriber: number, messages: number): void {
     Atomics.store(this.#taken, subscriber, messages);
   }
@@ -180,7 +180,7 @@ class Publisher {
   readonly #data: Uint8Array;
   readonly #batch: number;
   readonly #window: number;
-  /** The flush before; one batch is on its way while the next is made, and never more than two. */
+  /** The flush of the batch before: one batch is on its way while the next is made, never more. */
   #flush: Promise<void> = Promise.resolve();
   #messages = 0;
 
@@ -225,7 +225,7 @@ class Publisher {
   #publishBatch(count: number, from: number): void {
     const { rate, publishers, topic } = this.#load;
     for (let i = 0; i < count; i++) {
-      // At a rate, one that is published late has been waiting since it was due.
+      // With a rate, a message that is published late has been waiting since it was due.
       const number = (this.#messages + i) * publishers + this.#index;
       const at = rate === undefined ? now() : from + number * 1000 / rate;
       this.#bus.publish(topic, { at, data: this.#data });
@@ -238,14 +238,14 @@ class Publisher {
   async #drain(): Promise<void> {
     const before = this.#flush;
     this.#flush = this.#bus.flush();
-    this.#flush.catch(() => {}); // The next to wait for it is told.
+    this.#flush.catch(() => {}); // Whoever waits for it next gets the error.
     await before;
   }
 
   /**
-   * Waits until the subscribers have taken enough. At a rate nobody waits for them.
+   * Waits until the subscribers have taken enough; with a rate, does not wait for them.
    *
-   * @returns Whether there is room; there will be none when so much is lost.
+   * @returns Whether there is room; when too much was lost, there never is.
    */
   async #room(end: number): Promise<boolean> {
     if (this.#load.rate !== undefined) return true;
@@ -302,7 +302,7 @@ class Subscriber {
     });
   }
 
-  /** Some will not come. */
+  /** Counts messages that will not arrive. */
   miss(messages: number): void {
     this.#missed += messages;
     this.#tell();
@@ -312,7 +312,7 @@ class Subscriber {
     this.#counts.take(this.#index, this.#messages + this.#missed);
   }
 
-  /** Waits until so many have come or are missed, or nothing comes any more. */
+  /** Waits until so many have arrived or were missed, or nothing arrives any more. */
   async expect(messages: number): Promise<Received> {
     const since = now();
     while (this.#messages + this.#missed < messages) {
@@ -335,7 +335,7 @@ class Clients {
     this.#say = say;
   }
 
-  /** Does what the command tells. */
+  /** Does what the command orders. */
   async follow(order: Order): Promise<void> {
     try {
       this.#say(await this.#answer(order));
@@ -371,7 +371,7 @@ class Clients {
       new Publisher(this.#busFor(broker), index, load, counts)
     );
     await Promise.all(this.#buses.map((bus) => connect(bus)));
-    // A right that is missing is told here.
+    // Rejects here if a right is missing.
     await Promise.all(this.#buses.map((bus) => bus.flush()));
   }
 
@@ -397,7 +397,7 @@ class Clients {
     else subscriber?.miss(missed);
   }
 
-  /** What is measured over a connection that was lost means nothing. */
+  /** A lost connection makes the measurement meaningless. */
   #tellState(state: State, reason: Error | undefined): void {
     if (state === "reconnecting") this.#fail(`Lost the connection: ${messageOf(reason)}`);
   }

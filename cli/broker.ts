@@ -24,11 +24,11 @@ import { Log } from "./log.ts";
 import { StopSignals } from "./signals.ts";
 import { UPLINK, type UplinkArguments, uplinkArguments, uplinkOf } from "./uplink.ts";
 
-/** How long the broker of a file that is there may take to answer. */
+/** How long the broker of an existing file may take to answer. */
 const PROBE_MS = 2000;
 /** For how long a key with the right to wait may hold others back. */
 const MAX_PATIENCE_MS = 60_000;
-/** How often what went wrong for clients is told; an attack must not fill a disk with lines. */
+/** How often problems of clients are logged, summed up: an attack must not fill a disk with lines. */
 const SUMMARY_MS = 10_000;
 const WORDS = {
   joined: "joined",
@@ -41,8 +41,8 @@ const WORDS = {
 export const broker: Command = {
   usage: ["[OPTIONS] [FILE]"],
   about: `
-Passes messages between programs. Its address and key stand in FILE while it
-runs, by default $MPUBSUB_FILE, else ~/.mpubsub.json. Ctrl-C ends it.`,
+Passes messages between programs. While it runs, its address and key are in FILE
+[$MPUBSUB_FILE, or else ~/.mpubsub.json]. Ctrl-C ends it.`,
   options: [
     {
       name: "address",
@@ -62,7 +62,7 @@ runs, by default $MPUBSUB_FILE, else ~/.mpubsub.json. Ctrl-C ends it.`,
     {
       name: "max-patience",
       value: "MS",
-      about: "How long clients may hold others back [0]",
+      about: "How long clients may hold publishers back [0]",
     },
     { name: "tls-cert", value: "PATH", about: "The certificates for tls:// (PEM)" },
     {
@@ -72,12 +72,12 @@ runs, by default $MPUBSUB_FILE, else ~/.mpubsub.json. Ctrl-C ends it.`,
       both: "Certificates and private key for tls:// (PEM)",
     },
     ...UPLINK,
-    { name: "overwrite", about: "Replace FILE whatever it is" },
+    { name: "overwrite", about: "Replace FILE, whatever it is" },
     { name: "log", value: "FORMAT", about: "One line for each event: text or json [text]" },
     { name: "quiet", about: "Print only warnings and errors" },
     {
       name: "verbose",
-      about: "Print also which clients come and go",
+      about: "Also print which clients come and go",
       both: "Print only warnings, or also who comes and goes",
     },
   ],
@@ -97,7 +97,7 @@ runs, by default $MPUBSUB_FILE, else ~/.mpubsub.json. Ctrl-C ends it.`,
   },
 };
 
-/** What went wrong for clients, by the line that tells it. */
+/** The problems of clients that are logged, each with its line. */
 const SUMMARIES: readonly {
   readonly event: string;
   readonly count: (stats: BrokerStats) => Readonly<Record<string, number>>;
@@ -106,12 +106,12 @@ const SUMMARIES: readonly {
   {
     event: "dropped",
     count: ({ dropped }) => ({ dropped }),
-    text: (total) => `Dropped ${total} messages, since clients did not take them in time`,
+    text: (total) => `Dropped ${total} messages that clients did not take in time`,
   },
   {
     event: "cut-off",
     count: ({ cutOff }) => ({ cutOff }),
-    text: (total) => `Cut off ${total} clients, which held others back too long`,
+    text: (total) => `Cut off ${total} clients that held publishers back too long`,
   },
   {
     event: "refused",
@@ -136,7 +136,7 @@ const SUMMARIES: readonly {
   {
     event: "uplink-dropped",
     count: ({ uplink }) => uplink === undefined ? {} : { dropped: uplink.dropped },
-    text: (total) => `Dropped ${total} messages for other brokers, since too many waited for NATS`,
+    text: (total) => `Dropped ${total} messages for other brokers: too many waited for NATS`,
   },
   {
     event: "uplink-lost",
@@ -149,7 +149,7 @@ function listed(grown: Readonly<Record<string, number>>): string {
   return Object.entries(grown).map(([name, count]) => `${name} ${count}`).join(", ");
 }
 
-/** A file is in the way that `--overwrite` replaces. */
+/** A file is in the way, which `--overwrite` replaces. */
 class InTheWayError extends Error {
   override readonly name = "InTheWayError";
 }
@@ -238,7 +238,7 @@ async function serve(options: ServeOptions): Promise<void> {
   }
 }
 
-/** What a broker tells while it runs. */
+/** What a broker logs while it runs. */
 function loggedBy(log: Log): Pick<BrokerOptions, "onClient" | "onError"> {
   return {
     onClient({ type, client, keyName, address, reason }) {
@@ -260,7 +260,7 @@ function loggedBy(log: Log): Pick<BrokerOptions, "onClient" | "onError"> {
   };
 }
 
-/** Tells now and then, and at the end, what went wrong for clients meanwhile. */
+/** Logs now and then, and at the end, what went wrong for clients meanwhile. */
 function summaries(broker: Broker, log: Log): Disposable {
   let before = broker.stats();
   const tell = () => {
@@ -285,7 +285,7 @@ function summaries(broker: Broker, log: Log): Disposable {
   };
 }
 
-/** What the broker is made with, and what vouches for its certificate. */
+/** The options of the broker, and the certificates that clients need to trust. */
 async function brokerOptions(options: ServeOptions): Promise<BrokerOptions & { ca?: string }> {
   const { file, authkeyFile, keysFile, tlsCert, tlsKey, maxPatience, uplink, log } = options;
   const address = options.address ?? addressBeside(file);
@@ -302,7 +302,7 @@ async function brokerOptions(options: ServeOptions): Promise<BrokerOptions & { c
   };
 }
 
-/** Takes the keys that stand in the file now; those before stay when it cannot be used. */
+/** Takes the keys that are in the file now; if it cannot be used, the keys stay as they were. */
 async function reload(broker: Broker, path: string, log: Log): Promise<void> {
   try {
     const keys = await readKeys(path);
@@ -317,7 +317,7 @@ async function reload(broker: Broker, path: string, log: Log): Promise<void> {
 /**
  * Starts the broker and writes its file, while nobody else does so with the same file.
  *
- * @returns Removes the file; nothing when it was stopped meanwhile.
+ * @returns Removes the file; `undefined` if it was stopped meanwhile.
  */
 async function start(
   broker: Broker,
@@ -357,7 +357,7 @@ function lockOf(file: string): string {
 /**
  * Makes room for the connection file: removes that of a dead broker, and its socket.
  *
- * @returns What was removed.
+ * @returns What was removed, as a sentence; `undefined` if there was nothing.
  * @throws {InTheWayError} When the file is that of a live broker, or may be.
  */
 async function makeRoom(file: string, signal: AbortSignal): Promise<string | undefined> {
@@ -381,7 +381,7 @@ async function makeRoom(file: string, signal: AbortSignal): Promise<string | und
   return `Replacing ${file}, whose broker is gone (process ${found.pid})`;
 }
 
-/** Refuses a symbolic link to a file that is not there: it is not followed when the file is written. */
+/** Refuses a symbolic link to a file that is not there, because writing does not follow it. */
 async function checkNoLink(file: string): Promise<undefined> {
   try {
     await Deno.lstat(file);
@@ -394,12 +394,12 @@ async function checkNoLink(file: string): Promise<undefined> {
   );
 }
 
-/** Whether the file's broker is alive; throws when that cannot be told. */
+/** Whether the file's broker is alive; throws if it cannot find out. */
 async function answers(file: string, found: ConnectionFile, stop: AbortSignal): Promise<boolean> {
   const timeout = AbortSignal.timeout(PROBE_MS);
-  // Seldom needed, so not loaded at each start.
+  // Rarely needed, so not loaded at each start.
   const { NetPubSub } = await import("../net.ts");
-  // Without a key it cannot be proved who answers, but whether somebody does.
+  // Without a key nobody can prove to be the broker, but somebody may answer.
   const bus = new NetPubSub(found.address, found.authkey ?? crypto.randomUUID(), {
     ...(found.keyName !== undefined && { keyName: found.keyName }),
     ...(found.ca !== undefined && { tls: { caCerts: [found.ca] } }),
@@ -408,7 +408,7 @@ async function answers(file: string, found: ConnectionFile, stop: AbortSignal): 
   try {
     await bus.connect({ signal: AbortSignal.any([stop, timeout]) });
     return true;
-  } catch (error) { // Nobody there; or somebody, but perhaps not a broker, or another one.
+  } catch (error) { // Nobody answers; or somebody does, perhaps not a broker, or another one.
     if (error instanceof ConnectionLostError && isNobody(error.cause)) return false;
     if (found.authkey === undefined && error instanceof AuthError) return true;
     const why = timeout.aborted ? `no answer within ${PROBE_MS} ms` : messageOf(error);

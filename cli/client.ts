@@ -1,6 +1,6 @@
 /**
- * What the commands that speak to a broker have in common: how they find it, what they say when
- * something happens to the connection, and how a signal ends them.
+ * What all commands that connect to a broker share: how they find it, what they print when something
+ * happens to the connection, and how a signal ends them.
  */
 import { AuthError, ForbiddenError } from "../errors.ts";
 import { readConnectionFile, withKey } from "../io/connection_file.ts";
@@ -20,18 +20,18 @@ export const CONNECTION: readonly Option[] = [
   {
     name: "address",
     value: "ADDRESS",
-    about: "Instead: where it listens",
+    about: "Instead of FILE: where the broker listens",
   },
-  { name: "authkey-file", value: "PATH", about: "and its key, in a file that only you can read" },
+  { name: "authkey-file", value: "PATH", about: "Its key for --address, in a private file" },
 ];
 
 /** The status of a command that a signal has interrupted. */
 export const INTERRUPTED = 130;
-/** How long a first answer may take. */
+/** How long the first connection may take. */
 const CONNECT_MS = 10_000;
 /** How long the broker may take to acknowledge what is left when a command was interrupted. */
 const HURRY_MS = 1000;
-/** For how long gaps are added up before they are told. */
+/** For how long gaps are added up before they are printed. */
 const GAPS_MS = 1000;
 
 /** What a command does with its broker. */
@@ -40,17 +40,17 @@ export interface Client {
   readonly bus: NetPubSub;
   /** Aborts with the first signal. */
   readonly signal: AbortSignal;
-  /** How many problems were told on standard error. */
+  /** How many problems were printed to standard error. */
   readonly problems: { count: number };
 }
 
 /** What a command may add. */
 export interface ClientOptions {
-  /** Takes a gap, which is told on standard error in any case. */
+  /** Called with each gap, which is also printed to standard error. */
   onGap?(gap: Gap): void;
   /** Subscribes, before the connection is made. */
   prepare?(bus: NetPubSub): void;
-  /** Says what happens to the connection; otherwise on standard error. */
+  /** Shows what happens to the connection; by default prints it to standard error. */
   tell?(text: string): void;
 }
 
@@ -67,8 +67,8 @@ export async function withBroker(
 }
 
 /**
- * Does `work` until it ends, or a signal aborts it; another, a second or more later, ends the program
- * at once.
+ * Does `work` until it ends, or a signal aborts it. Another signal, a second or more later, ends the
+ * program at once.
  *
  * @returns The status: that of `work`, or 130 when it was interrupted.
  */
@@ -102,7 +102,7 @@ async function connected(
     },
     onError(error) {
       problems.count++;
-      // That is what connect() then rejects with.
+      // While connecting, connect() rejects with the same error.
       if (!(error instanceof ForbiddenError && bus.state === "connecting")) tell(messageOf(error));
     },
     onState: tellState(tell),
@@ -111,7 +111,7 @@ async function connected(
     prepare?.(bus);
     await connect(bus, signal);
     return await work({ bus, signal, problems });
-  } catch (error) { // Whatever it is, what was published before goes out.
+  } catch (error) { // Whatever it is, what was published before is still sent.
     await leave(bus, signal).catch((other) => complain(messageOf(other)));
     throw error;
   } finally {
@@ -119,18 +119,18 @@ async function connected(
   }
 }
 
-/** Disconnects; once the command is interrupted, soon. */
+/** Disconnects; when the command was interrupted, does not wait long. */
 async function leave(bus: NetPubSub, signal: AbortSignal): Promise<void> {
   const { pending } = bus;
   try {
     await bus.disconnect({ signal: signal.aborted ? AbortSignal.timeout(HURRY_MS) : signal });
   } catch (error) { // Interrupted, and perhaps the broker is away.
     if (!signal.aborted) throw error;
-    complain(`Left before the broker had everything: about ${pending} bytes are not acknowledged`);
+    complain(`Left before the broker had everything: about ${pending} bytes were not acknowledged`);
   }
 }
 
-/** Tells when the connection is lost and made again. */
+/** Says when the connection is lost and made again. */
 function tellState(tell: (text: string) => void): (state: State, reason?: Error) => void {
   let told: string | undefined;
   return (state, reason) => {
@@ -140,10 +140,10 @@ function tellState(tell: (text: string) => void): (state: State, reason?: Error)
       return;
     }
     const why = messageOf(reason);
-    // Later reasons are that nobody answers yet; but a key that is refused will not get right.
+    // Later reasons only say that nobody answers yet; but a key that is refused is news.
     const isNews = told === undefined || reason instanceof AuthError && why !== told;
     if (!isNews) return;
-    tell(`Lost the connection, trying again (${why})`);
+    tell(`Lost the connection; trying again (${why})`);
     told = why;
   };
 }
@@ -158,9 +158,9 @@ export async function connect(bus: NetPubSub, signal?: AbortSignal): Promise<voi
 }
 
 /**
- * What becomes of something that heeds a signal, which aborts after `ms`.
+ * Does something with a signal that aborts after `ms`.
  *
- * @throws {Error} When it was too late: that says how long was waited for what is `missing`.
+ * @throws {Error} When it takes longer; says what is `missing`, and after how long.
  */
 export async function inTime<T>(
   ms: number,
@@ -170,7 +170,7 @@ export async function inTime<T>(
   const late = AbortSignal.timeout(ms);
   try {
     return await act(late);
-  } catch (error) { // Whatever is in the way, or nothing happened.
+  } catch (error) { // It failed, or took too long.
     if (!late.aborted) throw error;
     throw new Error(`${missing} within ${ms} ms`, { cause: error });
   }
@@ -183,17 +183,17 @@ async function busOf(args: Arguments, options: NetPubSubOptions): Promise<NetPub
   return new NetPubSub(named.address, named.authkey, options);
 }
 
-/** Where a broker is, and the key with which it lets a client in. */
+/** The address of a broker, and a key for it. */
 export interface BrokerAccess {
   readonly address: string;
   readonly authkey: Uint8Array;
   /** The name of the key. */
   readonly keyName: string;
-  /** What vouches for the broker's certificate, in PEM. */
+  /** The certificate to trust for the broker, in PEM. */
   readonly ca: string | undefined;
 }
 
-/** What it takes to connect to the broker that the arguments name, now; other threads can have it. */
+/** What it takes to connect to the broker that the arguments name, in a form for other threads. */
 export async function accessOf(args: Arguments): Promise<BrokerAccess> {
   const named = await namedBy(args);
   if (typeof named !== "string") return named;
@@ -220,17 +220,17 @@ async function namedBy(args: Arguments): Promise<string | BrokerAccess> {
 async function reading<T>(path: string, work: Promise<T>): Promise<T> {
   try {
     return await doing(`read ${path}`, work);
-  } catch (error) { // Whatever it is; one that is not there is the usual one.
+  } catch (error) { // Whatever it is; most often, the file is not there.
     if (!((error as Error).cause instanceof Deno.errors.NotFound)) throw error;
     throw new Error(
-      `Cannot read ${path}: there is no such file; start a broker with it, or name that of one ` +
-        "with --connect",
+      `Cannot read ${path}: there is no such file; start a broker with it, or give the file of a ` +
+        "running one with --connect",
       { cause: error },
     );
   }
 }
 
-/** Says that messages are missing: at once, and then in sums, at most every second. */
+/** Says that messages are missing: the first time at once, then in sums, at most every second. */
 class GapTeller implements Disposable {
   readonly #sums = new Map<string, { count: number; isKnown: boolean; resent: number }>();
   #timer: ReturnType<typeof setTimeout> | undefined;

@@ -1,12 +1,11 @@
 /**
- * What the commands of the program have in common: options, help that fits a screen, and errors that
- * a person reads.
+ * What all commands of the program share: options, help that fits a screen, and errors for people.
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { closestString } from "@std/text/closest-string";
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
 
-/** The name under which the program speaks. */
+/** The name of the program in help and errors. */
 export const PROGRAM = "mpubsub-broker";
 
 /** The arguments are wrong; the exit status is 2. */
@@ -20,11 +19,11 @@ export interface Option {
   readonly name: string;
   /** One letter for the same. */
   readonly short?: string;
-  /** What stands for its value in the help; an option without one is set or not. */
+  /** The word for its value in the help; an option without one takes no value. */
   readonly value?: string;
-  /** What it does, in the words of the help. */
+  /** What the help says about it. */
   readonly about: string;
-  /** What it and the option before it do: then the help has both on one line. */
+  /** What the help says about it and the option before it, to have both on one line. */
   readonly both?: string;
   /** Whether it may be given several times, each with a value. */
   readonly isMany?: boolean;
@@ -32,7 +31,7 @@ export interface Option {
 
 /** One command of the program. */
 export interface Command {
-  /** How it is written after the program's name, one line for each way. */
+  /** How it is used, without the program's name; one line for each way. */
   readonly usage: readonly string[];
   /** What it does, in a few lines of at most 80 characters. */
   readonly about: string;
@@ -40,31 +39,31 @@ export interface Command {
   /** Command lines to learn from, after the program's name, each with what it does. */
   readonly examples: readonly (readonly [line: string, about: string])[];
   /**
-   * Does what the command is for.
+   * Runs the command.
    *
-   * @returns The exit status; none for 0.
+   * @returns The exit status; by default 0.
    */
   run(args: Arguments): Promise<number | void>;
 }
 
 const HELP: Option = { name: "help", short: "h", about: "Print this" };
 
-/** The options of a command, those that all have among them. */
+/** The options of a command, with those that all commands have. */
 export function optionsOf({ options }: Pick<Command, "options">): readonly Option[] {
   return [...options, HELP];
 }
 
-/** The screen that help has to fit. */
+/** The width of the screen that help has to fit. */
 const COLUMNS = 80;
-/** An option that takes more room than this does not push what others do to the right. */
+/** An option wider than this does not move the second column to the right. */
 const OPTION_COLUMNS = 24;
-/** How many letters of a misspelt option are wrong. */
+/** How many letters of a misspelt option may be wrong for a suggestion. */
 const FAULTS_MAX = 2;
 const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 /** The longest time that a timer can wait, in milliseconds. */
 const DURATION_MAX_MS = 2 ** 31 - 1;
 
-/** What stands behind a command's name, by the options that the command has. */
+/** The arguments of a command, read by its options. */
 export class Arguments {
   /** What is not an option. */
   readonly operands: readonly string[];
@@ -86,7 +85,7 @@ export class Arguments {
         const nearest = closestString(key, known.map(({ name }) => name));
         const isNear = levenshteinDistance(key, nearest) <= FAULTS_MAX;
         throw new UsageError(
-          `Unknown option ${arg}${isNear ? `, did you mean --${nearest}?` : ""}`,
+          `Unknown option ${arg}${isNear ? `; did you mean --${nearest}?` : ""}`,
         );
       },
     });
@@ -113,18 +112,18 @@ export class Arguments {
     return values;
   }
 
-  /** The whole number that an option gives, from `min` on. */
+  /** The value of an option as a whole number, at least `min`. */
   whole(name: string, min = 0): number | undefined {
     const value = this.text(name);
     if (value === undefined) return undefined;
     const number = Number(value);
     if (/^\d{1,12}$/.test(value) && number >= min) return number;
     throw new UsageError(
-      `Option --${name} needs a whole number${min > 0 ? ` from ${min} on` : ""}, not ${value}`,
+      `Option --${name} needs a whole number${min > 0 ? `, at least ${min}` : ""}, not ${value}`,
     );
   }
 
-  /** The time that an option gives, in milliseconds: `250`, `250ms`, `5s`, `2m`, `1h`. */
+  /** The value of an option as a time, in milliseconds: `250`, `250ms`, `5s`, `2m`, `1h`. */
   duration(name: string): number | undefined {
     const value = this.text(name);
     if (value === undefined) return undefined;
@@ -132,14 +131,16 @@ export class Arguments {
     const ms = Number(digits) * UNITS_MS[unit]!;
     if (ms <= DURATION_MAX_MS) return ms;
     throw new UsageError(
-      `Option --${name} needs a time as 250ms, 5s or 2m (a number alone is in ms), not ${value}`,
+      `Option --${name} needs a time like 250ms, 5s or 2m (a number alone is in ms), not ${value}`,
     );
   }
 
   /** Refuses operands beyond the first `most`. */
   atMost(most: number): void {
     const extra = this.operands[most];
-    if (extra !== undefined) throw new UsageError(`Cannot use "${extra}": it is one too many`);
+    if (extra !== undefined) {
+      throw new UsageError(`Cannot use "${extra}": it is one argument too many`);
+    }
   }
 }
 
@@ -168,8 +169,8 @@ export function helpOf(command: Command): string {
 }
 
 /**
- * Pairs side by side, within the screen; the second column goes on below itself. A first column wider
- * than `most` has the second right behind it.
+ * Pairs in two columns, within the screen; the second column is wrapped. If the first is wider than
+ * `most`, the second follows it directly.
  */
 export function columns(pairs: readonly (readonly [string, string])[], most = COLUMNS): string[] {
   const widths = pairs.map(([left]) => left.length).filter((width) => width <= most);
@@ -202,7 +203,7 @@ export async function doing<T>(action: string, work: Promise<T>): Promise<T> {
   }
 }
 
-/** What could not be done, and why; our own errors say it themselves. */
+/** What could not be done, and why; our own errors say both themselves. */
 export function asSentence(action: string, error: unknown): string {
   const message = messageOf(error);
   return message.startsWith("Cannot ") ? message : `Cannot ${action}: ${message}`;
@@ -213,7 +214,7 @@ export function messageOf(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ");
 }
 
-/** Says something that is not part of the output. */
+/** Prints a message to standard error, which is not part of the output. */
 export function complain(text: string): void {
   console.error(`${PROGRAM}: ${text}`);
 }

@@ -1,5 +1,5 @@
 /**
- * `mpubsub-broker completions`: what makes a shell complete the commands and their options.
+ * `mpubsub-broker completions`: scripts that make a shell complete the commands and their options.
  */
 import {
   type Arguments,
@@ -10,7 +10,7 @@ import {
   UsageError,
 } from "./command.ts";
 
-/** A command with what the overview says of it. */
+/** A command with its line in the overview. */
 export type Listed = Command & { readonly summary: string };
 
 /** The names under which the program may be installed. */
@@ -22,7 +22,7 @@ type Script = (commands: ReadonlyMap<string, Listed>) => string;
 
 const SCRIPTS: Readonly<Record<string, Script>> = { bash, zsh, fish };
 
-/** Makes the command; `load` gives all of them. */
+/** Makes the command; `load` loads all commands. */
 export function completionsOf(load: () => Promise<Map<string, Listed>>): Command {
   return {
     usage: ["completions bash|zsh|fish"],

@@ -13,10 +13,10 @@ export function defaultFile(): string {
   if (file) return file;
   const home = Deno.env.get("HOME");
   if (home) return `${home}/.mpubsub.json`;
-  throw new UsageError("Cannot choose a FILE: neither MPUBSUB_FILE nor HOME is set, give one");
+  throw new UsageError("Cannot choose a FILE: neither MPUBSUB_FILE nor HOME is set; give one");
 }
 
-/** The connection file that stands among the operands, or the usual one. */
+/** The connection file that the operands name, or the usual one. */
 export function fileOf(operands: readonly string[]): string {
   if (operands.length > 1) {
     throw new UsageError(`Cannot use ${operands.length} files: give one FILE`);
@@ -32,7 +32,7 @@ export function addressOf(args: Arguments): string | undefined {
   if (address === undefined) return undefined;
   try {
     parseAddress(address);
-  } catch (error) { // TypeError: no address; RangeError: one that cannot be.
+  } catch (error) { // TypeError: not an address; RangeError: an impossible one.
     const why = error instanceof TypeError
       ? `Cannot use --address ${address}: write unix:///path/to.sock or tcp://127.0.0.1:7411`
       : messageOf(error);
@@ -44,7 +44,7 @@ export function addressOf(args: Arguments): string | undefined {
 /** The key that a file holds. */
 export async function readKey(path: string): Promise<Uint8Array> {
   const bytes = await doing(`read ${path}`, readSecret(path, KEY_FILE_BYTES_MAX));
-  // An editor, and echo, end a line that is a key as any other.
+  // Editors and echo put a newline after a key.
   const key = bytes.subarray(0, bytes.length - (bytes.at(-1) === 0x0a ? 1 : 0));
   if (key.length === 0) throw new RangeError(`Cannot use ${path}: the key is empty`);
   return key;
@@ -60,12 +60,12 @@ export async function readKeys(path: string): Promise<BrokerKey[]> {
   }
 }
 
-/** A text that only this user can read. */
+/** The text of a file that only this user can read. */
 export async function readSecretText(path: string): Promise<string> {
   return new TextDecoder().decode(await readSecret(path, CONFIG_FILE_BYTES_MAX));
 }
 
-/** The certificates that stand in a text, and nothing else that may stand beside them. */
+/** The certificates in a text, without anything else that is there. */
 export function certificatesIn(path: string, text: string): string {
   const found = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
   if (found === null) throw new TypeError(`Cannot use ${path}: there is no certificate in it`);

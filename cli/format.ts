@@ -3,7 +3,7 @@
  */
 import { format } from "@std/fmt/bytes";
 
-/** What a part of the values is not above, by the nearest rank; 0.5 for the median. */
+/** The smallest value below or at which a part of the values lies (nearest rank); 0.5 for the median. */
 export function quantile(values: readonly number[], part: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(part * sorted.length) - 1)] ?? NaN;
@@ -15,7 +15,7 @@ export function formatMs(ms: number): string {
   return ms < 1000 ? `${threeDigits(ms)} ms` : `${threeDigits(ms / 1000)} s`;
 }
 
-/** A number with three digits that count: `1.23`, `12.3`, `123`, `1,234`. */
+/** A number with three significant digits: `1.23`, `12.3`, `123`, `1,234`. */
 function threeDigits(value: number): string {
   const digits = value < 10 ? 2 : value < 100 ? 1 : 0;
   return value < 1000 ? value.toFixed(digits) : Math.round(value).toLocaleString("en");

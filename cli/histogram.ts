@@ -1,5 +1,5 @@
 /**
- * Times in bounded room: a histogram whose buckets grow with the time, as those of HdrHistogram.
+ * Times in bounded memory: a histogram whose buckets grow with the time, like those of HdrHistogram.
  *
  * Each doubling of the time has 32 buckets of the same width, so a bucket is at most 1/32 of its time
  * wide, which is about 3 %. Below 64 µs a bucket is 1 µs wide.
@@ -36,9 +36,9 @@ export interface Row {
 /** How often each time was seen; all times in milliseconds. */
 export class Histogram implements Times {
   readonly counts = new Float64Array(BUCKETS);
-  /** The shortest time, exactly; Infinity when there is none. */
+  /** The shortest time, exactly; Infinity without any. */
   min = Infinity;
-  /** The longest time, exactly; -Infinity when there is none. */
+  /** The longest time, exactly; -Infinity without any. */
   max = -Infinity;
 
   /** How many times there are. */
@@ -61,7 +61,7 @@ export class Histogram implements Times {
     this.max = Math.max(this.max, max);
   }
 
-  /** What a part of the times is not above, by the nearest rank, a bucket too long at most. */
+  /** The time below or at which a part of the times lies (nearest rank); at most a bucket too long. */
   quantile(part: number): number {
     const rank = Math.max(1, Math.ceil(part * this.count));
     let seen = 0;
@@ -72,7 +72,7 @@ export class Histogram implements Times {
     return NaN;
   }
 
-  /** The buckets in which there is something. */
+  /** The buckets that are not empty. */
   buckets(): Row[] {
     return Array.from(this.counts, (count, i) => ({ from: startOf(i), to: startOf(i + 1), count }))
       .filter(({ count }) => count > 0);

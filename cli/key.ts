@@ -13,11 +13,11 @@ import { addressOf, fileOf, readKeys } from "./files.ts";
 export const key: Command = {
   usage: ["key NAME --keys PATH [--address ADDRESS] [FILE]"],
   about: `
-Prints a connection file for the key called NAME: with the key, the address that
-stands in the broker's FILE or is given, and the certificate that stands there.`,
+Prints a connection file for the key called NAME. Address and certificate are
+those in the broker's FILE; --address gives another address.`,
   options: [
-    { name: "keys", value: "PATH", about: "The keys, in a file that only you can read" },
-    { name: "address", value: "ADDRESS", about: "Where clients find the broker" },
+    { name: "keys", value: "PATH", about: "The keys of the broker, in a private file" },
+    { name: "address", value: "ADDRESS", about: "The address at which clients reach the broker" },
   ],
   examples: [["key ann --keys keys.json x.json > ann.json", "after umask 077"]],
   run: printKey,
@@ -32,7 +32,7 @@ async function printKey(args: Arguments): Promise<void> {
   const found = keys.find((key) => key.name === name);
   if (found === undefined) {
     const names = keys.map((key) => key.name).join(", ");
-    throw new Error(`Cannot find a key called "${name}" in ${keysFile}: there are ${names}`);
+    throw new Error(`Cannot find a key called "${name}" in ${keysFile}: it has ${names}`);
   }
   const address = addressOf(args);
   const file = address === undefined || files.length > 0 ? fileOf(files) : undefined;

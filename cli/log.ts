@@ -1,5 +1,5 @@
 /**
- * What the broker as a program says while it runs: one line for each event, in words or as JSON.
+ * What the broker as a program logs while it runs: one line for each event, in words or as JSON.
  */
 import { complain } from "./command.ts";
 
@@ -8,15 +8,15 @@ export type Level = "debug" | "info" | "warn" | "error";
 
 const LEVELS: readonly Level[] = ["debug", "info", "warn", "error"];
 
-/** Prints events; see the module. */
+/** Prints one line for each event that is important enough. */
 export class Log {
   readonly #isJson: boolean;
   readonly #least: number;
 
   /**
-   * @param isJson Whether each line is a JSON object: `time`, `level`, `event`, `message` and what
-   * belongs to the event.
-   * @param least What is less important is not printed.
+   * @param isJson Whether each line is a JSON object: `time`, `level`, `event`, `message`, and the
+   * fields of the event.
+   * @param least The least important level that is printed.
    */
   constructor(isJson: boolean, least: Level) {
     this.#isJson = isJson;

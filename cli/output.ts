@@ -3,7 +3,7 @@
  */
 import { concat } from "../base/bytes.ts";
 
-/** Gathers what is printed until {@linkcode Output.flush}. */
+/** Gathers output until {@linkcode Output.flush}. */
 export class Output implements Disposable {
   readonly #writer = Deno.stdout.writable.getWriter();
   readonly #encoder = new TextEncoder();
@@ -11,7 +11,7 @@ export class Output implements Disposable {
   #text = "";
   #bytes = 0;
 
-  /** How much is gathered, about. */
+  /** About how many bytes are gathered. */
   get size(): number {
     return this.#bytes + this.#text.length;
   }
@@ -50,9 +50,9 @@ export class Output implements Disposable {
 }
 
 /**
- * Prints a line at once; unlike `console.log` it says when nobody reads it.
+ * Prints a line at once.
  *
- * @throws {Deno.errors.BrokenPipe} When that is so.
+ * @throws {Deno.errors.BrokenPipe} When nobody reads it; `console.log` does not say so.
  */
 export function printLine(line: string): void {
   const bytes = new TextEncoder().encode(`${line}\n`);

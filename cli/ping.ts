@@ -11,20 +11,19 @@ import { printLine } from "./output.ts";
 export const ping: Command = {
   usage: ["ping [OPTIONS]"],
   about: `
-Measures round trips to the broker and back: what it takes until the broker has
-acknowledged something. Exits with 1 when the broker does not answer in time, so
-it is a check of health, too.`,
+Measures round trips: how long the broker takes to acknowledge something. Exits
+with 1 if the broker does not answer in time, so it is also a health check.`,
   options: [
     ...CONNECTION,
-    { name: "count", value: "N", about: "How many [5]" },
-    { name: "interval", value: "TIME", about: "From one to the next [200ms]" },
+    { name: "count", value: "N", about: "How many round trips [5]" },
+    { name: "interval", value: "TIME", about: "Time from one to the next [200ms]" },
     { name: "timeout", value: "TIME", about: "How long an answer may take [5s]" },
     { name: "json", about: "Print only the result, as JSON, in milliseconds" },
-    { name: "quiet", about: "Print nothing but what went wrong" },
+    { name: "quiet", about: "Print only what goes wrong" },
   ],
   examples: [
     ["ping -c x.json", ""],
-    ["ping --count 1 --quiet && echo alive", "a check of health"],
+    ["ping --count 1 --quiet && echo alive", "a health check"],
   ],
   run,
 };

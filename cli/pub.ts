@@ -1,5 +1,5 @@
 /**
- * `mpubsub-broker pub`: publishes a message, or those that stand on standard input.
+ * `mpubsub-broker pub`: publishes a message, or messages from standard input.
  */
 import { delay } from "@std/async/delay";
 import { TextLineStream } from "@std/streams/text-line-stream";
@@ -12,16 +12,16 @@ import type { TopicPath } from "../topic.ts";
 export const pub: Command = {
   usage: ["pub TOPIC [KEY=VALUE …]", "pub [TOPIC] - [--lines KEY]"],
   about: `
-Publishes a message, and ends when the broker has it. TOPIC is a path, as a/b or
-["a","b"]; / is everybody. A VALUE is JSON where it parses as such, else a text.
-With - messages stand on standard input, one JSON object a line; without TOPIC
-the lines are those that sub prints.`,
+Publishes a message, and ends when the broker has it. TOPIC is a path: a/b, or
+["a","b"]; / is a broadcast. A VALUE is JSON if it parses as JSON, else a text.
+With - it reads messages from standard input, one JSON object per line; without
+TOPIC it reads lines as sub prints them.`,
   options: [
     ...CONNECTION,
     { name: "json", value: "JSON", about: "The message as one object, instead of KEY=VALUE" },
     { name: "lines", value: "KEY", about: "Lines are plain text, each the value of KEY" },
-    { name: "count", value: "N", about: "So many messages [1; with -, all]" },
-    { name: "interval", value: "TIME", about: "Between two messages: 250ms, 5s, 2m" },
+    { name: "count", value: "N", about: "Publish N messages [1; with -, all]" },
+    { name: "interval", value: "TIME", about: "Time between messages: 250ms, 5s, 2m" },
   ],
   examples: [
     ["pub sensors/kitchen celsius=21.5 unit=C", ""],
@@ -33,7 +33,7 @@ the lines are those that sub prints.`,
 
 /** The longest line; the largest message takes a few times its 1 MiB as JSON. */
 const LINE_UNITS_MAX = 16 * 1024 * 1024;
-/** What a decoder puts for bytes that are not UTF-8. */
+/** What a decoder makes of bytes that are not UTF-8. */
 const REPLACEMENT = "\ufffd";
 /** How much is published before it waits until the broker has it. */
 const PENDING_BYTES_MAX = 4 * 1024 * 1024;
@@ -47,7 +47,7 @@ async function run(args: Arguments): Promise<number> {
       try {
         const { topic, message } = line();
         bus.publish(topic, message);
-      } catch (error) { // What is wrong with it; the others are none the worse for it.
+      } catch (error) { // What is wrong with it; the others are published all the same.
         if (number === undefined) throw error;
         problems.count++;
         complain(`${messageOf(error)} (line ${number})`);
@@ -66,7 +66,7 @@ async function run(args: Arguments): Promise<number> {
 interface Item {
   /** Makes it; throws what is wrong with it. */
   readonly line: () => Line;
-  /** The number of its line, where it stands in one. */
+  /** The number of its line, if it was read from one. */
   readonly number?: number;
 }
 
@@ -85,7 +85,7 @@ function sourceOf(args: Arguments): Source {
   const count = args.whole("count", 1);
   if (key !== undefined || args.operands.includes("-")) {
     if (pairs.length > 0 || json !== undefined) {
-      throw new UsageError("Cannot use both standard input and values");
+      throw new UsageError("Cannot use both - (standard input) and values");
     }
     const read = readerOf(topic, key);
     return { lines: (signal) => readLines(read, signal), count: count ?? Infinity };
@@ -110,10 +110,10 @@ async function* endlessly(line: Line): AsyncGenerator<Item> {
   for (;;) yield { line: () => line };
 }
 
-/** What makes a message of a line. */
+/** Makes messages of lines. */
 interface Reader {
   readonly read: (text: string) => Line;
-  /** Whether lines without anything are left out. */
+  /** Whether empty lines are skipped. */
   readonly skipsEmpty: boolean;
 }
 
@@ -138,21 +138,21 @@ async function* readLines(
   for await (const text of texts) {
     number++;
     if (text.includes(REPLACEMENT) && !isTold) {
-      complain(`Not all is UTF-8: ${REPLACEMENT} stands for what is not (line ${number})`);
+      complain(`The input is not all UTF-8: ${REPLACEMENT} replaces what is not (line ${number})`);
       isTold = true;
     }
     if (!skipsEmpty || text.trim() !== "") yield { line: () => read(text), number };
   }
 }
 
-/** Passes text on as long as no line has more than so many units. */
+/** Passes text on; throws when a line has more than `limit` UTF-16 units. */
 function boundedLines(limit: number): TransformStream<string, string> {
   let length = 0;
   return new TransformStream({
     transform(text, controller) {
       const end = text.lastIndexOf("\n");
       length = end < 0 ? length + text.length : text.length - end;
-      if (length > limit) throw new RangeError(`Cannot take a line of more than ${limit} letters`);
+      if (length > limit) throw new RangeError(`Cannot read a line of more than ${limit} letters`);
       controller.enqueue(text);
     },
   });

@@ -2,14 +2,14 @@
  * The signals that end the program.
  */
 
-/** Signals closer together are one: under `deno task` a Ctrl-C arrives twice. */
+/** Signals closer together count as one: under `deno task`, Ctrl-C arrives twice. */
 const SAME_SIGNAL_MS = 1000;
 
-/** The signals that end the program, from now until it is disposed. */
+/** Listens for the signals that end the program, until it is disposed. */
 export class StopSignals implements Disposable {
-  /** Called by a later signal that is not the same as the first. */
+  /** Called when another signal comes later. */
   onAgain: () => void = () => {};
-  /** Called by a SIGHUP that does not mean that the terminal is gone. */
+  /** Called on SIGHUP, unless it means that the terminal is gone. */
   onHangup: () => void = () => {};
   readonly #controller = new AbortController();
   readonly #happened = Promise.withResolvers<void>();
@@ -28,7 +28,7 @@ export class StopSignals implements Disposable {
 
   readonly #isOnTerminal = Deno.stdout.isTerminal();
 
-  /** A terminal that is closed is none any more. */
+  /** After a terminal was closed, the output is not a terminal any more. */
   readonly #hangup = () => {
     if (this.#isOnTerminal && !Deno.stdout.isTerminal()) this.#take();
     else this.onHangup();
@@ -36,8 +36,8 @@ export class StopSignals implements Disposable {
 
   readonly #listeners: readonly (readonly [Deno.Signal, () => void])[] = Deno.build.os === "windows"
     ? [["SIGINT", this.#take], ["SIGBREAK", this.#take]]
-    // Once it listens to any signal, Deno ends at SIGHUP, even where nohup has that ignored; and
-    // nohup lets nothing print to a terminal.
+    // Once a program listens for any signal, Deno ends it at SIGHUP, even under nohup, which ignores
+    // SIGHUP; and under nohup the output is not a terminal.
     : [
       ["SIGINT", this.#take],
       ["SIGTERM", this.#take],

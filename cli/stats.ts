@@ -11,8 +11,8 @@ import { formatJson } from "./tagged_json.ts";
 export const stats: Command = {
   usage: ["stats [OPTIONS]"],
   about: `
-Prints what the broker has counted since it was started, and its clients, as one
-JSON object on one line. It takes a key with the right to subscribe to *broker.`,
+Prints what the broker has counted since its start, and its clients, as one JSON
+object on one line. The key must have the right to subscribe to *broker.`,
   options: [
     ...CONNECTION,
     { name: "timeout", value: "TIME", about: "How long an answer may take [5s]" },
@@ -37,7 +37,7 @@ async function run(args: Arguments): Promise<number> {
     const all = Promise.all(reports.map(({ report }) => report.promise));
     const [totals, clients] = await inTime(
       timeout,
-      "Cannot tell: no figures came",
+      "Cannot print figures: none came",
       (late) => abortable(all, AbortSignal.any([signal, late])),
     );
     printLine(formatJson({ ...totals, clients: clients!.clients }));

@@ -17,15 +17,19 @@ export const sub: Command = {
   usage: ["sub [OPTIONS] [TOPIC …]"],
   about: `
 Prints the messages of these topics and all below them, by default of all. A
-TOPIC is a path, as a/b or ["a","b"]. To a terminal it prints them for people,
-otherwise as JSON, one object a line, which pub - reads back as it was.`,
+TOPIC is a path: a/b, or ["a","b"]. To a terminal it prints them for people,
+otherwise as JSON, one object per line, which pub - reads back as it was.`,
   options: [
     ...CONNECTION,
-    { name: "count", value: "N", about: "End after so many messages" },
-    { name: "timeout", value: "TIME", about: "End after 250ms, 5s, 2m; fails short of --count" },
-    { name: "raw", value: "KEY", about: "Only the value of KEY: text and bytes as they are" },
-    { name: "json", about: "JSON to a terminal, too" },
-    { name: "strict", about: "Exit with 1 when messages were missed" },
+    { name: "count", value: "N", about: "End after N messages" },
+    {
+      name: "timeout",
+      value: "TIME",
+      about: "End after 250ms, 5s, 2m; status 1 if short of --count",
+    },
+    { name: "raw", value: "KEY", about: "Print only the value of KEY; text and bytes unchanged" },
+    { name: "json", about: "Print JSON to a terminal, too" },
+    { name: "strict", about: "Exit with 1 if messages were missed" },
   ],
   examples: [
     ["sub sensors alerts", "two topics"],
@@ -36,8 +40,8 @@ otherwise as JSON, one object a line, which pub - reads back as it was.`,
 };
 
 /**
- * How many messages of each topic wait to be printed before the broker has to hold the others; each
- * may be large.
+ * How many messages of each topic may wait to be printed, before others wait at the broker; each may be
+ * large.
  */
 const WAITING_MAX = 64;
 /** How many bytes are written together. */
@@ -73,7 +77,7 @@ async function run(args: Arguments): Promise<number> {
   });
 }
 
-/** Those topics that are not below another of them, whose messages would come twice. */
+/** The topics without those below another one: their messages would come twice. */
 function withoutCovered(topics: readonly TopicPath[]): readonly TopicPath[] {
   if (topics.length === 0) return [topicPath(null)];
   return topics.filter((topic, at) =>
@@ -92,7 +96,7 @@ function covers(above: TopicPath, topic: TopicPath, isEarlier: boolean): boolean
 class Messages {
   /** How many were taken. */
   taken = 0;
-  /** From which of the subscriptions the next messages come. */
+  /** The subscription of each waiting message, in the order of the messages. */
   readonly #order = new Queue<number>({ name: "the order", limit: 1, overflow: "wait" });
   readonly #subscriptions: readonly AsyncIterator<Line>[];
 
@@ -109,7 +113,7 @@ class Messages {
     return this.#order.length > 0;
   }
 
-  /** Takes them until `signal` aborts, whose reason it throws. */
+  /** Yields them until `signal` aborts; throws its reason then. */
   async *take(signal: AbortSignal): AsyncGenerator<Line> {
     const end = () => this.#order.close({ error: signal.reason });
     signal.addEventListener("abort", end);
@@ -118,7 +122,7 @@ class Messages {
     try {
       for await (const index of this.#order) {
         const { value } = await this.#subscriptions[index]!.next() as IteratorYieldResult<Line>;
-        // A broadcast comes with each subscription.
+        // A broadcast comes once for each subscription.
         if (value.topic.length === 0 && value.message === broadcast) continue;
         if (value.topic.length === 0) broadcast = value.message;
         this.taken++;
@@ -155,7 +159,7 @@ function formatOf(args: Arguments): (line: Line) => string | Uint8Array {
   if (key !== undefined) return rawOf(key);
   const isForPeople = Deno.stdout.isTerminal() && !args.has("json");
   if (isForPeople) return (line) => `${describeLine(line, new Date())}\n`;
-  // In JSON, what a terminal may obey can be written in other ways.
+  // In JSON, characters that a terminal may obey can be escaped.
   if (Deno.stdout.isTerminal()) return (line) => `${printable(formatLine(line))}\n`;
   return (line) => `${formatLine(line)}\n`;
 }
@@ -164,7 +168,7 @@ function rawOf(key: string): (line: Line) => string | Uint8Array {
   let isTold = false;
   return ({ topic, message }) => {
     if (!Object.hasOwn(message, key)) {
-      if (!isTold) complain(`Nothing to print: a message for ${topicText(topic)} has no ${key}`);
+      if (!isTold) complain(`Cannot print a message for ${topicText(topic)}: it has no ${key}`);
       isTold = true;
       return "";
     }

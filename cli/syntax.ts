@@ -17,7 +17,7 @@ export interface Line {
 /**
  * The topic that a text names: `sensors/kitchen`, or a JSON array of elements; `/` is the root.
  *
- * @throws {UsageError} When it is none.
+ * @throws {UsageError} When it is not a valid topic.
  */
 export function parseTopic(text: string): TopicPath {
   if (text === "/") return topicPath(null);
@@ -31,7 +31,7 @@ export function parseTopic(text: string): TopicPath {
   }
 }
 
-/** A topic as it may be written for {@linkcode parseTopic}. */
+/** A topic as {@linkcode parseTopic} reads it. */
 export function topicText(path: TopicPath): string {
   const text = path.length === 0 ? "/" : path.join("/");
   const isPlain = !text.startsWith("[") && path.every((element) => !element.includes("/"));
@@ -53,29 +53,29 @@ export function parsePairs(words: readonly string[]): Record<string, unknown> {
   return Object.fromEntries(values);
 }
 
-/** A value: JSON where it is that, else a text. */
+/** A value: JSON if it parses as JSON, else a text. */
 function valueOf(text: string): unknown {
   try {
     return parseJson(text);
-  } catch (error) { // SyntaxError: it is no JSON. Else it would lose something.
+  } catch (error) { // SyntaxError: it is not JSON. Otherwise something would be lost.
     if (error instanceof SyntaxError) return text;
     throw new UsageError((error as Error).message, { cause: error });
   }
 }
 
 /**
- * The message that a JSON text holds.
+ * The message in a JSON text.
  *
- * @throws {TypeError} When it is none.
+ * @throws {TypeError} When it is not a message.
  */
 export function parseMessage(text: string): Record<string, unknown> {
   return checkMessage(parse(text), text);
 }
 
 /**
- * The topic and the message that a line holds, as `sub` prints it.
+ * The topic and the message in a line, as `sub` prints it.
  *
- * @throws {TypeError} When it is no such line.
+ * @throws {TypeError} When it is not such a line.
  */
 export function parseLine(text: string): Line {
   const line = parse(text) as { topic?: unknown; message?: unknown } | null;
@@ -91,7 +91,7 @@ export function parseLine(text: string): Line {
 function parse(text: string): unknown {
   try {
     return parseJson(text);
-  } catch (error) { // SyntaxError, or what says itself what is wrong.
+  } catch (error) { // SyntaxError, or an error that already says what is wrong.
     if (!(error instanceof SyntaxError)) throw error;
     throw new TypeError(`Cannot use ${shown(text)}: it is not JSON`, { cause: error });
   }
@@ -121,7 +121,7 @@ export function describeLine({ topic, message }: Line, time: Date): string {
   return [dim(clockTime(time)), bold(cyan(topicText(topic))), ...values].join(" ");
 }
 
-/** A text as it is where that is not taken for something else; all other values as JSON. */
+/** A text as it is, unless it would be taken for something else; all other values as JSON. */
 function valueText(value: unknown): string {
   const isPlain = typeof value === "string" && /^[^\s"\p{Cc}]+$/u.test(value) &&
     valueOf(value) === value;

@@ -10,7 +10,7 @@ const LETTERS_PER_COLUMN_MAX = 4;
 export interface Column<R> {
   readonly title: string;
   readonly text: (row: R) => string;
-  /** Whether it stands at the left side of its column, as names do. */
+  /** Whether it is aligned to the left, as names are. */
   readonly isLeft?: boolean;
 }
 
@@ -39,7 +39,7 @@ function padded(text: string, width: number, isLeft: boolean): string {
 
 /** A text that takes at most `width` columns. */
 export function cut(text: string, width: number): string {
-  // Letters that take no column of their own could be without end.
+  // There could be any number of letters without a width of their own.
   const some = text.slice(0, LETTERS_PER_COLUMN_MAX * width);
   if (some.length === text.length && unicodeWidth(text) <= width) return text;
   let shown = "";

@@ -10,11 +10,11 @@
  * { "$map": [["a", 1], ["b", 2]] }
  * { "$set": [1, 2] }
  * { "$Float64Array": "AAAAAAAA8D8=" }  and the other typed arrays: their bytes, little-endian
- * { "$object": { "$bytes": "…" } } an object that looks like one of these and is none
+ * { "$object": { "$bytes": "…" } } an object that only looks like one of these
  * ```
  */
 
-/** The kinds of typed arrays that messages may hold, beside bytes. */
+/** The kinds of typed arrays that messages may hold, besides bytes. */
 const ARRAYS: Readonly<Record<string, new (buffer: ArrayBuffer) => ArrayBufferView>> = {
   Uint8ClampedArray,
   Int8Array,
@@ -44,7 +44,7 @@ export function formatJson(value: unknown): string {
   return JSON.stringify(toJson(value));
 }
 
-/** A value as JSON has it. */
+/** A value in the form of JSON. */
 function toJson(value: unknown): unknown {
   switch (typeof value) {
     case "bigint":
@@ -84,9 +84,9 @@ function tagOf(object: object): string | undefined {
 }
 
 /**
- * Reads a value that stands as JSON.
+ * Reads a value from JSON.
  *
- * - A tag that is not known is an object as any other.
+ * - An object with an unknown tag is an object like any other.
  *
  * @throws {SyntaxError} When it is not JSON.
  * @throws {TypeError} When something with a known tag is not what the tag says.
@@ -97,7 +97,7 @@ export function parseJson(text: string): unknown {
   return fromJson(value);
 }
 
-/** Refuses a whole number that another would take the place of. */
+/** Refuses a whole number that would be read as another one. */
 function checkExact(_name: string, value: unknown, { source }: { source?: string } = {}): unknown {
   if (typeof value !== "number" || source === undefined) return value;
   if (!Number.isFinite(value)) {
@@ -136,7 +136,7 @@ function membersFromJson(value: object, depth: number): Record<string, unknown> 
 function untag(tag: string, content: unknown, read: (content: never) => unknown): unknown {
   try {
     return read(content as never);
-  } catch (cause) { // Whatever its content is not; what is wrong further in says so itself.
+  } catch (cause) { // The content does not fit the tag; errors from further in say so themselves.
     if (cause instanceof Error && cause.message.startsWith("Cannot ")) throw cause;
     const shown = JSON.stringify(content).slice(0, 80);
     throw new TypeError(`Cannot read {"${tag}": ${shown}}`, { cause });

@@ -16,20 +16,20 @@ export const top: Command = {
   usage: ["top [OPTIONS]"],
   about: `
 Shows what passes through the broker, every second: clients, topics, rates,
-queues, and what was dropped. q ends it. Where the output is no terminal it
-prints a line each second. It takes a key that grants subscribing to *broker.`,
+queues, and what was dropped. q ends it. If the output is not a terminal, it
+prints a line per second. The key must have the right to subscribe to *broker.`,
   options: [
     ...CONNECTION,
-    { name: "count", value: "N", about: "End after so many seconds" },
+    { name: "count", value: "N", about: "End after N seconds" },
   ],
   examples: [
     ["top -c x.json", ""],
-    ["top --count 60 > rates.log", "a line each second"],
+    ["top --count 60 > rates.log", "a line per second"],
   ],
   run,
 };
 
-/** What is told of one second. */
+/** What the broker publishes about one second. */
 interface Moment {
   readonly stats: BrokerReport;
   readonly clients: readonly ClientStats[];
@@ -57,7 +57,7 @@ async function run(args: Arguments): Promise<number> {
   });
 }
 
-/** What the broker tells, second by second. */
+/** Collects what the broker publishes, second by second. */
 class Moments {
   #now: Partial<Moment> = {};
   #before: Moment | undefined;
@@ -83,8 +83,7 @@ class Moments {
   }
 
   /**
-   * Calls `take` for each moment until `signal` aborts, or that has been done for `count` of which
-   * the one before is known, too.
+   * Calls `take` for each moment, until `signal` aborts or `count` calls had a moment before them.
    */
   async each(
     signal: AbortSignal,
@@ -96,7 +95,7 @@ class Moments {
     this.#take = (now, before) => {
       try {
         take(now, before);
-      } catch (error) { // Nobody reads what is printed.
+      } catch (error) { // Nobody reads the output any more.
         reject(error);
       }
       if (before !== undefined && --count <= 0) resolve();
@@ -116,7 +115,7 @@ function keyPressed(wanted: string): AbortSignal {
       if (byte[0] === wanted.charCodeAt(0)) return controller.abort();
     }
   };
-  read().catch(() => {}); // Without a keyboard only a signal ends it.
+  read().catch(() => {}); // Without a keyboard, only a signal ends it.
   return controller.signal;
 }
 
@@ -146,7 +145,7 @@ function ratesOf(stats: BrokerReport, before: Moment | undefined): { in: string;
   };
 }
 
-/** So much more in so many seconds; of another broker, or of a client that is new, nothing is known. */
+/** The rate of growth per second; unknown for another broker, or a new client. */
 function rateOf(now: number, before: number | undefined, seconds: number): string {
   if (before === undefined || now < before || seconds <= 0) return "–";
   return formatCount((now - before) / seconds);
@@ -164,7 +163,7 @@ class Screen implements Disposable {
   #isOpen = false;
   #note = "";
 
-  /** Takes the terminal; what stood there comes back when this is disposed of. */
+  /** Takes over the terminal; disposing of this brings back what it showed before. */
   open(): this {
     this.#isOpen = true;
     this.#print(ENTER);
@@ -202,7 +201,7 @@ class Screen implements Disposable {
   }
 }
 
-/** The size of the terminal; of one that does not know it, the usual one. */
+/** The size of the terminal, or the usual one if it does not say. */
 function size(): { columns: number; rows: number } {
   const { columns, rows } = Deno.consoleSize();
   return { columns: columns || USUAL_SIZE.columns, rows: rows || USUAL_SIZE.rows };
@@ -260,12 +259,12 @@ function uplinkLines(
   ];
 }
 
-/** For how long what goes up has been waiting; usually nothing does. */
+/** How long messages for other brokers have been waiting; usually none are. */
 function lagOf({ lag }: UplinkStats): string {
   return lag < 1 ? "0 ms" : formatMs(lag);
 }
 
-/** What did not arrive from others: `3`, or `3+` when it is not known of all how many they were. */
+/** How many messages of others were lost: `3`, or `3+` if some losses are of unknown size. */
 function lossesOf({ lost, gaps }: UplinkStats): string {
   return `${lost}${gaps > 0 ? "+" : ""}`;
 }

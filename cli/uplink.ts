@@ -1,6 +1,6 @@
 /**
- * What joins the broker as a program to others through NATS: its options, the files that they name,
- * and what is logged of it.
+ * The uplink of the broker as a program, which joins it to others through NATS: its options, the files
+ * that they name, and what is logged.
  */
 import { printable } from "../base/printable.ts";
 import type { Uplink } from "../broker.ts";
@@ -17,7 +17,7 @@ export const UPLINK: readonly Option[] = [
     isMany: true,
     about: "Join brokers by NATS, nats://host (no password here)",
   },
-  { name: "bus", value: "NAME", about: "Brokers with the same one are joined [default]" },
+  { name: "bus", value: "NAME", about: "Brokers of the same bus are joined [default]" },
   {
     name: "uplink-stream",
     value: "NAME",
@@ -28,10 +28,10 @@ export const UPLINK: readonly Option[] = [
     value: "PATH",
     about: "Its user:password or credentials, in a private file",
   },
-  { name: "uplink-ca", value: "PATH", about: "Who vouches for NATS (PEM), with tls://host" },
+  { name: "uplink-ca", value: "PATH", about: "Certificates to trust (PEM), with tls://host" },
 ];
 
-/** What these options say. */
+/** The values of these options. */
 export interface UplinkArguments {
   readonly servers: readonly string[];
   readonly bus: string | undefined;
@@ -50,7 +50,7 @@ const LEVELS: Readonly<Record<NatsUplinkEvent["type"], Level>> = {
 };
 const CREDENTIALS = "-----BEGIN NATS USER JWT-----";
 
-/** Where the broker is to be joined to others, if it is. */
+/** The values of the uplink options, if there is an uplink. */
 export function uplinkArguments(args: Arguments): UplinkArguments | undefined {
   const servers = args.texts("uplink");
   const [bus, stream, credsFile, caFile] = UPLINK.slice(1).map(({ name }) => {
@@ -66,13 +66,13 @@ export function uplinkArguments(args: Arguments): UplinkArguments | undefined {
   return { servers, bus, stream, credsFile, caFile };
 }
 
-/** Makes the uplink; reads what it needs, NATS's client included. */
+/** Makes the uplink, and loads what it needs, including NATS's client. */
 export async function uplinkOf(uplink: UplinkArguments, log: Log): Promise<Uplink> {
   const { bus, stream, credsFile, caFile } = uplink;
   const login = credsFile === undefined ? {} : await readLogin(credsFile);
   const ca = caFile && await doing(`read ${caFile}`, Deno.readTextFile(caFile));
   const caCerts = ca === undefined ? undefined : [certificatesIn(caFile!, ca)];
-  // Not imported but named: so who joins nobody neither downloads NATS's client nor loads it.
+  // Imported by name: without an uplink, NATS's client is neither downloaded nor loaded.
   const { NatsUplink } = await doing(
     "load the client of NATS",
     import(import.meta.resolve("../nats.ts")) as Promise<typeof import("../nats.ts")>,
@@ -93,14 +93,14 @@ export async function uplinkOf(uplink: UplinkArguments, log: Log): Promise<Uplin
   }
 }
 
-/** What a private file holds: credentials, or what stands for a user in a URL. */
+/** The content of a private file: credentials, or a user as in a URL. */
 async function readLogin(path: string): Promise<{ credentials?: string; user?: string }> {
   const text = await doing(`read ${path}`, readSecretText(path));
   if (text.includes(CREDENTIALS)) return { credentials: text };
   const [, user, password] = /^([^:\r\n]+)(?::([^\r\n]+))?\r?\n?$/.exec(text) ?? [];
   if (user === undefined) {
     throw new TypeError(
-      `Cannot use ${path}: it holds no credentials of NATS, and not one line user:password or token`,
+      `Cannot use ${path}: it must hold credentials of NATS, or one line user:password or token`,
     );
   }
   const parts = password === undefined ? [user] : [user, password];

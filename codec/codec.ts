@@ -1,7 +1,7 @@
 /**
  * Message ↔ bytes: `Decoder` reads, `Encoder` writes in place, and `encodeMessage()` makes bytes of
- * their own. Each payload can be read on its own; what arrives is data only. `format.ts` says what the
- * bytes are.
+ * their own. Each payload can be read on its own; what arrives is data only. `format.ts` describes the
+ * bytes.
  */
 import { Encoder, type Output } from "./encoder.ts";
 
@@ -12,7 +12,7 @@ export { Encoder, type Output };
 /** Room for most messages. */
 const BYTES_MIN = 1024;
 
-/** Bytes that grow in their place. */
+/** Bytes in a buffer that grows. */
 class Growing implements Output {
   bytes = new Uint8Array(BYTES_MIN);
 
@@ -31,7 +31,7 @@ class Growing implements Output {
  *
  * @param message A plain object.
  * @param limit The most bytes that it may take.
- * @param encoder Who encodes; one that knows the names of such messages is faster.
+ * @param encoder The encoder; one that knows the names in such messages is faster.
  * @throws {TypeError} When a value cannot be sent; it names the path of the value.
  * @throws {RangeError} When it takes more bytes than `limit`.
  */

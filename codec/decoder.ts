@@ -1,11 +1,11 @@
 /**
  * Bytes → message.
  *
- * - Nothing is believed: a size, a count or a depth is checked against what is there before anything
- *   is made of it, and no byte outside of the payload is read.
+ * - Nothing is trusted: a size, a count or a depth is checked against what is there before anything is
+ *   made of it, and no byte outside of the payload is read.
  * - What arrives is data only: plain objects, made without calling setters.
- * - The names of an object are mostly those of an object before: then it begins as a copy of a
- *   template that has them.
+ * - An object mostly has the same names as one before; then it begins as a copy of a template that has
+ *   them.
  */
 import { hash, NO_BYTES } from "../base/bytes.ts";
 import { LONG } from "../base/size_prefix.ts";
@@ -26,7 +26,7 @@ interface Template extends Shape<Template> {
   readonly clone: (template: PlainObject) => PlainObject;
 }
 
-/** V8 has no larger ones, of 2 ** 30 bits. */
+/** V8's limit, 2 ** 30 bits. */
 const BIGINT_BYTES_MAX = 2 ** 27 - 1;
 
 /** Decodes payloads, one after the other. */
@@ -42,10 +42,10 @@ export class Decoder {
   readonly #run = new RunBytes();
 
   /**
-   * Decodes the payload that stands in `bytes` from `start` to before `end`.
+   * Decodes the payload in `bytes` from `start` to before `end`.
    *
    * @returns A plain object that shares no buffer with `bytes`.
-   * @throws {ProtocolError} When the bytes are no payload.
+   * @throws {ProtocolError} When the bytes are not a valid payload.
    */
   decode(bytes: Uint8Array, start: number, end: number): Record<string, unknown> {
     this.#bytes = bytes;
@@ -62,9 +62,8 @@ export class Decoder {
   }
 
   /**
-   * Begins a run: payloads will be decoded one after the other that stand in `bytes` from `start` to
-   * before `end`, which stay as they are until {@linkcode Decoder.endRun}. Short byte arrays in them
-   * are then copied many at a time.
+   * Begins a run: decodes payloads one after the other from `bytes`, which stay as they are from `start`
+   * to before `end` until {@linkcode Decoder.endRun}. So short byte arrays can be copied many at a time.
    */
   beginRun(bytes: Uint8Array, start: number, end: number): void {
     this.#run.begin(bytes, start, end);
@@ -75,7 +74,7 @@ export class Decoder {
     this.#run.end();
   }
 
-  /** The place of the next `count` bytes, which are taken. */
+  /** Takes the next `count` bytes; returns where they are. */
   #take(count: number): number {
     const at = this.#at;
     if (count > this.#end - at) fail("it ends too early");
@@ -162,7 +161,7 @@ export class Decoder {
     if (depth === MESSAGE_DEPTH_MAX && count > 0) tooDeep();
   }
 
-  /** Takes a block of names that is known. */
+  /** Takes a block of names, if it is a known one. */
   #shape(): Template | undefined {
     const at = this.#at;
     let shape = this.#shapes.likely;
@@ -184,7 +183,7 @@ export class Decoder {
     return true;
   }
 
-  /** An object of a shape that is not known. */
+  /** An object of an unknown shape. */
   #newObject(depth: number): PlainObject {
     const start = this.#at;
     const size = this.#size();
@@ -213,7 +212,7 @@ export class Decoder {
     return object;
   }
 
-  /** The next value; tags are written as numbers, so that V8 makes a table of where to go. */
+  /** The next value; tags are literal numbers here, so that V8 makes a jump table. */
   #value(depth: number): unknown {
     const tag = this.#u8();
     if (tag < 0x80) return tag;
@@ -327,7 +326,7 @@ function checkDistinct(names: readonly string[]): void {
   }
 }
 
-/** Makes a shape of names; that its template is JSON makes own properties of all, `__proto__` too. */
+/** Makes a shape of names. As JSON, its template has own properties only, even for `__proto__`. */
 function templateOf(
   names: readonly string[],
   block: Uint8Array,
@@ -335,12 +334,12 @@ function templateOf(
 ): Template {
   const members = names.map((name) => `${JSON.stringify(name)}:null`);
   const template: PlainObject = JSON.parse(`{${members.join()}}`);
-  // After null and a number V8 expects any value here.
+  // After null and a number, V8 expects any value here.
   for (const name of names) template[name] = 0;
   return { names, block, template, clone, follower: undefined };
 }
 
-/** The number of these bytes, which are no longer in their order then. */
+/** The number that these bytes stand for; reverses the bytes. */
 function toBigint(bytes: Uint8Array): bigint {
   if (bytes.length === 0) return 0n;
   if (bytes.length > BIGINT_BYTES_MAX) fail(`a bigint has more than ${BIGINT_BYTES_MAX} bytes`);
@@ -356,9 +355,9 @@ function fail(problem: string): never {
 }
 
 /**
- * Copies of a template. V8 notes the hidden classes that came by for each place in the text, up to
- * four; then a copy takes the slow way, 120 ns instead of 25. So here is a text for each of sixteen
- * shapes; which one a shape takes depends on its names only.
+ * Copies of a template. For each place in the source, V8 remembers up to four hidden classes; with more,
+ * a copy takes 120 ns instead of 25. So there are sixteen copies of the same source; which one a shape
+ * uses depends on its names only.
  */
 const CLONES: readonly ((template: PlainObject) => PlainObject)[] = [
   (template) => ({ ...template }),

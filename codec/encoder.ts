@@ -1,10 +1,10 @@
 /**
  * Message → bytes, straight into the buffer that is sent.
  *
- * - The names of an object are mostly those of an object before, in the same order: then their block
- *   is copied as it was written the first time.
- * - Each method takes the place where it writes and returns the place after it. What is written may
- *   move while room is made, so a place that is kept counts from where the payload begins.
+ * - An object mostly has the same names as one before, in the same order; then their block is copied as
+ *   it was written the first time.
+ * - Each method takes the place where it writes, and returns the place after that. What is written may
+ *   move while room is made, so places that are kept count from the beginning of the payload.
  */
 import { NO_BYTES } from "../base/bytes.ts";
 import { LONG, sizeLength, writeSize } from "../base/size_prefix.ts";
@@ -40,8 +40,8 @@ export interface Output {
   /** Where it is written now. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /**
-   * Makes room for `count` more bytes from `at` on. What was written so far of the current item may
-   * move to another place in another buffer.
+   * Makes room for `count` more bytes from `at` on. What was written so far of the current item may move
+   * to another buffer.
    *
    * @returns Where `at` is then.
    */
@@ -53,28 +53,28 @@ interface Names extends Shape<Names> {
   readonly names: readonly string[];
   /** Their size and the names. */
   readonly block: Uint8Array;
-  /** Whether an object is plain; if it has no prototype, or a member `constructor`, it says no. */
+  /** Whether an object is plain; says no if it has no prototype, or a member `constructor`. */
   readonly isPlain: (object: object) => boolean;
 }
 
 const NO_NAMES: readonly string[] = [];
-/** There is room for so many bytes wherever a value begins: whatever has a fixed size, short texts. */
+/** Wherever a value begins there is room for so many bytes: any value of a fixed size, short texts. */
 const VALUE_BYTES = 32;
-/** Up to this length a string is copied unit by unit as long as it is ASCII. */
+/** Up to this length, a string is copied unit by unit, as long as it is ASCII. */
 const ASCII_MAX = 64;
-/** The most bytes of UTF-8 that one unit takes, or two that belong together. */
+/** The most bytes of UTF-8 that one unit, or a surrogate pair, takes. */
 const UNIT_BYTES_MAX = 4;
-/** Up to this length bytes are copied one by one; a call of `set` costs as much as 20 of them. */
+/** Up to this length, bytes are copied one by one; a call of `set` costs as much as 20 of them. */
 const LOOP_BYTES_MAX = 20;
-/** What `#object` returns for what is no plain object; nothing is written then. */
+/** What `#object` returns for what is not a plain object; then nothing is written. */
 const NOT_PLAIN = -1;
-/** So many places for members are kept between two messages. */
+/** How many places for members are kept between two messages. */
 const MEMBERS_KEPT = 1024;
 
 const utf8 = new TextEncoder();
 const { getPrototypeOf } = Object;
 
-/** What the fast pass throws; {@linkcode explainUnsendable} then finds the words. */
+/** What the fast pass throws; {@linkcode explainUnsendable} then finds out what is wrong. */
 const REFUSED = Symbol("refused");
 
 /** Encodes messages, one after the other. */
@@ -132,18 +132,18 @@ export class Encoder {
 
   #tooLong(size: number): never {
     throw new RangeError(
-      `Cannot send the message: it is at least ${size} bytes, limit is ${this.#limit}; ` +
+      `Cannot send the message: it is at least ${size} bytes (the limit is ${this.#limit}); ` +
         `send less at a time`,
     );
   }
 
-  /** Refuses what takes `count` more bytes, if that is too much, before room is made for it. */
+  /** Throws if `count` more bytes are too much, before room is made for them. */
   #check(at: number, count: number): void {
     const size = at - this.#start + count;
     if (size > this.#limit) this.#tooLong(size);
   }
 
-  /** Makes room for `count` more bytes from `at` on; where `at` is then. */
+  /** Makes room for `count` more bytes from `at` on; returns where `at` is then. */
   #room(at: number, count: number): number {
     if (at + count <= this.#capacity) return at;
     this.#check(at, 0);
@@ -161,7 +161,7 @@ export class Encoder {
     const first = this.#top;
     let shape = this.#shapes.likely;
     const expected = shape === undefined ? NO_NAMES : shape.names;
-    let names: string[] | undefined; // If they are not those that were expected.
+    let names: string[] | undefined; // Set if they are not those that were expected.
     let count = 0;
     const own = isPolluted() ? { __proto__: null, ...object } : object;
     for (const name in own) {
@@ -198,7 +198,7 @@ export class Encoder {
     return shape !== undefined && isSame(shape.names, names) ? shape : undefined;
   }
 
-  /** Writes a block of names that is not known. */
+  /** Writes an unknown block of names. */
   #names(names: readonly string[], at: number): number {
     if (!names.every((name) => name.isWellFormed())) checkDistinct(names);
     at = this.#room(at, VALUE_BYTES) + 1; // The size comes when it is known.
@@ -287,7 +287,7 @@ export class Encoder {
     return at + length;
   }
 
-  /** Writes a number that is not of 32 bits with a sign. */
+  /** Writes a number that is not a signed 32-bit integer. */
   #number(value: number, at: number): number {
     if (value >>> 0 === value && value !== 0) return this.#integer(POSITIVE, value, at);
     const rest = -1 - value;
@@ -323,7 +323,7 @@ export class Encoder {
     return this.#u32(value, at + 1);
   }
 
-  /** Writes a string of more units than its tag can tell. */
+  /** Writes a string that is too long for its size to be in the tag. */
   #string(string: string, at: number): number {
     const { length } = string;
     if (length > ASCII_MAX) return this.#text(string, at);
@@ -346,8 +346,8 @@ export class Encoder {
     const header = stringHeader(length);
     const target = this.#bytes.subarray(at + header);
     const room = target.length - UNIT_BYTES_MAX;
-    // That all of it was written is seen from the room that is left: of a text that does not fit,
-    // Deno 2.6 tells more units than it wrote.
+    // The room that is left shows whether all was written: for a text that does not fit, Deno 2.6
+    // reports more units than it wrote.
     const size = length <= room ? utf8.encodeInto(string, target).written : Infinity;
     if (size > room) return this.#utf8(utf8.encode(string), at);
     const actual = stringHeader(size);
@@ -452,13 +452,13 @@ export class Encoder {
   }
 }
 
-/** Whether plain objects have names that are not their own: whether somebody gave them some. */
+/** Whether somebody has added enumerable members to Object.prototype. */
 function isPolluted(): boolean {
   for (const _ in Object.prototype) return true;
   return false;
 }
 
-/** Whether an array is of no class of its own; V8 knows the prototype after the access before it. */
+/** Whether an array is not of a subclass; V8 knows its prototype from the access just before. */
 function isArray(array: unknown[]): boolean {
   return (array.constructor === Array && getPrototypeOf(array) === Array.prototype) ||
     getPrototypeOf(array) === Array.prototype;
@@ -486,7 +486,7 @@ function hashOf(names: readonly string[]): number {
   return h ^ (h >>> 15);
 }
 
-/** Refuses values of which two would arrive as the same string: lone surrogates become U+FFFD. */
+/** Refuses values if two of them would arrive as the same string: lone surrogates become U+FFFD. */
 function checkDistinct(values: readonly unknown[]): void {
   if (values.every((value) => typeof value !== "string" || value.isWellFormed())) return;
   const arriving = values.map((value) => typeof value === "string" ? value.toWellFormed() : value);
@@ -494,18 +494,18 @@ function checkDistinct(values: readonly unknown[]): void {
 }
 
 /**
- * Reads a member in a `for`-`in` loop. With `object[name]` in the loop itself V8 can compile it for
- * the single name that it met there at first, find that it is another, and begin again, for ever.
+ * Reads a member in a `for`-`in` loop. With `object[name]` in the loop itself, V8 can compile it for the
+ * one name that it first met there, find another one, and begin again, for ever.
  */
 function memberOf(object: Record<string, unknown>, name: string): unknown {
   return object[name];
 }
 
 /**
- * `isPlain` for the objects of one shape. `Object.getPrototypeOf` is a call of 16 to 28 ns, except
- * where V8 knows the hidden class of the object from an access before it; and it notes the hidden
- * classes that came by for each place in the text, up to four. So here is a text for each of sixteen
- * shapes; which one a shape takes depends on its names only.
+ * `isPlain` for the objects of one shape. `Object.getPrototypeOf` takes 16 to 28 ns, unless V8 knows the
+ * hidden class of the object from an access just before; and for each place in the source, V8 remembers
+ * up to four of them. So there are sixteen copies of the same source; which one a shape uses depends on
+ * its names only.
  */
 const IS_PLAIN: readonly ((object: object) => boolean)[] = [
   (object) => object.constructor === Object && getPrototypeOf(object) === Object.prototype,

@@ -1,5 +1,5 @@
 /**
- * The form of a payload, which is one message as bytes. It can be read on its own.
+ * The format of a payload: one message as bytes, which can be read on its own.
  *
  * ```
  * payload = object     nothing follows the last value
@@ -45,7 +45,7 @@ export const NULL = 0xa0,
   ARRAY = 0xb4,
   OBJECT = 0xb5;
 
-/** The tag of the empty string; that of a string of n bytes is n more, up to the longest. */
+/** The tag of the empty string; the tag of a string of n bytes is n more, up to the longest. */
 export const SHORT_STRING = 0x80;
 /** Bytes of the longest string whose size is in its tag. */
 export const SHORT_STRING_MAX = 31;

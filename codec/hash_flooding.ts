@@ -1,38 +1,38 @@
 /**
- * Maps and Sets whose members were chosen to collide.
+ * Defends against Maps and Sets whose members were chosen to collide.
  *
- * V8's hash of numbers and big integers is the same in every process (seen in V8 14 and 15), so whoever
- * publishes can choose members that all have the same place in the table. Each then costs as much as
- * there are members already: 20,000 integers of 100 KB took 510 ms instead of 3, and 20,000 big integers
+ * V8's hash of numbers and big integers is the same in every process (seen in V8 14 and 15), so a
+ * publisher can choose members that all have the same place in the table. Then each costs as much as
+ * there are members already: 20,000 integers, 100 KB, took 510 ms instead of 3, and 20,000 big integers
  * 3 s. Strings are hashed with a secret seed.
  *
- * So it is watched how long numbers take to be added: 250 ms in one message, each 50 times as long as a
- * harmless one on the same machine at the same time, is no accident. Another program may have the
- * machine in the middle of that, but between two members, or a few, and not between all. So once that may
- * have happened, each member is timed, and the few that took longest do not count.
+ * So the time to add numbers is measured: 250 ms in one message, each member 50 times as long as a
+ * harmless one on the same machine at the same time, is no accident. Another program may take the
+ * processor meanwhile, but only between a few members, not between all of them. So once that may have
+ * happened, each member is timed, and the few that took longest do not count.
  */
 import { ProtocolError } from "../errors.ts";
 
 /** Fewer members cannot cost much, however they collide. */
 export const WATCHED_MEMBERS_MIN = 64;
-/** After how many members there is a look. */
+/** After how many members the time is checked. */
 const MEMBERS_PER_LOOK = 512;
-/** The members of one look take less than this, unless they collide or the machine is busy. */
+/** Members between two checks take less than this, unless they collide or the machine is busy. */
 const SLOW_LOOK_MS = 0.5;
-/** How many times as long as a harmless member one takes that collides. */
+/** A member that takes so many times as long as a harmless one collides. */
 const FACTOR = 50;
-/** What all that collide in a message may take, in milliseconds. */
+/** How long colliding members of one message may take, in milliseconds. */
 const COLLIDING_MS_MAX = 250;
-/** One in so many members of a look, those that took longest, does not count. */
+/** The part of the members between two checks, those that took longest, that does not count. */
 const INTERRUPTED_PART = 1 / 64;
-/** The shortest of so many times is one without an interruption. */
+/** Of so many measurements, the shortest is taken as one without an interruption. */
 const TRIES = 3;
 
-/** Watches the members of the Maps and Sets of one message; see the module. */
+/** Times the members of the Maps and Sets of one message. */
 export class HashFloodGuard {
-  /** What members that collide have taken. */
+  /** How long members that collide have taken. */
   #collidingMs = 0;
-  /** What one member takes at most that does not collide, once each is timed; and the timing itself. */
+  /** Once each member is timed: how long a harmless one may take, and how long the timing itself takes. */
   #limits: { readonly memberMs: number; readonly timingMs: number } | undefined;
 
   /** Begins with another message. */
@@ -44,7 +44,7 @@ export class HashFloodGuard {
   /**
    * Adds members, one by one.
    *
-   * @param add Adds the member with that index.
+   * @param add Adds the member with this index.
    * @throws {ProtocolError} When they collide.
    */
   addAll(members: readonly unknown[], add: (index: number) => void): void {
@@ -72,7 +72,7 @@ export class HashFloodGuard {
   }
 }
 
-/** What members take that do not collide, and what it takes to time each. */
+/** How long a member may take that does not collide, and how long it takes to time one. */
 function measureLimits(): { readonly memberMs: number; readonly timingMs: number } {
   const shortest = (measure: () => number) =>
     Math.min(...Array.from({ length: TRIES }, measure)) / MEMBERS_PER_LOOK;
@@ -91,7 +91,7 @@ function msOf(add: (index: number) => void, start: number, end: number): number 
   return performance.now() - before;
 }
 
-/** The same without the few members that took longest. */
+/** The same, without the few members that took longest. */
 function steadyMsOf(add: (index: number) => void, start: number, end: number): number {
   const times = new Float64Array(end - start);
   for (let index = start; index < end; index++) times[index - start] = msOf(add, index, index + 1);
@@ -99,7 +99,7 @@ function steadyMsOf(add: (index: number) => void, start: number, end: number): n
   return times.sort().subarray(0, counted).reduce((sum, ms) => sum + ms, 0);
 }
 
-/** Whether one of these members is of a kind whose hash has no seed. */
+/** Whether one of these members is of a kind whose hash has no secret seed. */
 function isHashedOpenly(members: readonly unknown[], start: number, end: number): boolean {
   for (let index = start; index < end; index++) {
     const kind = typeof members[index];

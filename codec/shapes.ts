@@ -1,13 +1,13 @@
 /**
- * The shapes of objects that were met lately: what can be known of an object from its names alone.
+ * The shapes of objects that were met lately: what is known about an object from its names alone.
  *
  * ```
  *  the shape before ── follower ──▶ the shape that came after it last time: mostly the one
  *  hash of the names ─▶ a slot    ▶ otherwise
  * ```
  *
- * A shape is kept when it is met the second time in a row in its slot, in the place of the shape
- * that was there. So names that come once, a table's keys say, push nothing out, and cost little.
+ * A shape that is met twice in a row in its slot is kept, and replaces the one that was there. So names
+ * that come only once, the keys of a table say, push nothing out, and cost little.
  */
 
 /** How many shapes are kept, a power of two. */
@@ -19,13 +19,13 @@ export interface Shape<S> {
   follower: S | undefined;
 }
 
-/** Bounded memory of shapes; see the module. Who uses it compares the names. */
+/** A bounded memory of shapes; its user compares the names. */
 export class Shapes<S extends Shape<S>> {
   readonly #slots: (S | undefined)[] = new Array(SLOTS).fill(undefined);
   readonly #hashes = new Int32Array(SLOTS);
   #latest: S | undefined;
 
-  /** The shape that is likely to come. */
+  /** The shape that is likely to come next. */
   get likely(): S | undefined {
     return this.#latest?.follower;
   }
@@ -41,7 +41,7 @@ export class Shapes<S extends Shape<S>> {
     this.#latest = shape;
   }
 
-  /** Notes that a shape has come which is not kept; whether it should be. */
+  /** Notes that a shape has come that is not kept; returns whether it should be. */
   missed(hash: number): boolean {
     const slot = hash & (SLOTS - 1);
     const isAgain = this.#hashes[slot] === hash;
@@ -53,7 +53,7 @@ export class Shapes<S extends Shape<S>> {
   add(hash: number, shape: S): void {
     const slot = hash & (SLOTS - 1);
     const old = this.#slots[slot];
-    if (old !== undefined) old.follower = undefined; // Or a chain of old ones could live on.
+    if (old !== undefined) old.follower = undefined; // Otherwise a chain of old ones could live on.
     this.#slots[slot] = shape;
     this.met(shape);
   }

@@ -1,10 +1,10 @@
 /**
- * Which values can be sent, and the words for those that cannot. `Encoder` only notices that there
- * is one; then the message is searched again for where it stands.
+ * Which values can be sent, and explanations for those that cannot. `Encoder` only notices that there is
+ * one; then the message is searched again to find it.
  */
 import { MESSAGE_DEPTH_MAX } from "./format.ts";
 
-/** Whether a value is an object whose names and values are all that there is to it. */
+/** Whether a value is a plain object: one that has nothing but its names and values. */
 export function isPlain(value: unknown): value is Record<string, unknown> {
   if (typeof value !== "object" || value === null) return false;
   const prototype = Object.getPrototypeOf(value);
@@ -15,7 +15,7 @@ export function isPlain(value: unknown): value is Record<string, unknown> {
 export function explainUnsendable(message: unknown): TypeError {
   const found = isPlain(message)
     ? findRefused(message, "message", [])
-    : { path: "message", problem: `is ${describe(message)}, it must be a plain object` };
+    : { path: "message", problem: `is ${describe(message)}; it must be a plain object` };
   const { path, problem } = found ?? { path: "message", problem: "changed while it was sent" };
   return new TypeError(`Cannot send ${path}: it ${problem}`);
 }
@@ -27,15 +27,15 @@ function findRefused(
 ): { path: string; problem: string } | undefined {
   const sendable = `send plain objects, arrays, Map, Set, Date, typed arrays or simple values`;
   if (parents.length > MESSAGE_DEPTH_MAX) {
-    return { path, problem: `is nested deeper than ${MESSAGE_DEPTH_MAX}, send it in parts` };
+    return { path, problem: `is nested deeper than ${MESSAGE_DEPTH_MAX}; send it in parts` };
   }
-  if (value === undefined) return { path, problem: "is undefined, send null or leave it out" };
+  if (value === undefined) return { path, problem: "is undefined; send null or leave it out" };
   if (typeof value === "function" || typeof value === "symbol") {
-    return { path, problem: `is a ${typeof value}, ${sendable}` };
+    return { path, problem: `is a ${typeof value}; ${sendable}` };
   }
   if (typeof value !== "object" || value === null) return undefined;
-  if (parents.includes(value)) return { path, problem: "is part of a cycle, send a tree" };
-  if (!isSendable(value)) return { path, problem: `is ${describe(value)}, ${sendable}` };
+  if (parents.includes(value)) return { path, problem: "is part of a cycle; send a tree" };
+  if (!isSendable(value)) return { path, problem: `is ${describe(value)}; ${sendable}` };
   if (value instanceof Date && Number.isNaN(value.getTime())) {
     return { path, problem: "is an invalid date" };
   }
@@ -58,12 +58,12 @@ function isSendable(value: object): boolean {
   return isPlain(value) || isGenuine(value);
 }
 
-/** Whether the bytes of a typed array have gone elsewhere. */
+/** Whether the bytes of a typed array were transferred elsewhere. */
 export function isDetached({ buffer }: ArrayBufferView): boolean {
   return buffer instanceof ArrayBuffer && buffer.detached;
 }
 
-/** Whether a value is an array, a `Date`, a `Map` or a `Set`, and does not only look like one. */
+/** Whether a value really is an array, a `Date`, a `Map` or a `Set`, and does not only look like one. */
 export function isGenuine(value: object): boolean {
   try {
     switch (Object.getPrototypeOf(value)) {

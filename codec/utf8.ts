@@ -1,8 +1,8 @@
 /**
  * UTF-8 → string. `TextDecoder` costs 450 ns or more for each text in Deno, so short ones do without:
  *
- * - A text that was met twice lately, of up to `KNOWN_BYTES_MAX` bytes, is remembered with its bytes:
- *   ids, units and states come again and again. It has one slot, chosen by a hash of all its bytes.
+ * - A text of up to `KNOWN_BYTES_MAX` bytes that was met twice lately is remembered with its bytes: ids,
+ *   units and states come again and again. It has one slot, chosen by a hash of all its bytes.
  * - Other ASCII, of up to `ASCII_BYTES_MAX` bytes, is read byte by byte.
  */
 import { hash } from "../base/bytes.ts";
@@ -14,19 +14,19 @@ const ASCII_BYTES_MAX = 128;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Reads texts; see the module. */
+/** Decodes UTF-8, and remembers texts that come often. */
 export class Texts {
   #known: string[] = [];
   /** The bytes of each known text, and how many they are. */
   #bytes = new Uint8Array(0);
   #sizes = new Uint8Array(0);
-  /** Of the text that was met last in each slot, known or not. */
+  /** The hash of the text that was met last in each slot, known or not. */
   #hashes = new Int32Array(0);
-  /** An array of each length, for the codes of a text. */
+  /** An array of each length, for the character codes of a text. */
   readonly #codes: number[][] = [];
 
   /**
-   * The text of `size` bytes that stand in `bytes` from `at` on.
+   * The text of `size` bytes in `bytes` from `at` on.
    *
    * @throws {ProtocolError} When they are not UTF-8.
    */

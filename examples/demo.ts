@@ -96,7 +96,7 @@ interface Machine extends Pick<Part, "machine" | "file" | "servers"> {
   readonly name: string;
 }
 
-/** What a child process tells on its standard output, a line of JSON each. */
+/** What a child process prints to its standard output, as a line of JSON each. */
 type Report =
   | { readonly say: string }
   | { readonly ready: true }

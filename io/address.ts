@@ -1,5 +1,5 @@
 /**
- * Addresses: where a broker listens, and who can reach it there.
+ * Addresses: how they are written, and who can reach a broker there.
  */
 
 /**
@@ -8,7 +8,7 @@
  * - `"unix:///run/bus.sock"`: a Unix socket.
  * - `"tcp://127.0.0.1:7411"`, `"127.0.0.1:7411"` or `["127.0.0.1", 7411]`: TCP.
  * - `"tls://bus.example.org:7411"`: TCP with TLS.
- * - An IPv6 address stands in brackets in a string. Port 0 is any free one, for a broker.
+ * - In a string, an IPv6 address is in brackets. For a broker, port 0 is any free port.
  */
 export type Address = string | readonly [hostname: string, port: number];
 
@@ -17,14 +17,14 @@ export type Endpoint =
   | { readonly transport: "unix"; readonly path: string }
   | { readonly transport: "tcp" | "tls"; readonly hostname: string; readonly port: number };
 
-/** The longest path of a Unix socket, in bytes: what the system has room for. */
+/** The longest path that the system allows for a Unix socket, in bytes. */
 const SOCKET_PATH_BYTES_MAX = Deno.build.os === "linux" ? 107 : 103;
 
 /**
  * Takes an address apart.
  *
- * @throws {TypeError} When it is no address.
- * @throws {RangeError} When its port is none, or its path too long for a socket.
+ * @throws {TypeError} When it is not a valid address.
+ * @throws {RangeError} When its port is over 65535, or its path is too long for a socket.
  */
 export function parseAddress(address: Address): Endpoint {
   if (Array.isArray(address)) return netEndpoint("tcp", address, address[0], address[1]);
@@ -64,7 +64,7 @@ function netEndpoint(
   return { transport, hostname: literal, port };
 }
 
-/** The IPv6 address that stands in brackets, with its zone if it has one: `[fe80::1%eth0]`. */
+/** The IPv6 address in brackets, with its zone if it has one: `[fe80::1%eth0]`. */
 function ipv6InBrackets(hostname: string): string | undefined {
   const [, ip, zone = ""] = /^\[([0-9a-fA-F:.]+)(%[\w.-]+)?\]$/.exec(hostname) ?? [];
   return ip !== undefined && URL.canParse(`http://[${ip}]/`) ? ip + zone : undefined;
@@ -91,14 +91,14 @@ function isLoopback(endpoint: Endpoint): boolean {
     /^127\.\d+\.\d+\.\d+$/.test(endpoint.hostname);
 }
 
-/** Whether what passes can be read and changed on its way. */
+/** Whether others can read and change what is sent there. */
 export function isExposed(endpoint: Endpoint): boolean {
   return endpoint.transport !== "tls" && !isLoopback(endpoint);
 }
 
 /**
- * An address for a broker that has none of its own: a socket beside its connection file. None where
- * that path would be too long, or there are no sockets: the broker then makes up its own address.
+ * An address for a broker that was given none: a socket beside its connection file. `undefined` if that
+ * path would be too long, or there are no Unix sockets: the broker then chooses an address.
  */
 export function addressBeside(file: string): string | undefined {
   if (Deno.build.os === "windows") return undefined;

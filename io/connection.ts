@@ -1,5 +1,5 @@
 /**
- * Connections: streams of bytes, which is all that the rest of the code sees of sockets.
+ * Connections: the streams of bytes that the rest of the code sees of sockets.
  */
 import type { TlsServerConn } from "./tls.ts";
 
@@ -12,39 +12,39 @@ export class Connection {
 
   /** Wraps a connection that was just made. */
   constructor(conn: Conn) {
-    // Otherwise a small write may wait for the acknowledgement of the one before, 40 ms.
+    // Otherwise a small write may wait 40 ms for the acknowledgement of the one before.
     if ("setNoDelay" in conn) conn.setNoDelay(true);
     this.#conn = conn;
   }
 
-  /** The address of the other side; none where that is on this machine. */
+  /** The IP address of the other side; `undefined` for a Unix socket. */
   get remoteAddress(): string | undefined {
     const { remoteAddr } = this.#conn;
     return "hostname" in remoteAddr ? remoteAddr.hostname : undefined;
   }
 
-  /** Reads into `into`; how many bytes, or `null` at the end. */
+  /** Reads into `into`; returns how many bytes, or `null` at the end. */
   read(into: Uint8Array): Promise<number | null> {
     return this.#conn.read(into);
   }
 
-  /** Writes some of `bytes`; how many. */
+  /** Writes some of `bytes`; returns how many. */
   write(bytes: Uint8Array): Promise<number> {
     return this.#conn.write(bytes);
   }
 
-  /** Lets the program end although the connection is open, or not. */
+  /** Whether the open connection keeps the program running. */
   set keepsAlive(keeps: boolean) {
     if (keeps) this.#conn.ref();
     else this.#conn.unref();
   }
 
   /**
-   * Begins TLS, on a connection over TCP; from then on only what is returned is used.
+   * Begins TLS, on a connection over TCP; from then on use only what is returned.
    *
-   * @param hostname Whom the certificate has to name.
-   * @param caCerts What vouches for it beside what the system trusts, in PEM.
-   * @throws {Deno.errors.InvalidData} When it is not trusted.
+   * @param hostname The name that the certificate must have.
+   * @param caCerts Certificates to trust besides those that the system trusts, in PEM.
+   * @throws {Deno.errors.InvalidData} When the certificate is not trusted.
    */
   async secured(
     hostname: string,

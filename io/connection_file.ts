@@ -1,10 +1,10 @@
 /**
- * The file in which a broker as a program (cli/broker.ts) tells its address and key.
+ * Connection files, in which a broker as a program (cli/broker.ts) writes its address and key.
  *
- * The file is JSON, `{ version, address, authkey, pid }` with the key in base64; `keyName` where the
- * key has a name, `ca` where the broker has a certificate, and no `authkey` where each client brings
- * its own. Whoever can read it can do all that a client can; so it is written with mode 0600, and not
- * read when others may.
+ * The file is JSON, `{ version, address, authkey, pid }` with the key in base64. It has `keyName` if the
+ * key has a name, `ca` if the broker has a certificate, and no `authkey` if each client has a key of its
+ * own. Whoever can read it can do all that a client can; so it is written with mode 0600, and refused if
+ * others can read it.
  */
 import { parseAddress } from "./address.ts";
 import { CONFIG_FILE_BYTES_MAX, KEY_FILE_BYTES_MAX, readSecret } from "./secret_file.ts";
@@ -13,22 +13,22 @@ import { CONFIG_FILE_BYTES_MAX, KEY_FILE_BYTES_MAX, readSecret } from "./secret_
 export interface ConnectionFile {
   /** Where the broker listens. */
   readonly address: string;
-  /** The key; none where each client brings its own. */
+  /** The key; absent if each client has a key of its own. */
   readonly authkey?: Uint8Array;
   /** The name of the key. */
   readonly keyName?: string;
-  /** What vouches for the broker's certificate, in PEM. */
+  /** The certificate to trust for the broker, in PEM. */
   readonly ca?: string;
-  /** The broker's process; none where it is not known. */
+  /** The number of the broker's process; absent if it is not known. */
   readonly pid?: number;
 }
 
 const FILE_VERSION = 1;
 
-/** Room for a key in base64, a certificate, and the rest. */
+/** The longest connection file that is read, in bytes: a key in base64, a certificate, and the rest. */
 const CONNECTION_FILE_BYTES_MAX = 2 * KEY_FILE_BYTES_MAX + CONFIG_FILE_BYTES_MAX;
 
-/** Whether a file could not be read because there is none. */
+/** Whether a file could not be read because it is not there. */
 export function isMissing(error: unknown): boolean {
   return error instanceof Deno.errors.NotFound;
 }
@@ -36,7 +36,7 @@ export function isMissing(error: unknown): boolean {
 /**
  * Reads a broker's connection file.
  *
- * @throws {Deno.errors.NotFound} When there is none.
+ * @throws {Deno.errors.NotFound} When it is not there.
  * @throws {Deno.errors.PermissionDenied} When others may read it, or this user may not.
  * @throws {Deno.errors.IsADirectory} When it is a directory.
  * @throws {TypeError} When it is not a connection file.
@@ -46,7 +46,7 @@ export async function readConnectionFile(path: string | URL): Promise<Connection
   return parseConnectionFile(path, new TextDecoder().decode(bytes));
 }
 
-/** What a connection file says, when it holds a key. */
+/** Makes sure that the content of a connection file has a key. */
 export function withKey(
   path: string | URL,
   content: ConnectionFile,
@@ -54,7 +54,7 @@ export function withKey(
   const { authkey } = content;
   if (authkey !== undefined) return { ...content, authkey };
   throw new TypeError(
-    `Cannot use "${path}": it holds no key, since each client of that broker has its own; ` +
+    `Cannot use "${path}": it holds no key, because each client of that broker has its own; ` +
       "mpubsub-broker key NAME prints a file that holds one",
   );
 }
@@ -90,7 +90,7 @@ function checkText(field: string, value: unknown): void {
   throw new TypeError(`its ${field} is not a text`);
 }
 
-/** What stands in a connection file. */
+/** The text of a connection file. */
 export function formatConnectionFile(content: ConnectionFile): string {
   const { address, authkey, keyName, ca, pid } = content;
   const fields = { version: FILE_VERSION, address, authkey: authkey?.toBase64(), keyName, ca, pid };
@@ -113,13 +113,13 @@ export async function writeConnectionFile(
   const draft = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
   try {
     await Deno.writeTextFile(draft, text, { mode: 0o600, createNew: true });
-    // Unlike a rename, a link never takes the place of a file that came in the meantime.
+    // Unlike a rename, a link never replaces a file that was made in the meantime.
     if (options.replace) await Deno.rename(draft, path);
     else await Deno.link(draft, path);
   } catch (error) {
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
     throw new Deno.errors.AlreadyExists(
-      `Cannot write "${path}": another broker, or another program, has made it meanwhile`,
+      `Cannot write "${path}": another broker or program has made it in the meantime`,
       { cause: error },
     );
   } finally {

@@ -1,5 +1,5 @@
 /**
- * Dial: a connection to an address, over TCP, TLS or a Unix socket.
+ * Dials: connects to an address, over TCP, TLS or a Unix socket.
  */
 import { AuthError, ConnectionLostError } from "../errors.ts";
 import { type Address, type Endpoint, formatEndpoint, parseAddress } from "./address.ts";
@@ -8,7 +8,7 @@ import { type Conn, Connection, secure } from "./connection.ts";
 /**
  * Connects to an address.
  *
- * @param caCerts What vouches for the other side's certificate beside what the system trusts, in PEM.
+ * @param caCerts Certificates to trust besides those that the system trusts, in PEM.
  * @throws {ConnectionLostError} When nobody answers there.
  * @throws {AuthError} When the other side's certificate is not trusted.
  * @throws The signal's reason, when it aborts before.
@@ -26,7 +26,7 @@ export async function dial(
     if (signal.aborted) connection.close();
     signal.throwIfAborted();
     return connection;
-  } catch (error) { // Refused, not found, unreachable, aborted; a lack of permission is the caller's.
+  } catch (error) { // Refused, not found, unreachable, aborted; or a missing permission of Deno's.
     signal.throwIfAborted();
     if (error instanceof Deno.errors.NotCapable) throw error;
     const what = error instanceof Error ? error.message : error;
@@ -54,7 +54,7 @@ async function connect(
 function notTrusted(endpoint: Endpoint, cause: Error): AuthError {
   return new AuthError(
     `Cannot connect to ${formatEndpoint(endpoint)}: its certificate is not trusted ` +
-      `(${cause.message}), give what vouches for it as tls: { caCerts }`,
+      `(${cause.message}); to trust it, give it or its authority as tls: { caCerts }`,
     { cause },
   );
 }

@@ -1,5 +1,5 @@
 /**
- * Listen: connections as they come, over TCP, TLS or a Unix socket.
+ * Listens: accepts connections over TCP, TLS or a Unix socket.
  */
 import { pause } from "../base/timers.ts";
 import { type Address, type Endpoint, parseAddress } from "./address.ts";
@@ -11,13 +11,13 @@ import { type Certificate, checkCertificate, TlsServerConn } from "./tls.ts";
 /** How long a listener waits after it could not accept, so that a lack of descriptors can pass. */
 const ACCEPT_RETRY_MS = 100;
 /**
- * How many connections the system holds until they are accepted; one more is not answered, and its
- * client tries again a second later. Systems have bounds of their own, 4096 on Linux.
+ * How many connections the system holds until they are accepted. Any more are not answered, and their
+ * clients try again a second later. Systems have bounds of their own: 4096 on Linux.
  */
 const TCP_BACKLOG = 4096;
 /**
- * After how many connections everybody else has a turn: while some wait to be accepted, Deno hardly
- * looks at the others.
+ * After how many accepted connections the others get a turn: while some wait to be accepted, Deno
+ * hardly serves those that are open.
  */
 const ACCEPTS_PER_TURN = 32;
 
@@ -27,7 +27,7 @@ export class Listener {
   readonly endpoint: Endpoint;
   readonly #listener: Deno.TcpListener | Deno.UnixListener;
   readonly #certificate: Certificate | undefined;
-  /** Connections that go on after they were closed, until all has left. */
+  /** Connections with TLS, which stay open after `close()` until everything is sent. */
   readonly #secured = new Set<TlsServerConn>();
   readonly #socket: SocketFile | undefined;
   readonly #retry = new AbortController();
@@ -54,8 +54,8 @@ export class Listener {
   }
 
   /**
-   * The connections, as they come, until {@linkcode Listener.close}. That none can be accepted ends
-   * nothing; it is told once, until one is accepted again.
+   * Yields connections as they come, until {@linkcode Listener.close}. When none can be accepted, it
+   * calls `onError` once, and goes on trying.
    */
   async *connections(onError: (error: Error) => void): AsyncGenerator<Connection> {
     let isTold = false;
@@ -79,22 +79,22 @@ export class Listener {
     }
   }
 
-  /** Lets the program end although this listens, or not. */
+  /** Whether listening keeps the program running. */
   set keepsAlive(keeps: boolean) {
     if (keeps) this.#listener.ref();
     else this.#listener.unref();
   }
 
   /**
-   * Stops listening and removes the socket's file, if it is still this one's.
+   * Stops listening, and removes the socket's file if it is still this one's.
    *
-   * @returns Resolves when nothing is left; connections with TLS that are closed later are waited for.
+   * @returns Resolves when nothing is left, after the last connection with TLS is closed.
    */
   async close(): Promise<void> {
     if (this.#retry.signal.aborted) return;
     this.#retry.abort();
-    // Where there can be no lock, in a folder that is gone or a file system that is full, nobody else
-    // can listen either.
+    // If no lock can be taken (the folder is gone, the file system is full), nobody else can listen
+    // there either.
     using _lock = await this.#socket?.lock().catch(() => undefined);
     using _restored = this.#socket?.release();
     this.#listener.close();
@@ -110,11 +110,11 @@ function cannotAccept(error: unknown): Error {
 }
 
 /**
- * Listens at an address; without one at a Unix socket in a new folder that only this user can enter,
- * or on loopback TCP where there are no Unix sockets.
+ * Listens at an address; without one, at a Unix socket in a new folder that only this user can enter, or
+ * on loopback TCP if there are no Unix sockets.
  *
- * @param certificate What a `tls://` address needs.
- * @throws {Deno.errors.AddrInUse} When somebody listens there.
+ * @param certificate For a `tls://` address.
+ * @throws {Deno.errors.AddrInUse} When something else listens there.
  */
 export async function listen(
   address: Address | undefined,
@@ -125,7 +125,7 @@ export async function listen(
   const folder = await Deno.makeTempDir({ prefix: "mpubsub-" });
   try {
     return listenUnix(`${folder}/bus.sock`, folder);
-  } catch (error) { // Its path is too long, for one.
+  } catch (error) { // The path is too long, say.
     await Deno.remove(folder, { recursive: true });
     throw error;
   }
@@ -150,7 +150,7 @@ function listenUnix(path: string, folder?: string): Listener {
   try {
     const socket = new SocketFile(path, folder);
     return new Listener(listener, { transport: "unix", path }, { socket });
-  } catch (error) { // A lack of permission, most likely.
+  } catch (error) { // A missing permission, most likely.
     listener.close();
     throw error;
   }

@@ -1,16 +1,16 @@
 /**
- * Files that hold a secret, and are read only while others cannot read them.
+ * Files that hold a secret: they are refused if other users can read them.
  */
 
 /** The longest key that is read from a file, in bytes. */
 export const KEY_FILE_BYTES_MAX = 64 * 1024;
-/** The longest file with a certificate, or with keys, that is read, in bytes. */
+/** The longest file of certificates or keys that is read, in bytes. */
 export const CONFIG_FILE_BYTES_MAX = 1024 * 1024;
 
 /**
- * Reads a file with a secret; refuses one that is not secret, as ssh does.
+ * Reads a file with a secret, unless other users can read or change it, as ssh does.
  *
- * @throws {Deno.errors.PermissionDenied} When others may read or change it, or this user may not.
+ * @throws {Deno.errors.PermissionDenied} When others can read or change it, or this user cannot.
  * @throws {Deno.errors.IsADirectory} When it is a directory.
  * @throws {TypeError} When it is not a file, or has more than `limit` bytes.
  */
@@ -18,7 +18,7 @@ export async function readSecret(
   path: string | URL,
   limit: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  // Looked at first: to open a FIFO is to wait for its other end.
+  // Checked before it is opened: opening a FIFO waits for its other end.
   const { isFile, isDirectory } = await Deno.stat(path);
   if (isDirectory) {
     throw new Deno.errors.IsADirectory(`Cannot use "${path}": it is a directory`);
@@ -38,8 +38,8 @@ export async function readSecret(
 function checkPrivate(path: string | URL, { mode }: Deno.FileInfo): void {
   if (mode === null || (mode & 0o077) === 0) return;
   throw new Deno.errors.PermissionDenied(
-    `Cannot use "${path}": others may read or change it (mode ${
+    `Cannot use "${path}": others can read or change it (mode ${
       (mode & 0o777).toString(8)
-    }), make it private with chmod 600`,
+    }); make it private with chmod 600`,
   );
 }

@@ -1,6 +1,6 @@
 /**
- * The file of a listening Unix socket: made where a broker died, taken away at the end, and never
- * another's.
+ * The file of a listening Unix socket: replaces that of a dead broker, is removed at the end, and never
+ * harms another's.
  */
 import { takeLock } from "./lock_file.ts";
 
@@ -8,8 +8,8 @@ import { takeLock } from "./lock_file.ts";
 const MADE_PATH = /^(.*\/mpubsub-[^/]*)\/bus\.sock$/;
 
 /**
- * Removes the socket of a dead broker, with the folder that `listen()` made for it; leaves a
- * socket where somebody answers, and other files.
+ * Removes the socket of a dead broker, with the folder that `listen()` made for it. Leaves other files,
+ * and a socket at which somebody answers.
  */
 export async function removeDeadSocket(path: string): Promise<void> {
   try {
@@ -19,19 +19,19 @@ export async function removeDeadSocket(path: string): Promise<void> {
       await Deno.remove(path);
     }
     const folder = MADE_PATH.exec(path)?.[1];
-    // Another's folder may have such a name, but is not empty.
+    // A folder that somebody else made may have such a name, but is not empty.
     if (folder && [...Deno.readDirSync(folder)].length === 0) await Deno.remove(folder);
   } catch (error) { // The folder is gone.
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 
-/** The lock of a socket; not named as that of a connection file, whose holder may take it as well. */
+/** The lock of a socket. Its name differs from a connection file's, whose holder may take both. */
 export function lockOf(path: string): string {
   return `${path}.socket-lock`;
 }
 
-/** Makes room for a socket where a broker died. */
+/** Makes room for a socket, by removing that of a dead broker. */
 export async function makeRoom(path: string): Promise<void> {
   const found = await lookAt(path);
   if (found === "dead") await Deno.remove(path);
@@ -45,7 +45,7 @@ export async function makeRoom(path: string): Promise<void> {
   }
 }
 
-/** What is at the path of a socket; only true while its lock is held. */
+/** What is at the path of a socket; reliable only while its lock is held. */
 async function lookAt(path: string): Promise<"nothing" | "file" | "dead" | "alive"> {
   try {
     if (!(await Deno.lstat(path)).isSocket) return "file";
@@ -59,8 +59,8 @@ async function lookAt(path: string): Promise<"nothing" | "file" | "dead" | "aliv
 }
 
 /**
- * The file of a listening Unix socket. Closing the listener unlinks its path, even when another has
- * bound it since; the other's is moved aside for that moment.
+ * The file of a listening Unix socket. Closing the listener unlinks its path, even if another listener
+ * has bound it since; so the other's file is moved aside for that moment.
  */
 export class SocketFile {
   readonly #path: string;
@@ -74,7 +74,7 @@ export class SocketFile {
     this.#identity = identify(path);
   }
 
-  /** Holds off those who look at what is at the path. */
+  /** Keeps others from checking the path meanwhile. */
   lock(): Promise<Disposable> {
     return takeLock(lockOf(this.#path));
   }
@@ -103,7 +103,7 @@ export class SocketFile {
   }
 }
 
-/** What tells a file from another that took its path; a number of an inode alone is used again. */
+/** Tells a file from another that took its path; the inode number alone may be used again. */
 function identify(path: string): string {
   const { dev, ino, mtime } = Deno.lstatSync(path);
   return `${dev} ${ino} ${mtime?.getTime()}`;

@@ -1,49 +1,49 @@
 /**
  * TLS at the broker, over connections that can be closed at any time.
  *
- * A TLS connection of Deno's whose handshake is not complete stays open after `close()`, until the
- * other side ends it (seen on 2.9.6 and 2.6.8); so whoever connects and says nothing would take a
- * descriptor for as long as it likes. Therefore what is accepted is plain TCP, and the bytes of each
- * connection are passed on to one within this process, at which Deno does TLS:
+ * In Deno, a TLS connection whose handshake is not complete stays open after `close()`, until the other
+ * side ends it (seen on 2.9.6 and 2.6.8); so whoever connects and sends nothing could hold a descriptor
+ * for as long as it likes. Therefore the listener accepts plain TCP, and passes the bytes of each
+ * connection to another one within this process, at which Deno does TLS:
  *
  * ```
  *  client ⇄ outer, TCP ⇄ pumps ⇄ inner, TCP on loopback ⇄ Deno's TLS ⇄ whoever reads and writes
  * ```
  *
- * - The inner one is made when the client has begun TLS. Its listener takes the connection that was
- *   made for it, turns away others, and is closed.
+ * - The inner connection is made when the client has begun TLS. Its listener accepts that one
+ *   connection, turns away others, and is closed.
  */
 import { writeAll } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
 
-/** What a broker shows of itself to clients that connect with TLS. */
+/** The certificate with which a broker proves its name to clients that connect with TLS. */
 export interface Certificate {
-  /** The certificate, and those between it and what its clients trust, in PEM. */
+  /** The certificate, then those that lead from it to one that clients trust, in PEM. */
   cert: string;
   /** Its private key, in PEM. */
   key: string;
 }
 
 const INNER = { hostname: "127.0.0.1", port: 0 };
-/** The first byte of what a client sends that speaks TLS. */
+/** The first byte that a client sends if it speaks TLS. */
 const HANDSHAKE_RECORD = 0x16;
-/** "Unexpected message", in the form of TLS: what others get. */
+/** The TLS alert "unexpected message", for clients that do not. */
 const ALERT = Uint8Array.of(0x15, 3, 3, 0, 2, 2, 10);
 const PUMP_BYTES_MIN = 1024;
 const PUMP_BYTES_MAX = 64 * 1024;
-/** How long what was written last may take to leave after `close()`. */
+/** How long sending what was written may take after `close()`. */
 const LINGER_MS = 1000;
 
 /**
- * Throws when the certificate cannot be used.
+ * Checks that a certificate can be used.
  *
- * @throws {Deno.errors.InvalidData} When it, or its key, is none.
+ * @throws {Deno.errors.InvalidData} When it is not a valid certificate, or its key not a valid key.
  */
 export function checkCertificate(certificate: Certificate): void {
   listenWithin(certificate).close();
 }
 
-/** The broker's end of a TLS connection; see the module. As a `Deno.Conn`. */
+/** The broker's end of a TLS connection, in the form of a `Deno.Conn`. */
 export class TlsServerConn {
   readonly remoteAddr: Deno.NetAddr;
   readonly #outer: Deno.TcpConn;
@@ -63,7 +63,7 @@ export class TlsServerConn {
     this.#outer = outer;
     this.remoteAddr = outer.remoteAddr;
     this.#open = this.#secure(certificate);
-    this.#open.catch(() => this.#abort()); // Whoever reads or writes is told.
+    this.#open.catch(() => this.#abort()); // Reads and writes reject with it.
   }
 
   async #secure(certificate: Certificate): Promise<Deno.TlsConn> {
@@ -89,12 +89,12 @@ export class TlsServerConn {
     return this.#closed.promise;
   }
 
-  /** Reads into `into`; how many bytes, or `null` at the end. */
+  /** Reads into `into`; returns how many bytes, or `null` at the end. */
   async read(into: Uint8Array): Promise<number | null> {
     return await (this.#secured ?? await this.#open).read(into);
   }
 
-  /** Writes some of `bytes`; how many. */
+  /** Writes some of `bytes`; returns how many. */
   async write(bytes: Uint8Array): Promise<number> {
     return await (this.#secured ?? await this.#open).write(bytes);
   }
@@ -104,7 +104,7 @@ export class TlsServerConn {
     await (this.#secured ?? await this.#open).closeWrite();
   }
 
-  /** Ends both directions; before the handshake is complete at once. Once it has ended, does nothing. */
+  /** Ends both directions, at once if the handshake is not complete; twice is once. */
   close(): void {
     if (!this.#isOpen) return;
     if (this.#secured === undefined) return this.#abort();
@@ -165,7 +165,7 @@ async function connectWithin(
       if (isOtherEnd(server, client)) return { client, server };
       server.close();
     }
-  } catch (error) { // There are no descriptors left, for one.
+  } catch (error) { // There are no descriptors left, say.
     client.close();
     throw error;
   }
@@ -176,7 +176,7 @@ function isOtherEnd(server: Deno.TlsConn, client: Deno.TcpConn): boolean {
   return server.remoteAddr.hostname === hostname && server.remoteAddr.port === port;
 }
 
-/** Passes bytes on, first those that were read already, until they end. */
+/** Passes bytes on until they end, first those that were read already. */
 async function pump(
   from: Deno.Conn,
   to: Deno.Conn,

@@ -1,12 +1,12 @@
 /**
- * Where NATS is, and as whom we come: the options of an uplink, as NATS's client takes them.
+ * Where NATS is, and as whom we log in: the options of an uplink, as NATS's client takes them.
  */
 import { type Authenticator, type ConnectionOptions, credsAuthenticator } from "@nats-io/nats-core";
 
 const CONNECT_MS = 5000;
 const PING_MS = 10_000;
 
-/** What an uplink is told of that; `NatsUplinkOptions` says what it means. */
+/** Those of the `NatsUplinkOptions`, which explain them. */
 export interface ServerOptions {
   readonly servers: string | readonly string[];
   readonly credentials?: string | Uint8Array;
@@ -16,7 +16,8 @@ export interface ServerOptions {
 /**
  * Where to connect, in that order, and as whom.
  *
- * @throws {TypeError} When an address is none, they have different users, or the credentials are none.
+ * @throws {TypeError} When a server is not a valid address, servers have different users, or the
+ * credentials are not valid.
  */
 export function connectionOptions(
   { servers, credentials, tls }: ServerOptions,
@@ -35,7 +36,9 @@ export function connectionOptions(
 function connectionOf(
   servers: readonly string[],
 ): ConnectionOptions & { hosts: readonly string[] } {
-  if (servers.length === 0) throw new TypeError("Cannot use no server: give nats://host:4222");
+  if (servers.length === 0) {
+    throw new TypeError("Cannot use servers: it is empty; give nats://host:4222");
+  }
   const users = new Set<string>();
   const hosts: string[] = [];
   let isTls = false;
@@ -57,7 +60,7 @@ function connectionOf(
     name: "mpubsub",
     noEcho: true,
     noRandomize: true, // The first is the nearest.
-    reconnect: false, // That is done here, so that it is known what is sent over which connection.
+    reconnect: false, // Done here: it must be known what is sent over which connection.
     timeout: CONNECT_MS,
     pingInterval: PING_MS,
     maxPingOut: 1,
@@ -69,7 +72,7 @@ function connectionOf(
 function userOf({ username, password }: URL, text: string): [string, string] {
   try {
     return [decodeURIComponent(username), decodeURIComponent(password)];
-  } catch (error) { // URIError: a % that begins no escape.
+  } catch (error) { // URIError: a % that is not the start of an escape.
     throw new TypeError(
       `Cannot use the server ${shown(text)}: write % in a user or a password as %25`,
       { cause: error },
@@ -82,7 +85,7 @@ function shown(text: string): string {
   return JSON.stringify(text.replace(/^([^@]*\/\/)?.*@/, "$1…@"));
 }
 
-/** Answers as whom we come, from what a credentials file holds. */
+/** Logs in with the content of a credentials file. */
 function authenticatorOf(credentials: string | Uint8Array): Authenticator {
   const text = typeof credentials === "string"
     ? credentials
@@ -91,10 +94,10 @@ function authenticatorOf(credentials: string | Uint8Array): Authenticator {
   const lines = `${text.replaceAll("\r\n", "\n")}\n`;
   const authenticator = credsAuthenticator(new TextEncoder().encode(lines));
   try {
-    authenticator("any"); // Else it would say so only when a server asks.
-  } catch { // It lacks a part, or the seed is none; the error may show some of that.
+    authenticator("any"); // Otherwise it would fail only when a server asks.
+  } catch { // A part is missing, or the seed is not valid; the error may show some of that.
     throw new TypeError(
-      "Cannot use the credentials: they must be what a credentials file of NATS holds, " +
+      "Cannot use the credentials: they must be the content of a NATS credentials file, " +
         "a JWT and the seed of a key",
     );
   }

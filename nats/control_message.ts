@@ -1,13 +1,13 @@
 /**
- * What brokers tell each other through NATS beside messages, as JSON: that they are there, what they
+ * What brokers tell each other through NATS besides messages, as JSON: that they are there, what they
  * want, and how much they sent. `docs/scaling.md` says when.
  */
 import { ProtocolError } from "../errors.ts";
 
-/** A topic that a broker wants, with all below it, by a number of its own; `null`: broadcasts. */
+/** A topic that a broker wants, with all below it, and the broker's number for it; `null`: broadcasts. */
 export type NumberedTopic = readonly [id: number, path: readonly string[] | null];
 
-/** How many messages a broker sent for a topic that the other wants, by the other's number of it. */
+/** How many messages a broker sent for a topic that the other wants, by the other's number for it. */
 export type NumberedCount = readonly [id: number, count: number];
 
 /** What a broker says. */
@@ -31,7 +31,7 @@ export type ControlMessage =
   /**
    * What it wants: all of it, or what changed since `base`.
    *
-   * - In several messages where it is much, numbered from 0; `more` is so in all but the last.
+   * - If it is long, in several messages, numbered from 0; `more` is true in all but the last.
    */
   | {
     readonly type: "wants";
@@ -43,16 +43,17 @@ export type ControlMessage =
     readonly part: number;
     readonly more: boolean;
   }
-  /** It asks for counts; `got` is the latest answer that it has, 0: none. */
+  /** It asks for counts; `got` is the number of the latest answer that it has; 0: none. */
   | { readonly type: "ask"; readonly from: string; readonly got: number }
   /** It has this answer. */
   | { readonly type: "got"; readonly from: string; readonly got: number }
   /**
-   * What it sent of what the other wants: all that is not known to be known, or only of what is new.
+   * How much it sent of what the other wants: all counts that the other may not know, or only those of
+   * topics that it newly wants.
    *
    * - `answer` numbers the answers to this broker, from 1.
-   * - `version`: of the other's wants, as far as it knows them; 0: it knows none.
-   * - `since` is another number when it has forgotten what it had counted.
+   * - `version`: of the other's wants, as far as this broker knows them; 0: it knows none.
+   * - `since` changes when this broker has forgotten its counts.
    */
   | {
     readonly type: "counts";
@@ -67,13 +68,13 @@ export type ControlMessage =
     readonly more: boolean;
   };
 
-/** How many bytes of topics or counts stand in one message, at most; one of them may be more. */
+/** How many bytes of topics or counts one message has at most, unless a single one has more. */
 const PART_BYTES_MAX = 64 * 1024;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** Entries in parts that each fit a message, at least one part. */
+/** Splits entries into parts that each fit a message; at least one part. */
 export function partsOf<E>(entries: readonly E[]): E[][] {
   const parts: E[][] = [[]];
   let bytes = 0;
@@ -95,19 +96,19 @@ export function encodeControlMessage(control: ControlMessage): Uint8Array {
 }
 
 /**
- * What stands in such bytes.
+ * Decodes what a broker says.
  *
- * @throws {ProtocolError} When it is nothing that a broker says.
+ * @throws {ProtocolError} When it is not something that a broker says.
  */
 export function decodeControlMessage(bytes: Uint8Array): ControlMessage {
   let value: unknown;
   try {
     value = JSON.parse(decoder.decode(bytes));
-  } catch (error) { // TypeError or SyntaxError: bytes that are no text, or a text that is no JSON.
-    throw new ProtocolError("Cannot read what a broker says: it is no JSON", { cause: error });
+  } catch (error) { // TypeError or SyntaxError: not UTF-8, or not JSON.
+    throw new ProtocolError("Cannot read what a broker says: it is not JSON", { cause: error });
   }
   if (isControlMessage(value)) return value;
-  throw new ProtocolError("Cannot read what a broker says: it is of no kind that is known");
+  throw new ProtocolError("Cannot read what a broker says: it is of an unknown kind");
 }
 
 function isControlMessage(value: unknown): value is ControlMessage {

@@ -8,19 +8,20 @@
  *
  * NATS delivers at most once, so every loss has to be noticed:
  *
- * - Each broker knows what each other one wants, and sends nothing else. Of each topic that somebody
- *   wants it counts the messages for it and all below it. A packet tells the counts that it is part
- *   of, so the next one shows whether one before is missing.
- * - Every beat tells the number of the latest packet. Who has not heard all of them, perhaps because
- *   some were for others, asks for the counts. NATS delivers the answer behind all that was sent before.
+ * - Each broker knows what each other one wants, and sends nothing else. For each topic that somebody
+ *   wants, it counts the messages for it and all below it. A packet carries the counts that it belongs
+ *   to, so the next one shows whether one before is missing.
+ * - Every beat has the number of the latest packet. A broker that has not heard them all, perhaps
+ *   because some were for others, asks for the counts. NATS delivers the answer after all that was sent
+ *   before.
  * - Packets are numbered, and kept until the server has confirmed that it has them; over a new
  *   connection they are sent again. Whoever has heard one with that number or a later one ignores it.
  * - Over a new connection nothing is sent until all others were heard there, or some seconds have
- *   passed: when all of NATS was away, those who come back first would speak to nobody.
- * - When one cover takes the place of another, both are subscribed to until all others know the new
- *   one. What comes twice has the same number.
+ *   passed: after an outage of all of NATS, the brokers that come back first would send to nobody.
+ * - When one cover replaces another, both are subscribed to until all others know the new one. What
+ *   comes twice has the same number.
  *
- * Here is what brokers say to each other, and when. The rest has modules of its own: our interests
+ * This module has what brokers say to each other, and when. Others have the rest: our interests
  * (core_own_wants.ts), what others want and know of our counts (core_remote_wants.ts, core_sent_counts.ts),
  * what was heard against their counts (core_losses.ts), and numbered packets (core_sender.ts).
  */
@@ -38,11 +39,11 @@ import { type ExchangeContext, lose } from "./exchange_context.ts";
 import type { Exchange } from "./mode.ts";
 import type { PacketHeader } from "./packet.ts";
 
-/** For so long others are waited for over a new connection. */
+/** How long to wait for the others over a new connection. */
 const AWAIT_MS = 5000;
-/** So many brokers that are gone are remembered, since they may come back. */
+/** How many brokers that are gone are remembered, because they may come back. */
 const GONE_MAX = 1024;
-/** So many are known at all. */
+/** How many brokers are remembered in all. */
 const REMOTES_MAX = 8192;
 
 /** Another broker. */
@@ -60,7 +61,7 @@ interface Remote {
   isLate: boolean;
 }
 
-/** The exchange; see the module. */
+/** Exchanges messages with other brokers, over whatever connection there is. */
 export class CoreExchange implements Exchange {
   readonly #context: ExchangeContext;
   #wire: Wire | undefined;
@@ -69,10 +70,10 @@ export class CoreExchange implements Exchange {
   readonly #sender: CoreSender;
   readonly #remotes = new Map<string, Remote>();
   #registrations = 0;
-  /** Over this connection: who is not heard of yet; `undefined`: nobody is waited for. */
+  /** The brokers that were not heard over this connection yet; `undefined`: it waits for nobody. */
   #awaited: Set<Remote> | undefined;
   #awaiting: Disposable | undefined;
-  /** Who is told our counts when that is over, since some of those may come again before. */
+  /** The brokers that get our counts after that wait, because some messages may come again before. */
   readonly #countsDue = new Set<Remote>();
 
   /** Makes one without a connection. */
@@ -106,12 +107,12 @@ export class CoreExchange implements Exchange {
     return this.#present().filter(({ confirmed }) => !this.#interests.isLatest(confirmed)).length;
   }
 
-  /** What it tells with each beat. */
+  /** What each beat tells. */
   get beat(): { sent: number; wants: number } {
     return { sent: this.#sender.number, wants: this.#interests.version };
   }
 
-  /** Notes that a client wants a topic, or wants it no more. */
+  /** Notes that a client wants a topic, or no longer wants it. */
   wants(path: TopicPath, wants: boolean): void {
     this.#interests.wants(path, wants);
   }
@@ -130,7 +131,7 @@ export class CoreExchange implements Exchange {
     this.#interests.connected(wire);
     this.#awaited = new Set(this.#present().filter(({ wants }) => wants.size > 0));
     this.#awaiting = this.#context.later(() => this.#goOn(), AWAIT_MS);
-    // It is answered with counts: what was missed meanwhile shows.
+    // The answers have counts, which show what was missed meanwhile.
     this.#interests.sayAll();
     if (this.#awaited.size === 0) this.#goOn();
   }
@@ -155,7 +156,7 @@ export class CoreExchange implements Exchange {
   /**
    * Takes a packet from NATS.
    *
-   * @throws {ProtocolError} When it is of a broker that uses a stream.
+   * @throws {ProtocolError} When it is from a broker that uses a stream.
    */
   packet(header: PacketHeader, body: Uint8Array): void {
     const { broker, lane, messages } = header;
@@ -176,7 +177,7 @@ export class CoreExchange implements Exchange {
     return [...this.#remotes.values()].filter(({ isGone }) => !isGone);
   }
 
-  /** The broker of this id; one that is new is told what we want. */
+  /** The broker with this id; a new one is told what we want. */
   #remote(id: string): Remote {
     let remote = this.#remotes.get(id);
     if (remote === undefined) {
@@ -224,7 +225,7 @@ export class CoreExchange implements Exchange {
     else if (remote.wants.take(message)) this.#sayCounts(remote, message.base === null);
   }
 
-  /** One that was waited for was heard, or is gone. */
+  /** A broker that was waited for was heard, or is gone. */
   #noLongerAwaited(remote: Remote): void {
     if (this.#awaited?.delete(remote) && this.#awaited.size === 0) this.#goOn();
   }
@@ -233,7 +234,7 @@ export class CoreExchange implements Exchange {
     this.#context.say({ type: "ask", from: this.#context.id, got: answer }, id);
   }
 
-  /** Tells one our counts: those that it may not know; without `isFull` only of what it wants newly. */
+  /** Tells a broker the counts that it may not know; without `isFull`, only of what it newly wants. */
   #sayCounts(remote: Remote, isFull: boolean): void {
     if (this.#awaited !== undefined) {
       this.#countsDue.add(remote);
@@ -262,11 +263,11 @@ export class CoreExchange implements Exchange {
       remote.checked = remote.confirmed;
       this.#interests.retire();
     } else if (this.#interests.areSomeLeaving) {
-      this.#ask(remote); // What goes is looked at for the last time.
+      this.#ask(remote); // A last look at the interests that leave.
     }
   }
 
-  /** Time has passed: tells those again what we want who do not know it yet. */
+  /** A beat has passed: tells what we want again to those who do not know it yet. */
   tick(): void {
     if (this.#wire === undefined) return;
     for (const remote of this.#remotes.values()) {
@@ -276,7 +277,7 @@ export class CoreExchange implements Exchange {
     }
   }
 
-  /** A broker has not been heard of for long, or said goodbye. */
+  /** A broker gave no sign of life for long, or said goodbye. */
   gone(id: string, saidGoodbye: boolean): void {
     const remote = this.#remotes.get(id);
     if (remote === undefined || remote.isGone) return;
@@ -287,7 +288,7 @@ export class CoreExchange implements Exchange {
     remote.confirmed = remote.checked = 0;
     if (!saidGoodbye && remote.losses.hasAnswered) lose(this.#context, [], 0);
     this.#interests.retire();
-    // One that was only cut off may come back, and send again what was heard of it.
+    // If it was only cut off, it may come back, and send again what was heard before.
     this.#remotes.delete(id);
     if (!saidGoodbye) this.#remotes.set(id, remote);
     const gone = this.#remotes.values().filter(({ isGone }) => isGone).toArray();

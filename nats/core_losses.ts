@@ -1,30 +1,30 @@
 /**
- * Notices what was lost of another broker's messages: what was heard, against the counts that it tells
- * in each packet, and when it is asked. What a stream has lost is noticed in jetstream_reader.ts.
+ * Notices which of another broker's messages were lost: compares what was heard with the counts in each
+ * packet, and in the answers of that broker. jetstream_reader.ts notices what a stream has lost.
  */
 import type { ControlMessage } from "./control_message.ts";
 import type { Interest, Interests } from "./core_own_wants.ts";
 import type { PacketCount, PacketHeader } from "./packet.ts";
 import { Reassembly } from "./reassembly.ts";
 
-/** What was heard of one other broker; see the module. */
+/** Notices which messages of one other broker were lost. */
 export class LossDetector {
   readonly #interests: Interests;
   readonly #lost: (path: Interest["path"], messages: number) => void;
   /** By our numbers of interests: how many of its messages we know of. */
   readonly #counts = new Map<number, number>();
-  /** Of its answers: what it told as `since`, the number of the latest, and how many parts are here. */
+  /** Of its answers: their `since`, the number of the latest, and how many parts of that are here. */
   #since: number | undefined;
   #answer = 0;
   #parts = 0;
-  /** Whether the latest answer was of what is new only. */
+  /** Whether the latest answer was only about what we newly want. */
   #isUnsettled = false;
-  /** The number of its latest packet that was heard; and up to which its counts have told of all. */
+  /** The number of its latest packet that was heard, and of the one up to which its counts say all. */
   #heard = 0;
   #sure = 0;
   readonly #reassembly: Reassembly;
 
-  /** Nothing was heard yet; `lost` is told of messages of an interest, 0: nobody knows how many. */
+  /** Begins with nothing heard; calls `lost` with an interest, and how many messages (0: not known). */
   constructor(
     interests: Interests,
     messageBytes: number,
@@ -35,34 +35,34 @@ export class LossDetector {
     this.#lost = lost;
   }
 
-  /** The latest answer that is here; 0: none. */
+  /** The number of the latest answer that is here; 0: none. */
   get answer(): number {
     return this.#answer;
   }
 
-  /** Whether it has ever told counts. */
+  /** Whether it has ever sent counts. */
   get hasAnswered(): boolean {
     return this.#since !== undefined;
   }
 
-  /** Whether it has to be asked for counts, when its latest packet has this number. */
+  /** Whether it must be asked for counts, given the number of its latest packet. */
   hasToAsk(sent: number): boolean {
     return sent > this.#sure || this.#isUnsettled;
   }
 
-  /** Takes a packet, and gives the whole frames that end in it, if that is new and there are some. */
+  /** Takes a packet; returns the whole frames that end in it, if it is new and there are any. */
   assemble(header: PacketHeader, body: Uint8Array): Uint8Array | undefined {
     const { number } = header;
     if (number <= this.#heard) return undefined;
     const isNext = this.#sure === number - 1;
     this.#heard = number;
     const frames = this.#reassembly.take(header, body);
-    if (frames === "lost") return undefined; // The counts tell it, when they are asked for.
+    if (frames === "lost") return undefined; // The counts will show it.
     if (isNext) this.#sure = number;
     return frames;
   }
 
-  /** Compares the counts of a packet for these interests with what was heard; whether it is new. */
+  /** Compares the counts of a packet for these interests with what was heard; returns whether it is new. */
   check(
     interests: readonly Interest[],
     { counts, messages }: Pick<PacketHeader, "counts" | "messages">,
@@ -72,17 +72,17 @@ export class LossDetector {
       const count = countAt(counts, path?.length ?? 0);
       const known = this.#counts.get(id);
       if (count === undefined || known === undefined) continue;
-      if (count <= known) return false; // It was told to be lost before.
+      if (count <= known) return false; // It was counted as lost before.
       this.#counts.set(id, count);
       const missing = count - messages - known;
-      // Who wants the wider topic was told of those that it knows of, too.
+      // The losses of the wider topic, of which clients were told, include those of this one.
       if (missing > told) this.#lost(path, missing - told);
       told = Math.max(told, missing);
     }
     return true;
   }
 
-  /** Takes counts, or a part of them; whether all parts are here now. */
+  /** Takes counts, or a part of them; returns whether all parts are here now. */
   take(message: ControlMessage & { type: "counts" }): boolean {
     const { since, answer, sent, counts, isFull, part, more } = message;
     if (this.#since !== since) {
@@ -107,7 +107,7 @@ export class LossDetector {
     return true;
   }
 
-  /** The interest with this number is no more. */
+  /** The interest with this number was removed. */
   forget(id: number): void {
     this.#counts.delete(id);
   }

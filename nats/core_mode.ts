@@ -9,7 +9,7 @@ import type { Wire } from "./core_wire.ts";
 import type { ExchangeContext } from "./exchange_context.ts";
 import type { Mode } from "./mode.ts";
 
-/** The mode; see the module. */
+/** Joins brokers through plain subjects. */
 export class CoreMode implements Mode {
   readonly behind = 0;
   readonly exchange: CoreExchange;
@@ -54,7 +54,7 @@ export class CoreMode implements Mode {
   #wireOf(nc: NatsConnection): Wire {
     const { read, warn } = this.#context;
     return {
-      // It may have been closed a moment ago; then `disconnected()` follows.
+      // The connection may have been closed a moment ago; then `disconnected()` follows.
       publish(subject, bytes) {
         if (!nc.isClosed()) nc.publish(subject, bytes);
       },

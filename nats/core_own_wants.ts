@@ -1,9 +1,9 @@
 /**
- * What our clients want of other brokers: a subscription for each cover, which is told to all others.
+ * What our clients want from other brokers: a subscription for each cover, of which all others are told.
  *
- * - Each change has a version. What changes in one turn is told together.
- * - A cover that others take the place of leaves only when all brokers know those: until then
- *   messages come twice, and have the same number.
+ * - Each change has a version. Changes of one turn are told together.
+ * - A cover that is replaced by others leaves only when all brokers know those: until then messages come
+ *   twice, with the same number.
  */
 import type { CoverChange } from "../routing/covers.ts";
 import type { TopicPath } from "../topic.ts";
@@ -18,19 +18,19 @@ export interface Interest {
   readonly id: number;
   readonly path: TopicPath | null;
   subscription: { unsubscribe(): void } | undefined;
-  /** If it is leaving: it goes when all know the interests of this version. */
+  /** If it is leaving: it is removed when all know the interests of this version. */
   goesAfter: number;
 }
 
-/** What {@linkcode Interests} asks and tells of other brokers. */
+/** What {@linkcode Interests} asks, and says, about other brokers. */
 export interface InterestsObserver {
   /** The version that all others are known to know; `Infinity` when there are none. */
   knownByAll(): number;
-  /** The interest with this number is no more. */
+  /** The interest with this number was removed. */
   removed(id: number): void;
 }
 
-/** Our interests; see the module. */
+/** Subscribes to what our clients want, and tells other brokers. */
 export class Interests {
   readonly #context: ExchangeContext;
   readonly #observer: InterestsObserver;
@@ -38,14 +38,14 @@ export class Interests {
   readonly #wanted: WantedSubjects;
   readonly #byKey = new Map<string, Interest>();
   readonly #byId = new Map<number, Interest>();
-  /** Those that go once their successors are known everywhere. */
+  /** Those that are removed once their successors are known everywhere. */
   readonly #leaving = new Set<Interest>();
   #nextId = 0;
   #version = 1;
   #added: NumberedTopic[] = [];
   #removed: number[] = [];
   #isAnnouncing = false;
-  /** By topic: our interests that cover it, the widest in front. */
+  /** By topic: our interests that cover it, the widest first. */
   readonly #byTopic = new TopicBlockCache((path) => this.#covering(path));
 
   /** Makes one that wants nothing. */
@@ -65,12 +65,12 @@ export class Interests {
     return this.#version;
   }
 
-  /** Whether some go once their successors are known everywhere. */
+  /** Whether some are removed once their successors are known everywhere. */
   get areSomeLeaving(): boolean {
     return this.#leaving.size > 0;
   }
 
-  /** Whether who knows this version knows what is wanted now. */
+  /** Whether this version is what is wanted now. */
   isLatest(version: number): boolean {
     return version >= this.#version && !this.#isAnnouncing;
   }
@@ -80,7 +80,7 @@ export class Interests {
     return this.#byId.get(id);
   }
 
-  /** The interests that cover the topic of a block, the widest in front. */
+  /** The interests that cover the topic of a block, the widest first. */
   covering(bytes: Uint8Array, start: number, end: number): readonly Interest[] {
     return this.#byTopic.get(bytes, start, end);
   }
@@ -108,7 +108,7 @@ export class Interests {
     interest.subscription = this.#wire?.subscribe(this.#wanted.subjectOf(interest.path));
   }
 
-  /** Notes that a client wants a topic, or wants it no more. */
+  /** Notes that a client wants a topic, or no longer wants it. */
   wants(path: TopicPath, wants: boolean): void {
     const change = this.#wanted.change(path, wants);
     if (change !== undefined) this.#change(change);
@@ -138,7 +138,7 @@ export class Interests {
     this.#byTopic.clear();
   }
 
-  /** Lets go of a cover; if others take its place, when they are known everywhere. */
+  /** Removes a cover; if others replace it, only when they are known everywhere. */
   #leave(path: TopicPath | null, isReplaced: boolean): void {
     const interest = this.#byKey.get(JSON.stringify(path));
     if (interest === undefined) return;
@@ -161,7 +161,7 @@ export class Interests {
     this.#byTopic.clear();
   }
 
-  /** Lets go of the covers whose successors are known everywhere. */
+  /** Removes the covers whose successors are known everywhere. */
   retire(): void {
     const known = Math.min(this.#version, this.#observer.knownByAll());
     let isChanged = false;
@@ -173,7 +173,7 @@ export class Interests {
     if (isChanged) this.#announce();
   }
 
-  /** Tells all others what changed, together with what else changes in this turn. */
+  /** Tells all others what has changed, together with whatever else changes in this turn. */
   #announce(): void {
     if (this.#isAnnouncing) return;
     this.#isAnnouncing = true;
@@ -187,7 +187,7 @@ export class Interests {
     });
   }
 
-  /** Tells one, or all, everything that is wanted. */
+  /** Tells one broker, or all, everything that is wanted. */
   sayAll(to?: string): void {
     const all = this.#byId.values().map(({ id, path }): NumberedTopic => [id, path]);
     this.#say(null, [...all], [], to);

@@ -1,15 +1,15 @@
 /**
- * What one other broker wants of this one, and which of our counts it knows. Which brokers are known is
- * in core_exchange.ts.
+ * What one other broker wants from this one, and which of our counts it knows. core_exchange.ts knows
+ * which brokers there are.
  */
 import { ProtocolError } from "../errors.ts";
 import { type TopicPath, topicPath } from "../topic.ts";
 import type { ControlMessage, NumberedCount } from "./control_message.ts";
 import type { SentCount, SentCounts } from "./core_sent_counts.ts";
 
-/** How much a broker may want. */
+/** How many topics a broker may want. */
 const WANTS_MAX = 2 ** 17;
-/** It is known of so many answers what they told. */
+/** The content of so many answers is remembered. */
 const ANSWERS_MAX = 16;
 
 /** Something that another broker wants. */
@@ -19,7 +19,7 @@ interface Want {
   told: number;
 }
 
-/** A change of what a broker wants, as far as it has come. */
+/** A change of what a broker wants, as far as it has arrived. */
 interface Loading {
   readonly version: number;
   readonly add: Map<number, TopicPath | null>;
@@ -28,22 +28,22 @@ interface Loading {
   part: number;
 }
 
-/** The wants of one other broker; see the module. */
+/** What one other broker wants. */
 export class RemoteWants {
   readonly #counts: SentCounts;
-  /** By its numbers. */
+  /** By the numbers that it has given them. */
   readonly #wants = new Map<number, Want>();
-  /** Those of them that it may have no count of. */
+  /** Those of which it may not have a count yet. */
   readonly #fresh = new Map<number, Want>();
   #version = 0;
-  /** What came so far of a change in several messages. */
+  /** What has arrived so far of a change in several messages. */
   #loading: Loading | undefined;
   #since: number;
-  /** How many answers it was sent, and what the latest told. */
+  /** How many answers it was sent, and what the latest ones said. */
   #answers = 0;
   readonly #told = new Map<number, readonly NumberedCount[]>();
 
-  /** It wants nothing yet; `since` is another number for each beginning. */
+  /** Begins with nothing wanted; `since` differs for each beginning. */
   constructor(counts: SentCounts, since: number) {
     this.#counts = counts;
     this.#since = since;
@@ -54,12 +54,12 @@ export class RemoteWants {
     return this.#wants.size;
   }
 
-  /** Of which version this is; 0: nothing is known. */
+  /** Which version of its wants this is; 0: nothing is known. */
   get version(): number {
     return this.#version;
   }
 
-  /** Told with our counts: another number when they began anew. */
+  /** Sent with our counts; another number when they have begun anew. */
   get since(): number {
     return this.#since;
   }
@@ -68,7 +68,7 @@ export class RemoteWants {
    * Takes a change, or a part of it.
    *
    * @returns Whether that was the last part.
-   * @throws {ProtocolError} When it wants too much.
+   * @throws {ProtocolError} When it wants too many topics.
    */
   take({ version, base, add, remove, part, more }: ControlMessage & { type: "wants" }): boolean {
     if (part === 0) this.#loading = { version, part, add: new Map(), remove: [] };
@@ -93,7 +93,7 @@ export class RemoteWants {
     return true;
   }
 
-  /** The numbers of all that it wants, without those that stand for the same topic there. */
+  /** The numbers of all that it wants, except those that mean the same topic there. */
   #allBut(kept: ReadonlyMap<number, TopicPath | null>): number[] {
     return [...this.#wants].flatMap(([id, { sent: { path } }]) =>
       JSON.stringify(kept.get(id)) === JSON.stringify(path) ? [] : [id]
@@ -116,14 +116,14 @@ export class RemoteWants {
     this.#counts.changed();
   }
 
-  /** It wants nothing any more, and begins anew if it comes back. */
+  /** Forgets what it wants; if it comes back, it begins anew. */
   clear(since: number): void {
     this.#change(new Map(), [...this.#wants.keys()]);
     this.#version = 0;
     this.#since = since;
   }
 
-  /** The next answer to it: the counts that it may not know; without `isFull` only of what is fresh. */
+  /** The next answer to it: the counts that it may not know; without `isFull`, only of what is fresh. */
   nextAnswer(isFull: boolean): { answer: number; counts: readonly NumberedCount[] } {
     const counts: NumberedCount[] = [];
     for (const [id, { sent: { count }, told }] of isFull ? this.#wants : this.#fresh) {
@@ -135,7 +135,7 @@ export class RemoteWants {
     return { answer, counts };
   }
 
-  /** It has this answer; 0: it has none, and knows nothing any more. */
+  /** It has this answer; 0: it has none, and has forgotten everything. */
   commit(answer: number): void {
     for (const [id, count] of this.#told.get(answer) ?? []) {
       const want = this.#wants.get(id);

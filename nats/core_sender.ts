@@ -1,7 +1,7 @@
 /**
  * Sends our clients' messages in numbered packets, and keeps these until the server has confirmed them.
  *
- * - Over a new connection what was not confirmed is sent again, with the same numbers.
+ * - Over a new connection, unconfirmed packets are sent again, with the same numbers.
  */
 import { Fifo } from "../base/fifo.ts";
 import type { CountedRoute, SentCounts } from "./core_sent_counts.ts";
@@ -22,7 +22,7 @@ interface Sent {
   readonly since: number;
 }
 
-/** The sender; see the module. */
+/** Sends our clients' messages to other brokers. */
 export class CoreSender {
   readonly #context: ExchangeContext;
   readonly #counts: SentCounts;
@@ -33,7 +33,7 @@ export class CoreSender {
   #wire: Wire | undefined;
   #flushing: Wire | undefined;
 
-  /** Makes one without a connection, which counts what it sends. */
+  /** Makes one without a connection; it counts what it sends. */
   constructor(context: ExchangeContext, counts: SentCounts) {
     this.#context = context;
     this.#counts = counts;
@@ -41,7 +41,7 @@ export class CoreSender {
       packers: [this.#packer],
       bytesMax: context.queueBytes,
       windowBytes: WINDOW_BYTES,
-      dropped: ({ route, messages }) => { // The counts tell it.
+      dropped: ({ route, messages }) => { // The counts show it.
         this.#number++;
         counts.add(route, messages);
         context.counts.dropped += messages;
@@ -64,14 +64,14 @@ export class CoreSender {
     return this.#number;
   }
 
-  /** Takes messages of our clients, and lets go of those that nobody else wants. */
+  /** Takes messages of our clients, and ignores those that no other broker wants. */
   take(frames: Uint8Array): void {
     this.#packer.addAll(frames, (bytes, start, end) => this.#counts.routeOf(bytes, start, end));
     this.#queue.bound();
     this.sendMore();
   }
 
-  /** Sends again over a connection what was not confirmed; {@linkcode CoreSender.sendMore} goes on. */
+  /** Sends unconfirmed packets again over a connection; {@linkcode CoreSender.sendMore} goes on. */
   connected(wire: Wire): void {
     this.#wire = wire;
     for (let i = 0; i < this.#unconfirmed.length; i++) {
@@ -85,7 +85,7 @@ export class CoreSender {
     this.#wire = undefined;
   }
 
-  /** Sends as much as the window allows; what is not full waits while something is unconfirmed. */
+  /** Sends as much as the window allows; a packet that is not full waits while any is unconfirmed. */
   sendMore(): void {
     const wire = this.#wire;
     if (wire === undefined) return;
@@ -124,7 +124,7 @@ export class CoreSender {
         this.#packer.recycle(sent.bytes);
       }
       this.sendMore();
-    }, done); // Rejects when the connection is lost: all goes over the next one.
+    }, done); // Rejects when the connection is lost: everything goes over the next one.
   }
 
   /** Resolves when nothing waits any more, or `signal` aborts. */

@@ -1,7 +1,7 @@
 /**
  * How many messages were sent for each topic that other brokers want.
  *
- * - A message counts for its topic and for all above it, as far as somebody wants them.
+ * - A message counts for its topic and for each topic above it that somebody wants.
  */
 import type { UplinkBus } from "../broker/uplink.ts";
 import { TopicTree } from "../routing/topic_tree.ts";
@@ -10,7 +10,7 @@ import type { PacketRoute } from "./packet.ts";
 import { subjectOf } from "./subject.ts";
 import { TopicBlockCache } from "./topic_block_cache.ts";
 
-/** The messages that were sent for a topic that others want, and all below it. */
+/** How many messages were sent for a topic that others want, and all below it. */
 export interface SentCount {
   /** The topic; `null`: broadcasts. */
   readonly path: TopicPath | null;
@@ -24,20 +24,20 @@ export interface SentCount {
 export interface CountedRoute extends PacketRoute {
   readonly path: TopicPath;
   counts: readonly SentCount[];
-  /** The state of what others want that those are of. */
+  /** Which state of what others want these counts belong to. */
   state: number;
 }
 
-/** A count for each topic that others want; see the module. */
+/** A count for each topic that others want. */
 export class SentCounts {
   readonly #bus: UplinkBus;
   readonly #tree = new TopicTree<SentCount>();
   readonly #broadcasts: SentCount = { path: null, depth: 0, holders: 0, count: 0 };
   readonly #routes: TopicBlockCache<CountedRoute>;
-  /** Changes with what others want. */
+  /** Changes whenever what others want changes. */
   #state = 0;
 
-  /** Nobody wants anything of a bus whose subjects have this prefix. */
+  /** Begins with nothing wanted, on the bus whose subjects have this prefix. */
   constructor(bus: UplinkBus, prefix: string) {
     this.#bus = bus;
     this.#routes = new TopicBlockCache((path) => {
@@ -46,7 +46,7 @@ export class SentCounts {
     });
   }
 
-  /** Where the messages of the topic of a block go; nowhere when nobody wants them. */
+  /** Where the messages of the topic of a block go; `undefined` if nobody wants them. */
   routeOf(bytes: Uint8Array, start: number, end: number): CountedRoute | undefined {
     const route = this.#routes.get(bytes, start, end);
     return route.counts.length > 0 ? route : undefined;
@@ -62,7 +62,7 @@ export class SentCounts {
     return counts;
   }
 
-  /** Counts messages that leave, or are dropped; they may have waited for long. */
+  /** Counts messages that leave or are dropped; they may have waited for a long time. */
   add(route: CountedRoute, messages: number): readonly SentCount[] {
     if (route.state !== this.#state) {
       route.counts = this.#countsOf(route.path);
@@ -94,7 +94,7 @@ export class SentCounts {
     this.#bus.want(path, false);
   }
 
-  /** What others want has changed: messages count elsewhere from now on. */
+  /** What others want has changed: from now on, messages count for other topics. */
   changed(): void {
     this.#routes.clear();
     this.#state++;

@@ -6,7 +6,7 @@ import type { PacketHeader } from "./packet.ts";
 import type { TopicPath } from "../topic.ts";
 import type { UplinkBus } from "../broker/uplink.ts";
 
-/** What both ways of joining count. */
+/** What both modes count. */
 export interface ExchangeCounts {
   sent: number;
   received: number;
@@ -16,7 +16,7 @@ export interface ExchangeCounts {
   invalid: number;
 }
 
-/** What both ways of joining need. */
+/** What both modes need. */
 export interface ExchangeContext {
   /** The id of this broker. */
   readonly id: string;
@@ -26,21 +26,21 @@ export interface ExchangeContext {
   readonly queueBytes: number;
   readonly bus: UplinkBus;
   readonly counts: ExchangeCounts;
-  /** Whether a broker was heard of lately. */
+  /** Whether a broker gave a sign of life lately. */
   isHere(id: string): boolean;
   /** Says something to all others, or to one. */
   say(message: ControlMessage, to?: string): void;
   /** Passes messages of others on to the clients. */
   deliver(frames: Uint8Array): void;
-  /** Takes a packet, whose header is read, to `take`; what is none is counted. */
+  /** Reads the header of a packet and calls `take`; counts what is not a valid packet. */
   read(bytes: Uint8Array, take: (header: PacketHeader, body: Uint8Array) => void): void;
-  /** Calls `callback` once, after so many milliseconds, unless what is returned is disposed before. */
+  /** Calls `callback` once, after `ms` milliseconds, unless the returned timer is disposed before. */
   later(callback: () => void, ms: number): Disposable;
-  /** Tells whoever runs the broker. */
+  /** Warns whoever runs the broker. */
   warn(message: string): void;
 }
 
-/** Counts and tells the clients how many messages of others for a topic are lost; 0: nobody knows. */
+/** Counts lost messages of others for a topic, and tells the clients; 0: an unknown number. */
 export function lose(
   { counts, bus }: Pick<ExchangeContext, "counts" | "bus">,
   path: TopicPath,

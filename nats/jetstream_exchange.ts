@@ -7,9 +7,9 @@
  *             ──▶   …                 └────────┘
  * ```
  *
- * The stream has one order, and everybody hears what it wants of it in that order. What goes up is in
- * jetstream_sender.ts, what comes down in jetstream_reader.ts, and how packets that a cluster has put
- * out of order are put right in jetstream_reorder.ts.
+ * The stream has one order, in which each broker reads what it wants. jetstream_sender.ts sends messages,
+ * jetstream_reader.ts reads them, and jetstream_reorder.ts restores the order of packets that a cluster
+ * has mixed up.
  */
 import type { TopicPath } from "../topic.ts";
 import type { ExchangeContext } from "./exchange_context.ts";
@@ -19,7 +19,7 @@ import type { Exchange } from "./mode.ts";
 import type { PacketHeader } from "./packet.ts";
 import { WantedSubjects } from "./wanted_subjects.ts";
 
-/** The exchange; see the module. */
+/** Exchanges messages with other brokers through a stream, over whatever connection there is. */
 export class JetStreamExchange implements Exchange {
   readonly #wanted: WantedSubjects;
   readonly #sender: JetStreamSender;
@@ -49,7 +49,7 @@ export class JetStreamExchange implements Exchange {
     return this.#wanted.subjects();
   }
 
-  /** Notes that a client wants a topic, or wants it no more; whether that changes what is wanted. */
+  /** Notes that a client wants a topic, or no longer wants it; returns whether the wants change. */
   wants(path: TopicPath, wants: boolean): boolean {
     return this.#wanted.change(path, wants) !== undefined;
   }
@@ -74,13 +74,13 @@ export class JetStreamExchange implements Exchange {
   /**
    * Takes a packet from the stream.
    *
-   * @throws {ProtocolError} When it is of a broker that uses no stream.
+   * @throws {ProtocolError} When it is from a broker that uses no stream.
    */
   packet(subject: string, header: PacketHeader, body: Uint8Array): void {
     this.#received.packet(subject, header, body);
   }
 
-  /** What is read from now on was chosen anew: what was there before may not have been read. */
+  /** From now on other messages are read: what was there before may not have been read. */
   chosenAnew(): void {
     this.#received.chosenAnew();
   }

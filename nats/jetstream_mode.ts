@@ -13,14 +13,14 @@ import { RefusedError, type StreamWire } from "./jetstream_sender.ts";
 import type { Mode } from "./mode.ts";
 import { patternOf, subjectOf } from "./subject.ts";
 
-/** A packet that a stream does not confirm is sent again after that. */
+/** How long to wait for a confirmation before a packet is sent again. */
 const CONFIRM_MS = 3000;
-/** How long it is waited until a stream that cannot be read is tried again. */
+/** How long to wait before reading is tried again, when the stream cannot be read. */
 const RETRY_MS = 500;
-/** So often it is looked whether a stream that does not confirm is there at all. */
+/** How often to check whether a stream that does not confirm still exists. */
 const DOUBT_MS = 2000;
 
-/** The mode; see the module. */
+/** Joins brokers through a stream. */
 export class JetStreamMode implements Mode {
   readonly beat = { sent: 0, wants: 0 };
   readonly exchange: JetStreamExchange;
@@ -52,7 +52,7 @@ export class JetStreamMode implements Mode {
     });
   }
 
-  /** The stream has all others; whoever reads it needs none of them to know. */
+  /** Always 0: the stream has all messages, so other brokers need not know what is wanted here. */
   get unaware(): number {
     return this.exchange.subscriptions === 0 || this.#reader.isReading ? 0 : 1;
   }
@@ -65,7 +65,7 @@ export class JetStreamMode implements Mode {
     if (this.exchange.wants(path, wants)) this.#reader.change();
   }
 
-  hear(): void {} // The stream tells everything.
+  hear(): void {} // The stream says everything.
   gone(): void {}
 
   tick(): void {
@@ -81,7 +81,7 @@ export class JetStreamMode implements Mode {
         if (!isConnected) this.exchange.connected(wire);
         isConnected = true;
         await this.#reader.read(nc, signal);
-      } catch (error) { // No leader, no answer, no rights, another stream of that name: it may change.
+      } catch (error) { // No leader, no answer, no rights, another stream of that name: may pass.
         if (nc.isClosed() || signal.aborted) break;
         this.#warn("cannot be used now", error);
         await Promise.race([pause(RETRY_MS, signal), nc.closed()]);
@@ -101,7 +101,7 @@ export class JetStreamMode implements Mode {
         } catch (error) { // Not allowed, no leader, no answer, no stream, no connection.
           const { cause = error } = error as Error;
           if (cause instanceof errors.PermissionViolationError) {
-            throw new RefusedError(`NATS does not allow to publish: ${cause.message}`);
+            throw new RefusedError(`NATS does not allow publishing: ${cause.message}`);
           }
           if (!nc.isClosed()) this.#warn("did not confirm a packet", error);
           const now = performance.now();
@@ -117,7 +117,7 @@ export class JetStreamMode implements Mode {
 
   #warn(what: string, error: unknown): void {
     let why = error instanceof Error ? error.message : error;
-    // The client, which does not export its class, takes each silence for that.
+    // NATS's client takes any silence for that; it does not export the class.
     if (error instanceof Error && error.name === "JetStreamNotEnabled") {
       why = "it has no leader at this moment, or NATS has no JetStream";
     }

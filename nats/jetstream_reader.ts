@@ -1,5 +1,5 @@
 /**
- * Reads a JetStream stream in its order, from where it was left, over any number of connections.
+ * Reads a JetStream stream in its order, over any number of connections, each from where the last ended.
  */
 import {
   type ConsumerMessages,
@@ -18,11 +18,11 @@ const encoder = new TextEncoder();
 export interface JetStreamReaderOptions {
   /** The name of the stream. */
   readonly stream: string;
-  /** What is wanted of it; nothing while nothing is. */
+  /** The subjects that are wanted; empty while nothing is. */
   wanted(): readonly string[];
   /** Takes a message; the next one comes when that is settled. */
   message(subject: string, bytes: Uint8Array): Promise<void> | undefined;
-  /** What is read from now on was chosen anew: what is not wanted is left out. */
+  /** From now on other subjects are read: what is not wanted is left out. */
   chosenAnew(): void;
   /** The stream no longer has messages that were not read. */
   lost(why: string): void;
@@ -30,27 +30,27 @@ export interface JetStreamReaderOptions {
 
 /** How many messages are on their way at a time. */
 const MESSAGES_AHEAD = 128;
-/** A request for messages that is lost with a server is noticed after that. */
+/** After so long, a request for messages counts as lost with its server. */
 const REQUEST_MS = 2000;
-/** An older server takes but one filter: then everything is read. */
+/** Older servers take only one filter; with them, everything is read. */
 const FILTERS_SINCE = [2, 10] as const;
-/** As long are all filters together, so that they fit a message. */
+/** How long all filters may be together, so that they fit a message. */
 const FILTERS_BYTES_MAX = 64 * 1024;
-/** For so long a stream may have less than was read. */
+/** How long a stream may have less than was read. */
 const SHORT_MS = 10_000;
-/** Each node of a cluster has a time of its own at which it made a stream. */
+/** How far apart the nodes of a cluster may date the making of a stream. */
 const MADE_SKEW_MS = 10_000;
-/** So often what is read is chosen anew. */
+/** How often the filters may change. */
 const CHANGE_MS = 250;
 
-/** The reader; see the module. */
+/** Reads a stream, and notices what is missing in it. */
 export class JetStreamReader {
   readonly #options: JetStreamReaderOptions;
-  /** The sequence of the latest message that was read, or need not be; none while nothing is wanted. */
+  /** The sequence of the latest message that was read or skipped; none while nothing is wanted. */
   #position: number | undefined;
   /** When the stream was made. */
   #made: number | undefined;
-  /** Since when it has less than was read. */
+  /** Since when the stream has had less than was read. */
   #shortSince: number | undefined;
   #messages: ConsumerMessages | undefined;
   #isFiltered = false;
@@ -61,17 +61,17 @@ export class JetStreamReader {
   #isDoubted = false;
   #manager: JetStreamManager | undefined;
   #looking: Promise<void> | undefined;
-  /** How many messages are there that were not read. */
+  /** How many messages in the stream were not read yet. */
   behind = 0;
   /** Whether it reads what is wanted now. */
   isReading = false;
 
-  /** Makes one that has read nothing; it begins with what comes from then on. */
+  /** Makes one that has read nothing; it begins with what comes from now on. */
   constructor(options: JetStreamReaderOptions) {
     this.#options = options;
   }
 
-  /** What is wanted has changed; it is read within {@linkcode CHANGE_MS}. */
+  /** What is wanted has changed; takes effect within {@linkcode CHANGE_MS}. */
   change(): void {
     const readsAll = this.#messages !== undefined && !this.#isFiltered;
     if (readsAll && this.#options.wanted().length > 0) return;
@@ -80,7 +80,7 @@ export class JetStreamReader {
     this.#changing ??= later(() => this.#stop(), CHANGE_MS);
   }
 
-  /** The stream may be gone: {@linkcode JetStreamReader.read} ends. */
+  /** Says that the stream may be gone: ends {@linkcode JetStreamReader.read}. */
   doubt(): void {
     this.#isDoubted = true;
     this.#stop();
@@ -93,7 +93,7 @@ export class JetStreamReader {
     this.#messages?.stop();
   }
 
-  /** Looks whether the stream has lost what is not read yet; only with filters nobody else notices. */
+  /** With filters, checks whether the stream has dropped messages before they were read. */
   look(): void {
     const manager = this.#manager;
     if (manager === undefined || !this.#isFiltered || this.behind === 0) return;
@@ -106,12 +106,12 @@ export class JetStreamReader {
       const { state: { first_seq: first } } = await manager.streams.info(stream);
       if (this.#position === undefined || first <= this.#position + 1) return;
       this.#position = first - 1;
-      lost(`the stream ${stream} keeps not all that was not read`);
-    } catch { // No answer: it is asked again.
+      lost(`the stream ${stream} has dropped messages that were not read`);
+    } catch { // No answer: the next look asks again.
     }
   }
 
-  /** Reads until the connection is closed, `signal` aborts or the stream is doubted; or rejects. */
+  /** Reads until the connection is closed, `signal` aborts or the stream may be gone; or rejects. */
   async read(nc: NatsConnection, signal: AbortSignal): Promise<void> {
     const manager = this.#manager = await jetstreamManager(nc, { timeout: ANSWER_MS });
     this.#isDoubted = false;
@@ -130,7 +130,7 @@ export class JetStreamReader {
     }
   }
 
-  /** Waits while nothing is wanted: what comes meanwhile is for nobody. */
+  /** Waits while nothing is wanted, and skips what comes meanwhile. */
   async #idle(nc: NatsConnection): Promise<void> {
     this.#position = undefined;
     this.#chosen = null;
@@ -175,9 +175,9 @@ export class JetStreamReader {
       if (isChanged) messages.stop(); // What is stopped without being read never closes.
       else this.isReading = true;
       for await (const { subject, data, info } of messages) {
-        // With filters others lie between; without, they are gone.
+        // Without filters, whatever is missing in between is gone.
         if (filters === undefined && info.streamSequence > this.#position + 1) {
-          this.#options.lost(`the stream ${stream} keeps not all that was not read`);
+          this.#options.lost(`the stream ${stream} has dropped messages that were not read`);
         }
         await this.#options.message(subject, data);
         this.#position = info.streamSequence;
@@ -188,18 +188,18 @@ export class JetStreamReader {
       this.isReading = false;
       await messages.close();
       const isSilent = await watching;
-      // It would go by itself after a while.
+      // Otherwise the server would delete it after a while.
       if (!isSilent && !nc.isClosed()) await consumer.delete().catch(() => {});
     }
   }
 
   /**
-   * Where to read on in a stream; tells when something is missing there.
+   * Where to read on in a stream; calls `lost` if something is missing there.
    *
-   * - A node that was started again may for a moment have less of a stream than was read.
+   * - A node that was started again may, for a moment, have less of a stream than was read.
    *
-   * @param skew How many milliseconds apart the nodes may say that they made it.
-   * @throws {Error} When that may be so: ask again.
+   * @param skew How many milliseconds apart the nodes may date the making of the stream.
+   * @throws {Error} When that may be the case: ask again.
    */
   #place(
     { created, state: { first_seq: first, last_seq: last } }: StreamInfo,
@@ -215,7 +215,7 @@ export class JetStreamReader {
       const now = performance.now();
       this.#shortSince ??= now;
       if (now - this.#shortSince < SHORT_MS) {
-        throw new Error(`it ends at ${last}, and was read up to ${position}`);
+        throw new Error(`it ends at ${last}, but was read up to ${position}`);
       }
     }
     this.#shortSince = undefined;
@@ -224,14 +224,14 @@ export class JetStreamReader {
       return Math.max(0, first - 1);
     }
     if (first <= position + 1) return position;
-    lost(`the stream ${stream} keeps nothing before ${first}, and was read up to ${position}`);
+    lost(`the stream ${stream} begins with ${first}, but was read only up to ${position}`);
     return first - 1;
   }
 }
 
 /**
- * Ends the messages of a consumer that gives no sign of life. One node of a cluster keeps it, whichever
- * we are connected to: when that dies nobody says so, and the library asks for ever.
+ * Ends the messages of a consumer that gives no sign of life. A consumer lives at one node of a cluster,
+ * whichever we are connected to. When that node dies, nobody says so, and the library asks for ever.
  *
  * @returns Whether it was silent.
  */

@@ -1,5 +1,5 @@
 /**
- * Puts the packets of other brokers in the order of their lanes, as they come from a stream.
+ * Restores the order of other brokers' packets, lane by lane, as they come from a stream.
  *
  * ```
  *  from the stream      8 of lane 1, which names the topic of 7
@@ -8,8 +8,8 @@
  * ```
  *
  * A cluster that changes its leader may lose a packet and take the next. So each packet names the
- * topics of those before it that were not confirmed; one that comes before such a one, which is wanted
- * and was not heard, is held until that comes, or until its broker is gone.
+ * topics of the unconfirmed packets before it. If one of these is wanted and was not heard, the packet
+ * is held until that one comes, or until its broker is gone.
  */
 import { ProtocolError } from "../errors.ts";
 import { type ExchangeContext, lose } from "./exchange_context.ts";
@@ -19,11 +19,11 @@ import { Reassembly } from "./reassembly.ts";
 import { pathOf } from "./subject.ts";
 import type { WantedSubjects } from "./wanted_subjects.ts";
 
-/** So often it is looked whether the broker is still there for whose packet others wait. */
+/** How often to check whether the broker of a missing packet is still there. */
 const HOLD_MS = 10_000;
-/** The first of a lane may wait for what was in the stream before it was read: not for long. */
+/** The first packet of a lane waits only so long: those before it may have come before we read. */
 const FIRST_HOLD_MS = 1000;
-/** So many brokers are remembered, the latest heard of. */
+/** How many brokers are remembered, the latest ones. */
 const REMOTES_MAX = 4096;
 
 /** A packet that came, and waits for one before it. */
@@ -33,16 +33,16 @@ interface Held {
   readonly body: Uint8Array;
 }
 
-/** What was heard of one lane of another broker. */
+/** What was heard from one lane of another broker. */
 interface RemoteLane {
   readonly broker: string;
   /** The number of the latest packet that was taken. */
   heard: number;
-  /** All up to this one are in the stream, before what is heard from now on. */
+  /** All packets up to this one are in the stream, before those to come. */
   confirmed: number;
-  /** What was read first; those before it may have been there already. */
+  /** The first packet that was read; those before it may have been in the stream already. */
   base: number;
-  /** Those before this one were not confirmed when it was sent: some may come late. */
+  /** All up to this one were confirmed when `base` was sent; later ones may come late. */
   baseConfirmed: number;
   isFresh: boolean;
   /** Whether those before `base` are still waited for. */
@@ -52,13 +52,13 @@ interface RemoteLane {
   readonly reassembly: Reassembly;
 }
 
-/** The packets that came, and what is held of them; see the module. */
+/** Holds back packets of other brokers until those before them have come. */
 export class ReorderBuffer {
   readonly #context: ExchangeContext;
   readonly #wanted: WantedSubjects;
   readonly #remotes = new Map<string, Map<number, RemoteLane>>();
 
-  /** Makes one that holds back only for what is wanted. */
+  /** Makes one that waits only for packets that are wanted. */
   constructor(context: ExchangeContext, wanted: WantedSubjects) {
     this.#context = context;
     this.#wanted = wanted;
@@ -85,13 +85,13 @@ export class ReorderBuffer {
     this.#release(lane);
   }
 
-  /** What comes late may never have been heard: it was not waited for, since it was before the first. */
+  /** A packet that came late may never have been heard: those before the first were not waited for. */
   #late({ base, baseConfirmed }: RemoteLane, subject: string, header: PacketHeader): void {
     const { number, messages } = header;
     if (number > baseConfirmed && number < base) this.#lose(subject, messages);
   }
 
-  /** Takes what is held, in its order, as far as nothing is missing. */
+  /** Takes held packets in their order, up to one that must wait. */
   #release(lane: RemoteLane): void {
     const { held } = lane;
     while (held.size > 0) {
@@ -122,7 +122,7 @@ export class ReorderBuffer {
     return false;
   }
 
-  /** A packet that is missing was there before, or its broker is gone: goes on without it. */
+  /** Goes on without a missing packet, which was there before, or whose broker is gone. */
   #giveUp(lane: RemoteLane): void {
     lane.timer = undefined;
     if (lane.isSettling) {
@@ -175,7 +175,7 @@ export class ReorderBuffer {
     return lane;
   }
 
-  /** What is read from now on was chosen anew: what was there before may not have been read. */
+  /** From now on other messages are read: what was there before may not have been read. */
   chosenAnew(): void {
     for (const lanes of this.#remotes.values()) {
       for (const lane of lanes.values()) lane.isFresh = true;

@@ -8,12 +8,12 @@
  *             ──▶   …                                     └────────┘
  * ```
  *
- * A publisher's messages all go through one lane, which sends some packets before the first is
+ * All messages of a publisher go through one lane, which sends some packets before the first is
  * confirmed. A packet names the topics of those before it that were not confirmed when it was sent.
  *
- * - A packet that was not confirmed is sent again with the same number. The stream drops it if it had
- *   it; so does whoever hears a number a second time.
- * - Too much that waits is dropped, the oldest first; a packet for its topic says so.
+ * - An unconfirmed packet is sent again with the same number. The stream drops it if it has it already;
+ *   so does whoever hears a number twice.
+ * - If too much waits, the oldest messages are dropped; a packet for their topic says so.
  */
 import { Fifo } from "../base/fifo.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
@@ -24,11 +24,11 @@ import { SendQueue } from "./send_queue.ts";
 import { subjectOf } from "./subject.ts";
 import { TopicBlockCache } from "./topic_block_cache.ts";
 
-/** A connection to a stream, as far as it is needed here. */
+/** What is needed here of a connection to a stream. */
 export interface StreamWire {
   /**
-   * Resolves when the stream has it; rejects with a `RefusedError` when it never will, or another when
-   * that is not known. `id` stands for the same packet whenever it is sent.
+   * Resolves when the stream has the packet; rejects with a `RefusedError` when it never will, or with
+   * another error when that is not known. `id` is the same whenever the packet is sent.
    */
   publish(subject: string, bytes: Uint8Array, id: string): Promise<void>;
 }
@@ -38,14 +38,14 @@ export class RefusedError extends Error {
   override readonly name = "RefusedError";
 }
 
-/** How many lanes there are: as many publishers do not wait for each other. */
+/** How many lanes there are; publishers in different lanes do not wait for each other. */
 export const LANES = 64;
 /** How many packets of a lane, and bytes, are under way at a time. */
 const WINDOW_PACKETS = 16;
 const WINDOW_BYTES = 1024 * 1024;
-/** How many bytes the topics of those have together, which all packets behind them name. */
+/** How many bytes the topics of those may have together: later packets name them all. */
 const WINDOW_TOPIC_BYTES = 2048;
-/** For how many topics it is told apart how many messages were dropped. */
+/** For how many topics dropped messages are counted apart. */
 const DROPPED_TOPICS_MAX = 1024;
 const RETRY_MIN_MS = 50;
 const RETRY_MAX_MS = 2000;
@@ -56,7 +56,7 @@ interface OutRoute {
   readonly topic: Uint8Array;
 }
 
-/** A packet that the stream has not confirmed, or one behind such a packet. */
+/** A packet that the stream has not confirmed, or that follows such a packet. */
 interface UnderWay {
   readonly route: OutRoute;
   readonly bytes: Uint8Array;
@@ -78,7 +78,7 @@ interface Lane {
   readonly dropped: Map<OutRoute, number>;
 }
 
-/** The sender; see the module. */
+/** Sends our clients' messages to the stream. */
 export class JetStreamSender {
   readonly #context: ExchangeContext;
   #wire: StreamWire | undefined;
@@ -199,7 +199,7 @@ export class JetStreamSender {
     const { route: { subject }, bytes, number } = packet;
     wire.publish(subject, bytes, `${this.#context.id}.${lane.index}.${number}`).then(
       () => this.#confirmed(lane, packet),
-      (error) => { // The stream did not confirm it: it gets it again, unless it is never to have it.
+      (error) => { // The stream did not confirm it: it is sent again, unless NATS refuses it for good.
         if (error instanceof RefusedError) return this.#refused(lane, packet, error);
         const wait = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** packet.retries++);
         this.#context.later(() => {
@@ -209,7 +209,7 @@ export class JetStreamSender {
     );
   }
 
-  /** NATS does not allow the topic: others are told, and the lane goes on. */
+  /** NATS does not allow the topic: other brokers are told, and the lane goes on. */
   #refused(lane: Lane, packet: UnderWay, { message }: RefusedError): void {
     if (packet.isConfirmed) return;
     this.#context.warn(message);

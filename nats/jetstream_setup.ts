@@ -1,5 +1,5 @@
 /**
- * Makes the stream that keeps the messages of a bus, if nobody has made it.
+ * Makes the stream that keeps the messages of a bus, unless it is there.
  */
 import {
   DiscardPolicy,
@@ -12,25 +12,25 @@ import {
 } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
 
-/** What a stream keeps that is made here. */
+/** The limits of a stream that is made here. */
 export const STREAM_LIMITS = {
   /** A day. */
   ageMs: 24 * 60 * 60 * 1000,
   bytes: 1024 * 1024 * 1024,
-  /** In a cluster; a server alone keeps one. */
+  /** In a cluster; a single server has one. */
   replicas: 3,
 } as const;
 
-/** For how long the stream knows what it has got, so that it drops what is sent again. */
+/** How long the stream remembers what it has got, to drop what is sent again. */
 const DUPLICATE_WINDOW_MS = 2 * 60 * 1000;
 const NANOSECONDS_PER_MS = 1_000_000;
-/** What is asked of a cluster without a leader, or of a node that is dead, is not answered. */
+/** How long to wait for an answer: a cluster without a leader, or a dead node, does not answer. */
 export const ANSWER_MS = 2000;
 
 /**
- * Makes the stream, if it is not there.
+ * Makes the stream, unless it is there.
  *
- * @throws {Error} When one with that name keeps something else; or whatever NATS says.
+ * @throws {Error} When a stream of that name keeps something else, or NATS refuses.
  */
 export async function setUpStream(
   nc: NatsConnection,
@@ -43,11 +43,11 @@ export async function setUpStream(
   const missing = subjects.filter((subject) => !kept.has(subject));
   if (missing.length === 0) return;
   throw new Error(
-    `it does not keep ${missing.join(" and ")}; give another name, and it is made`,
+    `it does not keep ${missing.join(" and ")}; give the name of another stream, or of a new one`,
   );
 }
 
-/** What the stream is; nothing when there is none. */
+/** What NATS knows about the stream; `undefined` if it is not there. */
 async function infoOf(manager: JetStreamManager, stream: string): Promise<StreamInfo | undefined> {
   try {
     return await manager.streams.info(stream);
@@ -75,7 +75,7 @@ async function make(
       duplicate_window: DUPLICATE_WINDOW_MS * NANOSECONDS_PER_MS,
     });
   } catch (error) {
-    // Of two brokers that make it at the same moment, one is told that the subjects are taken.
+    // When two brokers make it at the same moment, one of them hears that the subjects are taken.
     const info = error instanceof JetStreamApiError ? await infoOf(manager, stream) : undefined;
     if (info === undefined) throw error;
     return info;

@@ -1,8 +1,8 @@
 /**
- * Which other brokers are on a bus, and what brokers tell each other beside messages.
+ * Which other brokers are on a bus, and what brokers tell each other besides messages.
  *
- * - Each broker says with a beat that it is there, to all; it says goodbye when it ends.
- * - One that was not heard of for a minute is gone.
+ * - With a beat, each broker tells all others that it is there; it says goodbye when it ends.
+ * - A broker that was not heard for a minute is gone.
  */
 import type { NatsConnection } from "@nats-io/nats-core";
 import { every } from "../base/timers.ts";
@@ -18,11 +18,11 @@ import type { UplinkEvents } from "./uplink_events.ts";
 
 /** How often a broker says that it is there. */
 const BEAT_MS = 2000;
-/** One that was not heard of for that long is not counted. */
+/** After so long without a beat, a broker is not counted. */
 const FRESH_MS = 3 * BEAT_MS;
-/** One that was not heard of for that long is gone. */
+/** After so long without a beat, a broker is gone. */
 const SILENT_MS = 60_000;
-/** So many brokers a bus may have. */
+/** How many brokers a bus may have. */
 const BROKERS_MAX = 4096;
 
 /** What a {@linkcode Membership} needs. */
@@ -35,38 +35,38 @@ export interface MembershipOptions {
   readonly stream: string | null;
   readonly events: UplinkEvents;
   readonly counts: ExchangeCounts;
-  /** Takes what was thrown when something came that is not of a broker of the bus. */
+  /** Called with the error when something is not from a broker of the bus. */
   refuse(error: unknown): void;
 }
 
-/** This broker, and the others that it has heard of; see the module. */
+/** Keeps track of the other brokers on the bus, and tells them of this one. */
 export class Membership {
   readonly #options: MembershipOptions;
-  /** When each other broker was heard of. */
+  /** When each other broker was last heard. */
   readonly #seen = new Map<string, number>();
   #connection: NatsConnection | undefined;
   #saidBye = false;
 
-  /** Makes one that has heard of nobody. */
+  /** Makes one that has heard nobody. */
   constructor(options: MembershipOptions) {
     this.#options = options;
   }
 
-  /** How many others were heard of lately. */
+  /** How many others were heard lately. */
   get size(): number {
     const now = performance.now();
     return this.#seen.values().filter((at) => now - at <= FRESH_MS).toArray().length;
   }
 
-  /** Whether a broker was heard of, and is not gone. */
+  /** Whether a broker was heard, and is not gone. */
   has(id: string): boolean {
     return this.#seen.has(id);
   }
 
   /**
-   * Says over a connection that this broker is there, and hears the others, until that is disposed.
+   * Says over a connection that this broker is there, and listens to the others, until it is disposed.
    *
-   * @param mode Told what they say.
+   * @param mode Gets what they say.
    */
   begin(nc: NatsConnection, mode: Mode): Disposable {
     const { prefix, id, events } = this.#options;
@@ -93,7 +93,7 @@ export class Membership {
     for (const [id, at] of this.#seen) {
       if (now - at <= SILENT_MS) continue;
       this.#seen.delete(id);
-      this.#options.events.tell("left", `Broker ${id} was not heard of for ${SILENT_MS / 1000} s`);
+      this.#options.events.tell("left", `Broker ${id} was not heard for ${SILENT_MS / 1000} s`);
       mode.gone(id, false);
     }
     mode.tick();
@@ -114,7 +114,7 @@ export class Membership {
     if (this.#saidBye || this.#connection?.isClosed() !== false) return;
     try {
       this.#connection.publish(subject, encodeControlMessage(message));
-    } catch (error) { // Longer than this server takes.
+    } catch (error) { // It is longer than this server allows.
       this.#options.events.warn(`Cannot tell other brokers something: ${error}`);
     }
   }
@@ -145,7 +145,7 @@ export class Membership {
     }
   }
 
-  /** Notes that a broker is there; one that is new is told the same of this one. */
+  /** Notes that a broker is there; a new one gets a beat of this one. */
   #note(id: string, mode: Mode): void {
     const isNew = !this.#seen.has(id);
     if (isNew && this.#seen.size >= BROKERS_MAX) {
@@ -162,7 +162,7 @@ export class Membership {
     counts.invalid++;
     const theirs = stream === null ? "no stream" : `the stream ${stream}`;
     events.warn(
-      `Broker ${from} uses ${theirs}, this one ${own ?? "none"}: they do not hear each other`,
+      `Broker ${from} uses ${theirs}, and this one ${own ?? "none"}: they do not hear each other`,
     );
   }
 }

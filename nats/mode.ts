@@ -1,11 +1,11 @@
 /**
- * The contract of a mode: one of the two ways in which brokers are joined, with its connection.
+ * The contract of a mode: one of the two ways to join brokers, with its connection.
  */
 import type { NatsConnection } from "@nats-io/nats-core";
 import type { TopicPath } from "../topic.ts";
 import type { ControlMessage } from "./control_message.ts";
 
-/** What goes from our clients to other brokers in a mode; knows no connection of NATS's client. */
+/** The part of a mode that passes messages on; knows no connection of NATS's client. */
 export interface Exchange {
   /** How many topics are subscribed to. */
   readonly subscriptions: number;
@@ -21,24 +21,24 @@ export interface Exchange {
   drained(signal: AbortSignal): Promise<void>;
 }
 
-/** One of the two ways, with its connection. */
+/** One of the two ways to join brokers, with its connection. */
 export interface Mode {
-  /** What it takes of our clients, and has not passed on yet. */
+  /** Passes messages on between our clients and other brokers. */
   readonly exchange: Exchange;
   /** How many others may not know yet what is wanted here. */
   readonly unaware: number;
   /** How many messages of a stream were not read yet. */
   readonly behind: number;
-  /** What it tells with each beat. */
+  /** What each beat tells. */
   readonly beat: { readonly sent: number; readonly wants: number };
-  /** Notes that a client wants a topic, or wants it no more. */
+  /** Notes that a client wants a topic, or no longer wants it. */
   wants(path: TopicPath, wants: boolean): void;
   /** Takes what another broker says. */
   hear(message: ControlMessage): void;
-  /** A broker has not been heard of for long, or said goodbye. */
+  /** A broker was not heard for long, or said goodbye. */
   gone(id: string, saidGoodbye: boolean): void;
   /** A beat has passed. */
   tick(): void;
-  /** Goes on over a connection, until that is closed or `signal` aborts. */
+  /** Works over a connection, until that is closed or `signal` aborts. */
   serve(nc: NatsConnection, signal: AbortSignal): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /**
- * Gathers messages into packets, in their order: several of one topic in one packet, and what is too
- * long for one in parts.
+ * Gathers messages into packets, in their order: several of one topic in one packet, and a message that
+ * is too long for one in parts.
  */
 import { Fifo } from "../base/fifo.ts";
 import { framesEnd, runAt } from "../protocol/topic_run.ts";
@@ -13,12 +13,12 @@ import {
 } from "./packet.ts";
 
 const BUFFER_BYTES_MIN = 512;
-/** A packet that has grown to that gets a buffer for the longest. */
+/** A packet that outgrows this size gets a buffer for the longest packets. */
 const BUFFER_BYTES_MEDIUM = 16 * 1024;
 /** How many of those are kept for what comes next. */
 const SPARES_MAX = 16;
 
-/** Packets that wait, the last of them open; see the module. */
+/** Packets that wait, the last of them open. */
 export class Packer<R extends PacketRoute> {
   readonly #closed = new Fifo<Packet<R>>();
   #open: Packet<R> | undefined;
@@ -38,8 +38,8 @@ export class Packer<R extends PacketRoute> {
   /**
    * Adds whole PUBLISH frames, which are copied.
    *
-   * @param routeOf Where those go whose topic block stands in the bytes from `start` to before `end`;
-   * nowhere when it gives none.
+   * @param routeOf Where the frames go whose topic block is from `start` to before `end`; `undefined` if
+   * nowhere.
    */
   addAll(
     bytes: Uint8Array,
@@ -53,7 +53,7 @@ export class Packer<R extends PacketRoute> {
     }
   }
 
-  /** Adds the frames that stand in `bytes` from `start` to before `end`; they are copied. */
+  /** Adds a copy of the frames in `bytes` from `start` to before `end`. */
   #add(route: R, bytes: Uint8Array, start: number, end: number, frames: number): void {
     const room = this.#open?.route === route ? PACKET_BYTES_MAX - this.#open.end : 0;
     if (end - start <= room) return this.#append(bytes, start, end, frames);
@@ -128,7 +128,7 @@ export class Packer<R extends PacketRoute> {
     return this.#spares.pop() ?? new Uint8Array(PACKET_BYTES_MAX);
   }
 
-  /** Takes the buffer back in which a sealed packet stood, when nobody needs it any more. */
+  /** Takes back the buffer of a sealed packet that nobody needs any more. */
   recycle({ buffer }: Uint8Array): void {
     const isLong = buffer.byteLength === PACKET_BYTES_MAX;
     if (isLong && this.#spares.length < SPARES_MAX) this.#spares.push(new Uint8Array(buffer));
@@ -138,7 +138,7 @@ export class Packer<R extends PacketRoute> {
     const packet = this.#open;
     if (packet === undefined) return;
     const { buffer, end } = packet;
-    if (2 * end < buffer.length) { // It may wait for long: it is to take as much as it counts.
+    if (2 * end < buffer.length) { // It may wait for long: it must not take more than is counted.
       packet.buffer = buffer.slice(0, end);
       this.recycle(buffer);
     }
@@ -146,7 +146,7 @@ export class Packer<R extends PacketRoute> {
     this.#open = undefined;
   }
 
-  /** Takes the oldest messages away: those of a packet, and of others if it does not hold them whole. */
+  /** Drops the oldest messages: those of a packet, and of others if a message spans several. */
   *drop(): Generator<Packet<R>, void, undefined> {
     for (let isWhole = false; !isWhole;) {
       const packet = this.next(true);
@@ -156,7 +156,7 @@ export class Packer<R extends PacketRoute> {
     }
   }
 
-  /** Takes the next packet: a full one; if there is none and `hurry` is so, the one that is open. */
+  /** Takes the next full packet; if there is none and `hurry` is true, the open one. */
   next(hurry: boolean): Packet<R> | undefined {
     let packet = this.#closed.shift();
     if (packet === undefined && hurry) {

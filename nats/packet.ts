@@ -1,5 +1,5 @@
 /**
- * Packets: messages of one topic on their way through NATS, with a header that tells whose they are.
+ * Packets: messages of one topic on their way through NATS, with a header that says whose they are.
  *
  * ```
  * ┌────────────┬──────────┬──────────┬──────────┬────────────┬──────────────┬──────┬──────┬───┬───┐
@@ -7,17 +7,17 @@
  * └────────────┴──────────┴──────────┴──────────┴────────────┴──────────────┴──────┴──────┴───┴───┘
  *   N: n counts: elements of a covering topic u8, messages up to here for all below it u64
  *   M: the topic blocks of the m packets before this one, which were not confirmed when it was sent
- *   behind it: whole PUBLISH frames as they came; a frame that is too long goes on in the next packet
+ *   then: whole PUBLISH frames as they came; a frame that is too long goes on in the next packet
  * ```
  *
- * All numbers are little endian, but the broker's id. `docs/scaling.md` says what they are for.
+ * All numbers but the broker's id are little endian. `docs/scaling.md` says what they are for.
  */
 import { ProtocolError } from "../errors.ts";
 import type { Limits } from "../protocol/frame.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX, type TopicPath } from "../topic.ts";
 
-/** So long is a packet at most, its header among it. */
+/** The longest packet, with its header. */
 export const PACKET_BYTES_MAX = 256 * 1024;
 const VERSION = 1;
 const BROKER_AT = 2;
@@ -30,7 +30,7 @@ const COUNT_BYTES = 9;
 /** Room for a header with a count for each length that a topic may have. */
 export const HEADER_BYTES_MAX = COUNTS_AT + 17 * COUNT_BYTES;
 
-/** What no broker allows more of; each has checked its topics against its own. */
+/** The limits that no broker exceeds; each has checked its topics against its own. */
 export const TOPIC_LIMITS: Limits = {
   messageBytes: 2 ** 30,
   topicElements: TOPIC_ELEMENTS_MAX,
@@ -48,7 +48,7 @@ export const PacketFlag = {
   DROPPED: 4,
 } as const;
 
-/** What stands in front of a packet. */
+/** The header of a packet. */
 export interface PacketHeader {
   readonly flags: number;
   /** The id of the broker, 16 hexadecimal digits. */
@@ -87,7 +87,7 @@ export interface Packet<R extends PacketRoute> {
   flags: number;
 }
 
-/** What {@linkcode sealPacket} writes beside what the packet tells itself. */
+/** What {@linkcode sealPacket} writes besides what the packet has. */
 export interface PacketSeal {
   readonly broker: string;
   readonly lane?: number;
@@ -97,7 +97,7 @@ export interface PacketSeal {
   readonly before?: readonly Uint8Array[];
 }
 
-/** Writes the header in front of a packet's frames; the bytes of the whole. */
+/** Writes the header before a packet's frames; returns the bytes of both. */
 export function sealPacket(packet: Packet<PacketRoute>, seal: PacketSeal): Uint8Array {
   const { flags, messages } = packet;
   const { broker, lane = 0, number, counts = [], before = [] } = seal;
@@ -128,7 +128,7 @@ export function sealPacket(packet: Packet<PacketRoute>, seal: PacketSeal): Uint8
   return bytes;
 }
 
-/** The frames with so many bytes in front of them. */
+/** The frames with room for so many bytes before them. */
 function withRoom({ buffer, end }: Packet<PacketRoute>, length: number): Uint8Array {
   if (length <= HEADER_BYTES_MAX) return buffer.subarray(HEADER_BYTES_MAX - length, end);
   const bytes = new Uint8Array(length + end - HEADER_BYTES_MAX);
@@ -137,9 +137,9 @@ function withRoom({ buffer, end }: Packet<PacketRoute>, length: number): Uint8Ar
 }
 
 /**
- * Reads a header; what stands from `body` on are the frames.
+ * Reads a packet: its header, and its frames as `body`.
  *
- * @throws {ProtocolError} When it is none.
+ * @throws {ProtocolError} When it is not a valid packet.
  */
 export function readPacket(bytes: Uint8Array): { header: PacketHeader; body: Uint8Array } {
   const counted = COUNTS_AT + COUNT_BYTES * (bytes[LENGTHS_AT] ?? 0);
@@ -173,7 +173,7 @@ export function readPacket(bytes: Uint8Array): { header: PacketHeader; body: Uin
   return { header, body: bytes.subarray(at) };
 }
 
-/** A packet that tells of messages that were dropped. */
+/** A packet that says that messages were dropped. */
 export function droppedPacket<R extends PacketRoute>(route: R, messages: number): Packet<R> {
   return {
     route,

@@ -1,5 +1,5 @@
 /**
- * Puts frames together that came in several packets.
+ * Puts together frames that came in several packets.
  */
 import { concat } from "../base/bytes.ts";
 import { topicBlockMax } from "../protocol/topic_block.ts";
@@ -20,8 +20,8 @@ export class Reassembly {
   /**
    * Takes a packet in its order.
    *
-   * @returns The whole frames that end in it; nothing when there are none; `"lost"` when what ends there
-   * has no beginning here, or is too long.
+   * @returns The whole frames that end in it; `undefined` if there are none; `"lost"` if the beginning
+   * of a frame that ends there is missing, or it is too long.
    */
   take(
     { flags, number }: PacketHeader,

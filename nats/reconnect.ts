@@ -1,5 +1,5 @@
 /**
- * Connects to NATS, and connects again whenever the connection is lost, for ever.
+ * Connects to NATS, and again whenever the connection is lost.
  */
 import type { ConnectionOptions, NatsConnection } from "@nats-io/nats-core";
 import { pause } from "../base/timers.ts";
@@ -9,7 +9,7 @@ import type { UplinkEvents } from "./uplink_events.ts";
 
 const BACKOFF_MIN_MS = 50;
 const BACKOFF_MAX_MS = 5000;
-/** So much NATS must take: a packet, the topics that it names, and what the stream is told of it. */
+/** The largest payload that NATS must allow: a packet, the topics that it names, and headers. */
 const PAYLOAD_BYTES_MIN = PACKET_BYTES_MAX + 16 * 1024;
 
 /** What a {@linkcode Reconnector} needs. */
@@ -17,12 +17,12 @@ export interface ReconnectorOptions {
   /** Where NATS is, the nearest first. */
   readonly hosts: readonly string[];
   readonly options: ConnectionOptions;
-  /** The name of the bus, for what is told. */
+  /** The name of the bus, for events. */
   readonly bus: string;
   readonly events: UplinkEvents;
 }
 
-/** The connection to NATS; see the module. */
+/** Keeps a connection to NATS. */
 export class Reconnector {
   readonly #hosts: readonly string[];
   readonly #options: ConnectionOptions;
@@ -56,7 +56,7 @@ export class Reconnector {
   }
 
   /**
-   * Connects, and connects again, until `signal` aborts.
+   * Connects, and again whenever the connection is lost, until `signal` aborts.
    *
    * @param serve Uses a connection, until it is closed.
    */
@@ -73,7 +73,7 @@ export class Reconnector {
         await this.#use(nc, serve, signal);
         if (performance.now() - since > BACKOFF_MAX_MS) attempt = 0;
         told = "";
-      } catch (error) { // Nobody there, a wrong password, a wrong certificate: it may change.
+      } catch (error) { // Nobody answers, a wrong password, a wrong certificate: it may pass.
         if (signal.aborted) break;
         const message = error instanceof Error ? error.message : String(error);
         if (message !== told) {

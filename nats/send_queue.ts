@@ -1,6 +1,6 @@
 /**
  * The bounds of what a broker has for others: messages that wait in packers, and packets that were sent
- * and are not confirmed.
+ * but are not confirmed.
  *
  * ```
  *  messages ──▶ packers ──▶ unconfirmed ──▶ confirmed
@@ -8,12 +8,12 @@
  *                           └─ half of that: nothing more is sent meanwhile
  * ```
  *
- * When more than `bytesMax` comes together the oldest messages of the longest packer are dropped.
+ * Beyond `bytesMax`, the oldest messages of the longest packer are dropped.
  */
 import type { Packer } from "./packer.ts";
 import type { Packet, PacketRoute } from "./packet.ts";
 
-/** How much may be unconfirmed, as a part of all. */
+/** The part of `bytesMax` that may be unconfirmed. */
 const WINDOW_PART = 1 / 2;
 
 /** What a {@linkcode SendQueue} is made of. */
@@ -28,7 +28,7 @@ export interface SendQueueOptions<R extends PacketRoute> {
   dropped(packet: Packet<R>, packer: number): void;
 }
 
-/** The bounds of several packers and what was sent of them; see the module. */
+/** Bounds several packers, together with what was sent from them. */
 export class SendQueue<R extends PacketRoute> {
   readonly #packers: readonly Packer<R>[];
   readonly #bytesMax: number;
@@ -69,14 +69,14 @@ export class SendQueue<R extends PacketRoute> {
 
   /** Drops the oldest messages of the longest packer while there is too much. */
   bound(): void {
-    while (this.bytes > this.#bytesMax) { // What is unconfirmed is less, so something waits.
+    while (this.bytes > this.#bytesMax) { // Less than that is unconfirmed, so something waits.
       const longest = this.#packers.reduce((a, b) => b.bytes > a.bytes ? b : a);
       const packer = this.#packers.indexOf(longest);
       for (const packet of longest.drop()) this.#dropped(packet, packer);
     }
   }
 
-  /** To be called when packets were confirmed, and all was sent that may be: lets go who waits for it. */
+  /** Call it when packets were confirmed, and more were sent: resolves `drained` if nothing is left. */
   settle(): void {
     if (this.#onEmpty !== undefined && this.bytes === 0) this.#onEmpty();
   }

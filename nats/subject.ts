@@ -8,18 +8,17 @@
  *                mpubsub.BUS.m.>            the catch-all, which hears no broadcast
  * ```
  *
- * - Each element is one token. The `_` at the end is none of them: with it, the one pattern of a
- *   topic hears the topic itself, too.
- * - Each path has one subject, and no other path has that. So brokers that meet in NATS agree on it
- *   whatever they run on: which characters are escaped is fixed here, and does not depend on the
- *   Unicode of the runtime, in which each version assigns some more.
+ * - Each element is one token. The `_` at the end is not an element: because of it, the one pattern of a
+ *   topic matches the topic itself, too.
+ * - Each path has one subject, which no other path has. Brokers on different runtimes agree on it: which
+ *   characters are escaped is fixed here, and does not depend on the Unicode version of the runtime.
  */
 import { printable } from "../base/printable.ts";
 import { type TopicPath, topicPath } from "../topic.ts";
 
 /**
- * How many bytes of UTF-8 a subject may have: the server reads lines of at most 4096 bytes, in which
- * a reply subject and sizes have to fit, too.
+ * How many bytes of UTF-8 a subject may have: the server reads lines of at most 4096 bytes, which must
+ * also hold a reply subject and sizes.
  */
 export const SUBJECT_BYTES_MAX = 3072;
 
@@ -27,14 +26,14 @@ const BUS_CHARS_MAX = 64;
 const SHOWN_CHARS_MAX = 80;
 const UTF8_BYTES_PER_UNIT_MAX = 3;
 
-/** What stands for itself, at first sight; most elements are nothing else. */
+/** Matches elements without anything to escape; most are like that. */
 const PLAIN = /^[\w-]+$/;
 
 /**
- * What is escaped: what NATS does not allow, the escape itself, and what is invisible or a terminal
- * may obey. That is \p{Cc}, \p{Cf}, \p{Co} and \p{Z} of Unicode 16, the non-characters, and what is
- * reserved for more that is invisible. Spelled out, because brokers have to agree on it; and a
- * change is a change of the protocol. Other unassigned code points stand for themselves.
+ * What is escaped: what NATS does not allow, the escape character itself, and what is invisible or a
+ * terminal may obey. That is \p{Cc}, \p{Cf}, \p{Co} and \p{Z} of Unicode 16, the non-characters, and
+ * what is reserved for more invisible characters. It is spelled out because brokers must agree on it: a
+ * change is a change of the protocol. Other unassigned code points are not escaped.
  */
 const ESCAPED = new RegExp(
   String.raw`[\x00-\x20%*.>\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2` +
@@ -54,12 +53,12 @@ export function subjectOf(prefix: string, path: TopicPath): string {
   return path.length === 0 ? `${prefix}.b` : `${above(prefix, path)}._`;
 }
 
-/** What to subscribe to for a topic and all below it; broadcasts are not among them. */
+/** The subject to subscribe to for a topic and all below it, without broadcasts. */
 export function patternOf(prefix: string, path: TopicPath): string {
   return `${above(prefix, path)}.>`;
 }
 
-/** The frozen path of a subject; none for what {@linkcode subjectOf} never makes. */
+/** The frozen path of a subject; `undefined` if {@linkcode subjectOf} never makes that. */
 export function pathOf(prefix: string, subject: string): TopicPath | undefined {
   if (subject === `${prefix}.b`) return topicPath(null);
   const [start, end] = [`${prefix}.m.`, "._"];
@@ -74,7 +73,7 @@ export function pathOf(prefix: string, subject: string): TopicPath | undefined {
     }
     return topicPath(elements);
   } catch (error) {
-    // No UTF-8; or no topic: an empty element, a lone surrogate, too many elements, too long a one.
+    // Not UTF-8, or not a valid topic.
     if (error instanceof URIError || error instanceof TypeError || error instanceof RangeError) {
       return undefined;
     }
@@ -83,9 +82,9 @@ export function pathOf(prefix: string, subject: string): TopicPath | undefined {
 }
 
 /**
- * What is wrong with the subject of a topic, as part of a sentence; none if NATS takes it.
+ * What is wrong with the subject of a topic, as part of a sentence; `undefined` if NATS takes it.
  *
- * - What is good for {@linkcode subjectOf} is good for {@linkcode patternOf}.
+ * - If NATS takes the subject of a topic, it takes its pattern, too.
  */
 export function subjectProblem(prefix: string, path: TopicPath): string | undefined {
   const subject = subjectOf(prefix, path);
@@ -93,15 +92,15 @@ export function subjectProblem(prefix: string, path: TopicPath): string | undefi
   const { length } = new TextEncoder().encode(subject);
   return length <= SUBJECT_BYTES_MAX
     ? undefined
-    : `its subject in NATS would have ${length} bytes, the limit is ${SUBJECT_BYTES_MAX}`;
+    : `its subject in NATS would have ${length} bytes; the limit is ${SUBJECT_BYTES_MAX}`;
 }
 
 /**
- * What the subjects of a bus begin with.
+ * The prefix of the subjects of a bus.
  *
  * @param bus The name of the bus: 1 to 64 characters of `A-Z`, `a-z`, `0-9`, `_` and `-`.
- * @throws {TypeError} If it is no string.
- * @throws {RangeError} If it has no character, too many, or another one.
+ * @throws {TypeError} If it is not a string.
+ * @throws {RangeError} If it is empty, too long, or has another character.
  */
 export function busPrefix(bus: string): string {
   if (typeof bus !== "string") {
@@ -116,12 +115,12 @@ export function busPrefix(bus: string): string {
     ? `it has ${bus.length} characters`
     : `it has a ${quote(other!)}`;
   throw new RangeError(
-    `Cannot use ${quote(shown)} as the name of a bus: ${problem}, ` +
+    `Cannot use ${quote(shown)} as the name of a bus: ${problem}; ` +
       `it must be 1 to ${BUS_CHARS_MAX} characters of A-Z, a-z, 0-9, _ and -`,
   );
 }
 
-/** What the subject of a path and those of all below it begin with. */
+/** The prefix of the subjects of a path and of all paths below it. */
 function above(prefix: string, path: TopicPath): string {
   let subject = `${prefix}.m`;
   for (let index = 0; index < path.length; index++) subject += `.${tokenOf(path[index]!)}`;

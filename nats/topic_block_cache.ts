@@ -1,5 +1,5 @@
 /**
- * What was worked out from topics as they stand in frames: bounded, and made anew when it is needed.
+ * A bounded cache of what was worked out from topics, by their bytes in frames.
  */
 import { BytesCache } from "../base/bytes_cache.ts";
 import { decodeTopic } from "../protocol/topic_block.ts";
@@ -8,18 +8,18 @@ import { TOPIC_LIMITS } from "./packet.ts";
 
 const TOPICS_MAX = 4096;
 
-/** A map from topic blocks to what is made from them; see the module. */
+/** A bounded map from topic blocks to values, which are made again when needed. */
 export class TopicBlockCache<V> {
   readonly #make: (path: TopicPath, block: Uint8Array) => V;
   readonly #values = new BytesCache<V>(TOPICS_MAX);
 
-  /** `make` gets a topic, and its block, which is good during the call only. */
+  /** `make` gets a topic, and its block, which is valid during the call only. */
   constructor(make: (path: TopicPath, block: Uint8Array) => V) {
     this.#make = make;
   }
 
   /**
-   * The value of the topic whose block stands in `bytes` from `start` to before `end`.
+   * The value of the topic whose block is in `bytes` from `start` to before `end`.
    *
    * @throws {ProtocolError} When that is not a topic.
    */
@@ -33,7 +33,7 @@ export class TopicBlockCache<V> {
     return value;
   }
 
-  /** Forgets all values: those that are made from now on differ. */
+  /** Forgets all values, because they would be different now. */
   clear(): void {
     this.#values.clear();
   }

@@ -1,6 +1,6 @@
 /**
- * The connections of NATS's client, over those of this project: NATS's own for Node loses its handler
- * of errors at times, so that a server that closes a connection can end the program.
+ * The transport of NATS's client, over the connections of this project. NATS's own transport for Node
+ * sometimes loses its error handler, so that a server that closes a connection can end the program.
  */
 import type { ConnectionOptions, NatsConnection, Server, ServerInfo } from "@nats-io/nats-core";
 import {
@@ -17,30 +17,30 @@ import { dial } from "../io/dial.ts";
 
 const READ_BYTES_MIN = 4 * 1024;
 const READ_BYTES_MAX = 512 * 1024;
-/** What is longer is written by itself, and not copied behind others before. */
+/** Longer pieces are written by themselves, and not gathered with others. */
 const GATHER_BYTES_MAX = 16 * 1024;
-/** For so long it is waited until a server takes what was sent before the end. */
+/** How long a server may take for what was sent before the end. */
 const CLOSE_MS = 2000;
-/** A server introduces itself in less. */
+/** The longest introduction of a server. */
 const INFO_BYTES_MAX = 64 * 1024;
 const INFO = /^INFO\s+([^\r\n]+)\r\n/i;
 const LF = 10;
-const NO_NATS = "it is no NATS server";
+const NO_NATS = "it is not a NATS server";
 
 /** Options of {@linkcode connect}. */
 export interface TransportOptions extends ConnectionOptions {
-  /** Ends the attempt when it aborts, and the connection. */
+  /** When it aborts, the attempt and the connection end. */
   signal?: AbortSignal;
 }
 
 /**
- * Connects to the first server that takes us, over our own transport, which the client is told for
- * the whole process.
+ * Connects to the first server that accepts us, over our own transport, which is set for the whole
+ * process.
  *
- * Each server has a client of its own: without `reconnect`, one whose connection is lost before it is
- * ready gives up, and takes its attempt at the next server with it.
+ * Each server is tried with a client of its own: without `reconnect`, a client whose connection is lost
+ * before it is ready gives up, without trying the next server.
  *
- * @throws {Error} What the last server failed with.
+ * @throws {Error} The failure of the last server.
  */
 export async function connect(
   { servers = [], ...options }: TransportOptions,
@@ -55,7 +55,7 @@ export async function connect(
         servers: [server],
         ignoreClusterUpdates: true,
       });
-    } catch (error) { // Nobody there, no NATS, a wrong password: another may be better.
+    } catch (error) { // Nobody answers, not NATS, a wrong password: the next server may be better.
       failure = error;
     }
   }
@@ -72,7 +72,7 @@ class NatsTransport implements Transport {
   #connection: Connection | undefined;
   #isEncrypted = false;
   #isOpen = false;
-  /** What came before the client reads. */
+  /** What arrived before the client reads. */
   #first: Uint8Array = new Uint8Array(0);
   #waiting: Uint8Array[] = [];
   #buffer: Uint8Array = new Uint8Array(0);
@@ -96,7 +96,7 @@ class NatsTransport implements Transport {
       const info = await this.#readInfo(connection);
       checkOptions(info, options);
       if (options.tls || info.tls_required) {
-        // What comes before TLS may be of anybody.
+        // Anybody could have sent what comes before TLS.
         const isAll = this.#first.indexOf(LF) === this.#first.length - 1;
         if (!isAll) throw new Error("the server goes on before TLS has begun");
         const { ca } = options.tls || {};
@@ -111,7 +111,7 @@ class NatsTransport implements Transport {
     }
   }
 
-  /** What the server says first; it waits with everything else until it is answered. */
+  /** What the server says first; it sends nothing more until it is answered. */
   async #readInfo(connection: Connection): Promise<ServerInfo> {
     let text = "";
     while (text === "") {
@@ -126,7 +126,7 @@ class NatsTransport implements Transport {
     return info;
   }
 
-  /** The next bytes, which nobody else writes to; the buffer is large while much comes. */
+  /** The next bytes, in a buffer of their own; it is large while much arrives. */
   async #read(connection: Connection): Promise<Uint8Array | undefined> {
     const room = this.#buffer.length - this.#used;
     if (room < this.#readBytes / 4) {
@@ -156,7 +156,7 @@ class NatsTransport implements Transport {
       this.#end();
     } catch (error) { // The connection is lost, or was closed here.
       this.#end(this.isClosed ? undefined : error as Error);
-    } finally { // The client could not read it, and reads no more.
+    } finally { // The client could not read what came, and stops reading.
       this.#end(new Error("what the server sent could not be read"));
     }
   }
@@ -178,7 +178,7 @@ class NatsTransport implements Transport {
     this.#writing = undefined;
   }
 
-  /** The first of what waits, with what is short and stands behind it. */
+  /** The first piece that waits, with the short ones after it. */
   #takeWaiting(): Uint8Array {
     const isShort = ({ length }: Uint8Array) => length < GATHER_BYTES_MAX;
     const long = this.#waiting.findIndex((frame) => !isShort(frame));
@@ -190,7 +190,7 @@ class NatsTransport implements Transport {
   async close(error?: Error): Promise<void> {
     if (error === undefined) {
       using _timer = later(() => this.#end(), CLOSE_MS);
-      await Promise.resolve(); // By then the client has sent what it was told to just before.
+      await Promise.resolve(); // The client sends in this turn what it was asked to send just before.
       // Deno before 2.9 does not end a write when its connection is closed.
       await Promise.race([this.#writing, this.#closed.promise]);
     }
@@ -214,12 +214,12 @@ class NatsTransport implements Transport {
     if (error !== undefined) this.closeError = error;
     this.#closing.abort();
     this.#connection?.close();
-    // One that was never open is told by `connect`; else the client tries no other server.
+    // If it was never open, `connect` reports that; otherwise the client would try no other server.
     if (this.#isOpen) this.#closed.resolve(error);
   }
 }
 
-/** What a server tells of itself; `undefined` when that is none. */
+/** What a server says about itself; `undefined` if it is not that. */
 function parseInfo(text = ""): ServerInfo | undefined {
   try {
     const info = JSON.parse(text);

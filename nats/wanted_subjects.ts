@@ -1,16 +1,16 @@
 /**
- * The topics that our clients want, as the fewest subjects of NATS that have all of them.
+ * The topics that our clients want, as the fewest NATS subjects that cover them.
  */
 import { type CoverChange, Covers } from "../routing/covers.ts";
 import type { TopicPath } from "../topic.ts";
 import { patternOf, subjectOf, subjectProblem } from "./subject.ts";
 
-/** What is wanted; see the module. */
+/** The topics that our clients want. */
 export class WantedSubjects {
   readonly #prefix: string;
   readonly #covers = new Covers();
 
-  /** Nothing, on the bus whose subjects have this prefix. */
+  /** Begins with nothing wanted, on the bus whose subjects have this prefix. */
   constructor(prefix: string) {
     this.#prefix = prefix;
   }
@@ -21,7 +21,7 @@ export class WantedSubjects {
   }
 
   /**
-   * Notes that a client wants a topic, or wants it no more.
+   * Notes that a client wants a topic, or no longer wants it.
    *
    * @returns How the covers changed, if they did.
    */
@@ -31,7 +31,7 @@ export class WantedSubjects {
     return wants ? this.#covers.add(path) : this.#covers.remove(path);
   }
 
-  /** Whether a message for a topic is for a client; whoever wants anything gets broadcasts. */
+  /** Whether a client wants messages of a topic; any client that wants anything gets broadcasts. */
   has(path: TopicPath): boolean {
     return path.length === 0 ? this.size > 0 : this.#covers.coverOf(path) !== undefined;
   }

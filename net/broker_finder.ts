@@ -1,5 +1,5 @@
 /**
- * Finds the broker of a client: where it was told that it is, or where a connection file says.
+ * Finds the broker of a client: at the address that it was given, or at that in a connection file.
  */
 import { ConnectionLostError } from "../errors.ts";
 import { absolute, type Address, formatEndpoint, isExposed, parseAddress } from "../io/address.ts";
@@ -18,29 +18,29 @@ export interface Target {
   readonly key: Uint8Array<ArrayBuffer>;
   /** The name of the key. */
   readonly keyName: string;
-  /** What vouches for the broker's certificate, in PEM. */
+  /** Certificates to trust besides those that the system trusts, in PEM. */
   readonly caCerts: readonly string[];
 }
 
-/** What a program, or a connection file, says of a broker. */
+/** What a program, or a connection file, says about a broker. */
 type BrokerInfo = Omit<ConnectionFile, "address" | "authkey"> & {
   readonly address: Address;
   readonly authkey: string | Uint8Array;
 };
 
-/** Finds the broker of one client; see the module. */
+/** Finds the broker of one client, anew for each attempt to connect. */
 export class BrokerFinder {
   readonly #options: NetPubSubOptions;
   #target: Target;
-  /** The connection file that is read each time, if there is one. */
+  /** The connection file to read each time, if there is one. */
   #file: string | URL | undefined;
-  /** Whether it was said that what passes can be read on the way. */
+  /** Whether it has warned of a connection without TLS. */
   #warned = false;
 
   /**
    * Makes one that finds this broker.
    *
-   * @throws {TypeError} When the address or the key is none.
+   * @throws {TypeError} When the address is not a valid one, or the key is of the wrong kind.
    * @throws {RangeError} When the key is empty.
    */
   constructor(broker: BrokerInfo, options: NetPubSubOptions) {
@@ -71,7 +71,7 @@ export class BrokerFinder {
   /**
    * Where the broker is now.
    *
-   * @param warn Told once when what passes can be read on the way.
+   * @param warn Called once if messages can be read on the way.
    * @throws {ConnectionLostError} When there is no connection file.
    */
   async find(warn: (warning: Error) => void): Promise<Target> {
@@ -95,7 +95,7 @@ export class BrokerFinder {
     } catch (error) {
       if (!isMissing(error)) throw error;
       throw new ConnectionLostError(
-        `Cannot connect: there is no connection file ${file}, start a broker with it`,
+        `Cannot connect: there is no connection file ${file}; start a broker with it`,
         { cause: error },
       );
     }

@@ -1,6 +1,6 @@
 /**
- * A client's side of a session: dials, authenticates, opens or resumes, and does so again whenever the
- * connection is lost, until its owner disconnects.
+ * A client's side of a session: dials, authenticates, opens or resumes the session, and does so again
+ * whenever the connection is lost, until its owner disconnects.
  *
  * ```
  *                 ┌──────────── lost: the session stays, what is published waits ─────────┐
@@ -11,8 +11,8 @@
  *            disconnected ◀───────── disconnect(), a protocol error, replaced ──── reconnecting
  * ```
  *
- * One attempt is in connect_attempt.ts. What lasts from `connect()` to `disconnected`, the session and
- * what becomes of it at the next connection, is in connect_span.ts.
+ * connect_attempt.ts makes one attempt. connect_span.ts has what lasts from `connect()` to
+ * `disconnected`: the session, and what becomes of it at the next connection.
  */
 import { every, later } from "../base/timers.ts";
 import { ConnectionLostError } from "../errors.ts";
@@ -34,10 +34,10 @@ import { Outgoing } from "./outgoing.ts";
 const BACKOFF_MIN_MS = 50;
 const BACKOFF_MAX_MS = 5000;
 
-/** So many attempts come as close together as the first after a broker said that it goes: 8 s or so. */
+/** After a broker has said that it shuts down, so many attempts are made without backing off: for 8 s. */
 const RESTART_ATTEMPTS = 200;
 
-/** A client's side of a session; see the module. */
+/** Keeps one object connected to its broker, from `connect()` to `disconnect()`. */
 export class Client {
   readonly #dispatcher: Dispatcher;
   readonly #finder: BrokerFinder;
@@ -55,7 +55,7 @@ export class Client {
    * Makes one that is not connected.
    *
    * @param dispatcher The subscribers here; they get what comes in.
-   * @param options What is told to its owner, and what is done with what waits.
+   * @param options The callbacks of its owner, and the bounds of its queues.
    * @throws {TypeError} When an option is of the wrong kind.
    * @throws {RangeError} When an option is out of range.
    */
@@ -68,7 +68,7 @@ export class Client {
     this.#outgoing = new Outgoing(this.#queueOptions.backlog);
   }
 
-  /** What it does about its connection. */
+  /** Whether it is connected, or about to be. */
   get state(): State {
     return this.#state;
   }
@@ -78,7 +78,7 @@ export class Client {
     return this.#span?.session.outbox.heldBytes ?? 0;
   }
 
-  /** Settles when this span ends, or the next if there was none; settled until the next begins. */
+  /** Settles when this span ends, or else the next one; stays settled until another begins. */
   get closed(): Promise<void> {
     return this.#closed.promise;
   }
@@ -103,7 +103,7 @@ export class Client {
   }
 
   /**
-   * Tells the broker that a topic is wanted, or no more.
+   * Tells the broker that a topic is wanted, or no longer wanted.
    *
    * @throws {RangeError} When the broker does not allow this topic, or one topic more.
    */
@@ -194,7 +194,7 @@ export class Client {
           wait = atOnce-- > 0 ? BACKOFF_MIN_MS : Math.min(2 * wait, BACKOFF_MAX_MS);
           continue;
         }
-        // A refused key, or something that will hardly pass by itself; but it may.
+        // A refused key, or something else that hardly passes by itself; but it may.
         wait = BACKOFF_MAX_MS;
         const refusal = asError(error);
         if (refusal.name !== reason.name) this.#tellState(refusal);
@@ -241,7 +241,7 @@ export class Client {
   async flush(signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
     if (this.#span !== undefined) return await this.#span.flush(signal);
-    throw new ConnectionLostError("Cannot flush: the object is disconnected, connect it first");
+    throw new ConnectionLostError("Cannot flush: the object is disconnected; connect it first");
   }
 
   #setState(state: State, reason?: Error): void {

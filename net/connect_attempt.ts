@@ -3,7 +3,7 @@
  *
  * ```
  *  dial ─▶ authenticate ─▶ OPEN ┬─▶ OPENED: the link is the session's from now on
- *                               └─▶ DENIED …, or the end: the attempt has failed
+ *                               └─▶ DENIED …, or GOODBYE: the attempt has failed
  * ```
  */
 import { later } from "../base/timers.ts";
@@ -44,7 +44,7 @@ export interface Attempter {
  * Makes one attempt.
  *
  * @returns Resolves with the link of the session, which is open.
- * @throws {AuthError | ProtocolError | ForbiddenError | ConnectionLostError} When there is none.
+ * @throws {AuthError | ProtocolError | ForbiddenError | ConnectionLostError} When it has failed.
  */
 export async function attempt(
   span: ConnectSpan,
@@ -66,7 +66,7 @@ export async function attempt(
     const brokerId = await authenticateToBroker(stream, key, keyName);
     span.link = new Link(stream, brokerFrameLimits());
     return await openSession(span, span.link, brokerId.toString(), attempter);
-  } catch (error) { // Whatever the stream throws, when it was not us who closed it.
+  } catch (error) { // Whatever the stream throws, unless we closed it.
     stream.close();
     span.link = undefined;
     signal.throwIfAborted();
@@ -114,7 +114,7 @@ function isFinal({ reason, error }: LinkEnd): boolean {
   return error instanceof ProtocolError || reason === Reason.DONE || reason === Reason.REPLACED;
 }
 
-/** What a caller of connect() tells apart; everything else that a socket throws is a lost one. */
+/** The errors that connect() documents; whatever else a socket throws becomes a lost connection. */
 function asConnectionError(error: unknown): unknown {
   const known = [AuthError, ProtocolError, ForbiddenError, ConnectionLostError];
   if (known.some((kind) => error instanceof kind)) return error;

@@ -1,6 +1,6 @@
 /**
  * What lasts from `connect()` to `disconnected`: the session, which is resumed at the next connection or
- * begins anew, and all else that belongs to it.
+ * begins anew, and whatever else belongs to it.
  */
 import { ConnectionLostError, type ForbiddenError, ProtocolError } from "../errors.ts";
 import { type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
@@ -13,13 +13,15 @@ import type { FrameSource, Incoming, Loss } from "./incoming.ts";
 
 /** How long `disconnect` waits for acknowledgements. */
 const DISCONNECT_MS = 10_000;
-/** Why the wait for acknowledgements ends when nobody's signal aborts it. */
-const TOO_LATE = new ConnectionLostError(`Nothing was acknowledged for ${DISCONNECT_MS} ms`);
+/** Why the wait for acknowledgements ends, unless a signal aborts it. */
+const TOO_LATE = new ConnectionLostError(
+  `The broker did not acknowledge everything within ${DISCONNECT_MS} ms`,
+);
 
-/** What those get who wait for what disconnecting ended. */
+/** The reason for those whose wait ended because the object was disconnected. */
 export const DISCONNECTED = "The object was disconnected";
 
-/** The limits while no broker has told any. */
+/** The limits until a broker has sent its own. */
 export const NO_LIMITS: Limits = {
   messageBytes: Infinity,
   topicElements: Infinity,
@@ -27,12 +29,12 @@ export const NO_LIMITS: Limits = {
   subscriptions: Infinity,
 };
 
-/** The time from `connect()` to `disconnected`; see the module. */
+/** Holds what lasts from `connect()` to `disconnected`. */
 export class ConnectSpan implements SessionHandler, FrameSource {
   readonly session: Session = new Session(this);
   /** What the broker allows. */
   limits = NO_LIMITS;
-  /** Settles with the first attempt, and anew after each lost connection. */
+  /** Settles with the first attempt; a new one takes its place after each lost connection. */
   connected = new Deferred();
   /** Settles when nothing of the span is left. */
   readonly over = new Deferred();
@@ -43,7 +45,7 @@ export class ConnectSpan implements SessionHandler, FrameSource {
   /** The session's secret id, once there is one. */
   id: Uint8Array | undefined;
   link: Link | undefined;
-  /** The first subscription that was refused since it was last told by a rejection. */
+  /** The first subscription that was refused since a call last rejected for one. */
   denied: ForbiddenError | undefined;
   /** The broker whose session it is. */
   #brokerId = "";
@@ -93,9 +95,9 @@ export class ConnectSpan implements SessionHandler, FrameSource {
   }
 
   /**
-   * Takes the broker's word on the session: it goes on over this connection.
+   * Takes the broker's answer to OPEN: the session, the same or a new one, goes on over this connection.
    *
-   * @returns What may have been missed or sent twice, if the session is a new one in the place of another.
+   * @returns What may have been missed or sent twice, if the session replaces another.
    */
   open(link: Link, brokerId: string, opened: Opened): Loss | undefined {
     const { session } = this;
@@ -123,7 +125,7 @@ export class ConnectSpan implements SessionHandler, FrameSource {
     await this.session.flush(signal);
     const { denied } = this;
     if (denied === undefined) return;
-    // So that all who wait now get it, and nobody later.
+    // All who wait now get it, and nobody later.
     queueMicrotask(() => {
       if (this.denied === denied) this.denied = undefined;
     });
@@ -181,7 +183,7 @@ function checkSize({ oversize }: { readonly oversize: number }): void {
 
 function undelivered(count: number, cause: unknown): ConnectionLostError {
   return new ConnectionLostError(
-    `Disconnected, ${count} messages were not delivered to the broker`,
+    `Disconnected too early: ${count} messages were not delivered to the broker`,
     { cause, undelivered: count },
   );
 }

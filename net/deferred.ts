@@ -2,10 +2,10 @@
  * Promises that are settled from outside.
  */
 
-/** How something ended; without an error its owner wanted it to. */
+/** How something ended: with an error, or without one, as its owner wanted. */
 export type Outcome = { readonly error?: unknown };
 
-/** A promise that is settled from outside; nobody need handle its rejection. */
+/** A promise that is settled from outside; its rejection need not be handled. */
 export class Deferred {
   readonly promise: Promise<void>;
   readonly #resolve: () => void;
@@ -17,10 +17,10 @@ export class Deferred {
     this.promise = promise;
     this.#resolve = resolve;
     this.#reject = reject;
-    promise.catch(() => {}); // It is told through onState, too.
+    promise.catch(() => {}); // onState gets the error, too.
   }
 
-  /** With an error in it, rejects with that. */
+  /** Rejects with the error of the outcome, or resolves if it has none. */
   settle(outcome: Outcome): void {
     this.settled = true;
     if ("error" in outcome) this.#reject(outcome.error);

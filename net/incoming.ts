@@ -1,9 +1,9 @@
 /**
- * What comes in from a broker: messages for the subscribers here, and what the broker says of messages
- * that did not come, or did not go.
+ * What comes in from a broker: messages for the subscribers here, and notices of messages that were lost
+ * or refused.
  *
  * - A topic is looked up by its bytes, and decoded the first time only.
- * - Behind a message mostly stand others for the same topic: they are taken as one run.
+ * - A message is mostly followed by others for the same topic: these are taken as one run.
  */
 import { BytesCache } from "../base/bytes_cache.ts";
 import { printable } from "../base/printable.ts";
@@ -23,21 +23,21 @@ const ROUTES_MAX = 32_768;
 export interface FrameSource {
   /** What its broker allows. */
   readonly limits: Limits;
-  /** Whether what comes is still to be taken. */
+  /** Whether further frames are still to be taken. */
   readonly takes: boolean;
 }
 
 /** What was, or may have been, missed or sent twice. */
 export type Loss = Omit<Gap, "direction">;
 
-/** Takes what comes in; see the module. */
+/** Takes frames from a broker, and delivers their messages to the subscribers here. */
 export class Incoming {
   readonly #dispatcher: Dispatcher;
   readonly #options: Pick<NetPubSubOptions, "onGap">;
   readonly #decoder = new Decoder();
   readonly #routes = new BytesCache<LocalRoute>(ROUTES_MAX);
 
-  /** Makes one for these subscribers; `onGap` is told of what did not come. */
+  /** Makes one for these subscribers; calls `onGap` for messages that were lost. */
   constructor(dispatcher: Dispatcher, options: Pick<NetPubSubOptions, "onGap">) {
     this.#dispatcher = dispatcher;
     this.#options = options;
@@ -55,14 +55,14 @@ export class Incoming {
     else this.#takeNotice(type, buffer.subarray(body, end), origin.limits);
   }
 
-  /** Takes one of these that was held while it was full. */
+  /** Takes a frame of these types that was held while the subscribers were full. */
   takeHeld({ type, bytes, body }: HeldFrame, { limits }: FrameSource): void {
     if (type !== FrameType.PUBLISH) return this.#takeNotice(type, bytes.subarray(body), limits);
     const payload = topicEnd(bytes, body, bytes.length);
     this.#takeMessage(this.#routeOf(bytes, body, payload, limits), bytes, payload, bytes.length);
   }
 
-  /** Takes a message, and those for the same topic that stand right behind it. */
+  /** Takes a message, and those for the same topic right after it. */
   #takeMessages(frame: Frame, origin: FrameSource): void {
     const { buffer, body } = frame;
     const payload = topicEnd(buffer, body, frame.end);
@@ -112,7 +112,7 @@ export class Incoming {
     let message: Record<string, unknown>;
     try {
       message = this.#decoder.decode(buffer, start, end);
-    } catch (error) { // Another client's fault, not the broker's: it costs that message.
+    } catch (error) { // Another client's fault, not the broker's: only that message is lost.
       if (!(error instanceof ProtocolError)) throw error;
       return this.#dispatcher.report(error, { topic: route.path });
     }
@@ -132,7 +132,7 @@ export class Incoming {
     }
   }
 
-  /** So many messages were lost between brokers; 0 when that is not known. */
+  /** So many messages were lost between brokers; 0 means an unknown number. */
   #takeLost(missed: number): void {
     this.lose({ reason: "cut off", ...(missed > 0 && { missed }) });
   }
@@ -147,7 +147,7 @@ export class Incoming {
     this.#dispatcher.report(error, { topic });
   }
 
-  /** The broker refused a subscription; the error that the owner gets. */
+  /** The broker refused a subscription; returns the error that the owner gets. */
   takeDenied(body: Uint8Array, limits: Limits): ForbiddenError {
     const { topic, text } = decodeRefused(body, limits);
     const said = `The broker refused a subscription: ${printable(text)}`;
@@ -156,7 +156,7 @@ export class Incoming {
     return error;
   }
 
-  /** Tells of messages that were, or may have been, missed, and of ours that were sent again. */
+  /** Calls `onGap` for messages that were or may have been missed, or were sent again. */
   lose(loss: Loss): void {
     this.#onGap({ direction: this.#dispatcher.interestCount > 0 ? "in" : "out", ...loss });
   }

@@ -1,22 +1,22 @@
 /**
- * The options of a `NetPubSub`, and what it tells by them.
+ * The options of a `NetPubSub`, and what its callbacks get.
  */
 import type { PubSubOptions } from "../pubsub/subscriber.ts";
 
 /**
- * What a client is doing about its connection.
+ * Whether a client is connected, or about to be.
  *
- * - `"disconnected"`: nothing; it was never connected, or is no more, and what it publishes stays here.
- * - `"connecting"`: `connect()` is under way for the first time.
+ * - `"disconnected"`: it has not connected, or has disconnected; what it publishes stays here.
+ * - `"connecting"`: `connect()` makes its first attempt.
  * - `"connected"`: what it publishes goes to the broker at once.
  * - `"reconnecting"`: the connection is lost, and is being made again; what it publishes waits.
  */
 export type State = "disconnected" | "connecting" | "connected" | "reconnecting";
 
-/** What was, or may have been, missed or repeated. */
+/** Tells of messages that were, or may have been, missed or repeated. */
 export interface Gap {
   /**
-   * Where: `"in"` on the way to this object, `"out"` on the way from it. After a new session, `"in"`
+   * Where: `"in"` on the way to this object, `"out"` on the way from it. After a session was lost, `"in"`
    * unless this object has no subscriptions.
    */
   readonly direction: "in" | "out";
@@ -25,16 +25,16 @@ export interface Gap {
    *
    * - `"overflow"`: messages came faster than they were taken here, and the broker dropped the oldest.
    * - `"expired"`: the connection was away for longer than the broker keeps a session.
-   * - `"new broker"`: the broker was started again, or another one has its place.
-   * - `"cut off"`: this object held back those who publish to it for longer than the broker allows, or
-   *   the broker's memory was full; or messages were lost between brokers that are joined.
+   * - `"new broker"`: the broker was started again, or another one has taken its place.
+   * - `"cut off"`: this object held its publishers back for longer than the broker allows, or the
+   *   broker's memory was full; or messages were lost between joined brokers.
    */
   readonly reason: "overflow" | "expired" | "new broker" | "cut off";
-  /** How many messages did not come; not there where that is not known. */
+  /** How many messages were missed; absent if that is not known. */
   readonly missed?: number;
   /**
-   * How many messages of this object were sent a second time, since it is not known whether they had
-   * arrived; not there where there were none.
+   * How many messages of this object were sent again because it is not known whether they had arrived;
+   * absent if there were none.
    */
   readonly resent?: number;
 }
@@ -42,26 +42,26 @@ export interface Gap {
 /** Options of a `NetPubSub`. */
 export interface NetPubSubOptions extends PubSubOptions {
   /**
-   * The name under which the broker knows the key, at most 64 bytes of UTF-8; without one it is the
-   * broker's single key. By default the name that stands in the connection file, if there is one.
+   * The name of the key, at most 64 bytes of UTF-8; empty for the broker's single key. By default the
+   * name in the connection file, if there is one.
    *
    * @default {""}
    */
   keyName?: string;
   /**
-   * For a broker whose address begins with `tls://`: in `caCerts` what vouches for its certificate, in
-   * PEM, beside what the system trusts and what stands in the connection file.
+   * For a broker whose address begins with `tls://`: which certificates to trust, besides those that the
+   * system trusts and the one in the connection file.
    */
   tls?: {
     /**
-     * Certificates, in PEM.
+     * Certificates of authorities, in PEM.
      *
      * @default {[]}
      */
     caCerts?: string[];
   };
   /**
-   * How many bytes may be published and not acknowledged; beyond it `publish` throws
+   * How many bytes may be published and not yet acknowledged; beyond that, `publish` throws
    * `BacklogError`. A single message always fits.
    *
    * @default {16777216}
@@ -70,33 +70,34 @@ export interface NetPubSubOptions extends PubSubOptions {
   /**
    * What the broker does when messages come faster than this object takes them.
    *
-   * - `"drop-oldest"`: the oldest go, and `onGap` is told how many.
-   * - `"wait"`: those who publish them are held back, as far as the broker allows it (`maxPatience`);
-   *   where it does not, the oldest go.
+   * - `"drop-oldest"`: it drops the oldest, and `onGap` gets their number.
+   * - `"wait"`: it holds their publishers back, if it allows that (`maxPatience`); otherwise it drops the
+   *   oldest.
    *
    * @default {"drop-oldest"}
    */
   overflow?: "drop-oldest" | "wait";
   /**
-   * With `overflow: "wait"`: for how long this object may hold others back without taking anything, in
-   * milliseconds. Then it is cut off and told by `onGap`. The broker's `maxPatience` may be less, and
-   * counts then.
+   * With `overflow: "wait"`: how long this object may hold publishers back without taking anything, in
+   * milliseconds. After that it is cut off, and `onGap` is called. A shorter `maxPatience` of the broker
+   * takes precedence.
    *
    * @default {Infinity}
    */
   patience?: number;
   /**
-   * Told each change of `state`, with the reason when it was not asked for; and while `reconnecting`
-   * when the reason changes, because the broker refuses the key, say.
+   * Called on each change of `state`, and while `reconnecting` when the reason changes, because the
+   * broker refuses the key, say.
    *
    * @param state The new state.
    * @param reason Why, unless `connect()` or `disconnect()` was called.
    */
   onState?(state: State, reason?: Error): void;
   /**
-   * Told once whenever messages were or may have been missed or repeated.
+   * Called once whenever messages were, or may have been, missed or repeated. By default, such gaps go
+   * unnoticed.
    *
-   * @param gap What, why, and how many.
+   * @param gap Where, why, and how many.
    */
   onGap?(gap: Gap): void;
 }
@@ -104,7 +105,7 @@ export interface NetPubSubOptions extends PubSubOptions {
 const BACKLOG_BYTES = 16 * 1024 * 1024;
 const PATIENCE_MAX_MS = 2 ** 32 - 1;
 
-/** How a client treats what waits. */
+/** The options about queues, with their values. */
 export interface QueueOptions {
   /** Whether the broker is to hold publishers back rather than drop messages. */
   readonly wait: boolean;
@@ -115,7 +116,7 @@ export interface QueueOptions {
 }
 
 /**
- * Checks the options about what waits.
+ * Checks the options about queues.
  *
  * @throws {TypeError} When `overflow` is of the wrong kind.
  * @throws {RangeError} When `patience` or `backlog` is out of range.

@@ -1,5 +1,5 @@
 /**
- * What goes out to a broker: messages, which are checked, encoded and added to the outbox of a session.
+ * What goes out to a broker: messages are checked, encoded and added to the outbox of a session.
  */
 import { encodeMessage, Encoder } from "../codec/codec.ts";
 import { BacklogError } from "../errors.ts";
@@ -9,7 +9,7 @@ import { decodeTopic, encodeTopic } from "../protocol/topic_block.ts";
 import { formatTopic, type TopicPath } from "../topic.ts";
 import type { ConnectSpan } from "./connect_span.ts";
 
-/** Publishes to a broker; see the module. */
+/** Encodes messages, and sends them to a broker. */
 export class Outgoing {
   readonly #backlog: number;
   readonly #encoder = new Encoder();
@@ -48,7 +48,7 @@ export class Outgoing {
     if (2 * outbox.heldBytes > this.#backlog) this.#askOnce(session);
   }
 
-  /** Publishes what a getter of the message that is being composed publishes. */
+  /** Publishes a message from within a getter of another message that is being composed. */
   #publishApart(
     path: TopicPath,
     topic: Uint8Array,
@@ -66,18 +66,18 @@ export class Outgoing {
     const limit = this.#backlog;
     if (pending === 0 || pending + bytes <= limit) return;
     throw new BacklogError(
-      `Cannot publish to ${formatTopic(path)}: ${pending} bytes are not acknowledged, ` +
-        `limit is ${limit}; await flush() now and then`,
+      `Cannot publish to ${formatTopic(path)}: ${pending} bytes are not acknowledged yet ` +
+        `(the limit is ${limit}); await flush() now and then`,
       { limit },
     );
   }
 
-  /** Asks for an acknowledgement, for a backlog that is smaller than what is acknowledged unasked. */
+  /** Asks for an acknowledgement: a small backlog would be full before one comes unasked. */
   #askOnce(session: Session): void {
     if (this.#asking) return;
     this.#asking = true;
     const done = () => this.#asking = false;
-    // Rejects when the session ends: whoever waits for that is told elsewhere.
+    // Rejects when the session ends; those who wait for that get the error elsewhere.
     session.flush().then(done, done);
   }
 

@@ -1,5 +1,5 @@
 /**
- * The handshake over a stream of bytes, for both sides: what `handshake.ts` says, sent and received.
+ * The handshake over a stream of bytes, for both sides: sends and receives what `handshake.ts` makes.
  */
 import {
   BrokerHandshake,
@@ -23,7 +23,7 @@ const TLS_ALERT = 0x15;
  *
  * @returns The broker's id.
  * @throws {AuthError} When either side could not prove that it has the key.
- * @throws {ProtocolError} When the other side is no broker that this client can speak to.
+ * @throws {ProtocolError} When the other side is not a broker with which this client can speak.
  * @throws {ConnectionLostError} When the other side is busy or closes.
  */
 export async function authenticateToBroker(
@@ -37,7 +37,7 @@ export async function authenticateToBroker(
   await readExactly(stream, challenge.subarray(0, 1));
   if (challenge[0] === TLS_ALERT) {
     throw new ProtocolError(
-      "Cannot connect: what answers speaks TLS, use an address that begins with tls://",
+      "Cannot connect: what answers speaks TLS; use an address that begins with tls://",
     );
   }
   await readExactly(stream, challenge.subarray(1, CHALLENGE_HEAD_BYTES));
@@ -54,7 +54,7 @@ export interface Authentication<K extends Secret> {
   readonly brokerId: Uint8Array;
   /** The key of that name. */
   keyOf(name: string): K | undefined;
-  /** Whether to refuse whoever comes. */
+  /** Whether there is no room for another client. */
   isBusy(): boolean;
   /** Waits before a client is told that its proof is wrong. */
   delay(): Promise<void>;
@@ -102,11 +102,11 @@ export async function authenticateClient<K extends Secret>(
   return key;
 }
 
-/** There are as many clients as there may be. */
+/** There are as many clients as allowed. */
 export class BusyError extends ConnectionLostError {
   /** Makes an error that says so. */
   constructor() {
-    super("Cannot take a client: there are as many as there may be");
+    super("Cannot accept a client: there are as many as allowed");
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Frames ↔ bytes. Knows no sockets, no topics' meaning, no messages' contents.
+ * Frames ↔ bytes. Knows neither sockets, nor what topics mean, nor what messages contain.
  *
  * ```
  * ┌────────┬─────────┬──────────────┐   size: one byte 0…254, or 255 and then a
@@ -7,15 +7,15 @@
  * └────────┴─────────┴──────────────┘         it counts the type and the body
  * ```
  *
- * What the bodies hold is in `frame_bodies.ts` and `topic_block.ts`. Everything from the other side is
- * checked before it is buffered: a frame that is longer than its type may be is refused as soon as its
- * first bytes are there.
+ * `frame_bodies.ts` and `topic_block.ts` have what the bodies hold. Everything from the other side is
+ * checked before it is buffered: a frame that is too long for its type is refused as soon as its first
+ * bytes are there.
  */
 import type { Lease } from "../base/bytes.ts";
 import { sizeLength, writeSize } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
 
-/** The kinds of frames; the numbers stand on the wire and in `docs/protocol.md`. */
+/** The types of frames; the numbers are those on the wire and in `docs/protocol.md`. */
 export const FrameType = {
   /** A message: topic block, payload. Counted. */
   PUBLISH: 1,
@@ -35,7 +35,7 @@ export const FrameType = {
   GOODBYE: 8,
   /** Broker: so many messages were dropped here. Counted. */
   GAP: 9,
-  /** Broker: a message of the client's was not taken. Counted. */
+  /** Broker: a message of the client was refused. Counted. */
   REFUSED: 10,
   /** Broker: the client may not subscribe to this topic. */
   DENIED: 11,
@@ -43,17 +43,17 @@ export const FrameType = {
   LOST: 12,
 } as const;
 
-/** The number of a kind of frame. */
+/** The number of a type of frames. */
 export type FrameType = typeof FrameType[keyof typeof FrameType];
 
-/** Whether frames of this type have a number of their own, and are sent again if they got lost. */
+/** Whether frames of this type are numbered, and sent again if they were lost. */
 export function isCounted(type: number): boolean {
   return type === FrameType.PUBLISH || type === FrameType.GAP || type === FrameType.REFUSED ||
     type === FrameType.LOST;
 }
 
 /**
- * Why a side ends a session, or refuses a message; the numbers stand on the wire and in
+ * Why a side ends a session, or refuses a message; the numbers are those on the wire and in
  * `docs/protocol.md`.
  */
 export const Reason = {
@@ -69,24 +69,24 @@ export const Reason = {
   TOO_MANY_SUBSCRIPTIONS: 4,
   /** The other side held its publishers back for longer than it may. */
   CUT_OFF: 5,
-  /** The topic is not the other side's to publish, or subscribe, to. */
+  /** The other side may not publish, or subscribe, to the topic. */
   FORBIDDEN: 6,
   /** The session goes on over another connection. */
   REPLACED: 7,
-  /** A topic has more elements, or a longer one, than the limit. */
+  /** A topic has too many elements, or one that is too long. */
   TOPIC_TOO_BIG: 8,
-  /** More messages come than the key allows. */
+  /** More messages came than the key allows. */
   TOO_FAST: 9,
   /** The key is no longer one of the broker's. */
   KEY_REVOKED: 10,
-  /** The other side does not read what it is answered. */
+  /** The other side does not read the answers to it. */
   NOT_READING: 11,
 } as const;
 
 /** The number of a reason. */
 export type Reason = typeof Reason[keyof typeof Reason];
 
-/** What the two sides tell each other about limits, in OPENED. */
+/** What a broker allows, as OPENED says. */
 export interface Limits {
   /** The largest payload, in bytes. */
   messageBytes: number;
@@ -111,14 +111,14 @@ export function encodeFrame(type: FrameType, ...parts: readonly Uint8Array[]): U
   return frame;
 }
 
-/** The longest body of each kind of frame that a side takes, by type; others are not taken. */
+/** The longest body of each type of frames that a side takes; other types are refused. */
 export type FrameLimits = readonly (number | undefined)[];
 
 /** A frame that has arrived: the bytes from `start` to before `end` of `buffer`. */
 export interface Frame {
   /** Where the frame is. */
   readonly buffer: Uint8Array;
-  /** The kind of frame. */
+  /** The type of the frame. */
   readonly type: number;
   /** Where it begins, with its size. */
   readonly start: number;
@@ -126,23 +126,22 @@ export interface Frame {
   readonly body: number;
   /** Where it ends. */
   readonly end: number;
-  /** How long the body is when that is longer than it may be, and not here; else 0. */
+  /** The length of a body that is too long, and was skipped; otherwise 0. */
   readonly oversize: number;
-  /** Up to where the bytes behind it are here. */
+  /** Where the bytes end that have arrived after it. */
   readonly filled: number;
-  /** How many frames stand there; more than one after {@linkcode Frame.extend}. */
+  /** How many frames it is; more than one after {@linkcode Frame.extend}. */
   readonly frames: number;
   /**
-   * Takes to a PUBLISH, or a run of them, the one that stands right behind, if it is whole and has
-   * the same topic.
+   * Adds the next frame to a PUBLISH, or a run of them, if it is whole and for the same topic.
    *
    * @param topicBytes How long the topic block is.
    * @param payloadMax The longest payload that is taken.
    * @param bytesMax How many bytes all of them may be.
-   * @returns Where the payload of the new one begins; 0 when there is none.
+   * @returns Where the payload of the new one begins; 0 if none was added.
    */
   extend(topicBytes: number, payloadMax: number, bytesMax?: number): number;
-  /** Lends the bytes: the buffer is not written to again while somebody holds what is returned. */
+  /** Lends the bytes: the buffer is not written to again while somebody holds the lease. */
   keep(): Lease;
 }
 

@@ -1,6 +1,6 @@
 /**
- * What the frames that are no messages say: their bodies ↔ bytes, as `docs/protocol.md` has them, and
- * how long each may be.
+ * The bodies of frames that are not messages ↔ bytes, as `docs/protocol.md` has them, and how long each
+ * may be.
  */
 import { concat } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
@@ -9,25 +9,25 @@ import { type FrameLimits, FrameType, type Limits, type Reason } from "./frame.t
 import { decodeText, decodeTopic, topicBlockMax, topicEnd } from "./topic_block.ts";
 
 const TEXT_BYTES_MAX = 255;
-/** Leaves room for what later versions may tell. */
+/** Leaves room for what later versions may add. */
 const OPENED_BYTES_MAX = 1024;
-/** What no broker allows more of. */
+/** The limits that no broker exceeds. */
 const TOPIC_LIMITS_MAX = { topicElements: TOPIC_ELEMENTS_MAX, elementBytes: ELEMENT_BYTES_MAX };
 
 const encoder = new TextEncoder();
 
-/** A count in 64 bits; one that a number does not hold exactly is none that a side can have. */
+/** A count in 64 bits; no side can have one that a number does not hold exactly. */
 function readCount(view: DataView, at: number): number {
   const count = view.getBigUint64(at, true);
   if (count <= Number.MAX_SAFE_INTEGER) return Number(count);
   throw new ProtocolError(
-    `Cannot read a count: it is ${count}, the largest is ${Number.MAX_SAFE_INTEGER}`,
+    `Cannot read a count: it is ${count}; the limit is ${Number.MAX_SAFE_INTEGER}`,
   );
 }
 
 /** What a client says in OPEN, before its topics. */
 export interface Opening {
-  /** The session to go on with; none for a new one. */
+  /** The session to resume; `undefined` for a new one. */
   readonly session: Uint8Array | undefined;
   /** How many counted frames of that session the client has taken. */
   readonly taken: number;
@@ -37,7 +37,7 @@ export interface Opening {
   readonly patience: number;
 }
 
-/** What became of the session that a client wanted to go on with. */
+/** What became of the session that a client wanted to resume. */
 export const Resumption = {
   /** This is a new session. */
   NEW: 0,
@@ -60,7 +60,7 @@ export interface Opened {
   readonly taken: number;
   /** How many messages a session that was cut off missed. */
   readonly missed: number;
-  /** After how long without anything to send a side sends an ACK, in milliseconds. */
+  /** How long a side may be silent before it sends an ACK, in milliseconds. */
   readonly heartbeat: number;
   /** How many bytes of counted frames may be sent and not acknowledged. */
   readonly window: number;
@@ -129,7 +129,7 @@ export function encodeOpened(opened: Opened): Uint8Array {
   return body;
 }
 
-/** What an OPENED says; what stands after it is for later versions. */
+/** What an OPENED says; ignores what later versions may add. */
 export function decodeOpened(body: Uint8Array): Opened {
   if (body.length < OPENED_BYTES) {
     throw new ProtocolError(`Cannot read OPENED: it has ${body.length} bytes, not ${OPENED_BYTES}`);
@@ -154,7 +154,7 @@ export function decodeOpened(body: Uint8Array): Opened {
   };
 }
 
-/** The body of GAP and LOST: how many messages; 0 in LOST: nobody knows how many. */
+/** The body of GAP and LOST: how many messages; 0 in LOST: an unknown number. */
 export function encodeGap(missed: number): Uint8Array {
   const body = new DataView(new ArrayBuffer(8));
   body.setBigUint64(0, BigInt(missed), true);

@@ -8,7 +8,7 @@ import { type Frame, FrameError, type FrameLimits, FrameType, Reason } from "./f
 
 const READ_BYTES_MIN = 512;
 const READ_BYTES_MAX = 256 * 1024;
-/** After so many reads in a row that fill little of it the buffer is small again. */
+/** After so many reads in a row that fill little of it, the buffer becomes small again. */
 const SMALL_READS_MAX = 32;
 /** How many lent buffers a reader remembers. */
 const LENT_MAX = 8;
@@ -21,10 +21,10 @@ const LENT_MAX = 8;
  * `start` to before `end` of `buffer`, its body begins at `body`.
  *
  * - Those bytes stay as they are until the next call of `space`; after
- *   {@linkcode FrameReader.keep} the reader goes on in another buffer, and they stay as long as the
+ *   {@linkcode FrameReader.keep} the reader continues in another buffer, and they stay as long as the
  *   lease is held.
- * - A PUBLISH that is too long is not an error here: its body is let go as it arrives, and
- *   `oversize` tells its length.
+ * - A PUBLISH that is too long is not an error here: its body is skipped as it arrives, and `oversize`
+ *   is its length.
  * - The buffer is small while little arrives and grows as reads fill it. A long frame makes it grow
  *   as its bytes arrive, never because its header promises them.
  */
@@ -33,7 +33,7 @@ export class FrameReader implements Frame {
   limits: FrameLimits;
   /** Where the current frame is. */
   buffer: Uint8Array = new Uint8Array(READ_BYTES_MIN);
-  /** The kind of the current frame. */
+  /** The type of the current frame. */
   type = 0;
   /** Where the current frame begins, with its size. */
   start = 0;
@@ -43,7 +43,7 @@ export class FrameReader implements Frame {
   end = 0;
   oversize = 0;
   frames = 1;
-  /** How many bytes to let go. */
+  /** How many bytes are still to be skipped. */
   #skip = 0;
   #filled = 0;
   /** The lease of this buffer, if it is lent. */
@@ -84,7 +84,7 @@ export class FrameReader implements Frame {
     this.#filled = unread.length;
   }
 
-  /** Leaves the buffer to those who hold it, and goes on in one that nobody holds. */
+  /** Leaves the buffer to those who hold it, and continues in one that nobody holds. */
   #lend(lease: Lease, size: number): void {
     this.#lease = undefined;
     const lent = this.#lent;
@@ -95,7 +95,7 @@ export class FrameReader implements Frame {
     this.buffer = free < 0 ? new Uint8Array(size) : lent.splice(free, 1)[0]!.buffer;
   }
 
-  /** Lets go of what it keeps for speed, as of the next read. */
+  /** Drops what it keeps for speed, as of the next read. */
   trim(): void {
     this.#lent = [];
     this.#shrink();
@@ -106,7 +106,7 @@ export class FrameReader implements Frame {
     this.#smallReads = 0;
   }
 
-  /** Tells that the first `count` bytes of the latest space were filled. */
+  /** Notes that the first `count` bytes of the latest space were filled. */
   wrote(count: number): void {
     if (count === this.buffer.length - this.#filled) {
       this.#readBytes = Math.min(4 * this.#readBytes, READ_BYTES_MAX);
@@ -121,9 +121,9 @@ export class FrameReader implements Frame {
   }
 
   /**
-   * Goes to the next frame; `false` when more bytes are needed.
+   * Goes to the next frame; returns `false` when more bytes are needed.
    *
-   * @throws {ProtocolError} When the frame is of a kind that is not taken, or longer than it may be.
+   * @throws {ProtocolError} When the frame is of a type that is not taken, or too long.
    */
   next(): boolean {
     if (this.#skip > 0 && !this.#skipped()) return false;
@@ -175,7 +175,7 @@ export class FrameReader implements Frame {
     return at + topicBytes;
   }
 
-  /** Lets go of what is to be skipped, as far as it is here; whether that was all. */
+  /** Skips what is to be skipped, as far as it is here; returns whether that was all. */
   #skipped(): boolean {
     const count = Math.min(this.#skip, this.#filled - this.end);
     this.end += count;
@@ -186,7 +186,7 @@ export class FrameReader implements Frame {
 
 function tooLong(type: number, size: number, limit: number): FrameError {
   return new FrameError(
-    `Cannot read a frame of type ${type}: its body has ${size} bytes, limit is ${limit}`,
+    `Cannot read a frame of type ${type}: its body has ${size} bytes; the limit is ${limit}`,
     type === FrameType.OPEN ? Reason.TOO_MANY_SUBSCRIPTIONS : Reason.PROTOCOL,
   );
 }

@@ -10,12 +10,12 @@
  *            ←   answer     0 u8 · HMAC(K, "mpubsub broker\0" ‖ hello ‖ challenge ‖ proof)
  * ```
  *
- * HMAC is HMAC-SHA-256. The client proves first: whoever connects learns nothing with which to guess
- * at the key. A broker refuses by a byte other than 0 (see {@linkcode Refusal}) in the place of the
- * 0 of its challenge or its answer, and then closes; a refusal is a hint, since nothing proves it.
+ * HMAC is HMAC-SHA-256. The client proves first, so whoever connects learns nothing that helps to guess
+ * the key. To refuse, a broker sends another byte (see {@linkcode Refusal}) instead of the 0 in its
+ * challenge or its answer, and then closes; a refusal is only a hint, because nothing proves it.
  *
- * The two labels keep a proof of one side from being sent back as a proof of the other; the nonces
- * of both sides stand in what is proved, so that a recorded handshake is worth nothing.
+ * The two labels keep a proof of one side from being sent back as a proof of the other. The proofs
+ * include the nonces of both sides, so that a recorded handshake is worth nothing.
  */
 import { concat } from "../base/bytes.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
@@ -26,14 +26,14 @@ const PROTOCOL_VERSION = 1;
 export const KEY_NAME_BYTES_MAX = 64;
 /** Bytes of a hello before the name of the key. */
 export const HELLO_HEAD_BYTES = 43;
-/** Bytes of the part of a challenge that stands in a refusal as well. */
+/** Bytes of the part of a challenge that a refusal also has. */
 export const CHALLENGE_HEAD_BYTES = 10;
 /** Bytes of a challenge after its head. */
 export const CHALLENGE_TAIL_BYTES = 48;
 /** Bytes of a proof. */
 export const PROOF_BYTES = 32;
 
-/** Why a broker refuses a client; the numbers stand on the wire and in `docs/protocol.md`. */
+/** Why a broker refuses a client; the numbers are those on the wire and in `docs/protocol.md`. */
 export const Refusal = {
   /** The broker speaks no version that the client speaks. */
   VERSION: 1,
@@ -72,13 +72,13 @@ export function keyNameBytes(name: string): Uint8Array {
   const bytes = new TextEncoder().encode(name);
   if (bytes.length > KEY_NAME_BYTES_MAX) {
     throw new RangeError(
-      `Cannot use keyName "${name}": it has ${bytes.length} bytes, limit is ${KEY_NAME_BYTES_MAX}`,
+      `Cannot use keyName "${name}": it has ${bytes.length} bytes; the limit is ${KEY_NAME_BYTES_MAX}`,
     );
   }
   return bytes;
 }
 
-/** Random bytes that nobody can foresee. */
+/** Random bytes that nobody can predict. */
 export function randomBytes(count: number): Uint8Array<ArrayBuffer> {
   return crypto.getRandomValues(new Uint8Array(count));
 }
@@ -107,9 +107,9 @@ export class ClientHandshake {
   }
 
   /**
-   * Step 2: checks the head of the challenge; if it is none, throws what the broker said.
+   * Step 2: checks the head of the challenge, which may be a refusal.
    *
-   * @throws {ProtocolError} When this is no mpubsub broker, or it speaks other versions.
+   * @throws {ProtocolError} When what answers is not an mpubsub broker, or speaks other versions.
    * @throws {ConnectionLostError} When the broker is busy.
    */
   checkChallengeHead(head: Uint8Array): void {
@@ -118,14 +118,14 @@ export class ClientHandshake {
     }
     if (head[8] === Refusal.BUSY) {
       throw new ConnectionLostError(
-        "Cannot connect: the broker has as many connections as it may have, try again later",
+        "Cannot connect: the broker has as many connections as it may have; try again later",
       );
     }
     if (head[8] === Refusal.VERSION || (head[8] === GRANTED && head[9] !== PROTOCOL_VERSION)) {
       throw new ProtocolError(
         `Cannot connect: the broker speaks version ${
           head[9]
-        } of the protocol, this is ${PROTOCOL_VERSION}`,
+        } of the protocol, and this client ${PROTOCOL_VERSION}`,
       );
     }
     if (head[8] !== GRANTED) {
@@ -148,7 +148,7 @@ export class ClientHandshake {
     if (code === GRANTED) return;
     const which = this.#keyName === "" ? "the key" : `the key named "${this.#keyName}"`;
     throw new AuthError(
-      `Cannot connect: the broker refused ${which}, give both sides the same authkey`,
+      `Cannot connect: the broker refused ${which}; give both sides the same authkey`,
       { keyName: this.#keyName },
     );
   }
@@ -159,7 +159,7 @@ export class ClientHandshake {
     const text = concat(BROKER_LABEL, this.hello, this.#challenge, this.#proof);
     if (!await crypto.subtle.verify("HMAC", key, proof, text)) {
       throw new AuthError(
-        "Cannot connect: what answers did not prove that it has the key, it is not our broker",
+        "Cannot connect: what answers did not prove that it has the key; it is not our broker",
         { keyName: this.#keyName },
       );
     }
@@ -199,7 +199,8 @@ export class BrokerHandshake<K extends Secret> {
     const size = head[HELLO_HEAD_BYTES - 1]!;
     if (size > KEY_NAME_BYTES_MAX) {
       throw new ProtocolError(
-        `Cannot authenticate a client: its key name has ${size} bytes, limit is ${KEY_NAME_BYTES_MAX}`,
+        `Cannot authenticate a client: its key name has ${size} bytes; ` +
+          `the limit is ${KEY_NAME_BYTES_MAX}`,
       );
     }
     return size;
@@ -213,7 +214,7 @@ export class BrokerHandshake<K extends Secret> {
   /** Step 2: the challenge, the same for every name. */
   challenge(hello: Uint8Array<ArrayBuffer>, nonce = randomBytes(NONCE_BYTES)): Uint8Array {
     this.#hello = hello;
-    // A name that is not UTF-8 is one that no key has: the proof is checked all the same.
+    // No key has a name that is not UTF-8; the proof is checked all the same.
     this.#keyName = new TextDecoder().decode(hello.subarray(HELLO_HEAD_BYTES));
     this.#challenge = concat(
       MAGIC,
@@ -224,14 +225,14 @@ export class BrokerHandshake<K extends Secret> {
     return this.#challenge;
   }
 
-  /** The refusal that takes the place of a challenge. */
+  /** The refusal that is sent instead of a challenge. */
   refuse(refusal: Refusal): Uint8Array {
     return concat(MAGIC, Uint8Array.of(refusal, PROTOCOL_VERSION));
   }
 
   /**
-   * Step 4: the key that the client has proved to have, if it has one, and the answer to its proof. A
-   * name that is not known takes the same steps as one that is, with a key that nobody has.
+   * Step 4: the key that the client has proved to have, if any, and the answer to its proof. An unknown
+   * name takes the same steps as a known one, with a key that nobody has.
    */
   async answer(
     proof: Uint8Array<ArrayBuffer>,

@@ -1,6 +1,6 @@
 /**
  * Counted frames that arrive from one peer: they are taken in their order, and then acknowledged. The
- * other end of that peer's outbox. Knows no connection.
+ * counterpart of that peer's outbox. Knows no connection.
  *
  * ```
  *             ┌ held ──────────────┐         ┌ taken ───────────────┐
@@ -14,25 +14,25 @@ import { Fifo } from "../base/fifo.ts";
 import { ProtocolError } from "../errors.ts";
 import type { Frame } from "./frame.ts";
 
-/** A frame that could not be taken when it arrived, in bytes of its own. */
+/** A frame that could not be taken when it arrived, in a copy of its own. */
 export interface HeldFrame {
-  /** The kind of frame. */
+  /** The type of the frame. */
   readonly type: number;
   /** The frame, with its size. */
   readonly bytes: Uint8Array;
   /** Where its body begins. */
   readonly body: number;
-  /** How long the body is when that is longer than it may be, and not here; else 0. */
+  /** The length of a body that is too long, and was skipped; otherwise 0. */
   readonly oversize: number;
 }
 
 /** Who takes counted frames; a `ProtocolError` ends the link. */
 export interface InboxHandler {
-  /** Whether no counted frame can be taken now; then call `resume` later. */
+  /** Whether no counted frame can be taken now; if so, call `resume` later. */
   readonly full?: boolean;
   /** Takes a frame that arrives. */
   frame(frame: Frame): void;
-  /** Takes a frame that was held while it was full; there if it can be. */
+  /** Takes a frame that was held while it was full; must be there if `full` is. */
   held?(frame: HeldFrame): void;
 }
 
@@ -44,23 +44,23 @@ export interface Position {
   bytes: number;
 }
 
-/** Counted frames that arrive; see the module. */
+/** Takes, holds and acknowledges the counted frames of one peer. */
 export class Inbox {
-  /** Those that were taken. */
+  /** The frames that were taken. */
   readonly taken: Position = { count: 0, bytes: 0 };
-  /** Those of which the other side was told. */
+  /** The frames that were acknowledged. */
   readonly acknowledged: Position = { count: 0, bytes: 0 };
   readonly #window: number;
   readonly #handler: InboxHandler;
   readonly #held = new Fifo<HeldFrame>();
   #heldBytes = 0;
-  /** Behind each of these nothing is acknowledged yet, although it was taken. */
+  /** Nothing after the first of these is acknowledged yet, although it was taken. */
   readonly #withheld: Position[] = [];
-  /** The number of the last frame whose acknowledgement was asked for. */
+  /** The number of the last frame for which an acknowledgement was requested. */
   #wanted = 0;
   #closed = false;
 
-  /** Makes one to which nothing has come; at most `window` bytes may be here and not acknowledged. */
+  /** Makes an empty one; at most `window` bytes may be here and not acknowledged. */
   constructor(window: number, handler: InboxHandler) {
     this.#window = window;
     this.#handler = handler;
@@ -69,7 +69,7 @@ export class Inbox {
   /** Takes or holds a frame that arrives. */
   arrived(frame: Frame): void {
     if (this.#closed) return;
-    // A run of frames is looked at as one, and may end beyond the window; the next is refused then.
+    // A run of frames is checked as one, and may end beyond the window; then the next is refused.
     if (this.taken.bytes + this.#heldBytes - this.acknowledged.bytes > this.#window) {
       throw new ProtocolError(
         `Cannot take a frame: more than the window of ${this.#window} bytes is not acknowledged`,
@@ -77,7 +77,7 @@ export class Inbox {
     }
     if (this.#held.length > 0 || this.#handler.full) return this.#hold(frame);
     this.#handler.frame(frame);
-    // It counts once that is done, so that what came before can be withheld meanwhile.
+    // Counted afterwards, so that what came before can be withheld meanwhile.
     this.#count(frame.frames, frame.end - frame.start + frame.oversize);
   }
 
@@ -92,7 +92,7 @@ export class Inbox {
     this.taken.bytes += bytes;
   }
 
-  /** Takes what is held, until there is no room again. */
+  /** Takes what is held, until its owner is full again. */
   resume(): void {
     while (this.#held.length > 0 && !this.#handler.full) {
       const frame = this.#held.shift()!;
@@ -102,35 +102,35 @@ export class Inbox {
     }
   }
 
-  /** Begins again behind what was taken, for a connection that takes the place of the one before. */
+  /** Goes back to what was taken, for a connection that replaces the one before. */
   rewind(): void {
     this.#held.clear();
     this.#heldBytes = this.#wanted = 0;
   }
 
-  /** Begins a new session, in which nothing has come. */
+  /** Begins a new session, in which nothing has arrived. */
   restart(): void {
     for (const position of [this.taken, this.acknowledged]) position.count = position.bytes = 0;
   }
 
-  /** The other side wants to hear once all that is here is taken. */
+  /** The other side has requested an acknowledgement once all that is here is taken. */
   want(): void {
     this.#wanted = this.taken.count + this.#held.length;
   }
 
-  /** Up to where it can be acknowledged now. */
+  /** Up to where frames can be acknowledged now. */
   get acknowledgeable(): Readonly<Position> {
     let least = this.taken;
     for (const place of this.#withheld) if (place.count < least.count) least = place;
     return least;
   }
 
-  /** Whether it can be acknowledged now, and was not yet, what the other side wants to hear of. */
+  /** Whether what the other side has requested can be acknowledged now, and was not yet. */
   get isWanted(): boolean {
     return this.acknowledged.count < this.#wanted && this.#wanted <= this.acknowledgeable.count;
   }
 
-  /** Notes that the other side is told of all that can be acknowledged; up to where that is. */
+  /** Acknowledges all that can be acknowledged; returns up to where that is. */
   acknowledge(): number {
     const { count, bytes } = this.acknowledgeable;
     this.acknowledged.bytes = bytes;
@@ -151,7 +151,7 @@ export class Inbox {
     return place;
   }
 
-  /** Withholds a place no more; whether that lets more be acknowledged. */
+  /** Stops withholding a place; returns whether more can be acknowledged then. */
   release(place: Position): boolean {
     const at = this.#withheld.indexOf(place);
     if (at < 0) return false;
@@ -166,7 +166,7 @@ export class Inbox {
   }
 }
 
-/** What a frame takes of the window. */
+/** How many bytes of the window a frame takes. */
 function sizeOf({ bytes, oversize }: HeldFrame): number {
   return bytes.length + oversize;
 }

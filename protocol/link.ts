@@ -10,12 +10,12 @@
  * ```
  *
  * - One write is in flight; what gathers meanwhile goes out in the next. So a busy connection writes
- *   large pieces, an idle one at once, and there is no timer.
- * - It never stops reading until it ends. But what takes long, a flood of small frames say, is taken
- *   in turns with everything else that there is to do.
- * - Time is counted in ticks, {@linkcode TICKS} to a heartbeat, which the owner gives. However long
- *   an event loop is busy it fires one tick, and then the reads that have completed: so a busy loop
- *   is not taken for a dead peer.
+ *   large pieces, an idle one writes at once, and there is no timer.
+ * - It never stops reading until it ends. But what takes long, a flood of small frames say, takes turns
+ *   with everything else that there is to do.
+ * - Time is counted in ticks, {@linkcode TICKS} per heartbeat, which come from the owner. However long an
+ *   event loop is busy, it then fires one tick, and the reads that have completed: so a busy loop is not
+ *   taken for a dead peer.
  * - A side that ends says GOODBYE and then only reads, so that the reason arrives even when the other
  *   side is in the middle of sending.
  */
@@ -27,11 +27,11 @@ import { encodeFrame, FrameError, type FrameLimits, FrameType, Reason } from "./
 import { decodeGoodbye, encodeGoodbye } from "./frame_bodies.ts";
 import { FrameReader } from "./frame_reader.ts";
 
-/** What a connection is to everything but the transport: a stream of bytes. */
+/** A connection, as everything but the transport sees it: a stream of bytes. */
 export interface ByteStream {
-  /** Reads into `into`; how many bytes, or `null` at the end. */
+  /** Reads into `into`; returns how many bytes, or `null` at the end. */
   read(into: Uint8Array): Promise<number | null>;
-  /** Writes some of `bytes`; how many. */
+  /** Writes some of `bytes`; returns how many. */
   write(bytes: Uint8Array): Promise<number>;
   /** Ends the direction out: the other side reads what was written, then the end. */
   closeWrite(): Promise<void>;
@@ -56,7 +56,7 @@ export type Takers = Readonly<Record<number, (reader: FrameReader) => void>>;
 
 /** How a link ended. */
 export interface LinkEnd {
-  /** The reason that one of the sides gave; none when the connection was lost. */
+  /** The reason that one of the sides gave; absent if the connection was lost. */
   readonly reason?: number;
   /** Whether the reason is the other side's. */
   readonly isTheirs?: boolean;
@@ -70,13 +70,13 @@ export const TICKS = 4;
 const SILENT_HEARTBEATS = 2;
 /** How long a side that said GOODBYE waits for the other to close. */
 const LINGER_MS = 1000;
-/** Up to this size what is counted and what is not go out in one write. */
+/** Up to this size, counted frames and others go out in one write. */
 const JOIN_BYTES_MAX = 64 * 1024;
-/** After how many frames or runs of frames the clock is looked at. */
+/** After how many frames, or runs of frames, the clock is read. */
 const FRAMES_PER_LOOK = 32;
 const NO_PARTS: readonly Uint8Array[] = [];
 
-/** The frames of one connection; see the module. */
+/** Sends and receives the frames of one connection. */
 export class Link {
   /** Resolves when the connection is closed; never rejects. */
   readonly finished: Promise<LinkEnd>;
@@ -90,9 +90,9 @@ export class Link {
   #control: Uint8Array[] = [];
   /** Where in `#control` an ACK waits; -1 when none does. */
   #ackAt = -1;
-  /** The next counted frames, when they are too large to go out with what is not counted. */
+  /** The next counted frames, if they are too large to go out with frames that are not counted. */
   #counted: Uint8Array | undefined;
-  /** Where they are put side by side. */
+  /** A buffer in which frames are put side by side. */
   #joint = NO_BYTES;
   #writing: Promise<void> | undefined;
   #end: LinkEnd | undefined;
@@ -144,7 +144,7 @@ export class Link {
     this.pump();
   }
 
-  /** Sends an ACK behind all that waits; one that still waits need not be sent. */
+  /** Sends an ACK after all that waits; it replaces one that still waits. */
   acknowledge(body: Uint8Array): void {
     if (this.#end !== undefined) return;
     const ack = encodeFrame(FrameType.ACK, body);
@@ -159,7 +159,7 @@ export class Link {
   }
 
   async #write(): Promise<void> {
-    await undefined; // What the same turn sends gathers for the first write.
+    await undefined; // Whatever is sent in the same turn gathers for the first write.
     try {
       for (let bytes = this.#nextBytes(); bytes !== undefined; bytes = this.#nextBytes()) {
         this.#quietTicks = 0;
@@ -184,7 +184,7 @@ export class Link {
       this.#counted = counted;
       return this.#join(before);
     }
-    // What the handler sent now goes behind what it hands over.
+    // What the handler has just sent goes after what it hands over.
     const behind = this.#drainControl();
     if (counted === undefined) {
       return before.length + behind.length === 0 ? undefined : this.#join([...before, ...behind]);
@@ -201,7 +201,7 @@ export class Link {
     return control;
   }
 
-  /** All parts in one piece; good until the next call, so until it is written. */
+  /** All parts in one piece; valid until the next call, so until it is written. */
   #join(parts: readonly Uint8Array[]): Uint8Array {
     let length = 0;
     for (const part of parts) length += part.length;
@@ -219,9 +219,9 @@ export class Link {
   /**
    * Says GOODBYE after what is being written, and ends. A second call changes nothing.
    *
-   * @param reason What the other side is told.
+   * @param reason The reason that the other side gets.
    * @param text The same, for people.
-   * @param error What `finished` tells, when that is an error here.
+   * @param error The error in `finished`, if the end is an error here.
    */
   end(reason: Reason, text: string, error?: Error): void {
     if (this.#end !== undefined) return;
@@ -229,12 +229,12 @@ export class Link {
     this.#end = error === undefined ? { reason } : { reason, error };
     this.#linger = setTimeout(() => this.#stream.close(), LINGER_MS);
     (this.#writing ?? Promise.resolve()).then(() => this.#stream.closeWrite()).catch(() => {
-      // The other side closed first: what was to be told has nobody to hear it.
+      // The other side closed first: nobody is left to read the reason.
       this.#stream.close();
     });
   }
 
-  /** Closes the connection at once, without a word. */
+  /** Closes the connection at once, without a GOODBYE. */
   close(error?: Error): void {
     this.#end ??= error === undefined ? {} : { error };
     this.#control = [];
@@ -278,7 +278,7 @@ export class Link {
     return this.#end;
   }
 
-  /** Takes the frames that are here; whether those were all, and there is time for more. */
+  /** Takes the frames that are here; returns whether those were all, and there is time for more. */
   #takeFrames(): boolean {
     this.#slice.begin();
     try {
@@ -296,7 +296,7 @@ export class Link {
       this.handler.batch();
       this.fail(error);
     }
-    // Also after the end: what is read then must not come where somebody holds frames.
+    // Also after the end: what is read then must not overwrite frames that somebody holds.
     this.#space = this.#reader.space();
     return this.#end !== undefined || !this.#slice.isOver();
   }

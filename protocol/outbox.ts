@@ -11,10 +11,10 @@
  *              └─────────────────┘                         └──────────────────┘
  * ```
  *
- * - A number is a place in the order, from 1; it stands in no frame.
- * - Frames are held in chunks, as they are written: small ones are copied one behind the other into
- *   a buffer, a large slice that is most of its buffer is kept as it is and shared with whoever else
- *   holds it. So what is counted here is, within a factor, what is kept in memory.
+ * - A number is a place in the order, from 1; it is not in the frames.
+ * - Frames are held in chunks, as they are written: small ones are copied side by side into a buffer; a
+ *   large slice that is most of its buffer is kept as it is, and shared with whoever else holds it. So
+ *   what is counted here is, within a factor, what is kept in memory.
  */
 import type { Lease } from "../base/bytes.ts";
 import { Buffers } from "./outbox_buffers.ts";
@@ -25,7 +25,7 @@ import { Waiting } from "./outbox_waiting.ts";
 
 /** From this size on, keeping a slice is cheaper than copying it. */
 const SLICE_BYTES_MIN = 16 * 1024;
-/** A slice that is less than this part of its buffer is copied all the same. */
+/** A slice that is a smaller part of its buffer is copied all the same. */
 const SLICE_PART_MIN = 1 / 4;
 
 /** Whether a slice is kept as it is by whoever takes it, and not copied. */
@@ -33,15 +33,15 @@ export function isKept({ length, buffer }: Uint8Array): boolean {
   return length > SLICE_BYTES_MIN && length >= SLICE_PART_MIN * buffer.byteLength;
 }
 
-/** The counted frames of one direction of a session; see the module. */
+/** Keeps the counted frames of one direction of a session until they are acknowledged. */
 export class Outbox {
   /** How many bytes of frames may be numbered and not acknowledged. */
   window: number;
   /**
    * Composes a PUBLISH in its place; then {@linkcode Outbox.commit} adds it, or
-   * {@linkcode Composer.abandon} does not.
+   * {@linkcode Composer.abandon} gives it up.
    *
-   * - Others may be pushed meanwhile; they go before it.
+   * - Other frames may be pushed meanwhile; they go before it.
    */
   readonly composer: Composer;
   readonly #onBytes: (change: number) => void;
@@ -49,7 +49,7 @@ export class Outbox {
   readonly #sent: Sent;
   #total = 0;
 
-  /** Makes an empty one; `onBytes` is told each change of `heldBytes`. */
+  /** Makes an empty one; calls `onBytes` with each change of `heldBytes`. */
   constructor(window: number, onBytes: (change: number) => void = () => {}) {
     this.window = window;
     this.#onBytes = onBytes;
@@ -69,13 +69,13 @@ export class Outbox {
     return this.#sent.numbered - this.#sent.acknowledged + this.#waiting.frames;
   }
 
-  /** How many frames were not handed to this connection yet. */
+  /** How many frames were not yet handed to this connection. */
   get ahead(): number {
     const { frames, missed } = this.#waiting;
     return this.#sent.numbered - this.#sent.handed + frames + (missed > 0 ? 1 : 0);
   }
 
-  /** How many frames were ever added, notices apart; it goes on from session to session. */
+  /** How many frames were ever added, except notices; continues from session to session. */
   get total(): number {
     return this.#total;
   }
@@ -101,8 +101,8 @@ export class Outbox {
   }
 
   /**
-   * How many messages the other side misses of what is here now, by how many frames it has taken. That
-   * throws a `ProtocolError` when it cannot have taken so many.
+   * Returns a function: given how many frames the other side has taken, how many of the messages that
+   * are here now it misses. It throws a `ProtocolError` if the other side cannot have taken so many.
    */
   missing(): (taken: number) => number {
     const { messages } = this.#waiting;
@@ -119,12 +119,12 @@ export class Outbox {
     if (isInPlace) {
       this.#waiting.extend(end - start);
       this.#grew(end - start, 1);
-    } else this.push(bytes.slice(start, end), 1); // That buffer may be used again by others.
+    } else this.push(bytes.slice(start, end), 1); // Others may use that buffer again.
   }
 
   /**
    * Adds whole frames. Bytes that {@linkcode isKept} are not copied: they must stay as they are, while
-   * it holds the lease if there is one, else for ever.
+   * it holds the lease if there is one, or else for ever.
    */
   push(bytes: Uint8Array, frames: number, lease?: Lease): void {
     if (bytes.length <= SLICE_BYTES_MIN) return this.#append(bytes, frames, false);
@@ -137,9 +137,9 @@ export class Outbox {
   }
 
   /**
-   * Adds a frame that is no message.
+   * Adds a frame that is not a message.
    *
-   * @param messages How many messages it stands for; if there are some, its bytes are kept.
+   * @param messages How many messages it stands for; if any, its bytes are kept.
    */
   notify(bytes: Uint8Array, messages = 0): void {
     if (messages === 0) return this.#append(bytes, 1, true);
@@ -148,7 +148,7 @@ export class Outbox {
   }
 
   #append(bytes: Uint8Array, frames: number, notices: boolean): void {
-    // What is being composed stays where it is, behind what this buffer holds.
+    // What is being composed stays where it is, after what this buffer holds.
     if (this.composer.isInPlace) this.#waiting.turn(bytes.length);
     this.#waiting.append(bytes, frames, notices);
     this.#grew(bytes.length, frames);
@@ -159,7 +159,7 @@ export class Outbox {
     this.#onBytes(bytes);
   }
 
-  /** The next bytes for the connection; none when there are none, or the window is full. */
+  /** The next bytes for the connection; `undefined` if there are none, or the window is full. */
   next(): Uint8Array | undefined {
     const waiting = this.#waiting;
     const sent = this.#sent;
@@ -173,11 +173,11 @@ export class Outbox {
   }
 
   /**
-   * Lets go of what the other side has acknowledged.
+   * Drops what the other side has acknowledged.
    *
    * @param count The number of the last frame that is acknowledged.
    * @returns Whether that is more than before.
-   * @throws {ProtocolError} When it goes back, or past what was sent.
+   * @throws {ProtocolError} When it is less than before, or more than was sent.
    */
   acknowledge(count: number): boolean {
     const before = this.#sent.bytes;
@@ -187,13 +187,13 @@ export class Outbox {
     return true;
   }
 
-  /** Gives back what it keeps for speed, when it holds nothing. */
+  /** Drops what it keeps for speed, if it holds nothing. */
   trim(): void {
     if (this.heldBytes === 0) this.#waiting.trim();
   }
 
   /**
-   * Begins again behind a frame, for a connection that takes the place of the one before.
+   * Goes back to a frame, for a connection that replaces the one before.
    *
    * @param count The number of the last frame that the other side has.
    * @throws {ProtocolError} When there is no such number, or what follows it is gone.
@@ -205,7 +205,7 @@ export class Outbox {
   /**
    * Begins a new session: what is not acknowledged gets new numbers, from 1.
    *
-   * @returns How many frames the other side of the session before may have had already.
+   * @returns How many frames may have arrived in the session before.
    */
   restart(): number {
     const before = this.#sent.bytes;
@@ -215,8 +215,8 @@ export class Outbox {
   }
 
   /**
-   * Drops the oldest frames that have no number yet, until so many bytes are free or there are no
-   * more. A notice takes their place.
+   * Drops the oldest frames that have no number yet, until `bytes` are free or no more are left. A notice
+   * takes their place.
    *
    * @returns How many messages were dropped.
    */
@@ -232,7 +232,7 @@ export class Outbox {
     this.#waiting.missed += frames;
   }
 
-  /** Lets go of everything. */
+  /** Drops everything. */
   clear(): void {
     const before = this.heldBytes;
     this.#sent.clear();

@@ -1,14 +1,14 @@
 /**
- * The buffers of an outbox: the one that is filled, and those that nothing is held in any more.
+ * The buffers of an outbox: the one that is being filled, and spares in which nothing is held any more.
  */
 import { type Lease, NO_BYTES } from "../base/bytes.ts";
 import type { Chunk } from "./outbox_chunk.ts";
 
-/** A new buffer has at least so many bytes; each one is twice the one before while it is busy. */
+/** The smallest buffer; while the outbox is busy, each is twice as large as the one before. */
 const BUFFER_BYTES_MIN = 1024;
 /** The largest buffer, unless a single frame needs a larger one. */
 export const BUFFER_BYTES_MAX = 256 * 1024;
-/** How many buffers are kept for what comes next. */
+/** How many spare buffers are kept. */
 const SPARES_MAX = 4;
 
 /** A buffer of our own that is lent. */
@@ -16,7 +16,7 @@ interface OwnLease extends Lease {
   readonly buffer: Uint8Array<ArrayBuffer>;
 }
 
-/** The buffers of one outbox; see the module. */
+/** Hands out buffers to one outbox, and uses them again. */
 export class Buffers {
   /**
    * The buffer that is filled, with a holder for each chunk in it that is closed, and one for what a
@@ -26,7 +26,7 @@ export class Buffers {
   readonly #spares: Uint8Array<ArrayBuffer>[] = [];
   #nextBytes = BUFFER_BYTES_MIN;
 
-  /** Goes on in another buffer, of at least `length` bytes. */
+  /** Continues in another buffer, of at least `length` bytes. */
   next(length: number): void {
     const spare = length > BUFFER_BYTES_MAX ? undefined : this.#spares.pop();
     const buffer = spare ?? new Uint8Array(Math.max(this.#nextBytes, length));
@@ -44,7 +44,7 @@ export class Buffers {
     }
   }
 
-  /** Lets go of all buffers, and begins with a small one again. */
+  /** Drops all buffers, and begins with a small one again. */
   trim(): void {
     this.current = noLease();
     this.#spares.length = 0;

@@ -1,9 +1,9 @@
 /**
- * Chunks: whole frames that stand side by side, which an outbox holds and hands over as one.
+ * Chunks: whole frames side by side, which an outbox holds and hands over as one.
  */
 import type { Lease } from "../base/bytes.ts";
 
-/** Whole frames that stand side by side: the bytes from `start` to before `end` of `buffer`. */
+/** Whole frames side by side: the bytes from `start` to before `end` of `buffer`. */
 export interface Chunk {
   readonly buffer: Uint8Array;
   start: number;
@@ -11,7 +11,7 @@ export interface Chunk {
   frames: number;
   /** Counts the chunks that are held in the buffer, if somebody uses it again. */
   readonly lease: Lease | undefined;
-  /** For frames that are no messages: how many messages each stands for. */
+  /** For frames that are not messages: how many messages each stands for. */
   readonly weight: number | undefined;
 }
 
@@ -24,7 +24,7 @@ export function wholeChunk(
   return { buffer, start: 0, end: buffer.length, frames, lease, weight };
 }
 
-/** How many messages the frames of a chunk are, or stand for. */
+/** How many messages a chunk has, or stands for. */
 export function messagesIn({ frames, weight = 1 }: Chunk): number {
   return frames * weight;
 }

@@ -1,5 +1,5 @@
 /**
- * Composes a PUBLISH in its place, behind the frames that wait, so that its payload is written once.
+ * Composes a PUBLISH in its place, after the frames that wait, so that its payload is written once.
  *
  * ```
  *          start                                          end
@@ -8,9 +8,9 @@
  *  └────────┴───────────────┴──────┴─────────────┴─────────┴──────┘
  * ```
  *
- * - How many bytes the size takes is known at the end; so many are left free as it took the last time.
- * - What does not fit the buffer goes on in another; what is added meanwhile by others goes before it,
- *   and into another buffer.
+ * - How many bytes the size takes is known only at the end; as many are left free as it took last time.
+ * - A frame that does not fit the buffer moves to another. What others add meanwhile goes before it, and
+ *   into another buffer.
  */
 import { NO_BYTES } from "../base/bytes.ts";
 import { sizeLength, writeSize } from "../base/size_prefix.ts";
@@ -20,7 +20,7 @@ import type { Waiting } from "./outbox_waiting.ts";
 /** Up to this size a topic is copied byte by byte, which costs less than the call. */
 const TOPIC_LOOP_BYTES = 32;
 
-/** Composes one PUBLISH after the other; see the module. */
+/** Composes PUBLISH frames, one after the other. */
 export class Composer {
   /** Where one is being composed. */
   bytes: Uint8Array<ArrayBuffer> = NO_BYTES;
@@ -29,7 +29,7 @@ export class Composer {
   #sizeBytes = 1;
   readonly #waiting: Waiting;
 
-  /** Makes one that composes behind these frames. */
+  /** Makes one that composes after these frames. */
   constructor(waiting: Waiting) {
     this.#waiting = waiting;
   }
@@ -39,7 +39,7 @@ export class Composer {
     return this.bytes !== NO_BYTES;
   }
 
-  /** Whether what is being composed stands behind the frames that wait, in their buffer. */
+  /** Whether the frame is being composed right after the frames that wait, in their buffer. */
   get isInPlace(): boolean {
     return this.isBusy && this.bytes === this.#waiting.buffer;
   }
@@ -65,7 +65,7 @@ export class Composer {
     return at;
   }
 
-  /** Makes room for `count` bytes from `at` on, if need be in another buffer; where `at` is there. */
+  /** Makes room for `count` bytes from `at` on, if need be in another buffer; returns where `at` is then. */
   room(at: number, count: number): number {
     const before = this.bytes;
     if (before.length - at >= count) return at;
@@ -85,7 +85,7 @@ export class Composer {
     return end - this.start;
   }
 
-  /** Writes the size in front of what ends at `end`; where the frame ends then. */
+  /** Writes the size before what ends at `end`; returns where the frame ends then. */
   finish(end: number): number {
     const left = this.#sizeBytes;
     const size = end - this.start - left;
@@ -99,7 +99,7 @@ export class Composer {
     return end;
   }
 
-  /** Lets go of what was composed. */
+  /** Gives up what was composed. */
   abandon(): void {
     this.bytes = NO_BYTES;
   }

@@ -1,6 +1,6 @@
 /**
- * Frames that have a number: kept until they are acknowledged, and handed to each connection that
- * takes the place of the one before.
+ * Frames that have a number: kept until they are acknowledged, and handed again to each connection that
+ * replaces the one before.
  *
  * ```
  *      acknowledged        handed             numbered
@@ -10,8 +10,8 @@
  *  └────────┼─────────────────┼──────────────────┘
  * ```
  *
- * - A number is a place in the order, from 1. What is acknowledged goes chunk by chunk, so the first
- *   one may begin with frames that are acknowledged.
+ * - A number is a place in the order, from 1. Acknowledged frames are dropped chunk by chunk, so the
+ *   first chunk may begin with some.
  */
 import { Fifo } from "../base/fifo.ts";
 import { ProtocolError } from "../errors.ts";
@@ -19,17 +19,17 @@ import type { Buffers } from "./outbox_buffers.ts";
 import type { Chunk } from "./outbox_chunk.ts";
 import { framesEnd } from "./topic_run.ts";
 
-/** Up to this size frames that were handed over apart are kept as one chunk. */
+/** Up to this size, frames that were handed over apart are kept as one chunk. */
 const JOINED_BYTES_MAX = 16 * 1024;
 
-/** Frames that are numbered and no messages; the number is that of the last. */
+/** Numbered frames that are not messages; `number` is that of the last. */
 interface Notices {
   readonly number: number;
   readonly frames: number;
   readonly weight: number;
 }
 
-/** Frames that have a number; see the module. */
+/** Keeps numbered frames until they are acknowledged. */
 export class Sent {
   /** The number of the last frame that has one. */
   numbered = 0;
@@ -42,13 +42,13 @@ export class Sent {
   readonly #chunks = new Fifo<Chunk>();
   /** The number of the last frame before the chunks. */
   #base = 0;
-  /** The chunk that goes out again next. */
+  /** The chunk that is sent again next. */
   #cursor = 0;
   /** How many of its frames the other side has. */
   #skip = 0;
   /** The chunk that was handed over last, which holds its buffer until it is written. */
   #writing: Chunk | undefined;
-  /** Those that are not acknowledged, in their order. */
+  /** The notices that are not acknowledged, in their order. */
   readonly #notices = new Fifo<Notices>();
   readonly #buffers: Buffers;
 
@@ -58,8 +58,8 @@ export class Sent {
   }
 
   /**
-   * What is missing on the other side of what is here now, by how many frames it has taken: so many
-   * messages. That throws a `ProtocolError` when it cannot have taken so many.
+   * Returns a function: given how many frames the other side has taken, how many of the messages that
+   * are here now it misses. It throws a `ProtocolError` if the other side cannot have taken so many.
    */
   missing(): (taken: number) => number {
     const { acknowledged, numbered } = this;
@@ -74,7 +74,7 @@ export class Sent {
     };
   }
 
-  /** The next bytes that go out again; the ones before are written. */
+  /** The next bytes to send again; those before are written. */
   again(): Uint8Array | undefined {
     const chunk = this.#chunks.at(this.#cursor);
     this.#writes(chunk);
@@ -94,7 +94,7 @@ export class Sent {
     if (before !== undefined) this.#buffers.release(before);
   }
 
-  /** Gives the next numbers to frames that are handed over now; their bytes. */
+  /** Gives the next numbers to frames that are handed over now; returns their bytes. */
   add(chunk: Chunk): Uint8Array {
     const { buffer, start, end, frames, lease, weight } = chunk;
     this.handed = this.numbered += frames;
@@ -115,17 +115,17 @@ export class Sent {
   }
 
   /**
-   * Lets go of what the other side has acknowledged.
+   * Drops what the other side has acknowledged.
    *
    * @param count The number of the last frame that is acknowledged.
    * @returns Whether that is more than before.
-   * @throws {ProtocolError} When it goes back, or past what was sent.
+   * @throws {ProtocolError} When it is less than before, or more than was sent.
    */
   acknowledge(count: number): boolean {
     if (count < this.acknowledged || count > this.handed) {
       throw new ProtocolError(
-        `Cannot take an acknowledgement of ${count}: ${this.handed} frames were sent, ` +
-          `${this.acknowledged} are acknowledged`,
+        `Cannot take an acknowledgement of ${count}: ${this.handed} frames were sent and ` +
+          `${this.acknowledged} acknowledged`,
       );
     }
     if (count === this.acknowledged) return false;
@@ -144,7 +144,7 @@ export class Sent {
   }
 
   /**
-   * Begins again behind a frame, for a connection that takes the place of the one before.
+   * Goes back to a frame, for a connection that replaces the one before.
    *
    * @param count The number of the last frame that the other side has.
    * @throws {ProtocolError} When there is no such number, or what follows it is gone.
@@ -201,7 +201,7 @@ export class Sent {
         0;
   }
 
-  /** Lets go of everything. */
+  /** Drops everything. */
   clear(): void {
     for (let i = 0; i < this.#chunks.length; i++) this.#buffers.release(this.#chunks.at(i)!);
     this.#chunks.clear();
@@ -212,10 +212,14 @@ export class Sent {
   }
 }
 
-/** Refuses to go on behind a frame that the other side cannot have taken as the last one. */
+/**
+ * Checks that the other side can have taken so many frames.
+ *
+ * @throws {ProtocolError} When it cannot.
+ */
 function checkTaken(taken: number, acknowledged: number, numbered: number): void {
   if (taken >= acknowledged && taken <= numbered) return;
   throw new ProtocolError(
-    `Cannot resume after ${taken} frames: ${numbered} were sent, ${acknowledged} are acknowledged`,
+    `Cannot resume after ${taken} frames: ${numbered} were sent and ${acknowledged} acknowledged`,
   );
 }

@@ -1,6 +1,6 @@
 /**
- * Frames that have no number yet, in their order: closed chunks, and behind them the open one, into
- * which small frames are copied.
+ * Frames that have no number yet, in their order: closed chunks, then the open one, into which small
+ * frames are copied.
  *
  * ```
  *                        #start         end
@@ -18,19 +18,19 @@ import { type Chunk, messagesIn, wholeChunk } from "./outbox_chunk.ts";
 /** Bytes of a GAP. */
 const GAP_BYTES = 10;
 
-/** Frames that have no number yet; see the module. */
+/** Keeps frames that have no number yet, of which the oldest may be dropped. */
 export class Waiting {
   /** How many frames wait. */
   frames = 0;
   /** How many bytes they are. */
   bytes = 0;
-  /** How many messages were dropped since the latest notice of that. */
+  /** How many messages were dropped since the latest notice. */
   missed = 0;
   /** Where the open chunk ends. */
   end = 0;
   #start = 0;
   #openFrames = 0;
-  /** Whether those are no messages. */
+  /** Whether the frames of the open chunk are not messages. */
   #openNotices = false;
   readonly #closed = new Fifo<Chunk>();
   readonly #buffers: Buffers;
@@ -40,12 +40,12 @@ export class Waiting {
     this.#buffers = buffers;
   }
 
-  /** Where the open chunk is. */
+  /** The buffer of the open chunk. */
   get buffer(): Uint8Array<ArrayBuffer> {
     return this.#buffers.current.buffer;
   }
 
-  /** How many bytes go next; 0 when nothing waits. */
+  /** How many bytes are next; 0 if nothing waits. */
   get nextBytes(): number {
     if (this.missed > 0) return GAP_BYTES;
     const chunk = this.#closed.at(0);
@@ -78,7 +78,7 @@ export class Waiting {
     this.#grew(length, frames);
   }
 
-  /** Adds a message of so many bytes that stands behind the open chunk already. */
+  /** Adds a message of so many bytes that is already there, right after the open chunk. */
   extend(length: number): void {
     this.#openFor(false);
     this.#bound(length);
@@ -92,19 +92,19 @@ export class Waiting {
     this.bytes += bytes;
   }
 
-  /** Closes the open chunk if the frames in it are not of this kind. */
+  /** Closes the open chunk if its frames are of the other kind. */
   #openFor(notices: boolean): void {
     if (notices === this.#openNotices) return;
     this.#close();
     this.#openNotices = notices;
   }
 
-  /** Closes the open chunk if `length` bytes more would make it too long, so that it fits a window. */
+  /** Closes the open chunk if `length` more bytes would make it too long for a window. */
   #bound(length: number): void {
     if (this.end - this.#start + length > BUFFER_BYTES_MAX) this.#close();
   }
 
-  /** Goes on in another buffer, of at least `length` bytes. */
+  /** Continues in another buffer, of at least `length` bytes. */
   turn(length: number): void {
     this.#close();
     this.#buffers.next(length);
@@ -133,21 +133,21 @@ export class Waiting {
     return chunk;
   }
 
-  /** Takes away the oldest frames that stand side by side; none when none wait. */
+  /** Takes the oldest frames that are side by side; `undefined` if none wait. */
   shift(): Chunk | undefined {
     const chunk = this.#closed.shift() ?? this.#shiftOpen();
     if (chunk !== undefined) this.#grew(chunk.start - chunk.end, -chunk.frames);
     return chunk;
   }
 
-  /** Takes away what was dropped: the notice that takes its place, before all that waits. */
+  /** Takes the notice of what was dropped, which goes before all that waits. */
   shiftMissed(): Chunk {
     const weight = this.missed;
     this.missed = 0;
     return wholeChunk(encodeFrame(FrameType.GAP, encodeGap(weight)), 1, { weight });
   }
 
-  /** Drops the oldest frames until `bytes` are free; how many messages they were. */
+  /** Drops the oldest frames until `bytes` are free; returns how many messages they were. */
   drop(bytes: number): number {
     let dropped = 0;
     for (let free = 0; free < bytes;) {
@@ -166,13 +166,13 @@ export class Waiting {
     if (this.#buffers.current.holders === 0) this.#start = this.end = 0;
   }
 
-  /** Lets go of all buffers; nothing waits. */
+  /** Drops all buffers; nothing may wait. */
   trim(): void {
     this.#buffers.trim();
     this.refill();
   }
 
-  /** Lets go of everything. */
+  /** Drops everything. */
   clear(): void {
     for (let i = 0; i < this.#closed.length; i++) this.#buffers.release(this.#closed.at(i)!);
     this.#closed.clear();

@@ -1,6 +1,6 @@
 /**
- * One authenticated peer, over any number of connections: what it sends is counted and acknowledged,
- * what is sent to it is kept until it is acknowledged.
+ * The session with one authenticated peer, over any number of connections: what the peer sends is
+ * counted and acknowledged, and what is sent to it is kept until it is acknowledged.
  *
  * ```
  *           ┌ Session ───────────────────────────────────┐
@@ -10,14 +10,14 @@
  *           └────────────────────────────────────────────┘
  * ```
  *
- * Both sides run the same code. Counted frames are messages, and from a broker gap notices and
+ * Both sides run the same code. Counted frames are messages and, from a broker, notices of losses and
  * refusals; their number is their place in their direction of the session, from 1. A side
- * acknowledges after {@linkcode ACK_BYTES}, when asked, and when there is nothing else to send for a
- * heartbeat. An ACK tells how many requests have arrived, too; so the answer to a request covers all
- * that was sent before it.
+ * acknowledges after {@linkcode ACK_BYTES}, when asked, and when it has sent nothing for a heartbeat. An
+ * ACK also says how many requests have arrived; so the answer to a request covers all that was sent
+ * before it.
  *
  * - What cannot be taken now is held, and what must not be acknowledged yet is withheld; either way
- *   the other side's window closes, while this side goes on reading.
+ *   the other side's window closes, while this side keeps reading.
  */
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import { type Frame, FrameType, isCounted } from "./frame.ts";
@@ -52,7 +52,7 @@ class Asks {
   sent = 0;
   /** How many of those the other side has answered. */
   settled = 0;
-  /** Which of this side's is to open the window. */
+  /** Which of this side's requests is meant to open the window. */
   unblocking = 0;
 }
 
@@ -64,7 +64,7 @@ interface Flush {
   settle(error?: unknown): void;
 }
 
-/** What is kept of one peer; see the module. */
+/** Sends to one peer and takes what it sends, across connections. */
 export class Session implements LinkHandler {
   /** What is on its way to the other side. */
   readonly outbox: Outbox;
@@ -75,7 +75,7 @@ export class Session implements LinkHandler {
   #asks = new Asks();
   #flushes: Flush[] = [];
 
-  /** Makes a session without a connection; `onBytes` is told each change of what it holds. */
+  /** Makes a session without a connection; calls `onBytes` with each change of what it holds. */
   constructor(handler: SessionHandler, onBytes?: (change: number) => void) {
     this.#handler = handler;
     this.outbox = new Outbox(WINDOW_BYTES, onBytes);
@@ -92,7 +92,7 @@ export class Session implements LinkHandler {
     return this.#inbox.taken.count;
   }
 
-  /** Goes on over this connection. */
+  /** Continues over this connection. */
   attach(link: Link): void {
     this.#link = link;
     this.#inbox.rewind();
@@ -105,7 +105,7 @@ export class Session implements LinkHandler {
     link.pump();
   }
 
-  /** Ignores whatever the connection still yields, and lets go of what was not taken. */
+  /** Ignores whatever the connection still yields, and drops what was not taken. */
   detach(): void {
     if (this.#link?.ended === false) this.#link.close(); // One that said GOODBYE lingers.
     this.#link = undefined;
@@ -113,7 +113,7 @@ export class Session implements LinkHandler {
     this.outbox.trim();
   }
 
-  /** Begins a new session with another peer, which has none of what was taken or acknowledged. */
+  /** Begins a new session, in which nothing was taken or acknowledged. */
   restart(): number {
     this.#inbox.restart();
     return this.outbox.restart();
@@ -132,7 +132,7 @@ export class Session implements LinkHandler {
     return bytes;
   }
 
-  /** Asks for an acknowledgement when the window is closed and none would come unasked. */
+  /** Requests an acknowledgement, if the window is closed and none would come unasked. */
   #unblock(): void {
     const { ahead, inFlight } = this.outbox;
     const { unblocking, settled } = this.#asks;
@@ -140,15 +140,15 @@ export class Session implements LinkHandler {
     this.#asks.unblocking = this.#ask();
   }
 
-  /** Asks for an acknowledgement; which request that is. */
+  /** Requests an acknowledgement; returns the number of the request. */
   #ask(): number {
     this.#link?.send(FrameType.ASK);
     return ++this.#asks.sent;
   }
 
   /**
-   * Waits until all that was added so far is acknowledged, and all that was sent so far without
-   * being counted has arrived.
+   * Waits until all that was added so far is acknowledged, and all frames that were sent so far without
+   * being counted have arrived.
    *
    * @returns Rejects when the session ends before, or `signal` aborts.
    */
@@ -174,7 +174,7 @@ export class Session implements LinkHandler {
     return promise;
   }
 
-  /** Asks for those who wait, once what they wait for is on its way. */
+  /** Requests an acknowledgement for those who wait, once what they wait for is on its way. */
   #askForFlushes(): void {
     if (this.#link === undefined) return;
     const handed = this.outbox.total - this.outbox.ahead;
@@ -193,7 +193,7 @@ export class Session implements LinkHandler {
     });
   }
 
-  /** The session is over: rejects whoever waits, and lets go of everything. */
+  /** The session is over: rejects for all who wait, and drops everything. */
   end(error?: Error): void {
     this.detach();
     const reason = error ?? new ConnectionLostError("The session has ended");
@@ -216,7 +216,7 @@ export class Session implements LinkHandler {
     this.#inbox.want();
   }
 
-  /** Takes what was held, until there is no room again. */
+  /** Takes what was held, until its owner is full again. */
   resume(): void {
     try {
       this.#inbox.resume();

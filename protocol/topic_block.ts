@@ -1,5 +1,5 @@
 /**
- * Topics inside the bodies of frames: blocks that are told apart by comparing bytes.
+ * Topics in the bodies of frames: blocks that can be compared byte by byte.
  *
  * ```
  * ┌────────┬──────────────────────────────────────────┐
@@ -14,7 +14,7 @@ import { FrameError, type Limits, Reason } from "./frame.ts";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Longer topics are left to `TextEncoder`; all of their sizes take one byte. */
+/** Longer topics are left to `TextEncoder`; up to here, all sizes take one byte. */
 const ASCII_TOPIC_BYTES_MAX = 63;
 
 /** The longest topic block under these limits, in bytes; sizes may be written in the long form. */
@@ -73,7 +73,7 @@ export function topicEnd(bytes: Uint8Array, start: number, end: number): number 
     size = readLong(bytes, start);
   }
   if (size > end - at) {
-    throw new ProtocolError(`Cannot read a topic: its size is ${size}, ${end - at} bytes are left`);
+    throw new ProtocolError(`Cannot read a topic: its size is ${size}; ${end - at} bytes are left`);
   }
   return at + size;
 }
@@ -97,7 +97,7 @@ export function decodeTopic(
     if (size === 0) throw new ProtocolError("Cannot read a topic: an element is empty");
     if (size > limits.elementBytes) {
       throw new FrameError(
-        `Cannot read a topic: an element has ${size} bytes, limit is ${limits.elementBytes}`,
+        `Cannot read a topic: an element has ${size} bytes; the limit is ${limits.elementBytes}`,
         Reason.TOPIC_TOO_BIG,
       );
     }

@@ -1,12 +1,12 @@
 /**
- * Runs: messages of one topic whose frames stand side by side, and are passed on as one.
+ * Runs: messages of one topic whose frames are side by side, and are passed on as one.
  */
 import { LONG, LONG_BYTES, readLong } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
 import { FrameType } from "./frame.ts";
 import { topicEnd } from "./topic_block.ts";
 
-/** Messages of one topic whose frames stand side by side. */
+/** Messages of one topic whose frames are side by side. */
 export interface Run {
   /** Where their topic block begins, in the first of them. */
   readonly topic: number;
@@ -20,9 +20,9 @@ export interface Run {
 
 /**
  * The PUBLISH frames from `start` on that have the same topic as the first, in bytes that hold whole
- * frames. One whose payload is longer than `payloadMax` stands alone.
+ * frames. One whose payload is longer than `payloadMax` is a run of its own.
  *
- * @throws {ProtocolError} When there is something else, or a frame is cut.
+ * @throws {ProtocolError} When there is another frame, or a frame is cut short.
  */
 export function runAt(bytes: Uint8Array, start: number, payloadMax = Infinity): Run {
   const topic = publishBody(bytes, start);
@@ -45,7 +45,7 @@ export function runAt(bytes: Uint8Array, start: number, payloadMax = Infinity): 
 function publishBody(bytes: Uint8Array, start: number): number {
   const at = start + (bytes[start] === LONG ? LONG_BYTES : 1);
   if (bytes[at] === FrameType.PUBLISH) return at + 1;
-  throw new ProtocolError("Cannot read messages: there is a frame that is none");
+  throw new ProtocolError("Cannot read messages: there is a frame that is not a message");
 }
 
 function frameEnd(bytes: Uint8Array, start: number): number {
@@ -58,7 +58,7 @@ function frameEnd(bytes: Uint8Array, start: number): number {
 }
 
 function cutFrame(): ProtocolError {
-  return new ProtocolError("Cannot read messages: the last frame is cut");
+  return new ProtocolError("Cannot read messages: the last frame is cut short");
 }
 
 function isSame(bytes: Uint8Array, start: number, end: number, other: number): boolean {
@@ -66,7 +66,7 @@ function isSame(bytes: Uint8Array, start: number, end: number, other: number): b
   return true;
 }
 
-/** How many whole frames' bytes the first `count` frames from `start` on are; for our own frames. */
+/** Where the first `count` frames from `start` on end; for our own frames, which need no checks. */
 export function framesEnd(bytes: Uint8Array, start: number, count: number): number {
   let at = start;
   for (let n = 0; n < count; n++) {

@@ -1,26 +1,26 @@
 /**
- * What a subscriber accepts: names, or a schema; and what it gets of a message.
+ * What a subscriber accepts, names or a schema, and what it then gets of a message.
  */
 import { MessageError } from "../errors.ts";
 import { formatTopic, type TopicPath } from "../topic.ts";
 import { watch } from "./callback_errors.ts";
 
 /**
- * A schema after [Standard Schema](https://standardschema.dev), version 1, as Zod, Valibot and ArkType
- * make them: the part that is used of it.
+ * A schema that follows version 1 of [Standard Schema](https://standardschema.dev), as those of Zod,
+ * Valibot and ArkType do; the part of it that is used here.
  *
  * @typeParam Out What it makes of a message.
  */
 export interface StandardSchema<Out = unknown> {
-  /** What the specification puts here. */
+  /** What the specification defines. */
   readonly "~standard": {
     /** The version of the specification. */
     readonly version: 1;
     /** The library that made the schema. */
     readonly vendor: string;
     /**
-     * Checks a value, and gives what the schema makes of it, or says what is wrong. A schema that
-     * answers with a promise cannot be used here.
+     * Checks a value, and returns what the schema makes of it, or what is wrong with it. A schema that
+     * returns a promise cannot be used here.
      */
     readonly validate: (value: unknown) =>
       | { readonly value: Out; readonly issues?: undefined }
@@ -39,7 +39,7 @@ export interface StandardSchema<Out = unknown> {
 const SHOWN_ISSUES_MAX = 5;
 const SHOWN_CHARS_MAX = 500;
 
-/** What a subscriber gets of a message; throws if the message does not fit. */
+/** Returns what a subscriber gets of a message; throws if the message does not fit. */
 export type Fit = (path: TopicPath, message: object) => unknown;
 
 /** The check for `accepts`. */
@@ -84,7 +84,7 @@ function fitOfSchema(schema: StandardSchema): Fit {
       });
       throw new TypeError(
         `Cannot deliver a message of ${formatTopic(path)} to a subscriber: ` +
-          "accepts must be a synchronous schema, its validate returned a promise",
+          "accepts must be a synchronous schema, but its validate returned a promise",
       );
     }
     if (!result.issues) return result.value;

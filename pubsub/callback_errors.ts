@@ -1,6 +1,6 @@
 /**
- * What becomes of the errors of the program's own code, which stop nobody else: a promise that rejects
- * is noticed, and by default one line of `console.warn` says what was wrong.
+ * Errors of the program's own code, which must stop nobody else: notices a promise that rejects, and by
+ * default writes one line to `console.warn`.
  */
 import { printable } from "../base/printable.ts";
 import { formatTopic } from "../topic.ts";

@@ -12,7 +12,7 @@
  *   registration has a birth number for the one and `active` for the other, so that nothing is
  *   copied when nobody comes or goes.
  * - Where a topic's messages go is remembered, and looked up again when the tree has changed.
- * - Whatever a subscriber does wrong ends in {@linkcode Dispatcher.report}, and nowhere else.
+ * - Whatever goes wrong in a subscriber goes to {@linkcode Dispatcher.report}, and nowhere else.
  */
 import { Fifo } from "../base/fifo.ts";
 import { Queue } from "../base/queue.ts";
@@ -40,24 +40,24 @@ import type {
   Subscription,
 } from "./subscriber.ts";
 
-/** What a {@linkcode Dispatcher} tells its owner, beside errors. */
+/** What the owner of a {@linkcode Dispatcher} is called for, besides errors. */
 export interface DispatcherOptions extends PubSubOptions {
   /**
-   * Called when the first subscriber of a path has come, and when the last has gone.
+   * Called when a path gets its first subscriber, and when it has lost its last.
    *
    * - Never for paths that end in `"*local"`.
-   * - If it throws for one that came, that one is not added and the caller gets the error.
+   * - If it throws for the first, that subscriber is not added and the caller gets the error.
    */
   onInterest?(path: TopicPath, wanted: boolean): void;
   /** Called when there is room again in all subscriptions that wait. */
   onRoom?(): void;
 }
 
-/** How {@linkcode Dispatcher.add} adds a subscriber. */
+/** Options of {@linkcode Dispatcher.add}. */
 export interface AddOptions {
-  /** Take it away before its first call. */
+  /** Removes it before its first call. */
   readonly once?: boolean;
-  /** Takes it away when aborted. */
+  /** Removes it when aborted. */
   readonly signal?: AbortSignal;
   /** Names or a schema; checked here. */
   readonly accepts?: unknown;
@@ -67,7 +67,7 @@ const ROOT = topicPath(null);
 const SUBSCRIPTION_LIMIT = 65_536;
 const WAITING_MAX = 2 ** 20;
 
-/** The subscribers of one bus; see the module. */
+/** Keeps the subscribers of one bus, and delivers messages to them. */
 export class Dispatcher {
   /** The owner's `onError`; use {@linkcode Dispatcher.report}. */
   readonly onError: (error: unknown, context: ErrorContext) => void;
@@ -97,14 +97,14 @@ export class Dispatcher {
   /**
    * Adds a subscriber.
    *
-   * @returns Takes away exactly this one; twice is a no-op.
-   * @throws {TypeError} If `subscriber` is no function, or `accepts` is neither names nor a schema.
+   * @returns Removes exactly this one when disposed; twice is a no-op.
+   * @throws {TypeError} If `subscriber` is not a function, or `accepts` is neither names nor a schema.
    */
   add(path: TopicPath, subscriber: Subscriber<never>, options: AddOptions = {}): Disposable {
     if (typeof subscriber !== "function") {
       throw new TypeError(
-        `Cannot subscribe to ${formatTopic(path)}: the subscriber must be a function, ` +
-          `it is ${subscriber === null ? "null" : typeof subscriber}`,
+        `Cannot subscribe to ${formatTopic(path)}: the subscriber is ` +
+          `${subscriber === null ? "null" : typeof subscriber}; it must be a function`,
       );
     }
     const registration = this.#add(path, subscriber as Subscriber<unknown>, options, undefined);
@@ -112,7 +112,7 @@ export class Dispatcher {
     return new Removal(() => this.#remove(registration));
   }
 
-  /** Takes away the earliest registration of `subscriber` for the path; whether there was one. */
+  /** Removes the earliest registration of `subscriber` for the path; returns whether there was one. */
   remove(path: TopicPath, subscriber: Subscriber<never>): boolean {
     const registration = this.#tree.get(path)?.values.find((r) => r.subscriber === subscriber);
     if (registration === undefined) return false;
@@ -120,7 +120,7 @@ export class Dispatcher {
     return true;
   }
 
-  /** Takes all subscribers away; subscriptions end after what they hold. */
+  /** Removes all subscribers; subscriptions end after what they hold. */
   clear(): void {
     const gone = [...this.#all];
     const paths = [...this.interests()];
@@ -137,8 +137,8 @@ export class Dispatcher {
   /**
    * Adds a subscriber that puts messages into a queue.
    *
-   * @throws {RangeError} If the limit is not a positive whole number.
-   * @throws {TypeError} If another option is wrong.
+   * @throws {RangeError} If `limit` is not a positive whole number.
+   * @throws {TypeError} If another option is of the wrong kind.
    */
   subscribe(path: TopicPath, options: SubscribeOptions<unknown> = {}): Subscription<unknown> {
     const { limit = SUBSCRIPTION_LIMIT, overflow = "drop-oldest" } = options;
@@ -155,8 +155,8 @@ export class Dispatcher {
       if (pushed === "ended") this.#remove(registration!);
       else if (pushed === "dropping") {
         const text =
-          `Cannot hold all messages in ${name}: it holds ${limit}, which is its limit, ` +
-          `and drops the oldest; take them faster, raise limit or choose another overflow`;
+          `Cannot hold all messages in ${name}: it is full (the limit is ${limit}) and drops the oldest; ` +
+          `take them faster, raise limit or choose another overflow`;
         this.report(new BacklogError(text, { limit }), { topic: path });
       } else if (overflow === "wait" && queue.full) this.#full.add(registration!);
     };
@@ -172,7 +172,7 @@ export class Dispatcher {
     };
   }
 
-  /** The paths that have a subscriber here; without those that end in `"*local"`. */
+  /** The paths that have a subscriber here, except those that end in `"*local"`. */
   *interests(): Generator<TopicPath, void, undefined> {
     for (const node of this.#tree.nodes()) {
       if (node.values.length > 0 && !isLocalPath(node.path)) yield node.path;
@@ -217,7 +217,9 @@ export class Dispatcher {
       const limit = queue!.limit;
       throw new BacklogError(
         `Cannot publish to ${formatTopic(path)}: the subscription of ${formatTopic(subscribed)} ` +
-          `holds ${queue!.length} messages, its limit is ${limit}; publish when some are taken`,
+          `holds ${
+            queue!.length
+          } messages (the limit is ${limit}); publish again when some are taken`,
         { limit },
       );
     }
@@ -227,7 +229,7 @@ export class Dispatcher {
    * All the checks of `publish` that need no network, before any delivery.
    *
    * @returns Where it goes.
-   * @throws {TypeError} If the topic is none, or the message is no object of named values.
+   * @throws {TypeError} If `topic` is not a valid topic, or the message not an object of named values.
    * @throws {RangeError} If the topic is too long.
    * @throws {ForbiddenError} If the topic is the broker's.
    * @throws {BacklogError} If a subscription that waits has no room.
@@ -247,7 +249,7 @@ export class Dispatcher {
     return route;
   }
 
-  /** Where the messages of a path go, which `topicPath` has checked; good for good. */
+  /** Where the messages of a path go, which `topicPath` has checked; stays valid. */
   routeOf(path: TopicPath): LocalRoute {
     return new LocalRoute(path, this.#tree);
   }
@@ -276,12 +278,12 @@ export class Dispatcher {
   call(callback: () => unknown): void {
     try {
       watch(callback(), (error) => this.report(error, {}));
-    } catch (error) { // Its mistake must not stop what it is told of.
+    } catch (error) { // What the owner's code throws must not stop what called it.
       this.report(error, {});
     }
   }
 
-  /** Tells `onError`; never throws. */
+  /** Calls `onError`; never throws. */
   report(error: unknown, context: ErrorContext): void {
     const failed = (second: unknown) => {
       warn(error, context);
@@ -290,7 +292,7 @@ export class Dispatcher {
     try {
       watch(this.onError(error, context) as unknown, failed);
     } catch (second) {
-      // The owner's onError threw; there is nobody else to tell.
+      // The owner's onError threw: only the console is left.
       failed(second);
     }
   }
@@ -346,7 +348,7 @@ export class Dispatcher {
     this.#retire(registration);
   }
 
-  /** The end of a registration that is in no list any more. */
+  /** Ends a registration that is in no list any more. */
   #retire(registration: Registration): void {
     registration.active = false;
     registration.release?.();
@@ -361,13 +363,13 @@ export class Dispatcher {
   #checkWaiting(path: TopicPath): void {
     if (this.#waiting.length < WAITING_MAX) return;
     throw new BacklogError(
-      `Cannot publish to ${formatTopic(path)}: ${WAITING_MAX} messages, the limit, wait for the ` +
+      `Cannot publish to ${formatTopic(path)}: ${WAITING_MAX} messages (the limit) wait for the ` +
         `delivery under way to end; publish less from within subscribers`,
       { limit: WAITING_MAX },
     );
   }
 
-  /** Looks again who is on the way, if anybody came or went. */
+  /** Looks up again where messages go, if subscribers have come or gone. */
   #update(route: LocalRoute): void {
     if (route.version === this.#tree.version) return;
     route.node = this.#tree.deepest(route.path);
@@ -411,7 +413,7 @@ export class Dispatcher {
       let value: unknown = message;
       if (registration.fit !== undefined) {
         value = registration.fit(path, message);
-        if (!registration.active) return; // taken away by what the schema called
+        if (!registration.active) return; // Removed by what the schema called.
       }
       if (registration.once) this.#remove(registration);
       const { subscriber } = registration;
@@ -437,7 +439,7 @@ export class Dispatcher {
 function noMessage(path: TopicPath, message: unknown): TypeError {
   const kind = message === null ? "null" : Array.isArray(message) ? "an array" : typeof message;
   return new TypeError(
-    `Cannot publish to ${formatTopic(path)}: the message is ${kind}, ` +
+    `Cannot publish to ${formatTopic(path)}: the message is ${kind}; ` +
       `it must be an object of named values`,
   );
 }
@@ -450,7 +452,7 @@ function forbidden(path: TopicPath): ForbiddenError {
   );
 }
 
-/** Whether what is published to `published` goes to the subscribers of `subscribed`. */
+/** Whether messages published to `published` go to the subscribers of `subscribed`. */
 function reaches(published: TopicPath, subscribed: TopicPath): boolean {
   if (published.length === 0) return !isBrokerPath(subscribed);
   return subscribed.every((element, index) => element === published[index]);

@@ -9,11 +9,11 @@ import type { Registration } from "./registration.ts";
 export class LocalRoute {
   /** The path. */
   readonly path: TopicPath;
-  /** Whether they stay in the process. */
+  /** Whether its messages stay in the process. */
   readonly isLocal: boolean;
-  /** Whether it is the broker's, and so not for the catch-all. */
+  /** Whether only the broker publishes to it; then the catch-all does not get its messages. */
   readonly broker: boolean;
-  /** Those from here up get them; out of date when `version` is not the tree's. */
+  /** The subscribers from here up get its messages; out of date when `version` is not the tree's. */
   node: TopicNode<Registration>;
   version: number;
 

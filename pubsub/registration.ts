@@ -1,12 +1,12 @@
 /**
- * One subscriber at one path, and how it is taken away.
+ * One subscriber at one path, and how it is removed.
  */
 import type { Queue } from "../base/queue.ts";
 import type { TopicPath } from "../topic.ts";
 import type { Fit } from "./accepts.ts";
 import type { Delivery, Subscriber } from "./subscriber.ts";
 
-/** Takes one subscriber away. A class, because an object literal with such a method is slow. */
+/** Removes one subscriber. A class, because an object literal with such a method is slow. */
 export class Removal implements Disposable {
   readonly #remove: () => void;
 

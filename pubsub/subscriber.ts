@@ -1,15 +1,15 @@
 /**
- * What callers see of subscribing: subscribers, subscriptions, their options, and where errors go.
+ * The public types of subscribing: subscribers, subscriptions, their options, and where errors go.
  */
 import type { Overflow } from "../base/queue.ts";
 import type { TopicPath } from "../topic.ts";
 
 /**
- * What gets messages: a function of the topic and the message.
+ * A function that is called with the topic and the message.
  *
- * - It may name just the values that it takes, by destructuring; their types are not checked
- *   against all that the topic's messages may be (parameters compare as those of methods do).
- * - What it returns is ignored, but for a promise: if that rejects, it is reported.
+ * - It may destructure just the values that it needs, with narrower types than the topic's messages
+ *   have: its parameters are checked like those of a method.
+ * - What it returns is ignored; if that is a promise that rejects, `onError` gets the reason.
  *
  * @typeParam M The message.
  */
@@ -17,23 +17,23 @@ export type Subscriber<M> = {
   bivarianceHack(topic: TopicPath, message: M): unknown;
 }["bivarianceHack"];
 
-/** Where an error that is told to `onError` comes from, as far as it is known. */
+/** Where an error that `onError` gets comes from, as far as that is known. */
 export interface ErrorContext {
-  /** The topic to which the message was published; for what befalls a subscription, its topic. */
+  /** The topic of the message, or of the subscription concerned. */
   readonly topic?: TopicPath;
   /** The message that was being delivered. */
   readonly message?: object;
-  /** The subscriber that failed, or that the message does not fit; none for a `Subscription`. */
+  /** The subscriber that failed, or does not accept the message; absent for a `Subscription`. */
   readonly subscriber?: Subscriber<never>;
 }
 
 /** Options of a `PubSub`. */
 export interface PubSubOptions {
   /**
-   * Told what goes wrong in subscribers, and what does not reach them. By default that is one line of
-   * `console.warn` with the topic and the error.
+   * Called when a subscriber fails, or a message does not reach it. By default, the topic and the error
+   * are written to `console.warn`, on one line.
    *
-   * - An error of its own is contained: both end in a line of `console.warn`.
+   * - If it throws or rejects itself, both errors are written to `console.warn`.
    *
    * @param error What was thrown, or one of the errors of mpubsub.
    * @param context Where it comes from.
@@ -42,35 +42,35 @@ export interface PubSubOptions {
 }
 
 /**
- * How a subscriber is added.
+ * Options of `addSubscriber`.
  *
  * @typeParam Accepts A list of names, or a schema.
  */
 export interface SubscriberOptions<Accepts = readonly string[]> {
   /**
-   * Take it away before its first call, so that there is no other.
+   * Calls it for one message only: it is removed before that call.
    *
    * @default {false}
    */
   readonly once?: boolean;
-  /** Takes it away when aborted. */
+  /** Removes it when aborted. */
   readonly signal?: AbortSignal;
   /**
-   * What it takes: the names of values, or a schema. A message that has other names, or that the
-   * schema refuses, is not delivered to it, and `onError` gets a `MessageError`. By default it takes
+   * What it accepts: the names of values, or a schema. A message that has other names, or that the
+   * schema refuses, is not delivered to it, and `onError` gets a `MessageError`. By default it accepts
    * any message.
    */
   readonly accepts?: Accepts;
 }
 
 /**
- * How a subscription is made.
+ * Options of `subscribe`.
  *
  * @typeParam Accepts A list of names, or a schema.
  */
 export interface SubscribeOptions<Accepts = readonly string[]> {
   /**
-   * How many messages it holds until its consumer asks for them.
+   * How many messages it holds while its consumer is busy.
    *
    * @default {65536}
    */
@@ -78,21 +78,21 @@ export interface SubscribeOptions<Accepts = readonly string[]> {
   /**
    * What happens when one more comes.
    *
-   * - `"drop-oldest"`: the oldest goes and is counted; `onError` gets one `BacklogError` for all that
-   *   go until the consumer has caught up.
+   * - `"drop-oldest"`: the oldest is dropped and counted; `onError` gets one `BacklogError` for all that
+   *   are dropped until the consumer has caught up.
    * - `"throw"`: the subscription ends; its consumer gets what it holds, then a `BacklogError`.
-   * - `"wait"`: nothing goes; `publish` throws a `BacklogError` and delivers to nobody. What was
-   *   published during a delivery was accepted, and is held beyond the limit. A `NetPubSub` takes
+   * - `"wait"`: nothing is dropped; `publish` throws a `BacklogError` and delivers to nobody. What is
+   *   published during a delivery is still accepted, and held beyond the limit. A `NetPubSub` takes
    *   nothing from the broker until there is room.
    *
    * @default {"drop-oldest"}
    */
   readonly overflow?: Overflow;
-  /** Ends it when aborted: what it holds is let go, and its consumer gets the reason as an error. */
+  /** Ends it when aborted: what it holds is discarded, and its consumer gets the reason as an error. */
   readonly signal?: AbortSignal;
   /**
-   * What it takes: the names of values, or a schema; see {@linkcode SubscriberOptions}. By default it
-   * takes any message.
+   * What it accepts: the names of values, or a schema; see {@linkcode SubscriberOptions}. By default it
+   * accepts any message.
    */
   readonly accepts?: Accepts;
 }
@@ -110,11 +110,11 @@ export interface Delivery<M = object> {
 }
 
 /**
- * The messages of a topic, one after the other, for one consumer.
+ * Iterates over the messages of a topic, for one consumer.
  *
  * - It gets messages from the call of `subscribe` on, and holds them until they are asked for.
- * - `break` and disposing end it, and let go of what it holds; disposing twice is a no-op.
- * - `clearSubscribers()` ends it after what it holds.
+ * - `break` and disposing end it, and discard what it holds; disposing twice is a no-op.
+ * - After `clearSubscribers()` it yields what it holds, then ends.
  *
  * @typeParam M The message.
  *
@@ -123,7 +123,7 @@ export interface Delivery<M = object> {
  * import { PubSub } from "@mpubsub/mpubsub/pubsub";
  * import { assertEquals } from "@std/assert";
  *
- * const bus = new PubSub({ onError() {} }); // it is told of what is dropped
+ * const bus = new PubSub({ onError() {} }); // gets a BacklogError for what is dropped
  * const positions = bus.subscribe("position", { limit: 1 });
  * for (const x of [1, 2, 3]) bus.publish("position", { x });
  * bus.clearSubscribers();
@@ -133,16 +133,16 @@ export interface Delivery<M = object> {
  * ```
  */
 export interface Subscription<M = object> extends AsyncIterable<Delivery<M>> {
-  /** How many messages were dropped for newer ones. */
+  /** How many messages were dropped to make room for newer ones. */
   readonly dropped: number;
   /**
-   * The iterator of the one consumer; several `next()` may wait at a time.
+   * Begins to iterate; several `next()` may wait at a time.
    *
    * @returns Yields each message with its topic.
-   * @throws {TypeError} If there is a consumer and it is not done.
+   * @throws {TypeError} If somebody iterates over it already.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<Delivery<M>, undefined>;
-  /** Ends it, and lets go of what it holds. */
+  /** Ends it, and discards what it holds. */
   [Symbol.dispose](): void;
   /** The same, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;

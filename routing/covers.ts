@@ -5,12 +5,12 @@
  *        ["a"]                 wanted: ["a","b"] twice, ["a","c"], ["a","c","d"]
  *       ╱     ╲                covers: ["a","b"], ["a","c"]
  * ["a","b"]  ["a","c"]
- *                │             Wanting ["a"], too, makes that the one cover;
- *          ["a","c","d"]       wanting it no more brings both back.
+ *                │             If ["a"] is wanted, too, it is the only cover;
+ *          ["a","c","d"]       when it is no longer wanted, both come back.
  * ```
  *
- * A cover is wanted itself, and no topic above it is. So each wanted topic has one cover, and what
- * is published reaches whoever subscribes to all covers at most once.
+ * A cover is wanted itself, and no topic above it is. So each wanted topic has one cover, and whoever
+ * subscribes to all covers gets each message at most once.
  */
 import type { TopicPath } from "../topic.ts";
 import { type TopicNode, TopicTree } from "./topic_tree.ts";
@@ -19,17 +19,17 @@ import { type TopicNode, TopicTree } from "./topic_tree.ts";
 export interface CoverChange {
   /** The paths that became covers, frozen. */
   readonly added: readonly TopicPath[];
-  /** The paths that are covers no more, frozen. */
+  /** The paths that are no longer covers, frozen. */
   readonly removed: readonly TopicPath[];
 }
 
-/** That a topic is wanted, and how often; it stands at most once at a path. */
+/** How often a topic is wanted; at most one of these is at a path. */
 interface Want {
   count: number;
 }
 
 /**
- * Wanted topics, and their covers; see the module.
+ * Keeps the covers of all wanted topics.
  *
  * - A change costs as much as the covers that it adds and removes, however many topics there are.
  */
@@ -43,7 +43,7 @@ export class Covers {
   }
 
   /**
-   * Notes that a topic is wanted, once more if it was.
+   * Notes that a topic is wanted, perhaps once more.
    *
    * @returns How the covers changed, if they did.
    */
@@ -63,7 +63,7 @@ export class Covers {
   }
 
   /**
-   * Takes back one {@linkcode Covers.add} of a topic; nothing if there was none.
+   * Undoes one {@linkcode Covers.add} of a topic, if there was one.
    *
    * @returns How the covers changed, if they did.
    */
@@ -78,7 +78,7 @@ export class Covers {
     return { added, removed: [node.path] };
   }
 
-  /** The covers, frozen, in no order; not to be changed meanwhile. */
+  /** The covers, frozen, in no particular order; change nothing while you iterate. */
   paths(): Iterable<TopicPath> {
     return coversFrom(this.#wants.root);
   }
@@ -97,7 +97,7 @@ export class Covers {
   }
 }
 
-/** The wanted paths from a node down that have none above them there. */
+/** The wanted paths from a node down that have no wanted path above them there. */
 function* coversFrom(top: TopicNode<Want>): Generator<TopicPath, void, undefined> {
   const ahead = [top];
   for (let node = ahead.pop(); node !== undefined; node = ahead.pop()) {

@@ -6,44 +6,44 @@ import { isBrokerPath, isLocalPath, type TopicPath } from "../topic.ts";
 import type { Peer } from "./peer.ts";
 import { type TopicNode, TopicTree } from "./topic_tree.ts";
 
-/** What a {@linkcode Router} tells and asks. */
+/** What a {@linkcode Router} calls. */
 export interface RouterOptions<P extends Peer> {
-  /** Called when a peer gets a topic from now on, or gets it no more. */
+  /** Called when a peer gets a topic from now on, or no longer gets it. */
   onInterest?(peer: P, path: TopicPath, wants: boolean): void;
-  /** Why nobody may publish to a topic, as the end of a sentence; nothing if one may. */
+  /** Why nobody may publish to a topic, as the end of a sentence; `undefined` if all may. */
   forbidden?(path: TopicPath): string | undefined;
 }
 
-/** Who gets the messages of one topic; good until an interest changes. */
+/** Who gets the messages of one topic; valid until an interest changes. */
 export interface Route<P extends Peer> {
   /** The topic. */
   readonly path: TopicPath;
   /** Why nobody may publish to it, as the end of a sentence. */
   readonly forbidden: string | undefined;
-  /** Who asked for it, each once; mostly the same list where the same peers did. */
+  /** Who gets them, each once; topics with the same peers mostly have the same list. */
   readonly peers: readonly P[];
 }
 
-/** Makes the topic of the block that stands in `bytes` from `start` to before `end`. */
+/** Decodes the topic block in `bytes` from `start` to before `end`. */
 export type DecodeTopic = (bytes: Uint8Array, start: number, end: number) => TopicPath;
 
 /** How many topics have a remembered route. */
 const ROUTES_MAX = 32_768;
-/** How many peers all remembered routes together may name. */
+/** How many peers all remembered routes may have together. */
 const ROUTE_PEERS_MAX = 2 ** 20;
 
-/** The interests of all peers; see the module. */
+/** Knows the interests of all peers, and who gets the messages of a topic. */
 export class Router<P extends Peer> {
   readonly #options: RouterOptions<P>;
   readonly #tree = new TopicTree<P>();
-  /** Each peer's interests: by the text of what it asked for, what it gets of that. */
+  /** Each peer's interests: by what it asked for, as a text, what it gets of that. */
   readonly #interests = new Map<P, Map<string, readonly TopicPath[]>>();
   readonly #routes = new BytesCache<Route<P>>(ROUTES_MAX);
-  /** Who gets what goes to this node and no further. */
+  /** Who gets messages whose deepest node is this one. */
   readonly #peersAt = new Map<TopicNode<P>, readonly P[]>();
-  /** For each peer that gets something alone, the list of it. */
+  /** For each peer that gets some topics alone, the list of that one peer. */
   readonly #alone = new Map<P, readonly P[]>();
-  /** The number of peers in the lists that were made since routes were forgotten. */
+  /** The number of peers in all lists that were made since routes were last forgotten. */
   #routePeers = 0;
 
   /** Makes a router without peers. */
@@ -59,7 +59,7 @@ export class Router<P extends Peer> {
   /**
    * A peer wants a topic from now on; twice is once.
    *
-   * @param granted What it gets of that: none, or topics below it, where it may not have it whole.
+   * @param granted What it gets of that: nothing, or only topics below it, if it may not get it all.
    */
   add(peer: P, path: TopicPath, granted: readonly TopicPath[] = [path]): void {
     let own = this.#interests.get(peer);
@@ -74,7 +74,7 @@ export class Router<P extends Peer> {
     this.#forgetRoutes();
   }
 
-  /** A peer wants a topic no more; returns whether it did. */
+  /** A peer no longer wants a topic; returns whether it did. */
   remove(peer: P, path: TopicPath): boolean {
     const own = this.#interests.get(peer);
     const text = JSON.stringify(path);
@@ -100,9 +100,9 @@ export class Router<P extends Peer> {
   }
 
   /**
-   * Asks anew what a peer gets of each topic that it wants.
+   * Asks again what a peer gets of each topic that it wants.
    *
-   * @returns Of which of those that it had it gets nothing any more.
+   * @returns The topics of which it no longer gets anything.
    */
   narrow(
     peer: P,
@@ -137,10 +137,10 @@ export class Router<P extends Peer> {
   }
 
   /**
-   * The route of the topic whose block stands in `bytes` from `start` to before `end`; `decode`
-   * makes the topic of a block there that was not seen lately.
+   * The route of the topic whose block is in `bytes` from `start` to before `end`; `decode` decodes a
+   * block that was not seen lately.
    *
-   * - The same object while the same topic comes again and no interest changes.
+   * - The same object, as long as the same topic comes again and no interest changes.
    */
   route(bytes: Uint8Array, start: number, end: number, decode: DecodeTopic): Route<P> {
     let route = this.#routes.get(bytes, start, end);
@@ -197,7 +197,7 @@ export class Router<P extends Peer> {
     return peers;
   }
 
-  /** The same list for all topics that one peer wants alone, so that their messages make one run. */
+  /** The same list for all topics that one peer gets alone, so that their messages make one run. */
   #shared(peers: readonly P[]): readonly P[] {
     const [first] = peers;
     if (first === undefined || peers.length > 1) return this.#count(peers);
@@ -211,7 +211,7 @@ export class Router<P extends Peer> {
     return peers;
   }
 
-  /** Who gets a broadcast: all that want anything but what the broker itself publishes. */
+  /** Who gets a broadcast: all that want anything besides what the broker itself publishes. */
   #everybody(): Set<P> {
     const peers = new Set<P>();
     for (const [peer, interests] of this.#interests) {
@@ -225,7 +225,7 @@ export class Router<P extends Peer> {
   }
 }
 
-/** Who wants what is at a node, or at one above it and below `end`; each once. */
+/** The peers at a node and at those above it, up to before `end`; each once. */
 function peersUpFrom<P>(node: TopicNode<P> | undefined, end?: TopicNode<P>): Set<P> {
   const peers = new Set<P>();
   for (; node !== undefined && node !== end; node = node.parent) {

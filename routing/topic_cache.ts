@@ -2,17 +2,17 @@
  * A bounded cache from topics to what was worked out from them: most messages go to a topic that was
  * published a moment ago, and finding it is cheaper than checking, copying and freezing its elements.
  *
- * It is a tree by elements, with the latest topic in front of it. When it is full everything is
- * forgotten; what is still in use comes back with its next message. If by then fewer topics were
- * found than not, they hardly come again, and only the latest is remembered for a while: looking up
- * a string that V8 has not seen costs more than a topic's checks.
+ * It is a tree by elements; the latest topic is kept apart. When it is full, everything is forgotten;
+ * what is still in use comes back with its next message. If by then most lookups found nothing, topics
+ * hardly ever come again, and for a while only the latest is remembered: looking up a string that V8 has
+ * not seen costs more than checking a topic.
  */
 import type { Topic, TopicPath } from "../topic.ts";
 
 /** How many topics are remembered. */
 const PATHS_MAX = 1024;
 
-/** For how many unknown topics nothing is remembered, when they hardly come again. */
+/** For how many unknown topics nothing is remembered, if topics hardly ever come again. */
 const PAUSE = 256 * PATHS_MAX;
 
 interface Entry<V> {
@@ -28,7 +28,7 @@ class Node<V> {
   children: Map<unknown, Node<V>> | undefined = undefined;
 }
 
-/** A bounded map whose keys are topics; see the module. */
+/** A bounded map whose keys are topics. */
 export class TopicCache<V> {
   #latest: Entry<V>;
   #root = new Node<V>();
@@ -62,7 +62,7 @@ export class TopicCache<V> {
     return node.entry.value;
   }
 
-  /** Remembers the value of a path that it does not hold. */
+  /** Remembers the value of a path that is not in it. */
   set(path: TopicPath, value: V): void {
     this.#latest = { path, elements: [...path], value };
     if (this.#pause > 0) {

@@ -1,5 +1,5 @@
 /**
- * The tree of what stands at topics.
+ * A tree of values at topics.
  *
  * ```
  *            root []          publish to ["a","b","x"]
@@ -12,22 +12,22 @@
 import { ROOT, type TopicPath } from "../topic.ts";
 
 /**
- * What stands at one path of a {@linkcode TopicTree}.
+ * The values at one path of a {@linkcode TopicTree}.
  *
- * - A node that is taken out of the tree keeps its `parent`, so that whoever walks up goes on.
+ * - A node that is removed from the tree keeps its `parent`, so that whoever walks up can go on.
  */
 export class TopicNode<V> {
   /** The path, frozen. */
   readonly path: TopicPath;
-  /** The node of the path that is one element shorter; none for the root. */
+  /** The node of the path that is one element shorter; `undefined` for the root. */
   readonly parent: TopicNode<V> | undefined;
   /** The nodes of the paths that are one element longer, by that element; never empty. */
   children: Map<string, TopicNode<V>> | undefined = undefined;
   /**
    * The values, in the order in which they were added.
    *
-   * - Adding appends to this array, removing replaces it. So whoever walks over the first
-   *   `length` values that it saw misses none and sees none twice.
+   * - Adding appends to this array, removing replaces it. So whoever walks over the first `length`
+   *   values that were there misses none, and sees none twice.
    */
   values: readonly V[] = [];
 
@@ -42,7 +42,7 @@ export class TopicNode<V> {
  * Values by path.
  *
  * - Every node but the root has a value, or leads to one that has.
- * - Knows nothing of what the values are; the same value may stand at a path twice.
+ * - Knows nothing about the values; the same value may be at a path twice.
  */
 export class TopicTree<V> {
   /** The node of `[]`; it is always there. */
@@ -79,7 +79,7 @@ export class TopicTree<V> {
     return node;
   }
 
-  /** Takes away the earliest equal value of a path; whether there was one. */
+  /** Removes the earliest equal value of a path; returns whether there was one. */
   remove(path: TopicPath, value: V): boolean {
     const node = this.get(path);
     const index = node === undefined ? -1 : node.values.indexOf(value);
@@ -99,7 +99,7 @@ export class TopicTree<V> {
     return node;
   }
 
-  /** The deepest node on the way to a path; all that match are on the way from it to the root. */
+  /** The deepest node on the way to a path; all nodes that match are from there up to the root. */
   deepest(path: TopicPath): TopicNode<V> {
     let node = this.root;
     for (let depth = 0; depth < path.length; depth++) {
@@ -124,7 +124,7 @@ export class TopicTree<V> {
     for (const node of this.nodes()) yield* node.values;
   }
 
-  /** Takes all values away, also from nodes that somebody holds. */
+  /** Removes all values, also from nodes that somebody holds. */
   clear(): void {
     for (const node of this.nodes()) node.values = [];
     this.root.children = undefined;
@@ -140,7 +140,7 @@ function upTo(path: TopicPath, length: number): TopicPath {
     : Object.freeze(path.slice(0, length));
 }
 
-/** Takes out the nodes that lead to no value, from `node` up; whether there were any. */
+/** Removes the nodes that lead to no value, from `node` up; returns whether there were any. */
 function prune<V>(node: TopicNode<V>): boolean {
   let empty = node;
   while (

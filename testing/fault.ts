@@ -1,26 +1,25 @@
 /**
- * Faults of connections, and plans of which comes where.
+ * Faults of connections, and plans that say which comes where.
  */
 import { randomNumbers } from "../base/seeded_random.ts";
 
 /** Something that a {@linkcode Proxy} does to a connection at a certain byte. */
 export interface Fault {
   /**
-   * What is done when so many bytes have passed.
+   * What happens.
    *
    * - `"cut"`: both sides are closed.
-   * - `"half"`: the side that reads sees the end of what the other side sends; the other direction goes
-   *   on.
-   * - `"freeze"`: nothing passes in this direction for `ms`, or ever again; nobody is told.
-   * - `"delay"`: from now on everything in this direction comes `ms` later.
+   * - `"half"`: this direction is closed, and the other one goes on.
+   * - `"freeze"`: nothing passes in this direction for `ms`; neither side is told.
+   * - `"delay"`: from now on, everything in this direction arrives `ms` later.
    */
   readonly kind: "cut" | "half" | "freeze" | "delay";
   /** Where: `"up"` is from the client to the broker, `"down"` from the broker to the client. */
   readonly direction: "up" | "down";
-  /** How many bytes of the direction pass before; the fault may come in the middle of a frame. */
+  /** How many bytes pass in this direction before the fault, which may be in the middle of a frame. */
   readonly after: number;
   /**
-   * For `"freeze"` and `"delay"`: how long, in milliseconds; without an end by default.
+   * For `"freeze"` and `"delay"`: how long, in milliseconds. By default without end.
    *
    * @default {Infinity}
    */
@@ -34,36 +33,37 @@ export interface Fault {
  */
 export type Plan = (connection: number) => readonly Fault[] | "refuse";
 
-/** What a random plan is made of. */
+/** Options of {@linkcode randomPlan}. */
 export interface RandomPlanOptions {
   /** How many bytes pass at most before the first fault of a connection. */
   readonly bytes: number;
   /**
-   * The kinds of faults to choose from; one that stands here twice is twice as likely.
+   * The kinds of faults to choose from; a kind that is listed twice is twice as likely.
    *
    * @default {["cut"]}
    */
   readonly kinds?: readonly (Fault["kind"] | "refuse")[];
   /**
-   * How long a freeze or a delay is at most, in milliseconds.
+   * The longest freeze or delay, in milliseconds.
    *
    * @default {100}
    */
   readonly ms?: number;
 }
 
-/** A part of the random faults come this early: in handshakes, and where sessions are resumed. */
+/** A part of the random faults come this early: in handshakes, or while sessions are resumed. */
 const EARLY_BYTES = 400;
 const EARLY_PART = 1 / 4;
 
 /**
- * A plan with a fault in each direction of each connection; the one that is reached first counts.
+ * Makes a plan with a random fault in each direction of each connection; the one that is reached first
+ * counts.
  *
  * - The same seed gives the same faults to the same connections.
  * - A quarter of them come in the first 400 bytes, which is where handshakes and resumptions are.
  *
  * @param seed A whole number.
- * @param options Where the faults come, and of which kinds.
+ * @param options Where faults come, and of which kinds they are.
  * @returns The plan, for a {@linkcode Proxy}.
  *
  * @example The same seed, the same faults

@@ -1,8 +1,8 @@
 /**
- * What publishers and subscribers noted, and what was lost, repeated or inverted in it.
+ * Compares what publishers and subscribers noted, to find what was lost, repeated or inverted.
  */
 
-/** A message that a subscriber saw. */
+/** A message that a subscriber got. */
 export interface Sighting {
   /** Who published it. */
   readonly publisher: string;
@@ -14,44 +14,44 @@ export interface Sighting {
 export interface History {
   /** The ids that each publisher published; no id twice. */
   readonly published: Readonly<Record<string, readonly (number | string)[]>>;
-  /** What each subscriber saw. */
+  /** What each subscriber got. */
   readonly seen: Readonly<Record<string, readonly Sighting[]>>;
 }
 
-/** Something that should not have happened. */
+/** A message that was lost, repeated, inverted or unknown. */
 export interface HistoryFault extends Sighting {
   /**
-   * What.
+   * What is wrong.
    *
-   * - `"lost"`: the subscriber never saw it.
-   * - `"repeated"`: it saw it before.
-   * - `"inverted"`: it saw it for the first time after a later one of the same publisher.
+   * - `"lost"`: the subscriber never got it.
+   * - `"repeated"`: the subscriber had got it before.
+   * - `"inverted"`: the subscriber got it for the first time after a later one of the same publisher.
    * - `"unknown"`: nobody published it.
    */
   readonly kind: "lost" | "repeated" | "inverted" | "unknown";
-  /** Who saw it, or did not. */
+  /** Who got it, or did not. */
   readonly subscriber: string;
 }
 
 /** What {@linkcode checkHistory} found. */
 export interface HistoryReport {
-  /** All of them, by subscriber. */
+  /** All faults, by subscriber. */
   readonly faults: readonly HistoryFault[];
-  /** How many of them are of each kind. */
+  /** How many faults there are of each kind. */
   readonly counts: Readonly<Record<HistoryFault["kind"], number>>;
   /** How many messages were published. */
   readonly published: number;
-  /** How many sightings there were. */
+  /** How many messages the subscribers got, in all. */
   readonly seen: number;
 }
 
 /**
- * Finds what was lost, repeated and inverted.
+ * Finds messages that were lost, repeated or inverted.
  *
- * - Every subscriber is expected to see every message of every publisher.
- * - An inversion concerns first sightings only: a message that is sent again is a repetition.
+ * - Every subscriber is expected to get every message of every publisher.
+ * - Only the first time that a message arrives can be inverted; any other time is a repetition.
  *
- * @param history What was published, and who saw what.
+ * @param history What was published, and who got what.
  * @returns Each fault, and how many there are of each kind.
  *
  * @example One of three is lost, one comes twice

@@ -13,7 +13,7 @@ export interface ProxyOptions {
   /** The address of the broker. */
   readonly target: Address;
   /**
-   * Where to listen. By default a new Unix socket, or loopback TCP where there are none.
+   * Where to listen. By default a new Unix socket, or loopback TCP where there are no Unix sockets.
    */
   readonly address?: Address;
   /**
@@ -22,9 +22,9 @@ export interface ProxyOptions {
   readonly plan?: Plan;
 }
 
-/** What a {@linkcode Proxy} has done since it was made. */
+/** Counts of what a {@linkcode Proxy} has done since it was made. */
 export interface ProxyStats {
-  /** Connections that came. */
+  /** Connections that clients made. */
   readonly connections: number;
   /** Connections that were cut, by the plan or by `cut()`. */
   readonly cut: number;
@@ -35,7 +35,7 @@ export interface ProxyStats {
 }
 
 const PIECE_BYTES = 64 * 1024;
-/** So many pieces may be late at a time. */
+/** How many pieces may be delayed at a time. */
 const LATE_PIECES_MAX = 256;
 
 /**
@@ -89,16 +89,16 @@ export class Proxy implements AsyncDisposable {
    */
   get address(): string {
     if (this.#listener === undefined) {
-      throw new Error("Cannot tell the address: the proxy does not listen, await start() first");
+      throw new Error("Cannot get the address: the proxy does not listen; await start() first");
     }
     return formatEndpoint(this.#listener.endpoint);
   }
 
   /**
-   * Begins to listen.
+   * Starts to listen.
    *
    * @returns Resolves when clients can connect.
-   * @throws {Deno.errors.AddrInUse} When somebody listens at the address.
+   * @throws {Deno.errors.AddrInUse} When another program listens at the address.
    */
   async start(): Promise<void> {
     this.#listener = await listen(this.#options.address);
@@ -124,13 +124,13 @@ export class Proxy implements AsyncDisposable {
     }
   }
 
-  /** Cuts all connections that are there. */
+  /** Cuts all present connections. */
   cut(): void {
     for (const relay of this.#relays.keys()) relay.cut();
   }
 
   /**
-   * Freezes both directions of all connections that are there: nothing passes, and nobody is told.
+   * Freezes both directions of all present connections: nothing passes, and neither side is told.
    *
    * @param ms For how long, in milliseconds.
    */
@@ -149,9 +149,9 @@ export class Proxy implements AsyncDisposable {
   }
 
   /**
-   * What it has done.
+   * Counts what it has done.
    *
-   * @returns Counts that do not change any more.
+   * @returns A snapshot.
    */
   stats(): ProxyStats {
     return {
@@ -181,7 +181,7 @@ interface RelayCounts {
   passed(bytes: number): void;
 }
 
-/** One connection, and the one to the broker that belongs to it. */
+/** A client's connection, and the one to the broker that belongs to it. */
 class Relay {
   readonly #client: Connection;
   readonly #faults: readonly Fault[];
@@ -203,7 +203,7 @@ class Relay {
         this.#pass("up", this.#client, this.#broker),
         this.#pass("down", this.#broker, this.#client),
       ]);
-    } catch { // One of the sides is gone, or was never there: so is the other then.
+    } catch { // One side is gone, or was never there: so the other is closed.
     } finally {
       this.close();
     }
@@ -256,7 +256,7 @@ class Relay {
     }
   }
 
-  /** Waits for `ms`, unless the relay is closed before. */
+  /** Waits for `ms`, or until the relay is closed. */
   async #wait(ms: number): Promise<void> {
     if (ms <= 0) return;
     const { signal } = this.#closing;
@@ -268,7 +268,7 @@ class Relay {
   }
 }
 
-/** Writes pieces in their order, each some time after it came; the time of several passes at once. */
+/** Writes pieces in their order, each some time after it came; several may wait at once. */
 class LateWriter {
   /** Settles when all that came so far is written; rejects when that failed. */
   written: Promise<void> = Promise.resolve();
@@ -286,7 +286,7 @@ class LateWriter {
     const before = this.written;
     this.#pieces++;
     this.written = this.#writeLate(piece, before, performance.now() + delay);
-    this.written.catch(() => {}); // Whoever waits for it, or for the next, is told.
+    this.written.catch(() => {}); // Whoever waits for it, or for the next, gets the error.
     if (delay === 0 || this.#pieces > LATE_PIECES_MAX) await this.written;
   }
 

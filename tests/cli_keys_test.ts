@@ -110,7 +110,7 @@ Deno.test("cli key says what is missing", async () => {
     const [args, status, problem] of [
       [["key"], 2, "give its NAME"],
       [["key", "ann"], 2, "give --keys PATH"],
-      [["key", "eve", ...keys], 1, "there are ann, bob"],
+      [["key", "eve", ...keys], 1, "it has ann, bob"],
       [["key", "ann", ...keys, `${folder.path}/x.json`], 1, "Cannot read"],
       [["key", "ann", ...keys, "one", "two"], 2, "give one FILE"],
     ] as const

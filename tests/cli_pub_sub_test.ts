@@ -89,7 +89,7 @@ Deno.test("cli sub --raw prints one value: text and bytes as they are, the rest 
   );
   const { code, out, err } = await sub.end();
   assertEquals([code, out], [0, 'text\nbytes{"$bigint":"7"}\n']);
-  assertStringIncludes(err, "a message for a has no v");
+  assertStringIncludes(err, "a message for a: it has no v");
 });
 
 Deno.test("cli sub --timeout ends it, which fails short of --count only", async () => {
@@ -161,7 +161,7 @@ Deno.test("cli sub says when the connection is lost, and goes on when the broker
   await using bus = await Bus.start();
   await using sub = await subscribed(bus, "--count", "1", "a");
   await bus.broker.shutdown();
-  await sub.untilError("Lost the connection, trying again");
+  await sub.untilError("Lost the connection; trying again");
 });
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -231,12 +231,12 @@ Deno.test("cli pub says when its input is not UTF-8, and takes no endless line",
   const pub = `mpubsub pub -c ${bus.file} a --lines text`;
   await using bad = new Program({ shell: `printf 'a\\n\\377\\n' | ${pub}` });
   const { err } = await bad.end();
-  assertStringIncludes(err, "Not all is UTF-8: \ufffd stands for what is not (line 2)");
+  assertStringIncludes(err, "The input is not all UTF-8: \ufffd replaces what is not (line 2)");
   assertEquals((await take(messages, 2)).map(({ message }) => message.text), ["a", "\ufffd"]);
   await using endless = new Program({ shell: `${pub} < /dev/zero` });
   const { code, err: why } = await endless.end();
   assertEquals(code, 1);
-  assertStringIncludes(why, "Cannot take a line of more than 16777216 letters");
+  assertStringIncludes(why, "Cannot read a line of more than 16777216 letters");
 });
 
 Deno.test("cli pub that is interrupted while the broker is away ends soon, with 130, and says so", async () => {

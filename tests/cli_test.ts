@@ -257,7 +257,7 @@ Deno.test("NetPubSub.fromFile finds a broker that was killed and started again, 
   await bus.disconnect();
 });
 
-Deno.test("NetPubSub.fromFile refuses a file that others can read, or that is none", async () => {
+Deno.test("NetPubSub.fromFile refuses a file that others can read, or that is not one", async () => {
   await using folder = await TempFolder.make();
   await Deno.writeTextFile(`${folder.path}/x.json`, "{}", { mode: 0o644 });
   await assertRejects(

@@ -240,7 +240,7 @@ test("cli tells of messages for other brokers that it dropped, and of those that
   const [dropped] = eventsIn(said[0]!).filter(({ event }) => event === "uplink-dropped");
   assertMatch(
     dropped!.message,
-    /^Dropped \d+ messages for other brokers, since too many waited for NATS$/,
+    /^Dropped \d+ messages for other brokers: too many waited for NATS$/,
   );
   const [lost] = eventsIn(said[1]!).filter(({ event }) => event === "uplink-lost");
   assertMatch(lost!.message, /^Missed messages of other brokers \(lost \d+.*\)$/);
@@ -307,10 +307,10 @@ Deno.test("cli refuses files of an uplink that it cannot use, and prints nothing
     [["--uplink-creds", `${folder.path}/none`], "No such file"],
     [
       ["--uplink-creds", await writeSecret(`${folder.path}/lines`, "hidden\nann\n")],
-      "not one line",
+      "or one line",
     ],
-    [["--uplink-creds", await writeSecret(`${folder.path}/half`, "hidden:\n")], "not one line"],
-    [["--uplink-creds", await writeSecret(`${folder.path}/empty`, "")], "not one line"],
+    [["--uplink-creds", await writeSecret(`${folder.path}/half`, "hidden:\n")], "or one line"],
+    [["--uplink-creds", await writeSecret(`${folder.path}/empty`, "")], "or one line"],
     [["--uplink-ca", open], "there is no certificate in it"],
     [["--uplink-ca", `${folder.path}/none`], "No such file"],
   ];

@@ -333,7 +333,7 @@ const NO_MESSAGES: readonly (readonly [string, unknown])[] = [
 
 for (const [what, message] of NO_MESSAGES) {
   Deno.test(`Encoder refuses a message that is ${what}`, () => {
-    const problem = `Cannot send message: it is ${what}, it must be a plain object`;
+    const problem = `Cannot send message: it is ${what}; it must be a plain object`;
     assertThrows(() => encode(message as object), TypeError, problem);
   });
 }

@@ -115,7 +115,7 @@ for (const mode of [0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o644, 0o666]) {
       () => readConnectionFile(path),
       Deno.errors.PermissionDenied,
     );
-    assertStringIncludes(error.message, `(mode ${mode.toString(8)}), make it private`);
+    assertStringIncludes(error.message, `(mode ${mode.toString(8)}); make it private`);
   });
 }
 

@@ -122,7 +122,7 @@ Deno.test("BrokerHandshake refuses a client with another key, and tells nothing 
   assertEquals(granted, false);
   assertEquals([...wire.answer], [Refusal.AUTH]);
   assert(error instanceof AuthError);
-  assertStringIncludes(error.message, "the broker refused the key,");
+  assertStringIncludes(error.message, "the broker refused the key;");
 });
 
 Deno.test("BrokerHandshake takes the same steps for a name that it does not know", async () => {
@@ -160,8 +160,8 @@ Deno.test("BrokerHandshake takes a name that is not UTF-8 for one that it does n
 Deno.test("ClientHandshake takes a key name of 64 bytes and refuses 65", async () => {
   const name = "é".repeat(KEY_NAME_BYTES_MAX / 2);
   assert((await handshake({ keyName: name, keys: { [name]: KEY } })).granted);
-  assertThrows(() => new ClientHandshake(KEY, `${name}x`), RangeError, "65 bytes, limit is 64");
-  assertThrows(() => keyNameBytes(`${name}x`), RangeError, "65 bytes, limit is 64");
+  assertThrows(() => new ClientHandshake(KEY, `${name}x`), RangeError, "65 bytes; the limit is 64");
+  assertThrows(() => keyNameBytes(`${name}x`), RangeError, "65 bytes; the limit is 64");
 });
 
 Deno.test("BrokerHandshake takes a key name of 64 bytes and refuses 65", () => {
@@ -170,7 +170,7 @@ Deno.test("BrokerHandshake takes a key name of 64 bytes and refuses 65", () => {
   head[HELLO_HEAD_BYTES - 1] = 64;
   assertEquals(broker.helloTail(head), 64);
   head[HELLO_HEAD_BYTES - 1] = 65;
-  assertThrows(() => broker.helloTail(head), ProtocolError, "65 bytes, limit is 64");
+  assertThrows(() => broker.helloTail(head), ProtocolError, "65 bytes; the limit is 64");
 });
 
 for (

@@ -128,7 +128,7 @@ Deno.test("Keyring.replace keeps a key with the same bytes, with its new rights,
   assert(ann.rights.mayPublish(["a"]));
 });
 
-Deno.test("Keyring.replace changes nothing when one of the keys is none", () => {
+Deno.test("Keyring.replace changes nothing when one of the keys is wrong", () => {
   const keyring = new Keyring("single", [ANN]);
   const ann = keyring.get("ann")!;
   assertThrows(() => keyring.replace([{ ...ANN, publish: ["a"] }, { name: "bob", key: "" }]));
@@ -181,14 +181,14 @@ for (
     ["is no JSON", "{", "it is not JSON (line 1 column 2)"],
     ["is a list", "[]", 'no "keys"'],
     ["has no keys", "{}", 'no "keys"'],
-    ["has another field", '{ "keys": [], "key": 1 }', 'a field "key" that is not known'],
+    ["has another field", '{ "keys": [], "key": 1 }', 'an unknown field "key"'],
     ["has a key without a name", '{ "keys": [{ "key": "AA==" }] }', "number 0 has no name"],
     ["has a key without a key", '{ "keys": [{ "name": "ann" }] }', 'has no "key"'],
     ["has a key that is not base64", '{ "keys": [{ "name": "ann", "key": "*" }] }', "not base64"],
     [
       "has a misspelt right",
       '{ "keys": [{ "name": "ann", "key": "AA==", "subcribe": [] }] }',
-      '"ann" has a field "subcribe" that is not known',
+      '"ann" has an unknown field "subcribe"',
     ],
   ] as const
 ) {

@@ -199,7 +199,7 @@ Deno.test("NatsUplink refuses credentials that are none, and shows nothing of th
       const error = assertThrows(() => new NatsUplink({ servers, credentials }), TypeError);
       assertEquals(
         error.message,
-        "Cannot use the credentials: they must be what a credentials file of NATS holds, " +
+        "Cannot use the credentials: they must be the content of a NATS credentials file, " +
           "a JWT and the seed of a key",
       );
       const shown = Deno.inspect(error);

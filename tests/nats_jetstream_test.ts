@@ -246,7 +246,7 @@ natsTest(
     assertEquals(
       machine.events.find((event) => event.startsWith("warning")),
       "warning: The stream OTHER cannot be used now: it does not keep mpubsub.default.m.> and " +
-        "mpubsub.default.b; give another name, and it is made",
+        "mpubsub.default.b; give the name of another stream, or of a new one",
     );
     await machine.stop();
   },

@@ -32,7 +32,7 @@ natsTest("NatsUplink refuses options that cannot be", () => {
   const servers = "nats://127.0.0.1:4222";
   for (
     const [options, message] of [
-      [{ servers: [] }, "Cannot use no server"],
+      [{ servers: [] }, "Cannot use servers: it is empty"],
       [{ servers: "http://127.0.0.1" }, `Cannot use the server "http://127.0.0.1"`],
       [{ servers: "nats://u:secret@127.0.0.1/x" }, `Cannot use the server "nats://…@127.0.0.1/x"`],
       [{ servers: "user:secret@127.0.0.1" }, `Cannot use the server "…@127.0.0.1"`],
@@ -64,12 +64,12 @@ natsTest(
     assertInstanceOf(errors[0], ForbiddenError);
     assertStringIncludes(
       errors[0].message,
-      "…: its subject in NATS would have 4115 bytes, the limit is 3072",
+      "…: its subject in NATS would have 4115 bytes; the limit is 3072",
     );
   },
 );
 
-natsTest("Brokers take nothing that is not of a broker of the bus, and go on", async () => {
+natsTest("Brokers take nothing that is not from a broker of the bus, and go on", async () => {
   await using server = await NatsServer.start();
   const uplink = { servers: server.url };
   await using machines = await Machines.start([{ uplink }, { uplink }]);
@@ -110,9 +110,11 @@ natsTest("Brokers of one bus say so when only one of them uses a stream", async 
   ];
   await Promise.all([core.broker.start(), stream.broker.start()]);
   await until(() =>
-    core.events.some((event) => event.includes("uses the stream BUS, this one none"))
+    core.events.some((event) => event.includes("uses the stream BUS, and this one none"))
   );
-  await until(() => stream.events.some((event) => event.includes("uses no stream, this one BUS")));
+  await until(() =>
+    stream.events.some((event) => event.includes("uses no stream, and this one BUS"))
+  );
   await Promise.all([core.stop(), stream.stop()]);
 });
 

@@ -16,7 +16,7 @@ function info(more: Record<string, unknown> = {}): string {
   return `INFO ${JSON.stringify({ ...INFO, ...more })}\r\n`;
 }
 
-/** One connection of a server that is none. */
+/** One connection of a server that is not NATS. */
 interface Visit {
   say(text: string): Promise<void>;
   /** Resolves when the client has said that; with all that it has said. */
@@ -207,11 +207,11 @@ for (
       await visit.hear("PING");
       await visit.say("-ERR 'Authorization Violation'\r\n");
     }],
-    ["speaks another protocol", /^it is no NATS server$/, (visit) => visit.say("SSH-2.0-x\r\n")],
-    ["says no JSON", /^it is no NATS server$/, (visit) => visit.say("INFO {no}\r\n")],
+    ["speaks another protocol", /^it is not a NATS server$/, (visit) => visit.say("SSH-2.0-x\r\n")],
+    ["says no JSON", /^it is not a NATS server$/, (visit) => visit.say("INFO {no}\r\n")],
     [
       "says JSON that is no object",
-      /^it is no NATS server$/,
+      /^it is not a NATS server$/,
       (visit) => visit.say("INFO null\r\n"),
     ],
     ["says nothing", /^timeout$/, (visit) => visit.left()],
@@ -219,7 +219,7 @@ for (
       await visit.say(info().slice(0, 40));
       await visit.left();
     }],
-    ["does not end its line", /^it is no NATS server$/, async (visit) => {
+    ["does not end its line", /^it is not a NATS server$/, async (visit) => {
       for (;;) await visit.say("INFO ".repeat(10_000));
     }],
     [

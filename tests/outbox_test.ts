@@ -724,7 +724,7 @@ class Naive {
   /** How many of `sent` were handed to this connection. */
   handed = 0;
   missed = 0;
-  /** How many messages each frame stands for that is none. */
+  /** How many messages each frame stands for that is not a message. */
   readonly weights = new Map<Uint8Array, number>();
 
   constructor(window: number) {
@@ -915,7 +915,7 @@ Deno.test("Outbox knows how many messages are missing, whatever notices are amon
   assertThrows(() => missing(3), ProtocolError, "Cannot resume after 3 frames: 2 were sent");
   outbox.acknowledge(1);
   assertEquals([outbox.missing()(1), outbox.missing()(2)], [7, 6]);
-  assertThrows(() => outbox.missing()(0), ProtocolError, "1 are acknowledged");
+  assertThrows(() => outbox.missing()(0), ProtocolError, "and 1 acknowledged");
 });
 
 Deno.test("Outbox hands over together small notices, apart from messages", () => {

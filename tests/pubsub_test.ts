@@ -623,7 +623,7 @@ Deno.test("PubSub.addSubscriber takes away all that share a signal", () => {
   assertEquals(leftovers(dispatcher, signal), []);
 });
 
-Deno.test("PubSub.addSubscriber refuses what is no function", () => {
+Deno.test("PubSub.addSubscriber refuses what is not a function", () => {
   const { bus, dispatcher } = makeBus();
   for (const subscriber of [undefined, null, {}, "f"]) {
     assertThrows(() => bus.addSubscriber("a", subscriber as () => void), TypeError, "a function");
@@ -1025,7 +1025,7 @@ for (const [name, onError] of FAILING_HANDLERS) {
   });
 }
 
-Deno.test("PubSub refuses an onError that is no function", () => {
+Deno.test("PubSub refuses an onError that is not a function", () => {
   const options = { onError: "log" as unknown as () => void };
   assertThrows(() => new PubSub(options), TypeError, "onError");
 });
@@ -1245,7 +1245,7 @@ for (const limit of [0, -1, 1.5, NaN, Infinity]) {
   });
 }
 
-Deno.test("PubSub.subscribe refuses a policy that is none", () => {
+Deno.test("PubSub.subscribe refuses an unknown policy", () => {
   const { bus, dispatcher } = makeBus();
   const overflow = "drop" as "wait";
   assertThrows(() => bus.subscribe("a", { overflow }), TypeError, "overflow is drop");
@@ -1284,7 +1284,7 @@ Deno.test("Subscription tells onError once for each episode of dropping", async 
   for (const { error, context } of errors) {
     assertInstanceOf(error, BacklogError);
     assertEquals([error.name, error.limit], ["BacklogError", 1]);
-    assertStringIncludes(error.message, 'the subscription of ["a"]: it holds 1');
+    assertStringIncludes(error.message, 'the subscription of ["a"]: it is full (the limit is 1)');
     assertEquals(context, { topic: ["a"] });
   }
 });
@@ -1299,7 +1299,11 @@ Deno.test("Subscription that throws on overflow ends after what it holds, each t
   const messages = subscription[Symbol.asyncIterator]();
   for (const n of [1, 2]) assertEquals((await messages.next()).value?.message, { n });
   for (let times = 0; times < 2; times++) {
-    const error = await assertRejects(() => messages.next(), BacklogError, '["a"]: it holds 2');
+    const error = await assertRejects(
+      () => messages.next(),
+      BacklogError,
+      '["a"]: it is full (the limit is 2)',
+    );
     assertEquals(error.limit, 2);
   }
   assertEquals(subscription.dropped, 0);
@@ -1317,7 +1321,7 @@ Deno.test("Subscription that waits makes publish throw before any delivery", asy
     const error = assertThrows(
       () => bus.publish(topic, { n: 3 }),
       BacklogError,
-      'the subscription of ["a"] holds 2 messages, its limit is 2',
+      'the subscription of ["a"] holds 2 messages (the limit is 2)',
     );
     assertEquals(error.limit, 2);
   }
@@ -1348,7 +1352,7 @@ Deno.test("Subscription that waits holds what was accepted during a delivery", a
     for (const n of [1, 2, 3]) bus.publish("b", { n });
   });
   bus.publish("a");
-  assertThrows(() => bus.publish("b", { n: 4 }), BacklogError, "holds 3 messages, its limit is 1");
+  assertThrows(() => bus.publish("b", { n: 4 }), BacklogError, "holds 3 messages (the limit is 1)");
   bus.clearSubscribers();
   const deliveries = await Array.fromAsync(subscription);
   assertEquals([deliveries.map(({ message }) => message.n), errors], [[1, 2, 3], []]);

@@ -12,7 +12,7 @@ for (const limit of [0, -1, 1.5, NaN, Infinity, 2 ** 53, "5" as unknown as numbe
   });
 }
 
-Deno.test("Queue refuses a policy that is none", () => {
+Deno.test("Queue refuses an unknown policy", () => {
   assertThrows(() => queueOf("drop" as Overflow), TypeError, "overflow is drop");
 });
 
@@ -50,7 +50,11 @@ Deno.test("Queue with the policy throw ends with an error after what it holds", 
   const iterator = queue[Symbol.asyncIterator]();
   assertEquals([queue.push(1), queue.push(2), queue.push(3)], ["kept", "ended", "ended"]);
   assertEquals((await iterator.next()).value, 1);
-  const error = await assertRejects(() => iterator.next(), BacklogError, "the queue: it holds 1");
+  const error = await assertRejects(
+    () => iterator.next(),
+    BacklogError,
+    "the queue: it is full (the limit is 1)",
+  );
   assertEquals(error.limit, 1);
   await assertRejects(() => iterator.next(), BacklogError);
   assertEquals(queue.dropped, 0);

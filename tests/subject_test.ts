@@ -251,12 +251,12 @@ Deno.test("subjectProblem finds nothing wrong with a subject as long as the limi
 Deno.test("subjectProblem says how long a subject would be that is past the limit", () => {
   assertEquals(
     subjectProblem(PREFIX, pathOfBytes(SUBJECT_BYTES_MAX + 1)),
-    "its subject in NATS would have 3073 bytes, the limit is 3072",
+    "its subject in NATS would have 3073 bytes; the limit is 3072",
   );
   const longest = new Array(TOPIC_ELEMENTS_MAX).fill(".".repeat(ELEMENT_BYTES_MAX));
   assertEquals(
     subjectProblem("p", longest),
-    `its subject in NATS would have ${5 + 16 * 766} bytes, the limit is 3072`,
+    `its subject in NATS would have ${5 + 16 * 766} bytes; the limit is 3072`,
   );
 });
 
@@ -264,7 +264,7 @@ Deno.test("subjectProblem counts bytes of UTF-8, not characters", () => {
   const path = new Array(TOPIC_ELEMENTS_MAX).fill("€".repeat(85));
   assertEquals(
     subjectProblem("p", path),
-    `its subject in NATS would have ${5 + 16 * 256} bytes, the limit is 3072`,
+    `its subject in NATS would have ${5 + 16 * 256} bytes; the limit is 3072`,
   );
 });
 
@@ -276,15 +276,15 @@ for (const bus of ["a", "Plant_2-b", "0", "-", "x".repeat(64)]) {
 
 const ALLOWED = "it must be 1 to 64 characters of A-Z, a-z, 0-9, _ and -";
 const BAD_BUSES: [what: string, bus: string, says: string][] = [
-  ["that is empty", "", `Cannot use "" as the name of a bus: it is empty, ${ALLOWED}`],
-  ["with a space", "a b", `Cannot use "a b" as the name of a bus: it has a " ", ${ALLOWED}`],
+  ["that is empty", "", `Cannot use "" as the name of a bus: it is empty; ${ALLOWED}`],
+  ["with a space", "a b", `Cannot use "a b" as the name of a bus: it has a " "; ${ALLOWED}`],
   ["with a dot", "a.b", 'it has a "."'],
   ["with a wildcard", ">", 'it has a ">"'],
   ["with a line end after it", "a\n", 'it has a "\\n"'],
   ["with a letter that is not ASCII", "é", 'it has a "é"'],
   ["with an emoji", "😀", 'it has a "😀"'],
   ["with a mark that turns a line around", "\u202e", 'it has a "\\u202e"'],
-  ["one character past the limit", "x".repeat(65), `it has 65 characters, ${ALLOWED}`],
+  ["one character past the limit", "x".repeat(65), `it has 65 characters; ${ALLOWED}`],
   ["that is very long", "x".repeat(1e6), "it has 1000000 characters"],
 ];
 for (const [what, bus, says] of BAD_BUSES) {

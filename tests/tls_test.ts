@@ -202,7 +202,7 @@ Deno.test("Broker needs a certificate for a tls:// address, and only for one", (
   assertThrows(() => new Broker({ tls: SIGNED }), TypeError, "must begin with tls://");
 });
 
-Deno.test("Broker.start rejects when its certificate is none", async () => {
+Deno.test("Broker.start rejects when its certificate is not a valid one", async () => {
   await using broker = new Broker({ address: ADDRESS, tls: { cert: "none", key: SIGNED.key } });
   await assertRejects(() => broker.start(), Error);
 });

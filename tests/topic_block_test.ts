@@ -34,7 +34,7 @@ Deno.test("decodeTopic takes a topic at the limits and refuses one past them", (
   check(Array(16).fill("x"));
   assertThrows(() => check(Array(17).fill("x")), ProtocolError, "more than 16 elements");
   check(["x".repeat(255)]);
-  assertThrows(() => check(["x".repeat(256)]), ProtocolError, "256 bytes, limit is 255");
+  assertThrows(() => check(["x".repeat(256)]), ProtocolError, "256 bytes; the limit is 255");
   assertThrows(() => check(["x", ""]), ProtocolError, "empty");
 });
 

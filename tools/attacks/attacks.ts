@@ -35,7 +35,7 @@ const nothing: Attack = {
   run: (assault) => assault.over,
 };
 
-/** All attacks; see the module. */
+/** All attacks. */
 export const ATTACKS: readonly Attack[] = [
   nothing,
   halfOpen,

@@ -1,6 +1,6 @@
 /**
- * Addresses, connection files and files of keys: a text that is none is refused with an error that a
- * person can read, and an address that is one stays the same when it is written and read.
+ * Addresses, connection files and files of keys: any other text is refused with an error that a
+ * person can read, and a valid address stays the same when it is written and read.
  */
 import { parseKeys } from "../../broker/keys.ts";
 import { type Address, formatEndpoint, isExposed, parseAddress } from "../../io/address.ts";

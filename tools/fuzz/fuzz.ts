@@ -187,7 +187,7 @@ async function fuzz(
 function numberOf(flag: string, text: unknown): number {
   const number = Number(text);
   if (number >= 0 && number < NUMBERS) return number;
-  throw new TypeError(`--${flag} is ${text}, it must be a number from 0 to ${NUMBERS - 1}`);
+  throw new TypeError(`--${flag} is ${text}; it must be a number from 0 to ${NUMBERS - 1}`);
 }
 
 function targetsOf(name: unknown): readonly Target[] {

@@ -104,7 +104,7 @@ const TOO_LARGE = new Uint8Array(80_000);
 /** What OPENED says of a session, as words. */
 const OUTCOMES = ["new", "resumed", "cut off"];
 
-/** One hostile client; see the module. */
+/** One hostile client. */
 export class Hostile {
   readonly #crowd: Crowd;
   readonly #random: Random;

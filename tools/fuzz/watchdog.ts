@@ -17,7 +17,7 @@ export interface WatchOrder {
   readonly commands: readonly string[];
 }
 
-/** Watches the runs of this process; see the module. */
+/** Watches the runs of this process. */
 export class Watchdog implements Disposable {
   readonly #worker: Worker;
   readonly #state = new Int32Array(new SharedArrayBuffer(12));
