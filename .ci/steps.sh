@@ -3,10 +3,11 @@
 #   prepare              finds or fetches what the steps need; sets deno and oldest
 #   step NAME COMMAND…   runs it, and counts the tests that it tells of, or itself as one
 #   skip NAME REASON     counts a step that cannot be run here
-#   finish               prints what became of each step and the sums; fails when something failed
+#   finish               prints what became of each step and the sums; fails when something failed,
+#                        or when nothing was run
 #
 # When WANTED has names, or parts of names, only the steps with such a name are run, and the others
-# are skipped.
+# are skipped; a name that no step has counts as a step that failed.
 export NO_COLOR=1
 LC_NUMERIC=C
 TIMEFORMAT="%U %S"
@@ -14,6 +15,8 @@ TIMEFORMAT="%U %S"
 passed=0
 failed=0
 skipped=0
+runs=0
+names=()
 rows=()
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -37,10 +40,13 @@ step() {
   { time "$@" 2>&1 | tee "$log"; } 2>"$scratch/times" || status=$?
   read -r user system < <(tail -n 1 "$scratch/times")
 
+  # A step may run tests several times.
   read -r ok bad ignored < <(sed -nE \
     's/^(ok|FAILED) \| ([0-9]+) passed[^|]*\| ([0-9]+) failed[^|]*(\| ([0-9]+) ignored)?.*/\2 \3 \5/p' \
-    "$log" | tail -n 1) || true
-  # Not everything runs tests.
+    "$log" | awk '{ ok += $1; bad += $2; ignored += $3 } END { if (NR) print ok, bad, ignored + 0 }') ||
+    true
+  # Not everything runs tests; but where all are filtered out or ignored, nothing was shown.
+  if [ -n "$ok" ] && [ "$((ok + bad))" -eq 0 ]; then status=1; fi
   ok=${ok:-$((status == 0))}
   bad=${bad:-0}
   if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
@@ -48,6 +54,7 @@ step() {
   left=$((${ignored:-0} + $(grep -c "^Skipped[ :]" "$log" || true)))
 
   [ "$bad" -eq 0 ] || outcome=FAILED
+  runs=$((runs + 1))
   count "$name" "$outcome" "$ok" "$bad" "$left" "$((SECONDS - began))" "$user" "$system"
   echo "== $row"
 }
@@ -62,6 +69,7 @@ count() {
   passed=$((passed + $3))
   failed=$((failed + $4))
   skipped=$((skipped + $5))
+  names+=("$1")
   row=$(awk -v name="$1" -v outcome="$2" -v what="$3 passed, $4 failed, $5 skipped" \
     -v seconds="$6" -v cpu="$7 $8" 'BEGIN {
       split(cpu, part, " ")
@@ -70,7 +78,24 @@ count() {
   rows+=("$row")
 }
 
+# complain NAME PROBLEM: counts as failed what no step has found.
+complain() {
+  echo "== $1: $2"
+  count "$1" FAILED 0 1 0 0 0 0
+}
+
+is_step() {
+  local name
+  for name in "${names[@]}"; do [[ $name != *"$1"* ]] || return 0; done
+  return 1
+}
+
 finish() {
+  local part
+  [ ${#WANTED[@]} -eq 0 ] || for part in "${WANTED[@]}"; do
+    is_step "$part" || complain "$part" "no step has such a name"
+  done
+  [ $((runs + failed)) -gt 0 ] || complain "all steps" "nothing was run"
   echo "== after $SECONDS s"
   printf "%s\n" "${rows[@]}"
   echo "$passed passed, $failed failed, $skipped skipped"

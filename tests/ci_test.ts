@@ -3,6 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 
 const ROOT = new URL("../", import.meta.url);
 const SUMMARY = "ok | 3 passed (1 step) | 0 failed | 2 ignored (9ms)";
+const NOTHING_SUMMARY = "ok | 0 passed | 0 failed | 12 filtered out (9ms)";
 const BAD_SUMMARY = "FAILED | 4 passed | 2 failed (1 step) (9ms)";
 
 /** What a script says of these steps. */
@@ -35,7 +36,22 @@ for (
       [3, 1, 2],
     ],
     ["what a step leaves out", [`step a echo "Skipped fish: there is none"`], 0, [1, 0, 1]],
-    ["a step that cannot be run", [`skip a "there is none"`], 0, [0, 0, 1]],
+    [
+      "all tests of a step that runs some twice",
+      [`step a bash -c 'echo "${BAD_SUMMARY}"; echo; echo "${SUMMARY}"'`],
+      1,
+      [7, 2, 2],
+    ],
+    [
+      "a step whose tests are not found as one that failed",
+      [
+        `step a echo "${NOTHING_SUMMARY}"`,
+      ],
+      1,
+      [0, 1, 0],
+    ],
+    ["a step that cannot be run", ["step a true", `skip b "there is none"`], 0, [1, 0, 1]],
+    ["that nothing was run as a failure", [`skip a "there is none"`], 1, [0, 1, 1]],
   ] as const
 ) {
   Deno.test(`steps.sh counts ${what}`, async () => {
@@ -57,6 +73,22 @@ Deno.test("steps.sh runs the steps that are asked for, and skips the others", as
     ["abuse", "skipped"],
   ]);
   assertEquals(last, "1 passed, 0 failed, 1 skipped");
+});
+
+Deno.test("steps.sh counts a name that no step has as a step that failed", async () => {
+  const steps = ["step 'one fuzz' true", `skip compile "there is none"`, "step abuse false"];
+  for (
+    const [wanted, last] of [
+      ["typo", "0 passed, 1 failed, 3 skipped"],
+      ["fuzz typo abues", "1 passed, 2 failed, 2 skipped"],
+      ["compile", "0 passed, 1 failed, 3 skipped"],
+      ["fuzz compile", "1 passed, 0 failed, 2 skipped"],
+    ] as const
+  ) {
+    const outcome = await run(steps, [`WANTED=(${wanted})`]);
+    assertEquals(outcome.last, last, wanted);
+    assertEquals(outcome.code, last.includes(" 0 failed") ? 0 : 1, wanted);
+  }
 });
 
 Deno.test("steps.sh tells how long the processes of a step computed, their children's too", async () => {
