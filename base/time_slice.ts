@@ -12,6 +12,7 @@
  *
  * By the time that the task waits for it, the timer is due, so the wait costs only one turn.
  */
+import { later } from "./timers.ts";
 
 /** How long one turn may take. */
 const TURN_MS = 5;
@@ -28,7 +29,7 @@ export class TimeSlice {
   #spent = 0;
   #since = 0;
   readonly #now: () => number;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timer: Disposable | undefined;
   #next: Promise<void> | undefined;
 
   /** Begins with nothing spent; `now` is a monotonic time in milliseconds. */
@@ -52,11 +53,12 @@ export class TimeSlice {
 
   #arm(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#timer = setTimeout(() => {
+    const renew = () => {
       this.#next = undefined;
       this.#spent = 0;
       resolve();
-    }, 0);
+    };
+    this.#timer = later(renew, 0, true);
     return promise;
   }
 
@@ -67,6 +69,6 @@ export class TimeSlice {
 
   /** There is nothing more to do: disposes of the timer. */
   end(): void {
-    clearTimeout(this.#timer);
+    this.#timer?.[Symbol.dispose]();
   }
 }

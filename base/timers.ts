@@ -1,5 +1,6 @@
 /**
- * Timers that can be disposed of, and that do not keep the program running.
+ * Timers that can be disposed of. They do not keep the program running, unless they are told to. No
+ * other module of the library sets one.
  */
 
 /**

@@ -14,6 +14,7 @@
  *   connection, turns away others, and is closed.
  */
 import { writeAll } from "../base/bytes.ts";
+import { later } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
 
 /** The certificate with which a broker proves its name to clients that connect with TLS. */
@@ -55,7 +56,7 @@ export class TlsServerConn {
   readonly #closed = Promise.withResolvers<void>();
   #isOpen = true;
   #keepsAlive = true;
-  #linger: ReturnType<typeof setTimeout> | undefined;
+  #linger: Disposable | undefined;
 
   /** Takes over a connection that was just accepted. */
   constructor(outer: Deno.TcpConn, certificate: Certificate) {
@@ -109,14 +110,14 @@ export class TlsServerConn {
     if (!this.#isOpen) return;
     if (this.#secured === undefined) return this.#abort();
     this.#isOpen = false;
-    this.#linger = setTimeout(() => this.#abort(), LINGER_MS);
+    this.#linger = later(() => this.#abort(), LINGER_MS, true);
     this.#outgoing?.then(() => this.#abort());
     this.#secured.close();
   }
 
   #abort(): void {
     this.#isOpen = false;
-    clearTimeout(this.#linger);
+    this.#linger?.[Symbol.dispose]();
     for (const conn of [this.#outer, ...this.#inner]) {
       try {
         conn.close();

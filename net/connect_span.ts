@@ -2,6 +2,7 @@
  * What lasts from `connect()` to `disconnected`: the session, which is resumed at the next connection or
  * begins anew, and whatever else belongs to it.
  */
+import { later } from "../base/timers.ts";
 import { ConnectionLostError, type ForbiddenError, ProtocolError } from "../errors.ts";
 import { type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
 import { type Opened, Resumption } from "../protocol/frame_bodies.ts";
@@ -149,7 +150,7 @@ export class ConnectSpan implements SessionHandler, FrameSource {
     }
     const { session, session: { outbox } } = this;
     const hurry = this.#hurry;
-    const timer = setTimeout(() => hurry.abort(TOO_LATE), DISCONNECT_MS);
+    const tooLate = later(() => hurry.abort(TOO_LATE), DISCONNECT_MS, true);
     try {
       while (outbox.unacknowledged > 0) await session.flush(hurry.signal);
       this.outcome ??= {};
@@ -158,7 +159,7 @@ export class ConnectSpan implements SessionHandler, FrameSource {
       const isAborted = aborted && reason !== TOO_LATE;
       this.outcome ??= { error: isAborted ? reason : undelivered(outbox.unacknowledged, cause) };
     }
-    clearTimeout(timer);
+    tooLate[Symbol.dispose]();
     if ("error" in this.outcome) this.end(this.outcome);
     else if (this.link?.ended === false) {
       const { link } = this;

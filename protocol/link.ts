@@ -22,6 +22,7 @@
 import { NO_BYTES } from "../base/bytes.ts";
 import { printable } from "../base/printable.ts";
 import { TimeSlice } from "../base/time_slice.ts";
+import { later } from "../base/timers.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { encodeFrame, FrameError, type FrameLimits, FrameType, Reason } from "./frame.ts";
 import { decodeGoodbye, encodeGoodbye } from "./frame_bodies.ts";
@@ -96,7 +97,7 @@ export class Link {
   #joint = NO_BYTES;
   #writing: Promise<void> | undefined;
   #end: LinkEnd | undefined;
-  #linger: ReturnType<typeof setTimeout> | undefined;
+  #linger: Disposable | undefined;
   #quietTicks = 0;
   #silentTicks = 0;
 
@@ -227,7 +228,7 @@ export class Link {
     if (this.#end !== undefined) return;
     this.send(FrameType.GOODBYE, encodeGoodbye(reason, text));
     this.#end = error === undefined ? { reason } : { reason, error };
-    this.#linger = setTimeout(() => this.#stream.close(), LINGER_MS);
+    this.#linger = later(() => this.#stream.close(), LINGER_MS, true);
     (this.#writing ?? Promise.resolve()).then(() => this.#stream.closeWrite()).catch(() => {
       // The other side closed first: nobody is left to read the reason.
       this.#stream.close();
@@ -272,7 +273,7 @@ export class Link {
     } catch (error) { // Whatever the stream throws: the connection is gone.
       this.#end ??= { error: lostError(error) };
     }
-    clearTimeout(this.#linger);
+    this.#linger?.[Symbol.dispose]();
     this.#slice.end();
     this.close();
     return this.#end;
