@@ -1,15 +1,31 @@
-/** Holds the table of rooms in `CONTRIBUTING.md` against the code. */
-import { assert, assertEquals } from "@std/assert";
+/** Holds the table of rooms in `CONTRIBUTING.md` against the code, and what may stand where. */
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
 
 const ROOT = new URL("../", import.meta.url);
 const PAGE = await Deno.readTextFile(new URL("CONTRIBUTING.md", ROOT));
-/** What the program is made of, beside the library. */
-const PROGRAM = "cli/";
-/** The only room of the library that knows what it runs on. */
-const OUTSIDE = "io/";
-/** What else of the runtime stands elsewhere: timers that let the program end. */
-const TIMERS = "base/timers.ts";
+
+/**
+ * Which names, and modules of others, stand only in these rows and modules. A name counts wherever
+ * it stands in the code: called, passed on, as a type, in brackets.
+ */
+const PLACES: Readonly<Record<string, readonly string[]>> = {
+  // What it runs on.
+  Deno: ["io/", "cli/", "base/timers.ts"],
+  WebSocket: ["io/", "cli/"],
+  Worker: ["cli/"],
+  globalThis: ["cli/", "codec/format.ts"],
+  "node:": ["io/", "cli/"],
+  setTimeout: ["base/timers.ts", "cli/"],
+  setInterval: ["base/timers.ts", "cli/"],
+  // What the user sees: in the library only errors that a program does not take.
+  console: ["cli/", "pubsub/callback_errors.ts", "broker/callbacks.ts", "nats/uplink_events.ts"],
+  // What others wrote; modules of nobody else are imported.
+  "@nats-io/": ["nats/"],
+  "@std/": ["cli/"],
+  // An `import()` whose module is computed, which neither a bundler nor this test can follow.
+  "import()": ["cli/uplink.ts"],
+};
 
 /** A row of the table: a room and its door, or one of them. */
 interface Row {
@@ -133,22 +149,95 @@ for (const [module, imports] of MODULES) {
   });
 }
 
-Deno.test("Deno.* stands only where the outside world is met", async () => {
-  for (const module of MODULES.keys()) {
-    const { room, door } = ROWS.get(rowOf(module)!)!;
-    if (room === OUTSIDE || room === PROGRAM || module === TIMERS) continue;
-    const code = codeOf(await Deno.readTextFile(new URL(module, ROOT)));
-    assertEquals(code.match(/\bDeno\.\w+|"node:\w+"/g), null, `${module} (${door ?? room})`);
+/** What a module says: names, texts, and the modules that it imports, as it writes them. */
+interface Said {
+  readonly names: ReadonlySet<string>;
+  readonly texts: ReadonlySet<string>;
+  readonly specifiers: ReadonlySet<string>;
+}
+
+/** What stands in a module outside its comments. */
+function readModule(module: string): Said {
+  const names = new Set<string>();
+  const texts = new Set<string>();
+  const specifiers = new Set<string>();
+  const textOf = (node: Deno.lint.Node | null) => {
+    if (node?.type === "TSLiteralType") node = node.literal;
+    if (node?.type === "Literal" && typeof node.value === "string") return node.value;
+  };
+  const importFrom = (source: Deno.lint.Node | null) => {
+    const specifier = textOf(source);
+    if (specifier !== undefined) specifiers.add(specifier);
+    else if (source !== null) names.add("import()");
+  };
+  const visitor: Deno.lint.LintVisitor = {
+    Identifier: ({ name }) => void names.add(name),
+    MemberExpression({ computed, property }) {
+      const name = computed ? textOf(property) : undefined;
+      if (name !== undefined) names.add(name);
+    },
+    Literal: (node) => void texts.add(textOf(node) ?? ""),
+    TemplateElement: ({ raw }) => void texts.add(raw),
+    ImportDeclaration: ({ source }) => importFrom(source),
+    ExportAllDeclaration: ({ source }) => importFrom(source),
+    ExportNamedDeclaration: ({ source }) => importFrom(source),
+    ImportExpression: ({ source }) => importFrom(source),
+    TSImportType: ({ argument }) => importFrom(argument),
+    TSExternalModuleReference: ({ expression }) => importFrom(expression),
+  };
+  const plugin = { name: "layers", rules: { read: { create: () => visitor } } };
+  // A plugin does not see files that the linter ignores.
+  const code = Deno.readTextFileSync(new URL(module, ROOT)).replaceAll("deno-lint-ignore-file", "");
+  Deno.lint.runPlugin(plugin, module, code);
+  assertNotEquals(names.size + specifiers.size, 0, `${module} cannot be read`);
+  return { names, texts, specifiers };
+}
+
+/** What all modules of the library and the program say. */
+const SAID = new Map(
+  [...ROWS.values()].flatMap(({ room, door }) => [
+    ...(room === undefined ? [] : modulesBelow(room)),
+    ...(door === undefined ? [] : [door]),
+  ]).map((module) => [module, readModule(module)]),
+);
+
+/** Whether what is said has a key of {@linkcode PLACES}. */
+function has({ names, specifiers }: Said, key: string): boolean {
+  return names.has(key) || [...specifiers].some((specifier) => isOf(specifier, key));
+}
+
+/** Whether a module is one of those that a key of {@linkcode PLACES} names. */
+function isOf(specifier: string, key: string): boolean {
+  return /[:/]$/.test(key) && specifier.startsWith(key);
+}
+
+for (const [key, places] of Object.entries(PLACES)) {
+  Deno.test(`${key} stands only in ${places.join(", ")}`, () => {
+    const modules = [...SAID].filter(([, said]) => has(said, key)).map(([module]) => module);
+    const isPlace = (module: string) => places.includes(module) || places.includes(rowOf(module)!);
+    assertEquals(modules.filter((module) => !isPlace(module)), []);
+    const unused = places.filter((place) => place.endsWith(".ts") && !modules.includes(place));
+    assertEquals(unused, [], "modules that need not be named");
+  });
+}
+
+Deno.test("nothing of others is imported but what has its place", () => {
+  for (const [module, { specifiers }] of SAID) {
+    const foreign = [...specifiers].filter((specifier) => !/^\.\.?\//.test(specifier));
+    const unknown = foreign.filter((specifier) =>
+      !Object.keys(PLACES).some((key) => isOf(specifier, key))
+    );
+    assertEquals(unknown, [], module);
   }
 });
 
 for (const folder of ["tools/", "bench/", "examples/"]) {
-  Deno.test(`${folder} uses nothing of tests/`, async () => {
+  Deno.test(`${folder} uses nothing of tests/`, () => {
     const modules = modulesBelow(folder);
     assert(modules.length > 0);
     for (const module of modules) {
-      const code = codeOf(await Deno.readTextFile(new URL(module, ROOT)));
-      assertEquals(code.match(/"(\.\.\/)+tests\/.*"/g), null, module);
+      const used = [...readModule(module).texts].filter((text) => /^(\.\.\/)+tests\//.test(text));
+      assertEquals(used, [], module);
     }
   });
 }
@@ -159,9 +248,4 @@ function modulesBelow(folder: string): string[] {
     if (isDirectory) return modulesBelow(`${folder}${name}/`);
     return name.endsWith(".ts") ? [folder + name] : [];
   });
-}
-
-/** The text of a module without its comments. */
-function codeOf(text: string): string {
-  return text.replaceAll(/\/\*[^]*?\*\/|\/\/.*$/gm, "");
 }
