@@ -1,7 +1,7 @@
 /** `bench/path.ts`: the streams in memory that it measures with, and how it judges. */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { MemoryNet } from "../bench/memory_net.ts";
-import { judge } from "../bench/path.ts";
+import { judge, type Pair } from "../bench/path.ts";
 
 const HOSTNAME = "127.0.0.1";
 /** More than is held on the way. */
@@ -70,18 +70,64 @@ Deno.test("MemoryNet refuses a port that is taken, and one at which nobody liste
   );
 });
 
+/** What was measured of messages that usually take so long, and are slow in one batch of 200. */
+function measured(usual: number, slow: number): Pair[] {
+  return Array.from({ length: 100 }, (_, i) => [usual, i === 50 ? slow : usual]);
+}
+
 for (
   const [says, base, again, change] of [
     ["PASS", 1, 1, 1.04],
     ["PASS", 1, 1, 0.5],
     ["FAIL", 1, 1.02, 1.07],
-    ["noise", 1, 1.06, 2],
+    ["FAIL", 1, 1.06, 2],
+    ["noise", 1, 1.06, 1],
     ["noise", 1.06, 1, 1],
   ] as const
 ) {
   Deno.test(`judge says ${says} of ${change} to ${base} and ${again}, whatever slow runs there are`, () => {
-    const runs = (quick: number, slow: number) => [quick, quick, quick, slow];
-    const figures = { base: runs(base, 9), again: runs(again, 2), change: runs(change, 5) };
-    assertEquals(judge(figures).says, says);
+    const loading = {
+      base: measured(base, 90),
+      again: measured(again, 20),
+      change: measured(change, 50),
+    };
+    assertEquals(judge([loading, loading]).says, says);
   });
 }
+
+/** What was measured of messages that take 1 µs but in bursts. */
+function inBursts(mean: number): Pair[] {
+  return Array.from({ length: 100 }, (_, i) => [1, i % 5 === 0 ? 1 + 10 * (mean - 1) : 1]);
+}
+
+for (
+  const [says, base, again, change] of [
+    ["PASS", 1, 1, 1.1],
+    ["PASS", 1.1, 1.2, 1.2],
+    ["FAIL", 1, 1, 1.2],
+    ["noise", 1, 1.2, 1.2],
+    ["noise", 1.2, 1, 1],
+  ] as const
+) {
+  Deno.test(`judge says ${says} of ${change} to ${base} and ${again} when that is a mean`, () => {
+    const loading = { base: inBursts(base), again: inBursts(again), change: inBursts(change) };
+    const { usual, mean } = judge([loading, loading]);
+    assertEquals([usual.says, mean.says], ["PASS", says]);
+  });
+}
+
+Deno.test("judge says FAIL of what one comparison finds, though the other sees only noise", () => {
+  const loading = { base: inBursts(1), again: inBursts(1.5), change: measured(1.1, 1.1) };
+  const { usual, mean, says } = judge([loading]);
+  assertEquals([usual.says, mean.says, says], ["FAIL", "noise", "FAIL"]);
+});
+
+Deno.test("judge says what most loadings say, whatever one of them does", () => {
+  const loading = (change: number) => ({
+    base: measured(1, 1),
+    again: measured(1, 1),
+    change: measured(change, change),
+  });
+  assertEquals(judge([1.1, 0.5, 1.1, 1.1].map(loading)).usual.says, "FAIL");
+  assertEquals(judge([1, 1, 2, 1].map(loading)).usual.says, "PASS");
+});
