@@ -62,10 +62,11 @@ const ITSELF: Origin = { withhold: () => () => {} };
  * Passes messages between `NetPubSub` objects, of this process and of others.
  *
  * - A client gets the messages of the topics that it subscribed to, and never its own.
- * - Each client first proves that it has a key. Until then it takes no more than one of `halfOpen`
- *   places, for at most `authTimeout`.
- * - A client that loses its connection and comes back within `resumeWindow` gets what was published
- *   meanwhile, up to `queueBytes`.
+ * - Each client first proves that it has a key, within `authTimeout`; `limits.halfOpen` bounds how many
+ *   may be doing so.
+ * - The broker keeps a session for each client: its subscriptions, and the messages queued for it. A
+ *   client that loses its connection and comes back within `resumeWindow` gets what was published
+ *   meanwhile, up to `limits.queueBytes`.
  *
  * @example Keys with rights
  * ```ts
@@ -120,10 +121,11 @@ export class Broker {
   /**
    * Makes a broker that does not listen yet.
    *
-   * @param options Where it listens, who may come, and what it allows.
-   * @throws {TypeError} When `address` is not a valid address, a key or a right is of the wrong kind, or a
-   * `tls://` address has no certificate.
-   * @throws {RangeError} When a key is empty, or a number is out of range.
+   * @param options Where it listens, who may connect, and what it allows.
+   * @throws {TypeError} If `address` is not a valid address, a key or a right is of the wrong kind, or
+   * only one of a `tls://` address and `tls` is given.
+   * @throws {RangeError} If a key or its name is empty, a name comes twice, or a number is out of
+   * range.
    */
   constructor(options: BrokerOptions = {}) {
     const checked = checkedOptions(options);
@@ -186,9 +188,9 @@ export class Broker {
   }
 
   /**
-   * Where the broker listens, with the port or path that it got.
+   * Where the broker listens, with the actual port or path.
    *
-   * @throws {Error} Before `start()` has resolved.
+   * @throws {Error} If `start()` has not resolved yet.
    */
   get address(): string {
     if (this.#listening === undefined) {
@@ -197,7 +199,9 @@ export class Broker {
     return this.#listening.address;
   }
 
-  /** A copy of the key without a name, which grants everything. */
+  /**
+   * A copy of the key that has no name, and grants everything: the option `authkey`, or the random one.
+   */
   get authkey(): Uint8Array {
     return this.#keyring.single.bytes.slice();
   }
@@ -205,13 +209,14 @@ export class Broker {
   /**
    * Replaces the named keys; `authkey` stays as it is.
    *
-   * - A client whose key is still there, with the same bytes, stays connected and has the new rights. It
-   *   still gets what was queued for it before.
-   * - A client whose key is gone, or has other bytes, is disconnected, and its session is forgotten.
+   * - A client whose key is kept, with the same name and bytes, stays connected and has the new rights.
+   *   It still gets what was queued for it before.
+   * - Any other client with a named key is disconnected, and loses its session.
    *
    * @param keys All named keys from now on.
-   * @throws {TypeError} When a key or a right is of the wrong kind. Then nothing has changed.
-   * @throws {RangeError} When a key is empty, or a name comes twice. Then nothing has changed.
+   * @throws {TypeError} If a key or a right is of the wrong kind. No key changes then.
+   * @throws {RangeError} If a key or its name is empty, a name comes twice, or a number is out of
+   * range. No key changes then.
    */
   setKeys(keys: readonly BrokerKey[]): void {
     const changed = this.#keyring.replace(keys);
@@ -228,9 +233,9 @@ export class Broker {
    * Starts to listen.
    *
    * @returns Resolves when clients can connect. A second call waits for the same start.
-   * @throws {Deno.errors.AddrInUse} When another program listens at the address.
-   * @throws {Deno.errors.InvalidData} When the certificate or its private key cannot be used.
-   * @throws {Error} After `shutdown()`.
+   * @throws {Deno.errors.AddrInUse} If another program listens at the address.
+   * @throws {Deno.errors.InvalidData} If the certificate or its private key cannot be used.
+   * @throws {Error} If `shutdown()` was called, or the uplink cannot join this broker.
    */
   start(): Promise<void> {
     if (this.#isStopping) {
@@ -285,7 +290,7 @@ export class Broker {
     };
   }
 
-  /** Lets the program end although the broker runs, as `Deno.Listener.unref` does. */
+  /** Lets the program end although the broker runs, which otherwise keeps the program running. */
   unref(): void {
     this.#connections.keepsAlive = false;
   }
@@ -296,10 +301,11 @@ export class Broker {
   }
 
   /**
-   * Stops listening, sends what waits for the clients, tells them that the broker shuts down, and closes.
+   * Stops listening, sends clients the messages queued for them, tells them that the broker shuts down,
+   * and closes.
    *
-   * - From the call on, it takes no more messages; those that it has taken are acknowledged.
-   * - It takes at most 10 s; a second call ends it at once.
+   * - From the call on, it takes no more messages; it acknowledges those that it has taken.
+   * - It ends after at most 10 s, or at once on a second call.
    *
    * @returns Resolves when everything is closed, as `finished` does.
    */

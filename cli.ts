@@ -10,10 +10,10 @@
  * mpubsub-broker pub --connect x.json sensors/kitchen celsius=21.5
  * ```
  *
- * Without a command it runs a broker, which writes its address and key to the file, where
- * `NetPubSub.fromFile` and the other commands find them. `--help` lists the commands; after a command
- * it explains that one. The exit status is 0, 1 when something failed, 2 when the arguments are wrong,
- * or 130 when a signal interrupted a command.
+ * Without a command, it runs a broker, which writes its address and key to the file, by default
+ * `$MPUBSUB_FILE`, or else `~/.mpubsub.json`; `NetPubSub.fromFile` and the other commands read it.
+ * `--help` lists the commands; after a command, it explains that command. The exit status is 0, 1 when
+ * something failed, 2 when the arguments are wrong, or 130 when a signal interrupted a command.
  *
  * @module
  */

@@ -15,14 +15,14 @@ export interface ErrorDetails {
 /**
  * One side could not prove to the other that it has the key, or the broker's certificate is not trusted.
  *
- * - `connect()` rejects with it; trying again with the same key does not help.
- * - While reconnecting, `onState` gets it, and the client tries again every few seconds: the broker may
- *   get the key back.
+ * - `connect()` rejects with it; trying again without a change does not help.
+ * - While reconnecting, `onState` gets it, and the client tries again every few seconds, in case the
+ *   broker accepts the key again.
  */
 export class AuthError extends Error {
   /** Always `"AuthError"`. */
   override readonly name = "AuthError";
-  /** The name of the key that was used; empty for a broker's single key. */
+  /** The name of the key that was used; empty for the broker's `authkey`. */
   readonly keyName: string;
 
   /**
@@ -40,10 +40,10 @@ export class AuthError extends Error {
 /**
  * The other side sent what the protocol does not allow.
  *
- * - It ends the session in which it came, and nothing else: a client is disconnected then, and its
- *   `closed` rejects with it.
- * - If `onError` of a client gets it together with a topic, one message could not be read, and only
- *   that message is lost.
+ * - It ends that session only. The client is then disconnected, and its `closed` rejects with this
+ *   error.
+ * - If a client's `onError` gets it with a topic, only one message of that topic could not be read, and
+ *   is lost.
  */
 export class ProtocolError extends Error {
   /** Always `"ProtocolError"`. */
@@ -65,12 +65,15 @@ export class ProtocolError extends Error {
  *
  * - `connect()` rejects with it when nobody answers, `flush()` when the object is disconnected, and
  *   `disconnect()` when messages were not delivered.
- * - A connection that is lost later is made again; then `onState` gets this error as the reason.
+ * - A client restores a connection that is lost later; `onState` gets this error as the reason.
  */
 export class ConnectionLostError extends Error {
   /** Always `"ConnectionLostError"`. */
   override readonly name = "ConnectionLostError";
-  /** How many messages `disconnect()` gave up because the broker did not acknowledge them. */
+  /**
+   * How many messages were given up by `disconnect()` because the broker had not acknowledged them;
+   * otherwise 0.
+   */
   readonly undelivered: number;
 
   /**
@@ -89,13 +92,14 @@ export class ConnectionLostError extends Error {
  * A bounded queue is full.
  *
  * - When `publish` throws it, nobody got the message: neither the broker nor a subscriber here.
- * - When `onError` gets it, a subscription began to drop messages.
- * - When a loop over a subscription throws it, the subscription was full and has ended.
+ * - When `onError` gets it, a subscription has begun to drop messages.
+ * - When a loop over a subscription throws it, the subscription was full (`overflow: "throw"`) and has
+ *   ended.
  */
 export class BacklogError extends Error {
   /** Always `"BacklogError"`. */
   override readonly name = "BacklogError";
-  /** The bound: messages for a queue of messages, bytes for a queue of bytes. */
+  /** The bound: in bytes for the option `backlog`, otherwise in messages. */
   readonly limit: number;
 
   /**
@@ -113,9 +117,9 @@ export class BacklogError extends Error {
 /**
  * A message was not delivered because of its content, size or rate. Only `onError` gets this error.
  *
- * - Either the message does not fit `accepts` of a subscriber; all others got it.
- * - Or the broker refused it, because it is too large or because the key allows no more messages in a
- *   second; the subscribers in this process got it.
+ * - Either it does not fit a subscriber's `accepts`; the other subscribers got it.
+ * - Or the broker refused it, because it is too large or the key allows no more messages per second;
+ *   only subscribers in this process got it.
  */
 export class MessageError extends Error {
   /** Always `"MessageError"`. */
@@ -142,7 +146,7 @@ export class MessageError extends Error {
 }
 
 /**
- * The topic may not be used in this way.
+ * This client may not publish or subscribe to the topic.
  *
  * - `publish` throws it for topics that begin with `"*broker"`.
  * - `onError` gets it for a message or a subscription that the key does not grant; for a subscription,

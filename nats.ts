@@ -1,6 +1,6 @@
 /**
- * Joins brokers on many machines to one bus, through NATS. Programs stay as they are, and connect to the
- * broker near them; brokers pass to each other only what somebody there wants.
+ * Joins brokers on many machines to one bus, through NATS. Programs connect to the broker near them, as
+ * without NATS. A broker passes to another one only messages that its clients want.
  *
  * ```ts
  * import { Broker } from "@mpubsub/mpubsub/broker";
@@ -12,7 +12,7 @@
  * ```
  *
  * The standalone broker has options for it: `mpubsub-broker --uplink nats://127.0.0.1:4222 --bus plant
- * FILE`. `docs/scaling.md` has the guarantees, and the cost.
+ * FILE`. `docs/scaling.md` says what is guaranteed, and what it costs.
  *
  * @module
  */
@@ -38,8 +38,8 @@ export type { NatsUplinkEvent, Uplink, UplinkBus, UplinkStats };
 /** Options of a {@linkcode NatsUplink}. */
 export interface NatsUplinkOptions {
   /**
-   * The servers of NATS, one or several of a cluster: `nats://host:4222`, or `tls://host:4222`. Each may
-   * have `user:password@` or `token@` before the host, the same in all.
+   * The NATS server, or several of a cluster, as `nats://host:4222` or `tls://host:4222`; the default
+   * port is 4222. `user:password@` or `token@` may stand before the host, the same in all.
    */
   servers: string | readonly string[];
   /**
@@ -50,29 +50,31 @@ export interface NatsUplinkOptions {
   bus?: string;
   /**
    * The name of a JetStream stream that keeps all messages, so that a broker can catch up after it lost
-   * its connection. All brokers of a bus must name the same one. If it is not there, it is made: for a
-   * day and 1 GiB, in a cluster with three replicas. Without a stream, messages are lost meanwhile, and
-   * clients are told.
+   * its connection. All brokers of a bus must name the same one. If it does not exist, it is created:
+   * it keeps messages for a day and up to 1 GiB, with three replicas in a cluster. By default there is
+   * no stream: a broker misses what others send while it is not connected, and its clients' `onGap` is
+   * called.
    */
   stream?: string;
   /**
-   * The content of a credentials file of NATS: a JWT, and the seed of a key. By default, whatever user
-   * `servers` has.
+   * The content of a credentials file of NATS: a JWT, and the seed of a key. By default the user in
+   * `servers`, if there is one.
    */
   credentials?: string | Uint8Array;
   /**
-   * For TLS: certificates to trust besides those that the system trusts, in PEM.
+   * For TLS: certificates to trust besides those that the system trusts, in PEM. By default none.
    */
   tls?: { caCerts?: readonly string[] };
   /**
-   * How many bytes may wait for NATS, or for its confirmation; beyond that the oldest messages are
-   * dropped, and other brokers are told. At least 1 MiB, and twice the largest message of the broker.
+   * How many bytes may wait to be sent to NATS, or for its confirmation. Beyond that the oldest
+   * messages are dropped, and other brokers are told. At least 1 MiB, and twice `messageBytes` of the
+   * broker.
    *
    * @default {67108864}
    */
   queueBytes?: number;
   /**
-   * Called when something happens to the connection, or to the bus.
+   * Called when something happens to the connection, or to the bus. By default, nothing reports that.
    *
    * @param event What happened.
    */
@@ -86,13 +88,14 @@ const ID_BYTES = 8;
 /**
  * Joins a broker to others through NATS; give it to one broker as its option `uplink`.
  *
- * - It connects by itself, and again whenever the connection is lost. Meanwhile messages for other
- *   brokers wait, and those for clients of this one pass as usual.
- * - While it is connected it keeps the program running, even after `unref()` of the broker.
- * - From then on, NATS's client makes all connections of the process over our transport; they are used
- *   as before.
- * - Whoever may publish to the bus in NATS may publish everything: the rights of keys end at the
- *   broker.
+ * - It connects when its broker starts, and again whenever the connection is lost. Meanwhile messages
+ *   for other brokers wait, up to `queueBytes`; clients of this broker get messages of each other as
+ *   usual.
+ * - While it is connected, it keeps the program running, even after `unref()` of the broker.
+ * - When it first connects, it replaces the transport of NATS's client (`@nats-io/nats-core`) in the
+ *   whole process. The program's own connections to NATS then use it, too, without a change.
+ * - A broker applies the rights of keys to its own clients only. Whoever may publish to the bus in NATS
+ *   may publish to any topic.
  *
  * @example Two brokers of one bus
  * ```ts
@@ -140,12 +143,12 @@ export class NatsUplink implements Uplink {
   #running: Promise<void> | undefined;
 
   /**
-   * Makes one that does nothing until its broker starts.
+   * Makes an uplink that does nothing until its broker starts.
    *
    * @param options Where NATS is, and which bus to join.
-   * @throws {TypeError} When a server is not a valid address, servers have different users, or
+   * @throws {TypeError} If a server is not a valid address, servers have different users, or
    * `credentials` are not valid.
-   * @throws {RangeError} When `bus` or `stream` is not a valid name, or `queueBytes` is too small.
+   * @throws {RangeError} If `bus` or `stream` is not a valid name, or `queueBytes` is too small.
    */
   constructor(options: NatsUplinkOptions) {
     const { bus = "default", stream, queueBytes = QUEUE_BYTES } = options;
@@ -178,11 +181,11 @@ export class NatsUplink implements Uplink {
   }
 
   /**
-   * Starts; the broker calls it.
+   * Starts the uplink; the broker calls it.
    *
    * @param bus The broker.
-   * @throws {Error} When it serves a broker already.
-   * @throws {RangeError} When `queueBytes` is too small for the messages of the broker.
+   * @throws {Error} If the uplink serves a broker already.
+   * @throws {RangeError} If `queueBytes` is too small for the messages of the broker.
    */
   join(bus: UplinkBus): void {
     if (this.#mode !== undefined) {
@@ -286,20 +289,20 @@ export class NatsUplink implements Uplink {
   }
 
   /**
-   * Notes that a client wants a topic, or no longer wants it; the broker calls it.
+   * Notes that a client wants a topic and all below it, or no longer does; the broker calls it.
    *
    * @param path The topic.
-   * @param wants Whether it wants it from now on.
+   * @param wants `true` if it begins, `false` if it ceases.
    */
   wants(path: readonly string[], wants: boolean): void {
     this.#mode?.wants(path, wants);
   }
 
   /**
-   * Takes messages that others want; the broker calls it.
+   * Takes messages that other brokers want; the broker calls it.
    *
    * @param frames Whole PUBLISH frames.
-   * @param _messages How many they are.
+   * @param _messages How many messages the frames hold.
    * @param publisher Who published them.
    */
   take(frames: Uint8Array, _messages: number, publisher: object): void {
@@ -307,17 +310,18 @@ export class NatsUplink implements Uplink {
   }
 
   /**
-   * Says why messages for a topic cannot be passed on: its subject is too long for NATS.
+   * Says why messages for a topic cannot be passed on, as when its subject would be too long for NATS;
+   * the broker calls it.
    *
    * @param path The topic.
-   * @returns The end of a sentence; `undefined` if they can.
+   * @returns The reason, as the end of a sentence; `undefined` if they can be passed on.
    */
   refusal(path: readonly string[]): string | undefined {
     return subjectProblem(this.#prefix, path);
   }
 
   /**
-   * Counts what it has done, and what it holds.
+   * Counts what the uplink has done, and what it holds.
    *
    * @returns A snapshot.
    */
@@ -342,7 +346,8 @@ export class NatsUplink implements Uplink {
   }
 
   /**
-   * Sends what waits, says goodbye and disconnects; the broker calls it.
+   * Sends the messages that wait, tells the other brokers that it leaves, and disconnects; the broker
+   * calls it.
    *
    * @param signal Ends it at once when it aborts.
    * @returns Resolves when it is disconnected.

@@ -53,7 +53,10 @@ export type { Address, Gap, NetPubSubOptions, State };
 
 /** Options of `connect`, `disconnect` and `flush`. */
 export interface WaitOptions {
-  /** When it aborts, the call gives up and rejects with the signal's reason. */
+  /**
+   * When it aborts, the call stops waiting, and rejects with the signal's reason. By default nothing
+   * but the call's own timeout, if it has one, ends the wait.
+   */
   signal?: AbortSignal;
 }
 
@@ -63,15 +66,15 @@ export interface WaitOptions {
  *
  * - Local and remote publishers and subscribers look the same, and join at any time.
  * - Before `connect()` and after `disconnect()`, it is simply a local `PubSub`.
- * - A lost connection is made again, however long that takes; what is published meanwhile waits, up to
- *   `backlog`.
- * - Its own subscribers hear its messages at once; the broker never sends them back.
+ * - It restores a lost connection, however long that takes. Messages published meanwhile wait, up to
+ *   the option `backlog`.
+ * - Its own subscribers get its messages at once; the broker never sends them back.
  * - `addSubscriber` and `subscribe` also throw `RangeError` when the topic, or the number of topics, is
  *   over a limit of the broker.
  *
- * @typeParam T The messages of a typed bus, as of a `PubSub`.
+ * @typeParam T The messages of a typed bus, as for a `PubSub`.
  *
- * @example What the broker has, and what it does not get
+ * @example What reaches the broker, and what stays here
  * ```ts
  * import { Broker, NetPubSub } from "@mpubsub/mpubsub";
  * import { assertEquals } from "@std/assert";
@@ -89,7 +92,7 @@ export interface WaitOptions {
  * assertEquals(broker.stats().received, 1);
  * ```
  *
- * @example Hear of connections that come and go
+ * @example Follow the state of the connection
  * ```ts
  * import { Broker, NetPubSub, type State } from "@mpubsub/mpubsub";
  * import { assertEquals } from "@std/assert";
@@ -117,10 +120,11 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    *
    * @param address Where the broker listens.
    * @param authkey The broker's key: bytes, or a string that stands for its UTF-8 bytes.
-   * @param options How it copes with errors, lost connections and full queues.
-   * @throws {TypeError} When `address` is not a valid address, or `authkey` or an option is of the wrong
+   * @param options Its key's name, its queues, and its callbacks.
+   * @throws {TypeError} If `address` is not a valid address, or `authkey` or an option is of the wrong
    * kind.
-   * @throws {RangeError} When the key is empty, or an option is out of range.
+   * @throws {RangeError} If the port or an option is out of range, the path of a Unix socket is too
+   * long, or the key is empty.
    */
   constructor(address: Address, authkey: string | Uint8Array, options: NetPubSubOptions = {}) {
     const finder = new BrokerFinder({ address, authkey }, options);
@@ -138,18 +142,20 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   /**
    * Makes an object for the broker whose connection file is at `path`; it is not connected yet.
    *
-   * - The file is read again before each attempt to connect: a broker that was started again is found,
-   *   with its new key.
+   * - It reads the file again before each attempt to connect, so it finds a restarted broker and its
+   *   new key.
    *
-   * @typeParam T The messages of a typed bus, as of a `PubSub`.
+   * @typeParam T The messages of a typed bus, as for a `PubSub`.
    * @param path The file that `mpubsub-broker FILE` wrote, or `mpubsub-broker key NAME` printed.
-   * @param options How it copes with errors, lost connections and full queues.
+   * @param options Its key's name, its queues, and its callbacks.
    * @returns Resolves with the object.
-   * @throws {Deno.errors.NotFound} When there is no such file.
-   * @throws {Deno.errors.PermissionDenied} When others can read the file.
-   * @throws {TypeError} When it is not a connection file, or holds no key; or an option is of the
+   * @throws {Deno.errors.NotFound} If there is no such file.
+   * @throws {Deno.errors.PermissionDenied} If other users can read or change the file, or this user
+   * cannot read it.
+   * @throws {Deno.errors.IsADirectory} If it is a directory.
+   * @throws {TypeError} If it is not a connection file, or holds no key; or an option is of the
    * wrong kind.
-   * @throws {RangeError} When an option is out of range.
+   * @throws {RangeError} If an option is out of range.
    */
   static async fromFile<T extends TopicMap<T> = Untyped>(
     path: string | URL,
@@ -166,28 +172,32 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     return this.#client.state;
   }
 
-  /** Bytes published and not yet acknowledged by the broker, to within 256 KiB; 0 if there are none. */
+  /**
+   * How many published bytes the broker has not acknowledged yet, accurate to 256 KiB; 0 means that it
+   * has acknowledged everything.
+   */
   get pending(): number {
     return this.#client.pending;
   }
 
   /**
-   * Settles when this object has become disconnected: resolves after `disconnect()`; rejects if
-   * `connect()` failed, `disconnect()` could not deliver everything, or the broker ended the session
-   * for good. The rejection need not be handled.
+   * Settles once this object is disconnected again; pending until then. It resolves after
+   * `disconnect()`. It rejects if `connect()` failed, `disconnect()` could not deliver everything, or
+   * the broker ended the session for good. You need not handle the rejection.
    */
   get closed(): Promise<void> {
     return this.#client.closed;
   }
 
   /**
-   * Sets the broker to connect to; from then on a connection file is no longer read.
+   * Sets the broker to connect to. After `fromFile`, the connection file is no longer read.
    *
    * @param address Where the broker listens.
    * @param authkey The broker's key: bytes, or a string that stands for its UTF-8 bytes.
-   * @throws {Error} When the object is not disconnected.
-   * @throws {TypeError} When `address` is not a valid address, or `authkey` is of the wrong kind.
-   * @throws {RangeError} When the key is empty.
+   * @throws {Error} If the object is not disconnected.
+   * @throws {TypeError} If `address` is not a valid address, or `authkey` is of the wrong kind.
+   * @throws {RangeError} If the port is out of range, the path of a Unix socket is too long, or the key
+   * is empty.
    */
   setBroker(address: Address, authkey: string | Uint8Array): void {
     if (this.state !== "disconnected") {
@@ -199,17 +209,18 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   /**
    * Publishes a message to the subscribers here and, once connected, to those of the other clients.
    *
-   * - While the connection is lost, the message waits.
-   * - All checks come before anything is delivered or sent.
-   * - A topic that ends in `"*local"`, or `local: true`, keeps the message here.
+   * - While the object is reconnecting, the message waits.
+   * - All checks come first: if it throws, nobody gets the message.
+   * - With a topic that ends in `"*local"`, or with `local: true`, the message stays in this process.
    *
    * @param topic The topic; `null` for a broadcast.
    * @param rest The message, by default `{}`, and options.
-   * @throws {TypeError} When `topic` is not a valid topic, the message is not an object of named values,
-   * or a value cannot be sent.
-   * @throws {RangeError} When the topic or the message is larger than the broker allows.
-   * @throws {ForbiddenError} When the topic begins with `"*broker"`.
-   * @throws {BacklogError} When too much is not acknowledged yet; `await flush()` makes room.
+   * @throws {TypeError} If `topic` is not a valid topic, the message is not an object of named values,
+   * or it holds a value that cannot be sent.
+   * @throws {RangeError} If the topic or the message is larger than the broker allows.
+   * @throws {ForbiddenError} If the topic begins with `"*broker"`.
+   * @throws {BacklogError} If more than `backlog` bytes would be unacknowledged (`await flush()` makes
+   * room), or as for a `PubSub`.
    */
   override publish<const K extends TopicOf<T>>(
     topic: K,
@@ -224,55 +235,57 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   /**
    * Connects to the broker.
    *
-   * - If it is connected, there is nothing to do; if it is connecting or reconnecting, waits for that.
-   * - From then on a lost connection is made again, until `disconnect()`.
+   * - If it is already connected, resolves at once. If it is connecting or reconnecting, waits for
+   *   that.
+   * - Once connected, it restores a lost connection until `disconnect()` is called.
    *
    * @param options A `signal`: when it aborts, the call that began to connect gives up, and any other
-   * call stops waiting.
+   * call only stops waiting. Either rejects with the signal's reason.
    * @returns Resolves once both sides are authenticated and the subscriptions are in force.
-   * @throws {ConnectionLostError} When nobody answers within 10 s.
-   * @throws {AuthError} When the keys differ, or the broker's certificate is not trusted.
-   * @throws {ForbiddenError} When the key does not grant a subscription; `onError` gets one error for
-   * each.
-   * @throws {ProtocolError} When what answers is not a broker with which this client can speak.
+   * @throws {ConnectionLostError} If no broker listens at the address, it does not answer within 10 s,
+   * it is busy, or `disconnect()` is called meanwhile.
+   * @throws {AuthError} If the keys differ, or the broker's certificate is not trusted.
+   * @throws {ForbiddenError} If the key does not grant one of the subscriptions; `onError` gets one
+   * error for each.
+   * @throws {ProtocolError} If what answers is not a broker, or speaks another version of the protocol.
    */
   connect(options: WaitOptions = {}): Promise<void> {
     return this.#client.connect(options.signal);
   }
 
   /**
-   * Disconnects, once everything that was published is acknowledged, or after 10 s.
+   * Waits up to 10 s until the broker has acknowledged everything that was published, then disconnects.
    *
-   * - If it is disconnected, there is nothing to do; if it is connecting, gives up, and `connect()`
-   *   rejects.
-   * - If it is reconnecting and something is not acknowledged, waits for the broker to come back.
+   * - If it is disconnected, resolves at once. If it is connecting, gives up, and `connect()` rejects.
+   * - If it is reconnecting with messages to deliver, it waits for the broker within the same 10 s.
    *
-   * @param options A `signal`: when it aborts, the call stops waiting for acknowledgements.
-   * @returns Resolves once nothing of the connection is left.
-   * @throws {ConnectionLostError} When messages were not acknowledged; `undelivered` says how many.
+   * @param options A `signal`: when it aborts, the object disconnects at once. If messages were not
+   * acknowledged, the call rejects with the signal's reason.
+   * @returns Resolves once the connection is closed.
+   * @throws {ConnectionLostError} If messages were not acknowledged in time; `undelivered` says how
+   * many.
    */
   disconnect(options: WaitOptions = {}): Promise<void> {
     return this.#client.disconnect(options.signal);
   }
 
   /**
-   * Waits until the broker has everything that was published, and all subscriptions that were
-   * made, before the call.
+   * Waits until the broker has all messages published, and all subscriptions made, before the call.
    *
-   * - "Has" means: in the broker's memory, on its way to those who subscribed.
-   * - It keeps waiting while the connection is lost and made again.
+   * - The messages are then in the broker's memory; subscribers may not have got them yet.
+   * - It has no timeout: while the object is reconnecting, it keeps waiting.
    *
    * @param options A `signal`: when it aborts, the call stops waiting.
-   * @returns Resolves once the broker has it all.
-   * @throws {ConnectionLostError} When the object is disconnected, or becomes so.
-   * @throws {ForbiddenError} When the broker has refused a subscription since the last call, perhaps
+   * @returns Resolves once the broker has them all.
+   * @throws {ConnectionLostError} If the object is disconnected, or becomes so.
+   * @throws {ForbiddenError} If the broker has refused a subscription since the last call, perhaps
    * because the rights of the key have changed; `onError` gets one error for each.
    */
   flush(options: WaitOptions = {}): Promise<void> {
     return this.#client.flush(options.signal);
   }
 
-  /** Lets the program end although this object is connected, as `Deno.Listener.unref` does. */
+  /** Lets the program end although this object is connected, which otherwise keeps it running. */
   unref(): void {
     this.#client.keepsAlive = false;
   }

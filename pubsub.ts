@@ -2,7 +2,8 @@
  * A message bus for the parts of one process. No I/O: it runs wherever JavaScript does.
  *
  * A topic is a path of strings. A message goes to the subscribers of its topic, then of each parent,
- * then of `null`, the catch-all. Published to `null`, it goes to every subscriber.
+ * then of `null`, the catch-all. A message published to `null` is a broadcast, and goes to every
+ * subscriber.
  *
  * @example Subscribe and publish
  * ```ts
@@ -74,15 +75,15 @@ export type { Topic, TopicPath } from "./topic.ts";
  */
 export type TopicMap<T> = { readonly [K in keyof T]: object };
 
-/** The map of a bus without types: any topic, any message. */
+/** The {@linkcode TopicMap} of a bus without types: any topic takes any message. */
 // deno-lint-ignore no-explicit-any
 export type Untyped = Record<string, any>;
 
 /**
  * The topics of a bus.
  *
- * - With types, the first element must be known to the compiler: `["count", id]` is a topic, a
- *   `string[]` is not.
+ * - On a typed bus, the compiler must know the first element: `["count", id]` is a topic, a `string[]`
+ *   is not.
  *
  * @typeParam T The map of the bus.
  */
@@ -90,10 +91,10 @@ export type TopicOf<T> = string extends keyof T ? Topic
   : (keyof T & string) | readonly [keyof T & string, ...string[]] | readonly [] | null;
 
 /**
- * The type of a topic's messages, by the first element of the topic.
+ * The type of a topic's messages, which the first element of the topic decides.
  *
- * - At the root, it is that of any topic. A broadcast goes to the subscribers of every topic, even if
- *   its type is not the one that they expect; `accepts` keeps it from them.
+ * - At the root (`null`), it is the union of all message types. A broadcast also goes to subscribers
+ *   that expect another type; the option `accepts` keeps it from them.
  *
  * @typeParam T The map of the bus.
  * @typeParam K The topic.
@@ -116,7 +117,8 @@ export type PublishArgs<M> = 0 extends 1 & M ? [message?: object, options?: Publ
 /** Options of `publish`. */
 export interface PublishOptions {
   /**
-   * Keeps the message in this process; a `PubSub` always does.
+   * Keeps the message in this process, as a plain `PubSub` always does. By default a `NetPubSub` also
+   * sends it to the broker.
    *
    * @default {false}
    */
@@ -128,15 +130,15 @@ export interface PublishOptions {
  *
  * - A message goes to the subscribers of its topic, then of each parent, then to the catch-all
  *   (subscribers of `null`); within one topic in the order in which they subscribed.
- * - A message published to `null` is a broadcast: every subscription gets it, in the order in which
- *   they were made.
+ * - A message published to `null` is a broadcast: every subscriber gets it, in the order in which they
+ *   subscribed.
  * - Subscribers get the message itself, not a copy.
  * - What a subscriber throws, or rejects with, goes to `onError`; it stops nobody else.
- * - Only a broker publishes to topics that begin with `"*broker"`, and neither the catch-all nor
- *   broadcasts include them.
+ * - Topics that begin with `"*broker"` are reserved for what a broker publishes about itself. The
+ *   catch-all does not get their messages, and their subscribers get no broadcasts.
  *
- * @typeParam T The messages of a typed bus, by the first element of their topics; see
- * {@linkcode TopicMap}. Without it, any topic takes any message.
+ * @typeParam T The message types by the first element of the topic; see {@linkcode TopicMap}. By
+ * default any topic takes any message.
  *
  * @example The types of messages
  * ```ts
@@ -191,7 +193,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
   /**
    * Makes a bus without subscribers.
    *
-   * @param options Where errors go: `onError`.
+   * @param options `onError`, which gets the errors of subscribers.
    */
   constructor(options: PubSubOptions = {}) {
     // A subclass that has its own dispatcher passes it instead.
@@ -199,13 +201,14 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
   }
 
   /**
-   * Subscribes a function that is called with what a schema makes of each message.
+   * Subscribes a function to messages that fit a schema; it gets what the schema makes of each.
    *
    * @typeParam Out What the schema makes of a message.
    * @param topic The topic; `null` for all.
    * @param subscriber Called with the topic and the validated value.
-   * @param options `accepts`, which is any synchronous Standard Schema, and others.
-   * @returns Removes exactly this subscription when disposed; twice is a no-op.
+   * @param options `accepts`, which may be any synchronous Standard Schema, and the other options.
+   * @returns An object that removes exactly this subscription when disposed; disposing twice is a
+   * no-op.
    * @throws {TypeError} If `topic` is not a valid topic, `subscriber` is not a function, or `accepts` is
    * not a schema.
    * @throws {RangeError} If the topic is too long.
@@ -218,14 +221,15 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
   /**
    * Subscribes a function.
    *
-   * - A function that subscribes twice is called twice.
-   * - Added during a delivery, it does not get the message that is being delivered.
+   * - A function that subscribes twice is called twice for each message.
+   * - If it subscribes during a delivery, it does not get the message that is being delivered.
    * - It is not awaited. What it throws, or rejects with, goes to `onError`.
    *
    * @param topic The topic; `null` for all.
    * @param subscriber Called with the topic and the message.
-   * @param options `once`, `signal`, and in `accepts` the names of values that it accepts.
-   * @returns Removes exactly this subscription when disposed; twice is a no-op.
+   * @param options `once`, `signal`, and `accepts`: the names of the values that it accepts.
+   * @returns An object that removes exactly this subscription when disposed; disposing twice is a
+   * no-op.
    * @throws {TypeError} If `topic` is not a valid topic, `subscriber` is not a function, or `accepts` is
    * neither names nor a schema.
    * @throws {RangeError} If the topic is too long.
@@ -244,11 +248,11 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
   }
 
   /**
-   * Removes the earliest subscription of a function to exactly this topic.
+   * Removes the function's earliest subscription to exactly this topic.
    *
    * @param topic The topic to which it subscribed.
    * @param subscriber The function.
-   * @returns Whether there was one.
+   * @returns Whether there was such a subscription.
    * @throws {TypeError} If `topic` is not a valid topic.
    * @throws {RangeError} If the topic is too long.
    */
@@ -268,9 +272,9 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
   /**
    * Publishes a message to the subscribers of its topic and of each topic above it.
    *
-   * - They have been called when it returns, unless it is called from within a subscriber: then the
-   *   message is delivered after the one under way, in the order published.
-   * - When it throws, nobody got the message.
+   * - It returns once they have been called. If a subscriber publishes, its message is delivered after
+   *   the one under way, in the order of publishing.
+   * - If it throws, nobody gets the message.
    *
    * @param topic The topic; `null` for a broadcast.
    * @param rest The message, by default `{}`, and options.
@@ -278,7 +282,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * @throws {RangeError} If the topic is too long.
    * @throws {ForbiddenError} If the topic begins with `"*broker"`.
    * @throws {BacklogError} If a `Subscription` with `overflow: "wait"` has no room, or too many
-   * messages wait for a delivery to end.
+   * messages, published by subscribers, wait for the delivery under way to end.
    */
   publish<const K extends TopicOf<T>>(topic: K, ...rest: PublishArgs<MessageOf<T, K>>): void;
   publish(topic: Topic, message: object = {}, _options?: PublishOptions): void {
@@ -286,11 +290,11 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
   }
 
   /**
-   * Subscribes to iterate over what a schema makes of each message.
+   * Subscribes to messages that fit a schema, to iterate over what the schema makes of each.
    *
    * @typeParam Out What the schema makes of a message.
    * @param topic The topic; `null` for all.
-   * @param options `accepts`, which is any synchronous Standard Schema, and others.
+   * @param options `accepts`, which may be any synchronous Standard Schema, and the other options.
    * @returns The messages from now on; see {@linkcode Subscription}.
    * @throws {TypeError} If `topic` is not a valid topic, or an option is of the wrong kind.
    * @throws {RangeError} If the topic is too long, or `limit` is not a positive whole number.
@@ -300,10 +304,11 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
     options: SubscribeOptions<StandardSchema<Out>> & { readonly accepts: StandardSchema<Out> },
   ): Subscription<Out>;
   /**
-   * Subscribes to iterate over messages.
+   * Subscribes to messages, to iterate over them.
    *
    * @param topic The topic; `null` for all.
-   * @param options How many messages it holds, what happens to one more, and when it ends.
+   * @param options How many messages it holds, what happens to one more, when it ends, and which
+   * messages it accepts.
    * @returns The messages from now on; see {@linkcode Subscription}.
    * @throws {TypeError} If `topic` is not a valid topic, or an option is of the wrong kind.
    * @throws {RangeError} If the topic is too long, or `limit` is not a positive whole number.

@@ -1,6 +1,6 @@
 /**
  * Tools to test programs that use mpubsub, and mpubsub itself: a proxy that breaks connections as
- * planned, and a checker that finds what was lost, repeated or inverted.
+ * planned, and a checker that finds messages that were lost, repeated or out of order.
  *
  * ```ts
  * import { Broker, NetPubSub } from "@mpubsub/mpubsub";

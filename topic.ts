@@ -5,15 +5,15 @@
 import { printable } from "./base/printable.ts";
 
 /**
- * A topic as callers give it: a path of strings, a plain string for a path of one, or `null` for
- * the root.
+ * A topic as callers give it: a path of strings, a plain string for a path of one, or `null` for the
+ * root, above all topics.
  *
  * - A plain string is never split: `"a.b"` is `["a.b"]`.
  * - `[]` is the root, too.
  */
 export type Topic = string | readonly string[] | null;
 
-/** A topic as subscribers get it: a frozen array, which is empty for the root. */
+/** A topic as subscribers get it: a frozen array of strings; empty for the root. */
 export type TopicPath = readonly string[];
 
 /** How many elements a topic may have. */

@@ -16,7 +16,7 @@ import { Fifo } from "./fifo.ts";
  *
  * - `"drop-oldest"`: the oldest is dropped and counted.
  * - `"throw"`: the queue ends with a `BacklogError`, after what it holds.
- * - `"wait"`: nothing is dropped; what is added before there is room is kept, too.
+ * - `"wait"`: nothing is dropped; what is still added is kept beyond the limit.
  */
 export type Overflow = "drop-oldest" | "wait" | "throw";
 

@@ -134,7 +134,7 @@ export class ClientPeer implements Peer, SessionHandler {
    * Takes what a client says when it opens a connection.
    *
    * @returns Those of its topics to which it may not subscribe.
-   * @throws {ProtocolError} When it claims to have taken what was not sent.
+   * @throws {ProtocolError} If it claims to have taken what was not sent.
    */
   open(opening: Opening, topics: readonly TopicPath[]): readonly TopicPath[] {
     const { router, maxPatience } = this.#context;
@@ -311,7 +311,7 @@ export class ClientPeer implements Peer, SessionHandler {
 /**
  * Refuses a client that subscribes to too many topics.
  *
- * @throws {FrameError} When it does.
+ * @throws {FrameError} If it does.
  */
 export function checkSubscriptions(count: number, { subscriptions }: Limits): void {
   if (count <= subscriptions) return;

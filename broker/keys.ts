@@ -6,35 +6,36 @@ import { keyBytes, keyNameBytes, randomBytes } from "../protocol/handshake.ts";
 import type { Topic } from "../topic.ts";
 import { Rights } from "./rights.ts";
 
-/** A named key of a broker, and the rights of its holders; they may do nothing else. */
+/** A named key of a broker, and all that its holders (the clients that use it) may do. */
 export interface BrokerKey {
   /** Its name, 1 to 64 bytes of UTF-8, which clients give as `keyName`. */
   name: string;
   /** The key: bytes, or a string that stands for its UTF-8 bytes. */
   key: string | Uint8Array;
   /**
-   * The topics to which its holders may publish, each with all below it; the root grants everything,
-   * including broadcasts.
+   * The topics to which its holders may publish, each with all below it. The root (`null`) grants every
+   * topic, and broadcasts.
    *
    * @default {[]}
    */
   publish?: readonly Topic[];
   /**
-   * The topics to which its holders may subscribe, each with all below it; the root grants everything. A
-   * subscription above a granted topic gets only what is granted.
+   * The topics to which its holders may subscribe, each with all below it. The root (`null`) grants
+   * every topic. A subscription to a topic above granted ones gets only messages of the granted ones.
    *
    * @default {[]}
    */
   subscribe?: readonly Topic[];
   /**
-   * Whether its holders may hold their publishers back (`overflow: "wait"`), for `maxPatience`.
+   * Whether its holders may hold publishers back (`overflow: "wait"`), for at most the broker's
+   * `maxPatience`.
    *
    * @default {false}
    */
   wait?: boolean;
   /**
-   * How many messages per second its holders may publish together; as many may come at once. Any more
-   * are refused.
+   * How many messages per second all its holders together may publish; a burst may be as large. The
+   * broker refuses any more.
    *
    * @default {Infinity}
    */
@@ -125,8 +126,8 @@ export class Keyring {
   /**
    * Makes a keyring; without `authkey` the single key is random, so that nobody has it.
    *
-   * @throws {TypeError} When a key, or a field of one, is of the wrong kind.
-   * @throws {RangeError} When a key or its name is empty, or the name comes twice.
+   * @throws {TypeError} If a key, or a field of one, is of the wrong kind.
+   * @throws {RangeError} If a key or its name is empty, or the name comes twice.
    */
   constructor(authkey: string | Uint8Array | undefined, keys: readonly BrokerKey[]) {
     this.single = new Key("", keyBytes(authkey ?? randomBytes(KEY_BYTES)), new Rights(EVERYTHING));
@@ -201,9 +202,9 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
  * The keys of a keys file: JSON, `{ "keys": [{ "name": …, "key": base64, … }] }`, with the fields of
  * {@linkcode BrokerKey}.
  *
- * @throws {TypeError} When it is not that, or a key is not a valid one, as for a {@linkcode Keyring}. An
+ * @throws {TypeError} If it is not that, or a key is not a valid one, as for a {@linkcode Keyring}. An
  * unknown field is an error, because it may be a misspelt right.
- * @throws {RangeError} When a key or its name is empty, or the name comes twice.
+ * @throws {RangeError} If a key or its name is empty, or the name comes twice.
  */
 export function parseKeys(text: string): BrokerKey[] {
   const content = parseJson(text);

@@ -36,7 +36,8 @@ export interface BrokerLimits {
   subscriptions?: number;
   /**
    * The most clients, including those that lost their connection and may come back. At the limit, a new
-   * client takes the place of the one that has been away longest, or is refused if none is away.
+   * client takes the place of the one that has been away longest; if none is away, the new one is
+   * refused.
    *
    * @default {10000}
    */
@@ -48,15 +49,16 @@ export interface BrokerLimits {
    */
   halfOpen?: number;
   /**
-   * The same for one IP address, or one /64 network of IPv6. Unix sockets have no such limit.
+   * The most such connections from one IPv4 address, or one /64 network of IPv6. Unix sockets have no
+   * such limit.
    *
    * @default {2048}
    */
   halfOpenPerAddress?: number;
   /**
-   * The most bytes that are queued for one client, or not acknowledged by it; at least 2 MiB, and
-   * twice the largest message. It is doubled for a client that holds its publishers back, because what
-   * they have sent already still comes.
+   * The most bytes that are queued for one client, or not acknowledged by it; at least 2 MiB, and twice
+   * `messageBytes`. A client that holds publishers back gets twice as much room, because what they have
+   * already sent still arrives.
    *
    * @default {67108864}
    */
@@ -76,7 +78,7 @@ export interface ClientEvent {
   readonly type: "joined" | "resumed" | "lost" | "left";
   /** Its number, counted from 1 in the order in which the broker's clients joined. */
   readonly client: number;
-  /** The name of its key; empty for the single key. */
+  /** The name of its key; empty for `authkey`. */
   readonly keyName: string;
   /** The IP address from which it connected; absent for a Unix socket. */
   readonly address?: string;
@@ -92,8 +94,8 @@ export interface BrokerOptions {
    */
   address?: Address;
   /**
-   * The key that clients must have: bytes, or a string that stands for its UTF-8 bytes. Whoever has
-   * it may do everything. By default 32 random bytes.
+   * The key for clients that use no named key: bytes, or a string that stands for its UTF-8 bytes.
+   * Whoever has it may do everything. By default 32 random bytes.
    */
   authkey?: string | Uint8Array;
   /**
@@ -106,62 +108,64 @@ export interface BrokerOptions {
    * The certificate for a `tls://` address; without one the broker cannot listen there.
    */
   tls?: Certificate;
-  /** The limits that differ from their defaults. */
+  /** Limits; those left out have their defaults. */
   limits?: BrokerLimits;
   /**
-   * How long a client may take to authenticate, in milliseconds from accept.
+   * How long a client may take to authenticate after it connected, in milliseconds.
    *
    * @default {5000}
    */
   authTimeout?: number;
   /**
-   * How long a side may be silent before it sends a sign of life, in milliseconds; at least 10. A side
-   * that is silent for twice as long is taken for gone.
+   * After how much silence each side sends a heartbeat, in milliseconds; at least 10. If a side is
+   * silent for twice as long, the other one takes the connection for lost.
    *
    * @default {15000}
    */
   heartbeat?: number;
   /**
-   * How long a client that lost its connection may take to come back to its session, in milliseconds.
+   * How long the broker keeps the session of a client that lost its connection, in milliseconds.
    *
    * @default {60000}
    */
   resumeWindow?: number;
   /**
-   * The most bytes that are queued for all clients together; at least 2 MiB. Beyond that, the client that
-   * holds most loses its oldest messages, and its `onGap` is called.
+   * The most bytes that are queued for all clients together; at least 2 MiB. Beyond that, the client
+   * with the largest queue loses its oldest messages (all of them if it holds publishers back), and its
+   * `onGap` is called.
    *
    * @default {1073741824}
    */
   memory?: number;
   /**
-   * How long a client with `overflow: "wait"` may hold its publishers back without acknowledging
-   * anything, in milliseconds. After that it is cut off, and its `onGap` is called. A named key must
-   * have the right to `wait`. With 0, `"wait"` is the same as `"drop-oldest"`.
+   * How long a client with `overflow: "wait"` may hold publishers back without acknowledging anything,
+   * in milliseconds. After that it is cut off: its queue is dropped, and its `onGap` is called. A
+   * client with a named key also needs the right to `wait`. With 0, `"wait"` is the same as
+   * `"drop-oldest"`.
    *
    * @default {0}
    */
   maxPatience?: number;
   /**
    * Joins the broker to others, as `NatsUplink` of `@mpubsub/mpubsub/nats` does. An uplink serves only
-   * one broker.
+   * one broker. By default the broker stands alone.
    */
   uplink?: Uplink;
   /**
    * Called once the broker listens.
    *
-   * @param info Where it listens, with the port or path that it got.
+   * @param info Where it listens, with the actual port or path.
    */
   onListen?(info: { address: string }): void;
   /**
-   * Called when a client comes, comes back, loses its connection, or is gone for good.
+   * Called when a client joins, resumes its session, loses its connection, or leaves.
    *
    * @param event What happened, to whom, and why.
    */
   onClient?(event: ClientEvent): void;
   /**
-   * Called when something goes wrong with one connection, which affects no other, and with warnings. By
-   * default refused clients are only counted in `stats()`, and warnings are written to `console.warn`.
+   * Called when something goes wrong with one connection (no other is affected), and with warnings. By
+   * default `stats()` counts the former, and the latter are written to `console.warn`.
    *
    * @param error Why a client was refused or lost its session; or the warning.
    */

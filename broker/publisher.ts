@@ -81,7 +81,7 @@ export class Publisher {
   /**
    * Takes a message of the client, or several of one topic; goes on to {@linkcode Publisher.passOn}.
    *
-   * @throws {ProtocolError} When the frame cannot be read.
+   * @throws {ProtocolError} If the frame cannot be read.
    */
   publish(frame: Frame): void {
     const { buffer, start, body, end, oversize } = frame;

@@ -108,7 +108,7 @@ export class Sessions {
   /**
    * Resumes a client's session over a new connection, or begins one.
    *
-   * @throws {ProtocolError} When the client claims to have taken what it was not sent.
+   * @throws {ProtocolError} If the client claims to have taken what it was not sent.
    */
   open(link: Link, { key, opening, topics, address }: Arrival): ClientPeer {
     const { options: { heartbeat, limits }, counters } = this.#context;

@@ -15,75 +15,84 @@ export interface BrokerStats {
   /** Messages that came from clients. */
   readonly received: number;
   /**
-   * Messages that were queued for clients: one for three clients counts three times. Includes what the
-   * broker publishes about itself.
+   * Messages that were queued for clients: one for three clients counts three times. Messages that the
+   * broker publishes about itself are included.
    */
   readonly delivered: number;
-  /** Messages that were dropped because a client did not take them in time; counted per client. */
+  /**
+   * Messages that were dropped because a client did not take them in time: one for three clients counts
+   * three times.
+   */
   readonly dropped: number;
   /** Connections that were refused. */
   readonly refused: number;
-  /** The same, by reason. */
+  /** Connections that were refused, by reason. */
   readonly refusals: Refusals;
   /** Sessions that the broker ended, by reason. */
   readonly endings: Endings;
   /** Messages that were refused: too large, not granted, or too many. */
   readonly refusedMessages: number;
-  /** Of those: larger than `messageBytes`. */
+  /** Messages that were refused as larger than `messageBytes`. */
   readonly tooBig: number;
-  /** Of those: more than the key allows in a second. */
+  /** Messages that were refused as more than the key allows per second. */
   readonly tooFast: number;
-  /** Of those: for a topic that the key does not grant, or that is reserved. */
+  /** Messages that were refused because the key does not grant the topic, or it is reserved. */
   readonly forbidden: number;
-  /** Subscriptions of which the key grants nothing. */
+  /** Subscriptions that were refused because the key grants none of the topic. */
   readonly deniedSubscriptions: number;
-  /** Clients that hold their publishers back. */
+  /** Clients that hold publishers back at this moment. */
   readonly waiting: number;
-  /** How often a client began to hold its publishers back. */
+  /** How often a client began to hold publishers back. */
   readonly waits: number;
-  /** Clients that were cut off: they held publishers back too long, or the memory was full. */
+  /**
+   * How often a client was cut off: it held publishers back too long, or too many bytes were queued for
+   * it.
+   */
   readonly cutOff: number;
   /** Bytes that are queued for clients, or not acknowledged by them. */
   readonly queuedBytes: number;
-  /** Counts of what joins the broker to others; absent without an uplink. */
+  /** Counts of the uplink that joins the broker to others; absent without one. */
   readonly uplink?: UplinkStats;
 }
 
 /** Counts of what an uplink has done since its broker started, and its state. */
 export interface UplinkStats {
-  /** Whether there is a connection. */
+  /** Whether the uplink is connected. */
   readonly state: "connecting" | "connected";
-  /** The server of the present or the latest connection; `null` before the first. */
+  /** The server to which it is, or was last, connected; `null` before the first connection. */
   readonly server: string | null;
-  /** The name of the bus. */
+  /** The name of the bus to which the brokers are joined. */
   readonly bus: string;
   /** The JetStream stream that keeps the messages; `null` without one. */
   readonly stream: string | null;
-  /** Other brokers of the bus that gave a sign of life lately. */
+  /** Other brokers of the bus, as far as they have been heard of lately. */
   readonly brokers: number;
-  /** How many of those may not know yet which topics are wanted here. */
+  /** How many of those brokers may not know yet to which topics clients here subscribe. */
   readonly unaware: number;
-  /** Topics to which it subscribes at the other brokers, each with all below it. */
+  /** Topics of which it wants messages from the other brokers, each with all below it. */
   readonly subscriptions: number;
-  /** Messages that were passed on to others. */
+  /** Messages that were passed on to other brokers. */
   readonly sent: number;
-  /** Messages of others that arrived. */
+  /** Messages that arrived from other brokers. */
   readonly received: number;
   /** Messages that were dropped because too many waited to be passed on; other brokers are told. */
   readonly dropped: number;
-  /** Messages of others that are known not to have arrived; the clients are told. */
+  /** Messages of other brokers that are known not to have arrived; the `onGap` of clients is called. */
   readonly lost: number;
-  /** How often an unknown number was lost. */
+  /** How often an unknown number of messages was lost. */
   readonly gaps: number;
   /** Messages that were not sent by a broker of the bus and of this version. */
   readonly invalid: number;
   /** How often the connection was lost. */
   readonly disconnects: number;
-  /** Bytes that wait to be passed on, or are not confirmed. */
+  /** Bytes that wait to be passed on, or whose receipt is not confirmed. */
   readonly queuedBytes: number;
-  /** How long the oldest of these has been waiting, in milliseconds. */
+  /** How long the oldest of those bytes have been waiting, in milliseconds. */
   readonly lag: number;
-  /** Packets in the stream that it has not read yet, each of several messages; 0 without a stream. */
+  /**
+   * Packets in the stream, each with several messages, that the uplink has not read yet; 0 without a
+   * stream.
+   */
   readonly behind: number;
 }
 
@@ -91,11 +100,11 @@ export interface UplinkStats {
 export interface Refusals {
   /** They did not authenticate within `authTimeout`. */
   readonly timeout: number;
-  /** There were more than `halfOpen`, or `halfOpenPerAddress`, and they were the oldest. */
+  /** They were the oldest when there were more than `halfOpen` or `halfOpenPerAddress` allows. */
   readonly crowded: number;
   /** There were as many clients as `connections`, or the broker was shutting down. */
   readonly busy: number;
-  /** They could not prove that they have the key of that name. */
+  /** They could not prove that they have the key that they named. */
   readonly key: number;
   /** They did not speak the protocol, or only versions that the broker does not speak. */
   readonly protocol: number;
@@ -107,7 +116,7 @@ export interface Refusals {
 export interface Endings {
   /** The client broke the protocol. */
   readonly protocol: number;
-  /** A topic had more elements than `topicElements`, or one longer than `elementBytes`. */
+  /** A topic had more elements than `topicElements`, or an element was longer than `elementBytes`. */
   readonly topics: number;
   /** The client subscribed to more topics than `subscriptions`. */
   readonly subscriptions: number;
@@ -129,11 +138,11 @@ export interface BrokerReport extends BrokerStats {
 export interface ClientStats {
   /** Its number, counted from 1 in the order in which the broker's clients joined. */
   readonly client: number;
-  /** The name of its key; empty for the single key. */
+  /** The name of its key; empty for `authkey`. */
   readonly keyName: string;
   /** The IP address from which it connected; `null` for a Unix socket. */
   readonly address: string | null;
-  /** Whether it is connected; otherwise it lost its connection and may come back. */
+  /** Whether it is connected; if not, it lost its connection and may come back. */
   readonly connected: boolean;
   /** How many topics it subscribes to. */
   readonly subscriptions: number;
@@ -143,11 +152,11 @@ export interface ClientStats {
   readonly delivered: number;
   /** Messages that were dropped because it did not take them in time. */
   readonly dropped: number;
-  /** Messages of its own that were refused. */
+  /** Messages from it that were refused. */
   readonly refusedMessages: number;
   /** Bytes that are queued for it, or not acknowledged by it. */
   readonly queuedBytes: number;
-  /** Whether it holds its publishers back. */
+  /** Whether it holds publishers back. */
   readonly waiting: boolean;
 }
 

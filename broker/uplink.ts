@@ -24,21 +24,21 @@ export interface Uplink {
    * Called when the broker starts.
    *
    * @param bus The broker.
-   * @throws When it cannot join this broker, which then does not start.
+   * @throws {Error} If it cannot join this broker; then `start()` of the broker rejects with it.
    */
   join(bus: UplinkBus): void;
   /**
    * Called each time a client begins or ceases to want a topic and all below it.
    *
    * @param path The topic.
-   * @param wants Whether it wants it from now on.
+   * @param wants `true` if it begins, `false` if it ceases.
    */
   wants(path: readonly string[], wants: boolean): void;
   /**
-   * Takes messages that others want.
+   * Takes messages that other brokers want.
    *
    * @param frames Whole PUBLISH frames, as `docs/protocol.md` has them; valid during the call only.
-   * @param messages How many they are.
+   * @param messages How many messages the frames hold.
    * @param publisher Who published them; each publisher's order must be kept.
    */
   take(frames: Uint8Array, messages: number, publisher: object): void;
@@ -46,20 +46,20 @@ export interface Uplink {
    * Says why messages for a topic cannot be passed on.
    *
    * @param path The topic.
-   * @returns The end of a sentence; `undefined` if they can.
+   * @returns The reason, as the end of a sentence; `undefined` if they can be passed on.
    */
   refusal(path: readonly string[]): string | undefined;
   /**
-   * Counts what it has done.
+   * Counts what the uplink has done.
    *
    * @returns A snapshot.
    */
   stats(): UplinkStats;
   /**
-   * Passes on what waits, says goodbye and ends.
+   * Passes on the messages that wait, tells the other brokers that it leaves, and ends.
    *
    * @param signal Ends it at once when it aborts.
-   * @returns Resolves when it has ended; never rejects.
+   * @returns Resolves when the uplink has ended; never rejects.
    */
   leave(signal: AbortSignal): Promise<void>;
 }
@@ -69,32 +69,34 @@ export interface UplinkBus {
   /** The largest message that its clients may have, in bytes. */
   readonly messageBytes: number;
   /**
-   * Tells the broker that others want a topic and all below it, or no longer want it.
+   * Tells the broker that other brokers want a topic and all below it, or no longer want it.
    *
    * @param path The topic.
-   * @param wanted Whether they want it from now on.
+   * @param wanted `true` if they want it from now on, `false` if they no longer do.
    */
   want(path: readonly string[], wanted: boolean): void;
   /**
-   * Passes messages of others to the clients that want them.
+   * Passes messages of other brokers to the clients that want them.
    *
    * @param frames Whole PUBLISH frames; their bytes must not change afterwards.
-   * @returns How many were dropped as larger than clients may have; those who wanted them are told.
-   * @throws {ProtocolError} When one is not a PUBLISH frame; those before it are passed on.
+   * @returns How many messages were dropped as larger than `messageBytes`; the clients that wanted them
+   * are told.
+   * @throws {ProtocolError} If there is another frame than PUBLISH; the messages before it are passed
+   * on.
    */
   deliver(frames: Uint8Array): number;
   /**
-   * Waits for slow clients, so that they need not lose the messages to come.
+   * Waits for slow clients, so that they do not lose the messages to come.
    *
    * @returns Resolves when the clients that got the latest messages have room again, or after a second;
    * `undefined` if they have room.
    */
   room(): Promise<void> | undefined;
   /**
-   * Tells clients that messages of others did not arrive which they may have wanted.
+   * Tells clients that messages of other brokers, which they may have wanted, did not arrive.
    *
    * @param path The topic of the messages, or one above it.
-   * @param messages How many; 0 if that is not known.
+   * @param messages How many messages; 0 if that is not known.
    */
   lost(path: readonly string[], messages: number): void;
 }

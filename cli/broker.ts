@@ -358,7 +358,7 @@ function lockOf(file: string): string {
  * Makes room for the connection file: removes that of a dead broker, and its socket.
  *
  * @returns What was removed, as a sentence; `undefined` if there was nothing.
- * @throws {InTheWayError} When the file is that of a live broker, or may be.
+ * @throws {InTheWayError} If the file is that of a live broker, or may be.
  */
 async function makeRoom(file: string, signal: AbortSignal): Promise<string | undefined> {
   let found: ConnectionFile;

@@ -160,7 +160,7 @@ export async function connect(bus: NetPubSub, signal?: AbortSignal): Promise<voi
 /**
  * Does something with a signal that aborts after `ms`.
  *
- * @throws {Error} When it takes longer; says what is `missing`, and after how long.
+ * @throws {Error} If it takes longer; says what is `missing`, and after how long.
  */
 export async function inTime<T>(
   ms: number,

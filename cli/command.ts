@@ -69,7 +69,7 @@ export class Arguments {
   readonly operands: readonly string[];
   readonly #flags: Readonly<Record<string, unknown>>;
 
-  /** @throws {UsageError} When there is an option that the command does not have. */
+  /** @throws {UsageError} If there is an option that the command does not have. */
   constructor(command: Pick<Command, "options">, args: readonly string[]) {
     const known = optionsOf(command);
     const { _, ...flags } = parseArgs([...args], {

@@ -52,7 +52,7 @@ export class Output implements Disposable {
 /**
  * Prints a line at once.
  *
- * @throws {Deno.errors.BrokenPipe} When nobody reads it; `console.log` does not say so.
+ * @throws {Deno.errors.BrokenPipe} If nobody reads it; `console.log` does not say so.
  */
 export function printLine(line: string): void {
   const bytes = new TextEncoder().encode(`${line}\n`);

@@ -17,7 +17,7 @@ export interface Line {
 /**
  * The topic that a text names: `sensors/kitchen`, or a JSON array of elements; `/` is the root.
  *
- * @throws {UsageError} When it is not a valid topic.
+ * @throws {UsageError} If it is not a valid topic.
  */
 export function parseTopic(text: string): TopicPath {
   if (text === "/") return topicPath(null);
@@ -66,7 +66,7 @@ function valueOf(text: string): unknown {
 /**
  * The message in a JSON text.
  *
- * @throws {TypeError} When it is not a message.
+ * @throws {TypeError} If it is not a message.
  */
 export function parseMessage(text: string): Record<string, unknown> {
   return checkMessage(parse(text), text);
@@ -75,7 +75,7 @@ export function parseMessage(text: string): Record<string, unknown> {
 /**
  * The topic and the message in a line, as `sub` prints it.
  *
- * @throws {TypeError} When it is not such a line.
+ * @throws {TypeError} If it is not such a line.
  */
 export function parseLine(text: string): Line {
   const line = parse(text) as { topic?: unknown; message?: unknown } | null;

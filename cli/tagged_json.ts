@@ -88,9 +88,9 @@ function tagOf(object: object): string | undefined {
  *
  * - An object with an unknown tag is an object like any other.
  *
- * @throws {SyntaxError} When it is not JSON.
- * @throws {TypeError} When something with a known tag is not what the tag says.
- * @throws {RangeError} When a whole number would not be exact.
+ * @throws {SyntaxError} If it is not JSON.
+ * @throws {TypeError} If something with a known tag is not what the tag says.
+ * @throws {RangeError} If a whole number would not be exact.
  */
 export function parseJson(text: string): unknown {
   const value = LONG_NUMBER.test(text) ? JSON.parse(text, checkExact) : JSON.parse(text);

@@ -32,8 +32,8 @@ class Growing implements Output {
  * @param message A plain object.
  * @param limit The most bytes that it may take.
  * @param encoder The encoder; one that knows the names in such messages is faster.
- * @throws {TypeError} When a value cannot be sent; it names the path of the value.
- * @throws {RangeError} When it takes more bytes than `limit`.
+ * @throws {TypeError} If a value cannot be sent; it names the path of the value.
+ * @throws {RangeError} If it takes more bytes than `limit`.
  */
 export function encodeMessage(
   message: object,

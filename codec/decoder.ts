@@ -45,7 +45,7 @@ export class Decoder {
    * Decodes the payload in `bytes` from `start` to before `end`.
    *
    * @returns A plain object that shares no buffer with `bytes`.
-   * @throws {ProtocolError} When the bytes are not a valid payload.
+   * @throws {ProtocolError} If the bytes are not a valid payload.
    */
   decode(bytes: Uint8Array, start: number, end: number): Record<string, unknown> {
     this.#bytes = bytes;

@@ -99,8 +99,8 @@ export class Encoder {
    * @param message A plain object.
    * @param limit The most bytes that it may take.
    * @returns Where it ends, in `output.bytes` as it then is.
-   * @throws {TypeError} When a value cannot be sent; it names the path of the value.
-   * @throws {RangeError} When it takes more bytes than `limit`.
+   * @throws {TypeError} If a value cannot be sent; it names the path of the value.
+   * @throws {RangeError} If it takes more bytes than `limit`.
    */
   encode(message: object, limit: number, output: Output, at: number): number {
     if (this.#output !== undefined) {

@@ -45,7 +45,7 @@ export class HashFloodGuard {
    * Adds members, one by one.
    *
    * @param add Adds the member with this index.
-   * @throws {ProtocolError} When they collide.
+   * @throws {ProtocolError} If they collide.
    */
   addAll(members: readonly unknown[], add: (index: number) => void): void {
     const { length } = members;

@@ -28,7 +28,7 @@ export class Texts {
   /**
    * The text of `size` bytes in `bytes` from `at` on.
    *
-   * @throws {ProtocolError} When they are not UTF-8.
+   * @throws {ProtocolError} If they are not UTF-8.
    */
   read(bytes: Uint8Array, at: number, size: number): string {
     if (size > KNOWN_BYTES_MAX) return this.#decode(bytes, at, size);

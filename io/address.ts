@@ -8,7 +8,7 @@
  * - `"unix:///run/bus.sock"`: a Unix socket.
  * - `"tcp://127.0.0.1:7411"`, `"127.0.0.1:7411"` or `["127.0.0.1", 7411]`: TCP.
  * - `"tls://bus.example.org:7411"`: TCP with TLS.
- * - In a string, an IPv6 address is in brackets. For a broker, port 0 is any free port.
+ * - In a string, an IPv6 address is in brackets. A broker that listens at port 0 gets any free port.
  */
 export type Address = string | readonly [hostname: string, port: number];
 
@@ -23,8 +23,8 @@ const SOCKET_PATH_BYTES_MAX = Deno.build.os === "linux" ? 107 : 103;
 /**
  * Takes an address apart.
  *
- * @throws {TypeError} When it is not a valid address.
- * @throws {RangeError} When its port is over 65535, or its path is too long for a socket.
+ * @throws {TypeError} If it is not a valid address.
+ * @throws {RangeError} If its port is over 65535, or its path is too long for a socket.
  */
 export function parseAddress(address: Address): Endpoint {
   if (Array.isArray(address)) return netEndpoint("tcp", address, address[0], address[1]);

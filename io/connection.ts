@@ -44,7 +44,7 @@ export class Connection {
    *
    * @param hostname The name that the certificate must have.
    * @param caCerts Certificates to trust besides those that the system trusts, in PEM.
-   * @throws {Deno.errors.InvalidData} When the certificate is not trusted.
+   * @throws {Deno.errors.InvalidData} If the certificate is not trusted.
    */
   async secured(
     hostname: string,

@@ -36,10 +36,10 @@ export function isMissing(error: unknown): boolean {
 /**
  * Reads a broker's connection file.
  *
- * @throws {Deno.errors.NotFound} When it is not there.
- * @throws {Deno.errors.PermissionDenied} When others may read it, or this user may not.
- * @throws {Deno.errors.IsADirectory} When it is a directory.
- * @throws {TypeError} When it is not a connection file.
+ * @throws {Deno.errors.NotFound} If it is not there.
+ * @throws {Deno.errors.PermissionDenied} If others may read it, or this user may not.
+ * @throws {Deno.errors.IsADirectory} If it is a directory.
+ * @throws {TypeError} If it is not a connection file.
  */
 export async function readConnectionFile(path: string | URL): Promise<ConnectionFile> {
   const bytes = await readSecret(path, CONNECTION_FILE_BYTES_MAX);
@@ -102,7 +102,7 @@ export function formatConnectionFile(content: ConnectionFile): string {
  *
  * @param replace Whether a file that is there may be replaced.
  * @returns Removes the file, if it is still the one that was written.
- * @throws {Deno.errors.AlreadyExists} When there is one, and `replace` is false.
+ * @throws {Deno.errors.AlreadyExists} If there is one, and `replace` is false.
  */
 export async function writeConnectionFile(
   path: string,

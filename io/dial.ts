@@ -9,8 +9,8 @@ import { type Conn, Connection, secure } from "./connection.ts";
  * Connects to an address.
  *
  * @param caCerts Certificates to trust besides those that the system trusts, in PEM.
- * @throws {ConnectionLostError} When nobody answers there.
- * @throws {AuthError} When the other side's certificate is not trusted.
+ * @throws {ConnectionLostError} If nobody answers there.
+ * @throws {AuthError} If the other side's certificate is not trusted.
  * @throws The signal's reason, when it aborts before.
  */
 export async function dial(

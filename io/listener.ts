@@ -114,7 +114,7 @@ function cannotAccept(error: unknown): Error {
  * on loopback TCP if there are no Unix sockets.
  *
  * @param certificate For a `tls://` address.
- * @throws {Deno.errors.AddrInUse} When something else listens there.
+ * @throws {Deno.errors.AddrInUse} If something else listens there.
  */
 export async function listen(
   address: Address | undefined,

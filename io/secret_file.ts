@@ -10,9 +10,9 @@ export const CONFIG_FILE_BYTES_MAX = 1024 * 1024;
 /**
  * Reads a file with a secret, unless other users can read or change it, as ssh does.
  *
- * @throws {Deno.errors.PermissionDenied} When others can read or change it, or this user cannot.
- * @throws {Deno.errors.IsADirectory} When it is a directory.
- * @throws {TypeError} When it is not a file, or has more than `limit` bytes.
+ * @throws {Deno.errors.PermissionDenied} If others can read or change it, or this user cannot.
+ * @throws {Deno.errors.IsADirectory} If it is a directory.
+ * @throws {TypeError} If it is not a file, or has more than `limit` bytes.
  */
 export async function readSecret(
   path: string | URL,

@@ -38,7 +38,7 @@ const LINGER_MS = 1000;
 /**
  * Checks that a certificate can be used.
  *
- * @throws {Deno.errors.InvalidData} When it is not a valid certificate, or its key not a valid key.
+ * @throws {Deno.errors.InvalidData} If it is not a valid certificate, or its key not a valid key.
  */
 export function checkCertificate(certificate: Certificate): void {
   listenWithin(certificate).close();

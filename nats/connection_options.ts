@@ -16,7 +16,7 @@ export interface ServerOptions {
 /**
  * Where to connect, in that order, and as whom.
  *
- * @throws {TypeError} When a server is not a valid address, servers have different users, or the
+ * @throws {TypeError} If a server is not a valid address, servers have different users, or the
  * credentials are not valid.
  */
 export function connectionOptions(

@@ -98,7 +98,7 @@ export function encodeControlMessage(control: ControlMessage): Uint8Array {
 /**
  * Decodes what a broker says.
  *
- * @throws {ProtocolError} When it is not something that a broker says.
+ * @throws {ProtocolError} If it is not something that a broker says.
  */
 export function decodeControlMessage(bytes: Uint8Array): ControlMessage {
   let value: unknown;

@@ -156,7 +156,7 @@ export class CoreExchange implements Exchange {
   /**
    * Takes a packet from NATS.
    *
-   * @throws {ProtocolError} When it is from a broker that uses a stream.
+   * @throws {ProtocolError} If it is from a broker that uses a stream.
    */
   packet(header: PacketHeader, body: Uint8Array): void {
     const { broker, lane, messages } = header;

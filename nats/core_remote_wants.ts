@@ -68,7 +68,7 @@ export class RemoteWants {
    * Takes a change, or a part of it.
    *
    * @returns Whether that was the last part.
-   * @throws {ProtocolError} When it wants too many topics.
+   * @throws {ProtocolError} If it wants too many topics.
    */
   take({ version, base, add, remove, part, more }: ControlMessage & { type: "wants" }): boolean {
     if (part === 0) this.#loading = { version, part, add: new Map(), remove: [] };

@@ -74,7 +74,7 @@ export class JetStreamExchange implements Exchange {
   /**
    * Takes a packet from the stream.
    *
-   * @throws {ProtocolError} When it is from a broker that uses no stream.
+   * @throws {ProtocolError} If it is from a broker that uses no stream.
    */
   packet(subject: string, header: PacketHeader, body: Uint8Array): void {
     this.#received.packet(subject, header, body);

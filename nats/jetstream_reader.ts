@@ -199,7 +199,7 @@ export class JetStreamReader {
    * - A node that was started again may, for a moment, have less of a stream than was read.
    *
    * @param skew How many milliseconds apart the nodes may date the making of the stream.
-   * @throws {Error} When that may be the case: ask again.
+   * @throws {Error} If that may be the case: ask again.
    */
   #place(
     { created, state: { first_seq: first, last_seq: last } }: StreamInfo,

@@ -30,7 +30,7 @@ export const ANSWER_MS = 2000;
 /**
  * Makes the stream, unless it is there.
  *
- * @throws {Error} When a stream of that name keeps something else, or NATS refuses.
+ * @throws {Error} If a stream of that name keeps something else, or NATS refuses.
  */
 export async function setUpStream(
   nc: NatsConnection,

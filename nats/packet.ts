@@ -139,7 +139,7 @@ function withRoom({ buffer, end }: Packet<PacketRoute>, length: number): Uint8Ar
 /**
  * Reads a packet: its header, and its frames as `body`.
  *
- * @throws {ProtocolError} When it is not a valid packet.
+ * @throws {ProtocolError} If it is not a valid packet.
  */
 export function readPacket(bytes: Uint8Array): { header: PacketHeader; body: Uint8Array } {
   const counted = COUNTS_AT + COUNT_BYTES * (bytes[LENGTHS_AT] ?? 0);

@@ -21,7 +21,7 @@ export class TopicBlockCache<V> {
   /**
    * The value of the topic whose block is in `bytes` from `start` to before `end`.
    *
-   * @throws {ProtocolError} When that is not a topic.
+   * @throws {ProtocolError} If that is not a topic.
    */
   get(bytes: Uint8Array, start: number, end: number): V {
     let value = this.#values.get(bytes, start, end);

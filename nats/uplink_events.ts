@@ -7,15 +7,15 @@ export interface NatsUplinkEvent {
   /**
    * What happened.
    *
-   * - `"connected"`: there is a connection to a server.
-   * - `"disconnected"`: it is lost; a new one is made.
-   * - `"unreachable"`: none can be made; reported once for each reason, while it keeps trying.
+   * - `"connected"`: the uplink has connected to a server.
+   * - `"disconnected"`: it has lost its connection, and connects again.
+   * - `"unreachable"`: it cannot connect, and keeps trying; reported once for each reason.
    * - `"joined"`: another broker has joined the bus.
-   * - `"left"`: it said goodbye, or gave no sign of life for a minute.
+   * - `"left"`: another broker has left the bus, or has been silent for a minute.
    * - `"warning"`: NATS refused something, or something arrived that is not from a broker of the bus.
    */
   readonly type: "connected" | "disconnected" | "unreachable" | "joined" | "left" | "warning";
-  /** The same as a sentence, with the details. */
+  /** What happened, as a sentence with the details. */
   readonly message: string;
 }
 

@@ -40,8 +40,8 @@ export class BrokerFinder {
   /**
    * Makes one that finds this broker.
    *
-   * @throws {TypeError} When the address is not a valid one, or the key is of the wrong kind.
-   * @throws {RangeError} When the key is empty.
+   * @throws {TypeError} If the address is not a valid one, or the key is of the wrong kind.
+   * @throws {RangeError} If the key is empty.
    */
   constructor(broker: BrokerInfo, options: NetPubSubOptions) {
     this.#options = options;
@@ -72,7 +72,7 @@ export class BrokerFinder {
    * Where the broker is now.
    *
    * @param warn Called once if messages can be read on the way.
-   * @throws {ConnectionLostError} When there is no connection file.
+   * @throws {ConnectionLostError} If there is no connection file.
    */
   async find(warn: (warning: Error) => void): Promise<Target> {
     if (this.#file !== undefined) await this.#read(this.#file);

@@ -56,8 +56,8 @@ export class Client {
    *
    * @param dispatcher The subscribers here; they get what comes in.
    * @param options The callbacks of its owner, and the bounds of its queues.
-   * @throws {TypeError} When an option is of the wrong kind.
-   * @throws {RangeError} When an option is out of range.
+   * @throws {TypeError} If an option is of the wrong kind.
+   * @throws {RangeError} If an option is out of range.
    */
   constructor(dispatcher: Dispatcher, finder: BrokerFinder, options: NetPubSubOptions) {
     this.#dispatcher = dispatcher;
@@ -92,9 +92,9 @@ export class Client {
   /**
    * Publishes to the broker, if there is one now or later.
    *
-   * @throws {TypeError} When a value cannot be sent.
-   * @throws {RangeError} When the topic or the message is larger than the broker allows.
-   * @throws {BacklogError} When too much is not acknowledged.
+   * @throws {TypeError} If a value cannot be sent.
+   * @throws {RangeError} If the topic or the message is larger than the broker allows.
+   * @throws {BacklogError} If too much is not acknowledged.
    */
   publish(path: TopicPath, message: object): void {
     const span = this.#span;
@@ -105,7 +105,7 @@ export class Client {
   /**
    * Tells the broker that a topic is wanted, or no longer wanted.
    *
-   * @throws {RangeError} When the broker does not allow this topic, or one topic more.
+   * @throws {RangeError} If the broker does not allow this topic, or one topic more.
    */
   interest(path: TopicPath, wanted: boolean): void {
     const type = wanted ? FrameType.SUBSCRIBE : FrameType.UNSUBSCRIBE;

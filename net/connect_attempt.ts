@@ -44,7 +44,7 @@ export interface Attempter {
  * Makes one attempt.
  *
  * @returns Resolves with the link of the session, which is open.
- * @throws {AuthError | ProtocolError | ForbiddenError | ConnectionLostError} When it has failed.
+ * @throws {AuthError | ProtocolError | ForbiddenError | ConnectionLostError} If it has failed.
  */
 export async function attempt(
   span: ConnectSpan,

@@ -6,28 +6,29 @@ import type { PubSubOptions } from "../pubsub/subscriber.ts";
 /**
  * Whether a client is connected, or about to be.
  *
- * - `"disconnected"`: it has not connected, or has disconnected; what it publishes stays here.
+ * - `"disconnected"`: it has not connected, or has disconnected; its messages stay in this process.
  * - `"connecting"`: `connect()` makes its first attempt.
- * - `"connected"`: what it publishes goes to the broker at once.
- * - `"reconnecting"`: the connection is lost, and is being made again; what it publishes waits.
+ * - `"connected"`: its messages go to the broker at once.
+ * - `"reconnecting"`: it has lost its connection, and restores it; its messages wait.
  */
 export type State = "disconnected" | "connecting" | "connected" | "reconnecting";
 
-/** Tells of messages that were, or may have been, missed or repeated. */
+/** Says which messages were, or may have been, missed or repeated. */
 export interface Gap {
   /**
-   * Where: `"in"` on the way to this object, `"out"` on the way from it. After a session was lost, `"in"`
-   * unless this object has no subscriptions.
+   * Which messages: `"in"` for those to this object, `"out"` for those from it. When a session was
+   * lost, that may be both; then it is `"in"` if this object has subscriptions.
    */
   readonly direction: "in" | "out";
   /**
    * Why.
    *
-   * - `"overflow"`: messages came faster than they were taken here, and the broker dropped the oldest.
-   * - `"expired"`: the connection was away for longer than the broker keeps a session.
-   * - `"new broker"`: the broker was started again, or another one has taken its place.
-   * - `"cut off"`: this object held its publishers back for longer than the broker allows, or the
-   *   broker's memory was full; or messages were lost between joined brokers.
+   * - `"overflow"`: messages came faster than this object took them, and the broker dropped the oldest.
+   * - `"expired"`: the connection was lost for longer than the broker keeps a session (its
+   *   `resumeWindow`).
+   * - `"new broker"`: the broker was restarted, or replaced by another one.
+   * - `"cut off"`: with `overflow: "wait"`, this object held publishers back too long, or too many
+   *   bytes waited for it; or messages were lost between joined brokers.
    */
   readonly reason: "overflow" | "expired" | "new broker" | "cut off";
   /** How many messages were missed; absent if that is not known. */
@@ -42,15 +43,15 @@ export interface Gap {
 /** Options of a `NetPubSub`. */
 export interface NetPubSubOptions extends PubSubOptions {
   /**
-   * The name of the key, at most 64 bytes of UTF-8; empty for the broker's single key. By default the
-   * name in the connection file, if there is one.
+   * The name of the key, at most 64 bytes of UTF-8; empty for the broker's `authkey`. By default the
+   * name in the connection file, if it has one.
    *
    * @default {""}
    */
   keyName?: string;
   /**
-   * For a broker whose address begins with `tls://`: which certificates to trust, besides those that the
-   * system trusts and the one in the connection file.
+   * For a `tls://` address: certificates to trust besides those that the system trusts and the one in
+   * the connection file. By default none.
    */
   tls?: {
     /**
@@ -61,8 +62,8 @@ export interface NetPubSubOptions extends PubSubOptions {
     caCerts?: string[];
   };
   /**
-   * How many bytes may be published and not yet acknowledged; beyond that, `publish` throws
-   * `BacklogError`. A single message always fits.
+   * How many published bytes may be unacknowledged; `publish` throws `BacklogError` rather than exceed
+   * it. If none are, a message of any size fits.
    *
    * @default {16777216}
    */
@@ -70,34 +71,35 @@ export interface NetPubSubOptions extends PubSubOptions {
   /**
    * What the broker does when messages come faster than this object takes them.
    *
-   * - `"drop-oldest"`: it drops the oldest, and `onGap` gets their number.
-   * - `"wait"`: it holds their publishers back, if it allows that (`maxPatience`); otherwise it drops the
-   *   oldest.
+   * - `"drop-oldest"`: it drops the oldest messages, and `onGap` gets their number.
+   * - `"wait"`: it holds back those who publish them (backpressure), if its option `maxPatience` and
+   *   the rights of the key allow that; otherwise it drops the oldest.
    *
    * @default {"drop-oldest"}
    */
   overflow?: "drop-oldest" | "wait";
   /**
-   * With `overflow: "wait"`: how long this object may hold publishers back without taking anything, in
-   * milliseconds. After that it is cut off, and `onGap` is called. A shorter `maxPatience` of the broker
-   * takes precedence.
+   * With `overflow: "wait"`: how long this object may hold publishers back without taking a message, in
+   * milliseconds. After that it is cut off: the broker drops what waits for it, and `onGap` is called.
+   * A shorter `maxPatience` of the broker takes precedence.
    *
    * @default {Infinity}
    */
   patience?: number;
   /**
-   * Called on each change of `state`, and while `reconnecting` when the reason changes, because the
-   * broker refuses the key, say.
+   * Called on each change of `state`, and while `"reconnecting"` also when the reason changes, as when
+   * the broker begins to refuse the key.
    *
    * @param state The new state.
-   * @param reason Why, unless `connect()` or `disconnect()` was called.
+   * @param reason The error that caused the state; only for `"reconnecting"`, and for `"disconnected"`
+   * unless `disconnect()` succeeded.
    */
   onState?(state: State, reason?: Error): void;
   /**
-   * Called once whenever messages were, or may have been, missed or repeated. By default, such gaps go
-   * unnoticed.
+   * Called whenever messages were, or may have been, missed or repeated. By default, nothing reports
+   * such gaps.
    *
-   * @param gap Where, why, and how many.
+   * @param gap Which messages, why, and how many.
    */
   onGap?(gap: Gap): void;
 }
@@ -118,8 +120,8 @@ export interface QueueOptions {
 /**
  * Checks the options about queues.
  *
- * @throws {TypeError} When `overflow` is of the wrong kind.
- * @throws {RangeError} When `patience` or `backlog` is out of range.
+ * @throws {TypeError} If `overflow` is of the wrong kind.
+ * @throws {RangeError} If `patience` or `backlog` is out of range.
  */
 export function queueOptions(
   { overflow = "drop-oldest", patience = Infinity, backlog = BACKLOG_BYTES }: NetPubSubOptions,

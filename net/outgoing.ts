@@ -25,9 +25,9 @@ export class Outgoing {
   /**
    * Adds a message to the outbox of a span, and sends it.
    *
-   * @throws {BacklogError} When too much is not acknowledged.
-   * @throws {TypeError} When a value cannot be sent.
-   * @throws {RangeError} When the topic or the message is larger than the broker allows.
+   * @throws {BacklogError} If too much is not acknowledged.
+   * @throws {TypeError} If a value cannot be sent.
+   * @throws {RangeError} If the topic or the message is larger than the broker allows.
    */
   publish(path: TopicPath, message: object, span: ConnectSpan): void {
     const { session, limits } = span;
@@ -84,7 +84,7 @@ export class Outgoing {
   /**
    * A topic as a block of bytes.
    *
-   * @throws {RangeError} When the broker does not allow it.
+   * @throws {RangeError} If the broker does not allow it.
    */
   topicBlock(action: "publish" | "subscribe", path: TopicPath, limits: Limits): Uint8Array {
     const latest = this.#latest;

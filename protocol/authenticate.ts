@@ -22,9 +22,9 @@ const TLS_ALERT = 0x15;
  * The client's side of the handshake over `stream`.
  *
  * @returns The broker's id.
- * @throws {AuthError} When either side could not prove that it has the key.
- * @throws {ProtocolError} When the other side is not a broker with which this client can speak.
- * @throws {ConnectionLostError} When the other side is busy or closes.
+ * @throws {AuthError} If either side could not prove that it has the key.
+ * @throws {ProtocolError} If the other side is not a broker with which this client can speak.
+ * @throws {ConnectionLostError} If the other side is busy or closes.
  */
 export async function authenticateToBroker(
   stream: ByteStream,
@@ -64,9 +64,9 @@ export interface Authentication<K extends Secret> {
  * The broker's side of the handshake over `stream`.
  *
  * @returns The client's key.
- * @throws {AuthError} When the client could not prove that it has the key.
- * @throws {ProtocolError} When it does not speak the protocol.
- * @throws {ConnectionLostError} When it closes, or the broker is busy.
+ * @throws {AuthError} If the client could not prove that it has the key.
+ * @throws {ProtocolError} If it does not speak the protocol.
+ * @throws {ConnectionLostError} If it closes, or the broker is busy.
  */
 export async function authenticateClient<K extends Secret>(
   stream: ByteStream,

@@ -123,7 +123,7 @@ export class FrameReader implements Frame {
   /**
    * Goes to the next frame; returns `false` when more bytes are needed.
    *
-   * @throws {ProtocolError} When the frame is of a type that is not taken, or too long.
+   * @throws {ProtocolError} If the frame is of a type that is not taken, or too long.
    */
   next(): boolean {
     if (this.#skip > 0 && !this.#skipped()) return false;

@@ -109,8 +109,8 @@ export class ClientHandshake {
   /**
    * Step 2: checks the head of the challenge, which may be a refusal.
    *
-   * @throws {ProtocolError} When what answers is not an mpubsub broker, or speaks other versions.
-   * @throws {ConnectionLostError} When the broker is busy.
+   * @throws {ProtocolError} If what answers is not an mpubsub broker, or speaks other versions.
+   * @throws {ConnectionLostError} If the broker is busy.
    */
   checkChallengeHead(head: Uint8Array): void {
     if (!startsWithMagic(head)) {
@@ -190,7 +190,7 @@ export class BrokerHandshake<K extends Secret> {
   /**
    * Step 1: how many bytes follow the head of the hello.
    *
-   * @throws {ProtocolError} When these bytes are not a hello.
+   * @throws {ProtocolError} If these bytes are not a hello.
    */
   helloTail(head: Uint8Array): number {
     if (!startsWithMagic(head)) {

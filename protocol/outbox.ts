@@ -177,7 +177,7 @@ export class Outbox {
    *
    * @param count The number of the last frame that is acknowledged.
    * @returns Whether that is more than before.
-   * @throws {ProtocolError} When it is less than before, or more than was sent.
+   * @throws {ProtocolError} If it is less than before, or more than was sent.
    */
   acknowledge(count: number): boolean {
     const before = this.#sent.bytes;
@@ -196,7 +196,7 @@ export class Outbox {
    * Goes back to a frame, for a connection that replaces the one before.
    *
    * @param count The number of the last frame that the other side has.
-   * @throws {ProtocolError} When there is no such number, or what follows it is gone.
+   * @throws {ProtocolError} If there is no such number, or what follows it is gone.
    */
   rewind(count: number): void {
     this.#sent.rewind(count);

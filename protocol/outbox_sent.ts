@@ -119,7 +119,7 @@ export class Sent {
    *
    * @param count The number of the last frame that is acknowledged.
    * @returns Whether that is more than before.
-   * @throws {ProtocolError} When it is less than before, or more than was sent.
+   * @throws {ProtocolError} If it is less than before, or more than was sent.
    */
   acknowledge(count: number): boolean {
     if (count < this.acknowledged || count > this.handed) {
@@ -147,7 +147,7 @@ export class Sent {
    * Goes back to a frame, for a connection that replaces the one before.
    *
    * @param count The number of the last frame that the other side has.
-   * @throws {ProtocolError} When there is no such number, or what follows it is gone.
+   * @throws {ProtocolError} If there is no such number, or what follows it is gone.
    */
   rewind(count: number): void {
     checkTaken(count, this.acknowledged, this.numbered);
@@ -215,7 +215,7 @@ export class Sent {
 /**
  * Checks that the other side can have taken so many frames.
  *
- * @throws {ProtocolError} When it cannot.
+ * @throws {ProtocolError} If it cannot.
  */
 function checkTaken(taken: number, acknowledged: number, numbered: number): void {
   if (taken >= acknowledged && taken <= numbered) return;

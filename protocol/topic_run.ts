@@ -22,7 +22,7 @@ export interface Run {
  * The PUBLISH frames from `start` on that have the same topic as the first, in bytes that hold whole
  * frames. One whose payload is longer than `payloadMax` is a run of its own.
  *
- * @throws {ProtocolError} When there is another frame, or a frame is cut short.
+ * @throws {ProtocolError} If there is another frame, or a frame is cut short.
  */
 export function runAt(bytes: Uint8Array, start: number, payloadMax = Infinity): Run {
   const topic = publishBody(bytes, start);

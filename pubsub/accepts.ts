@@ -7,9 +7,9 @@ import { watch } from "./callback_errors.ts";
 
 /**
  * A schema that follows version 1 of [Standard Schema](https://standardschema.dev), as those of Zod,
- * Valibot and ArkType do; the part of it that is used here.
+ * Valibot and ArkType do. The type has only what mpubsub uses.
  *
- * @typeParam Out What it makes of a message.
+ * @typeParam Out What the schema makes of a message.
  */
 export interface StandardSchema<Out = unknown> {
   /** What the specification defines. */

@@ -7,9 +7,9 @@ import type { TopicPath } from "../topic.ts";
 /**
  * A function that is called with the topic and the message.
  *
- * - It may destructure just the values that it needs, with narrower types than the topic's messages
- *   have: its parameters are checked like those of a method.
- * - What it returns is ignored; if that is a promise that rejects, `onError` gets the reason.
+ * - TypeScript checks its parameters like those of a method. So it may destructure just the values that
+ *   it needs, with narrower types than the topic's messages have.
+ * - Its return value is ignored, but if that is a promise that rejects, `onError` gets the reason.
  *
  * @typeParam M The message.
  */
@@ -17,25 +17,25 @@ export type Subscriber<M> = {
   bivarianceHack(topic: TopicPath, message: M): unknown;
 }["bivarianceHack"];
 
-/** Where an error that `onError` gets comes from, as far as that is known. */
+/** Where an error that `onError` gets comes from. What is not known is absent. */
 export interface ErrorContext {
   /** The topic of the message, or of the subscription concerned. */
   readonly topic?: TopicPath;
   /** The message that was being delivered. */
   readonly message?: object;
-  /** The subscriber that failed, or does not accept the message; absent for a `Subscription`. */
+  /** The subscriber that failed, or that does not accept the message; absent for a `Subscription`. */
   readonly subscriber?: Subscriber<never>;
 }
 
 /** Options of a `PubSub`. */
 export interface PubSubOptions {
   /**
-   * Called when a subscriber fails, or a message does not reach it. By default, the topic and the error
-   * are written to `console.warn`, on one line.
+   * Called when a subscriber fails, or a message does not reach a subscriber. By default, the topic and
+   * the error are written to `console.warn`, on one line.
    *
-   * - If it throws or rejects itself, both errors are written to `console.warn`.
+   * - If `onError` itself throws or rejects, both errors are written to `console.warn`.
    *
-   * @param error What was thrown, or one of the errors of mpubsub.
+   * @param error What the subscriber threw, or one of the errors of mpubsub.
    * @param context Where it comes from.
    */
   onError?(error: unknown, context: ErrorContext): void;
@@ -48,17 +48,17 @@ export interface PubSubOptions {
  */
 export interface SubscriberOptions<Accepts = readonly string[]> {
   /**
-   * Calls it for one message only: it is removed before that call.
+   * Calls the subscriber for one message only: it is removed before that call. By default it stays.
    *
    * @default {false}
    */
   readonly once?: boolean;
-  /** Removes it when aborted. */
+  /** Removes the subscriber when aborted. */
   readonly signal?: AbortSignal;
   /**
-   * What it accepts: the names of values, or a schema. A message that has other names, or that the
-   * schema refuses, is not delivered to it, and `onError` gets a `MessageError`. By default it accepts
-   * any message.
+   * What the subscriber accepts: a list of names of values, of which a message may leave some out, or a
+   * schema. A message that has any other name, or that the schema refuses, is not delivered to it;
+   * `onError` gets a `MessageError`. By default it accepts any message.
    */
   readonly accepts?: Accepts;
 }
@@ -70,25 +70,28 @@ export interface SubscriberOptions<Accepts = readonly string[]> {
  */
 export interface SubscribeOptions<Accepts = readonly string[]> {
   /**
-   * How many messages it holds while its consumer is busy.
+   * How many messages the subscription holds while its consumer is busy.
    *
    * @default {65536}
    */
   readonly limit?: number;
   /**
-   * What happens when one more comes.
+   * What happens when it is full and one more message comes.
    *
-   * - `"drop-oldest"`: the oldest is dropped and counted; `onError` gets one `BacklogError` for all that
-   *   are dropped until the consumer has caught up.
+   * - `"drop-oldest"`: the oldest is dropped, and counted in `dropped`; `onError` gets one
+   *   `BacklogError` for all that are dropped until the consumer has caught up.
    * - `"throw"`: the subscription ends; its consumer gets what it holds, then a `BacklogError`.
-   * - `"wait"`: nothing is dropped; `publish` throws a `BacklogError` and delivers to nobody. What is
-   *   published during a delivery is still accepted, and held beyond the limit. A `NetPubSub` takes
-   *   nothing from the broker until there is room.
+   * - `"wait"`: nothing is dropped; `publish` throws a `BacklogError`, and nobody gets the message.
+   *   What is published during a delivery is still accepted, and held beyond the limit. A `NetPubSub`
+   *   takes nothing from the broker until there is room.
    *
    * @default {"drop-oldest"}
    */
   readonly overflow?: Overflow;
-  /** Ends it when aborted: what it holds is discarded, and its consumer gets the reason as an error. */
+  /**
+   * Ends the subscription when aborted: what it holds is discarded, and its consumer gets the signal's
+   * reason as an error.
+   */
   readonly signal?: AbortSignal;
   /**
    * What it accepts: the names of values, or a schema; see {@linkcode SubscriberOptions}. By default it
@@ -112,8 +115,9 @@ export interface Delivery<M = object> {
 /**
  * Iterates over the messages of a topic, for one consumer.
  *
- * - It gets messages from the call of `subscribe` on, and holds them until they are asked for.
- * - `break` and disposing end it, and discard what it holds; disposing twice is a no-op.
+ * - It gets messages from the call of `subscribe` on, and holds them until its consumer asks for them.
+ * - Leaving the loop (`break`) or disposing ends it, and discards what it holds. Disposing twice is a
+ *   no-op.
  * - After `clearSubscribers()` it yields what it holds, then ends.
  *
  * @typeParam M The message.
@@ -136,13 +140,13 @@ export interface Subscription<M = object> extends AsyncIterable<Delivery<M>> {
   /** How many messages were dropped to make room for newer ones. */
   readonly dropped: number;
   /**
-   * Begins to iterate; several `next()` may wait at a time.
+   * Begins to iterate; several calls of `next()` may wait at a time.
    *
    * @returns Yields each message with its topic.
-   * @throws {TypeError} If somebody iterates over it already.
+   * @throws {TypeError} If something iterates over it already.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<Delivery<M>, undefined>;
-  /** Ends it, and discards what it holds. */
+  /** Ends the subscription, and discards what it holds. */
   [Symbol.dispose](): void;
   /** The same, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;

@@ -16,7 +16,9 @@ export interface Fault {
   readonly kind: "cut" | "half" | "freeze" | "delay";
   /** Where: `"up"` is from the client to the broker, `"down"` from the broker to the client. */
   readonly direction: "up" | "down";
-  /** How many bytes pass in this direction before the fault, which may be in the middle of a frame. */
+  /**
+   * How many bytes pass in this direction before the fault, which may come in the middle of a message.
+   */
   readonly after: number;
   /**
    * For `"freeze"` and `"delay"`: how long, in milliseconds. By default without end.
@@ -27,15 +29,15 @@ export interface Fault {
 }
 
 /**
- * What happens to each connection, by its number from 0.
+ * Says which faults each connection gets, by its number from 0; none if the array is empty.
  *
- * - `"refuse"` closes it at once.
+ * - `"refuse"` closes the connection at once.
  */
 export type Plan = (connection: number) => readonly Fault[] | "refuse";
 
 /** Options of {@linkcode randomPlan}. */
 export interface RandomPlanOptions {
-  /** How many bytes pass at most before the first fault of a connection. */
+  /** How many bytes pass at most in a direction before its fault. */
   readonly bytes: number;
   /**
    * The kinds of faults to choose from; a kind that is listed twice is twice as likely.
@@ -56,14 +58,15 @@ const EARLY_BYTES = 400;
 const EARLY_PART = 1 / 4;
 
 /**
- * Makes a plan with a random fault in each direction of each connection; the one that is reached first
- * counts.
+ * Makes a plan with a random fault in each direction of each connection; a connection for which either
+ * is `"refuse"` is refused.
  *
  * - The same seed gives the same faults to the same connections.
- * - A quarter of them come in the first 400 bytes, which is where handshakes and resumptions are.
+ * - A quarter of them are placed within the first 400 bytes, where connections are authenticated and
+ *   sessions resumed.
  *
  * @param seed A whole number.
- * @param options Where faults come, and of which kinds they are.
+ * @param options How early faults come, of which kinds they are, and how long they last.
  * @returns The plan, for a {@linkcode Proxy}.
  *
  * @example The same seed, the same faults

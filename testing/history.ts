@@ -6,19 +6,19 @@
 export interface Sighting {
   /** Who published it. */
   readonly publisher: string;
-  /** Which of the publisher's messages it is. */
+  /** The id that the publisher gave it. */
   readonly id: number | string;
 }
 
-/** What happened, as publishers and subscribers noted it, each in its own order. */
+/** What each publisher published and each subscriber got, in the order in which it did so. */
 export interface History {
-  /** The ids that each publisher published; no id twice. */
+  /** The ids of the messages that each publisher published; a publisher uses no id twice. */
   readonly published: Readonly<Record<string, readonly (number | string)[]>>;
-  /** What each subscriber got. */
+  /** The messages that each subscriber got. */
   readonly seen: Readonly<Record<string, readonly Sighting[]>>;
 }
 
-/** A message that was lost, repeated, inverted or unknown. */
+/** A message that was lost, repeated, out of order or unknown. */
 export interface HistoryFault extends Sighting {
   /**
    * What is wrong.
@@ -46,10 +46,11 @@ export interface HistoryReport {
 }
 
 /**
- * Finds messages that were lost, repeated or inverted.
+ * Finds messages that a subscriber did not get, got twice, got out of order ("inverted"), or that
+ * nobody published.
  *
  * - Every subscriber is expected to get every message of every publisher.
- * - Only the first time that a message arrives can be inverted; any other time is a repetition.
+ * - A message that arrives again is only repeated, never also inverted.
  *
  * @param history What was published, and who got what.
  * @returns Each fault, and how many there are of each kind.

@@ -17,7 +17,7 @@ export interface ProxyOptions {
    */
   readonly address?: Address;
   /**
-   * What happens to each connection. By default nothing.
+   * Which faults each connection gets. By default none.
    */
   readonly plan?: Plan;
 }
@@ -28,9 +28,9 @@ export interface ProxyStats {
   readonly connections: number;
   /** Connections that were cut, by the plan or by `cut()`. */
   readonly cut: number;
-  /** Connections that were refused. */
+  /** Connections that were refused, by the plan or by `refuse()`. */
   readonly refused: number;
-  /** Bytes that passed. */
+  /** Bytes that passed, in both directions together. */
   readonly bytes: number;
 }
 
@@ -85,7 +85,7 @@ export class Proxy implements AsyncDisposable {
   /**
    * Where clients connect.
    *
-   * @throws {Error} Before `start()` has resolved.
+   * @throws {Error} If `start()` has not resolved yet.
    */
   get address(): string {
     if (this.#listener === undefined) {
@@ -98,7 +98,7 @@ export class Proxy implements AsyncDisposable {
    * Starts to listen.
    *
    * @returns Resolves when clients can connect.
-   * @throws {Deno.errors.AddrInUse} When another program listens at the address.
+   * @throws {Deno.errors.AddrInUse} If another program listens at the address.
    */
   async start(): Promise<void> {
     this.#listener = await listen(this.#options.address);
@@ -130,7 +130,7 @@ export class Proxy implements AsyncDisposable {
   }
 
   /**
-   * Freezes both directions of all present connections: nothing passes, and neither side is told.
+   * Freezes all present connections: nothing passes in either direction, and neither side is told.
    *
    * @param ms For how long, in milliseconds.
    */
@@ -149,7 +149,7 @@ export class Proxy implements AsyncDisposable {
   }
 
   /**
-   * Counts what it has done.
+   * Counts what the proxy has done.
    *
    * @returns A snapshot.
    */

@@ -101,8 +101,8 @@ export class NatsServer implements AsyncDisposable {
    * Starts one.
    *
    * @returns The server, once it answers; in a cluster it may still lack routes and a leader.
-   * @throws {Error} When it does not start, with the end of its log.
-   * @throws {Deno.errors.AddrInUse} When somebody takes every port that was free, or the one for routes.
+   * @throws {Error} If it does not start, with the end of its log.
+   * @throws {Deno.errors.AddrInUse} If somebody takes every port that was free, or the one for routes.
    */
   static async start(options: NatsServerOptions = {}): Promise<NatsServer> {
     const { name = uniqueName("nats") } = options;
@@ -145,7 +145,7 @@ export class NatsServer implements AsyncDisposable {
   /**
    * Ends it in order, also while it is paused; resolves when the process is gone.
    *
-   * @throws {Error} When it has not ended after 10 s; then it is killed.
+   * @throws {Error} If it has not ended after 10 s; then it is killed.
    */
   async terminate(): Promise<void> {
     const process = this.#process;
@@ -283,7 +283,7 @@ export class NatsCluster implements AsyncDisposable {
    * Starts so many nodes, two at least.
    *
    * @returns The cluster, once it is {@linkcode NatsCluster.ready}.
-   * @throws {Error} When it is not after 20 s, or when a node does not start.
+   * @throws {Error} If it is not after 20 s, or when a node does not start.
    */
   static async start(count = 3, options: NatsClusterOptions = {}): Promise<NatsCluster> {
     if (!(count >= 2)) {
@@ -323,7 +323,7 @@ export class NatsCluster implements AsyncDisposable {
    * Resolves when all nodes that run have routes to each other and, with JetStream, know the same
    * leader, which runs, too. After a leader was killed that takes 4 s to 9 s.
    *
-   * @throws {Error} When that is not so after 20 s.
+   * @throws {Error} If that is not so after 20 s.
    */
   async ready(): Promise<void> {
     let lack: string | undefined;

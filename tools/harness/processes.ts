@@ -57,7 +57,7 @@ export class Process<Report> implements AsyncDisposable {
   /**
    * Tells it something, which {@linkcode told} gives it there.
    *
-   * @throws {Deno.errors.BrokenPipe} When it has ended.
+   * @throws {Deno.errors.BrokenPipe} If it has ended.
    */
   async send(command: unknown): Promise<void> {
     await this.#commands.write(new TextEncoder().encode(`${JSON.stringify(command)}\n`));

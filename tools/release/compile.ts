@@ -81,7 +81,7 @@ export async function bundle(module: URL, folder: string): Promise<string[]> {
 /**
  * The modules that a module names, or one that it needs, by how they are named there.
  *
- * @throws {Error} When two are named alike: in a bundle nobody could tell which is meant.
+ * @throws {Error} If two are named alike: in a bundle nobody could tell which is meant.
  */
 async function namedFrom(main: string): Promise<Map<string, string>> {
   const named = new Map<string, string>();

@@ -11,7 +11,7 @@ import manifest from "../../deno.json" with { type: "json" };
 /**
  * What stands in a changelog under the version of a tag.
  *
- * @throws {Error} When the tag is not that of `version`, or there is no such section with a date.
+ * @throws {Error} If the tag is not that of `version`, or there is no such section with a date.
  */
 export function releaseNotes(tag: string, version: string, changelog: string): string {
   if (tag !== `v${version}`) {
