@@ -21,6 +21,7 @@
  *
  * @module
  */
+import { Background } from "./base/background.ts";
 import { later } from "./base/timers.ts";
 import { BrokerTopics } from "./broker/broker_topics.ts";
 import { Callbacks } from "./broker/callbacks.ts";
@@ -107,6 +108,7 @@ export class Broker {
   readonly #keyring: Keyring;
   readonly #counters = new Counters();
   readonly #callbacks: Callbacks;
+  readonly #background = new Background();
   readonly #sessions: Sessions;
   readonly #connections: Connections;
   readonly #uplinkPeer: UplinkPeer | undefined;
@@ -140,8 +142,10 @@ export class Broker {
       }),
     });
     const topicCounts = new TopicCounts();
+    const background = this.#background;
     const passing = {
       router,
+      background,
       topicCounts,
       limits,
       decodeTopic: (bytes: Uint8Array, start: number, end: number) =>
@@ -167,7 +171,9 @@ export class Broker {
       sessions: this.#sessions,
       counters: this.#counters,
       callbacks: this.#callbacks,
+      background,
       isStopping: () => this.#isStopping,
+      onTick: () => background.run(router.sweep()),
     });
     this.#brokerTopics = new BrokerTopics({
       topicCounts,
@@ -327,6 +333,7 @@ export class Broker {
     // The publishers are gone; what they published last goes to other brokers before the uplink ends.
     await this.#uplinkPeer?.leave(this.#aborting.signal);
     timeout[Symbol.dispose]();
+    this.#background.end();
   }
 
   #abort(): void {

@@ -9,6 +9,7 @@
  *   windows close. A client that acknowledges nothing for its patience is cut off: its queue is dropped,
  *   and when it comes back it is told how many messages it missed.
  */
+import type { Background } from "../base/background.ts";
 import type { Lease } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
 import {
@@ -36,6 +37,8 @@ export interface PeerContext extends PublisherContext {
   readonly counters: Counters;
   /** The longest patience that a client may have, in milliseconds; 0: none may wait. */
   readonly maxPatience: number;
+  /** Where what takes long is done. */
+  readonly background: Background;
   /** Called with each change of the bytes that a peer holds. */
   readonly onBytes: (change: number) => void;
   /** Called when a client has subscribed to what the broker itself publishes. */
@@ -74,6 +77,8 @@ export class ClientPeer implements Peer, SessionHandler {
   readonly #publisher: Publisher;
   /** What it has missed; `undefined` until it is cut off. */
   #missed: Missed | undefined;
+  /** Whether its session has been forgotten. */
+  #isGone = false;
 
   /** Makes a peer that has no connection yet. */
   constructor(id: Uint8Array, key: Key, number: number, context: PeerContext) {
@@ -144,7 +149,7 @@ export class ClientPeer implements Peer, SessionHandler {
     const denied: TopicPath[] = [];
     router.replace(this, topics, (path) => {
       const granted = rights.narrow(path);
-      if (granted.length === 0) denied.push(path);
+      if (granted?.length === 0) denied.push(path);
       return granted;
     });
     if (topics.some(isBrokerPath)) this.#context.onWatch();
@@ -175,6 +180,7 @@ export class ClientPeer implements Peer, SessionHandler {
   }
 
   take(frames: Uint8Array, messages: number, from: Origin, lease: Lease | undefined): void {
+    if (this.#isGone) return;
     const { outbox } = this.session;
     const { limits: { queueBytes } } = this.#context;
     this.#checkHardLimit(frames.length);
@@ -203,6 +209,7 @@ export class ClientPeer implements Peer, SessionHandler {
   }
 
   lose(messages: number): void {
+    if (this.#isGone) return;
     if (this.#missed !== undefined) {
       this.#missed.since += messages;
       return;
@@ -251,9 +258,11 @@ export class ClientPeer implements Peer, SessionHandler {
     link?.end(Reason.CUT_OFF, why);
   }
 
-  /** Forgets it: it is in no route, and holds nothing. */
+  /** Ends it for good: it takes and holds nothing from now on, and is soon in no route any more. */
   remove(error?: Error): void {
-    this.#context.router.clear(this);
+    this.#isGone = true;
+    const { router, background } = this.#context;
+    background.run(router.clear(this));
     this.session.end(error);
     this.#backpressure.end();
   }
@@ -281,7 +290,7 @@ export class ClientPeer implements Peer, SessionHandler {
     router.add(this, path, granted);
     checkSubscriptions(router.interestsOf(this), limits);
     if (isBrokerPath(path)) onWatch();
-    if (granted.length > 0) return;
+    if (granted?.length !== 0) return;
     const waiting = Math.max(DENIALS_WAITING_MAX, limits.subscriptions);
     if (this.session.link!.waiting > waiting) {
       throw new FrameError(

@@ -7,6 +7,7 @@
  *                   └── refused             └── ended ────▶ Sessions.connectionEnded
  * ```
  */
+import type { Background } from "../base/background.ts";
 import { every, later } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
 import type { Connection } from "../io/connection.ts";
@@ -37,8 +38,12 @@ export interface ConnectionsContext {
   readonly sessions: Sessions;
   readonly counters: Counters;
   readonly callbacks: Callbacks;
+  /** Where what takes long is done. */
+  readonly background: Background;
   /** Whether the broker shuts down: nobody more is let in then. */
   readonly isStopping: () => boolean;
+  /** Called {@linkcode TICKS} times in each heartbeat. */
+  readonly onTick: () => void;
 }
 
 /** An authenticated connection. */
@@ -99,6 +104,7 @@ export class Connections {
 
   #tick(): void {
     for (const link of this.#clients.keys()) link.tick();
+    this.#context.onTick();
   }
 
   /** Remembers a task until it ends, so that closing can wait for it. */
@@ -153,19 +159,23 @@ export class Connections {
 
   /** Serves an authenticated connection to its end. */
   async #serve(stream: Connection, key: Key): Promise<void> {
-    const { options: { authTimeout }, sessions, counters, callbacks } = this.#context;
+    const { options, sessions, counters, callbacks, background } = this.#context;
     const client: Client = { stream, key, peer: undefined };
     const link = new Link(stream, this.#frameLimits);
+    let opened: Promise<void> | undefined;
     link.expect({
       [FrameType.OPEN]: (reader) => {
-        client.peer = this.#open(link, client, reader);
+        const open = readOpen(reader, options.limits);
         inTime();
+        link.expect({});
+        // Many may come at the same time, each with many topics.
+        opened = background.call(() => this.#open(link, client, open));
       },
     });
     this.#clients.set(link, client);
     let tooLate: Disposable | undefined = later(
       () => link.fail(new ProtocolError("Cannot wait longer: no OPEN came")),
-      authTimeout,
+      options.authTimeout,
     );
     // Disposed of at once, because this function lasts as long as the connection.
     const inTime = () => {
@@ -173,6 +183,7 @@ export class Connections {
       tooLate = undefined;
     };
     const end = await link.finished;
+    await opened;
     inTime();
     this.#clients.delete(link);
     counters.countEnd(end);
@@ -180,11 +191,17 @@ export class Connections {
     if (end.error !== undefined) callbacks.error(end.error);
   }
 
-  #open(link: Link, { stream, key }: Client, reader: FrameReader): ClientPeer {
-    const { options, keyring, sessions } = this.#context;
-    if (!keyring.has(key)) throw revoked(key);
-    const { opening, topics } = readOpen(reader, options.limits);
-    return sessions.open(link, { key, opening, topics, address: stream.remoteAddress });
+  #open(link: Link, client: Client, { opening, topics }: Open): void {
+    const { keyring, sessions } = this.#context;
+    const { stream: { remoteAddress: address }, key } = client;
+    try {
+      if (!keyring.has(key)) throw revoked(key);
+      client.peer = sessions.open(link, { key, opening, topics, address });
+    } catch (error) {
+      // A ProtocolError: what the client says cannot be, or its key is gone.
+      if (error instanceof ProtocolError) link.fail(error);
+      else link.close(error as Error);
+    }
   }
 
   /** Ends connections whose key is gone. */
@@ -219,11 +236,14 @@ export class Connections {
   }
 }
 
+/** What an OPEN says. */
+interface Open {
+  readonly opening: Opening;
+  readonly topics: readonly TopicPath[];
+}
+
 /** Reads an OPEN. */
-function readOpen(
-  { buffer, body, end }: FrameReader,
-  limits: CheckedOptions["limits"],
-): { opening: Opening; topics: TopicPath[] } {
+function readOpen({ buffer, body, end }: FrameReader, limits: CheckedOptions["limits"]): Open {
   const { opening, topics: start } = decodeOpening(buffer.subarray(body, end));
   const topics: TopicPath[] = [];
   for (let at = body + start; at < end;) {

@@ -14,7 +14,7 @@ export interface BrokerKey {
   key: string | Uint8Array;
   /**
    * The topics to which its holders may publish, each with all below it. The root (`null`) grants every
-   * topic, and broadcasts.
+   * topic, and broadcasts. At most 4096.
    *
    * @default {[]}
    */
@@ -22,6 +22,7 @@ export interface BrokerKey {
   /**
    * The topics to which its holders may subscribe, each with all below it. The root (`null`) grants
    * every topic. A subscription to a topic above granted ones gets only messages of the granted ones.
+   * At most 4096.
    *
    * @default {[]}
    */
@@ -127,7 +128,8 @@ export class Keyring {
    * Makes a keyring; without `authkey` the single key is random, so that nobody has it.
    *
    * @throws {TypeError} If a key, or a field of one, is of the wrong kind.
-   * @throws {RangeError} If a key or its name is empty, or the name comes twice.
+   * @throws {RangeError} If a key or its name is empty, the name comes twice, or it
+   * grants too many topics.
    */
   constructor(authkey: string | Uint8Array | undefined, keys: readonly BrokerKey[]) {
     this.single = new Key("", keyBytes(authkey ?? randomBytes(KEY_BYTES)), new Rights(EVERYTHING));

@@ -103,14 +103,15 @@ export class Publisher {
       while (frame.extend(payload - body, limits.messageBytes, RUN_BYTES_MAX) > 0);
     }
     topicCounts.count(route.path, frame.frames, frame.end - start);
+    const peers = router.peers(route);
     const run = this.#run;
     const isBehind = run?.frame === frame && run.end === start;
-    if (isBehind && run.peers === route.peers && frame.end - run.start <= RUN_BYTES_MAX) {
+    if (isBehind && run.peers === peers && frame.end - run.start <= RUN_BYTES_MAX) {
       run.end = frame.end;
       run.messages += frame.frames;
     } else {
       this.passOn();
-      this.#run = { peers: route.peers, frame, start, end: frame.end, messages: frame.frames };
+      this.#run = { peers, frame, start, end: frame.end, messages: frame.frames };
     }
   }
 

@@ -14,8 +14,63 @@
  *  subscribe to ["z"]               refused             refused
  * ```
  */
+import type { Granted } from "../routing/router.ts";
+import { type TopicNode, TopicTree } from "../routing/topic_tree.ts";
 import { isBrokerPath, type Topic, type TopicPath, topicPath } from "../topic.ts";
 import type { BrokerKey } from "./keys.ts";
+
+/** How many topics a key may grant to publish to, and how many to subscribe to. */
+export const GRANTS_MAX = 4096;
+const NOTHING: readonly TopicPath[] = Object.freeze([]);
+
+/** Topics that are granted, each with all below it. */
+class Grants {
+  readonly #tree = new TopicTree<true>();
+  /** By a node above some of them: these. */
+  readonly #below = new Map<TopicNode<true>, readonly TopicPath[]>();
+
+  constructor(field: string, topics: readonly Topic[]) {
+    if (!Array.isArray(topics)) throw new TypeError(`${field} must be an array of topics`);
+    if (topics.length > GRANTS_MAX) {
+      throw new RangeError(
+        `${field} has ${topics.length} topics; the limit is ${GRANTS_MAX}: grant a topic above them`,
+      );
+    }
+    const paths = topics.map((topic) => topicPath(topic));
+    // The shortest first: what is covered then grants nothing more.
+    for (const path of paths.toSorted((a, b) => a.length - b.length)) {
+      if (!this.covers(path)) this.#tree.at(path).value = true;
+    }
+  }
+
+  /** Those that no other one covers. */
+  get topics(): readonly TopicPath[] {
+    return [...this.#tree.nodes()].flatMap(({ path, value }) => value ? [path] : []);
+  }
+
+  /** Whether a topic is one of them, or below one. */
+  covers(path: TopicPath): boolean {
+    return this.#tree.covers(path);
+  }
+
+  /** Those below a topic; the same array for the same topic. */
+  below(path: TopicPath): readonly TopicPath[] {
+    const node = this.#tree.get(path);
+    if (node === undefined) return NOTHING;
+    let below = this.#below.get(node);
+    if (below === undefined) this.#below.set(node, below = Object.freeze(this.#find(path)));
+    return below;
+  }
+
+  #find(path: TopicPath): TopicPath[] {
+    const found: TopicPath[] = [];
+    for (const { path: grant, value } of this.#tree.nodes(path)) {
+      // What the broker itself publishes is not for the catch-all.
+      if (value && !(path.length === 0 && isBrokerPath(grant))) found.push(grant);
+    }
+    return found;
+  }
+}
 
 /** What the holders of a key may do. */
 export class Rights {
@@ -23,14 +78,14 @@ export class Rights {
   readonly wait: boolean;
   /** How many messages they may publish in a second. */
   readonly messagesPerSecond: number;
-  readonly #publish: readonly TopicPath[];
-  readonly #subscribe: readonly TopicPath[];
+  readonly #publish: Grants;
+  readonly #subscribe: Grants;
 
   /** Checks the fields of a key, and makes rights of them. */
   constructor(options: Omit<BrokerKey, "name" | "key">) {
     const { publish = [], subscribe = [], wait = false, messagesPerSecond = Infinity } = options;
-    this.#publish = grantsOf("publish", publish);
-    this.#subscribe = grantsOf("subscribe", subscribe);
+    this.#publish = new Grants("publish", publish);
+    this.#subscribe = new Grants("subscribe", subscribe);
     if (typeof wait !== "boolean") throw new TypeError(`wait is ${wait}; it must be a boolean`);
     if (typeof messagesPerSecond !== "number" || !(messagesPerSecond > 0)) {
       throw new RangeError(
@@ -48,44 +103,17 @@ export class Rights {
 
   #text(): string {
     const { wait, messagesPerSecond } = this;
-    return JSON.stringify([this.#publish, this.#subscribe, wait, String(messagesPerSecond)]);
+    const topics = [this.#publish.topics, this.#subscribe.topics];
+    return JSON.stringify([...topics, wait, String(messagesPerSecond)]);
   }
 
   /** Whether they may publish to a topic. */
   mayPublish(path: TopicPath): boolean {
-    return isGranted(path, this.#publish);
+    return this.#publish.covers(path);
   }
 
-  /** What a subscriber to a topic gets: the topic itself, what is granted below it, or nothing. */
-  narrow(path: TopicPath): readonly TopicPath[] {
-    if (isGranted(path, this.#subscribe)) return [path];
-    // What the broker itself publishes is not for the catch-all.
-    const isCatchAll = path.length === 0;
-    return this.#subscribe.filter((grant) =>
-      isWithin(grant, path) && !(isCatchAll && isBrokerPath(grant))
-    );
+  /** What a subscriber to a topic gets of it. */
+  narrow(path: TopicPath): Granted {
+    return this.#subscribe.covers(path) ? undefined : this.#subscribe.below(path);
   }
-}
-
-function grantsOf(field: string, topics: readonly Topic[]): readonly TopicPath[] {
-  if (!Array.isArray(topics)) throw new TypeError(`${field} must be an array of topics`);
-  const paths = topics.map((topic) => topicPath(topic));
-  // A topic that another one covers grants nothing more.
-  return paths.filter((path, at) =>
-    !paths.some((other, place) =>
-      at !== place && isWithin(path, other) && (other.length < path.length || place < at)
-    )
-  );
-}
-
-function isGranted(path: TopicPath, grants: readonly TopicPath[]): boolean {
-  for (let i = 0; i < grants.length; i++) if (isWithin(path, grants[i]!)) return true;
-  return false;
-}
-
-/** Whether a topic is another, or below it. */
-function isWithin(path: TopicPath, above: TopicPath): boolean {
-  if (above.length > path.length) return false;
-  for (let i = 0; i < above.length; i++) if (above[i] !== path[i]) return false;
-  return true;
 }

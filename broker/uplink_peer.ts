@@ -44,7 +44,9 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
 
   /** Ends, if it has begun; at once when `signal` aborts. */
   async leave(signal: AbortSignal): Promise<void> {
-    if (this.#hasJoined) await this.#uplink.leave(signal);
+    if (!this.#hasJoined) return;
+    this.#hasJoined = false;
+    await this.#uplink.leave(signal);
   }
 
   /** What the uplink has done. */
@@ -68,8 +70,8 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
   }
 
   /** Tells the uplink that a peer wants a topic, or no longer wants it. */
-  wants(peer: Peer, path: TopicPath, wants: boolean): void {
-    if (peer !== this && !isBrokerPath(path)) this.#uplink.wants(path, wants);
+  wants(peer: Peer | undefined, path: TopicPath, wants: boolean): void {
+    if (this.#hasJoined && peer !== this && !isBrokerPath(path)) this.#uplink.wants(path, wants);
   }
 
   want(path: TopicPath, wanted: boolean): void {
@@ -91,7 +93,8 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
   /** Passes messages of one topic on; returns `false` if they are too large. */
   #pass(bytes: Uint8Array, start: number, { topic, payload, end, frames }: Run): boolean {
     const { router, decodeTopic, topicCounts } = this.#context;
-    const { path, peers, forbidden } = router.route(bytes, topic, payload, decodeTopic);
+    const route = router.route(bytes, topic, payload, decodeTopic);
+    const { path, forbidden } = route;
     if (forbidden !== undefined) return true;
     if (frames === 1 && end - payload > this.messageBytes) {
       this.lost(path, 1);
@@ -99,7 +102,7 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
     }
     topicCounts.count(path, frames, end - start);
     const slice = bytes.subarray(start, end);
-    this.#fed = peers;
+    const peers = this.#fed = router.peers(route);
     for (const peer of peers) if (peer !== this) peer.take(slice, frames, this, undefined);
     return true;
   }

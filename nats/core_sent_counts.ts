@@ -57,7 +57,7 @@ export class SentCounts {
     const counts: SentCount[] = [];
     const deepest = this.#tree.deepest(path);
     for (let node: typeof deepest | undefined = deepest; node !== undefined; node = node.parent) {
-      counts.push(...node.values);
+      if (node.value !== undefined) counts.push(node.value);
     }
     return counts;
   }
@@ -74,23 +74,24 @@ export class SentCounts {
 
   /** One more broker wants a topic; `null`: broadcasts. */
   hold(path: TopicPath | null): SentCount {
-    const known = path === null ? this.#broadcasts : this.#tree.get(path)?.values[0];
+    const node = path === null ? undefined : this.#tree.at(path);
+    const known = node === undefined ? this.#broadcasts : node.value;
     if (known !== undefined) {
       known.holders++;
       return known;
     }
-    const topic = path!;
-    const made = { path: topic, depth: topic.length, holders: 1, count: 0 };
-    this.#tree.add(topic, made);
+    const topic = node!.path;
     this.#bus.want(topic, true);
-    return made;
+    return node!.value = { path: topic, depth: topic.length, holders: 1, count: 0 };
   }
 
   /** One broker less wants its topic. */
   release(sent: SentCount): void {
     const { path } = sent;
     if (--sent.holders > 0 || path === null) return;
-    this.#tree.remove(path, sent);
+    const node = this.#tree.get(path)!;
+    node.value = undefined;
+    this.#tree.prune(node);
     this.#bus.want(path, false);
   }
 

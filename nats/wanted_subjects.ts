@@ -33,7 +33,7 @@ export class WantedSubjects {
 
   /** Whether a client wants messages of a topic; any client that wants anything gets broadcasts. */
   has(path: TopicPath): boolean {
-    return path.length === 0 ? this.size > 0 : this.#covers.coverOf(path) !== undefined;
+    return path.length === 0 ? this.size > 0 : this.#covers.covers(path);
   }
 
   /** The subject to subscribe to for a cover; `null`: for broadcasts. */

@@ -11,14 +11,14 @@
  * - A delivery goes to those who were there when it began and are there when their turn comes. Each
  *   registration has a birth number for the one and `active` for the other, so that nothing is
  *   copied when nobody comes or goes.
- * - Where a topic's messages go is remembered, and looked up again when the tree has changed.
+ * - Where a topic's messages go is remembered, and looked up again when the tree has changed there.
  * - Whatever goes wrong in a subscriber goes to {@linkcode Dispatcher.report}, and nowhere else.
  */
 import { Fifo } from "../base/fifo.ts";
 import { Queue } from "../base/queue.ts";
 import { BacklogError, ForbiddenError } from "../errors.ts";
 import { TopicCache } from "../routing/topic_cache.ts";
-import { type TopicNode, TopicTree } from "../routing/topic_tree.ts";
+import { TopicTree } from "../routing/topic_tree.ts";
 import {
   formatTopic,
   isBrokerPath,
@@ -27,10 +27,12 @@ import {
   type TopicPath,
   topicPath,
 } from "../topic.ts";
+import { AbortListeners } from "./abort_listeners.ts";
 import { fitOf } from "./accepts.ts";
 import { warn, watch } from "./callback_errors.ts";
 import { LocalRoute } from "./local_route.ts";
 import { NOTHING, Registration, Removal } from "./registration.ts";
+import { Registrations } from "./registrations.ts";
 import type {
   Delivery,
   ErrorContext,
@@ -72,11 +74,12 @@ export class Dispatcher {
   /** The owner's `onError`; use {@linkcode Dispatcher.report}. */
   readonly onError: (error: unknown, context: ErrorContext) => void;
   readonly #options: DispatcherOptions;
-  readonly #tree = new TopicTree<Registration>();
+  readonly #tree = new TopicTree<Registrations>();
   /** All, in the order of their births. */
   readonly #all = new Set<Registration>();
   /** The subscriptions with `overflow: "wait"` that have no room. */
   readonly #full = new Set<Registration>();
+  readonly #abortListeners = new AbortListeners();
   readonly #waiting = new Fifo<{ route: LocalRoute; message: object }>();
   /** The routes of the topics that were published lately. */
   readonly #routes = new TopicCache(ROOT, this.routeOf(ROOT));
@@ -114,7 +117,7 @@ export class Dispatcher {
 
   /** Removes the earliest registration of `subscriber` for the path; returns whether there was one. */
   remove(path: TopicPath, subscriber: Subscriber<never>): boolean {
-    const registration = this.#tree.get(path)?.values.find((r) => r.subscriber === subscriber);
+    const registration = this.#tree.get(path)?.value?.earliestOf(subscriber);
     if (registration === undefined) return false;
     this.#remove(registration);
     return true;
@@ -127,8 +130,9 @@ export class Dispatcher {
     this.#all.clear();
     this.#tree.clear();
     this.#interestCount = 0;
+    for (const registration of gone) registration.active = false;
     for (const registration of gone) {
-      this.#retire(registration);
+      this.#release(registration);
       registration.queue?.close();
     }
     for (const path of paths) this.#options.onInterest?.(path, false);
@@ -158,7 +162,7 @@ export class Dispatcher {
           `Cannot hold all messages in ${name}: it is full (the limit is ${limit}) and drops the oldest; ` +
           `take them faster, raise limit or choose another overflow`;
         this.report(new BacklogError(text, { limit }), { topic: path });
-      } else if (overflow === "wait" && queue.full) this.#full.add(registration!);
+      } else if (overflow === "wait" && queue.full) this.#filled(registration!);
     };
     const registration: Registration | undefined = this.#add(path, take, options, queue);
     if (registration === undefined) queue.close({ error: options.signal?.reason });
@@ -174,8 +178,8 @@ export class Dispatcher {
 
   /** The paths that have a subscriber here, except those that end in `"*local"`. */
   *interests(): Generator<TopicPath, void, undefined> {
-    for (const node of this.#tree.nodes()) {
-      if (node.values.length > 0 && !isLocalPath(node.path)) yield node.path;
+    for (const { path, value } of this.#tree.nodes()) {
+      if (value !== undefined && !isLocalPath(path)) yield path;
     }
   }
 
@@ -192,9 +196,9 @@ export class Dispatcher {
     }
     this.#update(route);
     const stop = route.broker ? this.#tree.root : undefined;
-    let node: TopicNode<Registration> | undefined = route.node;
+    let node: LocalRoute["node"] | undefined = route.node;
     for (; node !== stop && node !== undefined; node = node.parent) {
-      if (node.values.length > 0) return true;
+      if (node.value !== undefined) return true;
     }
     return false;
   }
@@ -211,18 +215,27 @@ export class Dispatcher {
    */
   checkRoom(path: TopicPath): void {
     this.#checkWaiting(path);
-    if (this.#full.size === 0) return;
-    for (const { path: subscribed, queue } of this.#full) {
-      if (!reaches(path, subscribed)) continue;
-      const limit = queue!.limit;
-      throw new BacklogError(
-        `Cannot publish to ${formatTopic(path)}: the subscription of ${formatTopic(subscribed)} ` +
-          `holds ${
-            queue!.length
-          } messages (the limit is ${limit}); publish again when some are taken`,
-        { limit },
-      );
+    const full = this.#full.size === 0 ? undefined : this.#fullFor(path);
+    if (full === undefined) return;
+    const { limit, length } = full.queue!;
+    throw new BacklogError(
+      `Cannot publish to ${formatTopic(path)}: the subscription of ${
+        formatTopic(full.path)
+      } holds ` +
+        `${length} messages (the limit is ${limit}); publish again when some are taken`,
+      { limit },
+    );
+  }
+
+  /** A subscription without room that gets what is published to a path. */
+  #fullFor(path: TopicPath): Registration | undefined {
+    if (path.length === 0) return this.#full.values().find((one) => !isBrokerPath(one.path));
+    let node: LocalRoute["node"] | undefined = this.#tree.deepest(path);
+    for (; node !== undefined; node = node.parent) {
+      const [first] = node.value?.full ?? [];
+      if (first !== undefined) return first;
     }
+    return undefined;
   }
 
   /**
@@ -305,25 +318,27 @@ export class Dispatcher {
   ): Registration | undefined {
     const fit = accepts === undefined ? undefined : fitOf(accepts);
     if (signal?.aborted) return undefined;
-    const registration = new Registration(path, this.#births++, subscriber, { once, fit, queue });
+    const node = this.#tree.at(path);
+    const registrations = node.value ??= new Registrations();
+    const registration = new Registration(node, this.#births++, subscriber, { once, fit, queue });
     if (signal !== undefined) {
       const onAbort = () => {
         this.#remove(registration);
         queue?.clear();
         queue?.close({ error: signal.reason });
       };
-      signal.addEventListener("abort", onAbort, { once: true });
-      registration.release = () => signal.removeEventListener("abort", onAbort);
+      registration.release = this.#abortListeners.add(signal, onAbort);
     }
-    const node = this.#tree.add(path, registration);
+    registrations.add(registration);
     this.#all.add(registration);
-    if (node.values.length === 1 && !isLocalPath(path)) {
+    if (registrations.size === 1 && !isLocalPath(path)) {
       this.#interestCount++;
       try {
         this.#options.onInterest?.(path, true);
       } catch (error) {
         // The owner refuses; nothing of the registration may stay.
-        this.#forget(registration);
+        this.#takeOut(registration);
+        this.#release(registration);
         this.#interestCount--;
         throw error;
       }
@@ -333,30 +348,41 @@ export class Dispatcher {
 
   #remove(registration: Registration | undefined): void {
     if (!registration?.active) return;
-    this.#forget(registration);
     const { path } = registration;
-    const left = this.#tree.get(path);
-    if ((left === undefined || left.values.length === 0) && !isLocalPath(path)) {
+    if (this.#takeOut(registration) && !isLocalPath(path)) {
       this.#interestCount--;
       this.#options.onInterest?.(path, false);
     }
+    this.#release(registration);
   }
 
-  #forget(registration: Registration): void {
+  /** Takes a registration out of all lists; returns whether it was the last of its path. */
+  #takeOut(registration: Registration): boolean {
+    const { node } = registration;
+    const registrations = node.value!;
+    registration.active = false;
+    registrations.removed();
     this.#all.delete(registration);
-    this.#tree.remove(registration.path, registration);
-    this.#retire(registration);
+    if (registrations.size > 0) return false;
+    node.value = undefined;
+    this.#tree.prune(node);
+    return true;
   }
 
   /** Ends a registration that is in no list any more. */
-  #retire(registration: Registration): void {
-    registration.active = false;
+  #release(registration: Registration): void {
     registration.release?.();
     this.#makeRoom(registration);
   }
 
+  #filled(registration: Registration): void {
+    this.#full.add(registration);
+    registration.node.value?.full.add(registration);
+  }
+
   #makeRoom(registration: Registration | undefined): void {
     if (registration === undefined || !this.#full.delete(registration)) return;
+    registration.node.value?.full.delete(registration);
     if (this.#full.size === 0) this.#options.onRoom?.();
   }
 
@@ -369,11 +395,11 @@ export class Dispatcher {
     );
   }
 
-  /** Looks up again where messages go, if subscribers have come or gone. */
+  /** Looks up again where messages go, if that may have changed. */
   #update(route: LocalRoute): void {
-    if (route.version === this.#tree.version) return;
+    if (route.shape === route.node.shape) return;
     route.node = this.#tree.deepest(route.path);
-    route.version = this.#tree.version;
+    route.shape = route.node.shape;
   }
 
   #deliverWaiting(): void {
@@ -389,12 +415,13 @@ export class Dispatcher {
     if (path.length === 0) return this.#broadcast(path, message, end);
     this.#update(route);
     const stop = route.broker ? this.#tree.root : undefined;
-    let node: TopicNode<Registration> | undefined = route.node;
+    let node: LocalRoute["node"] | undefined = route.node;
     for (; node !== stop && node !== undefined; node = node.parent) {
-      const { values } = node;
-      const { length } = values;
+      if (node.value === undefined) continue;
+      const { list } = node.value;
+      const { length } = list;
       for (let index = 0; index < length; index++) {
-        const registration = values[index]!;
+        const registration = list[index]!;
         if (registration.birth >= end) break;
         if (registration.active) this.#call(registration, path, message);
       }
@@ -450,10 +477,4 @@ function forbidden(path: TopicPath): ForbiddenError {
       `with "*broker"; choose another first element`,
     { topic: path },
   );
-}
-
-/** Whether messages published to `published` go to the subscribers of `subscribed`. */
-function reaches(published: TopicPath, subscribed: TopicPath): boolean {
-  if (published.length === 0) return !isBrokerPath(subscribed);
-  return subscribed.every((element, index) => element === published[index]);
 }

@@ -3,7 +3,7 @@
  */
 import type { TopicNode, TopicTree } from "../routing/topic_tree.ts";
 import { isBrokerPath, isLocalPath, type TopicPath } from "../topic.ts";
-import type { Registration } from "./registration.ts";
+import type { Registrations } from "./registrations.ts";
 
 /** Where the messages of one path go; {@linkcode Dispatcher.routeOf} makes one. */
 export class LocalRoute {
@@ -13,15 +13,15 @@ export class LocalRoute {
   readonly isLocal: boolean;
   /** Whether only the broker publishes to it; then the catch-all does not get its messages. */
   readonly broker: boolean;
-  /** The subscribers from here up get its messages; out of date when `version` is not the tree's. */
-  node: TopicNode<Registration>;
-  version: number;
+  /** The subscribers from here up get its messages, as long as the node has this shape. */
+  node: TopicNode<Registrations>;
+  shape: number;
 
-  constructor(path: TopicPath, tree: TopicTree<Registration>) {
+  constructor(path: TopicPath, tree: TopicTree<Registrations>) {
     this.path = path;
     this.isLocal = isLocalPath(path);
     this.broker = isBrokerPath(path);
     this.node = tree.deepest(path);
-    this.version = tree.version;
+    this.shape = this.node.shape;
   }
 }

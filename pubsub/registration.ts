@@ -2,8 +2,10 @@
  * One subscriber at one path, and how it is removed.
  */
 import type { Queue } from "../base/queue.ts";
+import type { TopicNode } from "../routing/topic_tree.ts";
 import type { TopicPath } from "../topic.ts";
 import type { Fit } from "./accepts.ts";
+import type { Registrations } from "./registrations.ts";
 import type { Delivery, Subscriber } from "./subscriber.ts";
 
 /** Removes one subscriber. A class, because an object literal with such a method is slow. */
@@ -23,7 +25,8 @@ export const NOTHING = new Removal(() => {});
 
 /** One subscriber at one path. */
 export class Registration {
-  readonly path: TopicPath;
+  /** The node of its path; while it is active, it is in the value of that. */
+  readonly node: TopicNode<Registrations>;
   readonly birth: number;
   readonly subscriber: Subscriber<unknown>;
   readonly once: boolean;
@@ -35,16 +38,21 @@ export class Registration {
   release: (() => void) | undefined = undefined;
 
   constructor(
-    path: TopicPath,
+    node: TopicNode<Registrations>,
     birth: number,
     subscriber: Subscriber<unknown>,
     options: { once: boolean; fit: Fit | undefined; queue: Queue<Delivery<unknown>> | undefined },
   ) {
-    this.path = path;
+    this.node = node;
     this.birth = birth;
     this.subscriber = subscriber;
     this.once = options.once;
     this.fit = options.fit;
     this.queue = options.queue;
+  }
+
+  /** Its path. */
+  get path(): TopicPath {
+    return this.node.path;
   }
 }

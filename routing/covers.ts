@@ -23,18 +23,14 @@ export interface CoverChange {
   readonly removed: readonly TopicPath[];
 }
 
-/** How often a topic is wanted; at most one of these is at a path. */
-interface Want {
-  count: number;
-}
-
 /**
  * Keeps the covers of all wanted topics.
  *
  * - A change costs as much as the covers that it adds and removes, however many topics there are.
  */
 export class Covers {
-  readonly #wants = new TopicTree<Want>();
+  /** How often each topic is wanted. */
+  readonly #wants = new TopicTree<number>();
   #size = 0;
 
   /** How many covers there are. */
@@ -49,14 +45,14 @@ export class Covers {
    */
   add(path: TopicPath): CoverChange | undefined {
     const known = this.#wants.get(path);
-    const want = known?.values[0];
-    if (want !== undefined) {
-      want.count++;
+    if (known?.value !== undefined) {
+      known.value++;
       return undefined;
     }
-    const isCovered = this.coverOf(path) !== undefined;
+    const isCovered = this.#wants.covers(path);
     const removed = known === undefined || isCovered ? [] : [...coversFrom(known)];
-    const node = this.#wants.add(path, { count: 1 });
+    const node = this.#wants.at(path);
+    node.value = 1;
     if (isCovered) return undefined;
     this.#size += 1 - removed.length;
     return { added: [node.path], removed };
@@ -69,11 +65,12 @@ export class Covers {
    */
   remove(path: TopicPath): CoverChange | undefined {
     const node = this.#wants.get(path);
-    const want = node?.values[0];
-    if (node === undefined || want === undefined || --want.count > 0) return undefined;
-    this.#wants.remove(path, want);
-    if (this.coverOf(path) !== undefined) return undefined;
-    const added = [...coversFrom(node)];
+    if (node?.value === undefined || --node.value > 0) return undefined;
+    node.value = undefined;
+    const isCovered = this.#wants.covers(path);
+    const added = isCovered ? [] : [...coversFrom(node)];
+    this.#wants.prune(node);
+    if (isCovered) return undefined;
     this.#size += added.length - 1;
     return { added, removed: [node.path] };
   }
@@ -83,25 +80,17 @@ export class Covers {
     return coversFrom(this.#wants.root);
   }
 
-  /** The cover that is this path or above it. */
-  coverOf(path: TopicPath): TopicPath | undefined {
-    let cover: TopicPath | undefined;
-    for (
-      let node: TopicNode<Want> | undefined = this.#wants.deepest(path);
-      node !== undefined;
-      node = node.parent
-    ) {
-      if (node.values.length > 0) cover = node.path;
-    }
-    return cover;
+  /** Whether this path, or one above it, is wanted. */
+  covers(path: TopicPath): boolean {
+    return this.#wants.covers(path);
   }
 }
 
 /** The wanted paths from a node down that have no wanted path above them there. */
-function* coversFrom(top: TopicNode<Want>): Generator<TopicPath, void, undefined> {
+function* coversFrom(top: TopicNode<number>): Generator<TopicPath, void, undefined> {
   const ahead = [top];
   for (let node = ahead.pop(); node !== undefined; node = ahead.pop()) {
-    if (node.values.length > 0) yield node.path;
+    if (node.value !== undefined) yield node.path;
     else for (const child of node.children?.values() ?? []) ahead.push(child);
   }
 }

@@ -12,7 +12,7 @@
 import { ROOT, type TopicPath } from "../topic.ts";
 
 /**
- * The values at one path of a {@linkcode TopicTree}.
+ * One path of a {@linkcode TopicTree}, and the value there.
  *
  * - A node that is removed from the tree keeps its `parent`, so that whoever walks up can go on.
  */
@@ -23,15 +23,17 @@ export class TopicNode<V> {
   readonly parent: TopicNode<V> | undefined;
   /** The nodes of the paths that are one element longer, by that element; never empty. */
   children: Map<string, TopicNode<V>> | undefined = undefined;
+  /** What is at this path; whoever takes it away calls {@linkcode TopicTree.prune}. */
+  value: V | undefined = undefined;
   /**
-   * The values, in the order in which they were added.
-   *
-   * - Adding appends to this array, removing replaces it. So whoever walks over the first `length`
-   *   values that were there misses none, and sees none twice.
+   * Changes when a node comes right below this one, and when this one leaves the tree: until then
+   * {@linkcode TopicTree.deepest} is the same for the paths that led here.
    */
-  values: readonly V[] = [];
+  shape = 0;
+  /** When a value came to this path or left it last, as the owner of the tree counts changes. */
+  changed = 0;
 
-  /** Makes a node without values; `path` must be frozen. */
+  /** Makes a node without a value; `path` must be frozen. */
   constructor(path: TopicPath, parent: TopicNode<V> | undefined) {
     this.path = path;
     this.parent = parent;
@@ -39,29 +41,16 @@ export class TopicNode<V> {
 }
 
 /**
- * Values by path.
+ * Values by path, at most one at each.
  *
  * - Every node but the root has a value, or leads to one that has.
- * - Knows nothing about the values; the same value may be at a path twice.
  */
 export class TopicTree<V> {
   /** The node of `[]`; it is always there. */
   readonly root: TopicNode<V> = new TopicNode<V>(ROOT, undefined);
-  #size = 0;
-  #version = 0;
 
-  /** How many values there are. */
-  get size(): number {
-    return this.#size;
-  }
-
-  /** Changes when a node comes or goes: until then {@linkcode TopicTree.deepest} stays the same. */
-  get version(): number {
-    return this.#version;
-  }
-
-  /** Adds a value after those of the same path. */
-  add(path: TopicPath, value: V): TopicNode<V> {
+  /** The node of exactly this path, which is made if it is not there; it must get a value. */
+  at(path: TopicPath): TopicNode<V> {
     let node = this.root;
     for (let depth = 0; depth < path.length; depth++) {
       const element = path[depth]!;
@@ -70,27 +59,14 @@ export class TopicTree<V> {
         child = new TopicNode(upTo(path, depth + 1), node);
         node.children ??= new Map();
         node.children.set(element, child);
-        this.#version++;
+        node.shape++;
       }
       node = child;
     }
-    (node.values as V[]).push(value);
-    this.#size++;
     return node;
   }
 
-  /** Removes the earliest equal value of a path; returns whether there was one. */
-  remove(path: TopicPath, value: V): boolean {
-    const node = this.get(path);
-    const index = node === undefined ? -1 : node.values.indexOf(value);
-    if (node === undefined || index < 0) return false;
-    node.values = node.values.toSpliced(index, 1);
-    this.#size--;
-    if (prune(node)) this.#version++;
-    return true;
-  }
-
-  /** The node of exactly this path. */
+  /** The node of exactly this path, if it is there. */
   get(path: TopicPath): TopicNode<V> | undefined {
     let node: TopicNode<V> | undefined = this.root;
     for (let depth = 0; depth < path.length && node !== undefined; depth++) {
@@ -110,26 +86,47 @@ export class TopicTree<V> {
     return node;
   }
 
-  /** All nodes, each after its parent; some have no values of their own. */
-  *nodes(): Generator<TopicNode<V>, void, undefined> {
-    const ahead: TopicNode<V>[] = [this.root];
+  /** Whether a path, or one above it, has a value. */
+  covers(path: TopicPath): boolean {
+    let node: TopicNode<V> | undefined = this.root;
+    for (let depth = 0; node !== undefined; depth++) {
+      if (node.value !== undefined) return true;
+      if (depth === path.length) return false;
+      node = node.children?.get(path[depth]!);
+    }
+    return false;
+  }
+
+  /** Removes the nodes that lead to no value, from one that has none any more up. */
+  prune(node: TopicNode<V>): void {
+    for (let empty = node; empty.value === undefined && empty.children === undefined;) {
+      const { parent, path } = empty;
+      // The root stays; and a node that has left the tree already may have a successor there.
+      if (parent === undefined || parent.children?.get(path.at(-1)!) !== empty) return;
+      empty.shape++;
+      parent.children.delete(path.at(-1)!);
+      if (parent.children.size === 0) parent.children = undefined;
+      empty = parent;
+    }
+  }
+
+  /** The node of a path and all below it, each after its parent; some have no value of their own. */
+  *nodes(path: TopicPath = ROOT): Generator<TopicNode<V>, void, undefined> {
+    const top = this.get(path);
+    const ahead = top === undefined ? [] : [top];
     for (let node = ahead.pop(); node !== undefined; node = ahead.pop()) {
       yield node;
       for (const child of node.children?.values() ?? []) ahead.push(child);
     }
   }
 
-  /** All values, those of a path in their order. */
-  *values(): Generator<V, void, undefined> {
-    for (const node of this.nodes()) yield* node.values;
-  }
-
-  /** Removes all values, also from nodes that somebody holds. */
+  /** Removes everything, also from nodes that somebody holds. */
   clear(): void {
-    for (const node of this.nodes()) node.values = [];
+    for (const node of this.nodes()) {
+      node.value = undefined;
+      node.shape++;
+    }
     this.root.children = undefined;
-    this.#size = 0;
-    this.#version++;
   }
 }
 
@@ -138,18 +135,4 @@ function upTo(path: TopicPath, length: number): TopicPath {
   return length === path.length && Object.isFrozen(path)
     ? path
     : Object.freeze(path.slice(0, length));
-}
-
-/** Removes the nodes that lead to no value, from `node` up; returns whether there were any. */
-function prune<V>(node: TopicNode<V>): boolean {
-  let empty = node;
-  while (
-    empty.parent !== undefined && empty.values.length === 0 && empty.children === undefined
-  ) {
-    const { parent } = empty;
-    parent.children?.delete(empty.path[empty.path.length - 1]!);
-    if (parent.children?.size === 0) parent.children = undefined;
-    empty = parent;
-  }
-  return empty !== node;
 }

@@ -34,9 +34,19 @@ function routeOf(router: Router<NamedPeer>, path: TopicPath): Route<NamedPeer> {
   return router.route(block, 0, block.length, () => path);
 }
 
+/** Who gets a message. */
+function peersOf(router: Router<NamedPeer>, path: TopicPath): readonly NamedPeer[] {
+  return router.peers(routeOf(router, path));
+}
+
 /** The names of the peers that get a message, sorted, as often as they get it. */
 function namesOf(router: Router<NamedPeer>, path: TopicPath): string[] {
-  return routeOf(router, path).peers.map(({ name }) => name).sort();
+  return router.peersOf(path).map(({ name }) => name).sort();
+}
+
+/** Does all steps of something. */
+function finish(steps: Iterable<void>): void {
+  for (const _ of steps);
 }
 
 Deno.test("Router sends a topic to those who want it or one above it", () => {
@@ -108,12 +118,12 @@ Deno.test("Router sends what the broker publishes to those who want that, not to
 
 Deno.test("Router forgets all interests of a peer that is cleared, and no others", () => {
   const router = routerOf([ANN, [], ["a"], ["a", "b"]], [BOB, ["a"]]);
-  router.clear(ANN);
+  finish(router.clear(ANN));
   assertEquals(namesOf(router, ["a", "b"]), ["bob"]);
   assertEquals(namesOf(router, []), ["bob"]);
   assertEquals(router.interestsOf(ANN), 0);
   assertEquals(router.remove(ANN, ["a"]), false);
-  router.clear(ANN);
+  finish(router.clear(ANN));
   router.add(ANN, ["a"]);
   assertEquals(namesOf(router, ["a"]), ["ann", "bob"]);
 });
@@ -180,17 +190,17 @@ for (
     ["an interest is added", (router) => router.add(BOB, ["a"]), ["ann", "bob"]],
     ["a catch-all is added", (router) => router.add(BOB, []), ["ann", "bob"]],
     ["an interest is removed", (router) => router.remove(ANN, ["a"]), []],
-    ["a peer is cleared", (router) => router.clear(ANN), []],
+    ["a peer is cleared", (router) => finish(router.clear(ANN)), []],
     ["interests are replaced", (router) => router.replace(BOB, [["a"]]), ["ann", "bob"]],
     ["interests are replaced by none", (router) => router.replace(ANN, []), []],
   ] as readonly [string, (router: Router<NamedPeer>) => void, string[]][]
 ) {
-  Deno.test(`Router makes a new route when ${what}`, () => {
+  Deno.test(`Router leads elsewhere when ${what}`, () => {
     const router = routerOf([ANN, ["a"]]);
-    const before = routeOf(router, ["a"]);
+    const before = peersOf(router, ["a"]);
     change(router);
-    assertEquals(namesOf(router, ["a"]), names);
-    assertEquals(before.peers, [ANN]);
+    assertEquals(peersOf(router, ["a"]).map(({ name }) => name).sort(), names);
+    assertEquals(before, [ANN]);
   });
 }
 
@@ -202,8 +212,8 @@ Deno.test("Router finds the route of each of 10 000 topics, more than it remembe
   for (let round = 0; round < 2; round++) {
     for (const [i, path] of paths.entries()) {
       const route = routeOf(router, path);
-      assertStrictEquals(route.peers[0], peers[i % 100]);
-      assertEquals([route.peers.length, route.path[1]], [1, `${i}`]);
+      assertEquals(router.peers(route), [peers[i % 100]!]);
+      assertEquals(route.path[1], `${i}`);
     }
   }
 });
@@ -239,7 +249,7 @@ Deno.test("Router does what a list of interests does, in random operations", () 
         naive = naive.filter((entry) => !isSame(entry));
       } else {
         const paths = random.int(2) === 0 ? [] : Array.from({ length: 3 }, () => pathOf(random));
-        if (paths.length === 0) router.clear(peer);
+        if (paths.length === 0) finish(router.clear(peer));
         else router.replace(peer, paths);
         const unique = new Map(paths.map((path) => [path.join(), { peer, path }]));
         naive = [...naive.filter((entry) => entry.peer !== peer), ...unique.values()];
@@ -248,6 +258,9 @@ Deno.test("Router does what a list of interests does, in random operations", () 
         const found = naive.filter((entry) => matches(entry.path, asked));
         const names = [...new Set(found.map((entry) => entry.peer.name))].sort();
         assertEquals(namesOf(router, asked), names, `${told()} ${asked}`);
+        if (asked[0] === "*broker") continue;
+        const routed = peersOf(router, asked).map(({ name }) => name).sort();
+        assertEquals(routed, names, `${told()} ${asked}`);
       }
       const counts = peers.map((one) => naive.filter((entry) => entry.peer === one).length);
       assertEquals(peers.map((one) => router.interestsOf(one)), counts, told());
@@ -257,15 +270,156 @@ Deno.test("Router does what a list of interests does, in random operations", () 
 
 Deno.test("Router gives the same list of peers for topics that lead to the same", () => {
   const router = routerOf([ANN, ["a"], ["b"]], [BOB, ["b"], ["c", "d"]]);
-  const peersOf = (path: TopicPath) => routeOf(router, path).peers;
-  assertStrictEquals(peersOf(["a"]), peersOf(["a", "x"]));
-  assertStrictEquals(peersOf(["b", "x"]), peersOf(["b", "y", "z"]));
-  assertStrictEquals(peersOf(["c", "d"]), peersOf(["c", "d", "e"]));
-  assert(peersOf(["a"]) !== peersOf(["b"]));
+  assertStrictEquals(peersOf(router, ["a"]), peersOf(router, ["a", "x"]));
+  assertStrictEquals(peersOf(router, ["b", "x"]), peersOf(router, ["b", "y", "z"]));
+  assertStrictEquals(peersOf(router, ["c", "d"]), peersOf(router, ["c", "d", "e"]));
+  assert(peersOf(router, ["a"]) !== peersOf(router, ["b"]));
   router.add(BOB, ["a", "x"]);
   assertEquals(namesOf(router, ["a", "x"]), ["ann", "bob"]);
   assertEquals(namesOf(router, ["a", "y"]), ["ann"]);
   router.remove(ANN, ["b"]);
-  assertStrictEquals(peersOf(["b"]), peersOf(["c", "d"]));
+  assertStrictEquals(peersOf(router, ["b"]), peersOf(router, ["c", "d"]));
   assertEquals(namesOf(router, ["b"]), ["bob"]);
+});
+
+for (
+  const [what, change] of [
+    ["elsewhere", (router) => router.add(CAT, ["z"])],
+    ["beside it", (router) => router.add(CAT, ["a", "z"])],
+    ["below it", (router) => router.add(CAT, ["a", "b", "c"])],
+    ["elsewhere and back", (router) => router.add(CAT, ["z"]) ?? router.remove(CAT, ["z"])],
+    ["that is denied", (router) => router.add(CAT, ["a"], [])],
+    ["at the root that is denied", (router) => router.add(CAT, [], [])],
+    ["at the root that is granted elsewhere only", (router) => router.add(CAT, [], [["z"]])],
+  ] as readonly [string, (router: Router<NamedPeer>) => void][]
+) {
+  Deno.test(`Router keeps the list of a topic when an interest changes ${what}`, () => {
+    const router = routerOf([ANN, ["a"]], [BOB, ["a", "b"]]);
+    const before = peersOf(router, ["a", "b"]);
+    change(router);
+    assertStrictEquals(peersOf(router, ["a", "b"]), before);
+  });
+}
+
+Deno.test("Router keeps who gets broadcasts, until somebody has a first interest or no more", () => {
+  const router = routerOf([ANN, ["a"]], [BOB, ["*broker"]]);
+  const before = peersOf(router, []);
+  assertEquals(before, [ANN]);
+  router.add(ANN, ["b"]);
+  router.remove(ANN, ["a"]);
+  router.add(CAT, ["c"], []);
+  assertStrictEquals(peersOf(router, []), before);
+  router.add(BOB, ["b"]);
+  assertEquals(namesOf(router, []), ["ann", "bob"]);
+  router.remove(BOB, ["b"]);
+  assertEquals(namesOf(router, []), ["ann"]);
+});
+
+Deno.test("Router gives a peer what is granted of a topic, and no more", () => {
+  const router = new Router<NamedPeer>();
+  const granted = [["a", "b"], ["c"]];
+  router.add(ANN, [], granted);
+  router.add(BOB, [], granted);
+  router.add(CAT, ["c"]);
+  assertEquals(namesOf(router, ["a"]), []);
+  assertEquals(namesOf(router, ["a", "b", "x"]), ["ann", "bob"]);
+  assertEquals(namesOf(router, ["c"]), ["ann", "bob", "cat"]);
+  assertEquals(namesOf(router, []), ["ann", "bob", "cat"]);
+  router.remove(ANN, []);
+  assertEquals(namesOf(router, ["a", "b"]), ["bob"]);
+  assertEquals(namesOf(router, ["c"]), ["bob", "cat"]);
+  finish(router.clear(BOB));
+  assertEquals([namesOf(router, ["a", "b"]), namesOf(router, ["c"])], [[], ["cat"]]);
+});
+
+/** A router that says what is wanted: `+a`, and no longer: `-a`. */
+function told(): { router: Router<NamedPeer>; said: string[] } {
+  const said: string[] = [];
+  const router = new Router<NamedPeer>({
+    onInterest: (_peer, path, wants) => void said.push(`${wants ? "+" : "-"}${path}`),
+  });
+  return { router, said };
+}
+
+Deno.test("Router makes the granted topics of many peers once, however often they come and go", () => {
+  const { router, said } = told();
+  const granted = [["a"], ["b"]];
+  for (let time = 0; time < 10; time++) {
+    for (const peer of [ANN, BOB]) router.add(peer, [], granted);
+    assertEquals(namesOf(router, ["b", "x"]), ["ann", "bob"]);
+    for (const peer of [ANN, BOB]) router.remove(peer, []);
+    assertEquals(namesOf(router, ["b", "x"]), []);
+    assert(!router.isWanted(["b"]));
+  }
+  assertEquals(said, ["+a", "+b"]);
+});
+
+Deno.test("Router.sweep forgets the granted topics that nobody has used since the sweep before", () => {
+  const { router, said } = told();
+  const granted = [["a"], ["b"]];
+  router.add(ANN, [], granted);
+  router.remove(ANN, []);
+  finish(router.sweep());
+  router.add(ANN, [], granted);
+  finish(router.sweep());
+  finish(router.sweep());
+  assertEquals(said, ["+a", "+b"]);
+  router.remove(ANN, []);
+  finish(router.sweep());
+  assertEquals(said, ["+a", "+b"]);
+  finish(router.sweep());
+  assertEquals(said, ["+a", "+b", "-a", "-b"]);
+  router.add(BOB, [], granted);
+  assertEquals(namesOf(router, ["a"]), ["bob"]);
+});
+
+Deno.test("Router.sweep leaves what is wanted again while it forgets", () => {
+  const router = new Router<NamedPeer>();
+  const many = Array.from({ length: 100 }, (_, i) => ["many", `${i}`]);
+  router.add(ANN, ["many"], many);
+  router.remove(ANN, ["many"]);
+  finish(router.sweep());
+  const steps = router.sweep();
+  steps.next();
+  router.add(BOB, ["many"], many);
+  finish(steps);
+  for (const path of many) assertEquals(namesOf(router, path), ["bob"]);
+});
+
+Deno.test("Router.narrow changes what a peer gets without a gap, and tells what it loses", () => {
+  const { router, said } = told();
+  for (const path of [["a"], ["b"], ["c"], ["d"]]) router.add(ANN, path);
+  router.add(ANN, ["e"], []);
+  said.length = 0;
+  const rights: Readonly<Record<string, readonly TopicPath[]>> = { b: [["b", "x"]], c: [] };
+  const lost = router.narrow(ANN, ([first]) => rights[first!]);
+  assertEquals(lost, [["c"]]);
+  assertEquals(said, ["+b,x", "-b", "-c", "+e"]);
+  const gets = [["a"], ["b"], ["b", "x"], ["c"], ["d"], ["e"]];
+  assertEquals(gets.map((path) => namesOf(router, path).length), [1, 0, 1, 0, 1, 1]);
+  assertEquals(router.interestsOf(ANN), 5);
+});
+
+Deno.test("Router.clear has a step for each few of the peer's own interests, however many others have", () => {
+  const stepsAmong = (others: number) => {
+    const router = new Router<NamedPeer>();
+    const paths = Array.from({ length: 320 }, (_, i) => [`${i}`]);
+    const peers = Array.from({ length: others }, (_, i) => new NamedPeer(`${i}`));
+    for (const peer of [ANN, ...peers]) router.replace(peer, paths);
+    return [...router.clear(ANN)].length;
+  };
+  assertEquals([stepsAmong(0), stepsAmong(20)], [10, 10]);
+});
+
+Deno.test("Router.clear leaves all others in their routes after each step", () => {
+  const router = new Router<NamedPeer>();
+  const paths = Array.from({ length: 100 }, (_, i) => [`${i}`]);
+  for (const peer of [ANN, BOB, CAT]) router.replace(peer, paths);
+  for (const _ of router.clear(BOB)) {
+    for (const path of paths) {
+      const names = namesOf(router, path).filter((name) => name !== "bob");
+      assertEquals(names, ["ann", "cat"]);
+    }
+  }
+  for (const path of paths) assertEquals(namesOf(router, path), ["ann", "cat"]);
 });

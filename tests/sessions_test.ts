@@ -1,5 +1,7 @@
 /** What is kept of a client at the broker, and when it is forgotten. */
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { Background } from "../base/background.ts";
+import { TimeSlice } from "../base/time_slice.ts";
 import { Callbacks } from "../broker/callbacks.ts";
 import type { ClientPeer } from "../broker/client_peer.ts";
 import { Counters } from "../broker/counters.ts";
@@ -14,6 +16,7 @@ import { Link, type LinkEnd } from "../protocol/link.ts";
 import { decodeTopic, encodeTopic } from "../protocol/topic_block.ts";
 import type { Peer } from "../routing/peer.ts";
 import { Router } from "../routing/router.ts";
+import type { TopicPath } from "../topic.ts";
 import { streamPair } from "../tools/harness/memory_streams.ts";
 import { until } from "../tools/harness/until.ts";
 import { FramePeer } from "./helpers/frame_peer.ts";
@@ -39,10 +42,13 @@ class Stage implements Disposable {
   readonly counters = new Counters();
   readonly keyring = new Keyring(undefined, KEYS);
   readonly sessions: Sessions;
+  readonly router = new Router<Peer>();
   isStopping = false;
   readonly #links = new Set<Link>();
+  readonly #background: Background;
 
-  constructor(options: BrokerOptions = {}) {
+  constructor(options: BrokerOptions = {}, background = new Background()) {
+    this.#background = background;
     const checked = checkedOptions({
       onClient: ({ type, client }) => this.events.push(`${type} ${client}`),
       ...options,
@@ -54,7 +60,8 @@ class Stage implements Disposable {
       maxPatience,
       callbacks: new Callbacks(checked),
       counters: this.counters,
-      router: new Router<Peer>(),
+      router: this.router,
+      background,
       topicCounts: new TopicCounts(),
       decodeTopic: (bytes, start, end) => decodeTopic(bytes, start, end, limits),
       now: () => 0,
@@ -64,14 +71,18 @@ class Stage implements Disposable {
     });
   }
 
-  open(opening: Partial<Opening> = {}, keyName = "ann"): Connected {
+  open(
+    opening: Partial<Opening> = {},
+    keyName = "ann",
+    topics: readonly TopicPath[] = [["a"]],
+  ): Connected {
     const [here, there] = streamPair();
     const link = new Link(here, new Array(256).fill(MIB));
     this.#links.add(link);
     const peer = this.sessions.open(link, {
       key: this.keyring.get(keyName)!,
       opening: { session: undefined, taken: 0, wait: false, patience: 0, ...opening },
-      topics: [["a"]],
+      topics,
       address: undefined,
     });
     return { peer, link, client: new FramePeer(there) };
@@ -90,6 +101,7 @@ class Stage implements Disposable {
   [Symbol.dispose](): void {
     this.sessions.close("the test is over");
     for (const link of this.#links) link.close();
+    this.#background.end();
   }
 }
 
@@ -134,6 +146,22 @@ Deno.test("Sessions forget at once a client that said why it goes", () => {
   stage.end(stage.open(), { reason: Reason.DONE });
   assertEquals(stage.sessions.size, 0);
   assertEquals(stage.events, ["joined 1", "left 1"]);
+});
+
+Deno.test("Sessions forget many interests in turns with everything else, and their client takes no more", async () => {
+  let time = 0;
+  // Each look at the clock finds that the turn is over.
+  using stage = new Stage({}, new Background(new TimeSlice(() => time += 10)));
+  const topics = Array.from({ length: 320 }, (_, i) => ["a", `${i}`]);
+  const [fleet, other] = [stage.open({}, "ann", topics), stage.open({}, "bob", topics)];
+  stage.end(fleet, { reason: Reason.DONE });
+  assertEquals(stage.sessions.size, 1);
+  const isLeft = () => stage.router.interestsOf(fleet.peer) > 0;
+  assert(isLeft(), "all at once");
+  for (const peer of stage.router.peersOf(topics.at(-1)!)) feed(peer as ClientPeer, 100);
+  assertEquals([fleet.peer.bytes, other.peer.bytes > 100], [0, true]);
+  await until(() => !isLeft());
+  for (const path of topics) assertEquals(stage.router.peersOf(path), [other.peer]);
 });
 
 Deno.test("Sessions forget a client that does not come back in time", async () => {

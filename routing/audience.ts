@@ -1,0 +1,122 @@
+/**
+ * Those who want the same, and who can come and go at the same cost however many there are.
+ *
+ * ```
+ *  Audience ◀── Place    those who want one topic, whole
+ *           ◀── Scope    those who want one topic, of which they get the same topics below it;
+ *                        each of these topics' places knows the scope, not each of its members
+ * ```
+ */
+import { isBrokerPath, type TopicPath } from "../topic.ts";
+import type { TopicNode } from "./topic_tree.ts";
+
+/** One peer in one {@linkcode Audience}. */
+export class Member<P> {
+  readonly peer: P;
+  readonly audience: Audience<P>;
+  /** Where it is among the members. */
+  at: number;
+
+  /** Use {@linkcode Audience.join}. */
+  constructor(peer: P, audience: Audience<P>, at: number) {
+    this.peer = peer;
+    this.audience = audience;
+    this.at = at;
+  }
+}
+
+/** Peers that want the same, in no particular order. */
+export class Audience<P> {
+  /** Whether what they want is more than what the broker itself publishes: then they get broadcasts. */
+  readonly isWide: boolean;
+  readonly #members: Member<P>[] = [];
+  /** When somebody came or went last, as the router counts changes. */
+  changed = 0;
+
+  /** Makes one without anybody. */
+  constructor(isWide = true) {
+    this.isWide = isWide;
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.#members.length;
+  }
+
+  /** One more peer, which is not a member yet. */
+  join(peer: P, now: number): Member<P> {
+    const member = new Member(peer, this, this.#members.length);
+    this.#members.push(member);
+    this.changed = now;
+    return member;
+  }
+
+  /** Removes a member; the last takes its place. */
+  leave(member: Member<P>, now: number): void {
+    const last = this.#members.pop()!;
+    if (last !== member) this.#members[last.at = member.at] = last;
+    this.changed = now;
+  }
+
+  /** Adds the peers to the end of a list. */
+  addTo(list: P[]): void {
+    for (const { peer } of this.#members) list.push(peer);
+  }
+}
+
+/** Those who want one topic. */
+export class Place<P> extends Audience<P> {
+  readonly node: TopicNode<Place<P>>;
+  /** Those who want a topic above and get this one of it. */
+  readonly scopes = new Set<Scope<P>>();
+  /** Who gets the messages of topics that have no place below this one, each once. */
+  peers: readonly P[] | undefined = undefined;
+  /** The count of changes when that list was made, and when it was last seen to be right. */
+  madeAt = 0;
+  checkedAt = 0;
+
+  /** Makes one without anybody. */
+  constructor(node: TopicNode<Place<P>>) {
+    super(!isBrokerPath(node.path));
+    this.node = node;
+  }
+
+  /** Whether nothing leads here any more, not even a scope that is empty for now. */
+  get isUnused(): boolean {
+    return this.size === 0 && this.scopes.size === 0;
+  }
+
+  /** Whether somebody gets the topic. */
+  get isWanted(): boolean {
+    if (this.size > 0) return true;
+    for (const { size } of this.scopes) if (size > 0) return true;
+    return false;
+  }
+
+  /** Adds all who get the topic to the end of a list; some perhaps several times. */
+  addAllTo(list: P[]): void {
+    this.addTo(list);
+    for (const scope of this.scopes) scope.addTo(list);
+  }
+
+  /** Whether somebody came or went, here or in a scope, after the router had counted so many changes. */
+  hasChangedSince(count: number): boolean {
+    if (this.changed > count) return true;
+    for (const { changed } of this.scopes) if (changed > count) return true;
+    return false;
+  }
+}
+
+/** Those who get the same topics of one that they want. */
+export class Scope<P> extends Audience<P> {
+  /** The topics that they get, and the places of these. */
+  readonly topics: readonly TopicPath[];
+  readonly places: readonly Place<P>[];
+
+  /** Makes one without anybody. */
+  constructor(topics: readonly TopicPath[], places: readonly Place<P>[]) {
+    super(places.some(({ isWide }) => isWide));
+    this.topics = topics;
+    this.places = places;
+  }
+}
