@@ -44,6 +44,11 @@ export interface Position {
   bytes: number;
 }
 
+/** A position after which nothing is acknowledged. */
+export interface Place extends Position {
+  isReleased: boolean;
+}
+
 /** Takes, holds and acknowledges the counted frames of one peer. */
 export class Inbox {
   /** The frames that were taken. */
@@ -54,8 +59,10 @@ export class Inbox {
   readonly #handler: InboxHandler;
   readonly #held = new Fifo<HeldFrame>();
   #heldBytes = 0;
-  /** Nothing after the first of these is acknowledged yet, although it was taken. */
-  readonly #withheld: Position[] = [];
+  /** Nothing after the first of these is acknowledged yet, although it was taken; in their order. */
+  readonly #withheld: Place[] = [];
+  /** How many of them, the first, were released. */
+  #released = 0;
   /** The number of the last frame for which an acknowledgement was requested. */
   #wanted = 0;
   #closed = false;
@@ -120,9 +127,7 @@ export class Inbox {
 
   /** Up to where frames can be acknowledged now. */
   get acknowledgeable(): Readonly<Position> {
-    let least = this.taken;
-    for (const place of this.#withheld) if (place.count < least.count) least = place;
-    return least;
+    return this.#withheld[this.#released] ?? this.taken;
   }
 
   /** Whether what the other side has requested can be acknowledged now, and was not yet. */
@@ -142,27 +147,39 @@ export class Inbox {
    *
    * @returns What to release.
    */
-  withhold(frames: number, bytes: number): Position {
+  withhold(frames: number, bytes: number): Place {
     const place = {
       count: Math.max(this.acknowledged.count, this.taken.count - frames),
       bytes: Math.max(this.acknowledged.bytes, this.taken.bytes - bytes),
+      isReleased: false,
     };
-    this.#withheld.push(place);
+    // Those who withhold say so while the frames pass, so mostly it is the last.
+    const places = this.#withheld;
+    let at = places.length;
+    while (at > this.#released && places[at - 1]!.count > place.count) at--;
+    if (at === places.length) places.push(place);
+    else places.splice(at, 0, place);
     return place;
   }
 
   /** Stops withholding a place; returns whether more can be acknowledged then. */
-  release(place: Position): boolean {
-    const at = this.#withheld.indexOf(place);
-    if (at < 0) return false;
-    this.#withheld.splice(at, 1);
+  release(place: Place): boolean {
+    if (place.isReleased) return false;
+    place.isReleased = true;
+    const places = this.#withheld;
+    while (places[this.#released]?.isReleased) this.#released++;
+    if (2 * this.#released >= places.length) {
+      places.splice(0, this.#released);
+      this.#released = 0;
+    }
     return this.acknowledgeable.count > this.acknowledged.count;
   }
 
   /** Takes no more, and withholds nothing. */
   close(): void {
     this.#closed = true;
-    this.#withheld.length = 0;
+    for (const place of this.#withheld) place.isReleased = true;
+    this.#withheld.length = this.#released = 0;
   }
 }
 

@@ -20,6 +20,7 @@
  *   the other side's window closes, while this side keeps reading.
  */
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
+import { Flushes } from "./flushes.ts";
 import { type Frame, FrameType, isCounted } from "./frame.ts";
 import { decodeAck, encodeAck } from "./frame_bodies.ts";
 import type { FrameReader } from "./frame_reader.ts";
@@ -56,14 +57,6 @@ class Asks {
   unblocking = 0;
 }
 
-interface Flush {
-  /** What has to be acknowledged, as a total of the outbox. */
-  readonly until: number;
-  /** The request on this connection whose answer is waited for. */
-  ask: number | undefined;
-  settle(error?: unknown): void;
-}
-
 /** Sends to one peer and takes what it sends, across connections. */
 export class Session implements LinkHandler {
   /** What is on its way to the other side. */
@@ -73,7 +66,7 @@ export class Session implements LinkHandler {
   /** What comes from the other side. */
   readonly #inbox: Inbox;
   #asks = new Asks();
-  #flushes: Flush[] = [];
+  readonly #flushes = new Flushes();
 
   /** Makes a session without a connection; calls `onBytes` with each change of what it holds. */
   constructor(handler: SessionHandler, onBytes?: (change: number) => void) {
@@ -97,7 +90,7 @@ export class Session implements LinkHandler {
     this.#link = link;
     this.#inbox.rewind();
     this.#asks = new Asks();
-    for (const flush of this.#flushes) flush.ask = undefined;
+    this.#flushes.forgetAsks();
     link.handler = this;
     // An acknowledgement may have been lost with the connection before.
     if (this.taken > 0) this.idle();
@@ -128,7 +121,7 @@ export class Session implements LinkHandler {
     const { outbox } = this;
     const bytes = outbox.next();
     if (bytes === undefined) this.#unblock();
-    else if (this.#flushes.length > 0) this.#askForFlushes();
+    else if (this.#flushes.size > 0) this.#askForFlushes();
     return bytes;
   }
 
@@ -154,50 +147,22 @@ export class Session implements LinkHandler {
    */
   flush(signal?: AbortSignal): Promise<void> {
     if (signal?.aborted) return Promise.reject(signal.reason);
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const flush: Flush = {
-      until: this.outbox.total,
-      ask: undefined,
-      settle: (error) => {
-        signal?.removeEventListener("abort", onAbort);
-        if (error === undefined) resolve();
-        else reject(error);
-      },
-    };
-    const onAbort = () => {
-      this.#flushes = this.#flushes.filter((other) => other !== flush);
-      flush.settle(signal?.reason);
-    };
-    signal?.addEventListener("abort", onAbort);
-    this.#flushes.push(flush);
+    const flushed = this.#flushes.add(this.outbox.total, signal);
     this.#askForFlushes();
-    return promise;
+    return flushed;
   }
 
   /** Requests an acknowledgement for those who wait, once what they wait for is on its way. */
   #askForFlushes(): void {
     if (this.#link === undefined) return;
-    const handed = this.outbox.total - this.outbox.ahead;
-    const due = this.#flushes.filter(({ ask, until }) => ask === undefined && until <= handed);
-    if (due.length === 0) return;
-    const ask = this.#ask();
-    for (const flush of due) flush.ask = ask;
-  }
-
-  #settleFlushes(): void {
-    const settled = this.outbox.total - this.outbox.unacknowledged;
-    this.#flushes = this.#flushes.filter(({ ask, until, settle }) => {
-      const isDone = ask !== undefined && ask <= this.#asks.settled && until <= settled;
-      if (isDone) settle();
-      return !isDone;
-    });
+    this.#flushes.ask(this.outbox.total - this.outbox.ahead, () => this.#ask());
   }
 
   /** The session is over: rejects for all who wait, and drops everything. */
   end(error?: Error): void {
     this.detach();
     const reason = error ?? new ConnectionLostError("The session has ended");
-    for (const { settle } of this.#flushes.splice(0)) settle(reason);
+    this.#flushes.end(reason);
     this.outbox.clear();
     this.#inbox.close();
   }
@@ -274,7 +239,7 @@ export class Session implements LinkHandler {
     }
     this.#asks.settled = asks;
     const isProgress = this.outbox.acknowledge(count);
-    if (this.#flushes.length > 0) this.#settleFlushes();
+    this.#flushes.settle(asks, this.outbox.total - this.outbox.unacknowledged);
     this.#link?.pump();
     if (isProgress) this.#handler.acknowledged?.();
   }

@@ -1,9 +1,10 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ProtocolError } from "../errors.ts";
 import { encodeFrame, type Frame, FrameType } from "../protocol/frame.ts";
 import { FrameReader } from "../protocol/frame_reader.ts";
 import { type HeldFrame, Inbox, type InboxHandler } from "../protocol/inbox.ts";
 import { concat } from "../tools/harness/bytes.ts";
+import { randomOf } from "../tools/harness/random.ts";
 
 /** The length of each frame of these tests. */
 const LENGTH = 12;
@@ -86,6 +87,63 @@ Deno.test("Inbox has nothing acknowledged that somebody withholds, until the las
   assertEquals([inbox.release(three), inbox.release(three)], [true, false]);
   assertEquals(inbox.acknowledge(), 4);
   assertEquals(inbox.acknowledged, { count: 4, bytes: 4 * LENGTH });
+});
+
+/** A frame of so many bytes. */
+function lone(length: number): Frame {
+  const [buffer, start] = [new Uint8Array(length), 0];
+  return {
+    type: 0,
+    frames: 1,
+    buffer,
+    start,
+    body: 0,
+    end: length,
+    oversize: 0,
+  } as unknown as Frame;
+}
+
+Deno.test("Inbox does what a list of withheld places does, in random operations", () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const random = randomOf(seed);
+    const { inbox } = new Owner();
+    const arrived = lone(LENGTH);
+    let naive: ReturnType<Inbox["withhold"]>[] = [];
+    for (let step = 0; step < 300; step++) {
+      const kind = random.int(10);
+      if (kind < 3 && inbox.taken.count - inbox.acknowledged.count < 5) inbox.arrived(arrived);
+      else if (kind < 6) {
+        const frames = 1 + random.int(3);
+        naive.push(inbox.withhold(frames, frames * LENGTH));
+      } else if (kind < 9 && naive.length > 0) {
+        const place = random.pick(naive);
+        inbox.release(place);
+        naive = naive.filter((other) => other !== place);
+      } else inbox.acknowledge();
+      const least = Math.min(inbox.taken.count, ...naive.map(({ count }) => count));
+      assertEquals(inbox.acknowledgeable.count, least, `seed ${seed}, step ${step}`);
+    }
+  }
+});
+
+Deno.test("Inbox finds the first of many withheld places without a search", () => {
+  const COUNT = 2000;
+  const { inbox } = new Owner();
+  const arrived = lone(1);
+  let looks = 0;
+  const places = Array.from({ length: COUNT }, () => {
+    inbox.taken.bytes = 0; // The window is not the matter here.
+    inbox.arrived(arrived);
+    const place = inbox.withhold(1, 1);
+    const { count } = place;
+    Object.defineProperty(place, "count", { get: () => (looks++, count) });
+    return place;
+  });
+  for (const place of places.toReversed()) {
+    inbox.release(place);
+    inbox.acknowledge();
+  }
+  assert(looks < 8 * COUNT, `${looks}`);
 });
 
 Deno.test("Inbox has what was asked for wanted until it can be acknowledged, and is", () => {
