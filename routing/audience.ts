@@ -64,11 +64,12 @@ export class Audience<P> {
   }
 }
 
+const NO_SCOPES: ReadonlySet<never> = new Set();
+
 /** Those who want one topic. */
 export class Place<P> extends Audience<P> {
   readonly node: TopicNode<Place<P>>;
-  /** Those who want a topic above and get this one of it. */
-  readonly scopes = new Set<Scope<P>>();
+  #scopes: Set<Scope<P>> | undefined = undefined;
   /** Who gets the messages of topics that have no place below this one, each once. */
   peers: readonly P[] | undefined = undefined;
   /** The count of changes when that list was made, and when it was last seen to be right. */
@@ -79,6 +80,23 @@ export class Place<P> extends Audience<P> {
   constructor(node: TopicNode<Place<P>>) {
     super(!isBrokerPath(node.path));
     this.node = node;
+  }
+
+  /** Those who want a topic above and get this one of it. */
+  get scopes(): ReadonlySet<Scope<P>> {
+    return this.#scopes ?? NO_SCOPES;
+  }
+
+  /** Makes this one of the places of a scope. */
+  addScope(scope: Scope<P>): void {
+    this.#scopes ??= new Set();
+    this.#scopes.add(scope);
+  }
+
+  /** Undoes that. */
+  removeScope(scope: Scope<P>): void {
+    this.#scopes?.delete(scope);
+    if (this.#scopes?.size === 0) this.#scopes = undefined;
   }
 
   /** Whether nothing leads here any more, not even a scope that is empty for now. */

@@ -215,10 +215,10 @@ export class Router<P extends Peer> {
     const scope = new Scope(topics, topics.map((path) => this.#placeAt(path)));
     this.#scopes.set(topics, scope);
     const now = ++this.#changes;
-    for (const { node, scopes } of scope.places) {
-      scopes.add(scope);
-      node.changed = now;
-      this.#options.onInterest?.(undefined, node.path, true);
+    for (const place of scope.places) {
+      place.addScope(scope);
+      place.node.changed = now;
+      this.#options.onInterest?.(undefined, place.node.path, true);
     }
     return scope;
   }
@@ -239,7 +239,7 @@ export class Router<P extends Peer> {
     if (!this.#scopes.delete(scope.topics)) return;
     let count = 0;
     for (const place of scope.places) {
-      place.scopes.delete(scope);
+      place.removeScope(scope);
       this.#options.onInterest?.(undefined, place.node.path, false);
       this.#removeIfUnused(place);
       if (++count % TOPICS_PER_STEP === 0) yield;
