@@ -115,6 +115,7 @@ function cannotAccept(error: unknown): Error {
  *
  * @param certificate For a `tls://` address.
  * @throws {Deno.errors.AddrInUse} If something else listens there.
+ * @throws {Deno.errors.Busy} If another process holds the lock of the socket for too long.
  */
 export async function listen(
   address: Address | undefined,
