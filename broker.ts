@@ -240,6 +240,7 @@ export class Broker {
    *
    * @returns Resolves when clients can connect. A second call waits for the same start.
    * @throws {Deno.errors.AddrInUse} If another program listens at the address.
+   * @throws {Deno.errors.Busy} If another process holds the lock of the socket for too long.
    * @throws {Deno.errors.InvalidData} If the certificate or its private key cannot be used.
    * @throws {Error} If `shutdown()` was called, or the uplink cannot join this broker.
    */

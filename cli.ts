@@ -23,12 +23,12 @@ import {
   Arguments,
   columns,
   type Command,
-  complain,
   helpOf,
   messageOf,
   PROGRAM,
   UsageError,
 } from "./cli/command.ts";
+import { complain, printLine, printLines } from "./cli/output.ts";
 import manifest from "./deno.json" with { type: "json" };
 
 /** A command in the overview; its code is loaded only when it is used. */
@@ -89,11 +89,11 @@ export async function main(args: readonly string[]): Promise<number> {
   let name = Object.hasOwn(COMMANDS, first) ? first : "";
   try {
     if (isOverview(args)) {
-      console.log(overview());
+      printLines(overview());
       return 0;
     }
     if (first === "--version") {
-      console.log(`${PROGRAM} ${manifest.version}`);
+      printLine(`${PROGRAM} ${manifest.version}`);
       return 0;
     }
     const own = name === "" ? args : rest;
@@ -104,7 +104,7 @@ export async function main(args: readonly string[]): Promise<number> {
     const command = await COMMANDS[name]!.load();
     const parsed = new Arguments(command, own);
     if (!parsed.has("help")) return await command.run(parsed) ?? 0;
-    console.log(helpOf(command));
+    printLines(helpOf(command));
     return 0;
   } catch (error) { // Whatever it is, it is for a person to read.
     // Whoever reads the output, `head` say, has had enough.

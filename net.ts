@@ -150,8 +150,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * @param options Its key's name, its queues, and its callbacks.
    * @returns Resolves with the object.
    * @throws {Deno.errors.NotFound} If there is no such file.
-   * @throws {Deno.errors.PermissionDenied} If other users can read or change the file, or this user
-   * cannot read it.
+   * @throws {Deno.errors.PermissionDenied} If other users can read or change the file, it belongs to
+   * one of them, or this user cannot read it.
    * @throws {Deno.errors.IsADirectory} If it is a directory.
    * @throws {TypeError} If it is not a connection file, or holds no key; or an option is of the
    * wrong kind.

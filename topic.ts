@@ -28,7 +28,7 @@ const LOCAL = "*local";
 /** The first element of what the broker itself publishes. */
 const BROKER = "*broker";
 const UTF8_BYTES_PER_UNIT_MAX = 3;
-const SHOWN_CHARS_MAX = 80;
+const SHOWN_UNITS_MAX = 80;
 
 /**
  * Checks a topic, and returns its path.
@@ -132,5 +132,5 @@ function show(value: unknown): string {
     // A bigint, a cycle, or a getter that throws: its kind says enough.
     text = `a value of type ${typeof value}`;
   }
-  return printable(text.length <= SHOWN_CHARS_MAX ? text : `${text.slice(0, SHOWN_CHARS_MAX)}…`);
+  return printable(text, SHOWN_UNITS_MAX);
 }

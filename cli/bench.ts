@@ -15,9 +15,9 @@ import {
   WORKER_NAME,
 } from "./bench_worker.ts";
 import { accessOf, type BrokerAccess, CONNECTION, interruptible } from "./client.ts";
-import { type Arguments, type Command, complain, UsageError } from "./command.ts";
+import { type Arguments, type Command, UsageError } from "./command.ts";
 import { Histogram } from "./histogram.ts";
-import { printLine } from "./output.ts";
+import { complain, printLines } from "./output.ts";
 import { parseTopic } from "./syntax.ts";
 
 /** Measures. */
@@ -60,7 +60,7 @@ async function run(args: Arguments): Promise<number> {
     const broker = await accessOf(args);
     const times = new Histogram();
     const result = await measure(load, broker, times, isShown, signal);
-    printLine(isJson ? JSON.stringify(result) : tableOf(result, times));
+    printLines(isJson ? JSON.stringify(result) : tableOf(result, times));
     if (result.lost === 0) return 0;
     complain(`Lost ${result.lost} messages: nothing came for ${SILENCE_MS / 1000} s`);
     return 1;

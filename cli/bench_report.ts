@@ -4,6 +4,7 @@
 import type { Counts, Load, Published, Received } from "./bench_worker.ts";
 import { formatBytes, formatCount, formatMs } from "./format.ts";
 import type { Histogram, Row } from "./histogram.ts";
+import { draw } from "./output.ts";
 
 /** What was measured, as `--json` prints it on one line. Times are in milliseconds. */
 export interface Result {
@@ -219,7 +220,7 @@ export class Progress implements Disposable {
     const part = Math.min(1, this.#part(now));
     const drawn = bar(part * PROGRESS_CELLS).padEnd(PROGRESS_CELLS, "░");
     const percent = `${Math.floor(part * 100)} %`.padStart(5);
-    write(`\r${drawn} ${percent}  published ${rates[0]}/s, received ${rates[1]}/s\x1b[K`);
+    draw(`\r${drawn} ${percent}  published ${rates[0]}/s, received ${rates[1]}/s\x1b[K`, "stderr");
   }
 
   #part(now: number): number {
@@ -230,10 +231,6 @@ export class Progress implements Disposable {
   /** Removes the line. */
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
-    write("\r\x1b[K");
+    draw("\r\x1b[K", "stderr");
   }
-}
-
-function write(text: string): void {
-  Deno.stderr.writeSync(new TextEncoder().encode(text));
 }

@@ -325,10 +325,12 @@ async function start(
   ca: string | undefined,
   stop: StopSignals,
 ): Promise<(() => Promise<void>) | undefined> {
-  const locked = doing(`use ${file}`, takeLock(lockOf(file)));
-  await Promise.race([locked, stop.happened]);
+  const locking = takeLock(lockOf(file), { signal: stop.signal });
+  using _lock = await doing(`use ${file}`, locking).catch((error) => {
+    if (stop.signal.aborted) return undefined;
+    throw error;
+  });
   if (stop.signal.aborted) return;
-  using _lock = await locked;
   try {
     const removed = await makeRoom(file, stop.signal);
     if (removed !== undefined) log.say("info", "replacing", removed, { file });

@@ -5,8 +5,9 @@
 import { AuthError, ForbiddenError } from "../errors.ts";
 import { readConnectionFile, withKey } from "../io/connection_file.ts";
 import { type Gap, NetPubSub, type NetPubSubOptions, type State } from "../net.ts";
-import { type Arguments, complain, doing, messageOf, type Option, UsageError } from "./command.ts";
+import { type Arguments, doing, messageOf, type Option, UsageError } from "./command.ts";
 import { addressOf, defaultFile, readKey } from "./files.ts";
+import { complain } from "./output.ts";
 import { StopSignals } from "./signals.ts";
 
 /** How a command finds its broker. */

@@ -213,8 +213,3 @@ export function asSentence(action: string, error: unknown): string {
 export function messageOf(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ");
 }
-
-/** Prints a message to standard error, which is not part of the output. */
-export function complain(text: string): void {
-  console.error(`${PROGRAM}: ${text}`);
-}

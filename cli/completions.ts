@@ -9,6 +9,7 @@ import {
   PROGRAM,
   UsageError,
 } from "./command.ts";
+import { printLines } from "./output.ts";
 
 /** A command with its line in the overview. */
 export type Listed = Command & { readonly summary: string };
@@ -40,7 +41,7 @@ Prints a script that makes the shell complete commands and options.`,
       if (!Object.hasOwn(SCRIPTS, shell)) {
         throw new UsageError(`Cannot complete for "${shell}": give bash, zsh or fish`);
       }
-      console.log(SCRIPTS[shell]!(await load()));
+      printLines(SCRIPTS[shell]!(await load()));
     },
   };
 }

@@ -7,6 +7,7 @@ import {
   readConnectionFile,
 } from "../io/connection_file.ts";
 import { type Arguments, type Command, doing, UsageError } from "./command.ts";
+import { printLine } from "./output.ts";
 import { addressOf, fileOf, readKeys } from "./files.ts";
 
 /** Prints a connection file for one key. */
@@ -39,7 +40,5 @@ async function printKey(args: Arguments): Promise<void> {
   const broker = file && await doing(`read ${file}`, readConnectionFile(file));
   const content = { ...broker, ...(address && { address }) } as ConnectionFile;
   const authkey = found.key as Uint8Array;
-  Deno.stdout.writeSync(
-    new TextEncoder().encode(formatConnectionFile({ ...content, authkey, keyName: name })),
-  );
+  printLine(formatConnectionFile({ ...content, authkey, keyName: name }).trimEnd());
 }

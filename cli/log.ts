@@ -1,7 +1,7 @@
 /**
  * What the broker as a program logs while it runs: one line for each event, in words or as JSON.
  */
-import { complain } from "./command.ts";
+import { complain, say, sayJson } from "./output.ts";
 
 /** How important an event is. */
 export type Level = "debug" | "info" | "warn" | "error";
@@ -28,11 +28,8 @@ export class Log {
     const rank = LEVELS.indexOf(level);
     if (rank < this.#least) return;
     const isProblem = rank >= LEVELS.indexOf("warn");
-    if (this.#isJson) {
-      const line = JSON.stringify({ time: new Date(), level, event, message, ...fields });
-      if (isProblem) console.error(line);
-      else console.log(line);
-    } else if (isProblem) complain(message);
-    else console.log(message);
+    if (this.#isJson) sayJson({ time: new Date(), level, event, message, ...fields }, isProblem);
+    else if (isProblem) complain(message);
+    else say(message);
   }
 }

@@ -4,7 +4,8 @@
 import { delay } from "@std/async/delay";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { CONNECTION, withBroker } from "./client.ts";
-import { type Arguments, type Command, complain, messageOf, UsageError } from "./command.ts";
+import { type Arguments, type Command, messageOf, UsageError } from "./command.ts";
+import { complain } from "./output.ts";
 import { type Line, parseLine, parseMessage, parsePairs, parseTopic } from "./syntax.ts";
 import type { TopicPath } from "../topic.ts";
 

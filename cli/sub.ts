@@ -7,8 +7,8 @@ import { Queue } from "../base/queue.ts";
 import type { NetPubSub } from "../net.ts";
 import { isBrokerPath, type TopicPath, topicPath } from "../topic.ts";
 import { CONNECTION, withBroker } from "./client.ts";
-import { type Arguments, type Command, complain } from "./command.ts";
-import { Output } from "./output.ts";
+import type { Arguments, Command } from "./command.ts";
+import { complain, Output, shown } from "./output.ts";
 import { formatJson } from "./tagged_json.ts";
 import { describeLine, formatLine, type Line, parseTopic, topicText } from "./syntax.ts";
 
@@ -27,7 +27,11 @@ otherwise as JSON, one object per line, which pub - reads back as it was.`,
       value: "TIME",
       about: "End after 250ms, 5s, 2m; status 1 if short of --count",
     },
-    { name: "raw", value: "KEY", about: "Print only the value of KEY; text and bytes unchanged" },
+    {
+      name: "raw",
+      value: "KEY",
+      about: "Print only the value of KEY; unchanged but to a terminal",
+    },
     { name: "json", about: "Print JSON to a terminal, too" },
     { name: "strict", about: "Exit with 1 if messages were missed" },
   ],
@@ -47,11 +51,14 @@ const WAITING_MAX = 64;
 /** How many bytes are written together. */
 const WRITE_BYTES = 64 * 1024;
 
+/** What is printed of a message. */
+type Format = (line: Line) => string | Uint8Array;
+
 async function run(args: Arguments): Promise<number> {
   const topics = withoutCovered(args.operands.map(parseTopic));
   const count = args.whole("count", 1);
   const timeout = args.duration("timeout");
-  const format = formatOf(args);
+  const format = formatOf(args, Deno.stdout.isTerminal());
   let gaps = 0;
   let messages: Messages;
   return await withBroker(args, async ({ signal }) => {
@@ -137,7 +144,7 @@ class Messages {
 /** Prints messages, several at a time when several wait. */
 async function print(
   messages: Messages,
-  format: (line: Line) => string | Uint8Array,
+  format: Format,
   count: number,
   signal: AbortSignal,
 ): Promise<void> {
@@ -153,18 +160,20 @@ async function print(
   }
 }
 
-/** What is printed of a message. */
-function formatOf(args: Arguments): (line: Line) => string | Uint8Array {
+/** What is printed of a message: exactly what others sent, or, to a terminal, what is safe to show. */
+export function formatOf(args: Arguments, isTerminal: boolean): Format {
   const key = args.text("raw");
-  if (key !== undefined) return rawOf(key);
-  const isForPeople = Deno.stdout.isTerminal() && !args.has("json");
-  if (isForPeople) return (line) => `${describeLine(line, new Date())}\n`;
-  // In JSON, characters that a terminal may obey can be escaped.
-  if (Deno.stdout.isTerminal()) return (line) => `${printable(formatLine(line))}\n`;
-  return (line) => `${formatLine(line)}\n`;
+  if (key !== undefined) {
+    const raw = rawOf(key);
+    return isTerminal ? (line) => shown(raw(line)) : raw;
+  }
+  if (!isTerminal) return (line) => `${formatLine(line)}\n`;
+  // JSON stays equal.
+  if (args.has("json")) return (line) => `${printable(formatLine(line))}\n`;
+  return (line) => `${describeLine(line, new Date())}\n`;
 }
 
-function rawOf(key: string): (line: Line) => string | Uint8Array {
+function rawOf(key: string): Format {
   let isTold = false;
   return ({ topic, message }) => {
     if (!Object.hasOwn(message, key)) {

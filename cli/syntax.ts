@@ -8,6 +8,9 @@ import { formatTopic, type TopicPath, topicPath } from "../topic.ts";
 import { messageOf, UsageError } from "./command.ts";
 import { formatJson, parseJson } from "./tagged_json.ts";
 
+/** How much is shown of what cannot be used. */
+const SHOWN_UNITS_MAX = 80;
+
 /** A message and where it goes, or came from. */
 export interface Line {
   readonly topic: TopicPath;
@@ -27,7 +30,7 @@ export function parseTopic(text: string): TopicPath {
     const why = cause instanceof SyntaxError
       ? "it is not a JSON array"
       : messageOf(cause).replace(/^Cannot use .* as a topic: /, "").replace("is null", "is /");
-    throw new UsageError(`Cannot use ${printable(text)} as a topic: ${why}`, { cause });
+    throw new UsageError(`Cannot use ${shown(text)} as a topic: ${why}`, { cause });
   }
 }
 
@@ -35,7 +38,12 @@ export function parseTopic(text: string): TopicPath {
 export function topicText(path: TopicPath): string {
   const text = path.length === 0 ? "/" : path.join("/");
   const isPlain = !text.startsWith("[") && path.every((element) => !element.includes("/"));
-  return isPlain && printable(text) === text ? text : formatTopic(path);
+  return isPlain && isShownAsItIs(text) ? text : formatTopic(path);
+}
+
+/** Whether a text is shown as it is, and is not taken for another one of which a part is escaped. */
+function isShownAsItIs(text: string): boolean {
+  return !text.includes("\\u") && printable(text) === text;
 }
 
 /** The values that `key=value` words name. */
@@ -44,10 +52,12 @@ export function parsePairs(words: readonly string[]): Record<string, unknown> {
   for (const word of words) {
     const at = word.indexOf("=");
     if (at < 1) {
-      throw new UsageError(`Cannot use ${printable(word)} as a value: write key=value`);
+      throw new UsageError(`Cannot use ${shown(word)} as a value: write key=value`);
     }
     const key = word.slice(0, at);
-    if (values.has(key)) throw new UsageError(`Cannot use ${printable(word)}: ${key} comes twice`);
+    if (values.has(key)) {
+      throw new UsageError(`Cannot use ${shown(word)}: ${shown(key)} comes twice`);
+    }
     values.set(key, valueOf(word.slice(at + 1)));
   }
   return Object.fromEntries(values);
@@ -105,7 +115,7 @@ function checkMessage(message: unknown, text: string): Record<string, unknown> {
 }
 
 function shown(text: string): string {
-  return printable(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+  return printable(text, SHOWN_UNITS_MAX);
 }
 
 /** A message on one line of JSON. */
@@ -123,7 +133,7 @@ export function describeLine({ topic, message }: Line, time: Date): string {
 
 /** A text as it is, unless it would be taken for something else; all other values as JSON. */
 function valueText(value: unknown): string {
-  const isPlain = typeof value === "string" && /^[^\s"\p{Cc}]+$/u.test(value) &&
+  const isPlain = typeof value === "string" && /^[^\s"]+$/.test(value) && isShownAsItIs(value) &&
     valueOf(value) === value;
   return isPlain ? value : formatJson(value);
 }

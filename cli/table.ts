@@ -2,6 +2,7 @@
  * Tables in a terminal.
  */
 import { unicodeWidth } from "@std/cli/unicode-width";
+import { printable } from "../base/printable.ts";
 
 /** How many units of a text are looked at for each column of the terminal. */
 const LETTERS_PER_COLUMN_MAX = 4;
@@ -14,14 +15,17 @@ export interface Column<R> {
   readonly isLeft?: boolean;
 }
 
-/** A table as lines of at most `width` columns, the titles first; a first column too wide is cut. */
+/**
+ * A table as printable lines of at most `width` columns, the titles first; a first column too wide is
+ * cut.
+ */
 export function tableOf<R>(
   columns: readonly Column<R>[],
   rows: readonly R[],
   width = Infinity,
 ): string[] {
   const cells = [columns.map(({ title }) => title)];
-  for (const row of rows) cells.push(columns.map(({ text }) => cut(text(row), width)));
+  for (const row of rows) cells.push(columns.map(({ text }) => cut(printable(text(row)), width)));
   const widths = columns.map((_, at) => Math.max(...cells.map((row) => unicodeWidth(row[at]!))));
   const excess = widths.reduce((sum, wide) => sum + wide + 2, -2) - width;
   if (excess > 0) widths[0] = Math.max(columns[0]!.title.length, widths[0]! - excess);

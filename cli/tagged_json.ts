@@ -13,6 +13,7 @@
  * { "$object": { "$bytes": "…" } } an object that only looks like one of these
  * ```
  */
+import { printable } from "../base/printable.ts";
 
 /** The kinds of typed arrays that messages may hold, besides bytes. */
 const ARRAYS: Readonly<Record<string, new (buffer: ArrayBuffer) => ArrayBufferView>> = {
@@ -36,6 +37,8 @@ const NUMBERS: Readonly<Record<string, number>> = {
 };
 /** A number so long, or so large, that it may not be exact. */
 const LONG_NUMBER = /\d{16}|\d[eE]\+?\d{3}/;
+/** How much is shown of what cannot be read. */
+const SHOWN_UNITS_MAX = 80;
 /** How deep values may be nested: deeper than messages may be. */
 const DEPTH_MAX = 256;
 
@@ -138,7 +141,7 @@ function untag(tag: string, content: unknown, read: (content: never) => unknown)
     return read(content as never);
   } catch (cause) { // The content does not fit the tag; errors from further in say so themselves.
     if (cause instanceof Error && cause.message.startsWith("Cannot ")) throw cause;
-    const shown = JSON.stringify(content).slice(0, 80);
+    const shown = printable(JSON.stringify(content), SHOWN_UNITS_MAX);
     throw new TypeError(`Cannot read {"${tag}": ${shown}}`, { cause });
   }
 }

@@ -5,9 +5,9 @@ import { bold, dim, yellow } from "@std/fmt/colors";
 import { printable } from "../base/printable.ts";
 import type { BrokerReport, ClientStats, TopicStats, UplinkStats } from "../broker/stats.ts";
 import { type Client, CONNECTION, withBroker } from "./client.ts";
-import { type Arguments, type Command, complain } from "./command.ts";
+import type { Arguments, Command } from "./command.ts";
 import { formatBytes, formatCount, formatMs, formatUptime } from "./format.ts";
-import { printLine } from "./output.ts";
+import { complain, draw, printLine } from "./output.ts";
 import { type Column, cut, tableOf } from "./table.ts";
 import { clockTime, topicText } from "./syntax.ts";
 
@@ -53,7 +53,7 @@ async function run(args: Arguments): Promise<number> {
     });
   }, {
     prepare: (bus) => moments.subscribe(bus),
-    tell: (text) => screen?.tell(text) ?? complain(text),
+    tell: (text) => screen === undefined ? complain(text) : screen.tell(text),
   });
 }
 
@@ -166,21 +166,21 @@ class Screen implements Disposable {
   /** Takes over the terminal; disposing of this brings back what it showed before. */
   open(): this {
     this.#isOpen = true;
-    this.#print(ENTER);
+    draw(ENTER);
     return this;
   }
 
   [Symbol.dispose](): void {
     this.#isOpen = false;
     if (Deno.stdin.isTerminal()) Deno.stdin.setRaw(false);
-    this.#print(LEAVE);
+    draw(LEAVE);
     if (this.#note !== "") complain(this.#note);
   }
 
   /** Says something that is not a figure. */
   tell(text: string): void {
     this.#note = text;
-    if (this.#isOpen) this.#draw([yellow(text)]);
+    if (this.#isOpen) this.#draw([yellow(cut(printable(text), size().columns))]);
     else complain(text);
   }
 
@@ -193,11 +193,7 @@ class Screen implements Disposable {
 
   #draw(lines: readonly string[]): void {
     const drawn = lines.map((line) => line + CLEAR_LINE).join("\r\n");
-    this.#print(HOME + drawn + CLEAR_BELOW);
-  }
-
-  #print(text: string): void {
-    Deno.stdout.writeSync(new TextEncoder().encode(text));
+    draw(HOME + drawn + CLEAR_BELOW);
   }
 }
 
@@ -225,7 +221,7 @@ function pageOf(
     ...tableOf(TOPIC_COLUMNS, topics.slice(0, forTopics), columns),
     "",
     ...tableOf(CLIENT_COLUMNS, clients.slice(0, free - forTopics), columns),
-  ].slice(0, rows).map((line) => cut(line, columns));
+  ].slice(0, rows).map((line) => cut(printable(line), columns));
   return [bold(first!), ...others.map((line) => /^(TOPIC|CLIENT) /.test(line) ? dim(line) : line)];
 }
 
@@ -233,7 +229,7 @@ function headOf({ stats }: Moment, before: Moment | undefined): string[] {
   const { sessions, detached, connections, refused, refusedMessages, cutOff, waiting } = stats;
   const rates = ratesOf(stats, before);
   return [
-    `${printable(stats.address)}  up ${formatUptime(stats.uptime)}  (q ends)`,
+    `${stats.address}  up ${formatUptime(stats.uptime)}  (q ends)`,
     `clients ${sessions} (${detached} away)  connections ${connections}  ` +
     `in ${rates.in} msg/s  out ${rates.out} msg/s`,
     `queued ${formatBytes(stats.queuedBytes)}  dropped ${stats.dropped}  cut off ${cutOff}  ` +
@@ -251,7 +247,7 @@ function uplinkLines(
   const seconds = before === undefined ? 0 : (uptime - before.stats.uptime) / 1000;
   const where = server === null ? "" : ` ${state === "connected" ? "to" : "after"} ${server}`;
   return [
-    `uplink ${printable(bus)} ${state}${printable(where)}  brokers ${brokers}  ` +
+    `uplink ${bus} ${state}${where}  brokers ${brokers}  ` +
     `in ${rateOf(uplink.received, before?.stats.uplink?.received, seconds)} msg/s  ` +
     `out ${rateOf(uplink.sent, before?.stats.uplink?.sent, seconds)} msg/s`,
     `uplink queued ${formatBytes(queuedBytes)}  lag ${lagOf(uplink)}  behind ${behind}  ` +
@@ -307,7 +303,7 @@ const CLIENT_COLUMNS: readonly Column<ClientRow>[] = [
 ];
 
 function nameOf({ client, keyName, address }: ClientRow): string {
-  const parts = [`#${client}`, printable(keyName), address ?? "here"];
+  const parts = [`#${client}`, keyName, address ?? "here"];
   return parts.filter((part) => part !== "").join(" ");
 }
 

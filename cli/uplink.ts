@@ -2,7 +2,6 @@
  * The uplink of the broker as a program, which joins it to others through NATS: its options, the files
  * that they name, and what is logged.
  */
-import { printable } from "../base/printable.ts";
 import type { Uplink } from "../broker.ts";
 import type { NatsUplinkEvent } from "../nats.ts";
 import { type Arguments, doing, messageOf, type Option, UsageError } from "./command.ts";
@@ -85,7 +84,7 @@ export async function uplinkOf(uplink: UplinkArguments, log: Log): Promise<Uplin
       ...(login.credentials !== undefined && { credentials: login.credentials }),
       ...(caCerts !== undefined && { tls: { caCerts } }),
       onEvent({ type, message }) {
-        log.say(LEVELS[type], `uplink-${type}`, printable(messageOf(message)));
+        log.say(LEVELS[type], `uplink-${type}`, messageOf(message));
       },
     });
   } catch (error) { // TypeError or RangeError: what is wrong with the options.

@@ -2,6 +2,8 @@
  * Addresses: how they are written, and who can reach a broker there.
  */
 
+import { printable } from "../base/printable.ts";
+
 /**
  * Where a broker listens.
  *
@@ -17,8 +19,9 @@ export type Endpoint =
   | { readonly transport: "unix"; readonly path: string }
   | { readonly transport: "tcp" | "tls"; readonly hostname: string; readonly port: number };
 
+const SHOWN_UNITS_MAX = 160;
 /** The longest path that the system allows for a Unix socket, in bytes. */
-const SOCKET_PATH_BYTES_MAX = Deno.build.os === "linux" ? 107 : 103;
+export const SOCKET_PATH_BYTES_MAX = Deno.build.os === "linux" ? 107 : 103;
 
 /**
  * Takes an address apart.
@@ -40,7 +43,8 @@ function unixEndpoint(path: string): Endpoint {
   if (path === "" || path.includes("\0")) throw badAddress(`unix://${path}`);
   if (new TextEncoder().encode(path).length > SOCKET_PATH_BYTES_MAX) {
     throw new RangeError(
-      `Cannot use address "unix://${path}": its path has more than ${SOCKET_PATH_BYTES_MAX} bytes`,
+      `Cannot use address ${show(`unix://${path}`)}: ` +
+        `its path has more than ${SOCKET_PATH_BYTES_MAX} bytes`,
     );
   }
   return { transport: "unix", path };
@@ -58,7 +62,7 @@ function netEndpoint(
   if (literal === undefined) throw badAddress(address);
   if (!Number.isInteger(port) || port < 0 || port > 65535) {
     throw new RangeError(
-      `Cannot use address ${JSON.stringify(address)}: the port must be from 0 to 65535`,
+      `Cannot use address ${show(address)}: the port must be from 0 to 65535`,
     );
   }
   return { transport, hostname: literal, port };
@@ -72,9 +76,14 @@ function ipv6InBrackets(hostname: string): string | undefined {
 
 function badAddress(address: unknown): TypeError {
   return new TypeError(
-    `Cannot use address ${JSON.stringify(address)}: ` +
+    `Cannot use address ${show(address)}: ` +
       `write "unix:///path/to.sock", "tcp://127.0.0.1:7411", "tls://host:7411" or ["127.0.0.1", 7411]`,
   );
+}
+
+/** What is not an address, as an error shows it; it may come from a file. */
+function show(address: unknown): string {
+  return printable(JSON.stringify(address) ?? String(address), SHOWN_UNITS_MAX);
 }
 
 /** An endpoint as an address. */

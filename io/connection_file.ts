@@ -3,8 +3,8 @@
  *
  * The file is JSON, `{ version, address, authkey, pid }` with the key in base64. It has `keyName` if the
  * key has a name, `ca` if the broker has a certificate, and no `authkey` if each client has a key of its
- * own. Whoever can read it can do all that a client can; so it is written with mode 0600, and refused if
- * others can read it.
+ * own. Whoever can read it can do all that a client can; so it is written with mode 0600, and refused
+ * unless it is private.
  */
 import { parseAddress } from "./address.ts";
 import { CONFIG_FILE_BYTES_MAX, KEY_FILE_BYTES_MAX, readSecret } from "./secret_file.ts";
@@ -37,7 +37,7 @@ export function isMissing(error: unknown): boolean {
  * Reads a broker's connection file.
  *
  * @throws {Deno.errors.NotFound} If it is not there.
- * @throws {Deno.errors.PermissionDenied} If others may read it, or this user may not.
+ * @throws {Deno.errors.PermissionDenied} If it is not private, or this user may not read it.
  * @throws {Deno.errors.IsADirectory} If it is a directory.
  * @throws {TypeError} If it is not a connection file.
  */
@@ -126,7 +126,8 @@ export async function writeConnectionFile(
     await removeIfThere(draft);
   }
   return async () => {
-    if (await readIfThere(path) === text) await removeIfThere(path);
+    const { length } = new TextEncoder().encode(text);
+    if (await readIfThere(path, length) === text) await removeIfThere(path);
   };
 }
 
@@ -138,9 +139,11 @@ async function removeIfThere(path: string): Promise<void> {
   }
 }
 
-async function readIfThere(path: string): Promise<string | undefined> {
+/** What a path holds, if that is a file of so many bytes; opening a FIFO would wait for its other end. */
+async function readIfThere(path: string, size: number): Promise<string | undefined> {
   try {
-    return await Deno.readTextFile(path);
+    const found = await Deno.lstat(path);
+    return found.isFile && found.size === size ? await Deno.readTextFile(path) : undefined;
   } catch (error) { // Somebody else removed it.
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }

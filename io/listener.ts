@@ -5,7 +5,7 @@ import { pause } from "../base/timers.ts";
 import { type Address, type Endpoint, parseAddress } from "./address.ts";
 import { type Conn, Connection } from "./connection.ts";
 import { takeLock } from "./lock_file.ts";
-import { lockOf, makeRoom, SocketFile } from "./socket_file.ts";
+import { bindSocket, lockOf, makeRoom, type SocketFile } from "./socket_file.ts";
 import { type Certificate, checkCertificate, TlsServerConn } from "./tls.ts";
 
 /** How long a listener waits after it could not accept, so that a lack of descriptors can pass. */
@@ -115,6 +115,7 @@ function cannotAccept(error: unknown): Error {
  *
  * @param certificate For a `tls://` address.
  * @throws {Deno.errors.AddrInUse} If something else listens there.
+ * @throws {Deno.errors.Busy} If another process holds the lock of the socket for too long.
  */
 export async function listen(
   address: Address | undefined,
@@ -146,12 +147,6 @@ async function listenAt(endpoint: Endpoint, certificate?: Certificate): Promise<
 }
 
 function listenUnix(path: string, folder?: string): Listener {
-  const listener = Deno.listen({ transport: "unix", path });
-  try {
-    const socket = new SocketFile(path, folder);
-    return new Listener(listener, { transport: "unix", path }, { socket });
-  } catch (error) { // A missing permission, most likely.
-    listener.close();
-    throw error;
-  }
+  const { listener, file } = bindSocket(path, folder);
+  return new Listener(listener, { transport: "unix", path }, { socket: file });
 }

@@ -1,22 +1,30 @@
 /**
- * Files that hold a secret: they are refused if other users can read them.
+ * Files that hold a secret: they are refused if other users can read or change them.
+ *
+ * - Other users must have no rights to it. So who can open it owns it, or is root; root also looks at the
+ *   owner, since it can open the files of all others.
+ * - The folder does not matter: who may write there can take the file away, but not put another in its
+ *   place, which would be a file of theirs.
  */
 
+const ROOT = 0;
 /** The longest key that is read from a file, in bytes. */
 export const KEY_FILE_BYTES_MAX = 64 * 1024;
 /** The longest file of certificates or keys that is read, in bytes. */
 export const CONFIG_FILE_BYTES_MAX = 1024 * 1024;
 
 /**
- * Reads a file with a secret, unless other users can read or change it, as ssh does.
+ * Reads a file with a secret, unless other users can read or change it.
  *
- * @throws {Deno.errors.PermissionDenied} If others can read or change it, or this user cannot.
+ * @param userOf Tells who this process runs as, if that can be known.
+ * @throws {Deno.errors.PermissionDenied} If others can read or change it, or this user cannot read it.
  * @throws {Deno.errors.IsADirectory} If it is a directory.
  * @throws {TypeError} If it is not a file, or has more than `limit` bytes.
  */
 export async function readSecret(
   path: string | URL,
   limit: number,
+  userOf: () => Promise<number | undefined> = ownUser,
 ): Promise<Uint8Array<ArrayBuffer>> {
   // Checked before it is opened: opening a FIFO waits for its other end.
   const { isFile, isDirectory } = await Deno.stat(path);
@@ -25,7 +33,7 @@ export async function readSecret(
   }
   if (!isFile) throw new TypeError(`Cannot use "${path}": it is not a file`);
   using file = await Deno.open(path);
-  checkPrivate(path, await file.stat());
+  await checkPrivate(path, await file.stat(), userOf);
   const bytes = new Uint8Array(limit + 1);
   for (let size = 0; size <= limit;) {
     const count = await file.read(bytes.subarray(size));
@@ -35,11 +43,47 @@ export async function readSecret(
   throw new TypeError(`Cannot use "${path}": it has more than ${limit} bytes`);
 }
 
-function checkPrivate(path: string | URL, { mode }: Deno.FileInfo): void {
-  if (mode === null || (mode & 0o077) === 0) return;
+/** Where there are no users, as on Windows, mode and uid are `null`. */
+async function checkPrivate(
+  path: string | URL,
+  { mode, uid }: Deno.FileInfo,
+  userOf: () => Promise<number | undefined>,
+): Promise<void> {
+  if (mode !== null && (mode & 0o077) !== 0) {
+    throw new Deno.errors.PermissionDenied(
+      `Cannot use "${path}": others can read or change it (mode ${
+        (mode & 0o777).toString(8)
+      }); make it private with chmod 600`,
+    );
+  }
+  if (uid === null || uid === ROOT) return;
+  const user = await userOf();
+  if (user === undefined || user === uid) return;
   throw new Deno.errors.PermissionDenied(
-    `Cannot use "${path}": others can read or change it (mode ${
-      (mode & 0o777).toString(8)
-    }); make it private with chmod 600`,
+    `Cannot use "${path}": it belongs to another user (uid ${uid}), who can change it; ` +
+      "take it over with chown, or run this as that user",
   );
+}
+
+/**
+ * The number of the user that this process runs as, if it can be known without asking for a permission:
+ * Deno tells it with `--allow-sys`, and a file that is made with `--allow-write` has it.
+ */
+async function ownUser(): Promise<number | undefined> {
+  if (isGranted({ name: "sys", kind: "uid" })) return Deno.uid() ?? undefined;
+  if (!isGranted({ name: "write" })) return undefined;
+  try {
+    const path = await Deno.makeTempFile({ prefix: "mpubsub-" });
+    try {
+      return (await Deno.lstat(path)).uid ?? undefined;
+    } finally {
+      await Deno.remove(path);
+    }
+  } catch { // There is no temporary folder, or it is full, or read-only.
+    return undefined;
+  }
+}
+
+function isGranted(permission: Deno.PermissionDescriptor): boolean {
+  return Deno.permissions.querySync(permission).state === "granted";
 }

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { printable } from "../base/printable.ts";
 import {
   type Address,
   addressBeside,
@@ -170,4 +171,12 @@ Deno.test("addressBeside names a socket of 107 bytes and none that is longer", (
   assertEquals(parseAddress(addressBeside(file)!).transport, "unix");
   assertEquals(new TextEncoder().encode(addressBeside(file)).length, "unix://".length + 107);
   assertEquals(addressBeside(`${file}x`), undefined);
+});
+
+Deno.test("parseAddress shows no more than a part of what is no address, and nothing that hides", () => {
+  for (const address of ["\x9b".repeat(1e6), `unix:///${"\u200b".repeat(1e6)}`]) {
+    const { message } = assertThrows(() => parseAddress(address));
+    assert(message.length < 400);
+    assertEquals(printable(message), message);
+  }
 });

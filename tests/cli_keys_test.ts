@@ -3,6 +3,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { AuthError, ForbiddenError, NetPubSub } from "../mod.ts";
 import { TempFolder } from "./helpers/folder.ts";
 import { fails, Program, started } from "./helpers/program.ts";
+import { terminalTest } from "./helpers/terminal.ts";
 import { pathOf, SIGNED } from "./helpers/tls.ts";
 import { until } from "../tools/harness/until.ts";
 
@@ -183,20 +184,10 @@ Deno.test("cli warns in one line when it listens beyond this machine without TLS
   assertStringIncludes(err, "without TLS");
 });
 
-const HAS_SCRIPT = await (async () => {
-  try {
-    return (await new Deno.Command("script", { args: ["--version"] }).output()).success;
-  } catch {
-    console.log("Skipped: the test on a terminal, since there is no program `script`");
-    return false;
-  }
-})();
-
 for (const keys of [[], ["--keys"]]) {
-  Deno.test({
-    name: `cli ends when its terminal is closed${keys.length > 0 ? ", with keys, too" : ""}`,
-    ignore: !HAS_SCRIPT,
-    fn: async () => {
+  terminalTest(
+    `cli ends when its terminal is closed${keys.length > 0 ? ", with keys, too" : ""}`,
+    async () => {
       await using folder = await TempFolder.make();
       await writeKeys(`${folder.path}/keys`, [ANN]);
       await using terminal = await started({
@@ -206,5 +197,5 @@ for (const keys of [[], ["--keys"]]) {
       terminal.kill("SIGKILL");
       await until(() => folder.names.every((name) => name === "keys"));
     },
-  });
+  );
 }

@@ -4,6 +4,7 @@ import type { NetPubSub } from "../mod.ts";
 import { Bus } from "./helpers/bus.ts";
 import { fails, output, Program } from "./helpers/program.ts";
 import { take } from "./helpers/scene.ts";
+import { terminalTest } from "./helpers/terminal.ts";
 import { until } from "../tools/harness/until.ts";
 
 /** A `sub` whose subscriptions are in force. */
@@ -47,7 +48,7 @@ Deno.test("cli sub prints each message once, in the order of the bus, whatever i
   assertEquals(out.trim().split("\n").map((line) => JSON.parse(line).message.n), [1, 2, 3, 4, 5]);
 });
 
-Deno.test("cli sub without a topic prints everything, to a terminal for people", async () => {
+terminalTest("cli sub without a topic prints everything, to a terminal for people", async () => {
   await using bus = await Bus.start();
   await using sub = new Program({
     args: ["sub", "-c", bus.file, "--count", "1"],
@@ -60,22 +61,25 @@ Deno.test("cli sub without a topic prints everything, to a terminal for people",
   assertMatch(out, /^\d\d:\d\d:\d\d\.\d{3} a\/b n=1 text="two words"\r\n$/);
 });
 
-Deno.test("cli sub colours what it prints to a terminal, and prints JSON there when asked", async () => {
-  await using bus = await Bus.start();
-  await using plain = new Program({
-    args: ["sub", "-c", bus.file, "--count", "1"],
-    onTerminal: true,
-    env: { NO_COLOR: "" },
-  });
-  await using json = new Program({
-    args: ["sub", "-c", bus.file, "--count", "1", "--json"],
-    onTerminal: true,
-  });
-  await until(() => bus.broker.stats().sessions === 2);
-  await publish(await bus.client(), [["a"], { n: 1 }]);
-  assertStringIncludes((await plain.end()).out, "\x1b[1m\x1b[36ma");
-  assertEquals((await json.end()).out, '{"topic":["a"],"message":{"n":1}}\r\n');
-});
+terminalTest(
+  "cli sub colours what it prints to a terminal, and prints JSON there when asked",
+  async () => {
+    await using bus = await Bus.start();
+    await using plain = new Program({
+      args: ["sub", "-c", bus.file, "--count", "1"],
+      onTerminal: true,
+      env: { NO_COLOR: "" },
+    });
+    await using json = new Program({
+      args: ["sub", "-c", bus.file, "--count", "1", "--json"],
+      onTerminal: true,
+    });
+    await until(() => bus.broker.stats().sessions === 2);
+    await publish(await bus.client(), [["a"], { n: 1 }]);
+    assertStringIncludes((await plain.end()).out, "\x1b[1m\x1b[36ma");
+    assertEquals((await json.end()).out, '{"topic":["a"],"message":{"n":1}}\r\n');
+  },
+);
 
 Deno.test("cli sub --raw prints one value: text and bytes as they are, the rest as JSON", async () => {
   await using bus = await Bus.start();
@@ -143,19 +147,22 @@ Deno.test("cli sub that nobody reads holds little, and ends with 130 at once", a
   assertEquals((await sub.end()).code, 130);
 });
 
-Deno.test("cli sub --json escapes what a terminal obeys, so that it reads back as it was", async () => {
-  await using bus = await Bus.start();
-  await using sub = new Program({
-    args: ["sub", "-c", bus.file, "--json", "--count", "1"],
-    onTerminal: true,
-  });
-  await until(() => bus.broker.stats().sessions === 1);
-  const message = { text: "\x9b2J\x7f\u202e\x1b" };
-  await publish(await bus.client(), [["a"], message]);
-  const { out } = await sub.end();
-  assertMatch(out, /^[\x20-\x7e]+\r\n$/);
-  assertEquals(JSON.parse(out).message, message);
-});
+terminalTest(
+  "cli sub --json escapes what a terminal obeys, so that it reads back as it was",
+  async () => {
+    await using bus = await Bus.start();
+    await using sub = new Program({
+      args: ["sub", "-c", bus.file, "--json", "--count", "1"],
+      onTerminal: true,
+    });
+    await until(() => bus.broker.stats().sessions === 1);
+    const message = { text: "\x9b2J\x7f\u202e\x1b" };
+    await publish(await bus.client(), [["a"], message]);
+    const { out } = await sub.end();
+    assertMatch(out, /^[\x20-\x7e]+\r\n$/);
+    assertEquals(JSON.parse(out).message, message);
+  },
+);
 
 Deno.test("cli sub says when the connection is lost, and goes on when the broker is back", async () => {
   await using bus = await Bus.start();

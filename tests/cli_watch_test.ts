@@ -7,6 +7,7 @@ import { cut, tableOf } from "../cli/table.ts";
 import { Bus } from "./helpers/bus.ts";
 import { TempFolder } from "./helpers/folder.ts";
 import { fails, output, Program, started } from "./helpers/program.ts";
+import { terminalTest } from "./helpers/terminal.ts";
 
 const COMMANDS = ["broker", "pub", "sub", "ping", "bench", "top", "stats", "key", "completions"];
 
@@ -98,30 +99,36 @@ Deno.test("cli top prints a line each second where there is no terminal", async 
   }
 });
 
-Deno.test("cli top shows clients and topics in a terminal, and gives that back in the end", async () => {
-  await using bus = await Bus.start();
-  await using top = new Program({
-    args: ["top", "-c", bus.file],
-    onTerminal: true,
-    input: "open",
-    env: { NO_COLOR: "1" },
-  });
-  await top.until("TOPIC");
-  const client = await bus.client();
-  client.addSubscriber("sensors", () => {});
-  for (let n = 0; n < 50; n++) client.publish(["sensors", "\x1b[2Jkitchen"], { n });
-  await client.flush();
-  await top.until("u001b[2Jkitchen");
-  assertStringIncludes(top.said, "\x1b[?1049h");
-  assertStringIncludes(top.said, "#2 here");
-  await top.write("q");
-  const { code, out } = await top.end();
-  assertEquals(code, 0);
-  assert(out.endsWith("\x1b[?25h\x1b[?1049l"), JSON.stringify(out.slice(-40)));
-  const pages = stripAnsiCode(out.replaceAll("\x1b[H", "\f")).split("\f");
-  for (const page of pages) assert(page.split("\r\n").length <= 24);
-  assert(bus.broker.stats().received > 0);
-});
+terminalTest(
+  "cli top shows clients and topics in a terminal, and gives that back in the end",
+  async () => {
+    await using folder = await TempFolder.make();
+    await using bus = await Bus.start({ address: `unix://${folder.path}/\x9b2Js` });
+    await using top = new Program({
+      args: ["top", "-c", bus.file],
+      onTerminal: true,
+      input: "open",
+      env: { NO_COLOR: "1" },
+    });
+    await top.until("TOPIC");
+    const client = await bus.client();
+    client.addSubscriber("sensors", () => {});
+    for (let n = 0; n < 50; n++) client.publish(["sensors", "\x1b[2Jkitchen"], { n });
+    await client.flush();
+    await top.until("u001b[2Jkitchen");
+    assertStringIncludes(top.said, "/\\u009b2Js  up ");
+    assert(!top.said.includes("\x9b"));
+    assertStringIncludes(top.said, "\x1b[?1049h");
+    assertStringIncludes(top.said, "#2 here");
+    await top.write("q");
+    const { code, out } = await top.end();
+    assertEquals(code, 0);
+    assert(out.endsWith("\x1b[?25h\x1b[?1049l"), JSON.stringify(out.slice(-40)));
+    const pages = stripAnsiCode(out.replaceAll("\x1b[H", "\f")).split("\f");
+    for (const page of pages) assert(page.split("\r\n").length <= 24);
+    assert(bus.broker.stats().received > 0);
+  },
+);
 
 Deno.test("cli top and ping end quietly when nobody reads what they print", async () => {
   await using bus = await Bus.start();

@@ -105,6 +105,27 @@ Deno.test("writeConnectionFile returns what leaves a file that another broker wr
   assertEquals((await readConnectionFile(path)).pid, 43);
 });
 
+for (
+  const [what, make] of Object.entries({
+    "a FIFO": (path: string) => new Deno.Command("mkfifo", { args: [path] }).output(),
+    "a link": async (path: string) => {
+      await Deno.rename(path, `${path}.kept`);
+      await Deno.symlink(`${path}.kept`, path);
+    },
+  })
+) {
+  Deno.test(`writeConnectionFile returns what leaves ${what} that has taken its place`, async () => {
+    await using folder = await TempFolder.make();
+    const path = `${folder.path}/bus`;
+    const remove = await writeConnectionFile(path, CONTENT, { replace: false });
+    if (what === "a FIFO") await Deno.remove(path);
+    await make(path);
+    const { names } = folder;
+    await remove();
+    assertEquals(folder.names, names);
+  });
+}
+
 for (const mode of [0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o644, 0o666]) {
   Deno.test(`readConnectionFile refuses a file of mode ${mode.toString(8)}`, async () => {
     await using folder = await TempFolder.make();

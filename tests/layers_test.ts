@@ -19,7 +19,13 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   setTimeout: ["base/timers.ts", "cli/"],
   setInterval: ["base/timers.ts", "cli/"],
   // What the user sees: in the library only errors that a program does not take.
-  console: ["cli/", "pubsub/callback_errors.ts", "broker/callbacks.ts", "nats/uplink_events.ts"],
+  console: [
+    "cli/output.ts",
+    "pubsub/callback_errors.ts",
+    "broker/callbacks.ts",
+    "nats/uplink_events.ts",
+  ],
+  writeSync: ["cli/output.ts"],
   // What others wrote; modules of nobody else are imported.
   "@nats-io/": ["nats/"],
   "@std/": ["cli/"],

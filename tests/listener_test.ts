@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { SOCKET_PATH_BYTES_MAX } from "../io/address.ts";
 import { listen, Listener } from "../io/listener.ts";
 import { TempFolder } from "./helpers/folder.ts";
 
@@ -70,9 +71,9 @@ async function leaveDeadSocket(path: string): Promise<void> {
 }
 
 /** Asserts that somebody listens there, and that the folder holds nothing else. */
-async function assertAlone(folder: TempFolder, name: string): Promise<void> {
-  (await Deno.connect({ transport: "unix", path: `${folder.path}/${name}` })).close();
-  assertEquals(folder.names, [name]);
+async function assertAlone(folder: string, name: string): Promise<void> {
+  (await Deno.connect({ transport: "unix", path: `${folder}/${name}` })).close();
+  assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), [name]);
 }
 
 Deno.test("listen gives the socket of a dead broker to one of several", async () => {
@@ -83,7 +84,7 @@ Deno.test("listen gives the socket of a dead broker to one of several", async ()
     const results = await Promise.allSettled(all);
     const errors = results.flatMap((result) => result.status === "rejected" ? result.reason : []);
     assertEquals(errors.map(({ name }) => name), Array(4).fill("AddrInUse"));
-    await assertAlone(folder, "s");
+    await assertAlone(folder.path, "s");
     await (await Promise.any(all)).close();
   }
   assertEquals(folder.names, []);
@@ -116,7 +117,7 @@ Deno.test("listen gives the socket of a dead broker to one of several processes"
       return value?.trim();
     }));
     assertEquals(said.toSorted(), ["leaves it", "leaves it", "listens"]);
-    await assertAlone(folder, "s");
+    await assertAlone(folder.path, "s");
     for (const process of processes) {
       if (said[processes.indexOf(process)] === "listens") process.kill("SIGKILL");
       await process.status;
@@ -124,21 +125,113 @@ Deno.test("listen gives the socket of a dead broker to one of several processes"
   }
 });
 
-Deno.test("Listener.close leaves the socket of another at its path to that one", async () => {
-  await using folder = await TempFolder.make();
-  for (let round = 0; round < 20; round++) {
-    const old = await listen(`unix://${folder.path}/s`);
-    const accepted = old.connections(() => {}).next();
-    await Deno.remove(`${folder.path}/s`);
-    const current = await listen(`unix://${folder.path}/s`);
-    const closed = old.close();
-    const others = Array.from({ length: 5 }, async (_, i) => {
-      for (let n = 0; n < i; n++) await Deno.stat(folder.path);
-      await assertRejects(() => listen(`unix://${folder.path}/s`), Deno.errors.AddrInUse);
+/** Where sockets are: in a folder, or so deep that no other folder fits beside them. */
+const DEPTHS = {
+  "a path": () => "",
+  "the longest path": (folder: string) =>
+    `/${"x".repeat(SOCKET_PATH_BYTES_MAX - `${folder}//s`.length)}`,
+};
+
+for (const [what, below] of Object.entries(DEPTHS)) {
+  Deno.test(`Listener.close leaves the socket of another at ${what} to that one`, async () => {
+    await using folder = await TempFolder.make();
+    const path = `${folder.path}${below(folder.path)}`;
+    await Deno.mkdir(path, { recursive: true });
+    for (let round = 0; round < 20; round++) {
+      const old = await listen(`unix://${path}/s`);
+      const accepted = old.connections(() => {}).next();
+      await Deno.remove(`${path}/s`);
+      const current = await listen(`unix://${path}/s`);
+      const closed = old.close();
+      const others = Array.from({ length: 5 }, async (_, i) => {
+        for (let n = 0; n < i; n++) await Deno.stat(path);
+        await assertRejects(() => listen(`unix://${path}/s`), Deno.errors.AddrInUse);
+      });
+      await Promise.all([closed, accepted, ...others]);
+      await assertAlone(path, "s");
+      await current.close();
+    }
+    assertEquals([...Deno.readDirSync(path)], []);
+  });
+
+  Deno.test(`listen takes connections at ${what}, and leaves nothing in the end`, async () => {
+    await using folder = await TempFolder.make();
+    const path = `${folder.path}${below(folder.path)}`;
+    await Deno.mkdir(path, { recursive: true });
+    const listener = await listen(`unix://${path}/s`);
+    assertEquals(listener.endpoint, { transport: "unix", path: `${path}/s` });
+    assertEquals(Deno.lstatSync(`${path}/s`).mode! & 0o777, 0o600);
+    const accepting = listener.connections(() => {}).next();
+    await assertAlone(path, "s");
+    (await accepting).value!.close();
+    await listener.close();
+    await listener.close();
+    assertEquals([...Deno.readDirSync(path)], []);
+  });
+}
+
+/** Calls `look` each time when a socket was bound, before anything else is done. */
+function whenBound(look: (bound: string) => void): Disposable {
+  const { listen } = Deno;
+  const watched = (options: Deno.UnixListenOptions & { transport: "unix" }) => {
+    const listener = listen(options);
+    look(options.path);
+    return listener;
+  };
+  Object.assign(Deno, { listen: watched });
+  return { [Symbol.dispose]: () => void Object.assign(Deno, { listen }) };
+}
+
+for (const umask of [0o022, 0o000]) {
+  Deno.test(`listen lets nobody else connect to a socket at any moment, with umask 0${umask.toString(8)}`, async () => {
+    await using folder = await TempFolder.make();
+    const path = `${folder.path}/s`;
+    const before = Deno.umask(umask);
+    using _restored = { [Symbol.dispose]: () => void Deno.umask(before) };
+    const seen: unknown[] = [];
+    using _watched = whenBound((bound) => {
+      const beside = Deno.lstatSync(bound.slice(0, bound.lastIndexOf("/")));
+      seen.push(folder.names.includes("s"), beside.mode! & 0o777);
     });
-    await Promise.all([closed, accepted, ...others]);
-    await assertAlone(folder, "s");
-    await current.close();
+    const listener = await listen(`unix://${path}`);
+    assertEquals(seen, [false, 0o700]);
+    assertEquals(Deno.lstatSync(path).mode! & 0o777, 0o600);
+    await listener.close();
+  });
+}
+
+Deno.test("listen replaces nothing that appears at its path at the last moment", async () => {
+  await using folder = await TempFolder.make();
+  const path = `${folder.path}/s`;
+  using _watched = whenBound(() => Deno.writeTextFileSync(path, "precious"));
+  const error = await assertRejects(() => listen(`unix://${path}`), Deno.errors.AddrInUse);
+  assertEquals(
+    error.message,
+    `Cannot listen at unix://${path}: another program has made it in the meantime`,
+  );
+  assertEquals(folder.names, ["s"]);
+  assertEquals(await Deno.readTextFile(path), "precious");
+});
+
+Deno.test("listen takes a socket at which too many wait for that of a live broker", async () => {
+  await using folder = await TempFolder.make();
+  const path = `${folder.path}/s`;
+  using _listener = Deno.listen({ transport: "unix", path });
+  const { connect } = Deno;
+  using _restored = { [Symbol.dispose]: () => void Object.assign(Deno, { connect }) };
+  const busy = () => Promise.reject(new Deno.errors.WouldBlock("os error 11"));
+  Object.assign(Deno, { connect: busy });
+  const error = await assertRejects(() => listen(`unix://${path}`), Deno.errors.AddrInUse);
+  assertEquals(error.message, `Cannot listen at unix://${path}: a live broker listens there`);
+});
+
+Deno.test("Listener.close ends well when its socket and its folder are gone", async () => {
+  for (const address of [undefined, "given"]) {
+    await using folder = await TempFolder.make();
+    await Deno.mkdir(`${folder.path}/b`);
+    const listener = await listen(address && `unix://${folder.path}/b/s`);
+    const { path } = listener.endpoint as { path: string };
+    await Deno.remove(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+    await listener.close();
   }
-  assertEquals(folder.names, []);
 });

@@ -38,7 +38,7 @@ for (const { where, name } of NAMED) {
 
 /** Whether one of the templates of a test file can make this name. */
 function isGenerated(text: string, name: string): boolean {
-  return [...text.matchAll(/Deno\.test\(\s*`([^`]+)`/g)].some(([, template]) => {
+  return [...text.matchAll(/[tT]est\(\s*`([^`]+)`/g)].some(([, template]) => {
     const parts = template!.split(/\$\{[^}]+\}/).map((part) => RegExp.escape(part));
     return new RegExp(`^${parts.join(".+")}$`).test(name);
   });
