@@ -167,9 +167,8 @@ export class Connections {
       [FrameType.OPEN]: (reader) => {
         const open = readOpen(reader, options.limits);
         inTime();
-        link.expect({});
-        // Many may come at the same time, each with many topics.
-        opened = background.call(() => this.#open(link, client, open));
+        // Many may come at the same time, each with many topics. What is behind it waits.
+        return opened = background.call(() => this.#open(link, client, open));
       },
     });
     this.#clients.set(link, client);
