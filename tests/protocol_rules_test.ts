@@ -9,12 +9,16 @@ import {
   openFrame,
   payload,
   RawClient,
+  Reason,
   small,
   topic,
+  topicOf,
   Type,
 } from "../tools/attacks/raw_client.ts";
 
 const KEY = { name: "", key: "secret" };
+/** Grants `["a"]` to subscribe to, and nothing else. */
+const READER = { name: "reader", key: "secret of the reader" };
 const ASK = frame(Type.ASK);
 const MESSAGE = payload({ n: small(1) });
 
@@ -29,7 +33,8 @@ class Stage implements AsyncDisposable {
 
   static async start(options: BrokerOptions = {}): Promise<Stage> {
     const address = "tcp://127.0.0.1:0";
-    const broker = new Broker({ address, authkey: KEY.key, onError() {}, ...options });
+    const keys = [{ ...READER, subscribe: ["a"] }];
+    const broker = new Broker({ address, authkey: KEY.key, keys, onError() {}, ...options });
     await broker.start();
     return new Stage(broker);
   }
@@ -47,6 +52,8 @@ class Stage implements AsyncDisposable {
     await this.broker.shutdown();
   }
 }
+
+type Bytes = Uint8Array<ArrayBuffer>;
 
 /** The types of the next frames. */
 async function typesOf(client: RawClient, count: number): Promise<(number | undefined)[]> {
@@ -67,4 +74,42 @@ Deno.test("Broker takes what is sent right behind OPEN, however many sessions op
     assertEquals(await typesOf(client, 2), [Type.OPENED, Type.ACK]);
   }
   assertEquals(stage.broker.stats().received, 40);
+});
+
+Deno.test("Broker takes a topic that comes twice as one, in OPEN and in SUBSCRIBE", async () => {
+  await using stage = await Stage.start({ limits: { subscriptions: 2 } });
+  const [a, b, c] = ["a", "b", "c"].map((name) => topic(name)) as [Bytes, Bytes, Bytes];
+  const client = await stage.client();
+  await client.open({ topics: [a, a, b, a] });
+  await client.send(...Array(3).fill(frame(Type.SUBSCRIBE, a)));
+  assertEquals(await client.flush(), true);
+  // One UNSUBSCRIBE takes it back: there is room for another, and nothing of it comes.
+  await client.send(frame(Type.UNSUBSCRIBE, a), frame(Type.SUBSCRIBE, c));
+  assertEquals(await client.flush(), true);
+  const publisher = await stage.client();
+  await publisher.open();
+  await publisher.send(...[a, b, c].map((block) => frame(Type.PUBLISH, block, MESSAGE)));
+  const got = [await client.frameOf(Type.PUBLISH), await client.frameOf(Type.PUBLISH)];
+  assertEquals(got.map((message) => topicOf(message!.body)), [["b"], ["c"]]);
+  // To take back what is not wanted is nothing.
+  await client.send(frame(Type.UNSUBSCRIBE, a));
+  assertEquals(await client.flush(), true);
+});
+
+Deno.test("Broker denies a topic that comes twice in OPEN once, and each SUBSCRIBE", async () => {
+  await using stage = await Stage.start();
+  const client = await stage.client(READER);
+  const { denied } = await client.open({ topics: [topic("x"), topic("a"), topic("x")] });
+  assertEquals(denied, 1);
+  const subscribe = frame(Type.SUBSCRIBE, topic("x"));
+  await client.send(subscribe, subscribe, ASK);
+  assertEquals(await typesOf(client, 3), [Type.DENIED, Type.DENIED, Type.ACK]);
+});
+
+Deno.test("Broker ends a session with more different topics than the limit", async () => {
+  await using stage = await Stage.start({ limits: { subscriptions: 2 } });
+  const topics = ["a", "b", "a", "c"].map((name) => topic(name));
+  const client = await stage.client();
+  await client.send(openFrame({ topics }));
+  assertEquals(await client.goodbye(), Reason.TOO_MANY_SUBSCRIPTIONS);
 });
