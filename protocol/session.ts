@@ -134,9 +134,9 @@ export class Session implements LinkHandler {
 
   /** Requests an acknowledgement, if the window is closed and none would come unasked. */
   #unblock(): void {
-    const { ahead, inFlight } = this.outbox;
+    const { ahead, inFlightMin } = this.outbox;
     const { unblocking, settled } = this.#asks;
-    if (unblocking > settled || ahead === 0 || inFlight >= ACK_BYTES) return;
+    if (unblocking > settled || ahead === 0 || inFlightMin >= ACK_BYTES) return;
     this.#asks.unblocking = this.#ask();
   }
 
