@@ -395,6 +395,21 @@ Deno.test("Session asks for an ACK when the window is closed and none would come
   }
 });
 
+Deno.test("Session asks once for an ACK that is withheld, and again when something was acknowledged", async () => {
+  const { session, peer } = setUp();
+  publish(session, frameOf(0), frameOf(1), frameOf(2, WINDOW_BYTES));
+  for (let n = 0; n < 2; n++) await peer.expect(FrameType.PUBLISH);
+  for (const [asks, acknowledged] of [[1, 0], [2, 1]] as const) {
+    await peer.expect(FrameType.ASK);
+    for (let n = 0; n < 3; n++) await peer.send(FrameType.ACK, encodeAck(acknowledged, asks));
+    assertEquals((await peer.ask()).asks, asks);
+    if (acknowledged === 0) await peer.send(FrameType.ACK, encodeAck(1, asks));
+  }
+  await peer.send(FrameType.ACK, encodeAck(2, 2));
+  await peer.expect(FrameType.PUBLISH);
+  await end(session, peer);
+});
+
 Deno.test("Session closes no window for ever when both sides withhold and release in turn", async () => {
   const { client, broker, clientOwner, brokerOwner } = pairOf();
   const lost = connect(client, broker);
