@@ -129,16 +129,17 @@ export class FrameReader implements Frame {
     if (this.#skip > 0 && !this.#skipped()) return false;
     const { buffer } = this;
     const start = this.end;
-    const available = this.#filled - start;
-    if (available < 2) return false;
+    const filled = this.#filled;
+    if (start === filled) return false;
     let size = buffer[start]!;
     let at = start + 1;
     if (size === LONG) {
-      at = start + 5;
-      if (available < 6) return false;
+      at = start + LONG_BYTES;
+      if (at > filled) return false;
       size = readLong(buffer, start);
     }
     if (size === 0) throw new ProtocolError("Cannot read a frame: its size is 0");
+    if (at === filled) return false;
     const type = buffer[at]!;
     const limit = this.limits[type];
     if (limit === undefined) {
@@ -146,7 +147,7 @@ export class FrameReader implements Frame {
     }
     const oversize = size - 1 > limit;
     if (oversize && type !== FrameType.PUBLISH) throw tooLong(type, size - 1, limit);
-    if (!oversize && size > this.#filled - at) return false;
+    if (!oversize && size > filled - at) return false;
     this.type = type;
     this.frames = 1;
     this.start = start;

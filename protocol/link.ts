@@ -42,8 +42,12 @@ export interface ByteStream {
 
 /** What is done with the frames of a link. */
 export interface LinkHandler {
-  /** Takes the reader's current frame. A `ProtocolError` ends the link. */
-  frame(reader: FrameReader): void;
+  /**
+   * Takes the reader's current frame. A `ProtocolError` ends the link.
+   *
+   * @returns The next frame is taken only when this has resolved, if it is a promise.
+   */
+  frame(reader: FrameReader): void | Promise<void>;
   /** All frames of one read were given to `frame`. */
   batch(): void;
   /** The next counted frames to write, if any. */
@@ -52,8 +56,8 @@ export interface LinkHandler {
   idle(): void;
 }
 
-/** What takes the frames of each type. */
-export type Takers = Readonly<Record<number, (reader: FrameReader) => void>>;
+/** What takes the frames of each type, as {@linkcode LinkHandler.frame} does. */
+export type Takers = Readonly<Record<number, LinkHandler["frame"]>>;
 
 /** How a link ended. */
 export interface LinkEnd {
@@ -267,7 +271,9 @@ export class Link {
         this.#silentTicks = 0;
         if (this.#end !== undefined) continue;
         this.#reader.wrote(count);
-        while (!this.#takeFrames()) await this.#slice.next();
+        for (let wait = this.#takeFrames(); wait !== undefined; wait = this.#takeFrames()) {
+          await wait;
+        }
       }
       this.#end ??= { error: lostError(undefined) };
     } catch (error) { // Whatever the stream throws: the connection is gone.
@@ -279,17 +285,15 @@ export class Link {
     return this.#end;
   }
 
-  /** Takes the frames that are here; returns whether those were all, and there is time for more. */
-  #takeFrames(): boolean {
+  /** Takes the frames that are here; returns what to wait for before it takes more. */
+  #takeFrames(): Promise<void> | undefined {
     this.#slice.begin();
     try {
       for (let n = 1; this.#end === undefined && this.#reader.next(); n++) {
-        if (this.#reader.type === FrameType.GOODBYE) this.#takeGoodbye();
-        else this.handler.frame(this.#reader);
-        if (n % FRAMES_PER_LOOK === 0 && this.#slice.isOver()) {
-          this.handler.batch();
-          return false;
-        }
+        const work = this.#takeFrame();
+        if (work === undefined && (n % FRAMES_PER_LOOK !== 0 || !this.#slice.isOver())) continue;
+        this.handler.batch();
+        return work ?? this.#slice.next();
       }
       this.handler.batch();
     } catch (error) {
@@ -299,7 +303,12 @@ export class Link {
     }
     // Also after the end: what is read then must not overwrite frames that somebody holds.
     this.#space = this.#reader.space();
-    return this.#end !== undefined || !this.#slice.isOver();
+    return this.#end === undefined && this.#slice.isOver() ? this.#slice.next() : undefined;
+  }
+
+  #takeFrame(): Promise<void> | undefined {
+    if (this.#reader.type === FrameType.GOODBYE) this.#takeGoodbye();
+    else return this.handler.frame(this.#reader) ?? undefined;
   }
 
   /** Ends because the other side broke the protocol. */

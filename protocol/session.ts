@@ -55,6 +55,8 @@ class Asks {
   settled = 0;
   /** Which of this side's requests is meant to open the window. */
   unblocking = 0;
+  /** How much was acknowledged when it was sent. */
+  unblockingAt = -1;
 }
 
 /** Sends to one peer and takes what it sends, across connections. */
@@ -127,9 +129,12 @@ export class Session implements LinkHandler {
 
   /** Requests an acknowledgement, if the window is closed and none would come unasked. */
   #unblock(): void {
-    const { ahead, inFlight } = this.outbox;
-    const { unblocking, settled } = this.#asks;
-    if (unblocking > settled || ahead === 0 || inFlight >= ACK_BYTES) return;
+    const { ahead, inFlightMin, acknowledged } = this.outbox;
+    const { unblocking, settled, unblockingAt } = this.#asks;
+    if (unblocking > settled || ahead === 0 || inFlightMin >= ACK_BYTES) return;
+    // The answer acknowledged nothing: the other side withholds that, and tells when it no longer does.
+    if (unblockingAt === acknowledged) return;
+    this.#asks.unblockingAt = acknowledged;
     this.#asks.unblocking = this.#ask();
   }
 

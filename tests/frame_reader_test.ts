@@ -211,7 +211,8 @@ Deno.test("FrameReader does not allocate for bytes that are only promised", () =
 
 Deno.test("FrameReader refuses frames that are none", async (t) => {
   const cases: [string, Uint8Array][] = [
-    ["size 0", Uint8Array.of(0, 0)],
+    ["size 0", Uint8Array.of(0)],
+    ["size 0 in its long form", Uint8Array.of(255, 0, 0, 0, 0)],
     ["unknown type", Uint8Array.of(1, 99)],
     ["a type of the other side", encodeFrame(FrameType.OPENED, bytesOf(57))],
     ["HTTP", new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n")],

@@ -394,6 +394,50 @@ Deno.test("Link gives a frame to the handler that took the place of another in t
   assertEquals(events, ["first", "second", "second batch"]);
 });
 
+Deno.test("Link takes the next frame only when its handler is done with the one before", async () => {
+  const events: string[] = [];
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const { link, frames, peer } = setUp({
+    frame(reader) {
+      frames.push(loneFrame(reader));
+      if (frames.length === 1) return promise.then(() => void events.push("done"));
+      events.push(`frame ${frames.length}`);
+    },
+    batch: () => void events.push("batch"),
+  });
+  await writeAll(peer.stream, concat(publishOf(9, 1), ASK, publishOf(9, 2)));
+  await until(() => events.length > 0);
+  const more = peer.send(FrameType.ASK);
+  await quiet();
+  assertEquals(events, ["batch"]);
+  link.send(FrameType.ASK);
+  await peer.expect(FrameType.ASK);
+  resolve();
+  await more;
+  await lose(peer, link);
+  assertEquals(events.slice(0, 5), ["batch", "done", "frame 2", "frame 3", "batch"]);
+  assertEquals(frames.map(({ type }) => type), [1, 7, 1, 7]);
+  assertEquals(frames[2]!.body, publishOf(9, 2).subarray(2));
+});
+
+Deno.test("Link takes no more frames when it ended while its handler was busy", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let taken = 0;
+  const { link, peer } = setUp({
+    frame() {
+      taken++;
+      return promise;
+    },
+  });
+  await writeAll(peer.stream, concat(ASK, ASK));
+  await until(() => taken > 0);
+  link.end(Reason.SHUTDOWN, "that is all");
+  resolve();
+  assertEquals(await peer.goodbye(), { reason: Reason.SHUTDOWN, text: "that is all" });
+  await link.finished;
+  assertEquals(taken, 1);
+});
+
 Deno.test("Link takes the limits that are set between frames of one read", async () => {
   const { link, peer, frames } = setUp({
     frame(reader) {

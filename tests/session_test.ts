@@ -375,6 +375,41 @@ Deno.test("Session sends no more than a window to one that withholds, and goes o
   await endBoth(client, broker, lost);
 });
 
+Deno.test("Session asks for an ACK when the window is closed and none would come by itself", async () => {
+  // Twenty frames that go out as one; then one that fits only when all of them are acknowledged.
+  const chunk = concat(...framesOf(20, 10_000));
+  const large = frameOf(20, WINDOW_BYTES - 1000);
+  for (const [acknowledged, isAsked] of [[0, false], [14, true], [19, true]] as const) {
+    const { session, peer } = setUp();
+    session.outbox.push(chunk, 20);
+    session.pump();
+    for (let n = 0; n < 20; n++) await peer.expect(FrameType.PUBLISH);
+    await peer.send(FrameType.ACK, encodeAck(acknowledged, 0));
+    publish(session, large);
+    await peer.send(FrameType.ASK);
+    if (isAsked) await peer.expect(FrameType.ASK);
+    await peer.expect(FrameType.ACK);
+    await peer.send(FrameType.ACK, encodeAck(20, isAsked ? 1 : 0));
+    await peer.expect(FrameType.PUBLISH);
+    await end(session, peer);
+  }
+});
+
+Deno.test("Session asks once for an ACK that is withheld, and again when something was acknowledged", async () => {
+  const { session, peer } = setUp();
+  publish(session, frameOf(0), frameOf(1), frameOf(2, WINDOW_BYTES));
+  for (let n = 0; n < 2; n++) await peer.expect(FrameType.PUBLISH);
+  for (const [asks, acknowledged] of [[1, 0], [2, 1]] as const) {
+    await peer.expect(FrameType.ASK);
+    for (let n = 0; n < 3; n++) await peer.send(FrameType.ACK, encodeAck(acknowledged, asks));
+    assertEquals((await peer.ask()).asks, asks);
+    if (acknowledged === 0) await peer.send(FrameType.ACK, encodeAck(1, asks));
+  }
+  await peer.send(FrameType.ACK, encodeAck(2, 2));
+  await peer.expect(FrameType.PUBLISH);
+  await end(session, peer);
+});
+
 Deno.test("Session closes no window for ever when both sides withhold and release in turn", async () => {
   const { client, broker, clientOwner, brokerOwner } = pairOf();
   const lost = connect(client, broker);
