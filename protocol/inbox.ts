@@ -13,6 +13,7 @@
 import { Fifo } from "../base/fifo.ts";
 import { ProtocolError } from "../errors.ts";
 import type { Frame } from "./frame.ts";
+import { type Place, type Position, Withheld } from "./withheld.ts";
 
 /** A frame that could not be taken when it arrived, in a copy of its own. */
 export interface HeldFrame {
@@ -36,14 +37,6 @@ export interface InboxHandler {
   held?(frame: HeldFrame): void;
 }
 
-/** The frames up to a number, and how many bytes they are. */
-export interface Position {
-  /** The number of the last one. */
-  count: number;
-  /** Their bytes. */
-  bytes: number;
-}
-
 /** Takes, holds and acknowledges the counted frames of one peer. */
 export class Inbox {
   /** The frames that were taken. */
@@ -55,7 +48,7 @@ export class Inbox {
   readonly #held = new Fifo<HeldFrame>();
   #heldBytes = 0;
   /** Nothing after the first of these is acknowledged yet, although it was taken. */
-  readonly #withheld: Position[] = [];
+  readonly #withheld = new Withheld();
   /** The number of the last frame for which an acknowledgement was requested. */
   #wanted = 0;
   #closed = false;
@@ -120,9 +113,8 @@ export class Inbox {
 
   /** Up to where frames can be acknowledged now. */
   get acknowledgeable(): Readonly<Position> {
-    let least = this.taken;
-    for (const place of this.#withheld) if (place.count < least.count) least = place;
-    return least;
+    const { first } = this.#withheld;
+    return first !== undefined && first.count < this.taken.count ? first : this.taken;
   }
 
   /** Whether what the other side has requested can be acknowledged now, and was not yet. */
@@ -142,27 +134,23 @@ export class Inbox {
    *
    * @returns What to release.
    */
-  withhold(frames: number, bytes: number): Position {
-    const place = {
+  withhold(frames: number, bytes: number): Place {
+    return this.#withheld.add({
       count: Math.max(this.acknowledged.count, this.taken.count - frames),
       bytes: Math.max(this.acknowledged.bytes, this.taken.bytes - bytes),
-    };
-    this.#withheld.push(place);
-    return place;
+    });
   }
 
   /** Stops withholding a place; returns whether more can be acknowledged then. */
-  release(place: Position): boolean {
-    const at = this.#withheld.indexOf(place);
-    if (at < 0) return false;
-    this.#withheld.splice(at, 1);
+  release(place: Place): boolean {
+    if (!this.#withheld.remove(place)) return false;
     return this.acknowledgeable.count > this.acknowledged.count;
   }
 
   /** Takes no more, and withholds nothing. */
   close(): void {
     this.#closed = true;
-    this.#withheld.length = 0;
+    this.#withheld.clear();
   }
 }
 
