@@ -7,6 +7,9 @@ import { ProtocolError } from "../errors.ts";
 import { type Frame, FrameError, type FrameLimits, FrameType, Reason } from "./frame.ts";
 import { type Begun, ReadBuffers } from "./read_buffers.ts";
 
+/** No bound. */
+const RUN_MAX = 2 ** 30;
+
 /**
  * Finds the frames in a stream of bytes.
  *
@@ -38,6 +41,10 @@ export class FrameReader implements Frame {
   end = 0;
   oversize = 0;
   frames = 1;
+  /** The most frames of a run; may be replaced between frames. */
+  runMax = RUN_MAX;
+  /** How much work was noted with {@linkcode FrameReader.spend}. */
+  spent = 0;
   /** How many bytes are still to be skipped. */
   #skip = 0;
   #filled = 0;
@@ -110,6 +117,10 @@ export class FrameReader implements Frame {
     this.#filled += count;
   }
 
+  spend(work: number): void {
+    this.spent += work;
+  }
+
   keep(): Lease {
     return this.#lease ??= { buffer: this.buffer, holders: 0 };
   }
@@ -151,6 +162,7 @@ export class FrameReader implements Frame {
   }
 
   extend(topicBytes: number, payloadMax: number, bytesMax = this.buffer.length): number {
+    if (this.frames >= this.runMax) return 0;
     const { buffer, body, end } = this;
     const last = Math.min(this.#filled, this.start + bytesMax);
     if (last - end <= LONG_BYTES) return 0;

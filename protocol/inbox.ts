@@ -85,13 +85,19 @@ export class Inbox {
     this.taken.bytes += bytes;
   }
 
-  /** Takes what is held, until its owner is full again. */
-  resume(): void {
+  /** Whether it holds frames that were not taken. */
+  get holds(): boolean {
+    return this.#held.length > 0;
+  }
+
+  /** Takes what is held, until its owner is full again, or `isEnough` after a frame. */
+  resume(isEnough: (frame: HeldFrame) => boolean = () => false): void {
     while (this.#held.length > 0 && !this.#handler.full) {
       const frame = this.#held.shift()!;
       this.#heldBytes -= sizeOf(frame);
       this.#handler.held!(frame);
       this.#count(1, sizeOf(frame));
+      if (isEnough(frame)) return;
     }
   }
 

@@ -19,13 +19,16 @@
  * - What cannot be taken now is held, and what must not be acknowledged yet is withheld; either way
  *   the other side's window closes, while this side keeps reading.
  */
+import { TimeSlice } from "../base/time_slice.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import { type Frame, FrameType, isCounted } from "./frame.ts";
 import { decodeAck, encodeAck } from "./frame_bodies.ts";
+import { Flushes } from "./flushes.ts";
 import type { FrameReader } from "./frame_reader.ts";
 import { Inbox, type InboxHandler } from "./inbox.ts";
 import type { Link, LinkHandler } from "./link.ts";
 import { Outbox } from "./outbox.ts";
+import { messageWork } from "./work.ts";
 
 /** A side acknowledges when this many bytes of counted frames can be acknowledged. */
 const ACK_BYTES = 64 * 1024;
@@ -56,14 +59,6 @@ class Asks {
   unblocking = 0;
 }
 
-interface Flush {
-  /** What has to be acknowledged, as a total of the outbox. */
-  readonly until: number;
-  /** The request on this connection whose answer is waited for. */
-  ask: number | undefined;
-  settle(error?: unknown): void;
-}
-
 /** Sends to one peer and takes what it sends, across connections. */
 export class Session implements LinkHandler {
   /** What is on its way to the other side. */
@@ -73,7 +68,11 @@ export class Session implements LinkHandler {
   /** What comes from the other side. */
   readonly #inbox: Inbox;
   #asks = new Asks();
-  #flushes: Flush[] = [];
+  readonly #flushes = new Flushes();
+  /** The turns in which it takes what was held; made when something was. */
+  #slice: TimeSlice | undefined;
+  /** Whether it waits for its next turn. */
+  #isPaused = false;
 
   /** Makes a session without a connection; calls `onBytes` with each change of what it holds. */
   constructor(handler: SessionHandler, onBytes?: (change: number) => void) {
@@ -97,7 +96,7 @@ export class Session implements LinkHandler {
     this.#link = link;
     this.#inbox.rewind();
     this.#asks = new Asks();
-    for (const flush of this.#flushes) flush.ask = undefined;
+    this.#flushes.reconnect();
     link.handler = this;
     // An acknowledgement may have been lost with the connection before.
     if (this.taken > 0) this.idle();
@@ -128,7 +127,7 @@ export class Session implements LinkHandler {
     const { outbox } = this;
     const bytes = outbox.next();
     if (bytes === undefined) this.#unblock();
-    else if (this.#flushes.length > 0) this.#askForFlushes();
+    else if (!this.#flushes.isEmpty) this.#askForFlushes();
     return bytes;
   }
 
@@ -154,52 +153,25 @@ export class Session implements LinkHandler {
    */
   flush(signal?: AbortSignal): Promise<void> {
     if (signal?.aborted) return Promise.reject(signal.reason);
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const flush: Flush = {
-      until: this.outbox.total,
-      ask: undefined,
-      settle: (error) => {
-        signal?.removeEventListener("abort", onAbort);
-        if (error === undefined) resolve();
-        else reject(error);
-      },
-    };
-    const onAbort = () => {
-      this.#flushes = this.#flushes.filter((other) => other !== flush);
-      flush.settle(signal?.reason);
-    };
-    signal?.addEventListener("abort", onAbort);
-    this.#flushes.push(flush);
+    const flushed = this.#flushes.add(this.outbox.total, signal);
     this.#askForFlushes();
-    return promise;
+    return flushed;
   }
 
   /** Requests an acknowledgement for those who wait, once what they wait for is on its way. */
   #askForFlushes(): void {
     if (this.#link === undefined) return;
-    const handed = this.outbox.total - this.outbox.ahead;
-    const due = this.#flushes.filter(({ ask, until }) => ask === undefined && until <= handed);
-    if (due.length === 0) return;
-    const ask = this.#ask();
-    for (const flush of due) flush.ask = ask;
-  }
-
-  #settleFlushes(): void {
-    const settled = this.outbox.total - this.outbox.unacknowledged;
-    this.#flushes = this.#flushes.filter(({ ask, until, settle }) => {
-      const isDone = ask !== undefined && ask <= this.#asks.settled && until <= settled;
-      if (isDone) settle();
-      return !isDone;
-    });
+    this.#flushes.askFor(this.outbox.total - this.outbox.ahead, () => this.#ask());
   }
 
   /** The session is over: rejects for all who wait, and drops everything. */
   end(error?: Error): void {
     this.detach();
     const reason = error ?? new ConnectionLostError("The session has ended");
-    for (const { settle } of this.#flushes.splice(0)) settle(reason);
+    this.#flushes.end(reason);
     this.outbox.clear();
     this.#inbox.close();
+    this.#slice?.end();
   }
 
   frame(reader: FrameReader): void {
@@ -216,16 +188,25 @@ export class Session implements LinkHandler {
     this.#inbox.want();
   }
 
-  /** Takes what was held, until its owner is full again. */
+  /** Takes what was held, until its owner is full again, in turns with everything else. */
   resume(): void {
+    if (this.#isPaused) return; // It goes on by itself.
+    const slice = this.#slice ??= new TimeSlice();
+    slice.begin();
     try {
-      this.#inbox.resume();
+      this.#inbox.resume(({ bytes }) => this.#isPaused = slice.did(messageWork(1, bytes.length)));
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#inbox.rewind();
       this.#link?.fail(error);
     }
     this.batch();
+    if (this.#isPaused) slice.next().then(() => this.#goOn());
+  }
+
+  #goOn(): void {
+    this.#isPaused = false;
+    if (this.#inbox.holds) this.resume();
   }
 
   batch(): void {
@@ -274,7 +255,7 @@ export class Session implements LinkHandler {
     }
     this.#asks.settled = asks;
     const isProgress = this.outbox.acknowledge(count);
-    if (this.#flushes.length > 0) this.#settleFlushes();
+    this.#flushes.settle(asks, this.outbox.total - this.outbox.unacknowledged);
     this.#link?.pump();
     if (isProgress) this.#handler.acknowledged?.();
   }
