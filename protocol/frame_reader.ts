@@ -5,13 +5,10 @@ import type { Lease } from "../base/bytes.ts";
 import { LONG, LONG_BYTES, readLong } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
 import { type Frame, FrameError, type FrameLimits, FrameType, Reason } from "./frame.ts";
+import { type Begun, ReadBuffers } from "./read_buffers.ts";
 
-const READ_BYTES_MIN = 512;
-const READ_BYTES_MAX = 256 * 1024;
-/** After so many reads in a row that fill little of it, the buffer becomes small again. */
-const SMALL_READS_MAX = 32;
-/** How many lent buffers a reader remembers. */
-const LENT_MAX = 8;
+/** No bound. */
+const RUN_MAX = 2 ** 30;
 
 /**
  * Finds the frames in a stream of bytes.
@@ -31,8 +28,9 @@ const LENT_MAX = 8;
 export class FrameReader implements Frame {
   /** Longest bodies by type; may be replaced between frames. */
   limits: FrameLimits;
+  readonly #buffers = new ReadBuffers();
   /** Where the current frame is. */
-  buffer: Uint8Array = new Uint8Array(READ_BYTES_MIN);
+  buffer: Uint8Array = this.#buffers.first();
   /** The type of the current frame. */
   type = 0;
   /** Where the current frame begins, with its size. */
@@ -43,16 +41,15 @@ export class FrameReader implements Frame {
   end = 0;
   oversize = 0;
   frames = 1;
+  /** The most frames of a run; may be replaced between frames. */
+  runMax = RUN_MAX;
+  /** How much work was noted with {@linkcode FrameReader.spend}. */
+  spent = 0;
   /** How many bytes are still to be skipped. */
   #skip = 0;
   #filled = 0;
   /** The lease of this buffer, if it is lent. */
   #lease: Lease | undefined;
-  /** Buffers that were lent, and may be free again. */
-  #lent: Lease[] = [];
-  #readBytes: number = READ_BYTES_MIN;
-  /** How many reads in a row filled little of the buffer. */
-  #smallReads = 0;
 
   /** Makes a reader that takes the frames that `limits` lists. */
   constructor(limits: FrameLimits) {
@@ -65,55 +62,63 @@ export class FrameReader implements Frame {
 
   /** Room for the next read; at least one byte. Bytes of earlier frames may move or go. */
   space(): Uint8Array {
-    const unread = this.#filled - this.end;
-    const wanted = Math.max(this.#readBytes, 2 * unread);
+    const isLent = this.#lease !== undefined;
+    const begun = this.#begun();
+    const { unread } = begun;
+    if (unread === 0 && !isLent) this.end = this.#filled = 0;
+    const buffers = this.#buffers;
     const { length } = this.buffer;
-    const isFit = length >= wanted && length <= 2 * wanted;
-    if (unread === 0 && isFit && this.#lease === undefined) this.end = this.#filled = 0;
-    else if (!isFit || 2 * (length - this.#filled) < wanted) this.#move(wanted);
+    buffers.plan(length, begun);
+    const room = length - this.#filled;
+    const isShort = isLent
+      ? buffers.isCramped(room, begun)
+      : buffers.isFull(length - unread, begun);
+    if (isShort || !buffers.fits(length)) this.#turn();
+    else if (!isLent && buffers.isCramped(room, begun)) this.#moveTo(this.buffer);
     return this.buffer.subarray(this.#filled);
   }
 
-  /** Puts what is not read yet at the start of a buffer of this size. */
-  #move(size: number): void {
-    const unread = this.buffer.subarray(this.end, this.#filled);
-    if (this.#lease !== undefined) this.#lend(this.#lease, size);
-    else if (this.buffer.length !== size) this.buffer = new Uint8Array(size);
-    this.buffer.set(unread);
-    this.end = 0;
-    this.#filled = unread.length;
+  /** What has begun to arrive, behind the frames that were found. */
+  #begun(): Begun {
+    const { buffer, end } = this;
+    const unread = this.#filled - end;
+    if (unread < LONG_BYTES) return { unread, promised: 0 };
+    const size = buffer[end]!;
+    const whole = size === LONG ? LONG_BYTES + readLong(buffer, end) : 1 + size;
+    return { unread, promised: whole > unread ? whole : 0 };
   }
 
-  /** Leaves the buffer to those who hold it, and continues in one that nobody holds. */
-  #lend(lease: Lease, size: number): void {
+  /** Continues in another buffer, and leaves this one to those who hold it. */
+  #turn(): void {
+    if (this.#lease !== undefined) this.#buffers.lend(this.#lease);
     this.#lease = undefined;
-    const lent = this.#lent;
-    if (lent.push(lease) > LENT_MAX) lent.shift();
-    const free = lent.findLastIndex(({ buffer, holders }) =>
-      holders === 0 && buffer.length === size
-    );
-    this.buffer = free < 0 ? new Uint8Array(size) : lent.splice(free, 1)[0]!.buffer;
+    this.#moveTo(this.#buffers.next());
+  }
+
+  /** Puts what is not read yet at the start of a buffer. */
+  #moveTo(buffer: Uint8Array): void {
+    const { end } = this;
+    const unread = this.#filled - end;
+    if (buffer !== this.buffer) buffer.set(this.buffer.subarray(end, this.#filled));
+    else if (end > 0) buffer.copyWithin(0, end, this.#filled);
+    this.buffer = buffer;
+    this.end = 0;
+    this.#filled = unread;
   }
 
   /** Drops what it keeps for speed, as of the next read. */
   trim(): void {
-    this.#lent = [];
-    this.#shrink();
-  }
-
-  #shrink(): void {
-    this.#readBytes = READ_BYTES_MIN;
-    this.#smallReads = 0;
+    this.#buffers.trim();
   }
 
   /** Notes that the first `count` bytes of the latest space were filled. */
   wrote(count: number): void {
-    if (count === this.buffer.length - this.#filled) {
-      this.#readBytes = Math.min(4 * this.#readBytes, READ_BYTES_MAX);
-      this.#smallReads = 0;
-    } else if (count >= this.#readBytes / 16) this.#smallReads = 0;
-    else if (++this.#smallReads === SMALL_READS_MAX) this.#shrink();
+    this.#buffers.wrote(count, this.buffer.length - this.#filled);
     this.#filled += count;
+  }
+
+  spend(work: number): void {
+    this.spent += work;
   }
 
   keep(): Lease {
@@ -158,6 +163,7 @@ export class FrameReader implements Frame {
   }
 
   extend(topicBytes: number, payloadMax: number, bytesMax = this.buffer.length): number {
+    if (this.frames >= this.runMax) return 0;
     const { buffer, body, end } = this;
     const last = Math.min(this.#filled, this.start + bytesMax);
     if (last - end <= LONG_BYTES) return 0;

@@ -19,14 +19,16 @@
  * - What cannot be taken now is held, and what must not be acknowledged yet is withheld; either way
  *   the other side's window closes, while this side keeps reading.
  */
+import { TimeSlice } from "../base/time_slice.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
-import { Flushes } from "./flushes.ts";
 import { type Frame, FrameType, isCounted } from "./frame.ts";
 import { decodeAck, encodeAck } from "./frame_bodies.ts";
+import { Flushes } from "./flushes.ts";
 import type { FrameReader } from "./frame_reader.ts";
 import { Inbox, type InboxHandler } from "./inbox.ts";
 import type { Link, LinkHandler } from "./link.ts";
 import { Outbox } from "./outbox.ts";
+import { messageWork } from "./work.ts";
 
 /** A side acknowledges when this many bytes of counted frames can be acknowledged. */
 const ACK_BYTES = 64 * 1024;
@@ -69,6 +71,10 @@ export class Session implements LinkHandler {
   readonly #inbox: Inbox;
   #asks = new Asks();
   readonly #flushes = new Flushes();
+  /** The turns in which it takes what was held; made when something was. */
+  #slice: TimeSlice | undefined;
+  /** Whether it waits for its next turn. */
+  #isPaused = false;
 
   /** Makes a session without a connection; calls `onBytes` with each change of what it holds. */
   constructor(handler: SessionHandler, onBytes?: (change: number) => void) {
@@ -92,7 +98,7 @@ export class Session implements LinkHandler {
     this.#link = link;
     this.#inbox.rewind();
     this.#asks = new Asks();
-    this.#flushes.forgetAsks();
+    this.#flushes.reconnect();
     link.handler = this;
     // An acknowledgement may have been lost with the connection before.
     if (this.taken > 0) this.idle();
@@ -123,7 +129,7 @@ export class Session implements LinkHandler {
     const { outbox } = this;
     const bytes = outbox.next();
     if (bytes === undefined) this.#unblock();
-    else if (this.#flushes.size > 0) this.#askForFlushes();
+    else if (!this.#flushes.isEmpty) this.#askForFlushes();
     return bytes;
   }
 
@@ -160,7 +166,7 @@ export class Session implements LinkHandler {
   /** Requests an acknowledgement for those who wait, once what they wait for is on its way. */
   #askForFlushes(): void {
     if (this.#link === undefined) return;
-    this.#flushes.ask(this.outbox.total - this.outbox.ahead, () => this.#ask());
+    this.#flushes.askFor(this.outbox.total - this.outbox.ahead, () => this.#ask());
   }
 
   /** The session is over: rejects for all who wait, and drops everything. */
@@ -170,6 +176,7 @@ export class Session implements LinkHandler {
     this.#flushes.end(reason);
     this.outbox.clear();
     this.#inbox.close();
+    this.#slice?.end();
   }
 
   frame(reader: FrameReader): void {
@@ -186,16 +193,25 @@ export class Session implements LinkHandler {
     this.#inbox.want();
   }
 
-  /** Takes what was held, until its owner is full again. */
+  /** Takes what was held, until its owner is full again, in turns with everything else. */
   resume(): void {
+    if (this.#isPaused) return; // It goes on by itself.
+    const slice = this.#slice ??= new TimeSlice();
+    slice.begin();
     try {
-      this.#inbox.resume();
+      this.#inbox.resume(({ bytes }) => this.#isPaused = slice.did(messageWork(1, bytes.length)));
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#inbox.rewind();
       this.#link?.fail(error);
     }
     this.batch();
+    if (this.#isPaused) slice.next().then(() => this.#goOn());
+  }
+
+  #goOn(): void {
+    this.#isPaused = false;
+    if (this.#inbox.holds) this.resume();
   }
 
   batch(): void {
