@@ -13,9 +13,9 @@
  * All numbers but the broker's id are little endian. `docs/scaling.md` says what they are for.
  */
 import { ProtocolError } from "../errors.ts";
-import type { Limits } from "../protocol/frame.ts";
+import { LIMITS_MAX } from "../protocol/frame_bodies.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
-import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX, type TopicPath } from "../topic.ts";
+import type { TopicPath } from "../topic.ts";
 
 /** The longest packet, with its header. */
 export const PACKET_BYTES_MAX = 256 * 1024;
@@ -29,14 +29,6 @@ const COUNTS_AT = 26;
 const COUNT_BYTES = 9;
 /** Room for a header with a count for each length that a topic may have. */
 export const HEADER_BYTES_MAX = COUNTS_AT + 17 * COUNT_BYTES;
-
-/** The limits that no broker exceeds; each has checked its topics against its own. */
-export const TOPIC_LIMITS: Limits = {
-  messageBytes: 2 ** 30,
-  topicElements: TOPIC_ELEMENTS_MAX,
-  elementBytes: ELEMENT_BYTES_MAX,
-  subscriptions: 0,
-};
 
 /** Bits of the flags. */
 export const PacketFlag = {
@@ -158,7 +150,7 @@ export function readPacket(bytes: Uint8Array): { header: PacketHeader; body: Uin
   const before: TopicPath[] = [];
   for (let left = bytes[LENGTHS_AT + 1]!; left > 0; left--) {
     const end = topicEnd(bytes, at, bytes.length);
-    before.push(decodeTopic(bytes, at, end, TOPIC_LIMITS));
+    before.push(decodeTopic(bytes, at, end, LIMITS_MAX));
     at = end;
   }
   const header = {

@@ -2,8 +2,9 @@
  * Puts together frames that came in several packets.
  */
 import { concat } from "../base/bytes.ts";
+import { LIMITS_MAX } from "../protocol/frame_bodies.ts";
 import { topicBlockMax } from "../protocol/topic_block.ts";
-import { PacketFlag, type PacketHeader, TOPIC_LIMITS } from "./packet.ts";
+import { PacketFlag, type PacketHeader } from "./packet.ts";
 
 /** What has arrived of a frame that does not fit a packet. */
 export class Reassembly {
@@ -14,7 +15,7 @@ export class Reassembly {
 
   /** Makes one for messages of at most so many bytes. */
   constructor(messageBytes: number) {
-    this.#bytesMax = messageBytes + topicBlockMax(TOPIC_LIMITS);
+    this.#bytesMax = messageBytes + topicBlockMax(LIMITS_MAX);
   }
 
   /**
