@@ -13,7 +13,6 @@
  */
 import { ProtocolError } from "../errors.ts";
 import { type ExchangeContext, lose } from "./exchange_context.ts";
-import { LANES } from "./jetstream_sender.ts";
 import { PacketFlag, type PacketHeader } from "./packet.ts";
 import { Reassembly } from "./reassembly.ts";
 import { pathOf } from "./subject.ts";
@@ -68,7 +67,7 @@ export class ReorderBuffer {
   packet(subject: string, header: PacketHeader, body: Uint8Array): void {
     const { broker, lane: index, number, before } = header;
     if (broker === this.#context.id) return;
-    if (index < 1 || index > LANES) {
+    if (index < 1) {
       throw new ProtocolError("Cannot take a packet: its broker sends for no stream");
     }
     const lane = this.#remoteLane(broker, index);
