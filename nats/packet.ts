@@ -43,6 +43,8 @@ const FRAME_BYTES_MIN = 4;
 export const LANES = 64;
 /** How many packets of a lane are under way at a time; each names the topics of those before it. */
 export const UNDER_WAY_MAX = 16;
+/** How many bytes the topics of those before it may have together: a later packet names them all. */
+export const BEFORE_BYTES_MAX = 2048;
 
 /** Bits of the flags. */
 export const PacketFlag = {
@@ -202,6 +204,7 @@ function readBefore(
     before.push(decodeTopic(bytes, at, end, LIMITS_MAX));
     at = end;
   }
+  if (at - start > BEFORE_BYTES_MAX) throw unreadable(`it names ${at - start} bytes of topics`);
   return { before, end: at };
 }
 
