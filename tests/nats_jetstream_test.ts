@@ -8,6 +8,7 @@ import { JetStreamExchange } from "../nats/jetstream_exchange.ts";
 import { setUpStream } from "../nats/jetstream_setup.ts";
 import { Packer } from "../nats/packer.ts";
 import { readPacket, sealPacket } from "../nats/packet.ts";
+import { encodeTopic } from "../protocol/topic_block.ts";
 import { Proxy } from "../testing.ts";
 import { NatsServer } from "../tools/harness/nats_server.ts";
 import { Peer } from "../tools/harness/peer.ts";
@@ -351,16 +352,21 @@ natsTest("Brokers in stream mode catch up exactly when one was cut off", async (
 });
 
 /** A packet that no broker sends, as it would come to a broker that reads a stream. */
-function poison(change: (view: DataView) => void): Uint8Array {
+function poison(change: (view: DataView) => void, before: Uint8Array[] = []): Uint8Array {
   const packer = new Packer<{ subject: string }>();
   packer.addAll(frameOf({ path: ["a"], from: "p", id: 1 }), () => ({ subject: "s" }));
-  const seal = { broker: "f".repeat(16), lane: 1, number: 1, counts: [{ depth: 1, count: 1 }] };
+  const counts = [{ depth: 1, count: 1 }];
+  const seal = { broker: "f".repeat(16), lane: 1, number: 1, counts, before };
   const bytes = new Uint8Array(sealPacket(packer.next(true)!, seal));
   change(new DataView(bytes.buffer));
   return bytes;
 }
 
 const POISON: readonly Uint8Array[] = [
+  poison(
+    (view) => view.setBigUint64(12, 2n ** 53n + 100n, true),
+    Array.from({ length: 15 }, () => encodeTopic(["z"])),
+  ),
   poison((view) => view.setBigUint64(12, 2n ** 53n + 100n, true)),
   poison((view) => view.setBigUint64(12, 2n ** 60n, true)),
   poison((view) => view.setBigUint64(12, 2n ** 64n - 1n, true)),
