@@ -7,6 +7,7 @@
  */
 import { Allowance } from "../base/allowance.ts";
 import { printable } from "../base/printable.ts";
+import { REPORT_CHARS_MAX, Reports } from "../base/reports.ts";
 
 /** Something that happened to a `NatsUplink`. */
 export interface NatsUplinkEvent {
@@ -30,51 +31,12 @@ export interface NatsUplinkEvent {
   readonly message: string;
 }
 
-const MESSAGE_CHARS_MAX = 1000;
-/** How many reports of a kind there are at once, and how many a minute in the long run. */
-const REPORTS_MAX = 100;
-const REPORTS_PER_MINUTE = 10;
-/** The same for the changes of one broker. */
+/** How many changes of one broker are reported at once, and how many a minute in the long run. */
 const CHANGES_MAX = 4;
 const CHANGES_PER_MINUTE = 1;
 /** Of how many brokers is known how much was reported of them. */
 const BROKERS_MAX = 4096;
 const WARN_AGAIN_MS = 60_000;
-
-function allowance(most: number, perMinute: number): Allowance {
-  return new Allowance(most, perMinute / 60);
-}
-
-/** Reports of one kind, of which some are left out. */
-class Reports {
-  readonly #name: string;
-  readonly #allowance = allowance(REPORTS_MAX, REPORTS_PER_MINUTE);
-  #leftOut = 0;
-
-  constructor(name: string) {
-    this.#name = name;
-  }
-
-  /** Whether one more may be reported; otherwise it counts as left out. */
-  admit(now: number, isWanted = true): boolean {
-    if (isWanted && this.#allowance.spend(now)) return true;
-    this.#leftOut++;
-    return false;
-  }
-
-  /** How many were left out, as a sentence, if there is room for a report; they are told then. */
-  rest(now: number): string | undefined {
-    if (this.#leftOut === 0 || !this.#allowance.spend(now)) return undefined;
-    return this.told();
-  }
-
-  /** How many were left out, as a sentence; empty if none were. */
-  told(): string {
-    const count = this.#leftOut;
-    this.#leftOut = 0;
-    return count === 0 ? "" : `${count} ${this.#name} were not reported`;
-  }
-}
 
 /** Reports events, as far as there are not too many. */
 export class UplinkEvents {
@@ -99,7 +61,7 @@ export class UplinkEvents {
   /** Reports a warning, unless the same one was reported lately, or too many were. */
   warn(message: string): void {
     const now = this.#now();
-    const text = printable(message, MESSAGE_CHARS_MAX);
+    const text = printable(message, REPORT_CHARS_MAX);
     for (const [warning, at] of this.#warned) {
       if (now - at <= WARN_AGAIN_MS) break;
       this.#warned.delete(warning);
@@ -112,7 +74,7 @@ export class UplinkEvents {
   /** Reports that a broker has joined or left, unless too much was reported of it, or of all. */
   change(type: "joined" | "left", broker: string, message: string): void {
     const now = this.#now();
-    const own = this.#brokers.get(broker) ?? allowance(CHANGES_MAX, CHANGES_PER_MINUTE);
+    const own = this.#brokers.get(broker) ?? new Allowance(CHANGES_MAX, CHANGES_PER_MINUTE / 60);
     this.#brokers.delete(broker);
     this.#brokers.set(broker, own);
     if (this.#brokers.size > BROKERS_MAX) {
@@ -138,7 +100,7 @@ export class UplinkEvents {
   #report(type: NatsUplinkEvent["type"], text: string, reports?: Reports): void {
     const rest = reports?.told() ?? "";
     const end = rest === "" ? "" : ` (${rest})`;
-    const message = printable(text, MESSAGE_CHARS_MAX - end.length) + end;
+    const message = printable(text, REPORT_CHARS_MAX - end.length) + end;
     try {
       this.#onEvent?.({ type, message });
     } catch (thrown) { // What the program throws must not end the connection.
