@@ -11,12 +11,15 @@ import {
   type Transport,
 } from "@nats-io/nats-core/internal";
 import { concat, writeAll } from "../base/bytes.ts";
+import { TimeSlice } from "../base/time_slice.ts";
 import { later } from "../base/timers.ts";
 import type { Connection } from "../io/connection.ts";
 import { dial } from "../io/dial.ts";
 
 const READ_BYTES_MIN = 4 * 1024;
 const READ_BYTES_MAX = 512 * 1024;
+/** How much of what was read the client gets at a time. */
+const PIECE_BYTES_MAX = 64 * 1024;
 /** Longer pieces are written by themselves, and not gathered with others. */
 const GATHER_BYTES_MAX = 16 * 1024;
 /** How long a server may take for what was sent before the end. */
@@ -146,17 +149,24 @@ class NatsTransport implements Transport {
 
   async *[Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
     const connection = this.#connection!;
+    const slice = new TimeSlice();
     try {
       yield this.#first;
       while (!this.isClosed) {
         const bytes = await this.#read(connection);
         if (bytes === undefined) break;
-        yield bytes;
+        // The client reads a piece before it asks for the next; others have their turn in between.
+        for (let at = 0; at < bytes.length; at += PIECE_BYTES_MAX) {
+          slice.begin();
+          yield bytes.subarray(at, at + PIECE_BYTES_MAX);
+          if (slice.isOver()) await slice.next();
+        }
       }
       this.#end();
     } catch (error) { // The connection is lost, or was closed here.
       this.#end(this.isClosed ? undefined : error as Error);
     } finally { // The client could not read what came, and stops reading.
+      slice.end();
       this.#end(new Error("what the server sent could not be read"));
     }
   }

@@ -30,6 +30,9 @@ import {
 import { Machine, Machines } from "./helpers/machines.ts";
 import { natsTest } from "./helpers/nats.ts";
 
+/** What is waited for this long does not happen here. */
+const LONG_MS = 1000;
+
 /** What is on its way to a broker. */
 type Parcel = () => void;
 
@@ -67,6 +70,8 @@ class Node extends Heard implements SimulatedBroker {
   readonly deafTo = new Set<Node>();
   readonly published = new Map<string, number>();
   readonly wantedByOthers = new Set<string>();
+  /** What goes on after a rest. */
+  rests: (() => void)[] = [];
   readonly #nats: FakeNats;
 
   constructor(nats: FakeNats, index: number, queueBytes: number, messageBytes = 1000) {
@@ -83,6 +88,10 @@ class Node extends Heard implements SimulatedBroker {
       messageBytes,
       want,
       say: (message, to) => this.#say(message, to),
+      later: (callback, ms) => {
+        if (ms < LONG_MS) this.rests.push(callback);
+        return { [Symbol.dispose]: () => {} };
+      },
     }));
     nats.nodes.push(this);
   }
@@ -166,8 +175,9 @@ class Node extends Heard implements SimulatedBroker {
     this.take({ path, from: this.id, id });
   }
 
-  /** Moves the first thing on its way; whether there was one. */
+  /** Moves the first thing on its way, after a rest; whether there was one. */
   step(isOut: boolean): boolean {
+    for (const rest of this.rests.splice(0)) rest();
     const parcel = (isOut ? this.outbox : this.inbox).shift();
     parcel?.();
     return parcel !== undefined;
