@@ -12,7 +12,7 @@ import type { KnownVersions } from "./core_known_versions.ts";
 import type { Wire } from "./core_wire.ts";
 import type { ExchangeContext } from "./exchange_context.ts";
 import { TopicBlockCache } from "./topic_block_cache.ts";
-import type { Turns } from "./turns.ts";
+import type { Turns, Work } from "./turns.ts";
 import { WantedSubjects } from "./wanted_subjects.ts";
 
 /** A topic that our clients want, and no topic above it; `null`: broadcasts. */
@@ -32,6 +32,7 @@ const LEAVE_BEATS = 30;
 /** Subscribes to what our clients want, and tells other brokers. */
 export class Interests {
   readonly #known: KnownVersions;
+  readonly #turns: Turns;
   readonly #announcer: Announcer;
   #wire: Wire | undefined;
   readonly #wanted: WantedSubjects;
@@ -49,6 +50,7 @@ export class Interests {
   constructor(context: ExchangeContext, known: KnownVersions, turns: Turns) {
     const byId = this.#byId;
     this.#known = known;
+    this.#turns = turns;
     this.#wanted = new WantedSubjects(context.prefix);
     this.#announcer = new Announcer(context, turns, {
       get size() {
@@ -117,12 +119,19 @@ export class Interests {
   /** Notes that a client wants a topic, or no longer wants it. */
   wants(path: TopicPath, wants: boolean): void {
     const change = this.#wanted.change(path, wants);
-    if (change !== undefined) this.#change(change);
+    if (change !== undefined) this.#turns.add(this, this.#change(change));
   }
 
-  #change({ added, removed }: CoverChange): void {
-    for (const path of added) this.#add(path);
-    for (const path of removed) this.#leave(path, added.length > 0);
+  /** One topic may cover any number of others; so a change of covers is done in pieces. */
+  *#change({ added, removed }: CoverChange): Work {
+    for (const path of added) {
+      this.#add(path);
+      yield;
+    }
+    for (const path of removed) {
+      this.#leave(path, added.length > 0);
+      yield;
+    }
     if (this.#wanted.size > 0) this.#add(null);
     else this.#leave(null, false);
   }
@@ -172,9 +181,14 @@ export class Interests {
 
   /** Removes the first of those that are leaving, as far as they may go. */
   #removeWhile(mayGo: (interest: Interest) => boolean): void {
+    if (this.#leaving.size > 0) this.#turns.add(this, this.#removing(mayGo));
+  }
+
+  *#removing(mayGo: (interest: Interest) => boolean): Work {
     for (const interest of this.#leaving) {
       if (!mayGo(interest)) break;
       this.#remove(interest);
+      yield;
     }
   }
 
@@ -186,6 +200,7 @@ export class Interests {
   /** A beat has passed. */
   tick(): void {
     this.#beats++;
+    for (const change of this.#wanted.settle()) this.#turns.add(this, this.#change(change));
     this.#removeWhile(({ leftAt }) => this.#beats - leftAt > LEAVE_BEATS);
     this.#announcer.tick();
   }

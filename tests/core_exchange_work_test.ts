@@ -27,6 +27,8 @@ class Victim extends Heard {
   changes = 0;
   readonly wanted = new Set<string>();
   readonly noted: string[] = [];
+  /** How often it subscribed. */
+  subscribed = 0;
   #rests: (() => void)[] = [];
 
   constructor() {
@@ -46,7 +48,14 @@ class Victim extends Heard {
         return { [Symbol.dispose]: () => {} };
       },
     }));
-    this.exchange.connected({ publish() {}, subscribe: () => undefined, flush: async () => {} });
+    this.exchange.connected({
+      publish() {},
+      subscribe: () => {
+        this.subscribed++;
+        return undefined;
+      },
+      flush: async () => {},
+    });
     this.said.length = 0;
   }
 
@@ -217,6 +226,30 @@ Deno.test("CoreExchange tells everything to few brokers between two beats, and t
   assert(victim.said.some(({ to }) => to === undefined));
 });
 
+Deno.test("CoreExchange replaces its own topics in pieces when one is wanted that covers them", async () => {
+  const victim = new Victim();
+  const count = 5000;
+  for (let n = 0; n < count; n++) victim.exchange.wants(["own", String(n)], true);
+  victim.finish();
+  await Promise.resolve();
+  victim.finish();
+  assertEquals(victim.exchange.subscriptions, count + 1); // And broadcasts.
+  victim.subscribed = 0;
+  victim.beat("silent"); // It never says that it knows what is wanted.
+  victim.exchange.wants(["own"], true);
+  victim.exchange.wants(["own"], false);
+  victim.exchange.tick();
+  let turns = 0;
+  for (; victim.rest(); turns++) await Promise.resolve();
+  assert(turns >= 2 * count / TURN_STEPS, `${turns} turns`);
+  assertEquals([victim.subscribed, victim.exchange.subscriptions], [1, count + 2]);
+  for (let beat = 0; beat < 40; beat++) {
+    victim.exchange.tick();
+    victim.finish();
+  }
+  assertEquals(victim.exchange.subscriptions, count + 1, "it left all the same, after a minute");
+});
+
 Deno.test("CoreExchange asks who may send packets, and remembers nobody who may not", () => {
   const victim = new Victim();
   const header: PacketHeader = {
@@ -297,7 +330,12 @@ Deno.test("KnownVersions tells what all know, as a look at each of them would", 
 Deno.test("LossDetector keeps counts of what is wanted, and few of what was", () => {
   const heard = new Heard();
   const context = contextOf(heard, { id: "me", messageBytes: 1000 });
-  const interests = new Interests(context, new KnownVersions(), new Turns(context.later));
+  const rests: (() => void)[] = [];
+  const turns = new Turns((callback) => {
+    rests.push(callback);
+    return { [Symbol.dispose]() {} };
+  });
+  const interests = new Interests(context, new KnownVersions(), turns);
   const memory = new RemoteMemory();
   const losses = new LossDetector({
     interests,
@@ -308,6 +346,7 @@ Deno.test("LossDetector keeps counts of what is wanted, and few of what was", ()
   const topic = (n: number): TopicPath => [String(n)];
   for (let n = 0; n < 10_000; n++) {
     interests.wants(topic(n), true);
+    rests.shift()?.();
     // Of each topic, and of broadcasts.
     const counts = upTo(2).map((k) => [Math.max(0, n + 1 - k), n] as const);
     losses.take({
