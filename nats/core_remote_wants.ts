@@ -23,6 +23,8 @@ const REMOVED_BYTES = 16;
 /** The content of so many answers is remembered, while they are not much more than what it wants. */
 const ANSWERS_MAX = 16;
 const ANSWERED_MIN = 64;
+/** How many counts that it knows are passed over in one step. */
+const KNOWN_PER_STEP = 64;
 
 /** Something that another broker wants. */
 interface Want {
@@ -232,19 +234,28 @@ export class RemoteWants {
 
   /**
    * What an answer says: the counts that it may not know; without `isFull`, only of what no answer has
-   * told yet. `undefined` stands for a topic that is not to be told.
+   * told yet. `undefined` stands for some topics that are not to be told.
    */
   *countsFor(answer: number, isFull: boolean): Generator<NumberedCount | undefined, void> {
     const since = this.#since;
-    for (const id of isFull ? this.#wants.keys() : this.#untold) {
+    const ids = (isFull ? this.#wants.keys() : this.#untold.values())[Symbol.iterator]();
+    for (let next = this.#pass(ids); next !== null; next = this.#pass(ids)) {
+      if (next !== undefined && this.#told.get(answer)?.push(next)) this.#toldCounts++;
+      yield next;
       if (since !== this.#since) return;
+    }
+  }
+
+  /** The next count that is to be told; `undefined`: not among so many; `null`: there are no more. */
+  #pass(ids: Iterator<number, undefined>): NumberedCount | undefined | null {
+    for (let known = 0; known < KNOWN_PER_STEP; known++) {
+      const { value: id } = ids.next();
+      if (id === undefined) return null;
       this.#untold.delete(id);
       const { sent: { count }, told, epoch } = this.#wants.get(id)!;
-      const isKnown = epoch === this.#epoch && told === count;
-      const entry: NumberedCount | undefined = isKnown ? undefined : [id, count];
-      if (entry !== undefined && this.#told.get(answer)?.push(entry)) this.#toldCounts++;
-      yield entry;
+      if (told !== count || epoch !== this.#epoch) return [id, count];
     }
+    return undefined;
   }
 
   /** It has this answer; 0: it has none, and has forgotten everything. */
