@@ -148,6 +148,10 @@ Deno.test("CoreExchange begins anew with a broker that comes back while it is fo
   assertEquals(victim.wanted.size, 1000);
   const last = victim.said.at(-1)!.message as ControlMessage & { type: "counts" };
   assertEquals([last.type, last.version], ["counts", 1]);
+  victim.wants("b", upTo(3000));
+  victim.exchange.gone("b", true);
+  victim.finish();
+  assertEquals(victim.wanted.size, 1000, "what it wanted is not taken any further");
 });
 
 Deno.test("CoreExchange takes changes in their order while there is much to do", () => {

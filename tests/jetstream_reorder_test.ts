@@ -4,9 +4,11 @@ import { ReorderBuffer } from "../nats/jetstream_reorder.ts";
 import { PacketFlag, type PacketHeader, PART_BYTES, UNDER_WAY_MAX } from "../nats/packet.ts";
 import { subjectOf } from "../nats/subject.ts";
 import { WantedSubjects } from "../nats/wanted_subjects.ts";
+import { randomOf } from "../tools/harness/random.ts";
 import type { TopicPath } from "../topic.ts";
 import { contextOf, frameOf, Heard, PREFIX, type SimulatedOptions } from "./helpers/exchange.ts";
 
+const SEED = 20261128;
 const QUEUE_BYTES = 2 ** 20;
 const SUBJECT = subjectOf(PREFIX, ["a"]);
 
@@ -79,6 +81,20 @@ Deno.test("ReorderBuffer holds no more packets of a lane than may be under way, 
   assertEquals(taken, ids.slice(0, taken.length));
   assert(taken.length >= 1001 - UNDER_WAY_MAX, `${taken.length} of 1001 were taken`);
   assert(reader.lost.length > 0 && reader.lost.every(({ messages }) => messages === 0));
+});
+
+Deno.test("ReorderBuffer holds as many packets as may be under way, whatever the numbers are", () => {
+  const random = randomOf(SEED);
+  for (let run = 0; run < 200; run++) {
+    const reader = new Reader();
+    const most = random.pick([30, 300, 2 ** 50]);
+    for (let n = 0; n < 200; n++) {
+      const before = Array(random.int(UNDER_WAY_MAX)).fill(["a"]);
+      const number = before.length + 1 + random.int(most);
+      reader.packet(number, { before });
+      assert(reader.buffer.heldBytes <= UNDER_WAY_MAX * 5000);
+    }
+  }
 });
 
 Deno.test("ReorderBuffer looks at twice as much for twice as many packets with gaps", () => {
