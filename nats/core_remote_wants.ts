@@ -9,7 +9,7 @@ import { ProtocolError } from "../errors.ts";
 import type { TopicPath } from "../topic.ts";
 import type { ControlMessage, NumberedCount, NumberedTopic } from "./control_message.ts";
 import type { SentCount, SentCounts } from "./core_sent_counts.ts";
-import { type RemoteMemory, wantBytes } from "./remote_memory.ts";
+import { type RemoteMemory, topicBytes, WANT_BYTES } from "./remote_memory.ts";
 import type { Work } from "./turns.ts";
 
 /** How many topics a broker may want. */
@@ -29,7 +29,6 @@ const KNOWN_PER_STEP = 64;
 /** Something that another broker wants. */
 interface Want {
   readonly sent: SentCount;
-  readonly bytes: number;
   /** The count that it is known to have, if it has not forgotten everything since. */
   told: number;
   /** How often it had forgotten everything then. */
@@ -129,7 +128,7 @@ export class RemoteWants {
 
   #load(change: WantsChange, add: readonly NumberedTopic[], remove: readonly number[]): void {
     change.part++;
-    const bytes = add.reduce((sum, [, path]) => sum + wantBytes(path), 0) +
+    const bytes = add.reduce((sum, [, path]) => sum + WANT_BYTES + topicBytes(path), 0) +
       REMOVED_BYTES * remove.length;
     this.#memory.take(bytes);
     change.bytes += bytes;
@@ -182,16 +181,17 @@ export class RemoteWants {
       yield;
       if (change.since !== this.#since) return;
       if (this.#wants.has(id) || this.#wants.size >= WANTS_MAX) continue;
-      const bytes = wantBytes(path);
-      change.bytes -= bytes; // From now on the want takes them.
-      this.#wants.set(id, { sent: this.#counts.hold(path), bytes, told: -1, epoch: this.#epoch });
+      const sent = this.#counts.hold(path);
+      // From now on the want takes them, and the topic if it is the first.
+      change.bytes -= WANT_BYTES + (sent.holders === 1 ? topicBytes(path) : 0);
+      this.#wants.set(id, { sent, told: -1, epoch: this.#epoch });
       this.#untold.add(id);
     }
   }
 
-  #drop({ sent, bytes }: Want): void {
+  #drop({ sent }: Want): void {
     this.#counts.release(sent);
-    this.#memory.give(bytes);
+    this.#memory.give(WANT_BYTES + (sent.holders === 0 ? topicBytes(sent.path) : 0));
   }
 
   /** Forgets what it wants; if it comes back, it begins anew. What is left to do has steps. */

@@ -5,20 +5,20 @@
 import { ProtocolError } from "../errors.ts";
 
 /** Enough for a thousand brokers with two thousand topics each. */
-const BYTES_MAX = 2 ** 30;
-/** What a topic that somebody wants takes, besides its text. */
-const WANT_BYTES = 512;
+const BYTES_MAX = 1.5 * 2 ** 30;
+/** What a topic takes that somebody wants, here and in the router, besides its text. */
+const TOPIC_BYTES = 800;
 /** What each character of that takes. */
-const CHAR_BYTES = 2;
+const CHAR_BYTES = 4;
+/** What it takes that a broker wants a topic. */
+export const WANT_BYTES = 160;
 /** What a count of another broker takes. */
 export const COUNT_BYTES = 48;
 
-/** What remembering a wanted topic takes. */
-export function wantBytes(path: readonly string[] | null): number {
-  return path === null ? WANT_BYTES : path.reduce(
-    (sum, { length }) => sum + CHAR_BYTES * length,
-    WANT_BYTES,
-  );
+/** What a topic takes, however many want it; `null`: broadcasts, which are always there. */
+export function topicBytes(path: readonly string[] | null): number {
+  if (path === null) return 0;
+  return path.reduce((sum, { length }) => sum + CHAR_BYTES * length, TOPIC_BYTES);
 }
 
 /** Counts what is remembered of other brokers, and refuses more than there may be. */

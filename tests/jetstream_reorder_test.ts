@@ -130,6 +130,20 @@ Deno.test("ReorderBuffer holds no more bytes than may wait, and gives up first w
   assertEquals(reader.lost.length, gaps);
 });
 
+Deno.test("ReorderBuffer keeps of what was read only the packet that waits, if that is a small part", () => {
+  const kept: number[] = [];
+  const reader = new Reader({ deliver: (frames) => kept.push(frames.buffer.byteLength) });
+  const body = frameOf({ path: ["a"], from: "p", id: 1 });
+  const read = new Uint8Array(100_000);
+  read.set(body, 500);
+  const place = read.subarray(500, 500 + body.length);
+  const header = { flags: 0, broker: "f", lane: 1, messages: 1, counts: [] };
+  reader.packet(1);
+  reader.buffer.packet(SUBJECT, { ...header, number: 3, before: [["a"]] }, place);
+  reader.packet(2);
+  assertEquals(kept.at(-1), body.length);
+});
+
 Deno.test("ReorderBuffer keeps no more parts of messages than may wait", () => {
   const reader = new Reader();
   for (let n = 0; n < 40; n++) {
