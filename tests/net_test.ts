@@ -441,3 +441,27 @@ Deno.test("NetPubSub reads no further while a subscription that waits is full", 
   }
   assertEquals(slow.dropped, 0);
 });
+
+Deno.test("NetPubSub hears others during a loop over many messages that are there", async () => {
+  await using scene = await Scene.start();
+  const [alice, bob] = [await scene.connected(), await scene.connected()];
+  bob.addSubscriber("question", () => bob.publish("answer"));
+  let answered = false;
+  alice.addSubscriber("answer", () => answered = true);
+  await Promise.all([alice.flush(), bob.flush()]);
+  using jobs = alice.subscribe("job");
+  for (let n = 1; n <= 5000; n++) alice.publish("job", { n }, { local: true });
+  const { now } = performance;
+  let worked = 0;
+  performance.now = () => now.call(performance) + worked;
+  try {
+    alice.publish("question");
+    for await (const { message } of jobs) {
+      worked += 1; // Each takes a millisecond, as far as the library can tell.
+      if (answered || (message as { n: number }).n === 5000) break;
+    }
+  } finally {
+    performance.now = now;
+  }
+  assert(answered, "the loop was over before the answer came");
+});
