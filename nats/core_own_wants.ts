@@ -6,6 +6,7 @@
  *   must not make others pile up.
  */
 import type { CoverChange } from "../routing/covers.ts";
+import { TopicTree } from "../routing/topic_tree.ts";
 import type { TopicPath } from "../topic.ts";
 import { Announcer } from "./core_announcer.ts";
 import type { KnownVersions } from "./core_known_versions.ts";
@@ -26,6 +27,14 @@ export interface Interest {
   leftAt: number;
 }
 
+/** What was worked out for a topic when interests had changed so often. */
+interface Covered {
+  readonly path: TopicPath;
+  /** Our interests that cover it, the widest first. */
+  by: readonly Interest[];
+  changes: number;
+}
+
 /** For how many beats a cover waits until all know those that replace it. */
 const LEAVE_BEATS = 30;
 
@@ -36,15 +45,17 @@ export class Interests {
   readonly #announcer: Announcer;
   #wire: Wire | undefined;
   readonly #wanted: WantedSubjects;
-  readonly #byKey = new Map<string, Interest>();
+  readonly #tree = new TopicTree<Interest>();
+  #broadcasts: Interest | undefined;
   readonly #byId = new Map<number, Interest>();
   /** Those that are removed once their successors are known everywhere, in that order. */
   readonly #leaving = new Set<Interest>();
   #nextId = 0;
   /** How many beats there were. */
   #beats = 0;
-  /** By topic: our interests that cover it, the widest first. */
-  readonly #byTopic = new TopicBlockCache((path) => this.#covering(path));
+  /** How often an interest came or went. */
+  #changes = 0;
+  readonly #byTopic = new TopicBlockCache<Covered>((path) => ({ path, by: [], changes: -1 }));
 
   /** Makes one that wants nothing; `known` is what other brokers are known to know. */
   constructor(context: ExchangeContext, known: KnownVersions, turns: Turns) {
@@ -63,7 +74,7 @@ export class Interests {
 
   /** How many there are. */
   get size(): number {
-    return this.#byKey.size;
+    return this.#byId.size;
   }
 
   /** How often they changed. */
@@ -88,28 +99,36 @@ export class Interests {
 
   /** The interests that cover the topic of a block, the widest first. */
   covering(bytes: Uint8Array, start: number, end: number): readonly Interest[] {
-    return this.#byTopic.get(bytes, start, end);
+    const covered = this.#byTopic.get(bytes, start, end);
+    if (covered.changes !== this.#changes) {
+      covered.by = this.#covering(covered.path);
+      covered.changes = this.#changes;
+    }
+    return covered.by;
   }
 
   #covering(path: TopicPath): readonly Interest[] {
-    const keys = path.length === 0
-      ? ["null"]
-      : Array.from({ length: path.length + 1 }, (_, n) => JSON.stringify(path.slice(0, n)));
-    return keys.map((key) => this.#byKey.get(key)).filter((one) => one !== undefined);
+    if (path.length === 0) return this.#broadcasts === undefined ? [] : [this.#broadcasts];
+    const covering: Interest[] = [];
+    const deepest = this.#tree.deepest(path);
+    for (let node: typeof deepest | undefined = deepest; node !== undefined; node = node.parent) {
+      if (node.value !== undefined) covering.push(node.value);
+    }
+    return covering.reverse();
   }
 
   /** Subscribes over a connection. */
   connected(wire: Wire): void {
     this.#wire = wire;
     this.#announcer.isConnected = true;
-    for (const interest of this.#byKey.values()) this.#subscribe(interest);
+    for (const interest of this.#byId.values()) this.#subscribe(interest);
   }
 
   /** The connection is lost, and all subscriptions with it. */
   disconnected(): void {
     this.#wire = undefined;
     this.#announcer.isConnected = false;
-    for (const interest of this.#byKey.values()) interest.subscription = undefined;
+    for (const interest of this.#byId.values()) interest.subscription = undefined;
   }
 
   #subscribe(interest: Interest): void {
@@ -137,24 +156,28 @@ export class Interests {
   }
 
   #add(path: TopicPath | null): void {
-    const key = JSON.stringify(path);
-    const known = this.#byKey.get(key);
+    const known = this.#of(path);
     if (known !== undefined) {
       this.#leaving.delete(known);
       return;
     }
     const id = this.#nextId++;
     const interest = { id, path, subscription: undefined, goesAfter: 0, leftAt: 0 };
-    this.#byKey.set(key, interest);
+    if (path === null) this.#broadcasts = interest;
+    else this.#tree.at(path).value = interest;
     this.#byId.set(id, interest);
     this.#subscribe(interest);
     this.#announcer.add(id, path);
-    this.#byTopic.clear();
+    this.#changes++;
+  }
+
+  #of(path: TopicPath | null): Interest | undefined {
+    return path === null ? this.#broadcasts : this.#tree.get(path)?.value;
   }
 
   /** Removes a cover; if others replace it, only when they are known everywhere. */
   #leave(path: TopicPath | null, isReplaced: boolean): void {
-    const interest = this.#byKey.get(JSON.stringify(path));
+    const interest = this.#of(path);
     if (interest === undefined) return;
     if (!isReplaced) return this.#remove(interest);
     interest.goesAfter = this.version + 1;
@@ -167,11 +190,16 @@ export class Interests {
   #remove(interest: Interest): void {
     const { id, path, subscription } = interest;
     this.#leaving.delete(interest);
-    this.#byKey.delete(JSON.stringify(path));
+    if (path === null) this.#broadcasts = undefined;
+    else {
+      const node = this.#tree.get(path)!;
+      node.value = undefined;
+      this.#tree.prune(node);
+    }
     this.#byId.delete(id);
     subscription?.unsubscribe();
     this.#announcer.remove(id);
-    this.#byTopic.clear();
+    this.#changes++;
   }
 
   /** Removes the covers whose successors are known everywhere. */

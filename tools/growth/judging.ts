@@ -46,6 +46,9 @@ const LEAST: Readonly<Record<Metric, number>> = { steps: 20, touched: 16, own: 0
 /** How often as much a unit may cost as one of the operation that it is compared with. */
 const COMPARED_MAX = 8;
 
+/** How often as much something may cost as its base, without what happens beside it. */
+const BESIDE_MAX = 1.5;
+
 /**
  * How often as much a unit costs at twice and at four times the size, or as one of another operation at
  * the same size; `undefined` where there is too little to say.
@@ -70,9 +73,15 @@ export interface Judged {
 
 /** How an operation grows in a metric, and whether that is too much. */
 function growthIn(
-  { measured: { costs, refusedAfter }, operation: { refusedWithin = 0 }, other }: Judged,
+  { measured: { costs, refusedAfter }, operation, other }: Judged,
   metric: Metric,
 ): { readonly ratios: readonly [number, number]; readonly isTooMuch: boolean } | undefined {
+  const { refusedWithin = 0, isBeside = false } = operation;
+  if (isBeside) {
+    const [, ...ratios] = costs[metric] ?? [];
+    if (ratios.length < 2) return undefined;
+    return { ratios: ratios as [number, number], isTooMuch: Math.max(...ratios) > BESIDE_MAX };
+  }
   const ratios = costs[metric] && growthOf(costs[metric], metric, other?.costs[metric]);
   if (ratios === undefined) return undefined;
   const isNoticed = refusedAfter !== undefined && refusedAfter <= refusedWithin;

@@ -78,10 +78,13 @@ async function tryOnce(operation: Operation, n: number, meter: Meter): Promise<F
     const cost = Object.fromEntries(
       Object.entries(found).map(([metric, value]) => [
         metric,
-        Math.max(0, value - (base[metric as keyof Cost] ?? 0)),
+        operation.isBeside
+          ? value / base[metric as keyof Cost]!
+          : Math.max(0, value - (base[metric as keyof Cost] ?? 0)),
       ]),
     );
-    return { cost, units: trial.units, isRefused: trial.isRefused?.() ?? false };
+    const units = operation.isBeside ? 1 : trial.units;
+    return { cost, units, isRefused: trial.isRefused?.() ?? false };
   } finally {
     await trial.end?.();
   }

@@ -45,7 +45,8 @@ function changes(where: string, changed: Uint8Array, key?: BrokerKey): Operation
   return {
     name: `an interest comes and goes ${where}`,
     of: "topics in traffic",
-    per: "change",
+    per: "message, beside one without changes",
+    isBeside: true,
     from: 250,
     few: 60,
     without: "time",

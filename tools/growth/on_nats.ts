@@ -3,7 +3,7 @@ import { decodeControlMessage, encodeControlMessage } from "../../nats/control_m
 import { CoreExchange } from "../../nats/core_exchange.ts";
 import type { ExchangeContext } from "../../nats/exchange_context.ts";
 import { JetStreamExchange } from "../../nats/jetstream_exchange.ts";
-import { HEADER_BYTES_MAX, readPacket, sealPacket } from "../../nats/packet.ts";
+import { HEADER_BYTES_MAX, readPacket, sealPacket, UNDER_WAY_MAX } from "../../nats/packet.ts";
 import { subjectOf } from "../../nats/subject.ts";
 import { encodeFrame, FrameType } from "../../protocol/frame.ts";
 import { encodeTopic } from "../../protocol/topic_block.ts";
@@ -29,6 +29,7 @@ function context(): ExchangeContext {
       room: () => undefined,
     },
     isHere: () => true,
+    heard() {},
     say() {},
     deliver() {},
     read() {},
@@ -147,7 +148,8 @@ function framesOf(n: number): Uint8Array[] {
 const SENT: Operation = {
   name: "a topic that another broker wants comes and goes beside traffic to it",
   of: "topics in traffic",
-  per: "change",
+  per: "message, beside one without changes",
+  isBeside: true,
   from: 250,
   few: 60,
   without: "time",
@@ -187,7 +189,8 @@ const SENT: Operation = {
 const TAKEN: Operation = {
   name: "an interest comes and goes beside traffic from another broker",
   of: "topics in traffic",
-  per: "change",
+  per: "message, beside one without changes",
+  isBeside: true,
   from: 250,
   few: 60,
   without: "time",
@@ -319,7 +322,7 @@ const REORDERED: Operation = {
     const block = encodeTopic(["topic"]);
     const message = encodeFrame(FrameType.PUBLISH, block, PAYLOAD);
     const packets = Array.from({ length: n }, (_, i) => {
-      const before = new Array<Uint8Array>(i).fill(block);
+      const before = new Array<Uint8Array>(Math.min(i, UNDER_WAY_MAX - 1)).fill(block);
       return packet(message, { lane: 1, number: i + 1, before });
     }).reverse();
     return {

@@ -144,22 +144,23 @@ const RESUME: Operation = {
 /** Fills the memory of a broker again and again. */
 const MEMORY: Operation = {
   name: "messages when the memory is full, among detached sessions",
-  of: "sessions",
+  of: "sessions with 64 KiB each",
   per: "message",
-  from: 200,
+  from: 100,
   few: 50,
   prepare: (n) =>
-    withBroker({ memory: 4 * 2 ** 20 }, async (memory) => {
+    withBroker({ memory: n * 2 ** 16 }, async (memory) => {
       await memory.detached(n, (i) => ({ topics: topics(1, "fleet", `s${i}`) }));
       await memory.detached(1, () => ({ topics: [topic("large")] }));
       const { client } = await memory.member();
       const data = payload({ data: bytesValue(new Uint8Array(60_000)) });
       const some = repeat(frame(Type.PUBLISH, topic("large"), data), 8);
+      const times = Math.ceil(2 * n * 2 ** 16 / some.length);
       const fill = async () => {
-        for (let i = 0; i < 16; i++) await sendAll(client, some);
+        for (let i = 0; i < times; i++) await sendAll(client, some);
       };
       await fill();
-      return { units: 128, run: fill };
+      return { units: 8 * times, run: fill };
     }),
 };
 

@@ -32,6 +32,11 @@ export interface Operation {
   readonly few?: number;
   /** Whether the clock stands still while it is counted, for code that looks at how long it takes. */
   readonly isClockStill?: boolean;
+  /**
+   * Whether what it costs is judged beside what its base costs: as what happens beside traffic, and must
+   * not make each message much dearer.
+   */
+  readonly isBeside?: boolean;
   /** What cannot be measured of it: a time that is lost in that of its base, a cost that V8 hides. */
   readonly without?: "time" | "counts";
   /**
