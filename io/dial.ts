@@ -1,9 +1,13 @@
 /**
  * Dials: connects to an address, over TCP, TLS or a Unix socket.
  */
+import { printable } from "../base/printable.ts";
 import { AuthError, ConnectionLostError } from "../errors.ts";
 import { type Address, type Endpoint, formatEndpoint, parseAddress } from "./address.ts";
 import { type Conn, Connection, secure } from "./connection.ts";
+
+/** How much is shown of why a certificate is not trusted, which may list its names. */
+const REASON_CHARS_MAX = 500;
 
 /**
  * Connects to an address.
@@ -54,7 +58,9 @@ async function connect(
 function notTrusted(endpoint: Endpoint, cause: Error): AuthError {
   return new AuthError(
     `Cannot connect to ${formatEndpoint(endpoint)}: its certificate is not trusted ` +
-      `(${cause.message}); to trust it, give it or its authority as tls: { caCerts }`,
+      `(${
+        printable(cause.message, REASON_CHARS_MAX)
+      }); to trust it, give it or its authority as tls: { caCerts }`,
     { cause },
   );
 }

@@ -116,7 +116,7 @@ export class ConnectSpan implements SessionHandler, FrameSource {
     const isCutOff = opened.outcome === Resumption.CUT_OFF;
     return {
       reason: isCutOff ? "cut off" : isSameBroker ? "expired" : "new broker",
-      ...(isCutOff && { missed: opened.missed }),
+      ...(isCutOff && opened.missed !== undefined && { missed: opened.missed }),
       ...(resent > 0 && { resent }),
     };
   }

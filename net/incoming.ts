@@ -122,7 +122,7 @@ export class Incoming {
   #takeNotice(type: number, body: Uint8Array, limits: Limits): void {
     switch (type) {
       case FrameType.GAP:
-        return this.#onGap({ direction: "in", reason: "overflow", missed: decodeGap(body) });
+        return this.#takeGap(decodeGap(body));
       case FrameType.LOST:
         return this.#takeLost(decodeGap(body));
       case FrameType.REFUSED:
@@ -132,8 +132,13 @@ export class Incoming {
     }
   }
 
-  /** So many messages were lost between brokers; 0 means an unknown number. */
-  #takeLost(missed: number): void {
+  /** The broker dropped so many messages; it may be an unknown number. */
+  #takeGap(missed: number | undefined): void {
+    this.#onGap({ direction: "in", reason: "overflow", ...(missed !== undefined && { missed }) });
+  }
+
+  /** So many messages were lost between brokers; 0, too, means an unknown number. */
+  #takeLost(missed = 0): void {
     this.lose({ reason: "cut off", ...(missed > 0 && { missed }) });
   }
 

@@ -3,6 +3,7 @@
  * may be.
  */
 import { concat } from "../base/bytes.ts";
+import { knownCount, readCount, writeCount } from "../base/count.ts";
 import { ProtocolError } from "../errors.ts";
 import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX } from "../topic.ts";
 import { type FrameLimits, FrameType, type Limits, type Reason } from "./frame.ts";
@@ -11,19 +12,18 @@ import { decodeText, decodeTopic, topicBlockMax, topicEnd } from "./topic_block.
 const TEXT_BYTES_MAX = 255;
 /** Leaves room for what later versions may add. */
 const OPENED_BYTES_MAX = 1024;
-/** The limits that no broker exceeds. */
-const TOPIC_LIMITS_MAX = { topicElements: TOPIC_ELEMENTS_MAX, elementBytes: ELEMENT_BYTES_MAX };
+/** The limits that no broker exceeds; a client does not believe in more. */
+export const LIMITS_MAX: Limits = {
+  messageBytes: 2 ** 30,
+  topicElements: TOPIC_ELEMENTS_MAX,
+  elementBytes: ELEMENT_BYTES_MAX,
+  subscriptions: 2 ** 20,
+};
+/** The heartbeats that a broker may choose, in milliseconds; a client does not believe in others. */
+export const HEARTBEAT_MIN_MS = 10;
+export const HEARTBEAT_MAX_MS = 2 ** 31 - 1;
 
 const encoder = new TextEncoder();
-
-/** A count in 64 bits; no side can have one that a number does not hold exactly. */
-function readCount(view: DataView, at: number): number {
-  const count = view.getBigUint64(at, true);
-  if (count <= Number.MAX_SAFE_INTEGER) return Number(count);
-  throw new ProtocolError(
-    `Cannot read a count: it is ${count}; the limit is ${Number.MAX_SAFE_INTEGER}`,
-  );
-}
 
 /** What a client says in OPEN, before its topics. */
 export interface Opening {
@@ -58,8 +58,8 @@ export interface Opened {
   readonly session: Uint8Array;
   /** How many counted frames of a resumed session the broker has taken. */
   readonly taken: number;
-  /** How many messages a session that was cut off missed. */
-  readonly missed: number;
+  /** How many messages a session that was cut off missed; `undefined`: nobody knows. */
+  readonly missed: number | undefined;
   /** How long a side may be silent before it sends an ACK, in milliseconds. */
   readonly heartbeat: number;
   /** How many bytes of counted frames may be sent and not acknowledged. */
@@ -78,7 +78,7 @@ export function encodeOpening({ session, taken, wait, patience }: Opening): Uint
   const body = new Uint8Array(OPENING_BYTES);
   const view = new DataView(body.buffer);
   if (session !== undefined) body.set(session);
-  view.setBigUint64(SESSION_ID_BYTES, BigInt(taken), true);
+  writeCount(view, SESSION_ID_BYTES, taken);
   view.setUint8(SESSION_ID_BYTES + 8, wait ? 1 : 0);
   view.setUint32(SESSION_ID_BYTES + 9, patience, true);
   return body;
@@ -109,7 +109,7 @@ export function encodeOpened(opened: Opened): Uint8Array {
   body.set(session, 1);
   let at = 1 + SESSION_ID_BYTES;
   for (const count of [taken, missed]) {
-    view.setBigUint64(at, BigInt(count), true);
+    writeCount(view, at, count);
     at += 8;
   }
   const { messageBytes, topicElements, elementBytes, subscriptions } = limits;
@@ -129,44 +129,42 @@ export function encodeOpened(opened: Opened): Uint8Array {
   return body;
 }
 
-/** What an OPENED says; ignores what later versions may add. */
+/** What an OPENED says, within what a broker may say; ignores what later versions may add. */
 export function decodeOpened(body: Uint8Array): Opened {
   if (body.length < OPENED_BYTES) {
     throw new ProtocolError(`Cannot read OPENED: it has ${body.length} bytes, not ${OPENED_BYTES}`);
   }
   const view = new DataView(body.buffer, body.byteOffset, body.length);
   const numbers = 1 + SESSION_ID_BYTES;
-  const count = (at: number) => readCount(view, numbers + at);
   const number = (at: number) => view.getUint32(numbers + at, true);
+  const limit = (at: number, name: keyof Limits) => Math.min(number(at), LIMITS_MAX[name]);
   return {
     outcome: body[0]!,
     session: body.slice(1, numbers),
-    taken: count(0),
-    missed: count(8),
-    heartbeat: number(16),
+    taken: readCount(view, numbers),
+    missed: knownCount(view, numbers + 8),
+    heartbeat: Math.max(HEARTBEAT_MIN_MS, Math.min(number(16), HEARTBEAT_MAX_MS)),
     window: number(20),
     limits: {
-      messageBytes: number(24),
-      topicElements: number(28),
-      elementBytes: number(32),
-      subscriptions: number(36),
+      messageBytes: limit(24, "messageBytes"),
+      topicElements: limit(28, "topicElements"),
+      elementBytes: limit(32, "elementBytes"),
+      subscriptions: limit(36, "subscriptions"),
     },
   };
 }
 
-/** The body of GAP and LOST: how many messages; 0 in LOST: an unknown number. */
-export function encodeGap(missed: number): Uint8Array {
+/** The body of GAP and LOST: how many messages; 0 in LOST, or `undefined`: an unknown number. */
+export function encodeGap(missed: number | undefined): Uint8Array {
   const body = new DataView(new ArrayBuffer(8));
-  body.setBigUint64(0, BigInt(missed), true);
+  writeCount(body, 0, missed);
   return new Uint8Array(body.buffer);
 }
 
-/** What a GAP or a LOST says. */
-export function decodeGap(body: Uint8Array): number {
-  if (body.length !== 8) {
-    throw new ProtocolError(`Cannot read GAP: it has ${body.length} bytes, not 8`);
-  }
-  return readCount(new DataView(body.buffer, body.byteOffset, 8), 0);
+/** What a GAP or a LOST says; `undefined` if that cannot be read: messages were lost all the same. */
+export function decodeGap(body: Uint8Array): number | undefined {
+  if (body.length !== 8) return undefined;
+  return knownCount(new DataView(body.buffer, body.byteOffset, 8), 0);
 }
 
 /** The body of REFUSED and DENIED: the topic, why, and a text that is cut to 255 bytes. */
@@ -183,10 +181,10 @@ export function decodeRefused(
   return { topic: decodeTopic(body, 0, end, limits), ...decodeGoodbye(body.subarray(end)) };
 }
 
-/** The body of ACK: counted frames in 64 bits, requests in 32. */
+/** The body of ACK: counted frames in 64 bits, the low 32 bits of the number of requests. */
 export function encodeAck(count: number, asks: number): Uint8Array {
   const body = new DataView(new ArrayBuffer(12));
-  body.setBigUint64(0, BigInt(count), true);
+  writeCount(body, 0, count);
   body.setUint32(8, asks, true);
   return new Uint8Array(body.buffer);
 }
@@ -235,7 +233,7 @@ export function clientFrameLimits(limits: Limits): FrameLimits {
 /** What a client takes from a broker: before OPENED tells the limits, and after. */
 export function brokerFrameLimits(limits?: Limits): FrameLimits {
   const goodbye = 1 + TEXT_BYTES_MAX;
-  const topic = topicBlockMax(limits ?? TOPIC_LIMITS_MAX);
+  const topic = topicBlockMax(limits ?? LIMITS_MAX);
   if (limits === undefined) {
     return frameLimitsOf({
       [FrameType.GOODBYE]: goodbye,

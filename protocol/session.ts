@@ -19,6 +19,7 @@
  * - What cannot be taken now is held, and what must not be acknowledged yet is withheld; either way
  *   the other side's window closes, while this side keeps reading.
  */
+import { countFrom } from "../base/count.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import { Flushes } from "./flushes.ts";
 import { type Frame, FrameType, isCounted } from "./frame.ts";
@@ -234,10 +235,11 @@ export class Session implements LinkHandler {
   #takeAck(body: Uint8Array): void {
     const { count, asks } = decodeAck(body);
     const { sent, settled } = this.#asks;
-    if (asks < settled || asks > sent) {
+    const answered = countFrom(settled, asks);
+    if (answered > sent) {
       throw new ProtocolError(`Cannot take ACK: it answers ${asks} requests of ${sent}`);
     }
-    this.#asks.settled = asks;
+    this.#asks.settled = answered;
     const isProgress = this.outbox.acknowledge(count);
     this.#flushes.settle(asks, this.outbox.total - this.outbox.unacknowledged);
     this.#link?.pump();

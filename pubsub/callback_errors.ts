@@ -3,6 +3,7 @@
  * default writes one line to `console.warn`.
  */
 import { printable } from "../base/printable.ts";
+import { REPORT_CHARS_MAX, Reports } from "../base/reports.ts";
 import { formatTopic } from "../topic.ts";
 import type { ErrorContext } from "./subscriber.ts";
 
@@ -13,14 +14,27 @@ export function watch(result: unknown, failed: (error: unknown) => void): void {
   Promise.resolve(result).then(undefined, failed);
 }
 
-/** The default `onError`; never throws. */
-export function warn(error: unknown, { topic }: ErrorContext, prefix = ""): void {
-  let text: string;
+/**
+ * The default `onError`. What others send can make any number of errors, so it writes a bounded number
+ * of lines, each of a bounded length; what was left out stands in the next line.
+ */
+export class ErrorLines {
+  readonly #reports = new Reports("other errors");
+
+  /** Writes a line, unless there were too many; never throws. */
+  write(error: unknown, { topic }: ErrorContext, prefix = ""): void {
+    if (!this.#reports.admit(performance.now())) return;
+    const rest = this.#reports.told();
+    const text = `mpubsub: ${topic ? `${formatTopic(topic)}: ` : ""}${prefix}${textOf(error)}`;
+    console.warn(printable(text, REPORT_CHARS_MAX) + (rest === "" ? "" : ` (${rest})`));
+  }
+}
+
+function textOf(error: unknown): string {
   try {
-    text = String(error);
+    return String(error);
   } catch {
     // Its toString threw, or it has none.
-    text = `${typeof error} that has no text`;
+    return `${typeof error} that has no text`;
   }
-  console.warn(printable(`mpubsub: ${topic ? `${formatTopic(topic)}: ` : ""}${prefix}${text}`));
 }

@@ -29,7 +29,7 @@ import {
 } from "../topic.ts";
 import { AbortListeners } from "./abort_listeners.ts";
 import { fitOf } from "./accepts.ts";
-import { warn, watch } from "./callback_errors.ts";
+import { ErrorLines, watch } from "./callback_errors.ts";
 import { LocalRoute } from "./local_route.ts";
 import { NOTHING, Registration, Removal } from "./registration.ts";
 import { Registrations } from "./registrations.ts";
@@ -83,6 +83,7 @@ export class Dispatcher {
   readonly #waiting = new Fifo<{ route: LocalRoute; message: object }>();
   /** The routes of the topics that were published lately. */
   readonly #routes = new TopicCache(ROOT, this.routeOf(ROOT));
+  readonly #lines = new ErrorLines();
   #interestCount = 0;
   #births = 0;
   #delivering = false;
@@ -93,7 +94,9 @@ export class Dispatcher {
       throw new TypeError(`Cannot use onError: it is ${typeof options.onError}, not a function`);
     }
     this.onError = (error, context) =>
-      options.onError === undefined ? warn(error, context) : options.onError(error, context);
+      options.onError === undefined
+        ? this.#lines.write(error, context)
+        : options.onError(error, context);
     this.#options = options;
   }
 
@@ -299,8 +302,8 @@ export class Dispatcher {
   /** Calls `onError`; never throws. */
   report(error: unknown, context: ErrorContext): void {
     const failed = (second: unknown) => {
-      warn(error, context);
-      warn(second, context, "onError failed: ");
+      this.#lines.write(error, context);
+      this.#lines.write(second, context, "onError failed: ");
     };
     try {
       watch(this.onError(error, context) as unknown, failed);

@@ -51,28 +51,66 @@ Deno.test("decodeAck, decodeGoodbye, decodeOpening, decodeOpened, decodeGap and 
   assertThrows(() => decodeGoodbye(Uint8Array.of(1, 0xff)), ProtocolError);
   assertThrows(() => decodeOpening(new Uint8Array(28)), ProtocolError);
   assertThrows(() => decodeOpened(new Uint8Array(56)), ProtocolError);
-  assertThrows(() => decodeGap(new Uint8Array(7)), ProtocolError);
   assertThrows(() => decodeRefused(encodeTopic(["a"]), LIMITS), ProtocolError);
 });
 
-Deno.test("decodeAck, decodeGap, decodeOpening and decodeOpened refuse a count that no number holds", () => {
+/** A copy of a body, with another number of 64 bits in it. */
+function withNumber(body: Uint8Array, at: number, number: bigint): Uint8Array {
+  const copy = body.slice();
+  new DataView(copy.buffer).setBigUint64(at, number, true);
+  return copy;
+}
+
+Deno.test("decodeAck, decodeOpening and decodeOpened refuse a count that no number holds", () => {
   const opening = { session: undefined, taken: 0, wait: false, patience: 0 };
-  const cases: [(body: Uint8Array) => unknown, Uint8Array, number[]][] = [
-    [decodeAck, encodeAck(0, 0), [0]],
-    [decodeGap, encodeGap(0), [0]],
-    [decodeOpening, encodeOpening(opening), [16]],
-    [decodeOpened, encodeOpened(OPENED), [17, 25]],
+  const cases: [(body: Uint8Array) => unknown, Uint8Array, number][] = [
+    [decodeAck, encodeAck(0, 0), 0],
+    [decodeOpening, encodeOpening(opening), 16],
+    [decodeOpened, encodeOpened(OPENED), 17],
   ];
-  for (const [decode, body, places] of cases) {
-    for (const at of places) {
-      const view = new DataView(body.buffer, body.byteOffset);
-      view.setBigUint64(at, 2n ** 53n - 1n, true);
-      decode(body);
-      for (const count of [2n ** 53n, 2n ** 64n - 1n]) {
-        view.setBigUint64(at, count, true);
-        assertThrows(() => decode(body), ProtocolError, `it is ${count}`);
-      }
-      view.setBigUint64(at, 0n, true);
+  for (const [decode, body, at] of cases) {
+    decode(withNumber(body, at, 2n ** 53n - 1n));
+    for (const count of [2n ** 53n, 2n ** 64n - 1n]) {
+      assertThrows(() => decode(withNumber(body, at, count)), ProtocolError, `it is ${count}`);
     }
   }
+});
+
+Deno.test("decodeGap and decodeOpened read a number of lost messages that nobody can have as unknown", () => {
+  for (const count of [2n ** 53n, 2n ** 60n, 2n ** 64n - 1n]) {
+    assertEquals(decodeGap(withNumber(encodeGap(0), 0, count)), undefined);
+    assertEquals(decodeOpened(withNumber(encodeOpened(OPENED), 25, count)).missed, undefined);
+  }
+  for (const length of [0, 1, 7]) assertEquals(decodeGap(new Uint8Array(length)), undefined);
+  assertEquals(decodeGap(encodeGap(undefined)), undefined);
+  assertEquals(decodeOpened(encodeOpened({ ...OPENED, missed: undefined })).missed, undefined);
+});
+
+Deno.test("encodeGap, encodeAck and encodeOpened write no count that the other side cannot read", () => {
+  assertEquals(decodeGap(encodeGap(2 ** 60)), 2 ** 53 - 1);
+  assertEquals(decodeAck(encodeAck(2 ** 60, 2 ** 32 + 3)), { count: 2 ** 53 - 1, asks: 3 });
+  assertEquals(decodeOpened(encodeOpened({ ...OPENED, missed: 2 ** 60 })).missed, 2 ** 53 - 1);
+});
+
+Deno.test("decodeOpened believes in no limit or heartbeat that no broker has", () => {
+  const most = 2 ** 32 - 1;
+  const limits = {
+    messageBytes: most,
+    topicElements: most,
+    elementBytes: most,
+    subscriptions: most,
+  };
+  const opened = decodeOpened(encodeOpened({ ...OPENED, heartbeat: most, window: most, limits }));
+  assertEquals(opened, {
+    ...OPENED,
+    heartbeat: 2 ** 31 - 1,
+    window: most,
+    limits: {
+      messageBytes: 2 ** 30,
+      topicElements: 16,
+      elementBytes: 255,
+      subscriptions: 2 ** 20,
+    },
+  });
+  assertEquals(decodeOpened(encodeOpened({ ...OPENED, heartbeat: 0 })).heartbeat, 10);
 });

@@ -1,5 +1,4 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
-import { printable } from "../base/printable.ts";
 import {
   ELEMENT_BYTES_MAX,
   formatTopic,
@@ -89,7 +88,6 @@ Deno.test("formatTopic shows a path as JSON without control characters", () => {
   assertEquals(formatTopic([]), "[]");
   assertEquals(formatTopic(["a", 'b"']), '["a","b\\""]');
   assertEquals(formatTopic(["\n\x1b\x9b\u2028"]), '["\\n\\u001b\\u009b\\u2028"]');
-  assertEquals(printable("a\r\nb"), "a\\u000d\\u000ab");
 });
 
 Deno.test("isLocalPath looks at the last element, isBrokerPath at the first", () => {

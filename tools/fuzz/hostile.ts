@@ -353,7 +353,7 @@ class Ears {
         this.asked++;
         return must(body.length === 0, "ASK has a body");
       case FrameType.GAP:
-        return must(decodeGap(body) > 0, "a GAP is of no message");
+        return must(decodeGap(body)! > 0, "a GAP is of no message");
       case FrameType.REFUSED:
       case FrameType.DENIED:
         return void decodeRefused(body, TOPIC_LIMITS);
@@ -369,7 +369,7 @@ class Ears {
   #open(body: Uint8Array): void {
     const { outcome, session, missed } = decodeOpened(body);
     this.#notes.ended(`opened with outcome ${OUTCOMES[outcome]}`);
-    must(missed <= 2 ** 32, `a client is told that it missed ${missed} messages`);
+    must(missed! <= 2 ** 32, `a client is told that it missed ${missed} messages`);
     const known = this.#sessions.find(({ id }) => id.toString() === session.toString());
     must((outcome === Resumption.RESUMED) === (known !== undefined), `outcome ${outcome}`);
     this.#session = known ?? { id: session, key: this.#key, taken: 0, mayHearReports: false };
