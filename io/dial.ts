@@ -9,6 +9,11 @@ import { type Conn, Connection, secure } from "./connection.ts";
 /** How much is shown of why a certificate is not trusted, which may list its names. */
 const REASON_CHARS_MAX = 500;
 
+/** Whether something failed because the program was not given a permission. */
+export function isNotPermitted(error: unknown): boolean {
+  return error instanceof Deno.errors.NotCapable;
+}
+
 /**
  * Connects to an address.
  *
@@ -32,7 +37,7 @@ export async function dial(
     return connection;
   } catch (error) { // Refused, not found, unreachable, aborted; or a missing permission of Deno's.
     signal.throwIfAborted();
-    if (error instanceof Deno.errors.NotCapable) throw error;
+    if (isNotPermitted(error)) throw error;
     const what = error instanceof Error ? error.message : error;
     if (error instanceof Deno.errors.InvalidData) throw notTrusted(endpoint, error);
     throw new ConnectionLostError(

@@ -7,7 +7,7 @@ import type { PubSubOptions } from "../pubsub/subscriber.ts";
  * Whether a client is connected, or about to be.
  *
  * - `"disconnected"`: it has not connected, or has disconnected; its messages stay in this process.
- * - `"connecting"`: `connect()` makes its first attempt.
+ * - `"connecting"`: `connect()` tries for the first connection; its messages wait.
  * - `"connected"`: its messages go to the broker at once.
  * - `"reconnecting"`: it has lost its connection, and restores it; its messages wait.
  */
@@ -62,8 +62,8 @@ export interface NetPubSubOptions extends PubSubOptions {
     caCerts?: string[];
   };
   /**
-   * How many published bytes may be unacknowledged; `publish` throws `BacklogError` rather than exceed
-   * it. If none are, a message of any size fits.
+   * How many published bytes may be unacknowledged, those included that wait for a connection;
+   * `publish` throws `BacklogError` rather than exceed it. If none are, a message of any size fits.
    *
    * @default {16777216}
    */
@@ -88,16 +88,21 @@ export interface NetPubSubOptions extends PubSubOptions {
   patience?: number;
   /**
    * Called on each change of `state`, and while `"reconnecting"` also when the reason changes, as when
-   * the broker begins to refuse the key.
+   * the broker begins to refuse the key. So is it while `connect({ wait: true })` waits: with the first
+   * reason, and when that changes.
+   *
+   * - By default a line of `console.warn` says that there is no connection for more than a second, or
+   *   that the broker refuses the key, and another that there is a connection again. A line also says
+   *   that the broker has ended the session for good.
    *
    * @param state The new state.
-   * @param reason The error that caused the state; only for `"reconnecting"`, and for `"disconnected"`
-   * unless `disconnect()` succeeded.
+   * @param reason The error that caused the state; only for `"reconnecting"`, for `"connecting"` while
+   * it waits, and for `"disconnected"` unless `disconnect()` succeeded.
    */
   onState?(state: State, reason?: Error): void;
   /**
-   * Called whenever messages were, or may have been, missed or repeated. By default, nothing reports
-   * such gaps.
+   * Called whenever messages were, or may have been, missed or repeated. By default each such gap is
+   * written to `console.warn`, on one line, as errors are without `onError`.
    *
    * @param gap Which messages, why, and how many.
    */
