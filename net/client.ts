@@ -37,7 +37,13 @@ import { attempt } from "./connect_attempt.ts";
 import { asError, ConnectSpan, DISCONNECTED } from "./connect_span.ts";
 import { abortable, Deferred, type Outcome } from "./deferred.ts";
 import { Incoming } from "./incoming.ts";
-import { type NetPubSubOptions, type QueueOptions, queueOptions, type State } from "./options.ts";
+import {
+  clientName,
+  type NetPubSubOptions,
+  type QueueOptions,
+  queueOptions,
+  type State,
+} from "./options.ts";
 import { Outgoing } from "./outgoing.ts";
 import { Owner } from "./owner.ts";
 
@@ -60,6 +66,7 @@ export class Client {
   readonly #dispatcher: Dispatcher;
   readonly #finder: BrokerFinder;
   readonly #owner: Owner;
+  readonly #name: string;
   readonly #queueOptions: QueueOptions;
   readonly #incoming: Incoming;
   readonly #outgoing: Outgoing;
@@ -83,6 +90,7 @@ export class Client {
     this.#dispatcher = dispatcher;
     this.#finder = finder;
     this.#owner = new Owner(dispatcher, options);
+    this.#name = clientName(options);
     this.#queueOptions = queueOptions(options);
     this.#incoming = new Incoming(dispatcher, this.#owner);
     this.#outgoing = new Outgoing(this.#queueOptions.backlog);
@@ -273,6 +281,7 @@ export class Client {
     span.signal.throwIfAborted();
     const target = await this.#finder.find((warning) => this.#dispatcher.report(warning, {}));
     return await attempt(span, target, {
+      name: this.#name,
       queueOptions: this.#queueOptions,
       interests: () => this.#dispatcher.interests(),
       dialled: (stream) => {

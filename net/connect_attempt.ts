@@ -31,6 +31,8 @@ const CONNECT_MS = 10_000;
 
 /** Who makes attempts. */
 export interface Attempter {
+  /** What the client calls itself. */
+  readonly name: string;
   readonly queueOptions: QueueOptions;
   /** The topics that are wanted. */
   interests(): Iterable<TopicPath>;
@@ -96,8 +98,8 @@ async function openSession(
       } else link.end(Reason.DONE, ""); // connect() rejects, and leaves nothing behind.
     },
   });
-  const { wait, patience } = attempter.queueOptions;
-  const head = { session: remote.id, taken: remote.session.taken, wait, patience };
+  const { name, queueOptions: { wait, patience } } = attempter;
+  const head = { session: remote.id, taken: remote.session.taken, wait, patience, name };
   const topics = [...attempter.interests()].map(encodeTopic);
   link.send(FrameType.OPEN, encodeOpening(head), ...topics);
   const lost = link.finished.then((end) => {

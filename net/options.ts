@@ -1,6 +1,8 @@
 /**
  * The options of a `NetPubSub`, and what its callbacks get.
  */
+import { programName } from "../io/program.ts";
+import { CLIENT_NAME_BYTES_MAX } from "../protocol/frame_bodies.ts";
 import type { PubSubOptions } from "../pubsub/subscriber.ts";
 
 /**
@@ -42,6 +44,12 @@ export interface Gap {
 
 /** Options of a `NetPubSub`. */
 export interface NetPubSubOptions extends PubSubOptions {
+  /**
+   * What people see of this object in what the broker says of its clients: at most 64 bytes of UTF-8;
+   * empty for none. The broker trusts it for nothing. By default the program's name and the number of
+   * its process, such as `"logger.ts 4711"`; in a page none.
+   */
+  name?: string;
   /**
    * The name of the key, at most 64 bytes of UTF-8; empty for the broker's `authkey`. By default the
    * name in the connection file, if it has one.
@@ -111,6 +119,24 @@ export interface NetPubSubOptions extends PubSubOptions {
 
 const BACKLOG_BYTES = 16 * 1024 * 1024;
 const PATIENCE_MAX_MS = 2 ** 32 - 1;
+
+/**
+ * The name of a client: the option, or the default.
+ *
+ * @throws {TypeError} If it is of the wrong kind, or not well-formed.
+ * @throws {RangeError} If it is too long.
+ */
+export function clientName({ name }: NetPubSubOptions): string {
+  if (name === undefined) return programName(CLIENT_NAME_BYTES_MAX);
+  if (typeof name !== "string" || !name.isWellFormed()) {
+    throw new TypeError(`Cannot use name ${String(name)}: it must be a well-formed string`);
+  }
+  const { length } = new TextEncoder().encode(name);
+  if (length <= CLIENT_NAME_BYTES_MAX) return name;
+  throw new RangeError(
+    `Cannot use name "${name}": it has ${length} bytes; the limit is ${CLIENT_NAME_BYTES_MAX}`,
+  );
+}
 
 /** The options about queues, with their values. */
 export interface QueueOptions {
