@@ -9,6 +9,7 @@ import {
   readConnectionFile,
   withKey,
 } from "../io/connection_file.ts";
+import { checkCaCerts } from "../io/tls_errors.ts";
 import { keyBytes, keyNameBytes } from "../protocol/handshake.ts";
 import type { NetPubSubOptions } from "./options.ts";
 
@@ -41,12 +42,13 @@ export class BrokerFinder {
   /**
    * Makes one that does not know its broker yet.
    *
-   * @throws {TypeError} If the name of the key is of the wrong kind.
+   * @throws {TypeError} If the name of the key, or a certificate to trust, is of the wrong kind.
    * @throws {RangeError} If it is too long.
    */
   constructor(options: NetPubSubOptions) {
     this.#options = options;
     if (options.keyName !== undefined) keyNameBytes(options.keyName);
+    checkCaCerts(options.tls?.caCerts ?? []);
   }
 
   /**
