@@ -93,11 +93,14 @@ export class BrokerFinder {
    * Where the broker is now.
    *
    * @param warn Called once if messages can be read on the way.
+   * @param waits Whether the caller waits for a file that is not there.
    * @throws {ConnectionLostError} If there is no connection file.
    * @throws {Deno.errors.PermissionDenied | Deno.errors.IsADirectory | TypeError} If it cannot be used.
    */
-  async find(warn: (warning: Error) => void): Promise<Target> {
-    const target = await this.#find();
+  async find(
+    { warn, waits }: { readonly warn: (warning: Error) => void; readonly waits: boolean },
+  ): Promise<Target> {
+    const target = await this.#find(waits);
     this.#target = target;
     const endpoint = parseAddress(target.address);
     if (!this.#warned && isExposed(endpoint)) {
@@ -112,7 +115,7 @@ export class BrokerFinder {
     return target;
   }
 
-  async #find(): Promise<Target> {
+  async #find(waits: boolean): Promise<Target> {
     const file = this.#file;
     if (file === undefined) return this.#target!;
     try {
@@ -120,8 +123,8 @@ export class BrokerFinder {
     } catch (error) {
       if (!isMissing(error)) throw error;
       throw new ConnectionLostError(
-        `Cannot connect: there is no connection file ${file}; start a broker with it, ` +
-          "or wait for one with connect({ wait: true })",
+        `Cannot connect: there is no connection file ${file}; start a broker with it` +
+          (waits ? "" : ", or wait for one with connect({ wait: true })"),
         { cause: error },
       );
     }
