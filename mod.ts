@@ -102,6 +102,7 @@
 export {
   AuthError,
   BacklogError,
+  type CertificateProblem,
   ConnectionLostError,
   type ErrorDetails,
   ForbiddenError,
@@ -130,6 +131,7 @@ export {
 } from "./pubsub.ts";
 export {
   type Address,
+  type ConnectOptions,
   type Gap,
   NetPubSub,
   type NetPubSubOptions,

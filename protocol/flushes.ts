@@ -9,7 +9,7 @@ import { Fifo } from "../base/fifo.ts";
 
 interface Flush {
   /** What has to be acknowledged, as a total of the outbox. */
-  readonly until: number;
+  until: number;
   /** The request on this connection whose answer is waited for. */
   ask: number;
   /** Whether it waits no longer. */
@@ -77,6 +77,12 @@ export class Flushes {
   /** There is another connection: nothing was asked for over it. */
   reconnect(): void {
     this.#asked = 0;
+  }
+
+  /** All who wait now wait until `until` of all that was added is acknowledged. */
+  postpone(until: number): void {
+    this.reconnect();
+    for (let i = 0; i < this.#list.length; i++) this.#list.at(i)!.until = until;
   }
 
   /**

@@ -35,6 +35,8 @@ export interface Opening {
   readonly wait: boolean;
   /** For how long without progress, in milliseconds. */
   readonly patience: number;
+  /** What the client calls itself, for people; at most {@linkcode CLIENT_NAME_BYTES_MAX}. */
+  readonly name: string;
 }
 
 /** What became of the session that a client wanted to resume. */
@@ -70,17 +72,23 @@ export interface Opened {
 
 /** Bytes of the id of a session. */
 export const SESSION_ID_BYTES = 16;
-const OPENING_BYTES = SESSION_ID_BYTES + 8 + 1 + 4;
+/** The longest name that a client gives itself, in bytes of UTF-8. */
+export const CLIENT_NAME_BYTES_MAX = 64;
+/** Bytes of an OPEN before the name. */
+const OPENING_BYTES = SESSION_ID_BYTES + 8 + 1 + 4 + 1;
 const OPENED_BYTES = 1 + SESSION_ID_BYTES + 8 + 8 + 4 + 4 + 16;
 
 /** The body of OPEN before its topics. */
-export function encodeOpening({ session, taken, wait, patience }: Opening): Uint8Array {
-  const body = new Uint8Array(OPENING_BYTES);
+export function encodeOpening({ session, taken, wait, patience, name }: Opening): Uint8Array {
+  const nameBytes = encoder.encode(name);
+  const body = new Uint8Array(OPENING_BYTES + nameBytes.length);
   const view = new DataView(body.buffer);
   if (session !== undefined) body.set(session);
   writeCount(view, SESSION_ID_BYTES, taken);
   view.setUint8(SESSION_ID_BYTES + 8, wait ? 1 : 0);
   view.setUint32(SESSION_ID_BYTES + 9, patience, true);
+  view.setUint8(OPENING_BYTES - 1, nameBytes.length);
+  body.set(nameBytes, OPENING_BYTES);
   return body;
 }
 
@@ -89,6 +97,13 @@ export function decodeOpening(body: Uint8Array): { opening: Opening; topics: num
   if (body.length < OPENING_BYTES) {
     throw new ProtocolError(`Cannot read OPEN: it has ${body.length} bytes, not ${OPENING_BYTES}`);
   }
+  const end = OPENING_BYTES + body[OPENING_BYTES - 1]!;
+  if (end > OPENING_BYTES + CLIENT_NAME_BYTES_MAX || end > body.length) {
+    throw new ProtocolError(
+      `Cannot read OPEN: the client's name has ${end - OPENING_BYTES} bytes; ` +
+        `${body.length - OPENING_BYTES} are left, and the limit is ${CLIENT_NAME_BYTES_MAX}`,
+    );
+  }
   const view = new DataView(body.buffer, body.byteOffset, body.length);
   const session = body.slice(0, SESSION_ID_BYTES);
   const opening = {
@@ -96,8 +111,9 @@ export function decodeOpening(body: Uint8Array): { opening: Opening; topics: num
     taken: readCount(view, SESSION_ID_BYTES),
     wait: view.getUint8(SESSION_ID_BYTES + 8) === 1,
     patience: view.getUint32(SESSION_ID_BYTES + 9, true),
+    name: decodeText(body, OPENING_BYTES, end),
   };
-  return { opening, topics: OPENING_BYTES };
+  return { opening, topics: end };
 }
 
 /** The body of OPENED. */
@@ -221,7 +237,7 @@ export function clientFrameLimits(limits: Limits): FrameLimits {
   const topic = topicBlockMax(limits);
   return frameLimitsOf({
     [FrameType.PUBLISH]: topic + limits.messageBytes,
-    [FrameType.OPEN]: OPENING_BYTES + topic * limits.subscriptions,
+    [FrameType.OPEN]: OPENING_BYTES + CLIENT_NAME_BYTES_MAX + topic * limits.subscriptions,
     [FrameType.SUBSCRIBE]: topic,
     [FrameType.UNSUBSCRIBE]: topic,
     [FrameType.ACK]: 12,

@@ -29,6 +29,7 @@ import type { FrameReader } from "./frame_reader.ts";
 import { Inbox, type InboxHandler } from "./inbox.ts";
 import type { Link, LinkHandler } from "./link.ts";
 import { Outbox } from "./outbox.ts";
+import type { Fits } from "./outbox_sift.ts";
 import { messageWork } from "./work.ts";
 
 /** A side acknowledges when this many bytes of counted frames can be acknowledged. */
@@ -119,6 +120,14 @@ export class Session implements LinkHandler {
   restart(): number {
     this.#inbox.restart();
     return this.outbox.restart();
+  }
+
+  /**
+   * Takes out the frames that do not fit, before any is sent in a new session; see `Outbox.sift`. Those
+   * who wait for an acknowledgement wait for all that is left.
+   */
+  sift(fits: Fits): void {
+    if (this.outbox.sift(fits) > 0) this.#flushes.postpone(this.outbox.total);
   }
 
   /** Sends what the outbox has, as far as there is a connection and the window allows. */

@@ -1,6 +1,6 @@
 /**
- * Errors of the program's own code, which must stop nobody else: notices a promise that rejects, and by
- * default writes one line to `console.warn`.
+ * What a program is told without having asked for it: errors of its own code, which must stop nobody
+ * else, and whatever else has no callback. It is written to `console.warn`, one line each.
  */
 import { printable } from "../base/printable.ts";
 import { REPORT_CHARS_MAX, Reports } from "../base/reports.ts";
@@ -15,14 +15,20 @@ export function watch(result: unknown, failed: (error: unknown) => void): void {
 }
 
 /**
- * The default `onError`. What others send can make any number of errors, so it writes a bounded number
- * of lines, each of a bounded length; what was left out stands in the next line.
+ * Lines of one kind, as the default `onError` writes them. What others send can make any number of
+ * errors, so there is a bounded number of lines, each of a bounded length; what was left out stands in
+ * the next line.
  */
-export class ErrorLines {
-  readonly #reports = new Reports("other errors");
+export class WarningLines {
+  readonly #reports: Reports;
 
-  /** Writes a line, unless there were too many; never throws. */
-  write(error: unknown, { topic }: ErrorContext, prefix = ""): void {
+  /** Makes one that has written nothing; `others` says what is left out, in the plural. */
+  constructor(others: string) {
+    this.#reports = new Reports(others);
+  }
+
+  /** Writes a line for an error, or a text, unless there were too many; never throws. */
+  write(error: unknown, { topic }: ErrorContext = {}, prefix = ""): void {
     if (!this.#reports.admit(performance.now())) return;
     const rest = this.#reports.told();
     const text = `mpubsub: ${topic ? `${formatTopic(topic)}: ` : ""}${prefix}${textOf(error)}`;

@@ -29,7 +29,7 @@ import {
 } from "../topic.ts";
 import { AbortListeners } from "./abort_listeners.ts";
 import { fitOf } from "./accepts.ts";
-import { ErrorLines, watch } from "./callback_errors.ts";
+import { WarningLines, watch } from "./callback_errors.ts";
 import { LocalRoute } from "./local_route.ts";
 import { NOTHING, Registration, Removal } from "./registration.ts";
 import { Registrations } from "./registrations.ts";
@@ -83,7 +83,7 @@ export class Dispatcher {
   readonly #waiting = new Fifo<{ route: LocalRoute; message: object }>();
   /** The routes of the topics that were published lately. */
   readonly #routes = new TopicCache(ROOT, this.routeOf(ROOT));
-  readonly #lines = new ErrorLines();
+  readonly #lines = new WarningLines("other errors");
   #interestCount = 0;
   #births = 0;
   #delivering = false;

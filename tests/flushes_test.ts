@@ -96,3 +96,20 @@ Deno.test("Flushes looks at none that cannot be due yet, however many wait", () 
   }
   assert(flushes.isEmpty && looks < 6 * COUNT, `${looks}`);
 });
+
+Deno.test("Flushes lets all who wait, asked or not, wait for what is put in the place of their part", async () => {
+  const { flushes, log, add, ask } = setUp();
+  add("a", 1);
+  flushes.askFor(1, ask);
+  add("b", 2);
+  flushes.postpone(5);
+  flushes.askFor(4, ask);
+  flushes.settle(9, 5);
+  assert(!flushes.isEmpty);
+  flushes.askFor(5, ask);
+  flushes.settle(9, 4);
+  assert(!flushes.isEmpty);
+  flushes.settle(9, 5);
+  await settled();
+  assertEquals(log, ["a", "b"]);
+});

@@ -37,8 +37,11 @@ Deno.test("decodeAck, decodeGoodbye, decodeOpening, decodeOpened, decodeGap and 
   assertEquals(decodeGoodbye(encodeGoodbye(Reason.CUT_OFF, "why")), { reason: 5, text: "why" });
   assertEquals(decodeGoodbye(encodeGoodbye(0, "é".repeat(300))).text, "é".repeat(127));
   for (const session of [undefined, SESSION]) {
-    const opening = { session, taken: 2 ** 40, wait: true, patience: 2 ** 32 - 1 };
-    assertEquals(decodeOpening(encodeOpening(opening)), { opening, topics: 29 });
+    for (const name of ["", "é".repeat(32)]) {
+      const opening = { session, taken: 2 ** 40, wait: true, patience: 2 ** 32 - 1, name };
+      const topics = 30 + 2 * name.length;
+      assertEquals(decodeOpening(encodeOpening(opening)), { opening, topics });
+    }
   }
   assertEquals(decodeOpened(encodeOpened(OPENED)), OPENED);
   assertEquals(decodeGap(encodeGap(2 ** 40)), 2 ** 40);
@@ -49,9 +52,20 @@ Deno.test("decodeAck, decodeGoodbye, decodeOpening, decodeOpened, decodeGap and 
   assertThrows(() => decodeAck(new Uint8Array(11)), ProtocolError);
   assertThrows(() => decodeGoodbye(new Uint8Array(0)), ProtocolError);
   assertThrows(() => decodeGoodbye(Uint8Array.of(1, 0xff)), ProtocolError);
-  assertThrows(() => decodeOpening(new Uint8Array(28)), ProtocolError);
+  assertThrows(() => decodeOpening(new Uint8Array(29)), ProtocolError);
   assertThrows(() => decodeOpened(new Uint8Array(56)), ProtocolError);
   assertThrows(() => decodeRefused(encodeTopic(["a"]), LIMITS), ProtocolError);
+});
+
+Deno.test("decodeOpening refuses a name that is too long, cut short or not UTF-8", () => {
+  const opening = { session: undefined, taken: 0, wait: false, patience: 0 };
+  const withName = (name: string) => encodeOpening({ ...opening, name });
+  assertEquals(decodeOpening(withName("x".repeat(64))).opening.name.length, 64);
+  const long = withName("x".repeat(65));
+  assertThrows(() => decodeOpening(long), ProtocolError, "limit is 64");
+  assertThrows(() => decodeOpening(withName("abc").subarray(0, 32)), ProtocolError, "2 are left");
+  const wrong = withName("abc").fill(0xff, 31);
+  assertThrows(() => decodeOpening(wrong), ProtocolError, "not UTF-8");
 });
 
 /** A copy of a body, with another number of 64 bits in it. */
@@ -62,7 +76,7 @@ function withNumber(body: Uint8Array, at: number, number: bigint): Uint8Array {
 }
 
 Deno.test("decodeAck, decodeOpening and decodeOpened refuse a count that no number holds", () => {
-  const opening = { session: undefined, taken: 0, wait: false, patience: 0 };
+  const opening = { session: undefined, taken: 0, wait: false, patience: 0, name: "" };
   const cases: [(body: Uint8Array) => unknown, Uint8Array, number][] = [
     [decodeAck, encodeAck(0, 0), 0],
     [decodeOpening, encodeOpening(opening), 16],

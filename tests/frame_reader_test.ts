@@ -145,7 +145,7 @@ Deno.test("FrameReader says which limit a frame broke", () => {
     return error.reason;
   };
   assertEquals(
-    reasonOf(FrameType.OPEN, 29 + 4 * topicBlockMax(LIMITS) + 1),
+    reasonOf(FrameType.OPEN, 30 + 64 + 4 * topicBlockMax(LIMITS) + 1),
     Reason.TOO_MANY_SUBSCRIPTIONS,
   );
   assertEquals(reasonOf(FrameType.ASK, 1), Reason.PROTOCOL);

@@ -102,6 +102,7 @@ const WRONG_TOPICS = [
 const LARGE = new Uint8Array(60_000);
 const TOO_LARGE = new Uint8Array(80_000);
 /** What OPENED says of a session, as words. */
+const NAMES = ["", "hostile", "\u001b[2J", "é".repeat(32)];
 const OUTCOMES = ["new", "resumed", "cut off"];
 
 /** One hostile client. */
@@ -183,7 +184,9 @@ export class Hostile {
       taken: known?.taken ?? 0,
       wait: random.int(2) === 0,
       patience: random.pick([0, 1, 20, 2 ** 32 - 1]),
+      name: random.pick(NAMES),
     });
+    if (random.int(40) === 0) head[29] = random.int(256); // The length of the name.
     if (random.int(4) === 0) setCount(head, 16, this.#count(known?.taken));
     const topics = Array.from({ length: random.int(5) }, () => random.pick(TOPICS));
     if (random.int(2) === 0) topics.push(COMMON);
