@@ -22,7 +22,7 @@ const TURN_MS = 5;
 /** When the timer is set: early enough to be due at the end of the turn. */
 const ARM_MS = 1;
 /** How long it takes, about, from one look at the clock to the next. */
-const LOOK_MS = 0.02;
+const LOOK_MS = 0.05;
 /** How much work there is between the first two looks, and the most that there ever is. */
 const WORK_FIRST = 64;
 export const WORK_MAX = 1024;
@@ -60,11 +60,11 @@ export class TimeSlice {
 
   /**
    * Notes work that was done, at most {@linkcode WORK_MAX} for one piece; returns whether so much time
-   * was spent that others should have their turn.
+   * was spent that others should have their turn, as far as that is known.
    */
   did(work: number): boolean {
     this.#left -= work;
-    return this.#left <= 0 && this.isOver();
+    return this.#left > 0 ? this.#spent > TURN_MS : this.isOver();
   }
 
   /** Looks at the clock: whether so much time was spent that others should have their turn. */
@@ -78,12 +78,12 @@ export class TimeSlice {
     return this.#spent > TURN_MS;
   }
 
+  /** Chooses the next step: twice as much work if this took little time, or as much as fits. */
   #adapt(took: number): void {
-    const step = this.#step;
-    if (took > LOOK_MS) {
-      const done = Math.min(step, step - this.#left);
-      this.#step = Math.max(1, Math.floor(done * LOOK_MS / took));
-    } else if (this.#left <= 0) this.#step = Math.min(2 * step, WORK_MAX);
+    const done = Math.min(this.#step, this.#step - this.#left);
+    if (took <= LOOK_MS) {
+      if (this.#left <= 0) this.#step = Math.min(2 * this.#step, WORK_MAX);
+    } else if (done > 0) this.#step = Math.max(1, Math.floor(done * LOOK_MS / took));
     this.#left = this.#step;
   }
 

@@ -41,7 +41,7 @@ export class FrameReader implements Frame {
   end = 0;
   oversize = 0;
   frames = 1;
-  /** The most frames of a run; may be replaced between frames. */
+  /** The most frames of a run, as far as that is known; may be replaced between frames. */
   runMax = RUN_MAX;
   /** How much work was noted with {@linkcode FrameReader.spend}. */
   spent = 0;
@@ -51,9 +51,18 @@ export class FrameReader implements Frame {
   /** The lease of this buffer, if it is lent. */
   #lease: Lease | undefined;
 
-  /** Makes a reader that takes the frames that `limits` lists. */
-  constructor(limits: FrameLimits) {
+  /** Makes a run longer that has as many frames as it may have; returns how many it may have then. */
+  readonly #longer: () => number;
+
+  /**
+   * Makes a reader that takes the frames that `limits` lists.
+   *
+   * @param longer Is called for a run of {@linkcode FrameReader.runMax} frames; returns how many it may
+   * have.
+   */
+  constructor(limits: FrameLimits, longer: () => number = () => RUN_MAX) {
     this.limits = limits;
+    this.#longer = longer;
   }
 
   get filled(): number {
@@ -163,7 +172,7 @@ export class FrameReader implements Frame {
   }
 
   extend(topicBytes: number, payloadMax: number, bytesMax = this.buffer.length): number {
-    if (this.frames >= this.runMax) return 0;
+    if (this.frames >= this.runMax && this.#isOver()) return 0;
     const { buffer, body, end } = this;
     const last = Math.min(this.#filled, this.start + bytesMax);
     if (last - end <= LONG_BYTES) return 0;
@@ -180,6 +189,12 @@ export class FrameReader implements Frame {
     this.end = at + size - 1;
     this.frames++;
     return at + topicBytes;
+  }
+
+  /** Whether a run has as many frames as it may have. */
+  #isOver(): boolean {
+    this.runMax = this.#longer();
+    return this.frames >= this.runMax;
   }
 
   /** Skips what is to be skipped, as far as it is here; returns whether that was all. */

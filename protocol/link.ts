@@ -82,6 +82,8 @@ export class Link {
   readonly #stream: ByteStream;
   readonly #reader: FrameReader;
   readonly #slice = new TimeSlice();
+  /** How many frames of the current run were counted as work. */
+  #counted = 0;
   /** What the next read fills. */
   #space: Uint8Array;
   readonly #writer: LinkWriter;
@@ -96,13 +98,10 @@ export class Link {
    */
   constructor(stream: ByteStream, limits: FrameLimits, handler: LinkHandler = expecting({})) {
     this.#stream = stream;
-    this.#reader = new FrameReader(limits);
+    this.#reader = new FrameReader(limits, () => this.#longerRun());
     this.#space = this.#reader.space();
     this.handler = handler;
-    this.#writer = new LinkWriter(stream, {
-      next: () => this.handler.next(),
-      lost: (error) => this.#lose(error),
-    });
+    this.#writer = new LinkWriter(stream, this);
     this.finished = this.#run();
   }
 
@@ -170,7 +169,8 @@ export class Link {
     this.#stream.close();
   }
 
-  #lose(cause: unknown): void {
+  /** Ends because the connection is gone, or nothing is heard over it. */
+  lose(cause: unknown): void {
     this.close(lostError(cause));
   }
 
@@ -178,7 +178,7 @@ export class Link {
   tick(): void {
     if (this.#end !== undefined) return;
     if (++this.#silentTicks > TICKS * SILENT_HEARTBEATS) {
-      this.#lose(new Error(`nothing was heard for ${SILENT_HEARTBEATS} heartbeats`));
+      this.lose(new Error(`nothing was heard for ${SILENT_HEARTBEATS} heartbeats`));
     } else if (++this.#writer.quietTicks >= TICKS) {
       this.#writer.quietTicks = 0;
       this.#reader.trim();
@@ -214,9 +214,10 @@ export class Link {
     this.#slice.begin();
     try {
       while (this.#end === undefined && this.#reader.next()) {
+        this.#counted = 0;
         this.#reader.runMax = this.#slice.left;
         const work = this.#takeFrame();
-        if (!this.#slice.did(workOf(this.#reader)) && work === undefined) continue;
+        if (!this.#slice.did(workOf(this.#reader, this.#counted)) && work === undefined) continue;
         this.handler.batch();
         return work ?? this.#slice.next();
       }
@@ -234,6 +235,14 @@ export class Link {
   #takeFrame(): Promise<void> | undefined {
     if (this.#reader.type === FrameType.GOODBYE) this.#takeGoodbye();
     else return this.handler.frame(this.#reader) ?? undefined;
+  }
+
+  /** Looks at the clock within a run; returns how many frames it may have. */
+  #longerRun(): number {
+    const { frames } = this.#reader;
+    const isOver = this.#slice.did(frames - this.#counted);
+    this.#counted = frames;
+    return isOver ? frames : frames + this.#slice.left;
   }
 
   /** Ends because the other side broke the protocol. */

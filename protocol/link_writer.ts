@@ -19,19 +19,20 @@ import type { ByteStream } from "./link.ts";
 
 /** Up to this size, counted frames and others go out in one write. */
 const JOIN_BYTES_MAX = 64 * 1024;
+/** Smaller pieces go out in no time. */
+const LARGE_BYTES = 64 * 1024;
 /** The most bytes of one write. */
 const WRITE_BYTES_MAX = 1024 * 1024;
-/** What counts as a millisecond of writing; and a write costs as much as so many bytes more. */
-const BYTES_PER_MS = 1024 * 1024;
-const WRITE_COST_BYTES = 8 * 1024;
+/** What counts as a millisecond of writing. */
+const BYTES_PER_MS = 4 * 1024 * 1024;
 const NO_PARTS: readonly Uint8Array[] = [];
 
 /** What a {@linkcode LinkWriter} needs from its link. */
 export interface WriterOwner {
-  /** The next counted frames to write, if any. */
-  next(): Uint8Array | undefined;
+  /** Hands over the next counted frames to write, if any. */
+  readonly handler: { next(): Uint8Array | undefined };
   /** The stream has thrown this. */
-  lost(error: unknown): void;
+  lose(error: unknown): void;
 }
 
 /** Writes to one stream. */
@@ -111,24 +112,32 @@ export class LinkWriter {
     try {
       for (let bytes = this.#next(); bytes !== undefined; bytes = this.#next()) {
         this.quietTicks = 0;
-        for (let at = 0; at < bytes.length;) {
-          const count = await this.#stream.write(partOf(bytes, at));
-          at += count;
-          if (this.#isTurnOver(count)) await this.#slice!.next();
+        if (bytes.length > LARGE_BYTES) await this.#writeLarge(bytes);
+        else {
+          let at = await this.#stream.write(bytes);
+          while (at < bytes.length) at += await this.#stream.write(bytes.subarray(at));
         }
       }
     } catch (error) { // Whatever the stream throws: the connection is gone.
-      this.#owner.lost(error);
+      this.#owner.lose(error);
     } finally {
       this.#writing = undefined;
     }
   }
 
-  #isTurnOver(count: number): boolean {
-    this.#written += (count + WRITE_COST_BYTES) / BYTES_PER_MS;
-    if (this.#written < 1) return false;
-    this.#slice ??= new TimeSlice(() => this.#written);
-    return this.#slice.isOver();
+  /** Writes in parts, between which others have their turn. */
+  async #writeLarge(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length;) {
+      const isWhole = at === 0 && bytes.length <= WRITE_BYTES_MAX;
+      const part = isWhole ? bytes : bytes.subarray(at, at + WRITE_BYTES_MAX);
+      const count = await this.#stream.write(part);
+      at += count;
+      this.quietTicks = 0;
+      this.#written += count / BYTES_PER_MS;
+      if (this.#written < 1) continue;
+      this.#slice ??= new TimeSlice(() => this.#written);
+      if (this.#slice.isOver()) await this.#slice.next();
+    }
   }
 
   #next(): Uint8Array | undefined {
@@ -136,7 +145,7 @@ export class LinkWriter {
     this.#counted = undefined;
     if (large !== undefined && !this.#isEnded) return large;
     const before = this.#drain();
-    const counted = this.#isEnded ? undefined : this.#owner.next();
+    const counted = this.#isEnded ? undefined : this.#owner.handler.next();
     if (counted !== undefined && counted.length > JOIN_BYTES_MAX) {
       if (before.length === 0) return counted;
       this.#counted = counted;
@@ -174,10 +183,4 @@ export class LinkWriter {
     }
     return this.#joint.subarray(0, length);
   }
-}
-
-/** What is written of some bytes from `at` on, as far as one write goes. */
-function partOf(bytes: Uint8Array, at: number): Uint8Array {
-  const isWhole = at === 0 && bytes.length <= WRITE_BYTES_MAX;
-  return isWhole ? bytes : bytes.subarray(at, at + WRITE_BYTES_MAX);
 }

@@ -16,12 +16,12 @@ export function messageWork(messages: number, bytes: number): number {
 }
 
 /**
- * The work of the frames that were just taken. Nothing bounds what one that is not a message may cause,
+ * The work of the frames that were just taken, of which some are `counted` already. Nothing bounds what one that is not a message may cause,
  * so the clock is looked at after each of them.
  */
-export function workOf(reader: FrameReader): number {
+export function workOf(reader: FrameReader, counted: number): number {
   const { type, frames, start, end, spent } = reader;
   reader.spent = 0;
   if (type !== FrameType.PUBLISH) return WORK_MAX;
-  return Math.min(WORK_MAX, messageWork(frames, end - start) + spent);
+  return Math.min(WORK_MAX, messageWork(frames - counted, end - start) + spent);
 }

@@ -4,6 +4,7 @@
  */
 import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
+import { stillClock } from "../harness/still_clock.ts";
 import { Builtins } from "./builtins.ts";
 import { type Costs, FACTORS, type Measured } from "./judging.ts";
 import type { Operation, Trial } from "./operation.ts";
@@ -52,14 +53,6 @@ async function counter(): Promise<Meter> {
     const cost = { steps: await steps.take(), touched: builtins.touched };
     return own === undefined ? cost : { own };
   };
-}
-
-/** Lets no time pass until it is disposed of. */
-function stillClock(): Disposable {
-  const { now } = performance;
-  const at = performance.now();
-  performance.now = () => at;
-  return { [Symbol.dispose]: () => void (performance.now = now) };
 }
 
 /** Milliseconds that this process computes. */
