@@ -31,7 +31,6 @@ import { readPacket } from "./nats/packet.ts";
 import { Reconnector } from "./nats/reconnect.ts";
 import { busPrefix, subjectProblem } from "./nats/subject.ts";
 import { type NatsUplinkEvent, UplinkEvents } from "./nats/uplink_events.ts";
-import { randomBytes } from "./protocol/handshake.ts";
 
 export type { NatsUplinkEvent, Uplink, UplinkBus, UplinkStats };
 
@@ -83,7 +82,8 @@ export interface NatsUplinkOptions {
 
 const QUEUE_BYTES = 64 * 1024 * 1024;
 const QUEUE_BYTES_MIN = 1024 * 1024;
-const ID_BYTES = 8;
+/** An id is 8 random bytes, as a hexadecimal number. */
+const ID_DIGITS = 16;
 
 /**
  * Joins a broker to others through NATS; give it to one broker as its option `uplink`.
@@ -125,7 +125,8 @@ export class NatsUplink implements Uplink {
   readonly #prefix: string;
   readonly #stream: string | undefined;
   readonly #queueBytes: number;
-  readonly #id = randomBytes(ID_BYTES).toHex();
+  readonly #id = crypto.getRandomValues(new BigUint64Array(1))[0]!.toString(16)
+    .padStart(ID_DIGITS, "0");
   readonly #counts: ExchangeCounts = {
     sent: 0,
     received: 0,
@@ -270,8 +271,12 @@ export class NatsUplink implements Uplink {
       this.#watch(nc, mode);
       const closed = new AbortController();
       nc.closed().then(() => closed.abort());
-      using _beats = this.#members.begin(nc, mode);
-      await mode.serve(nc, AbortSignal.any([closed.signal, signal]));
+      const beats = this.#members.begin(nc, mode);
+      try {
+        await mode.serve(nc, AbortSignal.any([closed.signal, signal]));
+      } finally {
+        beats[Symbol.dispose]();
+      }
     }, signal);
   }
 
