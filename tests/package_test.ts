@@ -55,6 +55,14 @@ for (const [name, file] of Object.entries(manifest.exports)) {
   });
 }
 
+for (const file of Object.values(manifest.exports)) {
+  if (file === "./nats.ts") continue;
+  Deno.test(`${file} needs nothing of NATS's client, nor of what uses it`, async () => {
+    const modules = await modulesOf(file);
+    assertEquals(modules.filter((module) => /nats-io|^nats\.ts$/.test(module)), []);
+  });
+}
+
 /** All that the entry points need: paths within the package, or URLs. */
 async function modulesOfEntries(): Promise<Set<string>> {
   const modules = new Set<string>();
