@@ -128,7 +128,7 @@ export class Connections {
   async #admit(stream: Connection): Promise<void> {
     const { options: { authTimeout }, keyring, counters, callbacks } = this.#context;
     const entrant = this.#admission.enter(stream);
-    using _timeout = later(
+    const timeout = later(
       () => entrant.refuse("timeout", `it took longer than ${authTimeout} ms`),
       authTimeout,
     );
@@ -149,6 +149,8 @@ export class Connections {
       counters.refusals[kind]++;
       stream.close();
       callbacks.error(error);
+    } finally {
+      timeout[Symbol.dispose]();
     }
   }
 

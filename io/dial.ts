@@ -4,6 +4,7 @@
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { type Address, type Endpoint, formatEndpoint, parseAddress } from "./address.ts";
 import { type Conn, Connection, secure } from "./connection.ts";
+import { needDeno } from "./runtime.ts";
 import { tlsError } from "./tls_errors.ts";
 
 /** What is passed on as it is: it says what is wrong. */
@@ -22,6 +23,7 @@ export function isNotPermitted(error: unknown): boolean {
  * @throws {AuthError} If the other side's certificate cannot be used.
  * @throws {ProtocolError} If it does not speak TLS, and has to.
  * @throws {TypeError} If a certificate to trust cannot be used.
+ * @throws {DOMException} If there is no Deno; see {@linkcode needDeno}.
  * @throws The signal's reason, when it aborts before.
  */
 export async function dial(
@@ -30,6 +32,7 @@ export async function dial(
   caCerts: readonly string[] = [],
 ): Promise<Connection> {
   const endpoint = parseAddress(address);
+  needDeno(`connect to ${formatEndpoint(endpoint)}`);
   signal.throwIfAborted();
   try {
     const conn = await connect(endpoint, signal, caCerts);
