@@ -99,25 +99,45 @@ function covers(above: TopicPath, topic: TopicPath, isEarlier: boolean): boolean
   return above.every((element, at) => element === topic[at]);
 }
 
+/** What has come to one of the subscriptions. */
+interface Arrival {
+  /** The number of the subscription. */
+  readonly index: number;
+  /** Whether it is a broadcast that another subscription has, too. */
+  readonly isCopy: boolean;
+}
+
 /** The messages of several topics in the order of the bus, each once. */
 class Messages {
   /** How many were taken. */
   taken = 0;
-  /** The subscription of each waiting message, in the order of the messages. */
-  readonly #order = new Queue<number>({ name: "the order", limit: 1, overflow: "wait" });
+  /** What waits in the subscriptions, in the order of the bus. */
+  readonly #order = new Queue<Arrival>({ name: "the order", limit: 1, overflow: "wait" });
   readonly #subscriptions: readonly AsyncIterator<Line>[];
+  /** How much of that is yet to be yielded: all but copies. */
+  #waiting = 0;
+  /** The latest broadcast. */
+  #broadcast: unknown;
 
   constructor(bus: NetPubSub, topics: readonly TopicPath[]) {
     this.#subscriptions = topics.map((topic, index) => {
-      bus.addSubscriber(topic, () => void this.#order.push(index));
+      bus.addSubscriber(topic, (path, message) => this.#arrived(index, path, message));
       const options = { limit: WAITING_MAX, overflow: "wait" } as const;
       return bus.subscribe(topic, options)[Symbol.asyncIterator]();
     });
   }
 
+  /** A message is about to be put into a subscription; a broadcast is put into each of them. */
+  #arrived(index: number, { length }: TopicPath, message: object): void {
+    const isCopy = length === 0 && message === this.#broadcast;
+    if (length === 0) this.#broadcast = message;
+    if (!isCopy) this.#waiting++;
+    this.#order.push({ index, isCopy });
+  }
+
   /** Whether one waits to be taken. */
   get isWaiting(): boolean {
-    return this.#order.length > 0;
+    return this.#waiting > 0;
   }
 
   /** Yields them until `signal` aborts; throws its reason then. */
@@ -125,13 +145,11 @@ class Messages {
     const end = () => this.#order.close({ error: signal.reason });
     signal.addEventListener("abort", end);
     if (signal.aborted) end();
-    let broadcast: unknown;
     try {
-      for await (const index of this.#order) {
+      for await (const { index, isCopy } of this.#order) {
         const { value } = await this.#subscriptions[index]!.next() as IteratorYieldResult<Line>;
-        // A broadcast comes once for each subscription.
-        if (value.topic.length === 0 && value.message === broadcast) continue;
-        if (value.topic.length === 0) broadcast = value.message;
+        if (isCopy) continue;
+        this.#waiting--;
         this.taken++;
         yield value;
       }

@@ -1,5 +1,6 @@
 /** The commands `pub` and `sub`, each a process of its own. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { abortable } from "@std/async/abortable";
 import type { NetPubSub } from "../mod.ts";
 import { Bus } from "./helpers/bus.ts";
 import { fails, output, Program } from "./helpers/program.ts";
@@ -46,6 +47,20 @@ Deno.test("cli sub prints each message once, in the order of the bus, whatever i
   }]);
   const { out } = await sub.end();
   assertEquals(out.trim().split("\n").map((line) => JSON.parse(line).message.n), [1, 2, 3, 4, 5]);
+});
+
+Deno.test("cli sub of several topics prints a broadcast at once, and each message that comes", async () => {
+  await using bus = await Bus.start();
+  await using sub = await subscribed(bus, "a", "b", "c");
+  const client = await bus.client();
+  const messages: [string[], object][] = [[[], { n: 1 }], [["b"], { n: 2 }], [[], { n: 3 }]];
+  let printed = "";
+  for (const [topic, message] of messages) {
+    await publish(client, [topic, message]);
+    printed += `${JSON.stringify({ topic, message })}\n`;
+    await abortable(sub.until(printed), AbortSignal.timeout(10_000));
+    assertEquals(sub.said, printed);
+  }
 });
 
 terminalTest("cli sub without a topic prints everything, to a terminal for people", async () => {
