@@ -1,13 +1,13 @@
 /**
- * `mpubsub-broker`: a broker as a program of its own, and commands to use it from a terminal.
+ * `mpubsub`: a broker as a program of its own, and commands to use it from a terminal.
  *
  * ```sh
- * deno install --global --name mpubsub-broker --allow-net --allow-read --allow-write \
+ * deno install --global --name mpubsub --allow-net --allow-read --allow-write \
  *   --allow-env=HOME,MPUBSUB_FILE jsr:@mpubsub/mpubsub/cli
  *
- * mpubsub-broker x.json
- * mpubsub-broker sub --connect x.json sensors
- * mpubsub-broker pub --connect x.json sensors/kitchen celsius=21.5
+ * mpubsub x.json
+ * mpubsub sub --connect x.json sensors
+ * mpubsub pub --connect x.json sensors/kitchen celsius=21.5
  * ```
  *
  * Without a command, it runs a broker, which writes its address and key to the file, by default

@@ -1,5 +1,5 @@
 /**
- * `mpubsub-broker bench`: how many messages pass through a broker, and how fast.
+ * `mpubsub bench`: how many messages pass through a broker, and how fast.
  *
  * The clients run in workers, so that they use more than one core and do not wait for what is shown
  * here; see `bench_worker.ts`.

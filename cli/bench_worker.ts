@@ -1,5 +1,5 @@
 /**
- * The clients of `mpubsub-broker bench`: this module runs in each of its workers, and defines what the
+ * The clients of `mpubsub bench`: this module runs in each of its workers, and defines what the
  * workers and the command say to each other.
  *
  * ```
@@ -21,7 +21,7 @@ import { Histogram, type Times } from "./histogram.ts";
 import { ForbiddenError, type Gap, NetPubSub, type State } from "../net.ts";
 
 /** The name of the workers in which this module runs; elsewhere it does nothing. */
-export const WORKER_NAME = "mpubsub-broker bench";
+export const WORKER_NAME = "mpubsub bench";
 /** When nothing has arrived for so long, what is missing is lost. */
 export const SILENCE_MS = 5000;
 /** How many bytes may be on their way to the slowest subscriber; the broker's queue is longer. */

@@ -1,5 +1,5 @@
 /**
- * `mpubsub-broker [FILE]`: the broker as a program.
+ * `mpubsub [FILE]`: the broker as a program.
  */
 import { Broker, type BrokerOptions, type BrokerStats } from "../broker.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";

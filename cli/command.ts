@@ -5,8 +5,12 @@ import { parseArgs } from "@std/cli/parse-args";
 import { closestString } from "@std/text/closest-string";
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
 
-/** The name of the program in help and errors. */
-export const PROGRAM = "mpubsub-broker";
+/** The name of the program in help and errors: that of its own file when it is compiled. */
+export const PROGRAM: string = Deno.build.standalone ? fileName(Deno.execPath()) : "mpubsub";
+
+function fileName(path: string): string {
+  return path.replace(/^.*[/\\]/, "").replace(/\.exe$/i, "");
+}
 
 /** The arguments are wrong; the exit status is 2. */
 export class UsageError extends Error {

@@ -1,5 +1,5 @@
 /**
- * `mpubsub-broker completions`: scripts that make a shell complete the commands and their options.
+ * `mpubsub completions`: scripts that make a shell complete the commands and their options.
  */
 import {
   type Arguments,
@@ -15,7 +15,7 @@ import { printLines } from "./output.ts";
 export type Listed = Command & { readonly summary: string };
 
 /** The names under which the program may be installed. */
-const NAMES = [PROGRAM, "mpubsub"];
+const NAMES = [...new Set(["mpubsub", "mpubsub-broker", PROGRAM])];
 /** Options whose value is the path of a file. */
 const FILES = ["FILE", "PATH"];
 

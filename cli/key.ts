@@ -1,5 +1,5 @@
 /**
- * `mpubsub-broker key NAME`: a connection file for one of the keys of a broker.
+ * `mpubsub key NAME`: a connection file for one of the keys of a broker.
  */
 import {
   type ConnectionFile,

@@ -1,5 +1,5 @@
 /**
- * `mpubsub-broker ping`: how long a round trip to the broker takes.
+ * `mpubsub ping`: how long a round trip to the broker takes.
  */
 import { delay } from "@std/async/delay";
 import { CONNECTION, inTime, withBroker } from "./client.ts";

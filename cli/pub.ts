@@ -1,10 +1,10 @@
 /**
- * `mpubsub-broker pub`: publishes a message, or messages from standard input.
+ * `mpubsub pub`: publishes a message, or messages from standard input.
  */
 import { delay } from "@std/async/delay";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { CONNECTION, withBroker } from "./client.ts";
-import { type Arguments, type Command, messageOf, UsageError } from "./command.ts";
+import { type Arguments, type Command, messageOf, PROGRAM, UsageError } from "./command.ts";
 import { complain } from "./output.ts";
 import { type Line, parseLine, parseMessage, parsePairs, parseTopic } from "./syntax.ts";
 import type { TopicPath } from "../topic.ts";
@@ -27,7 +27,7 @@ TOPIC it reads lines as sub prints them.`,
   examples: [
     ["pub sensors/kitchen celsius=21.5 unit=C", ""],
     ["pub log - --lines text < messages.log", "a log"],
-    ["sub -c a.json | mpubsub-broker pub -c b.json -", "a bridge"],
+    [`sub -c a.json | ${PROGRAM} pub -c b.json -`, "a bridge"],
   ],
   run,
 };

@@ -1,5 +1,5 @@
 /**
- * `mpubsub-broker stats`: what the broker counts, once.
+ * `mpubsub stats`: what the broker counts, once.
  */
 import { abortable } from "@std/async/abortable";
 import { CONNECTION, inTime, withBroker } from "./client.ts";

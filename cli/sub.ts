@@ -1,5 +1,5 @@
 /**
- * `mpubsub-broker sub`: prints messages as they come.
+ * `mpubsub sub`: prints messages as they come.
  */
 import { abortable } from "@std/async/abortable";
 import { printable } from "../base/printable.ts";

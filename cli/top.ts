@@ -1,5 +1,5 @@
 /**
- * `mpubsub-broker top`: what passes through the broker, live.
+ * `mpubsub top`: what passes through the broker, live.
  */
 import { bold, dim, yellow } from "@std/fmt/colors";
 import { printable } from "../base/printable.ts";

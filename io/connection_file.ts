@@ -55,7 +55,7 @@ export function withKey(
   if (authkey !== undefined) return { ...content, authkey };
   throw new TypeError(
     `Cannot use "${path}": it holds no key, because each client of that broker has its own; ` +
-      "mpubsub-broker key NAME prints a file that holds one",
+      "mpubsub key file NAME prints a file that holds one",
   );
 }
 

@@ -149,7 +149,7 @@ Deno.test("cli shows what was typed so that a terminal obeys none of it", async 
     assertEquals(lines.length, 1, JSON.stringify([args, lines]));
     const [line] = lines as [string];
     assertEquals(printable(line), line, JSON.stringify(args));
-    assertMatch(line, /^mpubsub-broker: /);
+    assertMatch(line, /^mpubsub: /);
     assertMatch(line, /\\u(001b|007f)/, "what was typed is shown");
   }
 });

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { abortable } from "@std/async/abortable";
 import type { NetPubSub } from "../mod.ts";
 import { Bus } from "./helpers/bus.ts";
-import { fails, output, Program } from "./helpers/program.ts";
+import { fails, NAME, output, Program } from "./helpers/program.ts";
 import { take } from "./helpers/scene.ts";
 import { terminalTest } from "./helpers/terminal.ts";
 import { until } from "../tools/harness/until.ts";
@@ -136,7 +136,7 @@ for (const [strict, status] of [[[], 0], [["--strict"], 1]] as const) {
     const { code, out, err } = await sub.end();
     assertEquals(code, status);
     const numbers = out.trim().split("\n").map(Number);
-    const [, missed] = err.match(/^mpubsub-broker: Missed (\d+) messages \(overflow\)\n$/)!;
+    const [, missed] = err.match(/^\S+: Missed (\d+) messages \(overflow\)\n$/)!;
     assertEquals(numbers.at(-1), 29 + Number(missed), "the rest is all there");
   });
 }
@@ -389,6 +389,6 @@ Deno.test("cli pub and sub refuse wrong arguments with one line and status 2", a
   ) {
     const { code, err } = await fails({ args: [...args, "-c", file] });
     assertEquals(code, 2, err);
-    assertStringIncludes(err, `(mpubsub-broker ${args[0]} --help tells more)`);
+    assertStringIncludes(err, `(${NAME} ${args[0]} --help tells more)`);
   }
 });

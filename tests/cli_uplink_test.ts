@@ -150,7 +150,7 @@ test(
       broker.kill("SIGTERM");
       const { code, out, err } = await broker.end();
       assertEquals(code, 0);
-      assertMatch(err, /^mpubsub-broker: Cannot connect to NATS at 127\.0\.0\.1:\d+: [^\n]+\n$/);
+      assertMatch(err, /^\S+: Cannot connect to NATS at 127\.0\.0\.1:\d+: [^\n]+\n$/);
       assert(!`${out}${err}`.includes("hidden"), `${out}${err}`);
     }
   },

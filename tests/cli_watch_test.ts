@@ -6,7 +6,7 @@ import { broker } from "../cli/broker.ts";
 import { cut, tableOf } from "../cli/table.ts";
 import { Bus } from "./helpers/bus.ts";
 import { TempFolder } from "./helpers/folder.ts";
-import { fails, output, Program, started } from "./helpers/program.ts";
+import { fails, NAME, output, Program, started } from "./helpers/program.ts";
 import { terminalTest } from "./helpers/terminal.ts";
 
 const COMMANDS = ["broker", "pub", "sub", "ping", "bench", "top", "stats", "key", "completions"];
@@ -17,8 +17,8 @@ for (const command of ["", ...COMMANDS]) {
     const lines = out.trimEnd().split("\n");
     assert(lines.length <= 24, `${lines.length} lines`);
     assertEquals(lines.filter((line) => unicodeWidth(line) > 80), []);
-    assertMatch(out, /^Usage: mpubsub-broker /);
-    assertMatch(out, /^(Examples|Try it.*):\n {2}mpubsub-broker/m);
+    assertMatch(out, new RegExp(`^Usage: ${NAME} `));
+    assertMatch(out, new RegExp(`^(Examples|Try it.*):\\n {2}${NAME} `, "m"));
   });
 }
 
@@ -42,7 +42,7 @@ Deno.test("cli suggests the nearest command or option for one that is misspelt",
     [["tpo"], "did you mean top?"],
     [["benchmark", "now"], "did you mean bench?"],
     [["sub", "--cuont", "1"], "did you mean --count?"],
-    [["-c", "x.json", "sub"], "Write the command first: mpubsub-broker sub"],
+    [["-c", "x.json", "sub"], `Write the command first: ${NAME} sub`],
   ];
   for (const [args, text] of cases) {
     const { code, err } = await fails({ args });
@@ -171,7 +171,7 @@ Deno.test("cli ping fails when the broker does not answer in time", async () => 
   broker.kill("SIGSTOP");
   const { code, err } = await ping.end();
   broker.kill("SIGCONT");
-  assertEquals([code, err], [1, "mpubsub-broker: No answer within 100 ms\n"]);
+  assertEquals([code, err], [1, `${NAME}: No answer within 100 ms\n`]);
 });
 
 Deno.test("cli --log json prints one JSON object for each event", async () => {

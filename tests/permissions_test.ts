@@ -22,7 +22,7 @@ const CAN_NAME_UNIX = Deno.version.deno.localeCompare("2.9", "en", { numeric: tr
 
 /** What a broker says whose NATS is not there, when it may look for it. */
 const REFUSED =
-  "mpubsub-broker: Cannot connect to NATS at 127.0.0.1:1: Connection refused (os error 111)\n";
+  "mpubsub: Cannot connect to NATS at 127.0.0.1:1: Connection refused (os error 111)\n";
 const ROOT = new URL("../", import.meta.url).pathname;
 
 function freePort(): number {
