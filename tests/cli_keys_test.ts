@@ -125,13 +125,18 @@ Deno.test("cli key says what is missing", async () => {
 Deno.test("cli refuses options that do not go together", async () => {
   for (
     const args of [
-      ["--keys", "k", "--authkey-file", "f", "x"],
-      ["--tls-cert", "c", "--tls-key", "k", "x"],
-      ["--address", "tls://127.0.0.1:0", "x"],
-      ["--address", "tls://127.0.0.1:0", "--tls-cert", "c", "x"],
-      ["--max-patience", "soon", "x"],
+      ["--keys", "k", "--authkey-file", "f", "x.json"],
+      ["--tls-cert", "c", "--tls-key", "k", "x.json"],
+      ["--address", "tls://127.0.0.1:0", "x.json"],
+      ["--address", "tls://127.0.0.1:0", "--tls-cert", "c", "x.json"],
+      ["--max-patience", "soon", "x.json"],
     ]
-  ) assertEquals((await fails({ args })).code, 2, args.join(" "));
+  ) {
+    const { code, err } = await fails({ args });
+    assertEquals(code, 2, args.join(" "));
+    assertStringIncludes(err, "--");
+    assert(!err.includes("No command"), err);
+  }
 });
 
 Deno.test("cli speaks TLS, and its connection file vouches for it", async () => {

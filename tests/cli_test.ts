@@ -62,7 +62,7 @@ Deno.test("cli prints its usage and its version", async () => {
 });
 
 Deno.test("cli refuses wrong arguments with one line and status 2", async () => {
-  for (const args of [["--nonsense"], ["a", "b"], ["--address"], ["--address", "nonsense"]]) {
+  for (const args of [["--nonsense"], ["./a", "./b"], ["--address"], ["--address", "nonsense"]]) {
     const { code, err } = await fails({ args });
     assertEquals(code, 2, err);
     assertStringIncludes(err, "--help");

@@ -51,12 +51,46 @@ Deno.test("cli suggests the nearest command or option for one that is misspelt",
   }
 });
 
-Deno.test("cli takes a word that is no command for the FILE of a broker", async () => {
+Deno.test("cli takes a word without a dot or a slash for a command, and starts no broker", async () => {
   await using folder = await TempFolder.make();
-  for (const args of [["bus"], ["broker", "./top"]]) {
+  const cases: [string[], string][] = [
+    [["start"], "did you mean broker?"],
+    [["version"], "did you mean --version?"],
+    [["topics"], "did you mean top?"],
+    [["PUB"], "did you mean pub?"],
+    [["publish"], "did you mean pub?"],
+    [["subscribe", "a"], "did you mean sub?"],
+    [["bus"], "No command is called bus. Commands: broker, pub, sub,"],
+    [["--verbose", "start"], "a FILE has a dot or a slash in it: ./start"],
+    [["broker", "stop"], "No command is called stop"],
+    [["help", "whatever"], "No command is called whatever"],
+  ];
+  for (const [args, text] of cases) {
+    const { code, err } = await fails({ args, cwd: folder.path });
+    assertEquals(code, 2, err);
+    assertStringIncludes(err, text);
+  }
+  assertEquals(folder.names, []);
+});
+
+Deno.test("cli takes a word with a dot or a slash for the FILE of a broker", async () => {
+  await using folder = await TempFolder.make();
+  for (const args of [["./bus"], ["bus.json"], ["broker", "./top"]]) {
     await using _program = await started({ args, cwd: folder.path });
     assert((await Deno.stat(`${folder.path}/${args.at(-1)}`)).isFile);
   }
+});
+
+Deno.test("cli takes the value of an option for no command", async () => {
+  const { err } = await fails({ args: ["--bus", "top", "./x"] });
+  assertStringIncludes(err, "Cannot use --bus alone");
+});
+
+Deno.test("cli help COMMAND is COMMAND --help", async () => {
+  assertEquals(
+    await output({ args: ["help", "pub"] }),
+    await output({ args: ["pub", "--help"] }),
+  );
 });
 
 Deno.test("cli stats prints what the broker counts as JSON", async () => {
