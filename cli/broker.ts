@@ -17,6 +17,7 @@ import {
   type Command,
   doing,
   messageOf,
+  timeText,
   UsageError,
 } from "./command.ts";
 import { addressOf, certificatesIn, fileOf, readKey, readKeys, readSecretText } from "./files.ts";
@@ -61,7 +62,7 @@ Passes messages between programs. While it runs, its address and key are in FILE
     },
     {
       name: "max-patience",
-      value: "MS",
+      value: "TIME",
       about: "How long clients may hold publishers back [0]",
     },
     { name: "tls-cert", value: "PATH", about: "The certificates for tls:// (PEM)" },
@@ -176,7 +177,7 @@ function serveOptions(args: Arguments): ServeOptions {
     keysFile: args.text("keys"),
     tlsCert: args.text("tls-cert"),
     tlsKey: args.text("tls-key"),
-    maxPatience: args.whole("max-patience"),
+    maxPatience: args.time("max-patience"),
     uplink: uplinkArguments(args),
     overwrite: args.has("overwrite"),
     log: logOf(args),
@@ -413,7 +414,7 @@ async function answers(file: string, found: ConnectionFile, stop: AbortSignal): 
   } catch (error) { // Nobody answers; or somebody does, perhaps not a broker, or another one.
     if (error instanceof ConnectionLostError && isNobody(error.cause)) return false;
     if (found.authkey === undefined && error instanceof AuthError) return true;
-    const why = timeout.aborted ? `no answer within ${PROBE_MS} ms` : messageOf(error);
+    const why = timeout.aborted ? `no answer within ${timeText(PROBE_MS)}` : messageOf(error);
     throw new InTheWayError(
       `Cannot tell whether the broker of ${file} is alive (${why}); --overwrite replaces it`,
       { cause: error },

@@ -5,7 +5,7 @@
 import { AuthError, ForbiddenError } from "../errors.ts";
 import { readConnectionFile, withKey } from "../io/connection_file.ts";
 import { type Gap, NetPubSub, type NetPubSubOptions, type State } from "../net.ts";
-import { type Arguments, doing, messageOf, type Option, UsageError } from "./command.ts";
+import { type Arguments, doing, messageOf, type Option, timeText, UsageError } from "./command.ts";
 import { addressOf, defaultFile, readKey } from "./files.ts";
 import { complain } from "./output.ts";
 import { StopSignals } from "./signals.ts";
@@ -173,7 +173,7 @@ export async function inTime<T>(
     return await act(late);
   } catch (error) { // It failed, or took too long.
     if (!late.aborted) throw error;
-    throw new Error(`${missing} within ${ms} ms`, { cause: error });
+    throw new Error(`${missing} within ${timeText(ms)}`, { cause: error });
   }
 }
 

@@ -63,7 +63,8 @@ const COLUMNS = 80;
 const OPTION_COLUMNS = 24;
 /** How many letters of a misspelt option may be wrong for a suggestion. */
 const FAULTS_MAX = 2;
-const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+/** The units of times, the largest first. */
+const UNITS_MS: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 };
 /** The longest time that a timer can wait, in milliseconds. */
 const DURATION_MAX_MS = 2 ** 31 - 1;
 
@@ -127,16 +128,13 @@ export class Arguments {
     );
   }
 
-  /** The value of an option as a time, in milliseconds: `250`, `250ms`, `5s`, `2m`, `1h`. */
-  duration(name: string): number | undefined {
+  /** The value of an option as a time, in milliseconds; see {@linkcode parseTime}. */
+  time(name: string): number | undefined {
     const value = this.text(name);
     if (value === undefined) return undefined;
-    const [, digits, unit = "ms"] = /^(\d{1,10}(?:\.\d{1,6})?)(ms|s|m|h)?$/.exec(value) ?? [];
-    const ms = Number(digits) * UNITS_MS[unit]!;
-    if (ms <= DURATION_MAX_MS) return ms;
-    throw new UsageError(
-      `Option --${name} needs a time like 250ms, 5s or 2m (a number alone is in ms), not ${value}`,
-    );
+    const ms = parseTime(value);
+    if (ms !== undefined) return ms;
+    throw new UsageError(`Option --${name} needs a time like 250ms, 5s or 2m, not ${value}`);
   }
 
   /** Refuses operands beyond the first `most`. */
@@ -146,6 +144,21 @@ export class Arguments {
       throw new UsageError(`Cannot use "${extra}": it is one argument too many`);
     }
   }
+}
+
+/** A time in milliseconds: `250ms`, `5s`, `2m`, `1h`, or `0`; `undefined` for anything else. */
+export function parseTime(text: string): number | undefined {
+  if (text === "0") return 0;
+  const [, digits, unit = ""] = /^(\d{1,10}(?:\.\d{1,6})?)(ms|s|m|h)$/.exec(text) ?? [];
+  const ms = Number(digits) * UNITS_MS[unit]!;
+  return ms <= DURATION_MAX_MS ? ms : undefined;
+}
+
+/** A number of milliseconds as {@linkcode parseTime} reads it. */
+export function timeText(ms: number): string {
+  if (ms === 0) return "0";
+  const [unit, size] = Object.entries(UNITS_MS).find(([, size]) => ms % size === 0) ?? ["ms", 1];
+  return `${ms / size}${unit}`;
 }
 
 /** The help of a command. */

@@ -35,8 +35,8 @@ const TIMEOUT_MS = 5000;
 async function run(args: Arguments): Promise<number> {
   args.atMost(0);
   const count = args.whole("count", 1) ?? COUNT;
-  const interval = args.duration("interval") ?? INTERVAL_MS;
-  const timeout = args.duration("timeout") ?? TIMEOUT_MS;
+  const interval = args.time("interval") ?? INTERVAL_MS;
+  const timeout = args.time("timeout") ?? TIMEOUT_MS;
   const isQuiet = args.has("quiet");
   const isJson = args.has("json");
   return await withBroker(args, async ({ bus, signal }) => {

@@ -41,7 +41,7 @@ const PENDING_BYTES_MAX = 4 * 1024 * 1024;
 
 async function run(args: Arguments): Promise<number> {
   const { lines, count } = sourceOf(args);
-  const interval = args.duration("interval") ?? 0;
+  const interval = args.time("interval") ?? 0;
   return await withBroker(args, async ({ bus, signal, problems }) => {
     let published = 0;
     for await (const { line, number } of lines(signal)) {

@@ -28,7 +28,7 @@ const TIMEOUT_MS = 5000;
 
 async function run(args: Arguments): Promise<number> {
   args.atMost(0);
-  const timeout = args.duration("timeout") ?? TIMEOUT_MS;
+  const timeout = args.time("timeout") ?? TIMEOUT_MS;
   const reports = [["*broker", "stats"], ["*broker", "clients"]].map((topic) => ({
     topic,
     report: Promise.withResolvers<Record<string, unknown>>(),

@@ -57,7 +57,7 @@ type Format = (line: Line) => string | Uint8Array;
 async function run(args: Arguments): Promise<number> {
   const topics = withoutCovered(args.operands.map(parseTopic));
   const count = args.whole("count", 1);
-  const timeout = args.duration("timeout");
+  const timeout = args.time("timeout");
   const format = formatOf(args, Deno.stdout.isTerminal());
   let gaps = 0;
   let messages: Messages;

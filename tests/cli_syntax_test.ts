@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { stripAnsiCode } from "@std/fmt/colors";
-import { UsageError } from "../cli/command.ts";
+import { Arguments, parseTime, timeText, UsageError } from "../cli/command.ts";
 import { describeLine, parsePairs, parseTopic, topicText } from "../cli/syntax.ts";
 
 for (
@@ -79,3 +79,34 @@ Deno.test("describeLine prints values as parsePairs reads them, and nothing that
     '03:04:05.006 a/b n=1 s=plain t="1" u="two words" c="\\u001b[2J\\u009b2J" \\u0007=null',
   );
 });
+
+Deno.test("parseTime reads a number with a unit, or 0, and nothing else", () => {
+  const times = { "0": 0, "250ms": 250, "1.5ms": 1.5, "5s": 5000, "2m": 120_000, "1h": 3_600_000 };
+  for (const [text, ms] of Object.entries(times)) {
+    assertEquals([parseTime(text), timeText(ms)], [ms, text]);
+  }
+  assertEquals(timeText(90_000), "90s");
+  for (const text of ["", "250", "00", "0.0", "-1s", "5 s", "5S", "s", "1d", "1e3ms", "999999h"]) {
+    assertEquals(parseTime(text), undefined, text);
+  }
+});
+
+const COMMANDS = ["broker", "pub", "sub", "ping", "bench", "top", "stats", "key"];
+
+for (const name of COMMANDS) {
+  const { [name]: command } = await import(`../cli/${name}.ts`);
+  for (const { name: option, value } of command.options) {
+    if (value !== "TIME") continue;
+    Deno.test(`cli ${name} --${option} takes a time with its unit only`, () => {
+      const timeOf = (text: string) => new Arguments(command, [`--${option}`, text]).time(option);
+      assertEquals(["0", "5s"].map(timeOf), [0, 5000]);
+      for (const text of ["250", "soon"]) {
+        assertThrows(
+          () => timeOf(text),
+          UsageError,
+          `--${option} needs a time like 250ms, 5s or 2m`,
+        );
+      }
+    });
+  }
+}

@@ -136,7 +136,7 @@ for (const what of Object.keys(commandsIn("/"))) {
 for (
   const [command, ...args] of [
     ["pub", "a", "n=1"],
-    ["sub", "--timeout", "1"],
+    ["sub", "--timeout", "1ms"],
     ["ping", "--count", "1"],
     ["stats"],
     ["top", "--count", "1"],
