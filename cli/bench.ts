@@ -18,7 +18,7 @@ import { accessOf, type BrokerAccess, CONNECTION, interruptible } from "./client
 import { type Arguments, type Command, UsageError } from "./command.ts";
 import { Histogram } from "./histogram.ts";
 import { complain, printLines } from "./output.ts";
-import { parseTopic } from "./syntax.ts";
+import { topicOf } from "./topics.ts";
 
 /** Measures. */
 export const bench: Command = {
@@ -87,7 +87,7 @@ function loadOf(args: Arguments): Load {
   }
   return {
     // Of its own, so that runs and other programs do not disturb each other.
-    topic: [...parseTopic(args.text("topic") ?? "bench"), crypto.randomUUID()],
+    topic: [...topicOf(args.text("topic") ?? "bench"), crypto.randomUUID()],
     publishers,
     subscribers,
     size,

@@ -26,6 +26,17 @@ export function fileOf(operands: readonly string[]): string {
   return file;
 }
 
+/** Whether somebody gives this program something to read: a pipe, or a file that is not empty. */
+export async function hasInput(): Promise<boolean> {
+  const { fstatSync } = await import("node:fs"); // Not loaded at each start of a broker.
+  try {
+    const input = fstatSync(0);
+    return input.isFIFO() || input.isFile() && input.size > 0;
+  } catch { // EBADF: it is closed.
+    return false;
+  }
+}
+
 /** What `--address` says, checked. */
 export function addressOf(args: Arguments): string | undefined {
   const address = args.text("address");

@@ -5,8 +5,10 @@ import { delay } from "@std/async/delay";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { CONNECTION, withBroker } from "./client.ts";
 import { type Arguments, type Command, messageOf, PROGRAM, UsageError } from "./command.ts";
+import { hasInput } from "./files.ts";
 import { complain } from "./output.ts";
-import { type Line, parseLine, parseMessage, parsePairs, parseTopic } from "./syntax.ts";
+import { type Line, parseLine, parseMessage, parsePairs, topicText } from "./syntax.ts";
+import { checkLeaves, topicOf } from "./topics.ts";
 import type { TopicPath } from "../topic.ts";
 
 /** Publishes. */
@@ -40,13 +42,14 @@ const REPLACEMENT = "\ufffd";
 const PENDING_BYTES_MAX = 4 * 1024 * 1024;
 
 async function run(args: Arguments): Promise<number> {
-  const { lines, count } = sourceOf(args);
+  const { lines, count } = await sourceOf(args);
   const interval = args.time("interval") ?? 0;
   return await withBroker(args, async ({ bus, signal, problems }) => {
     let published = 0;
     for await (const { line, number } of lines(signal)) {
       try {
         const { topic, message } = line();
+        checkLeaves("publish", topic);
         bus.publish(topic, message);
       } catch (error) { // What is wrong with it; the others are published all the same.
         if (number === undefined) throw error;
@@ -78,11 +81,12 @@ interface Source {
 }
 
 /** What the arguments say is to be published. */
-function sourceOf(args: Arguments): Source {
+async function sourceOf(args: Arguments): Promise<Source> {
   const key = args.text("lines");
   const json = args.text("json");
   const [topicWord, ...pairs] = args.operands.filter((word) => word !== "-");
-  const topic = topicWord === undefined ? undefined : parseTopic(topicWord);
+  const topic = topicWord === undefined ? undefined : topicOf(topicWord);
+  if (topic !== undefined) checkLeaves("publish", topic);
   const count = args.whole("count", 1);
   if (key !== undefined || args.operands.includes("-")) {
     if (pairs.length > 0 || json !== undefined) {
@@ -96,6 +100,12 @@ function sourceOf(args: Arguments): Source {
     throw new UsageError("Cannot use both --json and KEY=VALUE");
   }
   const message = json === undefined ? parsePairs(pairs) : messageOfOption(json);
+  if (json === undefined && pairs.length === 0 && await hasInput()) {
+    complain(
+      `Publishes {} to ${topicText(topic)}: standard input is read only with - (JSON lines) or ` +
+        "--lines KEY (text)",
+    );
+  }
   return { lines: () => endlessly({ topic, message }), count: count ?? 1 };
 }
 

@@ -10,7 +10,8 @@ import { CONNECTION, withBroker } from "./client.ts";
 import type { Arguments, Command } from "./command.ts";
 import { complain, Output, shown } from "./output.ts";
 import { formatJson } from "./tagged_json.ts";
-import { describeLine, formatLine, type Line, parseTopic, topicText } from "./syntax.ts";
+import { describeLine, formatLine, type Line, topicText } from "./syntax.ts";
+import { checkLeaves, topicOf } from "./topics.ts";
 
 /** Subscribes. */
 export const sub: Command = {
@@ -55,7 +56,8 @@ const WRITE_BYTES = 64 * 1024;
 type Format = (line: Line) => string | Uint8Array;
 
 async function run(args: Arguments): Promise<number> {
-  const topics = withoutCovered(args.operands.map(parseTopic));
+  const topics = withoutCovered(args.operands.map(topicOf));
+  for (const topic of topics) checkLeaves("subscribe", topic);
   const count = args.whole("count", 1);
   const timeout = args.time("timeout");
   const format = formatOf(args, Deno.stdout.isTerminal());

@@ -17,15 +17,24 @@ export interface Line {
   readonly message: Record<string, unknown>;
 }
 
+/** What stands for other names elsewhere: as an element, or between the dots of one. */
+const WILDCARD = /(^|\.)(\*\*?|#|>|\+)(\.|$)/;
+
 /**
  * The topic that a text names: `sensors/kitchen`, or a JSON array of elements; `/` is the root.
  *
- * @throws {UsageError} If it is not a valid topic.
+ * @throws {UsageError} If it is not a valid topic, or has what looks like a wildcard.
  */
 export function parseTopic(text: string): TopicPath {
   if (text === "/") return topicPath(null);
   try {
-    return topicPath(text.startsWith("[") ? JSON.parse(text) : text.split("/"));
+    if (text.startsWith("[")) return topicPath(JSON.parse(text));
+    const path = topicPath(text.split("/"));
+    if (!path.some((element) => WILDCARD.test(element))) return path;
+    throw new TypeError(
+      `there are no wildcards, since a topic includes all below it; write '${formatTopic(path)}' ` +
+        "for this very name",
+    );
   } catch (cause) { // TypeError, RangeError or SyntaxError: what is wrong with it.
     const why = cause instanceof SyntaxError
       ? "it is not a JSON array"
@@ -34,10 +43,22 @@ export function parseTopic(text: string): TopicPath {
   }
 }
 
+/**
+ * Says that a topic may not be what was meant: others write dots where we write slashes. Whoever writes
+ * a slash or a JSON array knows.
+ */
+export function dotNotice(text: string): string | undefined {
+  if (!/^[^[/][^/]*$/.test(text) || !/[^.]\.[^.]/.test(text)) return undefined;
+  return `${shown(text)} is one name with dots in it; a path is written ${
+    shown(text.replaceAll(".", "/"))
+  }, and '${shown(formatTopic([text]))}' says that the name is meant`;
+}
+
 /** A topic as {@linkcode parseTopic} reads it. */
 export function topicText(path: TopicPath): string {
   const text = path.length === 0 ? "/" : path.join("/");
-  const isPlain = !text.startsWith("[") && path.every((element) => !element.includes("/"));
+  const isPlain = !text.startsWith("[") &&
+    path.every((element) => !element.includes("/") && !WILDCARD.test(element));
   return isPlain && isShownAsItIs(text) ? text : formatTopic(path);
 }
 

@@ -310,6 +310,56 @@ Deno.test("cli pub fails when a topic is reserved, or a message too large", asyn
   assertStringIncludes(large.err, "limit is 1048576");
 });
 
+Deno.test("cli pub and sub refuse a topic that stays in their process, and publish nothing", async () => {
+  await using bus = await Bus.start();
+  for (const args of [["pub", "*local", "b=1"], ["pub", "a/*local"], ["sub", "a/*local"]]) {
+    const { code, err } = await fails({ args: [...args, "-c", bus.file] });
+    assertEquals(code, 2);
+    assertStringIncludes(err, "never leaves the process of its publisher");
+  }
+  const input = '{"topic":["a","*local"],"message":{}}';
+  const { code, err } = await fails({ args: ["pub", "-", "-c", bus.file], input });
+  assertEquals(code, 1);
+  assertStringIncludes(err, "(line 1)");
+  assertEquals(bus.broker.stats().received, 0);
+});
+
+Deno.test("cli pub says that it does not read what it is given, unless values are", async () => {
+  await using bus = await Bus.start();
+  const pub = `mpubsub pub -c ${bus.file}`;
+  const told: string[] = [];
+  for (
+    const shell of [
+      `echo hi | ${pub} a`,
+      `${pub} a < ${bus.file}`,
+      `echo hi | ${pub} a n=1`,
+      `echo hi | ${pub} a --json {}`,
+      `echo hi | ${pub} a --lines text`,
+      `${pub} a < /dev/null`,
+      `${pub} a <&-`,
+    ]
+  ) {
+    await using program = new Program({ shell, input: "open" });
+    const { code, err } = await program.end();
+    assertEquals(code, 0, err);
+    told.push(err);
+  }
+  const text = `${NAME}: Publishes {} to a: standard input is read only with -`;
+  for (const err of told.splice(0, 2)) assert(err.startsWith(text), err);
+  assertEquals(told, ["", "", "", "", ""]);
+  assertEquals(bus.broker.stats().received, 7);
+});
+
+Deno.test("cli pub and sub say that a name with dots is no path, and go on", async () => {
+  await using bus = await Bus.start();
+  for (const args of [["pub", "a.b", "n=1"], ["sub", "a.b", "--timeout", "1ms"]]) {
+    await using program = new Program({ args: [...args, "-c", bus.file] });
+    const { code, err } = await program.end();
+    assertEquals(code, 0);
+    assertStringIncludes(err, "a.b is one name with dots in it; a path is written a/b");
+  }
+});
+
 Deno.test("cli sub | pub - is a bridge between two brokers, for values of every kind", async () => {
   await using from = await Bus.start();
   await using to = await Bus.start();
@@ -375,6 +425,8 @@ Deno.test("cli pub and sub refuse wrong arguments with one line and status 2", a
     const args of [
       ["pub"],
       ["pub", "a//b"],
+      ["pub", "a/*", "n=1"],
+      ["sub", "a/#"],
       ["pub", "a", "novalue"],
       ["pub", "a", "x=1", "--json", "{}"],
       ["pub", "a", "--json", "[]"],

@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { stripAnsiCode } from "@std/fmt/colors";
 import { Arguments, parseTime, timeText, UsageError } from "../cli/command.ts";
-import { describeLine, parsePairs, parseTopic, topicText } from "../cli/syntax.ts";
+import { describeLine, dotNotice, parsePairs, parseTopic, topicText } from "../cli/syntax.ts";
 
 for (
   const [text, path] of [
@@ -12,6 +12,10 @@ for (
     ["*broker/stats", ["*broker", "stats"]],
     ["日本/😀", ["日本", "😀"]],
     ['["[x"]', ["[x"]],
+    ['["a","*"]', ["a", "*"]],
+    ['["a.>"]', ["a.>"]],
+    ["a.b", ["a.b"]],
+    ["C#/c++/*x", ["C#", "c++", "*x"]],
   ] as const
 ) {
   Deno.test(`parseTopic reads ${text}, and topicText writes it`, () => {
@@ -30,9 +34,24 @@ Deno.test("parseTopic says what is wrong with a topic", () => {
       ['["a"', "it is not a JSON array"],
       ["x".repeat(256), "255"],
       [Array(17).fill("a").join("/"), "limit is 16"],
+      ["a/*", `there are no wildcards, since a topic includes all below it; write '["a","*"]'`],
+      ...["*", "**", "#", "+", "a/#", "+/b", "a.>", "a.*.b", "*.b"].map((text) =>
+        [text, "there are no wildcards"] as const
+      ),
     ] as const
   ) {
     assertThrows(() => parseTopic(text), UsageError, why);
+  }
+});
+
+Deno.test("dotNotice tells who may have meant a path, and nobody who knows how to write one", () => {
+  assertEquals(
+    dotNotice("sensors.kitchen"),
+    "sensors.kitchen is one name with dots in it; a path is written sensors/kitchen, and " +
+      `'["sensors.kitchen"]' says that the name is meant`,
+  );
+  for (const text of ["a", "hosts/a.example", '["a.b"]', ".a", "a.", "...", "/"]) {
+    assertEquals(dotNotice(text), undefined, text);
   }
 });
 
