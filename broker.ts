@@ -226,6 +226,7 @@ export class Broker {
    */
   setKeys(keys: readonly BrokerKey[]): void {
     const changed = this.#keyring.replace(keys);
+    this.#advise();
     this.#connections.endRevoked();
     this.#sessions.applyKeys(this.#keyring, changed);
   }
@@ -258,6 +259,7 @@ export class Broker {
 
   async #start(): Promise<void> {
     const { address, tls } = this.#options;
+    this.#advise();
     const listener = await listen(address, tls);
     if (this.#isStopping) {
       await listener.close();
@@ -278,6 +280,12 @@ export class Broker {
     }
     this.#connections.listen(listener);
     this.#callbacks.listens(listensAt);
+  }
+
+  /** Tells once of a grant that may not be what was meant. */
+  #advise(): void {
+    const advice = this.#keyring.takeAdvice();
+    if (advice !== undefined) this.#callbacks.warn(advice);
   }
 
   /**

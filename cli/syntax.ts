@@ -4,7 +4,7 @@
  */
 import { bold, cyan, dim } from "@std/fmt/colors";
 import { printable } from "../base/printable.ts";
-import { formatTopic, type TopicPath, topicPath } from "../topic.ts";
+import { formatTopic, looksLikePattern, type TopicPath, topicPath } from "../topic.ts";
 import { messageOf, UsageError } from "./command.ts";
 import { formatJson, parseJson } from "./tagged_json.ts";
 
@@ -17,9 +17,6 @@ export interface Line {
   readonly message: Record<string, unknown>;
 }
 
-/** What stands for other names elsewhere: as an element, or between the dots of one. */
-const WILDCARD = /(^|\.)(\*\*?|#|>|\+)(\.|$)/;
-
 /**
  * The topic that a text names: `sensors/kitchen`, or a JSON array of elements; `/` is the root.
  *
@@ -30,7 +27,7 @@ export function parseTopic(text: string): TopicPath {
   try {
     if (text.startsWith("[")) return topicPath(JSON.parse(text));
     const path = topicPath(text.split("/"));
-    if (!path.some((element) => WILDCARD.test(element))) return path;
+    if (!path.some(looksLikePattern)) return path;
     throw new TypeError(
       `there are no wildcards, since a topic includes all below it; write '${formatTopic(path)}' ` +
         "for this very name",
@@ -58,7 +55,7 @@ export function dotNotice(text: string): string | undefined {
 export function topicText(path: TopicPath): string {
   const text = path.length === 0 ? "/" : path.join("/");
   const isPlain = !text.startsWith("[") &&
-    path.every((element) => !element.includes("/") && !WILDCARD.test(element));
+    path.every((element) => !element.includes("/") && !looksLikePattern(element));
   return isPlain && isShownAsItIs(text) ? text : formatTopic(path);
 }
 

@@ -13,6 +13,11 @@ export function watch(result: unknown, failed: (error: unknown) => void): void {
   Promise.resolve(result).then(undefined, failed);
 }
 
+/** Says something that whoever writes the program should know. */
+export function advise(text: string): void {
+  console.warn(printable(`mpubsub: ${text}`));
+}
+
 /** The default `onError`; never throws. */
 export function warn(error: unknown, { topic }: ErrorContext, prefix = ""): void {
   let text: string;
