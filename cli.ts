@@ -66,7 +66,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./cli/stats.ts")).stats,
   },
   key: {
-    about: "Print a connection file for one of the keys of a broker",
+    about: "Make, list and hand out the keys of a broker",
     load: async () => (await import("./cli/key.ts")).key,
   },
   completions: {

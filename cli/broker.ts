@@ -1,7 +1,7 @@
 /**
  * `mpubsub [FILE]`: the broker as a program.
  */
-import { Broker, type BrokerOptions, type BrokerStats } from "../broker.ts";
+import { Broker, type BrokerKey, type BrokerOptions, type BrokerStats } from "../broker.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { addressBeside, parseAddress } from "../io/address.ts";
 import {
@@ -21,6 +21,7 @@ import {
   UsageError,
 } from "./command.ts";
 import { addressOf, certificatesIn, fileOf, readKey, readKeys, readSecretText } from "./files.ts";
+import { grantsOf, grantsText } from "./grants.ts";
 import { Log } from "./log.ts";
 import { StopSignals } from "./signals.ts";
 import { UPLINK, type UplinkArguments, uplinkArguments, uplinkOf } from "./uplink.ts";
@@ -78,8 +79,8 @@ Passes messages between programs. While it runs, its address and key are in FILE
     { name: "quiet", about: "Print only warnings and errors" },
     {
       name: "verbose",
-      about: "Also print which clients come and go",
-      both: "Print only warnings, or also who comes and goes",
+      about: "Also print which clients come and go, and what each key may do",
+      both: "Print only warnings, or also keys and who comes",
     },
   ],
   examples: [
@@ -227,6 +228,7 @@ async function serve(options: ServeOptions): Promise<void> {
       file,
       pid: Deno.pid,
     });
+    sayKeys(settings.keys, log);
     {
       using _summaries = summaries(broker, log);
       await stop.happened;
@@ -236,6 +238,15 @@ async function serve(options: ServeOptions): Promise<void> {
   } finally {
     using _lock = await takeLock(lockOf(file)).catch(() => undefined); // As Listener.close() does.
     await removeFile();
+  }
+}
+
+/** Says what each of the named keys may do. */
+function sayKeys(keys: readonly BrokerKey[] = [], log: Log): void {
+  for (const key of keys) {
+    const { name } = key;
+    const { publish, subscribe } = grantsOf(key);
+    log.say("debug", "key", `Key "${name}" ${grantsText(key)}`, { name, publish, subscribe });
   }
 }
 
@@ -310,6 +321,7 @@ async function reload(broker: Broker, path: string, log: Log): Promise<void> {
     broker.setKeys(keys);
     const count = keys.length;
     log.say("info", "keys", `Read ${path} again: ${count} keys`, { file: path, count });
+    sayKeys(keys, log);
   } catch (error) { // Whatever it is, it is for a person to read.
     log.say("error", "keys", `${messageOf(error)}; the keys stay as they were`, { file: path });
   }

@@ -39,6 +39,8 @@ export interface Command {
   readonly usage: readonly string[];
   /** What it does, in a few lines of at most 80 characters. */
   readonly about: string;
+  /** What its first operand may be, if that is one of a few words. */
+  readonly words?: readonly string[];
   readonly options: readonly Option[];
   /** Command lines to learn from, after the program's name, each with what it does. */
   readonly examples: readonly (readonly [line: string, about: string])[];
@@ -101,6 +103,12 @@ export class Arguments {
   /** Whether an option without a value is set. */
   has(name: string): boolean {
     return this.#flags[name] === true;
+  }
+
+  /** Whether an option with a value is given. */
+  isGiven(name: string): boolean {
+    const value = this.#flags[name] as string | readonly string[] | undefined;
+    return value !== undefined && !(Array.isArray(value) && value.length === 0);
   }
 
   /** The value of an option, if it is given. */

@@ -37,6 +37,14 @@ export async function hasInput(): Promise<boolean> {
   }
 }
 
+/** The mode of the file to which standard output goes; `undefined` if it is no file. */
+export async function outputMode(): Promise<number | undefined> {
+  if (Deno.build.os === "windows") return undefined;
+  const { fstatSync } = await import("node:fs");
+  const output = fstatSync(1);
+  return output.isFile() ? output.mode & 0o777 : undefined;
+}
+
 /** What `--address` says, checked. */
 export function addressOf(args: Arguments): string | undefined {
   const address = args.text("address");

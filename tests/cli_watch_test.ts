@@ -278,4 +278,29 @@ _mpubsub; printf '%s\\n' "\${COMPREPLY[@]}"`;
   assertEquals(await complete("mpubsub", "p"), ["pub", "ping"]);
   assertEquals(await complete("mpubsub", "sub", "--co"), ["--connect", "--count"]);
   assertEquals(await complete("mpubsub", "sub", "-c", "x"), ["x.json"]);
+  assertEquals(await complete("mpubsub", "key", "l"), ["list"]);
+  assertEquals(await complete("mpubsub", "key", "new", "--p"), ["--publish"]);
+});
+
+Deno.test("cli completions fish completes commands, the words that follow them, and options", async () => {
+  await using folder = await TempFolder.make();
+  const script = await output({ args: ["completions", "fish"] });
+  await Deno.writeTextFile(`${folder.path}/script`, script);
+  const complete = async (line: string) => {
+    const { stdout } = await new Deno.Command("fish", {
+      args: ["--no-config", "-c", `source ${folder.path}/script; complete -C "${line}"`],
+      env: { HOME: folder.path },
+      cwd: folder.path,
+    }).output();
+    const lines = new TextDecoder().decode(stdout).trim().split("\n");
+    return lines.map((line) => line.split("\t")[0]);
+  };
+  try {
+    assertEquals(await complete("mpubsub pi"), ["ping"]);
+    assertEquals(await complete("mpubsub-broker key l"), ["list"]);
+    assertEquals(await complete("mpubsub key new --p"), ["--publish"]);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    console.log("Skipped: what fish completes, since it is not there");
+  }
 });

@@ -77,14 +77,24 @@ function commandsIn(folder: string): Record<string, Command> {
         ...[`tcp://127.0.0.1:${port}`, `${folder}/x`],
       ],
     },
-    "the command key": {
+    "the command key file": {
       permissions: { read },
-      args: ["key", "ann", "--keys", `${folder}/keys`, "--address", "tcp://127.0.0.1:7411"],
+      args: ["key", "file", "ann", "--keys", `${folder}/keys`, "--address", "tcp://127.0.0.1:7411"],
       isBrief: true,
     },
-    "the command key with a connection file": {
+    "the command key list": {
       permissions: { read },
-      args: ["key", "ann", "--keys", `${folder}/keys`, `${folder}/written`],
+      args: ["key", "list", "--keys", `${folder}/keys`],
+      isBrief: true,
+    },
+    "the command key new": {
+      permissions: { read, write },
+      args: ["key", "new", crypto.randomUUID(), "--publish", "a", "--keys", `${folder}/keys`],
+      isBrief: true,
+    },
+    "the command key file with a connection file": {
+      permissions: { read },
+      args: ["key", "file", "ann", "--keys", `${folder}/keys`, `${folder}/written`],
       isBrief: true,
     },
   };
