@@ -65,14 +65,16 @@ export class ProtocolError extends Error {
  *
  * - `connect()` rejects with it when nobody answers, `flush()` when the object is disconnected, and
  *   `disconnect()` when messages were not delivered.
+ * - `onError` gets it, with the number in `undelivered`, whenever the object is disconnected before the
+ *   broker has acknowledged all its messages.
  * - A client restores a connection that is lost later; `onState` gets this error as the reason.
  */
 export class ConnectionLostError extends Error {
   /** Always `"ConnectionLostError"`. */
   override readonly name = "ConnectionLostError";
   /**
-   * How many messages were given up by `disconnect()` because the broker had not acknowledged them;
-   * otherwise 0.
+   * How many messages were given up because the broker had not acknowledged them; otherwise 0. Some of
+   * them may have arrived if there was a connection.
    */
   readonly undelivered: number;
 
@@ -118,8 +120,8 @@ export class BacklogError extends Error {
  * A message was not delivered because of its content, size or rate. Only `onError` gets this error.
  *
  * - Either it does not fit a subscriber's `accepts`; the other subscribers got it.
- * - Or the broker refused it, because it is too large or the key allows no more messages per second;
- *   only subscribers in this process got it.
+ * - Or the broker does not take it: it is too large, its topic is too long for that broker, or the key
+ *   allows no more messages per second. Only subscribers in this process got it.
  */
 export class MessageError extends Error {
   /** Always `"MessageError"`. */

@@ -130,6 +130,7 @@ export {
 } from "./pubsub.ts";
 export {
   type Address,
+  type ConnectOptions,
   type Gap,
   NetPubSub,
   type NetPubSubOptions,

@@ -29,7 +29,7 @@ import { Membership } from "./nats/membership.ts";
 import type { Mode } from "./nats/mode.ts";
 import { readPacket } from "./nats/packet.ts";
 import { Reconnector } from "./nats/reconnect.ts";
-import { busPrefix, subjectProblem } from "./nats/subject.ts";
+import { busPrefix, isStreamName, subjectProblem } from "./nats/subject.ts";
 import { type NatsUplinkEvent, UplinkEvents } from "./nats/uplink_events.ts";
 import { randomBytes } from "./protocol/handshake.ts";
 
@@ -156,7 +156,7 @@ export class NatsUplink implements Uplink {
     this.#bus = bus;
     this.#prefix = busPrefix(bus);
     this.#stream = stream;
-    if (stream !== undefined && !(typeof stream === "string" && /^[\w-]{1,64}$/.test(stream))) {
+    if (stream !== undefined && !isStreamName(stream)) {
       throw new RangeError(
         `Cannot use ${JSON.stringify(stream)} as the name of a stream: ` +
           `it must be 1 to 64 characters of A-Z, a-z, 0-9, _ and -`,

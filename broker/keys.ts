@@ -2,6 +2,7 @@
  * The keys of a broker: which there are, what each grants, and at which rate its holders may publish.
  * `rights.ts` says what a grant means.
  */
+import { Allowance } from "../base/allowance.ts";
 import { keyBytes, keyNameBytes, randomBytes } from "../protocol/handshake.ts";
 import { looksLikePattern, slashNotice, type Topic } from "../topic.ts";
 import { Rights } from "./rights.ts";
@@ -53,28 +54,6 @@ const EVERYTHING: Required<Omit<BrokerKey, "name" | "key">> = {
   messagesPerSecond: Infinity,
 };
 
-/** How many messages may be published now: a token bucket, full at first. */
-class Allowance {
-  readonly #perSecond: number;
-  readonly #most: number;
-  #tokens: number;
-  #at = -Infinity;
-
-  constructor(perSecond: number) {
-    this.#perSecond = perSecond;
-    this.#most = this.#tokens = Math.max(1, perSecond);
-  }
-
-  spend(now: number): boolean {
-    const gained = (now - this.#at) / 1000 * this.#perSecond;
-    this.#tokens = Math.min(this.#most, this.#tokens + gained);
-    this.#at = now;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
-    return true;
-  }
-}
-
 /** One key of a broker, while it has that key. */
 export class Key {
   /** Its name; empty for the single key. */
@@ -82,6 +61,7 @@ export class Key {
   /** The secret. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   #rights: Rights;
+  /** How many messages may be published now. */
   #allowance: Allowance | undefined;
 
   /** Makes a key of checked values. */
@@ -115,7 +95,8 @@ export class Key {
 }
 
 function allowanceOf({ messagesPerSecond }: Rights): Allowance | undefined {
-  return messagesPerSecond === Infinity ? undefined : new Allowance(messagesPerSecond);
+  if (messagesPerSecond === Infinity) return undefined;
+  return new Allowance(Math.max(1, messagesPerSecond), messagesPerSecond);
 }
 
 /** The keys that a broker has now. */

@@ -1,6 +1,7 @@
 /**
  * `mpubsub [FILE]`: the broker as a program.
  */
+import { printable } from "../base/printable.ts";
 import { Broker, type BrokerKey, type BrokerOptions, type BrokerStats } from "../broker.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { addressBeside, parseAddress } from "../io/address.ts";
@@ -253,12 +254,14 @@ function sayKeys(keys: readonly BrokerKey[] = [], log: Log): void {
 /** What a broker logs while it runs. */
 function loggedBy(log: Log): Pick<BrokerOptions, "onClient" | "onError"> {
   return {
-    onClient({ type, client, keyName, address, reason }) {
-      const who = `Client ${client}${keyName && ` with the key "${keyName}"`}`;
+    onClient({ type, client, name, keyName, address, reason }) {
+      const called = name && ` ${printable(JSON.stringify(name))}`;
+      const who = `Client ${client}${called}${keyName && ` with the key "${keyName}"`}`;
       const from = address === undefined ? "" : ` from ${address}`;
       const why = reason === undefined ? "" : `: ${reason}`;
       log.say("debug", type, `${who} ${WORDS[type]}${from}${why}`, {
         client,
+        ...(name && { name }),
         ...(keyName && { keyName }),
         ...(address !== undefined && { address }),
         ...(reason !== undefined && { reason }),

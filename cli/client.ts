@@ -2,7 +2,7 @@
  * What all commands that connect to a broker share: how they find it, what they print when something
  * happens to the connection, and how a signal ends them.
  */
-import { AuthError, ForbiddenError } from "../errors.ts";
+import { AuthError, ConnectionLostError, ForbiddenError } from "../errors.ts";
 import { readConnectionFile, withKey } from "../io/connection_file.ts";
 import { type Gap, NetPubSub, type NetPubSubOptions, type State } from "../net.ts";
 import { type Arguments, doing, messageOf, type Option, timeText, UsageError } from "./command.ts";
@@ -95,6 +95,7 @@ async function connected(
   { onGap, prepare, tell = complain }: ClientOptions,
 ): Promise<number | void> {
   const problems = { count: 0 };
+  const leaving: Leaving = { isUnderWay: false, undelivered: 0 };
   using gaps = new GapTeller();
   const bus = await busOf(args, {
     onGap(gap) {
@@ -103,6 +104,11 @@ async function connected(
     },
     onError(error) {
       problems.count++;
+      // Disconnecting ends with the same error.
+      if (leaving.isUnderWay && error instanceof ConnectionLostError) {
+        leaving.undelivered = error.undelivered;
+        return;
+      }
       // While connecting, connect() rejects with the same error.
       if (!(error instanceof ForbiddenError && bus.state === "connecting")) tell(messageOf(error));
     },
@@ -113,21 +119,29 @@ async function connected(
     await connect(bus, signal);
     return await work({ bus, signal, problems });
   } catch (error) { // Whatever it is, what was published before is still sent.
-    await leave(bus, signal).catch((other) => complain(messageOf(other)));
+    await leave(bus, signal, leaving).catch((other) => complain(messageOf(other)));
     throw error;
   } finally {
-    await leave(bus, signal);
+    await leave(bus, signal, leaving);
   }
 }
 
+/** What is known while a command disconnects. */
+interface Leaving {
+  isUnderWay: boolean;
+  /** How many messages the broker did not get. */
+  undelivered: number;
+}
+
 /** Disconnects; when the command was interrupted, does not wait long. */
-async function leave(bus: NetPubSub, signal: AbortSignal): Promise<void> {
-  const { pending } = bus;
+async function leave(bus: NetPubSub, signal: AbortSignal, leaving: Leaving): Promise<void> {
+  leaving.isUnderWay = true;
   try {
     await bus.disconnect({ signal: signal.aborted ? AbortSignal.timeout(HURRY_MS) : signal });
   } catch (error) { // Interrupted, and perhaps the broker is away.
     if (!signal.aborted) throw error;
-    complain(`Left before the broker had everything: about ${pending} bytes were not acknowledged`);
+    const missing = counted(leaving.undelivered);
+    complain(`Left before the broker had everything: it did not acknowledge ${missing}`);
   }
 }
 
@@ -180,7 +194,10 @@ export async function inTime<T>(
 /** A bus for the broker that the arguments name, not connected yet. */
 async function busOf(args: Arguments, options: NetPubSubOptions): Promise<NetPubSub> {
   const named = await namedBy(args);
-  if (typeof named === "string") return await reading(named, NetPubSub.fromFile(named, options));
+  if (typeof named === "string") {
+    await reading(named, readConnectionFile(named)); // Without a file there is nothing to wait for.
+    return await reading(named, NetPubSub.fromFile(named, options));
+  }
   return new NetPubSub(named.address, named.authkey, options);
 }
 

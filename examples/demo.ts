@@ -466,7 +466,7 @@ async function direct(
   await Promise.all(brokers.map(({ ready }) => ready));
   await using stack = new AsyncDisposableStack();
   const buses = await Promise.all(machines.map(async ({ file }) => {
-    const bus = await NetPubSub.fromFile<Topics>(file);
+    const bus = await NetPubSub.fromFile<Topics>(file, { onError: complain });
     stack.defer(() => leave(bus));
     await bus.connect();
     return bus;
@@ -487,6 +487,11 @@ async function direct(
   for (const bus of buses) bus.publish("end", { sent });
   const results = await Promise.all(listening.map(({ result }) => result));
   return { sent, tallies: results.flatMap((said) => "tally" in said ? [said.tally] : []) };
+}
+
+/** Says what went wrong; that the broker had not everything when a bus left is no news. */
+function complain(error: unknown): void {
+  if (!(error instanceof ConnectionLostError)) console.error(`demo: ${error}`);
 }
 
 /** Disconnects at once: everything has come of it that can, or the broker is dead. */

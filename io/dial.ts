@@ -1,9 +1,18 @@
 /**
  * Dials: connects to an address, over TCP, TLS or a Unix socket.
  */
+import { printable } from "../base/printable.ts";
 import { AuthError, ConnectionLostError } from "../errors.ts";
 import { type Address, type Endpoint, formatEndpoint, parseAddress } from "./address.ts";
 import { type Conn, Connection, secure } from "./connection.ts";
+
+/** How much is shown of why a certificate is not trusted, which may list its names. */
+const REASON_CHARS_MAX = 500;
+
+/** Whether something failed because the program was not given a permission. */
+export function isNotPermitted(error: unknown): boolean {
+  return error instanceof Deno.errors.NotCapable;
+}
 
 /**
  * Connects to an address.
@@ -28,7 +37,7 @@ export async function dial(
     return connection;
   } catch (error) { // Refused, not found, unreachable, aborted; or a missing permission of Deno's.
     signal.throwIfAborted();
-    if (error instanceof Deno.errors.NotCapable) throw error;
+    if (isNotPermitted(error)) throw error;
     const what = error instanceof Error ? error.message : error;
     if (error instanceof Deno.errors.InvalidData) throw notTrusted(endpoint, error);
     throw new ConnectionLostError(
@@ -54,7 +63,9 @@ async function connect(
 function notTrusted(endpoint: Endpoint, cause: Error): AuthError {
   return new AuthError(
     `Cannot connect to ${formatEndpoint(endpoint)}: its certificate is not trusted ` +
-      `(${cause.message}); to trust it, give it or its authority as tls: { caCerts }`,
+      `(${
+        printable(cause.message, REASON_CHARS_MAX)
+      }); to trust it, give it or its authority as tls: { caCerts }`,
     { cause },
   );
 }

@@ -36,8 +36,10 @@ import { CoreSender } from "./core_sender.ts";
 import { SentCounts } from "./core_sent_counts.ts";
 import type { Wire } from "./core_wire.ts";
 import { type ExchangeContext, lose } from "./exchange_context.ts";
+import { HeldBytes } from "./held_bytes.ts";
 import type { Exchange } from "./mode.ts";
 import type { PacketHeader } from "./packet.ts";
+import { Reassembly } from "./reassembly.ts";
 
 /** How long to wait for the others over a new connection. */
 const AWAIT_MS = 5000;
@@ -69,6 +71,7 @@ export class CoreExchange implements Exchange {
   readonly #counts: SentCounts;
   readonly #sender: CoreSender;
   readonly #remotes = new Map<string, Remote>();
+  readonly #held: HeldBytes;
   #registrations = 0;
   /** The brokers that were not heard over this connection yet; `undefined`: it waits for nobody. */
   #awaited: Set<Remote> | undefined;
@@ -86,6 +89,7 @@ export class CoreExchange implements Exchange {
         for (const { losses } of this.#remotes.values()) losses.forget(id);
       },
     });
+    this.#held = new HeldBytes(context.queueBytes);
     this.#counts = new SentCounts(context.bus, context.prefix);
     this.#sender = new CoreSender(context, this.#counts);
   }
@@ -198,7 +202,11 @@ export class CoreExchange implements Exchange {
       id,
       isGone: false,
       wants: new RemoteWants(this.#counts, ++this.#registrations),
-      losses: new LossDetector(this.#interests, context.bus.messageBytes, lost),
+      losses: new LossDetector(
+        this.#interests,
+        new Reassembly(context.bus.messageBytes, this.#held),
+        lost,
+      ),
       confirmed: 0,
       checked: 0,
       isLate: false,

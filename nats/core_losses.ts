@@ -5,7 +5,7 @@
 import type { ControlMessage } from "./control_message.ts";
 import type { Interest, Interests } from "./core_own_wants.ts";
 import type { PacketCount, PacketHeader } from "./packet.ts";
-import { Reassembly } from "./reassembly.ts";
+import type { Reassembly } from "./reassembly.ts";
 
 /** Notices which messages of one other broker were lost. */
 export class LossDetector {
@@ -27,11 +27,11 @@ export class LossDetector {
   /** Begins with nothing heard; calls `lost` with an interest, and how many messages (0: not known). */
   constructor(
     interests: Interests,
-    messageBytes: number,
+    reassembly: Reassembly,
     lost: (path: Interest["path"], messages: number) => void,
   ) {
     this.#interests = interests;
-    this.#reassembly = new Reassembly(messageBytes);
+    this.#reassembly = reassembly;
     this.#lost = lost;
   }
 

@@ -39,6 +39,7 @@ export class JetStreamMode implements Mode {
     this.#subjects = [patternOf(prefix, []), subjectOf(prefix, [])];
     this.#reader = new JetStreamReader({
       stream,
+      isWanted: () => exchange.subscriptions > 0,
       wanted: () => exchange.wanted(),
       chosenAnew: () => exchange.chosenAnew(),
       message: (subject, bytes) => {

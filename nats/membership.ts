@@ -93,10 +93,12 @@ export class Membership {
     for (const [id, at] of this.#seen) {
       if (now - at <= SILENT_MS) continue;
       this.#seen.delete(id);
-      this.#options.events.tell("left", `Broker ${id} was not heard for ${SILENT_MS / 1000} s`);
+      const why = `Broker ${id} was not heard for ${SILENT_MS / 1000} s`;
+      this.#options.events.change("left", id, why);
       mode.gone(id, false);
     }
     mode.tick();
+    this.#options.events.look();
   }
 
   #sayBeat(mode: Mode, to?: string): void {
@@ -132,7 +134,7 @@ export class Membership {
       const { type, from } = message;
       if (from === id) return;
       if (type === "bye") {
-        if (this.#seen.delete(from)) events.tell("left", `Broker ${from} said goodbye`);
+        if (this.#seen.delete(from)) events.change("left", from, `Broker ${from} said goodbye`);
         return mode.gone(from, true);
       }
       this.#note(from, mode);
@@ -153,7 +155,7 @@ export class Membership {
     }
     this.#seen.set(id, performance.now());
     if (!isNew) return;
-    this.#options.events.tell("joined", `Broker ${id} is on the bus`);
+    this.#options.events.change("joined", id, `Broker ${id} is on the bus`);
     this.#sayBeat(mode, id);
   }
 

@@ -12,7 +12,7 @@
 
 interface Flush {
   /** What has to be acknowledged, as a total of the outbox. */
-  readonly until: number;
+  until: number;
   /** The request for an acknowledgement whose answer is waited for. */
   ask: number;
   settle(error?: unknown): void;
@@ -79,6 +79,12 @@ export class Flushes {
     if (this.#asked.size === 0) return;
     this.#waiting = this.#asked.union(this.#waiting);
     this.#asked = new Set();
+  }
+
+  /** All who wait now wait until `until` of all that was added is acknowledged. */
+  postpone(until: number): void {
+    this.forgetAsks();
+    for (const flush of this.#waiting) flush.until = until;
   }
 
   /** Rejects for all who wait. */

@@ -74,6 +74,11 @@ export class Sent {
     };
   }
 
+  /** All that is held, in its order; the first may begin with frames that are acknowledged. */
+  *chunks(): Generator<Chunk, void, undefined> {
+    for (let i = 0; i < this.#chunks.length; i++) yield this.#chunks.at(i)!;
+  }
+
   /** The next bytes to send again; those before are written. */
   again(): Uint8Array | undefined {
     const chunk = this.#chunks.at(this.#cursor);

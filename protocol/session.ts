@@ -19,6 +19,7 @@
  * - What cannot be taken now is held, and what must not be acknowledged yet is withheld; either way
  *   the other side's window closes, while this side keeps reading.
  */
+import { countFrom } from "../base/count.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import { Flushes } from "./flushes.ts";
 import { type Frame, FrameType, isCounted } from "./frame.ts";
@@ -27,6 +28,7 @@ import type { FrameReader } from "./frame_reader.ts";
 import { Inbox, type InboxHandler } from "./inbox.ts";
 import type { Link, LinkHandler } from "./link.ts";
 import { Outbox } from "./outbox.ts";
+import type { Fits } from "./outbox_sift.ts";
 
 /** A side acknowledges when this many bytes of counted frames can be acknowledged. */
 const ACK_BYTES = 64 * 1024;
@@ -110,6 +112,14 @@ export class Session implements LinkHandler {
   restart(): number {
     this.#inbox.restart();
     return this.outbox.restart();
+  }
+
+  /**
+   * Takes out the frames that do not fit, before any is sent in a new session; see `Outbox.sift`. Those
+   * who wait for an acknowledgement wait for all that is left.
+   */
+  sift(fits: Fits): void {
+    if (this.outbox.sift(fits) > 0) this.#flushes.postpone(this.outbox.total);
   }
 
   /** Sends what the outbox has, as far as there is a connection and the window allows. */
@@ -234,10 +244,11 @@ export class Session implements LinkHandler {
   #takeAck(body: Uint8Array): void {
     const { count, asks } = decodeAck(body);
     const { sent, settled } = this.#asks;
-    if (asks < settled || asks > sent) {
+    const answered = countFrom(settled, asks);
+    if (answered > sent) {
       throw new ProtocolError(`Cannot take ACK: it answers ${asks} requests of ${sent}`);
     }
-    this.#asks.settled = asks;
+    this.#asks.settled = answered;
     const isProgress = this.outbox.acknowledge(count);
     this.#flushes.settle(asks, this.outbox.total - this.outbox.unacknowledged);
     this.#link?.pump();

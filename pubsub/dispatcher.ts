@@ -30,7 +30,7 @@ import {
 } from "../topic.ts";
 import { AbortListeners } from "./abort_listeners.ts";
 import { fitOf } from "./accepts.ts";
-import { advise, warn, watch } from "./callback_errors.ts";
+import { advise, WarningLines, watch } from "./callback_errors.ts";
 import { LocalRoute } from "./local_route.ts";
 import { NOTHING, Registration, Removal } from "./registration.ts";
 import { Registrations } from "./registrations.ts";
@@ -84,6 +84,7 @@ export class Dispatcher {
   readonly #waiting = new Fifo<{ route: LocalRoute; message: object }>();
   /** The routes of the topics that were published lately. */
   readonly #routes = new TopicCache(ROOT, this.routeOf(ROOT));
+  readonly #lines = new WarningLines("other errors");
   /** Whether it has told of a topic that may be meant as a path. */
   #isAdvised = false;
   #interestCount = 0;
@@ -96,7 +97,9 @@ export class Dispatcher {
       throw new TypeError(`Cannot use onError: it is ${typeof options.onError}, not a function`);
     }
     this.onError = (error, context) =>
-      options.onError === undefined ? warn(error, context) : options.onError(error, context);
+      options.onError === undefined
+        ? this.#lines.write(error, context)
+        : options.onError(error, context);
     this.#options = options;
   }
 
@@ -318,8 +321,8 @@ export class Dispatcher {
   /** Calls `onError`; never throws. */
   report(error: unknown, context: ErrorContext): void {
     const failed = (second: unknown) => {
-      warn(error, context);
-      warn(second, context, "onError failed: ");
+      this.#lines.write(error, context);
+      this.#lines.write(second, context, "onError failed: ");
     };
     try {
       watch(this.onError(error, context) as unknown, failed);

@@ -31,7 +31,8 @@ export interface ErrorContext {
 export interface PubSubOptions {
   /**
    * Called when a subscriber fails, or a message does not reach a subscriber. By default, the topic and
-   * the error are written to `console.warn`, on one line.
+   * the error are written to `console.warn`, on one line: a hundred such lines at once, and ten a
+   * minute in the long run; a line tells how many before it were left out.
    *
    * - If `onError` itself throws or rejects, both errors are written to `console.warn`.
    *

@@ -96,3 +96,20 @@ Deno.test("Flushes looks at none that cannot be due yet, however many wait", () 
   }
   assertEquals([flushes.size, looks < 6 * COUNT], [0, true], `${looks}`);
 });
+
+Deno.test("Flushes lets all who wait, asked or not, wait for what is put in the place of their part", async () => {
+  const { flushes, log, add, ask } = setUp();
+  add("a", 1);
+  flushes.ask(1, ask);
+  add("b", 2);
+  flushes.postpone(5);
+  flushes.ask(4, ask);
+  flushes.settle(9, 5);
+  assertEquals(flushes.size, 2);
+  flushes.ask(5, ask);
+  flushes.settle(9, 4);
+  assertEquals(flushes.size, 2);
+  flushes.settle(9, 5);
+  await settled();
+  assertEquals(log, ["a", "b"]);
+});

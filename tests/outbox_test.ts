@@ -943,3 +943,47 @@ Deno.test("Outbox lets go of 100 000 frames that are acknowledged one by one in 
   // 50 ms or so; if each looked at all notices that are left, the better part of a minute.
   assert(performance.now() - start < 5000, `it took ${performance.now() - start} ms`);
 });
+
+Deno.test("Outbox takes out the frames that do not fit, sent or waiting, and numbers the others anew", () => {
+  for (const lengths of [[10], [300, 20_000, 70_000], [10, 300_000]]) {
+    const frames = Array.from({ length: 24 }, (_, n) => frameOf(n, lengths[n % lengths.length]));
+    for (const handed of [0, 1, 7, 24]) {
+      const outbox = new Outbox(WINDOW);
+      for (const frame of frames.slice(0, handed)) outbox.push(frame, 1);
+      handedBy(outbox);
+      for (const frame of frames.slice(handed)) outbox.push(frame, 1);
+      const before = Math.min(5, outbox.numbered);
+      outbox.acknowledge(before);
+      outbox.restart();
+      const left = frames.slice(before);
+      const seen: number[] = [];
+      const out = outbox.sift((bytes, start, end) => {
+        const n = left.findIndex((frame) => isSame(bytes.subarray(start, end), frame));
+        seen.push(n);
+        return n % 3 !== 1;
+      });
+      assertEquals(seen, [...left.keys()], "each is looked at once, in its order");
+      const kept = left.filter((_, n) => n % 3 !== 1);
+      assertEquals([out, outbox.unacknowledged], [left.length - kept.length, kept.length]);
+      assertEquals(outbox.heldBytes, kept.reduce((sum, { length }) => sum + length, 0));
+      const parts: Uint8Array[] = [];
+      for (let number = 0; number < kept.length; number = outbox.numbered) {
+        parts.push(handedBy(outbox));
+        outbox.acknowledge(outbox.numbered);
+      }
+      assertEquals(concat(...parts), concat(...kept));
+    }
+  }
+});
+
+Deno.test("Outbox leaves everything as it is when all fits", () => {
+  const outbox = outboxOf(framesOf(1, 10));
+  handedBy(outbox);
+  for (const frame of framesOf(11, 20)) outbox.push(frame, 1);
+  assertEquals(outbox.sift(() => true), 0);
+  assertEquals([outbox.numbered, outbox.ahead, outbox.total], [10, 10, 20]);
+});
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}

@@ -15,7 +15,7 @@ import { decode, encode } from "../tools/harness/payload.ts";
 const PAGE = await Deno.readTextFile(new URL("../docs/protocol.md", import.meta.url));
 const KEY = new TextEncoder().encode("secret");
 const LIMITS = { messageBytes: 2 ** 20, topicElements: 16, elementBytes: 255, subscriptions: 1024 };
-const OPENING = { session: undefined, taken: 0, wait: false, patience: 0 };
+const OPENING = { session: undefined, taken: 0, wait: false, patience: 0, name: "demo" };
 const OPENED = {
   outcome: Resumption.NEW,
   session: Uint8Array.from({ length: 16 }, (_, i) => 0xe0 + i),

@@ -961,6 +961,18 @@ Deno.test("PubSub warns of errors in one line with the topic, if there is no onE
   assertMatch(lines[0]!, /^.*\["a","b\\n"\].*first line.*second line$/);
 });
 
+Deno.test("PubSub warns in few lines of however many errors, each of a bounded length", () => {
+  using warnings = new Warnings();
+  const bus = new PubSub();
+  bus.addSubscriber(null, (topic) => {
+    throw new Error("x".repeat(topic.length * 100_000));
+  });
+  for (let n = 0; n < 10_000; n++) bus.publish(["a", String(n)]);
+  const { lines } = warnings;
+  assert(lines.length >= 100 && lines.length < 150, `${lines.length} lines`);
+  assert(lines.every(({ length }) => length < 1100));
+});
+
 for (const value of [undefined, Symbol("s"), Object.create(null)]) {
   Deno.test(`PubSub warns of a thrown ${typeof value}, too`, () => {
     using warnings = new Warnings();
