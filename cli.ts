@@ -107,7 +107,7 @@ export async function main(args: readonly string[]): Promise<number> {
     }
     const command = await COMMANDS[name || "broker"]!.load();
     if (name === "") checkNoCommand([first, ...rest], command);
-    const parsed = new Arguments(command, name === "" ? args : rest);
+    const parsed = new Arguments(command, name === "" ? args : rest, name);
     if (parsed.has("help")) {
       printLines(helpOf(command));
       return 0;

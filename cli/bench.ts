@@ -57,7 +57,7 @@ async function run(args: Arguments): Promise<number> {
   const isJson = args.has("json");
   const isShown = !isJson && Deno.stderr.isTerminal();
   return await interruptible(async (signal) => {
-    const broker = await accessOf(args);
+    const broker = await accessOf(args, signal);
     const times = new Histogram();
     const result = await measure(load, broker, times, isShown, signal);
     printLines(isJson ? JSON.stringify(result) : tableOf(result, times));

@@ -375,10 +375,14 @@ class Clients {
     await Promise.all(this.#buses.map((bus) => bus.flush()));
   }
 
-  #busFor({ address, authkey, keyName, ca }: BrokerAccess, subscriber?: Subscriber): NetPubSub {
+  #busFor(
+    { address, authkey, keyName, caCerts, name }: BrokerAccess,
+    subscriber?: Subscriber,
+  ): NetPubSub {
     const bus = new NetPubSub(address, authkey, {
+      name,
       keyName,
-      tls: { caCerts: ca === undefined ? [] : [ca] },
+      tls: { caCerts },
       onError: (error) => this.#tellError(error),
       onGap: (gap) => this.#tellGap(gap, subscriber),
       onState: (state, reason) => this.#tellState(state, reason),

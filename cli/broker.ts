@@ -429,7 +429,9 @@ async function answers(file: string, found: ConnectionFile, stop: AbortSignal): 
   } catch (error) { // Nobody answers; or somebody does, perhaps not a broker, or another one.
     if (error instanceof ConnectionLostError && isNobody(error.cause)) return false;
     if (found.authkey === undefined && error instanceof AuthError) return true;
-    const why = timeout.aborted ? `no answer within ${timeText(PROBE_MS)}` : messageOf(error);
+    const why = timeout.aborted
+      ? `no answer within ${timeText(PROBE_MS)}`
+      : messageOf(error).replace(/; to trust it, .*/, "");
     throw new InTheWayError(
       `Cannot tell whether the broker of ${file} is alive (${why}); --overwrite replaces it`,
       { cause: error },

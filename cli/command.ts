@@ -72,12 +72,15 @@ const DURATION_MAX_MS = 2 ** 31 - 1;
 
 /** The arguments of a command, read by its options. */
 export class Arguments {
+  /** The name of the command. */
+  readonly command: string;
   /** What is not an option. */
   readonly operands: readonly string[];
   readonly #flags: Readonly<Record<string, unknown>>;
 
   /** @throws {UsageError} If there is an option that the command does not have. */
-  constructor(command: Pick<Command, "options">, args: readonly string[]) {
+  constructor(command: Pick<Command, "options">, args: readonly string[], name = "") {
+    this.command = name;
     const known = optionsOf(command);
     const { _, ...flags } = parseArgs([...args], {
       boolean: known.filter(({ value }) => value === undefined).map(({ name }) => name),
@@ -174,11 +177,14 @@ export function helpOf(command: Command): string {
   const { usage, about, examples } = command;
   const [first, ...others] = usage.map((line) => `${PROGRAM} ${line}`.trimEnd());
   const shown: [string, string][] = [];
+  let last = "";
   for (const { name, short, value = "", about, both } of optionsOf(command)) {
-    const before = both === undefined ? undefined : shown.pop()![0].trim();
-    const names = before === undefined ? `--${name}` : `${before.split(" ")[0]}, --${name}`;
-    const left = `${short === undefined ? "    " : `-${short}, `}${names} ${value}`.trimEnd();
-    shown.push([left, both ?? about]);
+    const before = both === undefined ? "" : shown.pop()![0].trim();
+    // A value that both have comes once.
+    const names = last === value ? before.replace(/ .*/, "") : before;
+    const left = `${short === undefined ? "    " : `-${short}, `}${names}${names && ", "}--${name}`;
+    shown.push([`${left} ${value}`.trimEnd(), both ?? about]);
+    last = value;
   }
   return [
     `Usage: ${first}`,
@@ -234,7 +240,15 @@ export function asSentence(action: string, error: unknown): string {
   return message.startsWith("Cannot ") ? message : `Cannot ${action}: ${message}`;
 }
 
+/** What the library's errors advise, and what a command line has for it. */
+const ADVICE: readonly (readonly [string, string])[] = [
+  ["as tls: { caCerts }", "with --tls-ca PATH"],
+  ["with connect({ wait: true })", "with --wait"],
+];
+
 /** An error's message, on one line. */
 export function messageOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ");
+  let text = error instanceof Error ? error.message : String(error);
+  for (const [theirs, ours] of ADVICE) text = text.replaceAll(theirs, ours);
+  return text.replaceAll(/\s*\n\s*/g, " ");
 }

@@ -3,9 +3,11 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { abortable } from "@std/async/abortable";
 import type { NetPubSub } from "../mod.ts";
 import { Bus } from "./helpers/bus.ts";
-import { fails, NAME, output, Program } from "./helpers/program.ts";
+import { TempFolder } from "./helpers/folder.ts";
+import { fails, NAME, output, Program, started } from "./helpers/program.ts";
 import { take } from "./helpers/scene.ts";
 import { terminalTest } from "./helpers/terminal.ts";
+import { pathOf, SELF_SIGNED } from "./helpers/tls.ts";
 import { until } from "../tools/harness/until.ts";
 
 /** A `sub` whose subscriptions are in force. */
@@ -400,6 +402,106 @@ Deno.test("cli commands find the broker by --address and --authkey-file, too", a
   await Deno.writeTextFile(`${folder}/wrong`, "wrong", { mode: 0o600 });
   const wrong = await fails({ args: [...args.slice(0, 4), `${folder}/wrong`, "a"] });
   assertEquals(wrong.code, 1);
+});
+
+Deno.test("cli commands take --key-name and --tls-ca with --address, and errors name them", async () => {
+  await using bus = await Bus.start({
+    address: "tls://127.0.0.1:0",
+    tls: SELF_SIGNED,
+    keys: [{ name: "ann", key: "secret", publish: [null], subscribe: [null] }],
+  });
+  const { broker, folder, file } = bus;
+  await Deno.writeTextFile(`${folder}/key`, "secret", { mode: 0o600 });
+  const access = ["--address", broker.address, "--authkey-file", `${folder}/key`];
+  const ca = ["--tls-ca", pathOf("self.pem")];
+  await output({ args: ["pub", ...access, "--key-name", "ann", ...ca, "a", "n=1"] });
+  const bench = ["bench", "--messages", "1", "--json", "--key-name", "ann", ...ca];
+  assertStringIncludes(await output({ args: [...bench, ...access] }), '"received":1,');
+  // The connection file vouches for nobody.
+  await output({ args: ["pub", "-c", file, ...ca, "a", "n=1"] });
+  const cases: [string[], number, string][] = [
+    [[...access, "--key-name", "ann"], 1, "is not trusted"],
+    [["-c", file], 1, "give it or its authority with --tls-ca PATH"],
+    [[...access, ...ca], 1, "key"],
+    [[...access, "--key-name", "eve", ...ca], 1, "eve"],
+    [["--key-name", "ann"], 2, "--key-name if the key has one"],
+    [["-c", file, "--key-name", "ann"], 2, "--key-name if the key has one"],
+    [["--tls-ca", `${folder}/none`], 1, "Cannot read"],
+    [["--tls-ca", `${folder}/key`], 1, "there is no certificate in it"],
+    [[...ca, "--address", "tcp://127.0.0.1:1", ...access.slice(2)], 2, "is no tls:// address"],
+  ];
+  for (const [args, status, text] of cases) {
+    const { code, err } = await fails({ args: ["ping", "--count", "1", ...args] });
+    assertEquals(code, status, err);
+    assertStringIncludes(err, text);
+    assert(!err.includes("caCerts"), err);
+  }
+});
+
+for (const kind of ["connection file", "address"]) {
+  Deno.test(`cli --wait waits for the broker of a ${kind}, and says so once`, async () => {
+    await using folder = await TempFolder.make();
+    const [file, key] = [`${folder.path}/x.json`, `${folder.path}/key`];
+    await Deno.writeTextFile(key, "secret", { mode: 0o600 });
+    const address = ["--address", `unix://${folder.path}/s`, "--authkey-file", key];
+    const args = kind === "address" ? address : ["-c", file];
+    await using sub = new Program({ args: ["sub", "--wait", "--count", "1", ...args, "a"] });
+    await using ping = new Program({ args: ["ping", "--wait", "--count", "1", ...args] });
+    await using stopped = new Program({ args: ["sub", "--wait", ...args] });
+    await using bench = new Program({
+      args: ["bench", "--wait", "--messages", "1", "--json", ...args],
+    });
+    const waiting = [sub, ping, stopped, bench];
+    await Promise.all(waiting.map((program) => program.untilError("Waiting for a broker (")));
+    stopped.kill("SIGINT");
+    assertEquals((await stopped.end()).code, 130);
+    await using _broker = await started({ args: [...address, file] });
+    const ends = await Promise.all([ping.end(), bench.end()]);
+    assertEquals(ends.map(({ code }) => code), [0, 0]);
+    await sub.untilError("Connected\n");
+    await output({ args: ["pub", ...args, "a", "n=1"] });
+    const { code, out, err } = await sub.end();
+    assertEquals([code, out], [0, '{"topic":["a"],"message":{"n":1}}\n']);
+    assertEquals(err.split("\n").length, 3, err);
+  });
+}
+
+Deno.test("cli --wait does not wait for files that are there and cannot be used", async () => {
+  await using folder = await TempFolder.make();
+  const file = `${folder.path}/x.json`;
+  await Deno.writeTextFile(file, "{}", { mode: 0o600 });
+  const { code, err } = await fails({ args: ["sub", "--wait", "-c", file] });
+  assertEquals(code, 1);
+  assertStringIncludes(err, "not a connection file");
+});
+
+Deno.test("cli commands have a name at the broker: that of --name, or their own with their process", async () => {
+  const names: string[] = [];
+  await using bus = await Bus.start({
+    onClient({ type, name }) {
+      if (type === "joined") names.push(name);
+    },
+  });
+  for (
+    const args of [
+      ["pub", "a", "--name", "logger é"],
+      ["sub", "--timeout", "0"],
+      ["ping", "--count", "1"],
+      ["bench", "--messages", "1", "--name", "mine"],
+    ]
+  ) await output({ args: [...args, "-c", bus.file] });
+  assertEquals(names.map((name) => name.replace(/ \d+$/, " PID")), [
+    "logger é",
+    `${NAME} sub PID`,
+    `${NAME} ping PID`,
+    "mine",
+    "mine",
+  ]);
+  for (const name of ["é".repeat(33), ""]) {
+    const { code, err } = await fails({ args: ["pub", "a", "-c", bus.file, `--name=${name}`] });
+    assertEquals(code, 2);
+    assertStringIncludes(err, "--name needs");
+  }
 });
 
 Deno.test("cli commands say in one line what is wrong with how the broker is named", async () => {
