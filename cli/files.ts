@@ -37,6 +37,18 @@ export async function hasInput(): Promise<boolean> {
   }
 }
 
+/** The bytes of a file that a value `@path` names. */
+export function readValue(path: string): Uint8Array {
+  try {
+    return Deno.readFileSync(path);
+  } catch (error) { // It is not there, or whatever else; perhaps no file is meant.
+    throw new Error(
+      `Cannot read ${path}: ${messageOf(error)}; for a text that begins with @ write key='"@…"'`,
+      { cause: error },
+    );
+  }
+}
+
 /** The mode of the file to which standard output goes; `undefined` if it is no file. */
 export async function outputMode(): Promise<number | undefined> {
   if (Deno.build.os === "windows") return undefined;

@@ -7,7 +7,7 @@ import { Queue } from "../base/queue.ts";
 import type { NetPubSub } from "../net.ts";
 import { isBrokerPath, type TopicPath, topicPath } from "../topic.ts";
 import { CONNECTION, withBroker } from "./client.ts";
-import type { Arguments, Command } from "./command.ts";
+import { type Arguments, type Command, UsageError } from "./command.ts";
 import { complain, Output, shown } from "./output.ts";
 import { formatJson } from "./tagged_json.ts";
 import { describeLine, formatLine, type Line, topicText } from "./syntax.ts";
@@ -31,9 +31,14 @@ otherwise as JSON, one object per line, which pub - reads back as it was.`,
     {
       name: "raw",
       value: "KEY",
-      about: "Print only the value of KEY; unchanged but to a terminal",
+      about: "Print only the value of KEY, as it is",
     },
     { name: "json", about: "Print JSON to a terminal, too" },
+    {
+      name: "time",
+      about: "Add to JSON the time at which each message came",
+      both: "Print JSON to a terminal, too; add the time to it",
+    },
     { name: "strict", about: "Exit with 1 if messages were missed" },
   ],
   examples: [
@@ -52,8 +57,8 @@ const WAITING_MAX = 64;
 /** How many bytes are written together. */
 const WRITE_BYTES = 64 * 1024;
 
-/** What is printed of a message. */
-type Format = (line: Line) => string | Uint8Array;
+/** What is printed of a message, which came at that time. */
+type Format = (line: Line, time?: Date) => string | Uint8Array;
 
 async function run(args: Arguments): Promise<number> {
   const topics = withoutCovered(args.operands.map(topicOf));
@@ -107,6 +112,7 @@ interface Arrival {
   readonly index: number;
   /** Whether it is a broadcast that another subscription has, too. */
   readonly isCopy: boolean;
+  readonly time: Date;
 }
 
 /** The messages of several topics in the order of the bus, each once. */
@@ -134,7 +140,7 @@ class Messages {
     const isCopy = length === 0 && message === this.#broadcast;
     if (length === 0) this.#broadcast = message;
     if (!isCopy) this.#waiting++;
-    this.#order.push({ index, isCopy });
+    this.#order.push({ index, isCopy, time: new Date() });
   }
 
   /** Whether one waits to be taken. */
@@ -143,17 +149,17 @@ class Messages {
   }
 
   /** Yields them until `signal` aborts; throws its reason then. */
-  async *take(signal: AbortSignal): AsyncGenerator<Line> {
+  async *take(signal: AbortSignal): AsyncGenerator<{ line: Line; time: Date }> {
     const end = () => this.#order.close({ error: signal.reason });
     signal.addEventListener("abort", end);
     if (signal.aborted) end();
     try {
-      for await (const { index, isCopy } of this.#order) {
+      for await (const { index, isCopy, time } of this.#order) {
         const { value } = await this.#subscriptions[index]!.next() as IteratorYieldResult<Line>;
         if (isCopy) continue;
         this.#waiting--;
         this.taken++;
-        yield value;
+        yield { line: value, time };
       }
     } finally {
       signal.removeEventListener("abort", end);
@@ -169,8 +175,8 @@ async function print(
   signal: AbortSignal,
 ): Promise<void> {
   using output = new Output();
-  for await (const line of messages.take(signal)) {
-    output.add(format(line));
+  for await (const { line, time } of messages.take(signal)) {
+    output.add(format(line, time));
     const isLast = messages.taken >= count;
     if (isLast || !messages.isWaiting || output.size >= WRITE_BYTES) {
       // Who reads it may have stopped.
@@ -183,14 +189,17 @@ async function print(
 /** What is printed of a message: exactly what others sent, or, to a terminal, what is safe to show. */
 export function formatOf(args: Arguments, isTerminal: boolean): Format {
   const key = args.text("raw");
+  const isTimed = args.has("time");
   if (key !== undefined) {
+    if (isTimed) throw new UsageError("Cannot use both --raw and --time");
     const raw = rawOf(key);
     return isTerminal ? (line) => shown(raw(line)) : raw;
   }
-  if (!isTerminal) return (line) => `${formatLine(line)}\n`;
+  const json: Format = (line, time) => formatLine(line, isTimed ? time : undefined);
+  if (!isTerminal) return (line, time) => `${json(line, time)}\n`;
   // JSON stays equal.
-  if (args.has("json")) return (line) => `${printable(formatLine(line))}\n`;
-  return (line) => `${describeLine(line, new Date())}\n`;
+  if (args.has("json")) return (line, time) => `${printable(json(line, time) as string)}\n`;
+  return (line, time) => `${describeLine(line, time ?? new Date())}\n`;
 }
 
 function rawOf(key: string): Format {

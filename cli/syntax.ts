@@ -64,8 +64,15 @@ function isShownAsItIs(text: string): boolean {
   return !text.includes("\\u") && printable(text) === text;
 }
 
-/** The values that `key=value` words name. */
-export function parsePairs(words: readonly string[]): Record<string, unknown> {
+/**
+ * The values that `key=value` words name.
+ *
+ * @param read Reads the file that a value `@path` names.
+ */
+export function parsePairs(
+  words: readonly string[],
+  read: (path: string) => Uint8Array,
+): Record<string, unknown> {
   const values = new Map<string, unknown>();
   for (const word of words) {
     const at = word.indexOf("=");
@@ -76,7 +83,8 @@ export function parsePairs(words: readonly string[]): Record<string, unknown> {
     if (values.has(key)) {
       throw new UsageError(`Cannot use ${shown(word)}: ${shown(key)} comes twice`);
     }
-    values.set(key, valueOf(word.slice(at + 1)));
+    const text = word.slice(at + 1);
+    values.set(key, text.startsWith("@") ? read(text.slice(1)) : valueOf(text));
   }
   return Object.fromEntries(values);
 }
@@ -136,9 +144,9 @@ function shown(text: string): string {
   return printable(text, SHOWN_UNITS_MAX);
 }
 
-/** A message on one line of JSON. */
-export function formatLine({ topic, message }: Line): string {
-  return formatJson({ topic, message });
+/** A message on one line of JSON, perhaps with the time at which it came. */
+export function formatLine({ topic, message }: Line, time?: Date): string {
+  return formatJson({ ...time && { time: time.toISOString() }, topic, message });
 }
 
 /** A message on one line for people: the time, the topic, and values as `pub` takes them. */
@@ -151,7 +159,8 @@ export function describeLine({ topic, message }: Line, time: Date): string {
 
 /** A text as it is, unless it would be taken for something else; all other values as JSON. */
 function valueText(value: unknown): string {
-  const isPlain = typeof value === "string" && /^[^\s"]+$/.test(value) && isShownAsItIs(value) &&
+  const isPlain = typeof value === "string" && /^[^\s"@][^\s"]*$/.test(value) &&
+    isShownAsItIs(value) &&
     valueOf(value) === value;
   return isPlain ? value : formatJson(value);
 }

@@ -227,6 +227,69 @@ Deno.test("cli pub TOPIC - takes messages, and with --lines plain text", async (
   );
 });
 
+Deno.test("cli pub sends a file's bytes for @PATH, which sub --raw prints as they were", async () => {
+  await using bus = await Bus.start();
+  const [photo, copy] = [`${bus.folder}/a.jpg`, `${bus.folder}/copy.jpg`];
+  const bytes = crypto.getRandomValues(new Uint8Array(60_000));
+  await Deno.writeFile(photo, bytes);
+  await using sub = new Program({
+    shell: `mpubsub sub -c ${bus.file} --count 1 --raw photo camera > ${copy}`,
+  });
+  await until(() => bus.broker.stats().sessions === 1);
+  await output({ args: ["pub", "-c", bus.file, "camera", "n=1", `photo=@${photo}`] });
+  assertEquals((await sub.end()).code, 0);
+  assertEquals(await Deno.readFile(copy), bytes);
+  const { code, err } = await fails({ args: ["pub", "-c", bus.file, "camera", "by=@ann"] });
+  assertEquals(code, 1);
+  assertStringIncludes(err, "Cannot read ann");
+  assertStringIncludes(err, `for a text that begins with @ write key='"@…"'`);
+});
+
+Deno.test("cli sub --raw | pub --raw passes bytes on, all of them as one message", async () => {
+  await using bus = await Bus.start();
+  const { broker, file } = bus;
+  const pub = `mpubsub pub -c ${file} copy --raw photo`;
+  await using program = new Program({
+    shell: `mpubsub sub -c ${file} --count 2 --raw photo camera | ${pub}`,
+  });
+  const client = await bus.client();
+  using copies = client.subscribe("copy");
+  await client.flush();
+  await until(() => broker.stats().sessions === 3);
+  await program.untilError("Waiting for the end of the input: --raw makes one message of it");
+  const bytes = crypto.getRandomValues(new Uint8Array(60_000));
+  await publish(
+    client,
+    [["camera"], { photo: bytes.subarray(0, 30_000) }],
+    [["camera"], { photo: bytes.subarray(30_000) }],
+  );
+  assertEquals((await program.end()).code, 0);
+  assertEquals((await take(copies, 1))[0]!.message, { photo: bytes });
+});
+
+Deno.test("cli pub --raw takes no endless input", async () => {
+  await using bus = await Bus.start();
+  const shell = `mpubsub pub -c ${bus.file} a --raw photo < /dev/zero`;
+  await using program = new Program({ shell });
+  const { code, err } = await program.end();
+  assertEquals(code, 1);
+  assertStringIncludes(err, "Cannot read more than 16777216 bytes as one message");
+});
+
+Deno.test("cli sub --time adds the time to each line, which pub - reads as before", async () => {
+  await using bus = await Bus.start();
+  await using sub = await subscribed(bus, "--time", "--count", "1", "a");
+  const before = Date.now();
+  await publish(await bus.client(), [["a"], { n: 1 }]);
+  const { out } = await sub.end();
+  const { time, ...line } = JSON.parse(out);
+  assertEquals(line, { topic: ["a"], message: { n: 1 } });
+  assertMatch(time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+  assert(before <= Date.parse(time) && Date.parse(time) <= Date.now());
+  assertEquals(await output({ args: ["pub", "-c", bus.file, "-"], input: out }), "");
+  assertEquals(bus.broker.stats().received, 2);
+});
+
 Deno.test("cli pub names each line that it cannot use, publishes the others, and fails", async () => {
   await using bus = await Bus.start();
   const client = await bus.client();
@@ -534,6 +597,10 @@ Deno.test("cli pub and sub refuse wrong arguments with one line and status 2", a
       ["pub", "a", "--json", "[]"],
       ["pub", "a", "x=1", "-"],
       ["pub", "--lines", "text"],
+      ["pub", "--raw", "v"],
+      ["pub", "a", "--raw", "v", "--lines", "w"],
+      ["pub", "a", "--raw", "v", "x=1"],
+      ["sub", "--raw", "v", "--time"],
       ["pub", "a", "--count", "0"],
       ["pub", "a", "--interval", "soon"],
       ["sub", "a//b"],

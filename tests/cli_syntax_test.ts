@@ -59,6 +59,24 @@ Deno.test("topicText writes what a terminal would obey as JSON", () => {
   assertEquals(topicText(["a\x1b[2J"]), '["a\\u001b[2J"]');
 });
 
+/** For pairs that name no file. */
+function noFile(path: string): never {
+  throw new Error(`reads ${path}`);
+}
+
+Deno.test("parsePairs reads a file for a value that begins with @, and only then", () => {
+  const bytes = Uint8Array.of(0, 255);
+  const read = (path: string) => {
+    assertEquals(path, "my a.jpg");
+    return bytes;
+  };
+  assertEquals(parsePairs(["photo=@my a.jpg", 'by="@ann"', "mail=a@b"], read), {
+    photo: bytes,
+    by: "@ann",
+    mail: "a@b",
+  });
+});
+
 Deno.test("parsePairs takes a value for JSON where it is that, else for a text", () => {
   assertEquals(
     parsePairs([
@@ -70,7 +88,7 @@ Deno.test("parsePairs takes a value for JSON where it is that, else for a text",
       "a==b",
       'b={"$bytes":"aGk="}',
       "x=[1]",
-    ]),
+    ], noFile),
     {
       n: 1.5,
       t: true,
@@ -82,20 +100,27 @@ Deno.test("parsePairs takes a value for JSON where it is that, else for a text",
       x: [1],
     },
   );
-  assertThrows(() => parsePairs(["=1"]), UsageError, "write key=value");
-  assertThrows(() => parsePairs(["a=1", "a=2"]), UsageError, "a comes twice");
-  assertThrows(() => parsePairs(["novalue"]), UsageError, "write key=value");
-  assertThrows(() => parsePairs(["n=12345678901234567890"]), UsageError, "exact up to 2^53");
+  assertThrows(() => parsePairs(["=1"], noFile), UsageError, "write key=value");
+  assertThrows(() => parsePairs(["a=1", "a=2"], noFile), UsageError, "a comes twice");
+  assertThrows(() => parsePairs(["novalue"], noFile), UsageError, "write key=value");
+  assertThrows(
+    () => parsePairs(["n=12345678901234567890"], noFile),
+    UsageError,
+    "exact up to 2^53",
+  );
 });
 
 Deno.test("describeLine prints values as parsePairs reads them, and nothing that a terminal obeys", () => {
-  const message = { n: 1, s: "plain", t: "1", u: "two words", c: "\x1b[2J\x9b2J", "\x07": null };
+  const message = {
+    ...{ n: 1, s: "plain", t: "1", u: "two words", at: "@ann" },
+    ...{ c: "\x1b[2J\x9b2J", "\x07": null },
+  };
   const text = stripAnsiCode(
     describeLine({ topic: ["a", "b"], message }, new Date(2026, 0, 2, 3, 4, 5, 6)),
   );
   assertEquals(
     text,
-    '03:04:05.006 a/b n=1 s=plain t="1" u="two words" c="\\u001b[2J\\u009b2J" \\u0007=null',
+    '03:04:05.006 a/b n=1 s=plain t="1" u="two words" at="@ann" c="\\u001b[2J\\u009b2J" \\u0007=null',
   );
 });
 

@@ -8,6 +8,7 @@ import { Bus } from "./helpers/bus.ts";
 import { TempFolder } from "./helpers/folder.ts";
 import { fails, NAME, output, Program, started } from "./helpers/program.ts";
 import { terminalTest } from "./helpers/terminal.ts";
+import { until } from "../tools/harness/until.ts";
 
 const COMMANDS = ["broker", "pub", "sub", "ping", "bench", "top", "stats", "key", "completions"];
 
@@ -107,6 +108,24 @@ Deno.test("cli stats prints what the broker counts as JSON", async () => {
   assertEquals(Object.keys(stats), Object.keys(broker.stats()));
   assertEquals([stats.received, stats.sessions], [1, 2]);
   assertEquals(clients.length, 2);
+});
+
+Deno.test("cli stats --topics prints what passes in the next second, by topic", async () => {
+  await using bus = await Bus.start();
+  await using stats = new Program({ args: ["stats", "--topics", "-c", bus.file] });
+  const client = await bus.client();
+  using _heard = client.addSubscriber("a", () => {});
+  await until(() => bus.broker.stats().sessions === 2);
+  const publishing = setInterval(() => client.publish(["a", "b"], {}), 20);
+  const { code, out, err } = await stats.end();
+  clearInterval(publishing);
+  assertEquals([code, err], [0, ""]);
+  const { topics, otherTopics, topicsPeriod, received } = JSON.parse(out);
+  const { messages, ...topic } = topics[0];
+  assert(topicsPeriod > 500 && messages > 0 && received > 0, out);
+  assertEquals(Object.keys(topic), ["topic", "bytes", "subscribers"]);
+  assertEquals([topics.length, topic.topic], [1, ["a", "b"]]);
+  assertEquals(otherTopics, { messages: 0, bytes: 0 });
 });
 
 Deno.test("cli stats and top say in one line when the key does not grant them", async () => {
