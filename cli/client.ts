@@ -234,7 +234,7 @@ export async function inTime<T>(
 /** A bus for the broker that the arguments name, not connected yet. */
 async function busOf(args: Arguments, options: NetPubSubOptions): Promise<NetPubSub> {
   const { file, access, caCerts } = await namedBy(args);
-  const own = { ...options, name: nameOf(args), tls: { caCerts } };
+  const own = { ...options, name: clientName(args), tls: { caCerts } };
   if (access !== undefined) {
     const { address, authkey, keyName } = access;
     return new NetPubSub(address, authkey, { ...own, ...(keyName !== undefined && { keyName }) });
@@ -259,7 +259,7 @@ export interface BrokerAccess {
 export async function accessOf(args: Arguments, signal: AbortSignal): Promise<BrokerAccess> {
   if (args.has("wait")) await waitForBroker(args, signal);
   const { file, access, caCerts } = await namedBy(args);
-  const name = nameOf(args);
+  const name = clientName(args);
   if (access !== undefined) return { keyName: "", ...access, caCerts, name };
   const { ca, keyName = "", ...content } = await reading(
     file,
@@ -281,7 +281,7 @@ async function waitForBroker(args: Arguments, signal: AbortSignal): Promise<void
 }
 
 /** What this client is called in the lists of the broker. */
-function nameOf(args: Arguments): string {
+export function clientName(args: Arguments): string {
   const name = args.text("name");
   if (name === undefined) {
     const usual = `${PROGRAM} ${args.command} ${Deno.pid}`;

@@ -3,7 +3,8 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { stripAnsiCode } from "@std/fmt/colors";
 import { unicodeWidth } from "@std/cli/unicode-width";
 import { broker } from "../cli/broker.ts";
-import { cut, tableOf } from "../cli/table.ts";
+import { cut, cutStart, tableOf } from "../cli/table.ts";
+import { lineOf, type Moment, pageOf } from "../cli/top_page.ts";
 import { Bus } from "./helpers/bus.ts";
 import { TempFolder } from "./helpers/folder.ts";
 import { fails, NAME, output, Program, started } from "./helpers/program.ts";
@@ -148,7 +149,8 @@ Deno.test("cli top prints a line each second where there is no terminal", async 
   );
   assertEquals(lines.length, 2);
   for (const line of lines) {
-    assertMatch(line, /^[\d:.]+ {2}clients 1 {2}in 0 msg\/s {2}out \d.* msg\/s {2}queued \d/);
+    // What it causes itself is not shown.
+    assertMatch(line, /^[\d:.]+ {2}clients 1 {2}in 0 msg\/s {2}out 0 msg\/s {2}queued 0 B {2}/);
   }
 });
 
@@ -172,7 +174,8 @@ terminalTest(
     assertStringIncludes(top.said, "/\\u009b2Js  up ");
     assert(!top.said.includes("\x9b"));
     assertStringIncludes(top.said, "\x1b[?1049h");
-    assertStringIncludes(top.said, "#2 here");
+    assertMatch(top.said, /#1 \S+ top \d+ +3 .* – +0 {2}this top/);
+    assertMatch(top.said, /#2 cli_watch_test\.ts \d+ +1 /);
     await top.write("q");
     const { code, out } = await top.end();
     assertEquals(code, 0);
@@ -182,6 +185,84 @@ terminalTest(
     assert(bus.broker.stats().received > 0);
   },
 );
+
+/** A client of a broker, as `top` gets it. */
+function clientStats(client: number, some: Partial<Moment["clients"][number]> = {}) {
+  return {
+    client,
+    name: `client ${client}`,
+    keyName: "",
+    address: null,
+    connected: true,
+    subscriptions: 1,
+    received: 0,
+    delivered: 0,
+    dropped: 0,
+    refusedMessages: 0,
+    queuedBytes: 0,
+    waiting: false,
+    ...some,
+  };
+}
+
+/** What a broker says after so many seconds, whose third client is the one that asks. */
+function momentAt(seconds: number, clients: number, topics: number): Moment {
+  const all = Array.from({ length: clients }, (_, at) => clientStats(at + 1));
+  const own = { ...all[2]!, delivered: 3 * seconds, queuedBytes: 5000 };
+  all[0] = { ...all[0]!, delivered: 10 * seconds, queuedBytes: 1000, keyName: "kitchen" };
+  all[2] = own;
+  const path = Array.from({ length: 16 }, (_, at) => `element ${at}`);
+  return {
+    stats: {
+      uptime: 1000 * seconds,
+      address: "tcp://127.0.0.1:7411",
+      sessions: clients,
+      received: 20 * seconds,
+      delivered: 13 * seconds,
+      queuedBytes: 6000,
+    } as Moment["stats"],
+    clients: all,
+    total: clients,
+    own,
+    topics: Array.from({ length: topics }, (_, at) => ({
+      topic: [...path.slice(1), String(at)],
+      messages: 1,
+      bytes: 1,
+      subscribers: 1,
+    })),
+    other: { messages: 0 },
+    period: 1000,
+  };
+}
+
+Deno.test("lineOf and pageOf show nothing of what top causes as a rate or a queue", () => {
+  const [before, now] = [momentAt(1, 4, 1), momentAt(2, 4, 1)];
+  assertStringIncludes(lineOf(now, before), "in 20 msg/s  out 10 msg/s  queued 1 kB");
+  const page = pageOf(now, before, 100, 24).map(stripAnsiCode);
+  assertStringIncludes(page[1]!, "in 20 msg/s  out 10 msg/s");
+  assertStringIncludes(page[2]!, "queued 1 kB");
+  const rows = page.filter((line) => line.startsWith("#"));
+  assertMatch(rows[0]!, /^#1 client 1, key kitchen +1 +0 +10 +1 kB +0$/);
+  assertMatch(rows[2]!, /^#3 client 3 +1 +0 +3 +– +0 {2}this top$/);
+  // Of clients that are not listed, only the sum is known.
+  assertStringIncludes(lineOf({ ...now, total: 5 }, { ...before, total: 5 }), "queued 6 kB");
+  assertStringIncludes(lineOf({ ...now, own: undefined }, before), "queued 6 kB");
+});
+
+Deno.test("pageOf shows the end of a long topic, and how many rows do not fit", () => {
+  const page = pageOf(momentAt(2, 300, 200), undefined, 60, 24).map(stripAnsiCode);
+  assertEquals(page.length, 24);
+  assert(page.every((line) => unicodeWidth(line) <= 60));
+  assertMatch(page[5]!, /^….*element 15\/0 +1\.?\d* +\d/);
+  assertEquals(page.filter((line) => line.endsWith("more")), ["193 more", "292 more"]);
+  const some = { ...momentAt(2, 3, 3), other: { messages: 9 } };
+  const small = pageOf(some, undefined, 80, 24).map(stripAnsiCode);
+  assertEquals(small.filter((line) => line.endsWith("more")), ["more"]);
+  const few = pageOf({ ...some, topics: momentAt(2, 3, 30).topics }, undefined, 80, 24);
+  assertEquals(few.map(stripAnsiCode).filter((line) => line.endsWith("more")), ["17+ more"]);
+  const all = pageOf(momentAt(2, 3, 3), undefined, 80, 24).map(stripAnsiCode);
+  assertEquals(all.filter((line) => line.endsWith("more")), []);
+});
 
 Deno.test("cli top and ping end quietly when nobody reads what they print", async () => {
   await using bus = await Bus.start();
@@ -197,6 +278,13 @@ Deno.test("cut and tableOf take no longer for letters that have no width", () =>
   const hostile = `a${"\u0301".repeat(100_000)}`;
   assertEquals(cut("abcdef", 4), "abc…");
   assertEquals(cut("日本語", 4), "日…");
+  assertEquals(["abcdef", "日本語", "abcd", "abcd😀"].map((text) => cutStart(text, 4)), [
+    "…def",
+    "…語",
+    "abcd",
+    "…d😀",
+  ]);
+  assert(cutStart(`a${"\u0301".repeat(100_000)}`, 10).length < 50);
   assert(cut(hostile, 10).length < 50);
   const [, row] = tableOf([{ title: "A", text: () => hostile, isLeft: true }], [1], 20);
   assert(row!.length < 100);
