@@ -303,6 +303,18 @@ Deno.test("cli ping prints round trips and their quantiles, and JSON", async () 
   assertEquals(await output({ args: [...args, "--quiet"] }), "");
 });
 
+Deno.test("cli ping that is interrupted prints the quantiles of what it has", async () => {
+  await using bus = await Bus.start();
+  const args = ["ping", "-c", bus.file, "--count", "1000000", "--interval", "1ms"];
+  await using program = new Program({ args });
+  await program.until("3: ");
+  program.kill("SIGINT");
+  const { code, out, err } = await program.end();
+  assertEquals([code, err], [130, ""]);
+  const lines = out.trim().split("\n");
+  assertMatch(lines.at(-1)!, new RegExp(`^min .*, median .*, p99 .* of ${lines.length - 1}$`));
+});
+
 Deno.test("cli ping fails when the broker does not answer in time", async () => {
   await using folder = await TempFolder.make();
   await using broker = await started({ args: [`${folder.path}/x.json`] });
