@@ -243,6 +243,7 @@ export class Broker {
    * @throws {Deno.errors.AddrInUse} If another program listens at the address.
    * @throws {Deno.errors.Busy} If another process holds the lock of the socket for too long.
    * @throws {Deno.errors.InvalidData} If the certificate or its private key cannot be used.
+   * @throws {DOMException} Its name is `NotSupportedError`, if this is not Deno.
    * @throws {Error} If `shutdown()` was called, or the uplink cannot join this broker.
    */
   start(): Promise<void> {

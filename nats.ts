@@ -27,63 +27,18 @@ import { type ExchangeContext, type ExchangeCounts, lose } from "./nats/exchange
 import { JetStreamMode } from "./nats/jetstream_mode.ts";
 import { Membership } from "./nats/membership.ts";
 import type { Mode } from "./nats/mode.ts";
+import type { NatsUplinkOptions } from "./nats/options.ts";
 import { readPacket } from "./nats/packet.ts";
 import { Reconnector } from "./nats/reconnect.ts";
 import { busPrefix, isStreamName, subjectProblem } from "./nats/subject.ts";
 import { type NatsUplinkEvent, UplinkEvents } from "./nats/uplink_events.ts";
-import { randomBytes } from "./protocol/handshake.ts";
 
-export type { NatsUplinkEvent, Uplink, UplinkBus, UplinkStats };
-
-/** Options of a {@linkcode NatsUplink}. */
-export interface NatsUplinkOptions {
-  /**
-   * The NATS server, or several of a cluster, as `nats://host:4222` or `tls://host:4222`; the default
-   * port is 4222. `user:password@` or `token@` may stand before the host, the same in all.
-   */
-  servers: string | readonly string[];
-  /**
-   * The name of the bus; brokers of the same bus are joined. At most 64 letters, digits, `_` and `-`.
-   *
-   * @default {"default"}
-   */
-  bus?: string;
-  /**
-   * The name of a JetStream stream that keeps all messages, so that a broker can catch up after it lost
-   * its connection. All brokers of a bus must name the same one. If it does not exist, it is created:
-   * it keeps messages for a day and up to 1 GiB, with three replicas in a cluster. By default there is
-   * no stream: a broker misses what others send while it is not connected, and its clients' `onGap` is
-   * called.
-   */
-  stream?: string;
-  /**
-   * The content of a credentials file of NATS: a JWT, and the seed of a key. By default the user in
-   * `servers`, if there is one.
-   */
-  credentials?: string | Uint8Array;
-  /**
-   * For TLS: certificates to trust besides those that the system trusts, in PEM. By default none.
-   */
-  tls?: { caCerts?: readonly string[] };
-  /**
-   * How many bytes may wait to be sent to NATS, or for its confirmation. Beyond that the oldest
-   * messages are dropped, and other brokers are told. At least 1 MiB, and twice `messageBytes` of the
-   * broker.
-   *
-   * @default {67108864}
-   */
-  queueBytes?: number;
-  /**
-   * Called when something happens to the connection, or to the bus. By default, nothing reports that.
-   *
-   * @param event What happened.
-   */
-  onEvent?(event: NatsUplinkEvent): void;
-}
+export type { NatsUplinkEvent, NatsUplinkOptions, Uplink, UplinkBus, UplinkStats };
 
 const QUEUE_BYTES = 64 * 1024 * 1024;
 const QUEUE_BYTES_MIN = 1024 * 1024;
-const ID_BYTES = 8;
+/** An id is 8 random bytes, as a hexadecimal number. */
+const ID_DIGITS = 16;
 
 /**
  * Joins a broker to others through NATS; give it to one broker as its option `uplink`.
@@ -125,7 +80,8 @@ export class NatsUplink implements Uplink {
   readonly #prefix: string;
   readonly #stream: string | undefined;
   readonly #queueBytes: number;
-  readonly #id = randomBytes(ID_BYTES).toHex();
+  readonly #id = crypto.getRandomValues(new BigUint64Array(1))[0]!.toString(16)
+    .padStart(ID_DIGITS, "0");
   readonly #counts: ExchangeCounts = {
     sent: 0,
     received: 0,
@@ -270,8 +226,12 @@ export class NatsUplink implements Uplink {
       this.#watch(nc, mode);
       const closed = new AbortController();
       nc.closed().then(() => closed.abort());
-      using _beats = this.#members.begin(nc, mode);
-      await mode.serve(nc, AbortSignal.any([closed.signal, signal]));
+      const beats = this.#members.begin(nc, mode);
+      try {
+        await mode.serve(nc, AbortSignal.any([closed.signal, signal]));
+      } finally {
+        beats[Symbol.dispose]();
+      }
     }, signal);
   }
 

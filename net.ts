@@ -164,6 +164,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * @throws {Deno.errors.PermissionDenied} If other users can read or change the file, it belongs to
    * one of them, or this user cannot read it.
    * @throws {Deno.errors.IsADirectory} If it is a directory.
+   * @throws {DOMException} Its name is `NotSupportedError`, if this is not Deno.
    * @throws {TypeError} If it is not a connection file, or holds no key; or an option is of the
    * wrong kind.
    * @throws {RangeError} If an option is out of range.
@@ -262,6 +263,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * @returns Resolves once both sides are authenticated and the subscriptions are in force.
    * @throws {ConnectionLostError} If there is no connection file, no broker listens at the address, it
    * does not answer within 10 s, it is busy, or `disconnect()` is called meanwhile.
+   * @throws {DOMException} Its name is `NotSupportedError`, if this is not Deno.
    * @throws {AuthError} If the keys differ, or the broker's certificate is not trusted.
    * @throws {ForbiddenError} If the key does not grant one of the subscriptions; `onError` gets one
    * error for each.

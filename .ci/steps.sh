@@ -118,6 +118,18 @@ need() {
   done
 }
 
+# Other runtimes, in which the library is loaded; from npm, since Debian's are too old.
+need_runtimes() {
+  local variable package
+  for package in node@22 node@24 bun@1; do
+    variable=${package%@1} variable=${variable//@/_} variable=${variable^^}
+    [ -z "${!variable:-}" ] || continue
+    declare -gx "$variable=$(timeout 120 npx --yes --package="$package" \
+      -c "command -v ${package%@*}" 2>/dev/null || true)"
+    [ -n "${!variable}" ] || skip "what needs $package" "npm cannot install it here"
+  done
+}
+
 prepare() {
   # A proxy may stand before the registry whose authority only the machine knows.
   export DENO_TLS_CA_STORE=${DENO_TLS_CA_STORE:-system,mozilla}
@@ -132,4 +144,5 @@ prepare() {
   no_oldest="../shared/compile-base gives none"
   # What the benchmarks compare with, and the shells whose completions are tested.
   need nats-server redis-server mosquitto zsh fish
+  need_runtimes
 }

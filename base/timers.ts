@@ -10,15 +10,21 @@
  */
 export function later(callback: () => void, ms: number, keepsAlive = false): Disposable {
   const timer = setTimeout(callback, ms);
-  if (!keepsAlive) Deno.unrefTimer(timer);
+  if (!keepsAlive) unref(timer);
   return { [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
 /** Calls `callback` every `ms`, until the timer is disposed; does not keep the program running. */
 export function every(callback: () => void, ms: number): Disposable {
   const timer = setInterval(callback, ms);
-  Deno.unrefTimer(timer);
+  unref(timer);
   return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** Lets the program end before a timer does. It is an object in Node and Bun, and a number elsewhere. */
+function unref(timer: number | { unref?(): void }): void {
+  if (typeof timer === "object") timer.unref?.();
+  else if (typeof Deno !== "undefined") Deno.unrefTimer(timer);
 }
 
 /** Waits for `ms`, or until `signal` aborts. */

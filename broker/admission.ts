@@ -62,8 +62,9 @@ class Entrant<C extends Caller> {
   /** Waits for `ms`, or until it is refused. */
   async pause(ms: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    using _timer = later(resolve, ms);
+    const timer = later(resolve, ms);
     await Promise.race([promise, this.#gone.promise]);
+    timer[Symbol.dispose]();
   }
 }
 

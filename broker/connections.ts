@@ -127,7 +127,7 @@ export class Connections {
   async #admit(stream: Connection): Promise<void> {
     const { options: { authTimeout }, keyring, counters, callbacks } = this.#context;
     const entrant = this.#admission.enter(stream);
-    using _timeout = later(
+    const timeout = later(
       () => entrant.refuse("timeout", `it took longer than ${authTimeout} ms`),
       authTimeout,
     );
@@ -148,6 +148,8 @@ export class Connections {
       counters.refusals[kind]++;
       stream.close();
       callbacks.error(error);
+    } finally {
+      timeout[Symbol.dispose]();
     }
   }
 

@@ -3,7 +3,8 @@
  * that they name, and what is logged.
  */
 import type { Uplink } from "../broker.ts";
-import type { NatsUplinkEvent } from "../nats.ts";
+import type { NatsUplinkOptions } from "../nats/options.ts";
+import type { NatsUplinkEvent } from "../nats/uplink_events.ts";
 import { type Arguments, doing, messageOf, type Option, UsageError } from "./command.ts";
 import { certificatesIn, readSecretText } from "./files.ts";
 import type { Level, Log } from "./log.ts";
@@ -39,6 +40,14 @@ export interface UplinkArguments {
   readonly caFile: string | undefined;
 }
 
+/**
+ * What the program uses of `nats.ts`. As the type of an import, too, it would make NATS's client a part
+ * of every command.
+ */
+export interface NatsModule {
+  readonly NatsUplink: new (options: NatsUplinkOptions) => Uplink;
+}
+
 const LEVELS: Readonly<Record<NatsUplinkEvent["type"], Level>> = {
   connected: "info",
   disconnected: "warn",
@@ -47,6 +56,8 @@ const LEVELS: Readonly<Record<NatsUplinkEvent["type"], Level>> = {
   left: "info",
   warning: "warn",
 };
+const HOW_TO_DOWNLOAD = "the first uplink downloads it from npm: see that its registry can be " +
+  "reached, or name another one in NPM_CONFIG_REGISTRY; the compiled program has it";
 const CREDENTIALS = "-----BEGIN NATS USER JWT-----";
 
 /** The values of the uplink options, if there is an uplink. */
@@ -71,11 +82,7 @@ export async function uplinkOf(uplink: UplinkArguments, log: Log): Promise<Uplin
   const login = credsFile === undefined ? {} : await readLogin(credsFile);
   const ca = caFile && await doing(`read ${caFile}`, Deno.readTextFile(caFile));
   const caCerts = ca === undefined ? undefined : [certificatesIn(caFile!, ca)];
-  // Imported by name: without an uplink, NATS's client is neither downloaded nor loaded.
-  const { NatsUplink } = await doing(
-    "load the client of NATS",
-    import(import.meta.resolve("../nats.ts")) as Promise<typeof import("../nats.ts")>,
-  );
+  const { NatsUplink } = await loadNats();
   try {
     return new NatsUplink({
       servers: uplink.servers.map((server) => withUser(server, login.user)),
@@ -89,6 +96,18 @@ export async function uplinkOf(uplink: UplinkArguments, log: Log): Promise<Uplin
     });
   } catch (error) { // TypeError or RangeError: what is wrong with the options.
     throw new UsageError(messageOf(error), { cause: error });
+  }
+}
+
+/** Loads what joins brokers; Deno downloads NATS's client when that is done for the first time. */
+async function loadNats(): Promise<NatsModule> {
+  try {
+    // Imported by name: without an uplink, NATS's client is neither downloaded nor loaded.
+    return await import(import.meta.resolve("../nats.ts"));
+  } catch (error) { // npm cannot be reached, or lacks a package; or a permission is missing.
+    const why = messageOf(error).replace(/ at (file|https?):\S+$/, "");
+    const help = /\bpackage\b/.test(why) ? `; ${HOW_TO_DOWNLOAD}` : "";
+    throw new Error(`Cannot load the client of NATS: ${why}${help}`, { cause: error });
   }
 }
 

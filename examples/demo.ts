@@ -22,6 +22,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { pause } from "../base/timers.ts";
 import { main as runBroker } from "../cli.ts";
+import type { NatsModule } from "../cli/uplink.ts";
 import { addressBeside } from "../io/address.ts";
 import { writeConnectionFile } from "../io/connection_file.ts";
 import { Broker, ConnectionLostError, NetPubSub } from "../mod.ts";
@@ -171,7 +172,8 @@ export class SequenceChecker {
 
 /** A broker that NATS joins to those of the other machines; it runs until it is killed. */
 async function joinedBroker(file: string, servers: readonly string[]): Promise<void> {
-  const { NatsUplink } = await import("../nats.ts"); // NATS's library is not loaded without need.
+  // Imported by name: with one machine, NATS's library is neither downloaded nor loaded.
+  const { NatsUplink }: NatsModule = await import(import.meta.resolve("../nats.ts"));
   const uplink = new NatsUplink({
     servers,
     bus: "demo",
@@ -322,7 +324,8 @@ class Child {
     const process = new Deno.Command(Deno.execPath(), {
       args: [
         ...["run", "--quiet", "--no-prompt", "--allow-net"],
-        ...[`--allow-read=${folder}`, `--allow-write=${folder}`, import.meta.url],
+        ...[`--allow-read=${folder},${import.meta.dirname}/..`, `--allow-write=${folder}`],
+        import.meta.url,
         ...flags.map(([key, value]) => `--${dashed(key)}=${value}`),
       ],
       stdin: "piped", // It ends when this process does.

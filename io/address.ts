@@ -20,8 +20,9 @@ export type Endpoint =
   | { readonly transport: "tcp" | "tls"; readonly hostname: string; readonly port: number };
 
 const SHOWN_UNITS_MAX = 160;
-/** The longest path that the system allows for a Unix socket, in bytes. */
-export const SOCKET_PATH_BYTES_MAX = Deno.build.os === "linux" ? 107 : 103;
+/** The longest path of a Unix socket, in bytes: what Linux allows, and what other systems do. */
+const LINUX_PATH_BYTES_MAX = 107;
+const PATH_BYTES_MAX = 103;
 
 /**
  * Takes an address apart.
@@ -41,13 +42,26 @@ export function parseAddress(address: Address): Endpoint {
 
 function unixEndpoint(path: string): Endpoint {
   if (path === "" || path.includes("\0")) throw badAddress(`unix://${path}`);
-  if (new TextEncoder().encode(path).length > SOCKET_PATH_BYTES_MAX) {
+  if (!fitsSocket(path)) {
     throw new RangeError(
       `Cannot use address ${show(`unix://${path}`)}: ` +
-        `its path has more than ${SOCKET_PATH_BYTES_MAX} bytes`,
+        `its path has more than ${socketPathBytesMax()} bytes`,
     );
   }
   return { transport: "unix", path };
+}
+
+/** The longest path that the system allows for a Unix socket, in bytes. */
+export function socketPathBytesMax(): number {
+  // Without Deno nothing listens or connects here.
+  return typeof Deno === "undefined" || Deno.build.os === "linux"
+    ? LINUX_PATH_BYTES_MAX
+    : PATH_BYTES_MAX;
+}
+
+/** Whether a path is short enough for a Unix socket. */
+export function fitsSocket(path: string): boolean {
+  return new TextEncoder().encode(path).length <= socketPathBytesMax();
 }
 
 function netEndpoint(
@@ -112,8 +126,7 @@ export function isExposed(endpoint: Endpoint): boolean {
 export function addressBeside(file: string): string | undefined {
   if (Deno.build.os === "windows") return undefined;
   const path = `${absolute(file)}.${crypto.randomUUID().slice(0, 8)}.sock`;
-  const { length } = new TextEncoder().encode(path);
-  return length <= SOCKET_PATH_BYTES_MAX ? `unix://${path}` : undefined;
+  return fitsSocket(path) ? `unix://${path}` : undefined;
 }
 
 /** A path that stays the same when the working directory changes. */

@@ -5,6 +5,7 @@ import { printable } from "../base/printable.ts";
 import { AuthError, ConnectionLostError } from "../errors.ts";
 import { type Address, type Endpoint, formatEndpoint, parseAddress } from "./address.ts";
 import { type Conn, Connection, secure } from "./connection.ts";
+import { needDeno } from "./runtime.ts";
 
 /** How much is shown of why a certificate is not trusted, which may list its names. */
 const REASON_CHARS_MAX = 500;
@@ -20,6 +21,7 @@ export function isNotPermitted(error: unknown): boolean {
  * @param caCerts Certificates to trust besides those that the system trusts, in PEM.
  * @throws {ConnectionLostError} If nobody answers there.
  * @throws {AuthError} If the other side's certificate is not trusted.
+ * @throws {DOMException} If there is no Deno; see {@linkcode needDeno}.
  * @throws The signal's reason, when it aborts before.
  */
 export async function dial(
@@ -28,6 +30,7 @@ export async function dial(
   caCerts: readonly string[] = [],
 ): Promise<Connection> {
   const endpoint = parseAddress(address);
+  needDeno(`connect to ${formatEndpoint(endpoint)}`);
   signal.throwIfAborted();
   try {
     const conn = await connect(endpoint, signal, caCerts);

@@ -2,9 +2,10 @@
  * Listens: accepts connections over TCP, TLS or a Unix socket.
  */
 import { pause } from "../base/timers.ts";
-import { type Address, type Endpoint, parseAddress } from "./address.ts";
+import { type Address, type Endpoint, formatEndpoint, parseAddress } from "./address.ts";
 import { type Conn, Connection } from "./connection.ts";
 import { takeLock } from "./lock_file.ts";
+import { needDeno } from "./runtime.ts";
 import { bindSocket, lockOf, makeRoom, type SocketFile } from "./socket_file.ts";
 import { type Certificate, checkCertificate, TlsServerConn } from "./tls.ts";
 
@@ -95,12 +96,20 @@ export class Listener {
     this.#retry.abort();
     // If no lock can be taken (the folder is gone, the file system is full), nobody else can listen
     // there either.
-    using _lock = await this.#socket?.lock().catch(() => undefined);
-    using _restored = this.#socket?.release();
-    this.#listener.close();
-    // The socket is closed, and its path unlinked, when the last accept has ended.
-    await this.#accepting?.catch(() => {});
-    await Promise.all([...this.#secured].map(({ closed }) => closed));
+    const lock = await this.#socket?.lock().catch(() => undefined);
+    try {
+      const released = this.#socket?.release();
+      try {
+        this.#listener.close();
+        // The socket is closed, and its path unlinked, when the last accept has ended.
+        await this.#accepting?.catch(() => {});
+        await Promise.all([...this.#secured].map(({ closed }) => closed));
+      } finally {
+        released?.[Symbol.dispose]();
+      }
+    } finally {
+      lock?.[Symbol.dispose]();
+    }
   }
 }
 
@@ -116,12 +125,15 @@ function cannotAccept(error: unknown): Error {
  * @param certificate For a `tls://` address.
  * @throws {Deno.errors.AddrInUse} If something else listens there.
  * @throws {Deno.errors.Busy} If another process holds the lock of the socket for too long.
+ * @throws {DOMException} If there is no Deno; see {@linkcode needDeno}.
  */
 export async function listen(
   address: Address | undefined,
   certificate?: Certificate,
 ): Promise<Listener> {
-  if (address !== undefined) return await listenAt(parseAddress(address), certificate);
+  const endpoint = address === undefined ? undefined : parseAddress(address);
+  needDeno(endpoint === undefined ? "listen" : `listen at ${formatEndpoint(endpoint)}`);
+  if (endpoint !== undefined) return await listenAt(endpoint, certificate);
   if (Deno.build.os === "windows") return await listenAt(parseAddress("tcp://127.0.0.1:0"));
   const folder = await Deno.makeTempDir({ prefix: "mpubsub-" });
   try {
@@ -135,9 +147,13 @@ export async function listen(
 async function listenAt(endpoint: Endpoint, certificate?: Certificate): Promise<Listener> {
   if (endpoint.transport === "unix") {
     const path = endpoint.path.startsWith("/") ? endpoint.path : `${Deno.cwd()}/${endpoint.path}`;
-    using _lock = await takeLock(lockOf(path));
-    await makeRoom(path);
-    return listenUnix(path);
+    const lock = await takeLock(lockOf(path));
+    try {
+      await makeRoom(path);
+      return listenUnix(path);
+    } finally {
+      lock[Symbol.dispose]();
+    }
   }
   const { hostname, port } = endpoint;
   if (certificate !== undefined) checkCertificate(certificate);

@@ -155,9 +155,10 @@ async function heldError(path: string, patience: number): Promise<Error> {
 /** The number of the process that holds a lock, if it is known. */
 async function holderOf(path: string): Promise<string | undefined> {
   // Opened anew: before Deno 2.9 a file cannot be read while a lock of it is waited for.
-  using file = await openThere(path).catch(() => undefined); // Perhaps it is gone, or not a file.
+  const file = await openThere(path).catch(() => undefined); // Perhaps it is gone, or not a file.
   const bytes = new Uint8Array(PID_BYTES);
   const count = await file?.read(bytes).catch(() => null); // Windows lets nobody read what is locked.
+  file?.close();
   return /^\d+/.exec(new TextDecoder().decode(bytes.subarray(0, count ?? 0)))?.[0];
 }
 

@@ -7,6 +7,7 @@
  * - The folder does not matter: who may write there can take the file away, but not put another in its
  *   place, which would be a file of theirs.
  */
+import { needDeno } from "./runtime.ts";
 
 const ROOT = 0;
 /** The longest key that is read from a file, in bytes. */
@@ -21,25 +22,31 @@ export const CONFIG_FILE_BYTES_MAX = 1024 * 1024;
  * @throws {Deno.errors.PermissionDenied} If others can read or change it, or this user cannot read it.
  * @throws {Deno.errors.IsADirectory} If it is a directory.
  * @throws {TypeError} If it is not a file, or has more than `limit` bytes.
+ * @throws {DOMException} If there is no Deno; see {@linkcode needDeno}.
  */
 export async function readSecret(
   path: string | URL,
   limit: number,
   userOf: () => Promise<number | undefined> = ownUser,
 ): Promise<Uint8Array<ArrayBuffer>> {
+  needDeno(`read "${path}"`);
   // Checked before it is opened: opening a FIFO waits for its other end.
   const { isFile, isDirectory } = await Deno.stat(path);
   if (isDirectory) {
     throw new Deno.errors.IsADirectory(`Cannot use "${path}": it is a directory`);
   }
   if (!isFile) throw new TypeError(`Cannot use "${path}": it is not a file`);
-  using file = await Deno.open(path);
-  await checkPrivate(path, await file.stat(), userOf);
-  const bytes = new Uint8Array(limit + 1);
-  for (let size = 0; size <= limit;) {
-    const count = await file.read(bytes.subarray(size));
-    if (count === null) return bytes.subarray(0, size);
-    size += count;
+  const file = await Deno.open(path);
+  try {
+    await checkPrivate(path, await file.stat(), userOf);
+    const bytes = new Uint8Array(limit + 1);
+    for (let size = 0; size <= limit;) {
+      const count = await file.read(bytes.subarray(size));
+      if (count === null) return bytes.subarray(0, size);
+      size += count;
+    }
+  } finally {
+    file.close();
   }
   throw new TypeError(`Cannot use "${path}": it has more than ${limit} bytes`);
 }

@@ -2,7 +2,7 @@
  * The file of a listening Unix socket: replaces that of a dead broker, is removed at the end, and never
  * harms another's.
  */
-import { SOCKET_PATH_BYTES_MAX } from "./address.ts";
+import { fitsSocket } from "./address.ts";
 import { takeLock } from "./lock_file.ts";
 
 /** The socket in a folder beside its path, in which it is bound. As short as can be: paths are limited. */
@@ -17,10 +17,12 @@ const MADE_PATH = /^(.*\/mpubsub-[^/]*)\/bus\.sock$/;
  */
 export async function removeDeadSocket(path: string): Promise<void> {
   try {
-    {
-      using _lock = await takeLock(lockOf(path));
+    const lock = await takeLock(lockOf(path));
+    try {
       if (await lookAt(path) !== "dead") return;
       await Deno.remove(path);
+    } finally {
+      lock[Symbol.dispose]();
     }
     const folder = MADE_PATH.exec(path)?.[1];
     // A folder that somebody else made may have such a name, but is not empty.
@@ -107,7 +109,7 @@ function makeFolderBeside(path: string): string | undefined {
   for (;;) {
     const folder = `${beside}/.${crypto.randomUUID().slice(0, ASIDE_LETTERS)}`;
     const bound = `${folder}/${ASIDE_NAME}`;
-    if (new TextEncoder().encode(bound).length > SOCKET_PATH_BYTES_MAX) return undefined;
+    if (!fitsSocket(bound)) return undefined;
     if (!mayListen(bound)) return undefined;
     try {
       Deno.mkdirSync(folder, { mode: 0o700 });

@@ -156,10 +156,11 @@ function listenWithin({ cert, key }: Certificate): Deno.TlsListener {
 async function connectWithin(
   certificate: Certificate,
 ): Promise<{ client: Deno.TcpConn; server: Deno.TlsConn }> {
-  using listener = listenWithin(certificate);
-  const { hostname, port } = listener.addr;
-  const client = await Deno.connect({ hostname, port });
+  const listener = listenWithin(certificate);
+  let client: Deno.TcpConn | undefined;
   try {
+    const { hostname, port } = listener.addr;
+    client = await Deno.connect({ hostname, port });
     client.setNoDelay(true);
     for (;;) {
       const server = await listener.accept();
@@ -167,8 +168,10 @@ async function connectWithin(
       server.close();
     }
   } catch (error) { // There are no descriptors left, say.
-    client.close();
+    client?.close();
     throw error;
+  } finally {
+    listener.close();
   }
 }
 

@@ -189,10 +189,11 @@ class NatsTransport implements Transport {
 
   async close(error?: Error): Promise<void> {
     if (error === undefined) {
-      using _timer = later(() => this.#end(), CLOSE_MS);
+      const timer = later(() => this.#end(), CLOSE_MS);
       await Promise.resolve(); // The client sends in this turn what it was asked to send just before.
       // Deno before 2.9 does not end a write when its connection is closed.
       await Promise.race([this.#writing, this.#closed.promise]);
+      timer[Symbol.dispose]();
     }
     this.#end(error);
   }

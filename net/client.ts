@@ -273,8 +273,12 @@ export class Client {
 
   async #pause(ms: number, signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    using _timer = later(resolve, ms, this.#keepsAlive);
-    await abortable(promise, signal);
+    const timer = later(resolve, ms, this.#keepsAlive);
+    try {
+      await abortable(promise, signal);
+    } finally {
+      timer[Symbol.dispose]();
+    }
   }
 
   async #attempt(span: ConnectSpan): Promise<Link> {

@@ -50,16 +50,29 @@ export interface Attempter {
  */
 export async function attempt(
   span: ConnectSpan,
-  { address, key, keyName, caCerts }: Target,
+  target: Target,
   attempter: Attempter,
 ): Promise<Link> {
-  const shown = formatEndpoint(parseAddress(address));
+  const shown = formatEndpoint(parseAddress(target.address));
   const tooLate = new AbortController();
-  using _timer = later(() => {
+  const timer = later(() => {
     const text = `Cannot connect to ${shown}: no answer within ${CONNECT_MS} ms`;
     tooLate.abort(new ConnectionLostError(text));
   }, CONNECT_MS);
-  const signal = AbortSignal.any([span.signal, tooLate.signal]);
+  try {
+    const signal = AbortSignal.any([span.signal, tooLate.signal]);
+    return await attemptUntil(signal, span, target, attempter);
+  } finally {
+    timer[Symbol.dispose]();
+  }
+}
+
+async function attemptUntil(
+  signal: AbortSignal,
+  span: ConnectSpan,
+  { address, key, keyName, caCerts }: Target,
+  attempter: Attempter,
+): Promise<Link> {
   const stream = await dial(address, signal, caCerts);
   attempter.dialled(stream);
   const close = () => stream.close();

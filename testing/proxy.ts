@@ -99,6 +99,7 @@ export class Proxy implements AsyncDisposable {
    *
    * @returns Resolves when clients can connect.
    * @throws {Deno.errors.AddrInUse} If another program listens at the address.
+   * @throws {DOMException} Its name is `NotSupportedError`, if this is not Deno.
    */
   async start(): Promise<void> {
     this.#listener = await listen(this.#options.address);
@@ -261,10 +262,11 @@ class Relay {
     if (ms <= 0) return;
     const { signal } = this.#closing;
     const { promise, resolve } = Promise.withResolvers<void>();
-    using _timer = ms === Infinity ? undefined : later(resolve, ms, true);
+    const timer = ms === Infinity ? undefined : later(resolve, ms, true);
     signal.addEventListener("abort", () => resolve(), { once: true });
     if (signal.aborted) resolve();
     await promise;
+    timer?.[Symbol.dispose]();
   }
 }
 

@@ -19,7 +19,6 @@ import { Registry } from "./helpers/registry.ts";
 
 /** What somebody reads first who has the package. */
 const START = README + PAGES.get("docs/getting-started.md");
-const STAND_INS = new URL("../links/", import.meta.url);
 
 /** What the installed program is tried with while its broker listens, and what it prints. */
 const COMMANDS: readonly { args: readonly string[]; prints: RegExp }[] = [
@@ -74,9 +73,7 @@ Deno.test("the package works for those who get it from a registry", async (t) =>
   const folder = temp.path;
   await using registry = new Registry();
   await registry.publish();
-  for await (const { name } of Deno.readDir(STAND_INS)) {
-    await registry.add(new URL(`${name}/`, STAND_INS));
-  }
+  await registry.addStandIns();
   const place = await newPlace(folder, registry);
 
   await t.step("deno add takes it", async () => {

@@ -160,6 +160,8 @@ interface Said {
   readonly names: ReadonlySet<string>;
   readonly texts: ReadonlySet<string>;
   readonly specifiers: ReadonlySet<string>;
+  /** What it does that not all runtimes can read, or do when it is loaded. */
+  readonly unportable: readonly string[];
 }
 
 /** What stands in a module outside its comments. */
@@ -167,6 +169,7 @@ function readModule(module: string): Said {
   const names = new Set<string>();
   const texts = new Set<string>();
   const specifiers = new Set<string>();
+  const unportable: string[] = [];
   const textOf = (node: Deno.lint.Node | null) => {
     if (node?.type === "TSLiteralType") node = node.literal;
     if (node?.type === "Literal" && typeof node.value === "string") return node.value;
@@ -177,7 +180,18 @@ function readModule(module: string): Said {
     else if (source !== null) names.add("import()");
   };
   const visitor: Deno.lint.LintVisitor = {
-    Identifier: ({ name }) => void names.add(name),
+    Identifier(node) {
+      names.add(node.name);
+      if (node.name === "Deno" && isRunByLoading(node as Placed)) {
+        unportable.push("uses Deno when it loads");
+      }
+    },
+    VariableDeclaration({ kind }) {
+      if (kind.endsWith("using")) unportable.push(`declares with ${kind}`);
+    },
+    TSEnumDeclaration: () => void unportable.push("has an enum"),
+    TSParameterProperty: () => void unportable.push("has a parameter property"),
+    TSModuleDeclaration: () => void unportable.push("has a namespace"),
     MemberExpression({ computed, property }) {
       const name = computed ? textOf(property) : undefined;
       if (name !== undefined) names.add(name);
@@ -196,7 +210,25 @@ function readModule(module: string): Said {
   const code = Deno.readTextFileSync(new URL(module, ROOT)).replaceAll("deno-lint-ignore-file", "");
   Deno.lint.runPlugin(plugin, module, code);
   assertNotEquals(names.size + specifiers.size, 0, `${module} cannot be read`);
-  return { names, texts, specifiers };
+  return { names, texts, specifiers, unportable };
+}
+
+/** What {@linkcode isRunByLoading} looks at in a node. */
+interface Placed {
+  readonly type: string;
+  readonly parent?: Placed;
+  readonly static?: boolean;
+  readonly operator?: string;
+}
+
+/** Whether what stands here is run when its module is loaded; types never are. */
+function isRunByLoading(node: Placed): boolean {
+  const { type, parent } = node;
+  if (type === "Program" || parent === undefined) return true;
+  const isLater = type.includes("Function") || type === "PropertyDefinition" && !node.static;
+  // `typeof Deno` asks, and fails nowhere.
+  const isAsked = type === "UnaryExpression" && node.operator === "typeof";
+  return !isLater && !isAsked && !type.startsWith("TS") && isRunByLoading(parent);
 }
 
 /** What all modules of the library and the program say. */
@@ -225,6 +257,23 @@ for (const [key, places] of Object.entries(PLACES)) {
     const unused = places.filter((place) => place.endsWith(".ts") && !modules.includes(place));
     assertEquals(unused, [], "modules that need not be named");
   });
+}
+
+Deno.test("what a library imports can be loaded in browsers, Node and Bun", () => {
+  // Node 22 and Safari cannot read `using`, and who makes JavaScript of it for them may leave it. Node
+  // reads TypeScript whose types can be left out, and nothing more of it.
+  const found = [...SAID].filter(([module]) => !isProgram(module)).flatMap(([module, said]) => {
+    const builtIn = [...said.specifiers].filter((specifier) => specifier.startsWith("node:"));
+    return [...said.unportable, ...builtIn.map((name) => `imports ${name}`)].map((what) =>
+      `${module} ${what}`
+    );
+  });
+  assertEquals(found, []);
+});
+
+/** Whether a module is one of the program, which is for Deno alone. */
+function isProgram(module: string): boolean {
+  return module === "cli.ts" || module.startsWith("cli/");
 }
 
 Deno.test("nothing of others is imported but what has its place", () => {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { SOCKET_PATH_BYTES_MAX } from "../io/address.ts";
+import { socketPathBytesMax } from "../io/address.ts";
 import { listen, Listener } from "../io/listener.ts";
 import { TempFolder } from "./helpers/folder.ts";
 
@@ -129,7 +129,7 @@ Deno.test("listen gives the socket of a dead broker to one of several processes"
 const DEPTHS = {
   "a path": () => "",
   "the longest path": (folder: string) =>
-    `/${"x".repeat(SOCKET_PATH_BYTES_MAX - `${folder}//s`.length)}`,
+    `/${"x".repeat(socketPathBytesMax() - `${folder}//s`.length)}`,
 };
 
 for (const [what, below] of Object.entries(DEPTHS)) {

@@ -6,19 +6,6 @@ import { Registry } from "./helpers/registry.ts";
 const ROOT = new URL("../", import.meta.url);
 /** All that `./pubsub` may need. */
 const LOCAL = /^((errors|topic|pubsub)\.ts|(base|routing|pubsub)\/\w+\.ts)$/;
-const HAS_NODE = await hasNode();
-
-/** Whether `node` is Node: where there is none, Deno may give its children one that is Deno. */
-async function hasNode(): Promise<boolean> {
-  const command = new Deno.Command("node", { args: ["-p", "process.versions.deno"] });
-  try {
-    const { stdout } = await command.output();
-    return new TextDecoder().decode(stdout) === "undefined\n";
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
 
 /** What a command prints, once it has succeeded. */
 async function run(command: string, args: string[], cwd: string | URL = ROOT): Promise<string> {
@@ -47,32 +34,6 @@ Deno.test("pubsub.ts pulls in no networking, and does not name Deno", async () =
   }
 });
 
-Deno.test({
-  name: `pubsub.ts runs in Node${HAS_NODE ? "" : " (ignored: there is no node here)"}`,
-  ignore: !HAS_NODE,
-  async fn() {
-    const bundling = ["bundle", "--quiet", "--no-lock", "--platform", "browser", "pubsub.ts"];
-    const bundle = await run(Deno.execPath(), bundling);
-    const script = `
-      const { PubSub } = await import("data:text/javascript,${encodeURIComponent(bundle)}");
-      const bus = new PubSub();
-      const messages = bus.subscribe(["foo"], { accepts: ["n"] });
-      bus.addSubscriber(null, (topic, { n }) => console.log("called", topic.join(), n));
-      bus.publish(["foo", "bar"], { n: 1 });
-      bus.publish("other", { n: 2 });
-      bus.publish("foo", { n: 3 });
-      for await (const { topic, message: { n } } of messages) {
-        console.log("took", topic.join(), n);
-        if (n === 3) break;
-      }
-    `;
-    assertEquals(
-      await run("node", ["--input-type=module", "--eval", script]),
-      "called foo,bar 1\ncalled other 2\ncalled foo 3\ntook foo,bar 1\ntook foo 3\n",
-    );
-  },
-});
-
 Deno.test("deno.json exports the seven entry points", () => {
   assertEquals(manifest.exports, {
     ".": "./mod.ts",
@@ -91,6 +52,14 @@ for (const [name, file] of Object.entries(manifest.exports)) {
     const [comment = ""] = text.match(/^\/\*\*.*?\*\//s) ?? [];
     assertMatch(comment, /^ \* @module$/m);
     assertMatch(comment, /^ \* ```(ts|sh)\n( \*.*\n)+ \* ```$/m);
+  });
+}
+
+for (const file of Object.values(manifest.exports)) {
+  if (file === "./nats.ts") continue;
+  Deno.test(`${file} needs nothing of NATS's client, nor of what uses it`, async () => {
+    const modules = await modulesOf(file);
+    assertEquals(modules.filter((module) => /nats-io|^nats\.ts$/.test(module)), []);
   });
 }
 

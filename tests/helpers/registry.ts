@@ -3,6 +3,10 @@
  * `deno install` and imports need. Deno takes it for JSR when `JSR_URL` names it.
  */
 import { withPackageCopy } from "../../tools/release/package_copy.ts";
+import { TempFolder } from "./folder.ts";
+
+/** The packages that stand in for those of others. */
+const STAND_INS = new URL("../../links/", import.meta.url);
 
 /** A version of a package: its entry points, and its files by their paths. */
 export interface Published {
@@ -34,6 +38,15 @@ function untar(archive: Uint8Array<ArrayBuffer>): Map<string, Uint8Array<ArrayBu
   return files;
 }
 
+/** All files of a folder, by their paths in the package that it is. */
+async function filesIn(folder: URL): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  for await (const { name } of Deno.readDir(folder)) {
+    files.set(`/${name}`, await Deno.readFile(new URL(name, folder)));
+  }
+  return files;
+}
+
 /** What lets Deno see that a file is the one that was published. */
 async function manifestOf(files: Published["files"]): Promise<Record<string, unknown>> {
   const manifest: Record<string, unknown> = {};
@@ -48,6 +61,8 @@ async function manifestOf(files: Published["files"]): Promise<Record<string, unk
 export class Registry implements AsyncDisposable {
   /** What `JSR_URL` must be. */
   readonly url: string;
+  /** Until when whoever asks has to wait. */
+  opens: Promise<void> = Promise.resolve();
   readonly #packages = new Map<string, Published>();
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
 
@@ -72,13 +87,34 @@ export class Registry implements AsyncDisposable {
     return this.#packages.get("@mpubsub/mpubsub")!;
   }
 
-  /** Takes a package in from a folder, as it stands there. */
-  async add(folder: URL): Promise<void> {
-    const files = new Map<string, Uint8Array<ArrayBuffer>>();
-    for await (const { name } of Deno.readDir(folder)) {
-      files.set(`/${name}`, await Deno.readFile(new URL(name, folder)));
+  /**
+   * Takes a package in from a folder.
+   *
+   * @param isWhole Whether its modules get all that they import into themselves, so that they need no
+   * other registry; they have no types then.
+   */
+  async add(folder: URL, { isWhole = false } = {}): Promise<void> {
+    const files = await filesIn(folder);
+    if (isWhole) {
+      await using bundles = await TempFolder.make();
+      const modules = [...files.keys()].filter((path) => path.endsWith(".js"));
+      const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: ["bundle", "--quiet", "--no-lock", "--code-splitting", "--outdir", bundles.path]
+          .concat(modules.map((path) => `.${path}`)),
+        cwd: folder,
+      }).output();
+      if (!success) throw new Error(`deno bundle failed: ${new TextDecoder().decode(stderr)}`);
+      const whole = await filesIn(new URL(`file://${bundles.path}/`));
+      for (const [path, bytes] of whole) files.set(path, bytes);
     }
     this.#add(files);
+  }
+
+  /** Takes in all that stands in for packages of others, as {@linkcode Registry.add} does. */
+  async addStandIns(options?: { readonly isWhole?: boolean }): Promise<void> {
+    for await (const { name } of Deno.readDir(STAND_INS)) {
+      await this.add(new URL(`${name}/`, STAND_INS), options);
+    }
   }
 
   #add(files: Published["files"]): void {
@@ -93,6 +129,7 @@ export class Registry implements AsyncDisposable {
 
   async #answer(request: Request): Promise<Response> {
     const { pathname } = new URL(request.url);
+    await this.opens;
     if (request.method === "POST") {
       const archive = request.body!.pipeThrough(new DecompressionStream("gzip"));
       this.#add(untar(new Uint8Array(await new Response(archive).arrayBuffer())));

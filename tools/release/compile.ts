@@ -13,6 +13,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import manifest from "../../deno.json" with { type: "json" };
 
 const CLI = new URL("../../cli.ts", import.meta.url);
+const LOCK = new URL("../../deno.lock", import.meta.url).pathname;
 /** The permissions and V8's flags: those with which `deno task broker` runs it. */
 const FLAGS = /^deno run (.*) cli\.ts$/.exec(manifest.tasks.broker.command)![1]!.split(" ");
 /** A module that is named, so that nothing loads it early: a worker, or what few need. */
@@ -66,7 +67,8 @@ export async function compile({ output, target }: CompileOptions): Promise<void>
 export async function bundle(module: URL, folder: string): Promise<string[]> {
   const named = await namedFrom(module.href);
   const modules = [...new Set([module.href, ...named.values()])];
-  await deno(["bundle", "--quiet", "--code-splitting", "--outdir", folder, ...modules]);
+  const flags = ["--quiet", `--lock=${LOCK}`, "--code-splitting", "--outdir", folder];
+  await deno(["bundle", ...flags, ...modules]);
   for await (const path of filesIn(folder)) {
     const text = await Deno.readTextFile(`${folder}/${path}`);
     const up = path.replaceAll(/[^/]+/g, "..").replace(/\.\.$/, "");

@@ -1,0 +1,159 @@
+/**
+ * Other runtimes than Deno, as far as they are here: those on the path, or those that environment
+ * variables name, which `.ci/steps.sh` sets.
+ */
+import { assertEquals } from "@std/assert";
+
+/** A runtime in which a module can be run. */
+export interface Runtime {
+  readonly name: string;
+  /** Why its tests are ignored, in parentheses; empty if it is here. */
+  readonly note: string;
+  /** For what modules are bundled: `"deno"` has modules of Node's. */
+  readonly platform: "browser" | "deno";
+  /** Whether it reads TypeScript by itself. */
+  readonly readsTypeScript: boolean;
+  /**
+   * Runs a module.
+   *
+   * @param folder What the runtime may read.
+   * @param path The path of the module in the folder.
+   * @returns What it logs, line by line.
+   */
+  run(folder: string, path: string): Promise<string>;
+}
+
+/** How long a page may take. */
+const PAGE_MS = 30_000;
+const PAGE_TYPES: Readonly<Record<string, string>> = { html: "text/html", js: "text/javascript" };
+/** What a command says when it is asked for a runtime's version. */
+const NODE_MAJOR = ["-p", "process.versions.deno ?? process.versions.node.split('.')[0]"];
+
+/** The runtimes that can be tested, each in the oldest and newest version that people use. */
+export const RUNTIMES: readonly Runtime[] = [
+  withoutDeno(),
+  ...await Promise.all([node(22), node(24), bun(), chromium()]),
+];
+
+/** Deno, but its modules find no `Deno`. */
+function withoutDeno(): Runtime {
+  return {
+    name: "a runtime without Deno",
+    note: "",
+    platform: "browser",
+    readsTypeScript: true,
+    run(folder, path) {
+      const script = `delete globalThis.Deno; await import("file://${folder}/${path}");`;
+      return output(Deno.execPath(), ["eval", "--quiet", "--no-config", script], folder);
+    },
+  };
+}
+
+async function node(major: number): Promise<Runtime> {
+  const command = await find([Deno.env.get(`NODE_${major}`), "node"], NODE_MAJOR, `${major}\n`);
+  return onCommandLine(`Node ${major}`, command, ["--no-warnings"]);
+}
+
+async function bun(): Promise<Runtime> {
+  return onCommandLine("Bun", await find([Deno.env.get("BUN"), "bun"], ["--version"]), ["run"]);
+}
+
+function onCommandLine(name: string, command: string | undefined, flags: string[]): Runtime {
+  return {
+    name,
+    note: noteOf(name, command),
+    platform: "deno",
+    readsTypeScript: true,
+    run: (folder, path) => output(command!, [...flags, `${folder}/${path}`], folder),
+  };
+}
+
+async function chromium(): Promise<Runtime> {
+  const names = ["chromium", "chromium-headless-shell", "google-chrome"];
+  const command = await find([Deno.env.get("CHROMIUM"), ...names], ["--version"]);
+  return {
+    name: "a page in Chromium",
+    note: noteOf("Chromium", command),
+    platform: "browser",
+    readsTypeScript: false,
+    run: (folder, path) => runInPage(command!, folder, path),
+  };
+}
+
+function noteOf(name: string, command: string | undefined): string {
+  return command === undefined ? ` (ignored: there is no ${name} here)` : "";
+}
+
+/** The first of these commands that runs, and says this. */
+async function find(
+  commands: readonly (string | undefined)[],
+  args: string[],
+  says?: string,
+): Promise<string | undefined> {
+  for (const command of commands) {
+    if (command === undefined) continue;
+    try {
+      const { success, stdout } = await new Deno.Command(command, { args }).output();
+      const isIt = says === undefined || new TextDecoder().decode(stdout) === says;
+      if (success && isIt) return command;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+}
+
+/** What a command prints, once it has succeeded. */
+async function output(command: string, args: string[], cwd: string): Promise<string> {
+  const { code, stdout, stderr } = await new Deno.Command(command, {
+    args,
+    cwd,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+  }).output();
+  const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  assertEquals([code, err], [0, ""], `${command} ${args.join(" ")} printed ${out}`);
+  return out!;
+}
+
+/** Opens a page that runs the module, and sends back what that logs. */
+async function runInPage(command: string, folder: string, path: string): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const html = `<!doctype html><script type="module">
+    const lines = [];
+    console.log = (...words) => lines.push(words.join(" ") + "\\n");
+    try {
+      await import("/${path}");
+    } catch (error) {
+      lines.push(String(error));
+    }
+    await fetch("/said", { method: "POST", body: lines.join("") });
+  </script>`;
+  const options = { hostname: "127.0.0.1", port: 0, onListen() {} };
+  await using server = Deno.serve(options, async (request) => {
+    const { pathname } = new URL(request.url);
+    const type = PAGE_TYPES[pathname.replace(/.*\./, "")];
+    if (request.method === "POST") resolve(await request.text());
+    if (type === undefined) return new Response(null, { status: 404 });
+    const body = pathname === "/page.html" ? html : await Deno.readFile(`${folder}${pathname}`);
+    return new Response(body, { headers: { "content-type": type } });
+  });
+  const page = `http://127.0.0.1:${server.addr.port}/page.html`;
+  const data = `--user-data-dir=${folder}/browser`;
+  // As root there is no sandbox; `dump-dom` would not wait for modules.
+  const args = ["--headless", "--no-sandbox", "--disable-gpu", data, "--remote-debugging-port=0"];
+  const browser = new Deno.Command(command, {
+    args: [...args, page],
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  const timer = setTimeout(() => resolve(`No answer of ${command} within ${PAGE_MS} ms`), PAGE_MS);
+  browser.status.then(({ code }) => resolve(`${command} ended with ${code}`));
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+    browser.kill("SIGKILL");
+    await browser.status;
+  }
+}
