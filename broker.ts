@@ -261,7 +261,7 @@ export class Broker {
   async #start(): Promise<void> {
     const { address, tls } = this.#options;
     this.#advise();
-    const listener = await listen(address, tls);
+    const listener = await listen(address, tls, (text) => this.#callbacks.warn(text));
     if (this.#isStopping) {
       await listener.close();
       throw new Error("Cannot start the broker: it was shut down meanwhile");

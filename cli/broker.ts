@@ -220,6 +220,7 @@ async function serve(options: ServeOptions): Promise<void> {
     let reloading = Promise.resolve();
     stop.onHangup = () => reloading = reloading.then(() => reload(broker, keysFile, log));
   }
+  const onWait = waiting(options);
   const removeFile = await start(broker, options, ca, stop);
   if (removeFile === undefined) return;
   try {
@@ -237,7 +238,8 @@ async function serve(options: ServeOptions): Promise<void> {
     log.say("info", "stopping", "Shutting down");
     await broker.shutdown();
   } finally {
-    using _lock = await takeLock(lockOf(file)).catch(() => undefined); // As Listener.close() does.
+    // As Listener.close() does.
+    using _lock = await takeLock(lockOf(file), { onWait }).catch(() => undefined);
     await removeFile();
   }
 }
@@ -337,11 +339,12 @@ async function reload(broker: Broker, path: string, log: Log): Promise<void> {
  */
 async function start(
   broker: Broker,
-  { file, address, keysFile, overwrite, log }: ServeOptions,
+  options: ServeOptions,
   ca: string | undefined,
   stop: StopSignals,
 ): Promise<(() => Promise<void>) | undefined> {
-  const locking = takeLock(lockOf(file), { signal: stop.signal });
+  const { file, address, keysFile, overwrite, log } = options;
+  const locking = takeLock(lockOf(file), { signal: stop.signal, onWait: waiting(options) });
   using _lock = await doing(`use ${file}`, locking).catch((error) => {
     if (stop.signal.aborted) return undefined;
     throw error;
@@ -366,6 +369,11 @@ async function start(
     `write ${file}`,
     writeConnectionFile(file, content, { replace: overwrite }),
   );
+}
+
+/** Says that another process keeps the broker waiting. */
+function waiting({ file, log }: ServeOptions): (text: string) => void {
+  return (text) => log.say("warn", "waiting", text, { file });
 }
 
 function lockOf(file: string): string {

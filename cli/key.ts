@@ -111,7 +111,7 @@ function grantOf(path: TopicPath): Topic {
 /** Adds a key to a file, which is made if it is not there. */
 async function addKey(path: string, entry: Entry): Promise<void> {
   // Of two that add keys at the same time, none must get lost.
-  using _lock = await doing(`write ${path}`, takeLock(`${path}.lock`));
+  using _lock = await doing(`write ${path}`, takeLock(`${path}.lock`, { onWait: complain }));
   const found = await entriesIn(path);
   const before = found ?? [];
   if (before.some(({ name }) => name === entry.name)) {
