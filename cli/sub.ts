@@ -69,6 +69,7 @@ async function run(args: Arguments): Promise<number> {
   let gaps = 0;
   let messages: Messages;
   return await withBroker(args, async ({ signal }) => {
+    if (Deno.stderr.isTerminal()) complain(`Listening to ${listed(topics)}; Ctrl-C ends it`);
     const late = timeout === undefined ? undefined : AbortSignal.timeout(timeout);
     const ending = late === undefined ? signal : AbortSignal.any([signal, late]);
     try {
@@ -89,6 +90,15 @@ async function run(args: Arguments): Promise<number> {
       messages = new Messages(bus, topics);
     },
   });
+}
+
+/** How many topics are listed. */
+const LISTED_MAX = 5;
+
+function listed(topics: readonly TopicPath[]): string {
+  const texts = topics.map((topic) => topic.length === 0 ? "all topics" : topicText(topic));
+  const more = texts.length - LISTED_MAX;
+  return texts.slice(0, LISTED_MAX).join(", ") + (more > 0 ? ` and ${more} more` : "");
 }
 
 /** The topics without those below another one: their messages would come twice. */

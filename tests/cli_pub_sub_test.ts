@@ -75,7 +75,26 @@ terminalTest("cli sub without a topic prints everything, to a terminal for peopl
   await until(() => bus.broker.stats().sessions > 0);
   await publish(await bus.client(), [["a", "b"], { n: 1, text: "two words" }]);
   const { out } = await sub.end();
-  assertMatch(out, /^\d\d:\d\d:\d\d\.\d{3} a\/b n=1 text="two words"\r\n$/);
+  const [told, printed] = out.split("\r\n");
+  assertEquals(told, `${NAME}: Listening to all topics; Ctrl-C ends it`);
+  assertMatch(printed!, /^\d\d:\d\d:\d\d\.\d{3} a\/b n=1 text="two words"$/);
+});
+
+terminalTest("cli sub on a terminal says to what it listens once it does", async () => {
+  await using bus = await Bus.start();
+  for (
+    const [topics, text] of [
+      [["a/b", "c"], "a/b, c"],
+      [["1", "2", "3", "4", "5", "6", "7"], "1, 2, 3, 4, 5 and 2 more"],
+    ] as const
+  ) {
+    await using sub = new Program({ args: ["sub", "-c", bus.file, ...topics], onTerminal: true });
+    await sub.until(`Listening to ${text}; Ctrl-C ends it`);
+    assertEquals(bus.broker.stats().sessions, 1);
+    sub.kill("SIGTERM");
+    await sub.end();
+    await until(() => bus.broker.stats().sessions === 0);
+  }
 });
 
 terminalTest(
@@ -94,7 +113,10 @@ terminalTest(
     await until(() => bus.broker.stats().sessions === 2);
     await publish(await bus.client(), [["a"], { n: 1 }]);
     assertStringIncludes((await plain.end()).out, "\x1b[1m\x1b[36ma");
-    assertEquals((await json.end()).out, '{"topic":["a"],"message":{"n":1}}\r\n');
+    assertEquals(
+      (await json.end()).out.split("\r\n").slice(1),
+      ['{"topic":["a"],"message":{"n":1}}', ""],
+    );
   },
 );
 
@@ -176,8 +198,8 @@ terminalTest(
     const message = { text: "\x9b2J\x7f\u202e\x1b" };
     await publish(await bus.client(), [["a"], message]);
     const { out } = await sub.end();
-    assertMatch(out, /^[\x20-\x7e]+\r\n$/);
-    assertEquals(JSON.parse(out).message, message);
+    assertMatch(out, /^([\x20-\x7e]+\r\n){2}$/);
+    assertEquals(JSON.parse(out.split("\r\n")[1]!).message, message);
   },
 );
 
