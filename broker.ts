@@ -231,6 +231,7 @@ export class Broker {
    */
   setKeys(keys: readonly BrokerKey[]): void {
     const changed = this.#keyring.replace(keys);
+    this.#advise();
     this.#connections.endRevoked();
     this.#sessions.applyKeys(this.#keyring, changed);
   }
@@ -264,7 +265,8 @@ export class Broker {
 
   async #start(): Promise<void> {
     const { address, tls } = this.#options;
-    const listener = await listen(address, tls);
+    this.#advise();
+    const listener = await listen(address, tls, (text) => this.#callbacks.warn(text));
     if (this.#isStopping) {
       await listener.close();
       throw new Error("Cannot start the broker: it was shut down meanwhile");
@@ -284,6 +286,12 @@ export class Broker {
     }
     this.#connections.listen(listener);
     this.#callbacks.listens(listensAt);
+  }
+
+  /** Tells once of a grant that may not be what was meant. */
+  #advise(): void {
+    const advice = this.#keyring.takeAdvice();
+    if (advice !== undefined) this.#callbacks.warn(advice);
   }
 
   /**

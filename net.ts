@@ -159,7 +159,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * - The file need not be there yet; then `connect()` rejects, or waits for it if told so.
    *
    * @typeParam T The messages of a typed bus, as for a `PubSub`.
-   * @param path The file that `mpubsub-broker FILE` wrote, or `mpubsub-broker key NAME` printed.
+   * @param path The file that `mpubsub FILE` wrote, or `mpubsub key file NAME` printed.
    * @param options Its key's name, its queues, and its callbacks.
    * @returns Resolves with the object.
    * @throws {Deno.errors.PermissionDenied} If other users can read or change the file, it belongs to

@@ -4,7 +4,7 @@
  */
 import { Allowance } from "../base/allowance.ts";
 import { keyBytes, keyNameBytes, randomBytes } from "../protocol/handshake.ts";
-import type { Topic } from "../topic.ts";
+import { looksLikePattern, slashNotice, type Topic } from "../topic.ts";
 import { Rights } from "./rights.ts";
 
 /** A named key of a broker, and all that its holders (the clients that use it) may do. */
@@ -104,6 +104,8 @@ export class Keyring {
   /** The key without a name. */
   readonly single: Key;
   #named: ReadonlyMap<string, Key>;
+  #advice: string | undefined;
+  #isAdvised = false;
 
   /**
    * Makes a keyring; without `authkey` the single key is random, so that nobody has it.
@@ -115,6 +117,14 @@ export class Keyring {
   constructor(authkey: string | Uint8Array | undefined, keys: readonly BrokerKey[]) {
     this.single = new Key("", keyBytes(authkey ?? randomBytes(KEY_BYTES)), new Rights(EVERYTHING));
     this.#named = namedKeys(keys);
+    this.#advice = slashIn(keys);
+  }
+
+  /** What is to be told of the keys that it was given, once. */
+  takeAdvice(): string | undefined {
+    const advice = this.#isAdvised ? undefined : this.#advice;
+    this.#isAdvised ||= advice !== undefined;
+    return advice;
   }
 
   /** The key of that name. */
@@ -147,6 +157,7 @@ export class Keyring {
       named.set(name, before);
     }
     this.#named = named;
+    this.#advice = slashIn(keys);
     return changed;
   }
 }
@@ -177,6 +188,16 @@ function namedKey({ name, key, ...rights }: BrokerKey, at: number): Key {
   }
 }
 
+/** What is to be told of a grant that may be meant as a path. */
+function slashIn(keys: readonly BrokerKey[]): string | undefined {
+  for (const { name, publish = [], subscribe = [] } of keys) {
+    for (const topic of [...publish, ...subscribe]) {
+      const notice = slashNotice(topic);
+      if (notice !== undefined) return `${notice} (in the key "${name}")`;
+    }
+  }
+}
+
 function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
@@ -186,7 +207,8 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
  * {@linkcode BrokerKey}.
  *
  * @throws {TypeError} If it is not that, or a key is not a valid one, as for a {@linkcode Keyring}. An
- * unknown field is an error, because it may be a misspelt right.
+ * unknown field is an error, because it may be a misspelt right, and so is a grant that is a plain
+ * string with a slash in it, or with what looks like a pattern.
  * @throws {RangeError} If a key or its name is empty, or the name comes twice.
  */
 export function parseKeys(text: string): BrokerKey[] {
@@ -204,7 +226,20 @@ export function parseKeys(text: string): BrokerKey[] {
     return { name, key: fromBase64(name, key), ...rights } as BrokerKey;
   });
   namedKeys(keys);
+  const slash = slashIn(keys);
+  if (slash !== undefined) throw new TypeError(slash);
+  for (const { name, publish = [], subscribe = [] } of keys) {
+    for (const topic of [...publish, ...subscribe]) checkNoPattern(name, topic);
+  }
   return keys;
+}
+
+function checkNoPattern(name: string, topic: Topic): void {
+  if (typeof topic !== "string" || !looksLikePattern(topic)) return;
+  throw new TypeError(
+    `the key "${name}" grants "${topic}", but there are no wildcards: a topic grants all below it, ` +
+      `and null everything; write ["${topic}"] for that name`,
+  );
 }
 
 function parseJson(text: string): unknown {

@@ -14,6 +14,11 @@ export function watch(result: unknown, failed: (error: unknown) => void): void {
   Promise.resolve(result).then(undefined, failed);
 }
 
+/** Says something that whoever writes the program should know. */
+export function advise(text: string): void {
+  console.warn(printable(`mpubsub: ${text}`));
+}
+
 /**
  * Lines of one kind, as the default `onError` writes them. What others send can make any number of
  * errors, so there is a bounded number of lines, each of a bounded length; what was left out stands in

@@ -23,13 +23,14 @@ import {
   formatTopic,
   isBrokerPath,
   isLocalPath,
+  slashNotice,
   type Topic,
   type TopicPath,
   topicPath,
 } from "../topic.ts";
 import { AbortListeners } from "./abort_listeners.ts";
 import { fitOf } from "./accepts.ts";
-import { WarningLines, watch } from "./callback_errors.ts";
+import { advise, WarningLines, watch } from "./callback_errors.ts";
 import { LocalRoute } from "./local_route.ts";
 import { NOTHING, Registration, Removal } from "./registration.ts";
 import { Registrations } from "./registrations.ts";
@@ -84,6 +85,8 @@ export class Dispatcher {
   /** The routes of the topics that were published lately. */
   readonly #routes = new TopicCache(ROOT, this.routeOf(ROOT));
   readonly #lines = new WarningLines("other errors");
+  /** Whether it has told of a topic that may be meant as a path. */
+  #isAdvised = false;
   #interestCount = 0;
   #births = 0;
   #delivering = false;
@@ -98,6 +101,22 @@ export class Dispatcher {
         ? this.#lines.write(error, context)
         : options.onError(error, context);
     this.#options = options;
+  }
+
+  /**
+   * The path of a topic to publish or to subscribe to.
+   *
+   * @throws {TypeError} If it is not a valid topic.
+   * @throws {RangeError} If it is too long.
+   */
+  pathOf(topic: Topic): TopicPath {
+    const path = topicPath(topic);
+    const notice = this.#isAdvised ? undefined : slashNotice(topic);
+    if (notice !== undefined) {
+      this.#isAdvised = true;
+      advise(`The topic ${notice}`);
+    }
+    return path;
   }
 
   /**
@@ -251,7 +270,7 @@ export class Dispatcher {
    * @throws {BacklogError} If a subscription that waits has no room.
    */
   checkPublish(topic: Topic, message: object): LocalRoute {
-    const route = this.#routes.get(topic) ?? this.#remember(this.routeOf(topicPath(topic)));
+    const route = this.#routes.get(topic) ?? this.#remember(this.routeOf(this.pathOf(topic)));
     if (typeof message !== "object" || message === null || Array.isArray(message)) {
       throw noMessage(route.path, message);
     }

@@ -16,6 +16,7 @@ import { decodeGoodbye, decodeRefused } from "../protocol/frame_bodies.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import { Peer } from "../tools/harness/peer.ts";
 import { until } from "../tools/harness/until.ts";
+import { Warnings } from "./helpers/warnings.ts";
 
 const LIMITS = { messageBytes: 2 ** 20, topicElements: 16, elementBytes: 255, subscriptions: 1024 };
 
@@ -376,4 +377,22 @@ Deno.test("NetPubSub.connect rejects with AuthError for the key of another name"
   const error = await assertRejects(() => bus.connect(), AuthError);
   assertEquals(error.keyName, "bob");
   assertEquals(stage.broker.stats().refusals.key, 1);
+});
+
+Deno.test("Broker tells once of a grant that is a plain string with a slash", async () => {
+  const keys = [{ name: "ann", key: "k", publish: ["sensors/kitchen"] }];
+  const text = '"sensors/kitchen" is one name with a slash in it, not a path';
+  const told: unknown[] = [];
+  using warnings = new Warnings();
+  await using plain = new Broker({ keys });
+  await plain.start();
+  plain.setKeys(keys);
+  assertEquals(warnings.lines.length, 1);
+  assertStringIncludes(warnings.lines[0]!, text);
+  await using heard = new Broker({ onError: (error) => told.push(error) });
+  await heard.start();
+  heard.setKeys(keys);
+  heard.setKeys(keys);
+  assertEquals([warnings.lines.length, told.length], [1, 1]);
+  assertStringIncludes(String(told[0]), text);
 });
