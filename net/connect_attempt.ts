@@ -65,6 +65,7 @@ export async function attempt(
   const close = () => stream.close();
   signal.addEventListener("abort", close);
   try {
+    signal.throwIfAborted(); // It may have been aborted since.
     const brokerId = await authenticateToBroker(stream, key, keyName);
     const link = new Link(stream, brokerFrameLimits());
     span.remote.begin(link);
