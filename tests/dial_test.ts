@@ -1,4 +1,5 @@
 import { assertRejects, assertStrictEquals } from "@std/assert";
+import { delay } from "@std/async/delay";
 import { dial } from "../io/dial.ts";
 
 /** Something that listens, and closes whatever comes. */
@@ -44,9 +45,10 @@ Deno.test("dial ends a connection that is being made when its signal aborts", as
   await using listener = listening();
   for (let n = 0; n < 200; n++) {
     const controller = new AbortController();
-    const dialling = dial(listener.address, controller.signal);
-    if (n % 2 === 0) controller.abort("enough");
-    else setTimeout(() => controller.abort("enough"));
-    await dialling.then((connection) => connection.close(), () => {});
+    const dialling = dial(listener.address, controller.signal)
+      .then((connection) => connection.close(), () => {});
+    if (n % 2 === 1) await delay(0);
+    controller.abort("enough");
+    await dialling;
   }
 });
