@@ -60,7 +60,7 @@ async function connect(
     return await Deno.connect({ transport: "unix", path: endpoint.path });
   }
   const { transport, hostname, port } = endpoint;
-  const conn = await Deno.connect({ hostname, port, signal });
+  const conn = await Deno.connect({ hostname, port, signal: lenient(signal) });
   if (transport === "tcp") return conn;
   try {
     return await secure(conn, hostname, signal, caCerts);
@@ -68,4 +68,14 @@ async function connect(
     signal.throwIfAborted();
     throw error instanceof TypeError ? error : tlsError(endpoint, error);
   }
+}
+
+/**
+ * A signal that aborts with another, but throws nothing. Deno throws the reason of its signal also if
+ * there is a connection already, which nobody could close then (seen on 2.9.6 and 2.6.8).
+ */
+function lenient(signal: AbortSignal): AbortSignal {
+  const own = AbortSignal.any([signal]);
+  own.throwIfAborted = () => {};
+  return own;
 }
