@@ -335,8 +335,8 @@ async function reading<T>(path: string, work: Promise<T>): Promise<T> {
   } catch (error) { // Whatever it is; most often, the file is not there.
     if (!((error as Error).cause instanceof Deno.errors.NotFound)) throw error;
     throw new Error(
-      `Cannot read ${path}: there is no such file; start a broker with it, or give the file of a ` +
-        "running one with --connect",
+      `Cannot read ${path}: there is no such file; start a broker with it, give the file of a ` +
+        "running one with --connect, or wait for one with --wait",
       { cause: error },
     );
   }

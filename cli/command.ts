@@ -243,7 +243,7 @@ export function asSentence(action: string, error: unknown): string {
 /** What the library's errors advise, and what a command line has for it. */
 const ADVICE: readonly (readonly [string, string])[] = [
   ["as the option tls.caCerts", "with --tls-ca PATH"],
-  ["with connect({ wait: true })", "with --wait"],
+  [", or wait for one with connect({ wait: true })", ""],
 ];
 
 /** An error's message, on one line. */

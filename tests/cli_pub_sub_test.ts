@@ -548,6 +548,7 @@ for (const kind of ["connection file", "address"]) {
     const { code, out, err } = await sub.end();
     assertEquals([code, out], [0, '{"topic":["a"],"message":{"n":1}}\n']);
     assertEquals(err.split("\n").length, 3, err);
+    assert(!/wait: true|with --wait/.test(err), err);
   });
 }
 
