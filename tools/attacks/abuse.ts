@@ -32,12 +32,9 @@
  */
 import { delay } from "@std/async/delay";
 import { parseArgs } from "@std/cli/parse-args";
-import type { BrokerStats } from "../../broker.ts";
 import { NatsUplink } from "../../nats.ts";
-import { median } from "../harness/median.ts";
 import { hasNatsServer } from "../harness/nats_server.ts";
 import {
-  type BrokerFigures,
   endWithParent,
   isRight,
   mib,
@@ -47,26 +44,11 @@ import {
   told,
 } from "../harness/processes.ts";
 import { Rise } from "../harness/rise.ts";
-import {
-  Assault,
-  type Attack,
-  type AttackReport,
-  type Facts,
-  MEMORY_BYTES,
-  type Target,
-  within,
-} from "./attack.ts";
+import { Assault, type Attack, type AttackReport, type Target, within } from "./attack.ts";
 import { ATTACKS } from "./attacks.ts";
-import { NEWCOMER_PATIENCE_MS, Newcomers, type Role, standBy, type Watched } from "./bystanders.ts";
-import {
-  Beside,
-  HONEST,
-  keysOf,
-  type Most,
-  RESUME_WINDOW_MS,
-  Scene,
-  type Served,
-} from "./scene.ts";
+import { Newcomers, type Role, standBy, type Watched } from "./bystanders.ts";
+import { faultsOf, movedBetween, type Outcome, show, stretchBetween } from "./outcome.ts";
+import { Beside, HONEST, keysOf, RESUME_WINDOW_MS, Scene, type Served } from "./scene.ts";
 
 /** By how much what the broker holds may have grown in the end, without garbage. */
 const KEPT_BYTES = 16 * 2 ** 20;
@@ -79,23 +61,6 @@ const PREPARE_MS = 60_000;
 const QUIET_PART = 1 / 2;
 /** In how many rounds an attack is made during which the pair was slow. */
 const DOUBTED_ROUNDS = 3;
-const GAUGES = ["connections", "sessions", "detached", "waiting", "queuedBytes"];
-
-/** What is known after an attack, to be printed and judged. */
-interface Outcome {
-  readonly attack: Attack;
-  readonly facts: Facts;
-  readonly before: BrokerFigures;
-  readonly after: BrokerFigures;
-  readonly most: Most;
-  readonly isSettled: boolean;
-  /** How long messages took during the attack, and beside it. */
-  readonly latencies: Rise;
-  /** How often as much time as the broker computed it wanted to. */
-  readonly stretch: number;
-  readonly newcomers: { readonly times: readonly number[]; readonly refused: number };
-  readonly faults: readonly string[];
-}
 
 /** Makes one attack. */
 async function make(attack: Attack, scene: Scene): Promise<Outcome> {
@@ -125,15 +90,6 @@ async function make(attack: Attack, scene: Scene): Promise<Outcome> {
   const latencies = new Rise(stretch).add("during", subscriber.latencies)
     .add("beside", beside.latencies);
   return { attack, facts, before, after, most, isSettled, latencies, stretch, newcomers, faults };
-}
-
-/** How often as much time as the broker computed it wanted to. */
-function stretchBetween(
-  { processor: before }: BrokerFigures,
-  { processor: after }: BrokerFigures,
-): number {
-  const had = after.had - before.had;
-  return had > 0 ? 1 + (after.wanted - before.wanted) / had : 1;
 }
 
 /** What an attacker tells. */
@@ -176,68 +132,6 @@ class Attacker implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#process[Symbol.asyncDispose]();
   }
-}
-
-/** By how much each counter moved. */
-function movedBetween(before: BrokerStats, after: BrokerStats): Record<string, number> {
-  const [old, now] = [flat(before), flat(after)];
-  return Object.fromEntries(Object.entries(now).map(([name, n]) => [name, n - old[name]!]));
-}
-
-function flat(stats: object, prefix = ""): Record<string, number> {
-  const all: Record<string, number> = {};
-  for (const [name, value] of Object.entries(stats)) {
-    if (typeof value === "object" && value !== null) {
-      Object.assign(all, flat(value, `${prefix}${name}.`));
-    } else if (typeof value === "number" && !GAUGES.includes(name)) all[prefix + name] = value;
-  }
-  return all;
-}
-
-/** Prints what happened. */
-function show(outcome: Outcome, rise: Rise): void {
-  const { attack, facts, before, after, most, newcomers, stretch } = outcome;
-  const { counts, moved, logged, subscriber: { received, lost, duplicated, outOfOrder } } = facts;
-  const { times, refused } = newcomers;
-  const list = (numbers: Readonly<Record<string, number>>) =>
-    Object.entries(numbers).filter(([, n]) => n !== 0).map(([name, n]) => `${name} ${round(n)}`)
-      .join(", ") || "nothing";
-  console.log(
-    `${attack.name}: ${attack.what}\n` +
-      `  attacker   ${list(counts)}\n` +
-      `  pair       ${rise}; ${received} received, ` +
-      `${lost} lost, ${duplicated} duplicated, ${outOfOrder} out of order\n` +
-      `  newcomers  ${times.length} in ${median(times).toFixed(1)} ms (median), ` +
-      `${Math.max(...times).toFixed(1)} ms at most; ${refused} refused\n` +
-      `  broker     ${mib(before.rss)} resident before, ${mib(most.rss)} at most, ` +
-      `${mib(after.rss)} after; at most ${mib(most.queuedBytes)} queued; ` +
-      `${after.stats.detached} detached; a processor for ${
-        (100 / stretch).toFixed(0)
-      } % of its work` +
-      `${logged > 0 ? `; ${logged} characters logged` : ""}\n` +
-      `  counters   ${list(moved)}`,
-  );
-}
-
-function round(value: number): number {
-  return Math.round(value * 100) / 100;
-}
-
-/** What is not as it should be. */
-function faultsOf(outcome: Outcome): string[] {
-  const { attack, facts, before, most, isSettled, newcomers, faults } = outcome;
-  const { received, lost, duplicated, outOfOrder, gaps, faults: own } = facts.subscriber;
-  const { memoryBytes = MEMORY_BYTES, feignsLosses = false } = attack;
-  const criteria: Record<string, boolean> = {
-    "the pair lost something": received > 0 && lost === 0 && (feignsLosses || gaps === 0),
-    "the pair got something twice, or not in its order": duplicated + outOfOrder === 0,
-    [`the broker grew by more than ${mib(memoryBytes)}`]: most.rss - before.rss <= memoryBytes,
-    "the broker is not rid of the attackers": isSettled,
-    "an honest client did not get in": Math.max(...newcomers.times) < NEWCOMER_PATIENCE_MS,
-    ...attack.check?.(facts),
-  };
-  const failed = Object.keys(criteria).filter((fault) => !criteria[fault]);
-  return [...faults, ...own, ...facts.witness.faults, ...failed];
 }
 
 /** What was found of all attacks. */

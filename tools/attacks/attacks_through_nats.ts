@@ -3,7 +3,7 @@
  * broker sends.
  */
 import { delay } from "@std/async/delay";
-import type { Assault, Attack, BrokerSetup } from "./attack.ts";
+import { type Assault, type Attack, type BrokerSetup, MEMORY_BYTES } from "./attack.ts";
 import { packet, PACKET_SUBJECT, RawNats } from "./raw_nats.ts";
 
 const BIG = 2n ** 60n;
@@ -96,6 +96,7 @@ export const logFlood: Attack = {
   name: "log-flood",
   what: "a broker that comes with a long name of its stream, and goes, as fast as possible",
   broker: CORE,
+  memoryBytes: 2 * MEMORY_BYTES, // What it hears is long.
   run: (assault) =>
     withNats(assault, async (nats) => {
       const from = randomId();

@@ -41,7 +41,7 @@ const GROWTH_MAX: Readonly<Record<Metric, number>> = {
   cpu: 3.5,
 };
 /** Fewer of a unit are not worth judging: they are made of what comes once in a while. */
-const LEAST: Readonly<Record<Metric, number>> = { steps: 20, touched: 16, own: 0, cpu: 0.05 };
+const LEAST: Readonly<Record<Metric, number>> = { steps: 20, touched: 16, own: 100, cpu: 0.05 };
 
 /** How often as much a unit may cost as one of the operation that it is compared with. */
 const COMPARED_MAX = 8;
