@@ -10,10 +10,10 @@ import {
   setTransportFactory,
   type Transport,
 } from "@nats-io/nats-core/internal";
-import { concat, writeAll } from "../base/bytes.ts";
+import { concat } from "../base/bytes.ts";
 import { Fifo } from "../base/fifo.ts";
 import { TimeSlice } from "../base/time_slice.ts";
-import { later } from "../base/timers.ts";
+import { every } from "../base/timers.ts";
 import type { Connection } from "../io/connection.ts";
 import { dial } from "../io/dial.ts";
 
@@ -25,7 +25,7 @@ const PIECE_BYTES_MAX = 64 * 1024;
 const GATHER_BYTES_MAX = 16 * 1024;
 /** How much is gathered. */
 const GATHERED_BYTES_MAX = 256 * 1024;
-/** How long a server may take for what was sent before the end. */
+/** For how long a server may take nothing of what was sent before the end. */
 const CLOSE_MS = 2000;
 /** The longest introduction of a server. */
 const INFO_BYTES_MAX = 64 * 1024;
@@ -85,6 +85,8 @@ class NatsTransport implements Transport {
   #used = 0;
   #readBytes = READ_BYTES_MIN;
   #writing: Promise<void> | undefined;
+  /** How many bytes the server has taken. */
+  #taken = 0;
 
   get isClosed(): boolean {
     return this.#closing.signal.aborted;
@@ -186,7 +188,12 @@ class NatsTransport implements Transport {
   async #write(): Promise<void> {
     try {
       while (this.#waiting.length > 0 && !this.isClosed) {
-        await writeAll(this.#connection!, this.#takeWaiting());
+        const bytes = this.#takeWaiting();
+        for (let at = 0; at < bytes.length;) {
+          const count = await this.#connection!.write(bytes.subarray(at));
+          at += count;
+          this.#taken += count;
+        }
       }
     } catch (error) { // The connection is lost, or was closed here.
       this.#end(this.isClosed ? undefined : error as Error);
@@ -210,7 +217,11 @@ class NatsTransport implements Transport {
 
   async close(error?: Error): Promise<void> {
     if (error === undefined) {
-      const timer = later(() => this.#end(), CLOSE_MS);
+      let taken = -1;
+      const timer = every(() => {
+        if (this.#taken === taken) this.#end();
+        taken = this.#taken;
+      }, CLOSE_MS);
       await Promise.resolve(); // The client sends in this turn what it was asked to send just before.
       // Deno before 2.9 does not end a write when its connection is closed.
       await Promise.race([this.#writing, this.#closed.promise]);

@@ -89,7 +89,7 @@ for (
     ["what is quadratic", { steps: [100, 200, 400], touched: [100, 100, 100] }, ["steps"]],
     ["what is quadratic, but for a part of it", { touched: [500, 600, 800] }, ["touched"]],
     ["what is quadratic in time only", { steps: [100, 100, 100], cpu: [1, 2, 4] }, ["cpu"]],
-    ["what the operation counted", { own: [10, 20, 40] }, ["own"]],
+    ["what the operation counted", { own: [200, 400, 800] }, ["own"]],
     ["nothing where there is hardly anything", { touched: [1, 2, 4] }, []],
     ["what begins with hardly anything", { touched: [1, 20, 40] }, ["touched"]],
   ] as const
