@@ -12,7 +12,7 @@ const CLEAR = [AuthError, ConnectionLostError, ProtocolError, TypeError];
 
 /** Whether something failed because the program was not given a permission. */
 export function isNotPermitted(error: unknown): boolean {
-  return error instanceof Deno.errors.NotCapable;
+  return typeof Deno !== "undefined" && error instanceof Deno.errors.NotCapable;
 }
 
 /**
