@@ -66,7 +66,7 @@ rootTest(
         ["pub", "-c", path, "a"],
         ["bench", "-c", path],
         ["pub", ...address, "--authkey-file", path, "a"],
-        ["key", "ann", "--keys", path, ...address],
+        ["key", "file", "ann", "--keys", path, ...address],
         [path],
       ]
     ) {
