@@ -10,9 +10,9 @@ import { tlsError } from "./tls_errors.ts";
 /** What is passed on as it is: it says what is wrong. */
 const CLEAR = [AuthError, ConnectionLostError, ProtocolError, TypeError];
 
-/** Whether something failed because the program was not given a permission. */
-export function isNotPermitted(error: unknown): boolean {
-  return typeof Deno !== "undefined" && error instanceof Deno.errors.NotCapable;
+/** Whether something fails each time: there is no Deno, or the program was not given a permission. */
+export function isInVain(error: unknown): boolean {
+  return typeof Deno === "undefined" || error instanceof Deno.errors.NotCapable;
 }
 
 /**
@@ -42,7 +42,7 @@ export async function dial(
     return connection;
   } catch (error) { // Refused, not found, unreachable, aborted; or a missing permission of Deno's.
     signal.throwIfAborted();
-    if (isNotPermitted(error) || CLEAR.some((kind) => error instanceof kind)) throw error;
+    if (isInVain(error) || CLEAR.some((kind) => error instanceof kind)) throw error;
     const what = error instanceof Error ? error.message : error;
     throw new ConnectionLostError(
       `Cannot connect to ${formatEndpoint(endpoint)}: no broker answers (${what})`,
