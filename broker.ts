@@ -34,7 +34,12 @@ import type { BrokerStats } from "./broker/stats.ts";
 import { TopicCounts } from "./broker/topic_counts.ts";
 import type { Uplink, UplinkBus } from "./broker/uplink.ts";
 import { UplinkPeer } from "./broker/uplink_peer.ts";
-import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
+import {
+  AuthError,
+  type CertificateProblem,
+  ConnectionLostError,
+  ProtocolError,
+} from "./errors.ts";
 import { type Address, formatEndpoint, isExposed } from "./io/address.ts";
 import { listen } from "./io/listener.ts";
 import type { Certificate } from "./io/tls.ts";
@@ -359,3 +364,4 @@ export class Broker {
 
 // The errors that `onError` gets.
 export { AuthError, ConnectionLostError, ProtocolError };
+export type { CertificateProblem };

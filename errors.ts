@@ -13,7 +13,24 @@ export interface ErrorDetails {
 }
 
 /**
- * One side could not prove to the other that it has the key, or the broker's certificate is not trusted.
+ * What is wrong with the certificate of a broker:
+ *
+ * - `"untrusted"`: it is signed by nobody whom the client trusts. The option `tls.caCerts` says whom.
+ * - `"other name"`: it is not for the name in the address.
+ * - `"expired"` and `"not yet valid"`: now is not its time, by the clock of the client.
+ * - `"other use"`: it is that of an authority, and not one for a server.
+ * - `"other"`: something else.
+ */
+export type CertificateProblem =
+  | "untrusted"
+  | "other name"
+  | "expired"
+  | "not yet valid"
+  | "other use"
+  | "other";
+
+/**
+ * One side could not prove to the other that it has the key, or the broker's certificate cannot be used.
  *
  * - `connect()` rejects with it; trying again without a change does not help.
  * - While reconnecting, `onState` gets it, and the client tries again every few seconds, in case the
@@ -24,16 +41,23 @@ export class AuthError extends Error {
   override readonly name = "AuthError";
   /** The name of the key that was used; empty for the broker's `authkey`. */
   readonly keyName: string;
+  /** What is wrong with the broker's certificate; `undefined` if it is the key that is wrong. */
+  readonly certificate: CertificateProblem | undefined;
 
   /**
-   * Makes an error that says which key was refused, and by whom.
+   * Makes an error that says which key was refused, and by whom, or what is wrong with a certificate.
    *
-   * @param message What was done, and what is wrong with the key.
-   * @param details The name of the key, and the error that led to this one.
+   * @param message What was done, and what is wrong.
+   * @param details The name of the key, what is wrong with the certificate, and the error that led to
+   * this one.
    */
-  constructor(message: string, details: ErrorDetails & { keyName?: string } = {}) {
+  constructor(
+    message: string,
+    details: ErrorDetails & { keyName?: string; certificate?: CertificateProblem } = {},
+  ) {
     super(message, details);
     this.keyName = details.keyName ?? "";
+    this.certificate = details.certificate;
   }
 }
 

@@ -102,6 +102,7 @@
 export {
   AuthError,
   BacklogError,
+  type CertificateProblem,
   ConnectionLostError,
   type ErrorDetails,
   ForbiddenError,

@@ -17,6 +17,7 @@
  * @module
  */
 import type { NatsConnection } from "@nats-io/nats-core";
+import { addCounts } from "./base/count.ts";
 import { later } from "./base/timers.ts";
 import type { UplinkStats } from "./broker/stats.ts";
 import type { Uplink, UplinkBus } from "./broker/uplink.ts";
@@ -170,10 +171,11 @@ export class NatsUplink implements Uplink {
       bus,
       counts: this.#counts,
       isHere: (id) => this.#members.has(id),
+      heard: (id) => this.#members.heard(id),
       say: (message, to) => this.#members.say(message, to),
       deliver: (frames) => {
         try {
-          this.#counts.lost += bus.deliver(frames);
+          this.#counts.lost = addCounts(this.#counts.lost, bus.deliver(frames));
         } catch (error) {
           this.#refuse(error);
           lose({ counts: this.#counts, bus }, [], 0);

@@ -27,6 +27,7 @@
 import {
   AuthError,
   BacklogError,
+  type CertificateProblem,
   ConnectionLostError,
   ForbiddenError,
   ProtocolError,
@@ -48,7 +49,7 @@ import { Dispatcher } from "./pubsub/dispatcher.ts";
 import type { Topic } from "./topic.ts";
 
 export { AuthError, BacklogError, ConnectionLostError, ForbiddenError, ProtocolError };
-export type { Address, Gap, NetPubSubOptions, State };
+export type { Address, CertificateProblem, Gap, NetPubSubOptions, State };
 
 /** Options of `disconnect` and `flush`. */
 export interface WaitOptions {
@@ -264,10 +265,11 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * @throws {ConnectionLostError} If there is no connection file, no broker listens at the address, it
    * does not answer within 10 s, it is busy, or `disconnect()` is called meanwhile.
    * @throws {DOMException} Its name is `NotSupportedError`, if this is not Deno.
-   * @throws {AuthError} If the keys differ, or the broker's certificate is not trusted.
+   * @throws {AuthError} If the keys differ, or the broker's certificate cannot be used.
    * @throws {ForbiddenError} If the key does not grant one of the subscriptions; `onError` gets one
    * error for each.
-   * @throws {ProtocolError} If what answers is not a broker, or speaks another version of the protocol.
+   * @throws {ProtocolError} If what answers is not a broker, speaks another version of the protocol, or
+   * does not speak TLS when it has to, or does when it has not.
    * @throws {Deno.errors.PermissionDenied | Deno.errors.IsADirectory | TypeError} If the connection file
    * cannot be used, as for `fromFile`.
    */

@@ -242,7 +242,7 @@ export function asSentence(action: string, error: unknown): string {
 
 /** What the library's errors advise, and what a command line has for it. */
 const ADVICE: readonly (readonly [string, string])[] = [
-  ["as tls: { caCerts }", "with --tls-ca PATH"],
+  ["as the option tls.caCerts", "with --tls-ca PATH"],
   [", or wait for one with connect({ wait: true })", ""],
 ];
 

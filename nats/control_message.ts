@@ -10,6 +10,7 @@ import { isCount } from "../base/count.ts";
 import { ProtocolError } from "../errors.ts";
 import { isBrokerPath, type TopicPath, topicPath } from "../topic.ts";
 import { isStreamName } from "./subject.ts";
+import type { Work } from "./turns.ts";
 
 /** A topic that a broker wants, with all below it, and the broker's number for it; `null`: broadcasts. */
 export type NumberedTopic = readonly [id: number, path: TopicPath | null];
@@ -83,20 +84,30 @@ const MESSAGE_BYTES_MAX = 2 * PART_BYTES_MAX;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** Splits entries into parts that each fit a message; at least one part. */
-export function partsOf<E>(entries: readonly E[]): E[][] {
-  const parts: E[][] = [[]];
-  let bytes = 0;
+/**
+ * Splits entries into parts that each fit a message, at least one, and passes each of them on; a step
+ * for each entry.
+ *
+ * @param entries What is split; `undefined` is left out.
+ * @param emit Gets a part, its number, and whether more of them follow.
+ */
+export function* inParts<E>(
+  entries: Iterable<E | undefined>,
+  emit: (part: E[], number: number, more: boolean) => void,
+): Work {
+  let [part, bytes, number]: [E[], number, number] = [[], 0, 0];
   for (const entry of entries) {
+    yield;
+    if (entry === undefined) continue;
     const { length } = encoder.encode(JSON.stringify(entry));
     if (bytes > 0 && bytes + length > PART_BYTES_MAX) {
-      parts.push([]);
-      bytes = 0;
+      emit(part, number++, true);
+      [part, bytes] = [[], 0];
     }
     bytes += length + 1;
-    parts.at(-1)!.push(entry);
+    part.push(entry);
   }
-  return parts;
+  emit(part, number, false);
 }
 
 /** The bytes of what a broker says. */

@@ -11,11 +11,12 @@
  * topics of the unconfirmed packets before it. If one of these is wanted and was not heard, the packet
  * is held until that one comes, or until its broker is gone.
  *
- * - No more packets are held than a broker has under way: what lies further back was confirmed.
+ * - No more packets are held than a broker has under way: each says that what lies further back than it
+ *   names was confirmed, and nothing waits for that.
  */
 import { type ExchangeContext, lose } from "./exchange_context.ts";
 import type { HeldBytes, Holder } from "./held_bytes.ts";
-import { PacketFlag, type PacketHeader, UNDER_WAY_MAX } from "./packet.ts";
+import { PacketFlag, type PacketHeader } from "./packet.ts";
 import { Reassembly } from "./reassembly.ts";
 import { pathOf } from "./subject.ts";
 import type { WantedSubjects } from "./wanted_subjects.ts";
@@ -84,9 +85,7 @@ export class RemoteLane implements Holder {
     this.#confirmed = Math.max(this.#confirmed, confirmed);
     this.#held.set(number, { subject, header, body });
     this.#release();
-    if (!this.#held.has(number)) return;
-    if (this.#held.size > UNDER_WAY_MAX) return this.giveUp();
-    this.#keep(number);
+    if (this.#held.has(number)) this.#keep(number);
   }
 
   /** Keeps a packet that waits: not the whole buffer that was read, if it is a small part of that. */
@@ -137,8 +136,9 @@ export class RemoteLane implements Holder {
   /** Whether a packet that is wanted and comes before this one may still come. */
   #isMissing({ number, before }: PacketHeader): boolean {
     const first = number - before.length;
+    // Not before the first that it names: all of those are confirmed.
     const known = Math.max(this.#heard, this.#confirmed, this.#isSettling ? 0 : this.#base - 1);
-    for (let n = Math.max(first, known + 1); n < number; n++) {
+    for (let n = known + 1; n < number; n++) {
       if (this.#context.wanted.has(before[n - first]!)) return true;
     }
     return false;

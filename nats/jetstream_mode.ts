@@ -70,6 +70,7 @@ export class JetStreamMode implements Mode {
   gone(): void {}
 
   tick(): void {
+    if (this.exchange.tick()) this.#reader.change();
     this.#reader.look();
   }
 

@@ -32,9 +32,4 @@ export class TopicBlockCache<V> {
     }
     return value;
   }
-
-  /** Forgets all values, because they would be different now. */
-  clear(): void {
-    this.#values.clear();
-  }
 }

@@ -9,6 +9,7 @@ import {
   readConnectionFile,
   withKey,
 } from "../io/connection_file.ts";
+import { checkCaCerts } from "../io/tls_errors.ts";
 import { keyBytes, keyNameBytes } from "../protocol/handshake.ts";
 import type { NetPubSubOptions } from "./options.ts";
 
@@ -41,12 +42,13 @@ export class BrokerFinder {
   /**
    * Makes one that does not know its broker yet.
    *
-   * @throws {TypeError} If the name of the key is of the wrong kind.
+   * @throws {TypeError} If the name of the key, or a certificate to trust, is of the wrong kind.
    * @throws {RangeError} If it is too long.
    */
   constructor(options: NetPubSubOptions) {
     this.#options = options;
     if (options.keyName !== undefined) keyNameBytes(options.keyName);
+    checkCaCerts(options.tls?.caCerts ?? []);
   }
 
   /**
@@ -91,11 +93,14 @@ export class BrokerFinder {
    * Where the broker is now.
    *
    * @param warn Called once if messages can be read on the way.
+   * @param waits Whether the caller waits for a file that is not there.
    * @throws {ConnectionLostError} If there is no connection file.
    * @throws {Deno.errors.PermissionDenied | Deno.errors.IsADirectory | TypeError} If it cannot be used.
    */
-  async find(warn: (warning: Error) => void): Promise<Target> {
-    const target = await this.#find();
+  async find(
+    { warn, waits }: { readonly warn: (warning: Error) => void; readonly waits: boolean },
+  ): Promise<Target> {
+    const target = await this.#find(waits);
     this.#target = target;
     const endpoint = parseAddress(target.address);
     if (!this.#warned && isExposed(endpoint)) {
@@ -110,7 +115,7 @@ export class BrokerFinder {
     return target;
   }
 
-  async #find(): Promise<Target> {
+  async #find(waits: boolean): Promise<Target> {
     const file = this.#file;
     if (file === undefined) return this.#target!;
     try {
@@ -118,8 +123,8 @@ export class BrokerFinder {
     } catch (error) {
       if (!isMissing(error)) throw error;
       throw new ConnectionLostError(
-        `Cannot connect: there is no connection file ${file}; start a broker with it, ` +
-          "or wait for one with connect({ wait: true })",
+        `Cannot connect: there is no connection file ${file}; start a broker with it` +
+          (waits ? "" : ", or wait for one with connect({ wait: true })"),
         { cause: error },
       );
     }

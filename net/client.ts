@@ -283,7 +283,10 @@ export class Client {
 
   async #attempt(span: ConnectSpan): Promise<Link> {
     span.signal.throwIfAborted();
-    const target = await this.#finder.find((warning) => this.#dispatcher.report(warning, {}));
+    const target = await this.#finder.find({
+      warn: (warning) => this.#dispatcher.report(warning, {}),
+      waits: span.waits || span.remote.id !== undefined,
+    });
     return await attempt(span, target, {
       name: this.#name,
       queueOptions: this.#queueOptions,

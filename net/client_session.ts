@@ -83,7 +83,7 @@ export class ClientSession implements SessionHandler, FrameSource {
   /** Tells the broker that a topic is wanted, or no longer wanted; without a connection, OPEN will. */
   interest(type: FrameType, topic: Uint8Array): void {
     if (this.#changes === undefined) this.link?.send(type, topic);
-    else this.#changes.push([type, topic]); // A broker takes it in an open session only.
+    else this.#changes.push([type, topic]); // Until the broker has opened the session.
   }
 
   /**

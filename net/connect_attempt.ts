@@ -78,6 +78,7 @@ async function attemptUntil(
   const close = () => stream.close();
   signal.addEventListener("abort", close);
   try {
+    signal.throwIfAborted(); // It may have been aborted since.
     const brokerId = await authenticateToBroker(stream, key, keyName);
     const link = new Link(stream, brokerFrameLimits());
     span.remote.begin(link);

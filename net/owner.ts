@@ -62,8 +62,7 @@ export class Owner {
 
   #writeState(state: State, reason: Error | undefined, isTold: boolean): void {
     if (state === "connected" || state === "disconnected") {
-      this.#notice?.[Symbol.dispose]();
-      this.#notice = undefined;
+      this.#dropNotice();
       if (state === "connected" && this.#isWritten) this.#write("Connected to the broker");
       this.#isWritten = false;
       if (state === "connected" || reason === undefined || isTold) return;
@@ -79,11 +78,17 @@ export class Owner {
   }
 
   #writeAway(state: State): void {
+    this.#dropNotice();
     const what = state === "reconnecting"
       ? "No connection to the broker"
       : "Waiting for the broker";
     this.#write(`${what}; trying again (${this.#reason!.message})`);
     this.#isWritten = true;
+  }
+
+  #dropNotice(): void {
+    this.#notice?.[Symbol.dispose]();
+    this.#notice = undefined;
   }
 
   #write(text: string): void {

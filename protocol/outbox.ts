@@ -81,9 +81,14 @@ export class Outbox {
     return this.#total;
   }
 
-  /** How many bytes are numbered and not acknowledged. */
+  /** How many bytes are numbered and held, because not all of their chunk is acknowledged. */
   get inFlight(): number {
     return this.#sent.bytes;
+  }
+
+  /** At least so many bytes are numbered and not acknowledged. */
+  get inFlightMin(): number {
+    return this.#sent.bytesMin;
   }
 
   /** The number of the last frame that has one. */

@@ -120,6 +120,9 @@ export interface Delivery<M = object> {
  * - Leaving the loop (`break`) or disposing ends it, and discards what it holds. Disposing twice is a
  *   no-op.
  * - After `clearSubscribers()` it yields what it holds, then ends.
+ * - While a consumer takes one message after the other, timers, sockets and signals get a turn every few
+ *   milliseconds, so a loop over many messages keeps nobody waiting. What a message takes in one piece
+ *   is up to the consumer.
  *
  * @typeParam M The message.
  *

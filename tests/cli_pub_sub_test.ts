@@ -506,7 +506,7 @@ Deno.test("cli commands take --key-name and --tls-ca with --address, and errors 
   await output({ args: ["pub", "-c", file, ...ca, "a", "n=1"] });
   const cases: [string[], number, string][] = [
     [[...access, "--key-name", "ann"], 1, "is not trusted"],
-    [["-c", file], 1, "give it or its authority with --tls-ca PATH"],
+    [["-c", file], 1, "give it, or that of its authority, with --tls-ca PATH"],
     [[...access, ...ca], 1, "key"],
     [[...access, "--key-name", "eve", ...ca], 1, "eve"],
     [["--key-name", "ann"], 2, "--key-name if the key has one"],

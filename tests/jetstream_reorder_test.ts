@@ -4,9 +4,11 @@ import { ReorderBuffer } from "../nats/jetstream_reorder.ts";
 import { PacketFlag, type PacketHeader, PART_BYTES, UNDER_WAY_MAX } from "../nats/packet.ts";
 import { subjectOf } from "../nats/subject.ts";
 import { WantedSubjects } from "../nats/wanted_subjects.ts";
+import { randomOf } from "../tools/harness/random.ts";
 import type { TopicPath } from "../topic.ts";
 import { contextOf, frameOf, Heard, PREFIX, type SimulatedOptions } from "./helpers/exchange.ts";
 
+const SEED = 20261128;
 const QUEUE_BYTES = 2 ** 20;
 const SUBJECT = subjectOf(PREFIX, ["a"]);
 
@@ -81,6 +83,20 @@ Deno.test("ReorderBuffer holds no more packets of a lane than may be under way, 
   assert(reader.lost.length > 0 && reader.lost.every(({ messages }) => messages === 0));
 });
 
+Deno.test("ReorderBuffer holds as many packets as may be under way, whatever the numbers are", () => {
+  const random = randomOf(SEED);
+  for (let run = 0; run < 200; run++) {
+    const reader = new Reader();
+    const most = random.pick([30, 300, 2 ** 50]);
+    for (let n = 0; n < 200; n++) {
+      const before = Array(random.int(UNDER_WAY_MAX)).fill(["a"]);
+      const number = before.length + 1 + random.int(most);
+      reader.packet(number, { before });
+      assert(reader.buffer.heldBytes <= UNDER_WAY_MAX * 5000);
+    }
+  }
+});
+
 Deno.test("ReorderBuffer looks at twice as much for twice as many packets with gaps", () => {
   const [once, twice] = [500, 1000].map((count) => withGaps(count).wanted.looks);
   assert(twice! <= 2.2 * once!, `${once} looks for 500 packets, ${twice} for 1000`);
@@ -112,6 +128,20 @@ Deno.test("ReorderBuffer holds no more bytes than may wait, and gives up first w
   reader.packet(2, { broker: brokers.at(-1)! });
   assertEquals(reader.delivered.slice(before).map(({ id }) => id), [2, 3]);
   assertEquals(reader.lost.length, gaps);
+});
+
+Deno.test("ReorderBuffer keeps of what was read only the packet that waits, if that is a small part", () => {
+  const kept: number[] = [];
+  const reader = new Reader({ deliver: (frames) => kept.push(frames.buffer.byteLength) });
+  const body = frameOf({ path: ["a"], from: "p", id: 1 });
+  const read = new Uint8Array(100_000);
+  read.set(body, 500);
+  const place = read.subarray(500, 500 + body.length);
+  const header = { flags: 0, broker: "f", lane: 1, messages: 1, counts: [] };
+  reader.packet(1);
+  reader.buffer.packet(SUBJECT, { ...header, number: 3, before: [["a"]] }, place);
+  reader.packet(2);
+  assertEquals(kept.at(-1), body.length);
 });
 
 Deno.test("ReorderBuffer keeps no more parts of messages than may wait", () => {

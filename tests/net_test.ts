@@ -494,3 +494,27 @@ Deno.test("NetPubSub goes on after a notice that it cannot read, and tells that 
   await broker.goodbye();
   await left;
 });
+
+Deno.test("NetPubSub hears others during a loop over many messages that are there", async () => {
+  await using scene = await Scene.start();
+  const [alice, bob] = [await scene.connected(), await scene.connected()];
+  bob.addSubscriber("question", () => bob.publish("answer"));
+  let answered = false;
+  alice.addSubscriber("answer", () => answered = true);
+  await Promise.all([alice.flush(), bob.flush()]);
+  using jobs = alice.subscribe("job");
+  for (let n = 1; n <= 5000; n++) alice.publish("job", { n }, { local: true });
+  const { now } = performance;
+  let worked = 0;
+  performance.now = () => now.call(performance) + worked;
+  try {
+    alice.publish("question");
+    for await (const { message } of jobs) {
+      worked += 1; // Each takes a millisecond, as far as the library can tell.
+      if (answered || (message as { n: number }).n === 5000) break;
+    }
+  } finally {
+    performance.now = now;
+  }
+  assert(answered, "the loop was over before the answer came");
+});

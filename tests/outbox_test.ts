@@ -7,6 +7,9 @@ import { isKept, Outbox } from "../protocol/outbox.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import { concat } from "../tools/harness/bytes.ts";
 import { type Random, randomOf } from "../tools/harness/random.ts";
+import { Encoder } from "../codec/codec.ts";
+import { Copies } from "./helpers/copies.ts";
+import { Walks } from "./helpers/walks.ts";
 
 const SEED = 20261124;
 const WINDOW = 1024 * 1024;
@@ -987,3 +990,100 @@ Deno.test("Outbox leaves everything as it is when all fits", () => {
 function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
+
+const MEGA = 2 ** 20;
+
+/** Messages that take about `bytes`, each with how often each byte is copied at most. */
+const LARGE: Record<string, { times: number; messageOf(bytes: number): object }> = {
+  "an array of bytes": { times: 1, messageOf: (bytes) => ({ data: new Uint8Array(bytes) }) },
+  "many arrays of bytes": {
+    times: 4,
+    messageOf: (bytes) => ({
+      data: Array.from({ length: 64 }, () => new Uint8Array(bytes / 64)),
+    }),
+  },
+  "a text": { times: 1, messageOf: (bytes) => ({ text: "a".repeat(bytes) }) },
+  "many texts": {
+    times: 3,
+    messageOf: (bytes) => ({ texts: new Array(bytes / 1024).fill("é".repeat(512)) }),
+  },
+  numbers: {
+    times: 2,
+    messageOf: (bytes) => ({ list: Array.from({ length: bytes / 8 }, (_, n) => n / 7) }),
+  },
+};
+
+for (const [what, { times, messageOf }] of Object.entries(LARGE)) {
+  Deno.test(`Outbox moves each byte a few times, of a message with ${what}, on its way in and out`, () => {
+    for (const bytes of [1, 2, 4, 8].map((size) => size * MEGA)) {
+      const message = messageOf(bytes);
+      for (const before of [0, 1, 100_000]) {
+        const outbox = new Outbox(WINDOW);
+        if (before > 0) publish(outbox, TOPIC, new Uint8Array(before));
+        using copies = new Copies();
+        const { composer } = outbox;
+        const end = new Encoder().encode(message, Infinity, composer, composer.begin(TOPIC));
+        outbox.commit(end);
+        const { length } = composer.bytes;
+        let handed = 0;
+        for (let count = before > 0 ? 2 : 1; outbox.ahead > 0; count--) {
+          assert(count > 0, "whole frames are handed over");
+          handed += outbox.next()!.length;
+          outbox.acknowledge(outbox.numbered);
+        }
+        assertEquals(length, 0, "nothing is being composed");
+        const copied = copies.bytes / handed;
+        assert(copied <= times + 0.2, `each byte of ${bytes} was copied ${copied} times`);
+      }
+    }
+  });
+}
+
+Deno.test("Outbox composes a long frame into a buffer of its own length after a short one, and a short one after that", () => {
+  const outbox = new Outbox(WINDOW);
+  const sizes = [10, 4 * MEGA, 10, 300, 10, 4 * MEGA, 4 * MEGA, 10, 70_000, 10, 250, 260, 247];
+  for (const [n, size] of sizes.entries()) {
+    const payload = new Uint8Array(size).fill(n);
+    publish(outbox, TOPIC, payload);
+    const part = outbox.next()!;
+    assertSame(part, encodeFrame(FrameType.PUBLISH, TOPIC, payload));
+    if (size >= MEGA) {
+      assert(part.buffer.byteLength < size + 100, `${part.buffer.byteLength} bytes`);
+    }
+    outbox.acknowledge(outbox.numbered);
+  }
+});
+
+Deno.test("Outbox hands a large slice to many without a copy, and lets go of it", () => {
+  const bytes = frameOf(1, 8 * MEGA);
+  const lease = { buffer: bytes, holders: 0 };
+  using copies = new Copies();
+  for (let n = 0; n < 100; n++) {
+    const outbox = new Outbox(WINDOW);
+    outbox.push(bytes, 1, lease);
+    assertStrictEquals(outbox.next()!.buffer, bytes.buffer);
+    outbox.acknowledge(1);
+    outbox.next();
+  }
+  assertEquals([copies.bytes, lease.holders], [0, 0]);
+});
+
+Deno.test("Outbox does the same work for each frame, however many it holds", () => {
+  const notice = encodeFrame(FrameType.REFUSED, new Uint8Array(10));
+  for (const many of [1000, 2000, 4000]) {
+    const outbox = new Outbox(Infinity);
+    using walks = new Walks();
+    using copies = new Copies();
+    for (let n = 0; n < many; n++) {
+      outbox.push(frameOf(n, n % 2 === 0 ? 300 : 20_000), 1);
+      outbox.notify(notice);
+      if (n % 3 === 0) outbox.drop(1);
+      if (n % 2 === 0) outbox.next();
+    }
+    while (outbox.next() !== undefined);
+    for (let count = 1; count <= outbox.numbered; count++) outbox.acknowledge(count);
+    assertEquals([outbox.unacknowledged, outbox.heldBytes], [0, 0]);
+    assert(walks.elements <= 30 * many, `${walks.elements} elements for ${many} frames`);
+    assert(copies.bytes <= 25_000 * many, `${copies.bytes} bytes for ${many} frames`);
+  }
+});

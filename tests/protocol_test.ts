@@ -86,8 +86,8 @@ Deno.test("docs/protocol.md names every frame, reason and refusal with its numbe
   for (const [name, number] of Object.entries(FrameType)) {
     assertNotEquals(row(number, name).exec(PAGE), null, name);
   }
-  const [, reasons = ""] = PAGE.split("| reason | meaning");
-  assertEquals(reasons.match(/^\| \d+ +\|/gm)?.length, Object.keys(Reason).length);
+  const [reasons] = PAGE.split("| reason | meaning")[1]!.split("\n\n");
+  assertEquals(reasons!.match(/^\| \d+ +\|/gm)?.length, Object.keys(Reason).length);
   const [, refusals = ""] = PAGE.split("| refusal | step");
   for (const [name, number] of Object.entries(Refusal)) {
     assertNotEquals(row(number, name).exec(refusals), null, name);

@@ -238,7 +238,7 @@ Deno.test("Broker does not open a session for a key that was taken away after it
   await using stage = await Stage.start({ ann: {} });
   await using peer = await Peer.authenticate(stage.broker, secretOf("ann"), "ann");
   stage.broker.setKeys([]);
-  await peer.send(FrameType.OPEN, new Uint8Array(29));
+  await peer.send(FrameType.OPEN, new Uint8Array(30));
   const { reason } = decodeGoodbye(await peer.expect(FrameType.GOODBYE));
   assertEquals(reason, Reason.KEY_REVOKED);
   assertEquals(stage.broker.stats().sessions, 0);
@@ -340,7 +340,7 @@ Deno.test("Broker refuses messages beyond the rate of a key, all its holders tog
 Deno.test("Broker answers a subscription that is not granted before the ACK that covers it, each time", async () => {
   await using stage = await Stage.start({ ann: {} });
   await using peer = await Peer.authenticate(stage.broker, secretOf("ann"), "ann");
-  await peer.send(FrameType.OPEN, new Uint8Array(29), encodeTopic(["a"]), encodeTopic([]));
+  await peer.send(FrameType.OPEN, new Uint8Array(30), encodeTopic(["a"]), encodeTopic([]));
   for (const topic of [["a"], []]) {
     const denied = decodeRefused(await peer.expect(FrameType.DENIED), LIMITS);
     assertEquals([denied.topic, denied.reason], [topic, Reason.FORBIDDEN]);

@@ -80,6 +80,7 @@ export function contextOf(
       room: () => undefined,
     },
     isHere: () => false,
+    heard: () => {},
     say: () => {},
     deliver: (frames) => heard.delivered.push(...messagesIn(frames)),
     read: () => {},

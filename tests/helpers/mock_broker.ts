@@ -92,9 +92,14 @@ export class MockBroker implements AsyncDisposable {
     for await (const stream of this.#listener.connections(() => {})) {
       this.#streams.add(stream);
       // Cut, or closed by a client that gave up.
-      all.push(this.#serveOne(stream).catch(() => {}).finally(() => this.#streams.delete(stream)));
+      all.push(this.#serveOne(stream).catch(() => {}).finally(() => this.#gone(stream)));
     }
     await Promise.all(all);
+  }
+
+  #gone(stream: Connection): void {
+    stream.close();
+    this.#streams.delete(stream);
   }
 
   async #serveOne(stream: Connection): Promise<void> {

@@ -324,7 +324,8 @@ export class RawClient implements Disposable {
     try {
       const count = await this.#conn.read(room);
       if (count === null) return false;
-      this.#bytes = join(this.#bytes, room.subarray(0, count));
+      const more = room.subarray(0, count);
+      this.#bytes = this.#bytes.length === 0 ? more : join(this.#bytes, more);
       return true;
     } catch (_error) { // Reset, or closed here meanwhile.
       return false;
