@@ -66,7 +66,9 @@ rootTest(
         ["pub", "-c", path, "a"],
         ["bench", "-c", path],
         ["pub", ...address, "--authkey-file", path, "a"],
-        ["key", "ann", "--keys", path, ...address],
+        ["key", "file", "ann", "--keys", path, ...address],
+        ["key", "list", "--keys", path],
+        ["key", "new", "ann", "--keys", path],
         [path],
       ]
     ) {
