@@ -22,7 +22,7 @@ import { topicOf } from "./topics.ts";
 /** Makes, lists and hands out keys. */
 export const key: Command = {
   usage: [
-    "key new NAME [--publish TOPIC] [--subscribe TOPIC] [--keys PATH]",
+    "key new NAME [--publish TOPIC] [--subscribe TOPIC]",
     "key list --keys PATH",
     "key file NAME --keys PATH [--address ADDRESS] [FILE]",
   ],

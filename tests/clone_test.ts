@@ -1,7 +1,7 @@
 /** What stands in the root of a clone beside the project changes nothing that the project does. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
-import importMap from "../links/import_map.json" with { type: "json" };
+import importMap from "../tools/release/import_map.json" with { type: "json" };
 import { TempFolder } from "./helpers/folder.ts";
 import { PAGES } from "./helpers/pages.ts";
 
@@ -70,14 +70,14 @@ Deno.test("deno task test and deno task check name each file and folder that the
   }
 });
 
-Deno.test("links/import_map.json leads to what deno.json links to", async () => {
+Deno.test("tools/release/import_map.json leads to what deno.json links to", async () => {
   const imports: Record<string, string> = {};
   for (const link of manifest.links) {
     const text = await Deno.readTextFile(new URL(`${link}/deno.json`, ROOT));
     const { name, exports } = JSON.parse(text);
     const all: Record<string, string> = typeof exports === "string" ? { ".": exports } : exports;
     for (const [entry, path] of Object.entries(all)) {
-      imports[name + entry.slice(1)] = path.replace(".", link.replace("/links", ""));
+      imports[name + entry.slice(1)] = path.replace(".", link.replace(".", "../.."));
     }
   }
   assertEquals(importMap, { imports });

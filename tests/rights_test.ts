@@ -386,6 +386,7 @@ Deno.test("Broker tells once of a grant that is a plain string with a slash", as
   using warnings = new Warnings();
   await using plain = new Broker({ keys });
   await plain.start();
+  assertEquals(warnings.lines.length, 1);
   plain.setKeys(keys);
   assertEquals(warnings.lines.length, 1);
   assertStringIncludes(warnings.lines[0]!, text);

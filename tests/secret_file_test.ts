@@ -67,6 +67,8 @@ rootTest(
         ["bench", "-c", path],
         ["pub", ...address, "--authkey-file", path, "a"],
         ["key", "file", "ann", "--keys", path, ...address],
+        ["key", "list", "--keys", path],
+        ["key", "new", "ann", "--keys", path],
         [path],
       ]
     ) {
