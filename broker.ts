@@ -34,7 +34,12 @@ import type { BrokerStats } from "./broker/stats.ts";
 import { TopicCounts } from "./broker/topic_counts.ts";
 import type { Uplink, UplinkBus } from "./broker/uplink.ts";
 import { UplinkPeer } from "./broker/uplink_peer.ts";
-import { AuthError, ConnectionLostError, ProtocolError } from "./errors.ts";
+import {
+  AuthError,
+  type CertificateProblem,
+  ConnectionLostError,
+  ProtocolError,
+} from "./errors.ts";
 import { type Address, formatEndpoint, isExposed } from "./io/address.ts";
 import { listen } from "./io/listener.ts";
 import type { Certificate } from "./io/tls.ts";
@@ -226,6 +231,7 @@ export class Broker {
    */
   setKeys(keys: readonly BrokerKey[]): void {
     const changed = this.#keyring.replace(keys);
+    this.#advise();
     this.#connections.endRevoked();
     this.#sessions.applyKeys(this.#keyring, changed);
   }
@@ -259,7 +265,8 @@ export class Broker {
 
   async #start(): Promise<void> {
     const { address, tls } = this.#options;
-    const listener = await listen(address, tls);
+    this.#advise();
+    const listener = await listen(address, tls, (text) => this.#callbacks.warn(text));
     if (this.#isStopping) {
       await listener.close();
       throw new Error("Cannot start the broker: it was shut down meanwhile");
@@ -279,6 +286,12 @@ export class Broker {
     }
     this.#connections.listen(listener);
     this.#callbacks.listens(listensAt);
+  }
+
+  /** Tells once of a grant that may not be what was meant. */
+  #advise(): void {
+    const advice = this.#keyring.takeAdvice();
+    if (advice !== undefined) this.#callbacks.warn(advice);
   }
 
   /**
@@ -351,3 +364,4 @@ export class Broker {
 
 // The errors that `onError` gets.
 export { AuthError, ConnectionLostError, ProtocolError };
+export type { CertificateProblem };

@@ -1,13 +1,13 @@
 /**
- * `mpubsub-broker`: a broker as a program of its own, and commands to use it from a terminal.
+ * `mpubsub`: a broker as a program of its own, and commands to use it from a terminal.
  *
  * ```sh
- * deno install --global --name mpubsub-broker --allow-net --allow-read --allow-write \
+ * deno install --global --name mpubsub --allow-net --allow-read --allow-write \
  *   --allow-env=HOME,MPUBSUB_FILE jsr:@mpubsub/mpubsub/cli
  *
- * mpubsub-broker x.json
- * mpubsub-broker sub --connect x.json sensors
- * mpubsub-broker pub --connect x.json sensors/kitchen celsius=21.5
+ * mpubsub x.json
+ * mpubsub sub --connect x.json sensors
+ * mpubsub pub --connect x.json sensors/kitchen celsius=21.5
  * ```
  *
  * Without a command, it runs a broker, which writes its address and key to the file, by default
@@ -17,7 +17,6 @@
  *
  * @module
  */
-import { closestString } from "@std/text/closest-string";
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
 import {
   Arguments,
@@ -67,7 +66,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./cli/stats.ts")).stats,
   },
   key: {
-    about: "Print a connection file for one of the keys of a broker",
+    about: "Make, list and hand out the keys of a broker",
     load: async () => (await import("./cli/key.ts")).key,
   },
   completions: {
@@ -77,6 +76,15 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
 };
 const NAMES = Object.keys(COMMANDS);
 
+/** What others call a command, and words that are none. */
+const SYNONYMS: Readonly<Record<string, string>> = {
+  start: "broker",
+  run: "broker",
+  serve: "broker",
+  status: "stats",
+  version: "--version",
+};
+
 /**
  * Runs the program to its end, and prints what went wrong.
  *
@@ -85,10 +93,11 @@ const NAMES = Object.keys(COMMANDS);
  * signal interrupted it.
  */
 export async function main(args: readonly string[]): Promise<number> {
-  const [first = "", ...rest] = args;
-  let name = Object.hasOwn(COMMANDS, first) ? first : "";
+  // `help pub` is `pub --help`.
+  const [first = "", ...rest] = args[0] === "help" ? [...args.slice(1), "--help"] : args;
+  const name = Object.hasOwn(COMMANDS, first) ? first : "";
   try {
-    if (isOverview(args)) {
+    if (rest.length === 0 && (first === "--help" || first === "-h")) {
       printLines(overview());
       return 0;
     }
@@ -96,16 +105,15 @@ export async function main(args: readonly string[]): Promise<number> {
       printLine(`${PROGRAM} ${manifest.version}`);
       return 0;
     }
-    const own = name === "" ? args : rest;
-    if (name === "") {
-      checkNoCommand(args);
-      name = "broker";
+    const command = await COMMANDS[name || "broker"]!.load();
+    if (name === "") checkNoCommand([first, ...rest], command);
+    const parsed = new Arguments(command, name === "" ? args : rest, name);
+    if (parsed.has("help")) {
+      printLines(helpOf(command));
+      return 0;
     }
-    const command = await COMMANDS[name]!.load();
-    const parsed = new Arguments(command, own);
-    if (!parsed.has("help")) return await command.run(parsed) ?? 0;
-    printLines(helpOf(command));
-    return 0;
+    if (name === "" || name === "broker") checkFile(parsed.operands[0]);
+    return await command.run(parsed) ?? 0;
   } catch (error) { // Whatever it is, it is for a person to read.
     // Whoever reads the output, `head` say, has had enough.
     if (error instanceof Deno.errors.BrokenPipe) return 0;
@@ -114,10 +122,6 @@ export async function main(args: readonly string[]): Promise<number> {
     complain(`${messageOf(error)}${isUsage ? more : ""}`);
     return isUsage ? 2 : 1;
   }
-}
-
-function isOverview([first, ...others]: readonly string[]): boolean {
-  return others.length === 0 && (first === "--help" || first === "-h" || first === "help");
 }
 
 function overview(): string {
@@ -143,25 +147,35 @@ function overview(): string {
 }
 
 /** Refuses what looks like a command that is misspelt, or comes after options. */
-function checkNoCommand(args: readonly string[]): void {
+function checkNoCommand(args: readonly string[], { options }: Command): void {
   const [first = ""] = args;
-  const late = first.startsWith("-") && args.find((arg) => Object.hasOwn(COMMANDS, arg));
-  if (late) {
-    throw new UsageError(
-      `Write the command first: ${PROGRAM} ${late} …; a file would be ./${late}`,
-    );
-  }
-  // A word alone may be a FILE, unless it is nearly a command.
-  if (!/^[a-z]+$/.test(first) || args.length < 2 && !NAMES.some((name) => isNear(first, name))) {
-    return;
-  }
+  if (!first.startsWith("-")) return checkFile(first);
+  const late = args.find((arg, at) =>
+    Object.hasOwn(COMMANDS, arg) &&
+    !options.some(({ name, value }) => value !== undefined && args[at - 1] === `--${name}`)
+  );
+  if (late === undefined) return;
   throw new UsageError(
-    `No command is called ${first}; did you mean ${nearest(first)}? A file would be ./${first}`,
+    `Write the command first: ${PROGRAM} ${late} …; a file would be ./${late}`,
   );
 }
 
-function nearest(word: string): string {
-  return NAMES.find((name) => isNear(word, name)) ?? closestString(word, NAMES);
+/** Refuses a FILE that looks like a command; a broker would listen, and leave the file. */
+function checkFile(word = ""): void {
+  if (word === "" || /[./\\]/.test(word)) return;
+  const near = nearest(word);
+  throw new UsageError(
+    `No command is called ${word}${near === undefined ? "." : `; did you mean ${near}?`} ` +
+      `Commands: ${NAMES.join(", ")}; a FILE has a dot or a slash in it: ./${word}`,
+  );
+}
+
+/** What somebody may have meant who typed this word. */
+function nearest(word: string): string | undefined {
+  const typed = word.toLowerCase();
+  if (Object.hasOwn(SYNONYMS, typed)) return SYNONYMS[typed];
+  return NAMES.find((name) => isNear(typed, name)) ??
+    NAMES.find((name) => typed.startsWith(name) || typed.length > 1 && name.startsWith(typed));
 }
 
 /** Whether a word differs from a name by one letter, or by two that are swapped. */

@@ -13,7 +13,24 @@ export interface ErrorDetails {
 }
 
 /**
- * One side could not prove to the other that it has the key, or the broker's certificate is not trusted.
+ * What is wrong with the certificate of a broker:
+ *
+ * - `"untrusted"`: it is signed by nobody whom the client trusts. The option `tls.caCerts` says whom.
+ * - `"other name"`: it is not for the name in the address.
+ * - `"expired"` and `"not yet valid"`: now is not its time, by the clock of the client.
+ * - `"other use"`: it is that of an authority, and not one for a server.
+ * - `"other"`: something else.
+ */
+export type CertificateProblem =
+  | "untrusted"
+  | "other name"
+  | "expired"
+  | "not yet valid"
+  | "other use"
+  | "other";
+
+/**
+ * One side could not prove to the other that it has the key, or the broker's certificate cannot be used.
  *
  * - `connect()` rejects with it; trying again without a change does not help.
  * - While reconnecting, `onState` gets it, and the client tries again every few seconds, in case the
@@ -24,16 +41,23 @@ export class AuthError extends Error {
   override readonly name = "AuthError";
   /** The name of the key that was used; empty for the broker's `authkey`. */
   readonly keyName: string;
+  /** What is wrong with the broker's certificate; `undefined` if it is the key that is wrong. */
+  readonly certificate: CertificateProblem | undefined;
 
   /**
-   * Makes an error that says which key was refused, and by whom.
+   * Makes an error that says which key was refused, and by whom, or what is wrong with a certificate.
    *
-   * @param message What was done, and what is wrong with the key.
-   * @param details The name of the key, and the error that led to this one.
+   * @param message What was done, and what is wrong.
+   * @param details The name of the key, what is wrong with the certificate, and the error that led to
+   * this one.
    */
-  constructor(message: string, details: ErrorDetails & { keyName?: string } = {}) {
+  constructor(
+    message: string,
+    details: ErrorDetails & { keyName?: string; certificate?: CertificateProblem } = {},
+  ) {
     super(message, details);
     this.keyName = details.keyName ?? "";
+    this.certificate = details.certificate;
   }
 }
 
@@ -65,14 +89,16 @@ export class ProtocolError extends Error {
  *
  * - `connect()` rejects with it when nobody answers, `flush()` when the object is disconnected, and
  *   `disconnect()` when messages were not delivered.
+ * - `onError` gets it, with the number in `undelivered`, whenever the object is disconnected before the
+ *   broker has acknowledged all its messages.
  * - A client restores a connection that is lost later; `onState` gets this error as the reason.
  */
 export class ConnectionLostError extends Error {
   /** Always `"ConnectionLostError"`. */
   override readonly name = "ConnectionLostError";
   /**
-   * How many messages were given up by `disconnect()` because the broker had not acknowledged them;
-   * otherwise 0.
+   * How many messages were given up because the broker had not acknowledged them; otherwise 0. Some of
+   * them may have arrived if there was a connection.
    */
   readonly undelivered: number;
 
@@ -118,8 +144,8 @@ export class BacklogError extends Error {
  * A message was not delivered because of its content, size or rate. Only `onError` gets this error.
  *
  * - Either it does not fit a subscriber's `accepts`; the other subscribers got it.
- * - Or the broker refused it, because it is too large or the key allows no more messages per second;
- *   only subscribers in this process got it.
+ * - Or the broker does not take it: it is too large, its topic is too long for that broker, or the key
+ *   allows no more messages per second. Only subscribers in this process got it.
  */
 export class MessageError extends Error {
   /** Always `"MessageError"`. */

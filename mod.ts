@@ -81,13 +81,13 @@
  *
  * ## From the command line
  *
- * The broker is also a program, `mpubsub-broker`. It writes its address and key to a file that only you
+ * The broker is also a program, `mpubsub`. It writes its address and key to a file that only you
  * can read, and `await NetPubSub.fromFile("x.json")` makes a bus that connects to it.
  *
  * ```sh
- * mpubsub-broker x.json
- * mpubsub-broker sub -c x.json sensors
- * mpubsub-broker pub -c x.json sensors/kitchen celsius=21.5
+ * mpubsub x.json
+ * mpubsub sub -c x.json sensors
+ * mpubsub pub -c x.json sensors/kitchen celsius=21.5
  * ```
  *
  * ## What is guaranteed
@@ -102,6 +102,7 @@
 export {
   AuthError,
   BacklogError,
+  type CertificateProblem,
   ConnectionLostError,
   type ErrorDetails,
   ForbiddenError,
@@ -130,6 +131,7 @@ export {
 } from "./pubsub.ts";
 export {
   type Address,
+  type ConnectOptions,
   type Gap,
   NetPubSub,
   type NetPubSubOptions,

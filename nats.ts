@@ -17,6 +17,7 @@
  * @module
  */
 import type { NatsConnection } from "@nats-io/nats-core";
+import { addCounts } from "./base/count.ts";
 import { later } from "./base/timers.ts";
 import type { UplinkStats } from "./broker/stats.ts";
 import type { Uplink, UplinkBus } from "./broker/uplink.ts";
@@ -30,7 +31,7 @@ import type { Mode } from "./nats/mode.ts";
 import type { NatsUplinkOptions } from "./nats/options.ts";
 import { readPacket } from "./nats/packet.ts";
 import { Reconnector } from "./nats/reconnect.ts";
-import { busPrefix, subjectProblem } from "./nats/subject.ts";
+import { busPrefix, isStreamName, subjectProblem } from "./nats/subject.ts";
 import { type NatsUplinkEvent, UplinkEvents } from "./nats/uplink_events.ts";
 
 export type { NatsUplinkEvent, NatsUplinkOptions, Uplink, UplinkBus, UplinkStats };
@@ -112,7 +113,7 @@ export class NatsUplink implements Uplink {
     this.#bus = bus;
     this.#prefix = busPrefix(bus);
     this.#stream = stream;
-    if (stream !== undefined && !(typeof stream === "string" && /^[\w-]{1,64}$/.test(stream))) {
+    if (stream !== undefined && !isStreamName(stream)) {
       throw new RangeError(
         `Cannot use ${JSON.stringify(stream)} as the name of a stream: ` +
           `it must be 1 to 64 characters of A-Z, a-z, 0-9, _ and -`,
@@ -170,10 +171,11 @@ export class NatsUplink implements Uplink {
       bus,
       counts: this.#counts,
       isHere: (id) => this.#members.has(id),
+      heard: (id) => this.#members.heard(id),
       say: (message, to) => this.#members.say(message, to),
       deliver: (frames) => {
         try {
-          this.#counts.lost += bus.deliver(frames);
+          this.#counts.lost = addCounts(this.#counts.lost, bus.deliver(frames));
         } catch (error) {
           this.#refuse(error);
           lose({ counts: this.#counts, bus }, [], 0);

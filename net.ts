@@ -27,12 +27,12 @@
 import {
   AuthError,
   BacklogError,
+  type CertificateProblem,
   ConnectionLostError,
   ForbiddenError,
   ProtocolError,
 } from "./errors.ts";
 import type { Address } from "./io/address.ts";
-import { readConnectionFile, withKey } from "./io/connection_file.ts";
 import { BrokerFinder } from "./net/broker_finder.ts";
 import { Client } from "./net/client.ts";
 import type { Gap, NetPubSubOptions, State } from "./net/options.ts";
@@ -49,9 +49,9 @@ import { Dispatcher } from "./pubsub/dispatcher.ts";
 import type { Topic } from "./topic.ts";
 
 export { AuthError, BacklogError, ConnectionLostError, ForbiddenError, ProtocolError };
-export type { Address, Gap, NetPubSubOptions, State };
+export type { Address, CertificateProblem, Gap, NetPubSubOptions, State };
 
-/** Options of `connect`, `disconnect` and `flush`. */
+/** Options of `disconnect` and `flush`. */
 export interface WaitOptions {
   /**
    * When it aborts, the call stops waiting, and rejects with the signal's reason. By default nothing
@@ -60,14 +60,26 @@ export interface WaitOptions {
   signal?: AbortSignal;
 }
 
+/** Options of `connect`. */
+export interface ConnectOptions extends WaitOptions {
+  /**
+   * Waits until the broker, and its connection file, is there, for ever or until `signal` aborts or
+   * `disconnect()` is called. By default the call rejects when the first attempt fails.
+   *
+   * @default {false}
+   */
+  wait?: boolean;
+}
+
 /**
  * Publishes to other processes, and subscribes to what they publish: a `PubSub` that is a client of a
  * broker.
  *
  * - Local and remote publishers and subscribers look the same, and join at any time.
  * - Before `connect()` and after `disconnect()`, it is simply a local `PubSub`.
- * - It restores a lost connection, however long that takes. Messages published meanwhile wait, up to
- *   the option `backlog`.
+ * - From the call of `connect()` on, its messages go to the broker. Until there is a connection they
+ *   wait, up to the option `backlog`.
+ * - It restores a lost connection, however long that takes.
  * - Its own subscribers get its messages at once; the broker never sends them back.
  * - `addSubscriber` and `subscribe` also throw `RangeError` when the topic, or the number of topics, is
  *   over a limit of the broker.
@@ -127,7 +139,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * long, or the key is empty.
    */
   constructor(address: Address, authkey: string | Uint8Array, options: NetPubSubOptions = {}) {
-    const finder = new BrokerFinder({ address, authkey }, options);
+    const finder = finderOf(address, authkey, options);
     const dispatcher = new Dispatcher({
       ...(options.onError && { onError: (error, context) => options.onError!(error, context) }),
       onInterest: (path, wanted) => this.#client.interest(path, wanted),
@@ -144,12 +156,12 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    *
    * - It reads the file again before each attempt to connect, so it finds a restarted broker and its
    *   new key.
+   * - The file need not be there yet; then `connect()` rejects, or waits for it if told so.
    *
    * @typeParam T The messages of a typed bus, as for a `PubSub`.
-   * @param path The file that `mpubsub-broker FILE` wrote, or `mpubsub-broker key NAME` printed.
+   * @param path The file that `mpubsub FILE` wrote, or `mpubsub key file NAME` printed.
    * @param options Its key's name, its queues, and its callbacks.
    * @returns Resolves with the object.
-   * @throws {Deno.errors.NotFound} If there is no such file.
    * @throws {Deno.errors.PermissionDenied} If other users can read or change the file, it belongs to
    * one of them, or this user cannot read it.
    * @throws {Deno.errors.IsADirectory} If it is a directory.
@@ -162,10 +174,10 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     path: string | URL,
     options: NetPubSubOptions = {},
   ): Promise<NetPubSub<T>> {
-    const broker = withKey(path, await readConnectionFile(path));
-    const bus = new NetPubSub<T>(broker.address, broker.authkey, options);
-    bus.#finder.follow(path, broker);
-    return bus;
+    const finder = new BrokerFinder(options);
+    await finder.follow(path);
+    // The constructor takes it, too; see `finderOf`.
+    return new NetPubSub<T>(finder as unknown as Address, "", options);
   }
 
   /** Whether this object is connected, or about to be. */
@@ -174,8 +186,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   }
 
   /**
-   * How many published bytes the broker has not acknowledged yet, accurate to 256 KiB; 0 means that it
-   * has acknowledged everything.
+   * How many published bytes the broker has not acknowledged yet, accurate to 256 KiB: what waits until
+   * there is a connection, and what is on its way. 0 means that it has acknowledged everything.
    */
   get pending(): number {
     return this.#client.pending;
@@ -208,17 +220,20 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   }
 
   /**
-   * Publishes a message to the subscribers here and, once connected, to those of the other clients.
+   * Publishes a message to the subscribers here and, unless the object is disconnected, to those of the
+   * other clients.
    *
-   * - While the object is reconnecting, the message waits.
-   * - All checks come first: if it throws, nobody gets the message.
+   * - From the call of `connect()` on, and while the object is reconnecting, the message waits until
+   *   there is a connection. `onError` is told how many messages were not delivered in the end.
+   * - All checks come first: if it throws, nobody gets the message. What waits is checked again when the
+   *   broker has told its limits; `onError` gets a `MessageError` for each message that exceeds them.
    * - With a topic that ends in `"*local"`, or with `local: true`, the message stays in this process.
    *
    * @param topic The topic; `null` for a broadcast.
    * @param rest The message, by default `{}`, and options.
    * @throws {TypeError} If `topic` is not a valid topic, the message is not an object of named values,
    * or it holds a value that cannot be sent.
-   * @throws {RangeError} If the topic or the message is larger than the broker allows.
+   * @throws {RangeError} If the topic or the message is larger than the broker allows, or any may allow.
    * @throws {ForbiddenError} If the topic begins with `"*broker"`.
    * @throws {BacklogError} If more than `backlog` bytes would be unacknowledged (`await flush()` makes
    * room), or as for a `PubSub`.
@@ -239,33 +254,44 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * - If it is already connected, resolves at once. If it is connecting or reconnecting, waits for
    *   that.
    * - Once connected, it restores a lost connection until `disconnect()` is called.
+   * - Without `wait`, the first attempt decides: if it fails, the object is disconnected again. With
+   *   `wait` it goes on trying; if one call says so, that holds for all that wait for the connection.
+   * - Each call returns a promise of its own. Like any promise, one that rejects and that nobody handles
+   *   ends the program.
    *
-   * @param options A `signal`: when it aborts, the call that began to connect gives up, and any other
-   * call only stops waiting. Either rejects with the signal's reason.
+   * @param options `wait`, and a `signal`: when it aborts, the call that began to connect gives up, and
+   * any other call only stops waiting. Either rejects with the signal's reason.
    * @returns Resolves once both sides are authenticated and the subscriptions are in force.
-   * @throws {ConnectionLostError} If no broker listens at the address, it does not answer within 10 s,
-   * it is busy, or `disconnect()` is called meanwhile.
+   * @throws {ConnectionLostError} If there is no connection file, no broker listens at the address, it
+   * does not answer within 10 s, it is busy, or `disconnect()` is called meanwhile.
    * @throws {DOMException} Its name is `NotSupportedError`, if this is not Deno.
-   * @throws {AuthError} If the keys differ, or the broker's certificate is not trusted.
+   * @throws {AuthError} If the keys differ, or the broker's certificate cannot be used.
    * @throws {ForbiddenError} If the key does not grant one of the subscriptions; `onError` gets one
    * error for each.
-   * @throws {ProtocolError} If what answers is not a broker, or speaks another version of the protocol.
+   * @throws {ProtocolError} If what answers is not a broker, speaks another version of the protocol, or
+   * does not speak TLS when it has to, or does when it has not.
+   * @throws {Deno.errors.PermissionDenied | Deno.errors.IsADirectory | TypeError} If the connection file
+   * cannot be used, as for `fromFile`.
    */
-  connect(options: WaitOptions = {}): Promise<void> {
-    return this.#client.connect(options.signal);
+  connect(options: ConnectOptions = {}): Promise<void> {
+    return this.#client.connect(options);
   }
 
   /**
    * Waits up to 10 s until the broker has acknowledged everything that was published, then disconnects.
    *
-   * - If it is disconnected, resolves at once. If it is connecting, gives up, and `connect()` rejects.
-   * - If it is reconnecting with messages to deliver, it waits for the broker within the same 10 s.
+   * - If it is disconnected, resolves at once.
+   * - If it is connecting or reconnecting, with messages to deliver, it waits for the broker within the
+   *   same 10 s; without any, it gives up, and `connect()` rejects.
+   * - It also delivers what is published while it waits. What is published after that, while the
+   *   connection is closed, waits for the next one, if `connect()` is called before the object is
+   *   disconnected; otherwise `onError` is told how many messages these were.
    *
    * @param options A `signal`: when it aborts, the object disconnects at once. If messages were not
    * acknowledged, the call rejects with the signal's reason.
    * @returns Resolves once the connection is closed.
-   * @throws {ConnectionLostError} If messages were not acknowledged in time; `undelivered` says how
-   * many.
+   * @throws {ConnectionLostError} If messages were not acknowledged; `undelivered` says how many.
+   * `onError` gets the same error.
    */
   disconnect(options: WaitOptions = {}): Promise<void> {
     return this.#client.disconnect(options.signal);
@@ -275,7 +301,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * Waits until the broker has all messages published, and all subscriptions made, before the call.
    *
    * - The messages are then in the broker's memory; subscribers may not have got them yet.
-   * - It has no timeout: while the object is reconnecting, it keeps waiting.
+   * - It has no timeout: while the object is connecting or reconnecting, it keeps waiting.
    *
    * @param options A `signal`: when it aborts, the call stops waiting.
    * @returns Resolves once the broker has them all.
@@ -301,4 +327,16 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.disconnect();
   }
+}
+
+/** The finder of a new object; `fromFile` passes one of its own as the address. */
+function finderOf(
+  address: Address | BrokerFinder,
+  authkey: string | Uint8Array,
+  options: NetPubSubOptions,
+): BrokerFinder {
+  if (address instanceof BrokerFinder) return address;
+  const finder = new BrokerFinder(options);
+  finder.set({ address, authkey });
+  return finder;
 }

@@ -244,7 +244,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
     subscriber: Subscriber<never>,
     options?: SubscriberOptions<unknown>,
   ): Disposable {
-    return this.#dispatcher.add(topicPath(topic), subscriber, options);
+    return this.#dispatcher.add(this.#dispatcher.pathOf(topic), subscriber, options);
   }
 
   /**
@@ -318,6 +318,6 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
     options?: SubscribeOptions,
   ): Subscription<MessageOf<T, K>>;
   subscribe(topic: Topic, options?: SubscribeOptions<unknown>): Subscription<unknown> {
-    return this.#dispatcher.subscribe(topicPath(topic), options);
+    return this.#dispatcher.subscribe(this.#dispatcher.pathOf(topic), options);
   }
 }

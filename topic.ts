@@ -73,6 +73,22 @@ export function formatTopic(path: TopicPath): string {
   return printable(JSON.stringify(path));
 }
 
+/**
+ * What is to be told of a topic that is a plain string with a slash: on the command line, and elsewhere,
+ * that would be a path.
+ */
+export function slashNotice(topic: unknown): string | undefined {
+  if (typeof topic !== "string" || !topic.includes("/")) return undefined;
+  const path = topic.split("/").filter((element) => element !== "");
+  return `${show(topic)} is one name with a slash in it, not a path: write ${show(path)} for the ` +
+    `path, or ${show([topic])} for that name`;
+}
+
+/** Whether an element looks like a pattern for others: alone, or between dots. There are no patterns. */
+export function looksLikePattern(element: string): boolean {
+  return /(^|\.)(\*\*?|#|>|\+)(\.|$)/.test(element);
+}
+
 /** Whether messages for this path stay in the process: its last element is `"*local"`. */
 export function isLocalPath(path: TopicPath): boolean {
   return path.length > 0 && path[path.length - 1] === LOCAL;

@@ -26,12 +26,14 @@ export class Fifo<T> {
 
   /** Removes the first value and returns it; `undefined` if it is empty. */
   shift(): T | undefined {
-    if (this.#length === 0) return undefined;
-    const value = this.#slots[this.#head];
-    this.#slots[this.#head] = undefined;
-    this.#head = (this.#head + 1) & (this.#slots.length - 1);
-    this.#length--;
-    if (this.#length === 0 && this.#slots.length > SLOTS_KEPT_MAX) this.clear();
+    const length = this.#length;
+    if (length === 0) return undefined;
+    const slots = this.#slots, head = this.#head;
+    const value = slots[head];
+    slots[head] = undefined;
+    this.#head = (head + 1) & (slots.length - 1);
+    this.#length = length - 1;
+    if (length === 1 && slots.length > SLOTS_KEPT_MAX) this.clear();
     return value;
   }
 

@@ -6,9 +6,12 @@
  *           at most `limit`              push() hands its value to that call at once
  * ```
  *
- * It ends quietly or with an error. Before that, what it holds is yielded or discarded.
+ * - It ends quietly or with an error. Before that, what it holds is yielded or discarded.
+ * - A consumer that takes one value after the other without a turn of the event loop waits for one
+ *   every few milliseconds, as if the queue were empty; what it holds stays in it meanwhile.
  */
 import { BacklogError } from "../errors.ts";
+import { FairLoop } from "./fair_loop.ts";
 import { Fifo } from "./fifo.ts";
 
 /**
@@ -42,6 +45,8 @@ export interface QueueOptions {
   onRoom?(): void;
   /** Called when the consumer wants no more. */
   onCancel?(): void;
+  /** A monotonic time in milliseconds, by which the consumer's turns are counted. */
+  now?(): number;
 }
 
 interface Waiter<T> {
@@ -53,7 +58,13 @@ interface Waiter<T> {
 export class Queue<T> implements AsyncIterable<T> {
   readonly #options: QueueOptions;
   readonly #held = new Fifo<T>();
+  /** Calls of `next()` that wait for a value, or for a turn. */
   readonly #waiters = new Fifo<Waiter<T>>();
+  readonly #loop: FairLoop;
+  /** How many of the values it holds the consumer may take before the time is looked at. */
+  #granted = 0;
+  /** Whether the consumer waits for a turn of the event loop, though values may be there. */
+  #yielding = false;
   #dropped = 0;
   #dropping = false;
   #consumed = false;
@@ -79,6 +90,7 @@ export class Queue<T> implements AsyncIterable<T> {
       );
     }
     this.#options = options;
+    this.#loop = new FairLoop(options.now);
   }
 
   /** How many values it holds. */
@@ -104,10 +116,12 @@ export class Queue<T> implements AsyncIterable<T> {
   /** Adds a value, or does what the policy says. */
   push(value: T): Pushed {
     if (this.#end !== undefined) return "ended";
-    const waiter = this.#waiters.shift();
-    if (waiter !== undefined) {
-      waiter.resolve({ done: false, value });
-      return "kept";
+    if (!this.#yielding) {
+      const waiter = this.#waiters.shift();
+      if (waiter !== undefined) {
+        waiter.resolve({ done: false, value });
+        return "kept";
+      }
     }
     const { name, limit, overflow } = this.#options;
     if (!this.full || overflow === "wait") {
@@ -140,6 +154,13 @@ export class Queue<T> implements AsyncIterable<T> {
    */
   close(end: { readonly error?: unknown } = {}): void {
     this.#end = end;
+    if (this.#held.length > 0) return; // Those who wait for a turn get that first.
+    this.#loop.rest();
+    this.#yielding = false;
+    this.#endWaiters(end);
+  }
+
+  #endWaiters(end: { readonly error?: unknown }): void {
     for (let w = this.#waiters.shift(); w !== undefined; w = this.#waiters.shift()) {
       if ("error" in end) w.reject(end.error);
       else w.resolve({ done: true, value: undefined });
@@ -149,6 +170,7 @@ export class Queue<T> implements AsyncIterable<T> {
   /** Discards what the queue holds. */
   clear(): void {
     this.#held.clear();
+    this.#granted = 0;
     this.#dropping = false;
   }
 
@@ -187,17 +209,47 @@ export class Queue<T> implements AsyncIterable<T> {
   }
 
   #next(): Promise<IteratorResult<T, undefined>> {
-    if (this.#held.length > 0) {
-      const wasFull = this.full;
-      const value = this.#held.shift() as T;
-      if (this.#held.length === 0) this.#dropping = false;
-      if (wasFull && !this.full) this.#options.onRoom?.();
-      return Promise.resolve({ done: false, value });
-    }
-    if (this.#end === undefined) {
+    if (this.#granted === 0 && !this.#grant()) return this.#wait();
+    this.#granted--;
+    return Promise.resolve({ done: false, value: this.#take() });
+  }
+
+  /** Whether the consumer may take a value that is there. */
+  #grant(): boolean {
+    if (this.#held.length === 0 || this.#yielding) return false;
+    this.#granted = this.#loop.steps(this.#held.length);
+    if (this.#granted > 0) return true;
+    this.#yielding = true;
+    this.#loop.turn.then(() => this.#goOn());
+    return false;
+  }
+
+  #wait(): Promise<IteratorResult<T, undefined>> {
+    if (this.#held.length === 0 && !this.#yielding) this.#loop.rest();
+    if (this.#end === undefined || this.#held.length > 0) {
       return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
     }
     if ("error" in this.#end) return Promise.reject(this.#end.error);
     return Promise.resolve({ done: true, value: undefined });
+  }
+
+  /** Takes the first of what it holds. */
+  #take(): T {
+    const held = this.#held;
+    const { length } = held;
+    const value = held.shift() as T;
+    if (length === 1) this.#dropping = false;
+    if (length === this.#options.limit) this.#options.onRoom?.();
+    return value;
+  }
+
+  /** The turn has come. */
+  #goOn(): void {
+    // What onRoom adds comes after what is held.
+    while (this.#held.length > 0 && this.#waiters.length > 0) {
+      this.#waiters.shift()!.resolve({ done: false, value: this.#take() });
+    }
+    this.#yielding = false;
+    if (this.#end !== undefined) this.#endWaiters(this.#end);
   }
 }

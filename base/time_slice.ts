@@ -11,6 +11,9 @@
  * ```
  *
  * By the time that the task waits for it, the timer is due, so the wait costs only one turn.
+ *
+ * To look at the clock takes as long as a small piece of work. So it is looked at after a number of
+ * pieces, which grows while they take little time, and shrinks at once when they take long.
  */
 import { later } from "./timers.ts";
 
@@ -18,6 +21,11 @@ import { later } from "./timers.ts";
 const TURN_MS = 5;
 /** When the timer is set: early enough to be due at the end of the turn. */
 const ARM_MS = 1;
+/** How long it takes, about, from one look at the clock to the next. */
+const LOOK_MS = 0.05;
+/** How much work there is between the first two looks, and the most that there ever is. */
+const WORK_FIRST = 64;
+export const WORK_MAX = 1024;
 
 /** Shared by all, because there is a slice for each connection. */
 function clock(): number {
@@ -28,9 +36,12 @@ function clock(): number {
 export class TimeSlice {
   #spent = 0;
   #since = 0;
+  /** How much work there is from one look at the clock to the next, and how much of it is left. */
+  #step = WORK_FIRST;
+  #left = WORK_FIRST;
   readonly #now: () => number;
   #timer: Disposable | undefined;
-  #next: Promise<void> | undefined;
+  #next: PromiseWithResolvers<void> | undefined;
 
   /** Begins with nothing spent; `now` is a monotonic time in milliseconds. */
   constructor(now: () => number = clock) {
@@ -42,33 +53,59 @@ export class TimeSlice {
     this.#since = this.#now();
   }
 
-  /** Whether so much time was spent that others should have their turn. */
+  /** How much work may be done before the clock is looked at; at least 1. */
+  get left(): number {
+    return this.#left;
+  }
+
+  /**
+   * Notes work that was done, at most {@linkcode WORK_MAX} for one piece; returns whether so much time
+   * was spent that others should have their turn, as far as that is known.
+   */
+  did(work: number): boolean {
+    this.#left -= work;
+    return this.#left > 0 ? this.#spent > TURN_MS : this.isOver();
+  }
+
+  /** Looks at the clock: whether so much time was spent that others should have their turn. */
   isOver(): boolean {
     const now = this.#now();
-    this.#spent += now - this.#since;
+    const took = now - this.#since;
+    this.#spent += took;
     this.#since = now;
-    if (this.#spent > ARM_MS) this.#next ??= this.#arm();
+    this.#adapt(took);
+    if (this.#spent > ARM_MS && this.#next === undefined) this.#arm();
     return this.#spent > TURN_MS;
   }
 
-  #arm(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const renew = () => {
-      this.#next = undefined;
-      this.#spent = 0;
-      resolve();
-    };
-    this.#timer = later(renew, 0, true);
-    return promise;
+  /** Chooses the next step: twice as much work if this took little time, or as much as fits. */
+  #adapt(took: number): void {
+    const done = Math.min(this.#step, this.#step - this.#left);
+    if (took <= LOOK_MS) {
+      if (this.#left <= 0) this.#step = Math.min(2 * this.#step, WORK_MAX);
+    } else if (done > 0) this.#step = Math.max(1, Math.floor(done * LOOK_MS / took));
+    this.#left = this.#step;
+  }
+
+  #arm(): void {
+    this.#next = Promise.withResolvers<void>();
+    this.#timer = later(() => this.#renew(), 0, true);
+  }
+
+  #renew(): void {
+    this.#next?.resolve();
+    this.#next = undefined;
+    this.#spent = 0;
   }
 
   /** Lets everything else have its turn, after {@linkcode TimeSlice.isOver}. */
   async next(): Promise<void> {
-    await this.#next;
+    await this.#next?.promise;
   }
 
-  /** There is nothing more to do: disposes of the timer. */
+  /** There is nothing more to do: disposes of the timer, and lets go of whoever waits for it. */
   end(): void {
     this.#timer?.[Symbol.dispose]();
+    this.#renew();
   }
 }

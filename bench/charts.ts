@@ -7,6 +7,7 @@
  * deno task bench:record && deno task bench:charts
  * ```
  */
+import { fillPage } from "../tools/harness/pages.ts";
 import { type Bars, drawBars, drawLines, type Line } from "./drawing.ts";
 import { environmentLines, fullTables, markdown, summaryOf, summaryTable } from "./report.ts";
 import { goalRows } from "./goals.ts";
@@ -116,19 +117,6 @@ function shortText(value: number): string {
   return value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
 }
 
-/** Replaces, in a page, what stands between the marks of each name. */
-async function fill(file: URL, texts: Readonly<Record<string, string>>): Promise<void> {
-  let page = await Deno.readTextFile(file);
-  for (const [name, text] of Object.entries(texts)) {
-    const [begin, end] = [`<!-- begin ${name} -->`, `<!-- end ${name} -->`];
-    const from = page.indexOf(begin);
-    const to = page.indexOf(end);
-    if (from < 0 || to < from) throw new Error(`There is no ${begin} … ${end} in ${file.pathname}`);
-    page = `${page.slice(0, from + begin.length)}\n\n${text}\n\n${page.slice(to)}`;
-  }
-  await Deno.writeTextFile(file, page);
-}
-
 async function main(): Promise<void> {
   const [peers, remote, inProcess, uplink] = await Promise.all(
     ["peers", "remote", "in_process", "uplink"].map(read),
@@ -145,14 +133,14 @@ async function main(): Promise<void> {
   for (const [name, picture] of Object.entries(pictures)) {
     await Deno.writeTextFile(new URL(name, PICTURES), picture);
   }
-  await fill(PAGE, {
+  await fillPage(PAGE, {
     environment: environmentLines([peers!, remote!, inProcess!, uplink!]),
     goals: markdown(
       goalRows({ peers: peers!, remote: remote!, inProcess: inProcess!, uplink: uplink! }),
     ),
     summary: summaryTable(peers!),
   });
-  await fill(TABLES, {
+  await fillPage(TABLES, {
     peers: fullTables(peers!),
     uplink: fullTables(uplink!),
     remote: fullTables(remote!),

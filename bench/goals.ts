@@ -154,6 +154,14 @@ const GOALS: readonly Goal[] = [
     ratio: ({ remote }) => ratioOf(remote, "serverCpu", ["cost-crowd", TCP], ["cost-alone", TCP]),
   },
   {
+    title: "a message while 2,000 interests a second change elsewhere ÷ none, server's CPU",
+    is: "at most",
+    goal: 1.5,
+    stretch: 1.2,
+    ratio: ({ peers }) =>
+      ratioOf(peers, "serverCpu", ["interests-2000", TCP], ["interests-0", TCP]),
+  },
+  {
     title: "start-up ÷ a script that calls Deno.listen",
     is: "at most",
     goal: 3,

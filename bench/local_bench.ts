@@ -435,6 +435,66 @@ for (const { group, libraries, subscribed, published, heard } of SCENES) {
   }
 }
 
+{
+  const group = "5,000 topics in turn, subscribers come and go elsewhere";
+  const paths = Array.from({ length: 5000 }, (_, index) => ["traffic", String(index)]);
+  /** Publishes to them; comes or goes after so many messages. */
+  const turns = (
+    every: number,
+    publish: (index: number, m: Message) => void,
+    change: () => void,
+  ) => {
+    let next = 0;
+    return () => {
+      sum = 0;
+      for (let n = 0; n < PUBLISHES; n++) {
+        if (next % every === 0) change();
+        publish(next++ % paths.length, { n });
+      }
+      if (sum !== SUM) throw new Error(`heard ${sum}, not ${SUM}`);
+    };
+  };
+  const { message, topicAndMessage } = makeListener();
+  for (
+    const [name, every] of [["", Infinity], [", one in 100 messages", 100], [
+      ", one a message",
+      1,
+    ]] as const
+  ) {
+    const ours = new PubSub();
+    for (const path of paths) ours.addSubscriber(path, topicAndMessage);
+    let subscribed: Disposable | undefined;
+    const oursChanges = () => {
+      if (subscribed === undefined) subscribed = ours.addSubscriber(["elsewhere", "a"], OTHERS[0]!);
+      else {
+        subscribed[Symbol.dispose]();
+        subscribed = undefined;
+      }
+    };
+    bench(
+      group,
+      `mpubsub${name}`,
+      turns(every, (index, m) => ours.publish(paths[index]!, m), oursChanges),
+    );
+  }
+  const names = paths.map(dotted);
+  for (const [name, every] of [["", Infinity], [", one a message", 1]] as const) {
+    const node = new EventEmitter();
+    for (const topic of names) node.on(topic, message);
+    let isThere = false;
+    const nodeChanges = () => {
+      if (isThere) node.off("elsewhere", OTHERS[0]!);
+      else node.on("elsewhere", OTHERS[0]!);
+      isThere = !isThere;
+    };
+    bench(
+      group,
+      `${NODE_EVENTS.name}${name}`,
+      turns(every, (index, m) => node.emit(names[index]!, m), nodeChanges),
+    );
+  }
+}
+
 // ---- Messages by iteration
 
 /** Publishes, takes what was published, and ends the iteration. */

@@ -53,6 +53,12 @@ const ARRIVE_MS = 3000;
 const DATA = ["data"];
 /** The processes of a crowd. */
 const CROWDS = ["one", "two"];
+/** How many topics come and go. */
+const CHANGING_TOPICS = 100;
+/** Who makes fewer changes than this part of what it should has not disturbed as it should. */
+const CHANGES_MIN = 0.9;
+/** In less time that is a question of when exactly one looks. */
+const JUDGED_MS_MIN = 1000;
 
 /** A client process. */
 class Worker implements AsyncDisposable {
@@ -147,6 +153,16 @@ export interface Load {
   readonly byTurns?: boolean;
   /** Others who are connected. */
   readonly crowd?: Crowd;
+  /** What is published to many topics, while interests in others change. */
+  readonly changing?: Changing;
+}
+
+/** Topics in traffic, and interests elsewhere that come and go. */
+export interface Changing {
+  /** To how many topics is published in turn; the subscriber subscribes to all of them in one go. */
+  readonly topics: number;
+  /** How often a second somebody subscribes to another topic, or takes that back. */
+  readonly changes: number;
 }
 
 /** Clients with topics of their own, none of which is published to. */
@@ -171,10 +187,11 @@ export function throughput(
   load: Load,
   { warmMs, ms, signal, window: most }: Span,
 ): Promise<Figures> {
-  const { payload, publishers = 1, subscribers = 1, byTurns = false, crowd } = load;
+  const { payload, publishers = 1, subscribers = 1, byTurns = false, crowd, changing } = load;
   const bytes = payload === "row" ? ROW_BYTES : payload;
   const window = Math.floor(Math.min(most, WINDOW_BYTES / bytes) / publishers);
-  const { published: children = 0, topicsEach = 0 } = crowd ?? {};
+  const { published: children = changing?.topics ?? 0, topicsEach = 0 } = crowd ?? {};
+  const heard = children <= topicsEach ? children : 0;
   const batchMessages = system.holdsBack ? Infinity : BATCH_MESSAGES;
   // More than half, and all publishers could wait for what no subscriber has told yet.
   const batch = Math.floor(Math.min(batchMessages, BATCH_BYTES / bytes, window / 2));
@@ -185,7 +202,7 @@ export function throughput(
       start({
         role: "subscriber",
         topic: DATA,
-        children: children <= topicsEach ? children : 0,
+        children: changing === undefined ? heard : "all",
         payload,
         publishers,
         step: Math.ceil(window * publishers / STEPS),
@@ -215,19 +232,38 @@ export function throughput(
         children: topicsEach,
       })
     );
-    await allReady([...takers, ...givers, ...crowds]);
-    await Promise.all(givers.map((giver) => giver.tell({ go: true })));
+    const changers = changing === undefined || changing.changes === 0 ? [] : [start({
+      role: "changer",
+      topic: ["other"],
+      children: CHANGING_TOPICS,
+      rate: changing.changes,
+    })];
+    await allReady([...takers, ...givers, ...crowds, ...changers]);
+    await Promise.all([...givers, ...changers].map((worker) => worker.tell({ go: true })));
     await delay(warmMs * Math.max(1, subscribers * WARM_PER_SUBSCRIBER));
     const pids = [server.pids, givers.map(({ pid }) => pid), takers.map(({ pid }) => pid)];
+    const changedBefore = await marks(changers);
     const before = { marks: await marks(takers), cpu: pids.map(cpuSeconds) };
     await delay(ms);
     const after = { marks: await marks(takers), cpu: pids.map(cpuSeconds) };
+    const changedAfter = await marks(changers);
+    if (ms >= JUDGED_MS_MIN) checkChanges(changing?.changes, changedBefore, changedAfter);
     const published = await Promise.all(
       givers.map((giver) => giver.ask<{ published: number }>({ stop: true })),
     );
     const total = published.reduce((sum, { published }) => sum + published, 0);
     return { ...figuresBetween(before, after), lost: await countLost(takers, total) };
   });
+}
+
+/** Fails when there were too few changes to say something of their cost. */
+function checkChanges(wanted = 0, before: readonly Mark[], after: readonly Mark[]): void {
+  for (const [i, { at, count }] of after.entries()) {
+    const since = before[i]!;
+    const rate = (count - since.count) / (at - since.at) * 1000;
+    if (rate >= CHANGES_MIN * wanted) continue;
+    throw new Error(`There were ${rate.toFixed(0)} changes a second, not ${wanted}`);
+  }
 }
 
 /** What each subscriber has at a moment, and what the processes of each kind have computed. */

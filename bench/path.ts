@@ -171,8 +171,8 @@ async function loadSides(copies: PerSide<string>): Promise<PerSide<Side>> {
 
 async function loadSide(copy: string): Promise<Side> {
   const own = `?${crypto.randomUUID()}`;
-  const { MemoryNet }: typeof import("./memory_net.ts") = await import(
-    new URL(`memory_net.ts${own}`, import.meta.url).href
+  const { MemoryNet }: typeof import("../tools/harness/memory_net.ts") = await import(
+    new URL(`../tools/harness/memory_net.ts${own}`, import.meta.url).href
   );
   const { LOADS: loads }: typeof import("./path_loads.ts") = await import(
     new URL(`path_loads.ts${own}`, import.meta.url).href

@@ -1,7 +1,7 @@
 /**
  * What `path.ts` measures. Each load publishes messages, and waits until all subscribers have them.
  *
- * As `memory_net.ts`, this is imported once for each side: a call of `publish` that has met the
+ * As `tools/harness/memory_net.ts`, this is imported once for each side: a call of `publish` that has met the
  * objects of one is slower for the other. So it imports types, and what does not touch them.
  */
 import type { NetPubSub, PubSub, Topic } from "../mod.ts";

@@ -11,7 +11,7 @@
  * `{ data }`, for this project, and the bare bytes for the others; rows go as JSON there.
  */
 import { memory } from "./measure.ts";
-import { fanOut, flow, hasClients, REQUEST, START_UP } from "./scenarios.ts";
+import { fanOut, flow, hasClients, INTERESTS, REQUEST, START_UP } from "./scenarios.ts";
 import { runSuite, type Scenario } from "./suite.ts";
 import { LISTEN, MPUBSUB, PEERS } from "./systems.ts";
 
@@ -34,6 +34,7 @@ const SCENARIOS: readonly Scenario[] = [
     fits: hasClients,
     run: (system, span) => memory(system, span.crowd / 2, span),
   },
+  ...INTERESTS,
   START_UP,
 ];
 

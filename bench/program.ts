@@ -2,6 +2,7 @@
  * The client processes of a benchmark. This file is run with a job as its argument; it prints
  * `{ ready }`, does on command what the job says, and ends when the benchmark does.
  */
+import { delay } from "@std/async/delay";
 import { tell, told } from "../tools/harness/processes.ts";
 import type { Client, ClientModule, Publish, Row, Topic } from "./clients/client.ts";
 import { quantile } from "./statistics.ts";
@@ -12,7 +13,13 @@ import { nextTurn } from "./turn.ts";
 export type Payload = number | "row";
 
 /** What a client process is to do. */
-export type Task = PublishTask | SubscribeTask | RequestTask | AnswerTask | IdleTask;
+export type Task =
+  | PublishTask
+  | SubscribeTask
+  | RequestTask
+  | AnswerTask
+  | IdleTask
+  | ChangeTask;
 
 /** A task, the module of `clients/` to do it with, and where the server listens. */
 export type Job = Task & { readonly client: string; readonly target: Target };
@@ -38,8 +45,8 @@ export interface PublishTask {
 export interface SubscribeTask {
   readonly role: "subscriber";
   readonly topic: Topic;
-  /** Subscribes to so many topics right below `topic`; 0: to `topic` itself. */
-  readonly children: number;
+  /** Subscribes to so many topics right below `topic`; 0: to `topic` itself; all: in one go. */
+  readonly children: number | "all";
   readonly payload: Payload;
   readonly publishers: number;
   /** After how many messages it tells what it has. */
@@ -66,6 +73,17 @@ export interface IdleTask {
   readonly topic: Topic;
   readonly clients: number;
   readonly children: number;
+}
+
+/**
+ * From `{ go }` on subscribes to topics right below `topic`, and takes that back, `rate` times a second
+ * in all; tells `{ at, count }` when asked with `{ mark }`.
+ */
+export interface ChangeTask {
+  readonly role: "changer";
+  readonly topic: Topic;
+  readonly children: number;
+  readonly rate: number;
 }
 
 /** What the benchmark tells a client process. */
@@ -173,11 +191,18 @@ async function subscribe(client: Client, job: SubscribeTask): Promise<void> {
     if (id >= 0 && name.length > 0) add(0, 1);
   };
   const takeBytes = (data: Uint8Array, some: number) => add(data[0]!, some);
-  await Promise.all(
-    below(topic, children).map((topic) =>
-      payload === "row" ? client.onRows(topic, takeRow) : client.onBytes(topic, takeBytes, payload)
-    ),
-  );
+  if (children === "all") {
+    if (client.onBytesBelow === undefined) throw new TypeError("It has no such subscriptions");
+    await client.onBytesBelow(topic, takeBytes);
+  } else {
+    await Promise.all(
+      below(topic, children).map((topic) =>
+        payload === "row"
+          ? client.onRows(topic, takeRow)
+          : client.onBytes(topic, takeBytes, payload)
+      ),
+    );
+  }
   mark = () => tell({ at: performance.now(), count });
   tell({ ready: true });
 }
@@ -226,6 +251,19 @@ async function idle(
   tell({ ready: true });
 }
 
+async function change(client: Client, { topic, children, rate }: ChangeTask): Promise<void> {
+  if (client.toggler === undefined) throw new TypeError("It cannot take a subscription back");
+  const togglers = below(topic, children).map((topic) => client.toggler!(topic));
+  let count = 0;
+  mark = () => tell({ at: performance.now(), count });
+  tell({ ready: true });
+  await go.promise;
+  for (const began = performance.now();; await delay(1)) {
+    const due = (performance.now() - began) * rate / 1000;
+    while (count < due) togglers[count++ % togglers.length]!();
+  }
+}
+
 async function main(job: Job): Promise<void> {
   // As a literal it would have Deno look into every module of that folder.
   const specifier = new URL(`clients/${job.client}.ts`, import.meta.url).href;
@@ -234,6 +272,7 @@ async function main(job: Job): Promise<void> {
   const client = await module.connect(job.target);
   if (job.role === "publisher") await publish(client, job);
   else if (job.role === "subscriber") await subscribe(client, job);
+  else if (job.role === "changer") await change(client, job);
   else if (job.role === "requester") await request(client, job);
   else await answer(client, job);
 }

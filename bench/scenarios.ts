@@ -31,6 +31,26 @@ export function fanOut(name: string, title: string, payload: number): Scenario {
   };
 }
 
+/** Topics in traffic, while interests elsewhere change. */
+export const TRAFFIC_TOPICS = 5000;
+
+/** How often a second interests change that have nothing to do with what is published. */
+export const CHANGES = [0, 200, 2000] as const;
+
+/** What a message costs the server while interests change. */
+export const INTERESTS: readonly Scenario[] = CHANGES.map((changes) => ({
+  name: `interests-${changes}`,
+  title: `cost of a message to ${TRAFFIC_TOPICS.toLocaleString("en")} topics in turn, ` +
+    (changes === 0
+      ? "no interest changes"
+      : `${changes.toLocaleString("en")} changes of interests`),
+  kind: "cost",
+  ...(changes > 0 && { comparedWith: "interests-0" }),
+  fits: ({ client }) => client === "mpubsub" || client === "nats",
+  run: (system, span) =>
+    throughput(system, { payload: 16, changing: { topics: TRAFFIC_TOPICS, changes } }, span),
+}));
+
 /** How long it takes from a question to its answer. */
 export const REQUEST: Scenario = {
   name: "request",

@@ -69,6 +69,8 @@ export class ClientPeer implements Peer, SessionHandler {
   readonly session: Session;
   /** Its number among the clients of its broker. */
   readonly number: number;
+  /** What it called itself when it connected last; empty for nothing, and trusted for nothing. */
+  name = "";
   /** The IP address from which it connected last. */
   address: string | undefined;
   readonly #context: PeerContext;
@@ -106,6 +108,7 @@ export class ClientPeer implements Peer, SessionHandler {
   stats(): ClientStats {
     return {
       client: this.number,
+      name: this.name,
       keyName: this.key.name,
       address: this.address ?? null,
       connected: this.session.link !== undefined,

@@ -13,9 +13,8 @@ import { ProtocolError } from "../errors.ts";
 import type { Connection } from "../io/connection.ts";
 import type { Listener } from "../io/listener.ts";
 import { authenticateClient, BusyError } from "../protocol/authenticate.ts";
-import { FrameError, type FrameLimits, FrameType, Reason } from "../protocol/frame.ts";
+import { type Frame, FrameError, type FrameLimits, FrameType, Reason } from "../protocol/frame.ts";
 import { clientFrameLimits, decodeOpening, type Opening } from "../protocol/frame_bodies.ts";
-import type { FrameReader } from "../protocol/frame_reader.ts";
 import { BROKER_ID_BYTES, randomBytes } from "../protocol/handshake.ts";
 import { Link, TICKS } from "../protocol/link.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
@@ -30,6 +29,8 @@ import type { Sessions } from "./sessions.ts";
 
 /** How long a client waits until it hears that its proof is wrong. */
 const REFUSAL_DELAY_MS = 500;
+/** After so many topics of an OPEN, others have their turn. */
+const TOPICS_PER_STEP = 32;
 
 /** What {@linkcode Connections} need from their broker. */
 export interface ConnectionsContext {
@@ -167,11 +168,9 @@ export class Connections {
     let opened: Promise<void> | undefined;
     link.expect({
       [FrameType.OPEN]: (reader) => {
-        const open = readOpen(reader, options.limits);
         inTime();
-        link.expect({});
-        // Many may come at the same time, each with many topics.
-        opened = background.call(() => this.#open(link, client, open));
+        // Many may come at the same time, each with many topics. What is behind it waits.
+        return opened = background.run(this.#open(link, client, reader));
       },
     });
     this.#clients.set(link, client);
@@ -193,10 +192,11 @@ export class Connections {
     if (end.error !== undefined) callbacks.error(end.error);
   }
 
-  #open(link: Link, client: Client, { opening, topics }: Open): void {
-    const { keyring, sessions } = this.#context;
+  *#open(link: Link, client: Client, frame: Frame): Generator<void, void, undefined> {
+    const { keyring, sessions, options: { limits } } = this.#context;
     const { stream: { remoteAddress: address }, key } = client;
     try {
+      const { opening, topics } = yield* readOpen(frame, limits);
       if (!keyring.has(key)) throw revoked(key);
       client.peer = sessions.open(link, { key, opening, topics, address });
     } catch (error) {
@@ -244,17 +244,22 @@ interface Open {
   readonly topics: readonly TopicPath[];
 }
 
-/** Reads an OPEN. */
-function readOpen({ buffer, body, end }: FrameReader, limits: CheckedOptions["limits"]): Open {
+/** Reads an OPEN, in steps. A topic that comes again is one topic, as in SUBSCRIBE. */
+function* readOpen(
+  { buffer, body, end }: Frame,
+  limits: CheckedOptions["limits"],
+): Generator<void, Open, undefined> {
   const { opening, topics: start } = decodeOpening(buffer.subarray(body, end));
-  const topics: TopicPath[] = [];
-  for (let at = body + start; at < end;) {
+  const topics = new Map<string, TopicPath>();
+  for (let at = body + start, count = 1; at < end; count++) {
     const next = topicEnd(buffer, at, end);
-    topics.push(decodeTopic(buffer, at, next, limits));
-    checkSubscriptions(topics.length, limits);
+    const path = decodeTopic(buffer, at, next, limits);
+    topics.set(JSON.stringify(path), path);
+    checkSubscriptions(topics.size, limits);
     at = next;
+    if (count % TOPICS_PER_STEP === 0) yield;
   }
-  return { opening, topics };
+  return { opening, topics: [...topics.values()] };
 }
 
 /** Whether TLS could not begin because too many files are open. */

@@ -2,6 +2,7 @@
  * What a broker counts from its start on: messages, connections that it refuses, and sessions that it
  * ends. A new count is a field here, and one of the public `BrokerStats`, which says what it means.
  */
+import { addCounts } from "../base/count.ts";
 import { Reason } from "../protocol/frame.ts";
 import type { LinkEnd } from "../protocol/link.ts";
 import type { BrokerStats, ClientStats, Endings, Refusals } from "./stats.ts";
@@ -90,8 +91,8 @@ export class ClientCounters implements Tally<ClientCounts> {
 
   /** Counts messages. */
   count(name: keyof ClientCounts, messages: number): void {
-    this[name] += messages;
-    this.#all[name] += messages;
+    this[name] = addCounts(this[name], messages);
+    this.#all[name] = addCounts(this.#all[name], messages);
   }
 
   /** Counts a message that is refused. */

@@ -2,8 +2,9 @@
  * The keys of a broker: which there are, what each grants, and at which rate its holders may publish.
  * `rights.ts` says what a grant means.
  */
+import { Allowance } from "../base/allowance.ts";
 import { keyBytes, keyNameBytes, randomBytes } from "../protocol/handshake.ts";
-import type { Topic } from "../topic.ts";
+import { looksLikePattern, slashNotice, type Topic } from "../topic.ts";
 import { Rights } from "./rights.ts";
 
 /** A named key of a broker, and all that its holders (the clients that use it) may do. */
@@ -53,28 +54,6 @@ const EVERYTHING: Required<Omit<BrokerKey, "name" | "key">> = {
   messagesPerSecond: Infinity,
 };
 
-/** How many messages may be published now: a token bucket, full at first. */
-class Allowance {
-  readonly #perSecond: number;
-  readonly #most: number;
-  #tokens: number;
-  #at = -Infinity;
-
-  constructor(perSecond: number) {
-    this.#perSecond = perSecond;
-    this.#most = this.#tokens = Math.max(1, perSecond);
-  }
-
-  spend(now: number): boolean {
-    const gained = (now - this.#at) / 1000 * this.#perSecond;
-    this.#tokens = Math.min(this.#most, this.#tokens + gained);
-    this.#at = now;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
-    return true;
-  }
-}
-
 /** One key of a broker, while it has that key. */
 export class Key {
   /** Its name; empty for the single key. */
@@ -82,6 +61,7 @@ export class Key {
   /** The secret. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   #rights: Rights;
+  /** How many messages may be published now. */
   #allowance: Allowance | undefined;
 
   /** Makes a key of checked values. */
@@ -115,7 +95,8 @@ export class Key {
 }
 
 function allowanceOf({ messagesPerSecond }: Rights): Allowance | undefined {
-  return messagesPerSecond === Infinity ? undefined : new Allowance(messagesPerSecond);
+  if (messagesPerSecond === Infinity) return undefined;
+  return new Allowance(Math.max(1, messagesPerSecond), messagesPerSecond);
 }
 
 /** The keys that a broker has now. */
@@ -123,6 +104,8 @@ export class Keyring {
   /** The key without a name. */
   readonly single: Key;
   #named: ReadonlyMap<string, Key>;
+  #advice: string | undefined;
+  #isAdvised = false;
 
   /**
    * Makes a keyring; without `authkey` the single key is random, so that nobody has it.
@@ -134,6 +117,14 @@ export class Keyring {
   constructor(authkey: string | Uint8Array | undefined, keys: readonly BrokerKey[]) {
     this.single = new Key("", keyBytes(authkey ?? randomBytes(KEY_BYTES)), new Rights(EVERYTHING));
     this.#named = namedKeys(keys);
+    this.#advice = slashIn(keys);
+  }
+
+  /** What is to be told of the keys that it was given, once. */
+  takeAdvice(): string | undefined {
+    const advice = this.#isAdvised ? undefined : this.#advice;
+    this.#isAdvised ||= advice !== undefined;
+    return advice;
   }
 
   /** The key of that name. */
@@ -166,6 +157,7 @@ export class Keyring {
       named.set(name, before);
     }
     this.#named = named;
+    this.#advice = slashIn(keys);
     return changed;
   }
 }
@@ -196,6 +188,16 @@ function namedKey({ name, key, ...rights }: BrokerKey, at: number): Key {
   }
 }
 
+/** What is to be told of a grant that may be meant as a path. */
+function slashIn(keys: readonly BrokerKey[]): string | undefined {
+  for (const { name, publish = [], subscribe = [] } of keys) {
+    for (const topic of [...publish, ...subscribe]) {
+      const notice = slashNotice(topic);
+      if (notice !== undefined) return `${notice} (in the key "${name}")`;
+    }
+  }
+}
+
 function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
@@ -205,7 +207,8 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
  * {@linkcode BrokerKey}.
  *
  * @throws {TypeError} If it is not that, or a key is not a valid one, as for a {@linkcode Keyring}. An
- * unknown field is an error, because it may be a misspelt right.
+ * unknown field is an error, because it may be a misspelt right, and so is a grant that is a plain
+ * string with a slash in it, or with what looks like a pattern.
  * @throws {RangeError} If a key or its name is empty, or the name comes twice.
  */
 export function parseKeys(text: string): BrokerKey[] {
@@ -223,7 +226,20 @@ export function parseKeys(text: string): BrokerKey[] {
     return { name, key: fromBase64(name, key), ...rights } as BrokerKey;
   });
   namedKeys(keys);
+  const slash = slashIn(keys);
+  if (slash !== undefined) throw new TypeError(slash);
+  for (const { name, publish = [], subscribe = [] } of keys) {
+    for (const topic of [...publish, ...subscribe]) checkNoPattern(name, topic);
+  }
   return keys;
+}
+
+function checkNoPattern(name: string, topic: Topic): void {
+  if (typeof topic !== "string" || !looksLikePattern(topic)) return;
+  throw new TypeError(
+    `the key "${name}" grants "${topic}", but there are no wildcards: a topic grants all below it, ` +
+      `and null everything; write ["${topic}"] for that name`,
+  );
 }
 
 function parseJson(text: string): unknown {

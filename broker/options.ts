@@ -3,6 +3,7 @@
  */
 import { type Address, parseAddress } from "../io/address.ts";
 import type { Certificate } from "../io/tls.ts";
+import { HEARTBEAT_MAX_MS, HEARTBEAT_MIN_MS, LIMITS_MAX } from "../protocol/frame_bodies.ts";
 import { WINDOW_BYTES } from "../protocol/session.ts";
 import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX } from "../topic.ts";
 import type { BrokerKey } from "./keys.ts";
@@ -78,6 +79,8 @@ export interface ClientEvent {
   readonly type: "joined" | "resumed" | "lost" | "left";
   /** Its number, counted from 1 in the order in which the broker's clients joined. */
   readonly client: number;
+  /** What it called itself when it connected; empty for nothing. Anybody can call itself anything. */
+  readonly name: string;
   /** The name of its key; empty for `authkey`. */
   readonly keyName: string;
   /** The IP address from which it connected; absent for a Unix socket. */
@@ -184,6 +187,7 @@ const AUTH_TIMEOUT_MS = 5000;
 const HEARTBEAT_MS = 15_000;
 const RESUME_WINDOW_MS = 60_000;
 const MEMORY_BYTES = 1024 * 1024 * 1024;
+/** The longest time that a timer measures. */
 const MILLISECONDS_MAX = 2 ** 31 - 1;
 
 /** The options, checked, each with its value. */
@@ -219,7 +223,7 @@ export function checkedOptions(options: BrokerOptions): CheckedOptions {
     onError,
   } = options;
   checkRange("authTimeout", authTimeout, 1, MILLISECONDS_MAX);
-  checkRange("heartbeat", heartbeat, 10, MILLISECONDS_MAX);
+  checkRange("heartbeat", heartbeat, HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS);
   checkRange("resumeWindow", resumeWindow, 0, MILLISECONDS_MAX);
   checkRange("memory", memory, QUEUE_BYTES_MIN, Number.MAX_SAFE_INTEGER);
   checkRange("maxPatience", maxPatience, 0, MILLISECONDS_MAX);
@@ -261,10 +265,10 @@ function checkLimits(limits: BrokerLimits): Required<BrokerLimits> {
     halfOpenPerAddress = HALF_OPEN_PER_ADDRESS,
     queueBytes = QUEUE_BYTES,
   } = limits;
-  checkRange("limits.messageBytes", messageBytes, 1, 2 ** 30);
-  checkRange("limits.topicElements", topicElements, 1, TOPIC_ELEMENTS_MAX);
-  checkRange("limits.elementBytes", elementBytes, 1, ELEMENT_BYTES_MAX);
-  checkRange("limits.subscriptions", subscriptions, 1, 2 ** 20);
+  checkRange("limits.messageBytes", messageBytes, 1, LIMITS_MAX.messageBytes);
+  checkRange("limits.topicElements", topicElements, 1, LIMITS_MAX.topicElements);
+  checkRange("limits.elementBytes", elementBytes, 1, LIMITS_MAX.elementBytes);
+  checkRange("limits.subscriptions", subscriptions, 1, LIMITS_MAX.subscriptions);
   checkRange("limits.connections", connections, 1, 2 ** 20);
   checkRange("limits.halfOpen", halfOpen, 1, 2 ** 20);
   checkRange("limits.halfOpenPerAddress", halfOpenPerAddress, 1, 2 ** 20);

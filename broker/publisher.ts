@@ -61,6 +61,8 @@ const REASONS: Readonly<Record<MessageRefusal, Reason>> = {
 };
 /** Longer runs of frames are passed on in parts, so that a window holds several. */
 const RUN_BYTES_MAX = 256 * 1024;
+/** How much work it is to add messages to the queue of a peer. */
+const PEER_WORK = 8;
 /** Stands for the topic of a message whose topic cannot be read. */
 const NO_TOPIC = encodeTopic([]);
 const SHOWN_CHARS_MAX = 80;
@@ -124,6 +126,7 @@ export class Publisher {
     const { peer: self, origin, counters } = this.#client;
     counters.count("received", messages);
     const slice = frame.buffer.subarray(start, end);
+    frame.spend(PEER_WORK * peers.length);
     const lease = peers.length > 0 && isKept(slice) ? frame.keep() : undefined;
     for (const peer of peers) if (peer !== self) peer.take(slice, messages, origin, lease);
   }

@@ -126,6 +126,7 @@ export class Sessions {
       this.#forget(peer);
       throw error;
     }
+    peer.name = opening.name;
     peer.address = address;
     if (isResumed) counters.resumed++;
     this.#report(isResumed ? "resumed" : "joined", peer);
@@ -206,12 +207,13 @@ export class Sessions {
 
   #report(
     type: ClientEvent["type"],
-    { number: client, key, address }: ClientPeer,
+    { number: client, name, key, address }: ClientPeer,
     error?: Error,
   ): void {
     this.#context.callbacks.client({
       type,
       client,
+      name,
       keyName: key.name,
       ...(address !== undefined && { address }),
       ...(error !== undefined && { reason: error.message }),

@@ -138,6 +138,8 @@ export interface BrokerReport extends BrokerStats {
 export interface ClientStats {
   /** Its number, counted from 1 in the order in which the broker's clients joined. */
   readonly client: number;
+  /** What it called itself when it connected; empty for nothing. Anybody can call itself anything. */
+  readonly name: string;
   /** The name of its key; empty for `authkey`. */
   readonly keyName: string;
   /** The IP address from which it connected; `null` for a Unix socket. */

@@ -69,7 +69,8 @@ export interface UplinkBus {
   /** The largest message that its clients may have, in bytes. */
   readonly messageBytes: number;
   /**
-   * Tells the broker that other brokers want a topic and all below it, or no longer want it.
+   * Tells the broker that other brokers want a topic and all below it, or no longer want it. Topics of
+   * the broker itself, `["*broker", …]`, stay with it.
    *
    * @param path The topic.
    * @param wanted `true` if they want it from now on, `false` if they no longer do.
@@ -93,7 +94,8 @@ export interface UplinkBus {
    */
   room(): Promise<void> | undefined;
   /**
-   * Tells clients that messages of other brokers, which they may have wanted, did not arrive.
+   * Tells clients that messages of other brokers, which they may have wanted, did not arrive. Losses
+   * that follow soon are told together.
    *
    * @param path The topic of the messages, or one above it.
    * @param messages How many messages; 0 if that is not known.

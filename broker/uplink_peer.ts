@@ -9,6 +9,7 @@ import { isBrokerPath, type TopicPath } from "../topic.ts";
 import type { UplinkStats } from "./stats.ts";
 import type { TopicCounts } from "./topic_counts.ts";
 import type { Uplink, UplinkBus } from "./uplink.ts";
+import { UplinkLosses } from "./uplink_losses.ts";
 
 /** What an {@linkcode UplinkPeer} needs from its broker. */
 export interface UplinkContext {
@@ -22,6 +23,7 @@ export interface UplinkContext {
 export class UplinkPeer implements Peer, UplinkBus, Origin {
   readonly #uplink: Uplink;
   readonly #context: UplinkContext;
+  readonly #losses: UplinkLosses;
   #hasJoined = false;
   /** Who got the latest messages. */
   #fed: readonly Peer[] = [];
@@ -30,6 +32,7 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
   constructor(uplink: Uplink, context: UplinkContext) {
     this.#uplink = uplink;
     this.#context = context;
+    this.#losses = new UplinkLosses(context.router);
   }
 
   /**
@@ -47,6 +50,7 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
     if (!this.#hasJoined) return;
     this.#hasJoined = false;
     await this.#uplink.leave(signal);
+    this.#losses.end();
   }
 
   /** What the uplink has done. */
@@ -76,6 +80,7 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
 
   want(path: TopicPath, wanted: boolean): void {
     const { router } = this.#context;
+    if (isBrokerPath(path)) return; // What a broker publishes of itself stays there.
     if (wanted) router.add(this, path);
     else router.remove(this, path);
   }
@@ -108,12 +113,14 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
   }
 
   room(): Promise<void> | undefined {
-    const waits = this.#fed.map((peer) => peer === this ? undefined : peer.room());
+    const fed = this.#fed;
+    this.#fed = []; // They are asked once, not again for a packet that nobody gets.
+    const waits = fed.map((peer) => peer === this ? undefined : peer.room());
     if (waits.every((wait) => wait === undefined)) return undefined;
     return Promise.all(waits).then(() => {});
   }
 
   lost(path: TopicPath, messages: number): void {
-    for (const peer of this.#context.router.peersAround(path)) peer.lose(messages);
+    this.#losses.add(path, messages);
   }
 }

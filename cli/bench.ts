@@ -1,5 +1,5 @@
 /**
- * `mpubsub-broker bench`: how many messages pass through a broker, and how fast.
+ * `mpubsub bench`: how many messages pass through a broker, and how fast.
  *
  * The clients run in workers, so that they use more than one core and do not wait for what is shown
  * here; see `bench_worker.ts`.
@@ -12,27 +12,34 @@ import {
   type Order,
   type Report,
   SILENCE_MS,
+  STOPPED_SILENCE_MS,
   WORKER_NAME,
 } from "./bench_worker.ts";
 import { accessOf, type BrokerAccess, CONNECTION, interruptible } from "./client.ts";
-import { type Arguments, type Command, UsageError } from "./command.ts";
+import { type Arguments, type Command, timeText, UsageError } from "./command.ts";
 import { Histogram } from "./histogram.ts";
 import { complain, printLines } from "./output.ts";
-import { parseTopic } from "./syntax.ts";
+import { topicOf } from "./topics.ts";
 
 /** Measures. */
 export const bench: Command = {
   usage: ["bench [OPTIONS]"],
   about: `
 Measures how many messages pass through the broker, and how fast. Publishers go
-as fast as the slowest subscriber; with --rate they do not wait for it.`,
+as fast as the slowest subscriber; with --rate they do not wait for it. Ctrl-C
+ends it early, with what was measured.`,
   options: [
     ...CONNECTION,
     { name: "publishers", value: "N", about: "How many clients publish [1]" },
     { name: "subscribers", value: "N", about: "How many clients get all messages [1]" },
     { name: "size", value: "BYTES", about: "Bytes of data in each message [128]" },
     { name: "seconds", value: "N", about: "How long to publish [5]" },
-    { name: "messages", value: "N", about: "Instead of --seconds: how many messages in all" },
+    {
+      name: "messages",
+      value: "N",
+      about: "Instead of --seconds: how many messages in all",
+      both: "For how long [5], or how many messages in all",
+    },
     { name: "rate", value: "N", about: "Messages per second in all, to measure latency" },
     { name: "topic", value: "TOPIC", about: "Publish below this topic [bench]" },
     { name: "json", about: "Print the raw figures as JSON, times in ms" },
@@ -57,12 +64,13 @@ async function run(args: Arguments): Promise<number> {
   const isJson = args.has("json");
   const isShown = !isJson && Deno.stderr.isTerminal();
   return await interruptible(async (signal) => {
-    const broker = await accessOf(args);
+    const broker = await accessOf(args, signal);
     const times = new Histogram();
     const result = await measure(load, broker, times, isShown, signal);
     printLines(isJson ? JSON.stringify(result) : tableOf(result, times));
     if (result.lost === 0) return 0;
-    complain(`Lost ${result.lost} messages: nothing came for ${SILENCE_MS / 1000} s`);
+    const silence = timeText(signal.aborted ? STOPPED_SILENCE_MS : SILENCE_MS);
+    complain(`Lost ${result.lost} messages: nothing came for ${silence}`);
     return 1;
   });
 }
@@ -87,7 +95,7 @@ function loadOf(args: Arguments): Load {
   }
   return {
     // Of its own, so that runs and other programs do not disturb each other.
-    topic: [...parseTopic(args.text("topic") ?? "bench"), crypto.randomUUID()],
+    topic: [...topicOf(args.text("topic") ?? "bench"), crypto.randomUUID()],
     publishers,
     subscribers,
     size,
@@ -105,8 +113,11 @@ async function measure(
   isShown: boolean,
   signal: AbortSignal,
 ): Promise<Result> {
-  using crew = new Crew(load, broker, signal);
-  await crew.open();
+  using crew = new Crew(load, broker);
+  await abortable(crew.open(), signal);
+  // From now on there is something to show, also when it is interrupted.
+  signal.addEventListener("abort", () => crew.counts.stop());
+  if (signal.aborted) crew.counts.stop();
   using _progress = isShown ? new Progress(load, crew.counts) : undefined;
   const publishers = (await crew.ask({ type: "publish" }, "published"))
     .flatMap((report) => report.publishers);
@@ -127,17 +138,15 @@ class Crew implements Disposable {
   readonly #workers: readonly Worker[];
   /** Who waits for the next report of each worker. */
   readonly #waiting: Waiting[] = [];
-  readonly #signal: AbortSignal;
   /** Rejects when a worker fails. */
   readonly #failed = Promise.withResolvers<never>();
   /** The complaints that were printed; several workers may have the same. */
   readonly #complaints = new Set<string>();
 
-  constructor(load: Load, broker: BrokerAccess, signal: AbortSignal) {
+  constructor(load: Load, broker: BrokerAccess) {
     this.#load = load;
     this.#broker = broker;
     this.counts = new Counts(load);
-    this.#signal = signal;
     this.#failed.promise.catch(() => {}); // Perhaps nobody waits for it then.
     const clients = load.publishers + load.subscribers;
     const most = Math.max(WORKERS_MIN, navigator.hardwareConcurrency);
@@ -202,8 +211,7 @@ class Crew implements Disposable {
         worker.postMessage(orders[index]);
       })
     );
-    const all = Promise.race([Promise.all(reports), this.#failed.promise]);
-    return await abortable(all, this.#signal);
+    return await Promise.race([Promise.all(reports), this.#failed.promise]);
   }
 
   [Symbol.dispose](): void {

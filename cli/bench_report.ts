@@ -1,5 +1,5 @@
 /**
- * What `mpubsub-broker bench` shows: the progress of a run, and its result as a table or as JSON.
+ * What `mpubsub bench` shows: the progress of a run, and its result as a table or as JSON.
  */
 import type { Counts, Load, Published, Received } from "./bench_worker.ts";
 import { formatBytes, formatCount, formatMs } from "./format.ts";

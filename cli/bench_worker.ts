@@ -1,5 +1,5 @@
 /**
- * The clients of `mpubsub-broker bench`: this module runs in each of its workers, and defines what the
+ * The clients of `mpubsub bench`: this module runs in each of its workers, and defines what the
  * workers and the command say to each other.
  *
  * ```
@@ -12,7 +12,8 @@
  *     ◂────────────────── received: what came ──
  * ```
  *
- * Meanwhile all of them see in shared memory how far each client is ({@linkcode Counts}).
+ * Meanwhile all of them see in shared memory how far each client is, and whether the run was stopped
+ * ({@linkcode Counts}).
  */
 import { delay } from "@std/async/delay";
 import { type BrokerAccess, connect } from "./client.ts";
@@ -21,9 +22,13 @@ import { Histogram, type Times } from "./histogram.ts";
 import { ForbiddenError, type Gap, NetPubSub, type State } from "../net.ts";
 
 /** The name of the workers in which this module runs; elsewhere it does nothing. */
-export const WORKER_NAME = "mpubsub-broker bench";
+export const WORKER_NAME = "mpubsub bench";
 /** When nothing has arrived for so long, what is missing is lost. */
 export const SILENCE_MS = 5000;
+/** The same when the run was stopped. */
+export const STOPPED_SILENCE_MS = 1000;
+/** How often those who wait for long look whether the run was stopped. */
+const STOP_MS = 100;
 /** How many bytes may be on their way to the slowest subscriber; the broker's queue is longer. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
 /** The same for all subscribers together; the broker has memory for more. */
@@ -107,6 +112,8 @@ export interface Received {
  * - Counts start again at 2³²: only their differences mean something.
  */
 export class Counts {
+  /** 1 when the run is to end early. */
+  readonly #stopped: Int32Array;
   readonly #published: Int32Array;
   readonly #taken: Int32Array;
   #onTheirWay = 0;
@@ -114,10 +121,21 @@ export class Counts {
 
   constructor(
     { publishers, subscribers }: Pick<Load, "publishers" | "subscribers">,
-    readonly buffer: SharedArrayBuffer = new SharedArrayBuffer(4 * (publishers + subscribers)),
+    readonly buffer: SharedArrayBuffer = new SharedArrayBuffer(4 * (1 + publishers + subscribers)),
   ) {
-    this.#published = new Int32Array(buffer, 0, publishers);
-    this.#taken = new Int32Array(buffer, 4 * publishers, subscribers);
+    this.#stopped = new Int32Array(buffer, 0, 1);
+    this.#published = new Int32Array(buffer, 4, publishers);
+    this.#taken = new Int32Array(buffer, 4 * (1 + publishers), subscribers);
+  }
+
+  /** Whether publishers publish no more. */
+  get isStopped(): boolean {
+    return Atomics.load(this.#stopped, 0) === 1;
+  }
+
+  /** Ends the run early; what was published is still measured. */
+  stop(): void {
+    Atomics.store(this.#stopped, 0, 1);
   }
 
   /** All that was published. */
@@ -203,7 +221,7 @@ class Publisher {
     const { publishers, messages, seconds } = this.#load;
     const most = messages === undefined ? Infinity : shareOf(messages, publishers, this.#index);
     const end = messages === undefined ? from + seconds * 1000 : Infinity;
-    while (this.#messages < most && now() < end) {
+    while (this.#messages < most && now() < end && !this.#counts.isStopped) {
       const due = Math.min(most, this.#dueAt(now() - from));
       this.#publishBatch(Math.min(this.#batch, due - this.#messages), from);
       if (this.#messages < due) {
@@ -251,7 +269,7 @@ class Publisher {
     if (this.#load.rate !== undefined) return true;
     let since = now();
     let before = this.#counts.onTheirWay;
-    while (before > this.#window && now() < end) {
+    while (before > this.#window && now() < end && !this.#counts.isStopped) {
       await delay(ROOM_MS);
       const { onTheirWay } = this.#counts;
       if (onTheirWay !== before) since = now();
@@ -265,7 +283,9 @@ class Publisher {
   async #next(from: number, end: number): Promise<void> {
     const { rate, publishers } = this.#load;
     const due = from + (this.#messages * publishers + this.#index) * 1000 / rate!;
-    await delay(Math.max(0, Math.min(due, end) - now()));
+    while (now() < Math.min(due, end) && !this.#counts.isStopped) {
+      await delay(Math.min(STOP_MS, Math.max(0, Math.min(due, end) - now())));
+    }
     if (this.#bus.pending > PENDING_BYTES_MAX) await this.#bus.flush();
   }
 }
@@ -316,7 +336,8 @@ class Subscriber {
   async expect(messages: number): Promise<Received> {
     const since = now();
     while (this.#messages + this.#missed < messages) {
-      if (now() - Math.max(since, this.#to) >= SILENCE_MS) break;
+      const silence = this.#counts.isStopped ? STOPPED_SILENCE_MS : SILENCE_MS;
+      if (now() - Math.max(since, this.#to) >= silence) break;
       await delay(ARRIVED_MS);
     }
     return { messages: this.#messages, bytes: this.#bytes, missed: this.#missed, to: this.#to };
@@ -375,10 +396,14 @@ class Clients {
     await Promise.all(this.#buses.map((bus) => bus.flush()));
   }
 
-  #busFor({ address, authkey, keyName, ca }: BrokerAccess, subscriber?: Subscriber): NetPubSub {
+  #busFor(
+    { address, authkey, keyName, caCerts, name }: BrokerAccess,
+    subscriber?: Subscriber,
+  ): NetPubSub {
     const bus = new NetPubSub(address, authkey, {
+      name,
       keyName,
-      tls: { caCerts: ca === undefined ? [] : [ca] },
+      tls: { caCerts },
       onError: (error) => this.#tellError(error),
       onGap: (gap) => this.#tellGap(gap, subscriber),
       onState: (state, reason) => this.#tellState(state, reason),

@@ -1,7 +1,8 @@
 /**
- * `mpubsub-broker [FILE]`: the broker as a program.
+ * `mpubsub [FILE]`: the broker as a program.
  */
-import { Broker, type BrokerOptions, type BrokerStats } from "../broker.ts";
+import { printable } from "../base/printable.ts";
+import { Broker, type BrokerKey, type BrokerOptions, type BrokerStats } from "../broker.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { addressBeside, parseAddress } from "../io/address.ts";
 import {
@@ -17,9 +18,11 @@ import {
   type Command,
   doing,
   messageOf,
+  timeText,
   UsageError,
 } from "./command.ts";
 import { addressOf, certificatesIn, fileOf, readKey, readKeys, readSecretText } from "./files.ts";
+import { grantsOf, grantsText } from "./grants.ts";
 import { Log } from "./log.ts";
 import { StopSignals } from "./signals.ts";
 import { UPLINK, type UplinkArguments, uplinkArguments, uplinkOf } from "./uplink.ts";
@@ -61,7 +64,7 @@ Passes messages between programs. While it runs, its address and key are in FILE
     },
     {
       name: "max-patience",
-      value: "MS",
+      value: "TIME",
       about: "How long clients may hold publishers back [0]",
     },
     { name: "tls-cert", value: "PATH", about: "The certificates for tls:// (PEM)" },
@@ -77,8 +80,8 @@ Passes messages between programs. While it runs, its address and key are in FILE
     { name: "quiet", about: "Print only warnings and errors" },
     {
       name: "verbose",
-      about: "Also print which clients come and go",
-      both: "Print only warnings, or also who comes and goes",
+      about: "Also print which clients come and go, and what each key may do",
+      both: "Print only warnings, or also keys and who comes",
     },
   ],
   examples: [
@@ -176,7 +179,7 @@ function serveOptions(args: Arguments): ServeOptions {
     keysFile: args.text("keys"),
     tlsCert: args.text("tls-cert"),
     tlsKey: args.text("tls-key"),
-    maxPatience: args.whole("max-patience"),
+    maxPatience: args.time("max-patience"),
     uplink: uplinkArguments(args),
     overwrite: args.has("overwrite"),
     log: logOf(args),
@@ -217,6 +220,7 @@ async function serve(options: ServeOptions): Promise<void> {
     let reloading = Promise.resolve();
     stop.onHangup = () => reloading = reloading.then(() => reload(broker, keysFile, log));
   }
+  const onWait = waiting(options);
   const removeFile = await start(broker, options, ca, stop);
   if (removeFile === undefined) return;
   try {
@@ -226,6 +230,7 @@ async function serve(options: ServeOptions): Promise<void> {
       file,
       pid: Deno.pid,
     });
+    sayKeys(settings.keys, log);
     {
       using _summaries = summaries(broker, log);
       await stop.happened;
@@ -233,20 +238,32 @@ async function serve(options: ServeOptions): Promise<void> {
     log.say("info", "stopping", "Shutting down");
     await broker.shutdown();
   } finally {
-    using _lock = await takeLock(lockOf(file)).catch(() => undefined); // As Listener.close() does.
+    // As Listener.close() does.
+    using _lock = await takeLock(lockOf(file), { onWait }).catch(() => undefined);
     await removeFile();
+  }
+}
+
+/** Says what each of the named keys may do. */
+function sayKeys(keys: readonly BrokerKey[] = [], log: Log): void {
+  for (const key of keys) {
+    const { name } = key;
+    const { publish, subscribe } = grantsOf(key);
+    log.say("debug", "key", `Key "${name}" ${grantsText(key)}`, { name, publish, subscribe });
   }
 }
 
 /** What a broker logs while it runs. */
 function loggedBy(log: Log): Pick<BrokerOptions, "onClient" | "onError"> {
   return {
-    onClient({ type, client, keyName, address, reason }) {
-      const who = `Client ${client}${keyName && ` with the key "${keyName}"`}`;
+    onClient({ type, client, name, keyName, address, reason }) {
+      const called = name && ` ${printable(JSON.stringify(name))}`;
+      const who = `Client ${client}${called}${keyName && ` with the key "${keyName}"`}`;
       const from = address === undefined ? "" : ` from ${address}`;
       const why = reason === undefined ? "" : `: ${reason}`;
       log.say("debug", type, `${who} ${WORDS[type]}${from}${why}`, {
         client,
+        ...(name && { name }),
         ...(keyName && { keyName }),
         ...(address !== undefined && { address }),
         ...(reason !== undefined && { reason }),
@@ -309,6 +326,7 @@ async function reload(broker: Broker, path: string, log: Log): Promise<void> {
     broker.setKeys(keys);
     const count = keys.length;
     log.say("info", "keys", `Read ${path} again: ${count} keys`, { file: path, count });
+    sayKeys(keys, log);
   } catch (error) { // Whatever it is, it is for a person to read.
     log.say("error", "keys", `${messageOf(error)}; the keys stay as they were`, { file: path });
   }
@@ -321,11 +339,12 @@ async function reload(broker: Broker, path: string, log: Log): Promise<void> {
  */
 async function start(
   broker: Broker,
-  { file, address, keysFile, overwrite, log }: ServeOptions,
+  options: ServeOptions,
   ca: string | undefined,
   stop: StopSignals,
 ): Promise<(() => Promise<void>) | undefined> {
-  const locking = takeLock(lockOf(file), { signal: stop.signal });
+  const { file, address, keysFile, overwrite, log } = options;
+  const locking = takeLock(lockOf(file), { signal: stop.signal, onWait: waiting(options) });
   using _lock = await doing(`use ${file}`, locking).catch((error) => {
     if (stop.signal.aborted) return undefined;
     throw error;
@@ -350,6 +369,11 @@ async function start(
     `write ${file}`,
     writeConnectionFile(file, content, { replace: overwrite }),
   );
+}
+
+/** Says that another process keeps the broker waiting. */
+function waiting({ file, log }: ServeOptions): (text: string) => void {
+  return (text) => log.say("warn", "waiting", text, { file });
 }
 
 function lockOf(file: string): string {
@@ -413,7 +437,9 @@ async function answers(file: string, found: ConnectionFile, stop: AbortSignal): 
   } catch (error) { // Nobody answers; or somebody does, perhaps not a broker, or another one.
     if (error instanceof ConnectionLostError && isNobody(error.cause)) return false;
     if (found.authkey === undefined && error instanceof AuthError) return true;
-    const why = timeout.aborted ? `no answer within ${PROBE_MS} ms` : messageOf(error);
+    const why = timeout.aborted
+      ? `no answer within ${timeText(PROBE_MS)}`
+      : messageOf(error).replace(/; to trust it, .*/, "");
     throw new InTheWayError(
       `Cannot tell whether the broker of ${file} is alive (${why}); --overwrite replaces it`,
       { cause: error },

@@ -2,11 +2,20 @@
  * What all commands that connect to a broker share: how they find it, what they print when something
  * happens to the connection, and how a signal ends them.
  */
-import { AuthError, ForbiddenError } from "../errors.ts";
+import { AuthError, ConnectionLostError, ForbiddenError } from "../errors.ts";
 import { readConnectionFile, withKey } from "../io/connection_file.ts";
 import { type Gap, NetPubSub, type NetPubSubOptions, type State } from "../net.ts";
-import { type Arguments, doing, messageOf, type Option, UsageError } from "./command.ts";
-import { addressOf, defaultFile, readKey } from "./files.ts";
+import { CLIENT_NAME_BYTES_MAX } from "../protocol/frame_bodies.ts";
+import {
+  type Arguments,
+  doing,
+  messageOf,
+  type Option,
+  PROGRAM,
+  timeText,
+  UsageError,
+} from "./command.ts";
+import { addressOf, certificatesIn, defaultFile, readKey } from "./files.ts";
 import { complain } from "./output.ts";
 import { StopSignals } from "./signals.ts";
 
@@ -24,6 +33,19 @@ export const CONNECTION: readonly Option[] = [
     about: "Instead of FILE: where the broker listens",
   },
   { name: "authkey-file", value: "PATH", about: "Its key for --address, in a private file" },
+  { name: "key-name", value: "NAME", about: "The name of that key" },
+  {
+    name: "tls-ca",
+    value: "PATH",
+    about: "Certificates to trust (PEM)",
+    both: "Name of that key; whom to trust (PEM)",
+  },
+  { name: "name", value: "NAME", about: "What the broker calls this client" },
+  {
+    name: "wait",
+    about: "Wait until the broker is there",
+    both: "Name in the broker's lists; wait for a broker",
+  },
 ];
 
 /** The status of a command that a signal has interrupted. */
@@ -95,6 +117,7 @@ async function connected(
   { onGap, prepare, tell = complain }: ClientOptions,
 ): Promise<number | void> {
   const problems = { count: 0 };
+  const leaving: Leaving = { isUnderWay: false, undelivered: 0 };
   using gaps = new GapTeller();
   const bus = await busOf(args, {
     onGap(gap) {
@@ -103,6 +126,11 @@ async function connected(
     },
     onError(error) {
       problems.count++;
+      // Disconnecting ends with the same error.
+      if (leaving.isUnderWay && error instanceof ConnectionLostError) {
+        leaving.undelivered = error.undelivered;
+        return;
+      }
       // While connecting, connect() rejects with the same error.
       if (!(error instanceof ForbiddenError && bus.state === "connecting")) tell(messageOf(error));
     },
@@ -110,33 +138,45 @@ async function connected(
   });
   try {
     prepare?.(bus);
-    await connect(bus, signal);
+    await connect(bus, { signal, wait: args.has("wait") });
     return await work({ bus, signal, problems });
   } catch (error) { // Whatever it is, what was published before is still sent.
-    await leave(bus, signal).catch((other) => complain(messageOf(other)));
+    await leave(bus, signal, leaving).catch((other) => complain(messageOf(other)));
     throw error;
   } finally {
-    await leave(bus, signal);
+    await leave(bus, signal, leaving);
   }
 }
 
+/** What is known while a command disconnects. */
+interface Leaving {
+  isUnderWay: boolean;
+  /** How many messages the broker did not get. */
+  undelivered: number;
+}
+
 /** Disconnects; when the command was interrupted, does not wait long. */
-async function leave(bus: NetPubSub, signal: AbortSignal): Promise<void> {
-  const { pending } = bus;
+async function leave(bus: NetPubSub, signal: AbortSignal, leaving: Leaving): Promise<void> {
+  leaving.isUnderWay = true;
   try {
     await bus.disconnect({ signal: signal.aborted ? AbortSignal.timeout(HURRY_MS) : signal });
   } catch (error) { // Interrupted, and perhaps the broker is away.
     if (!signal.aborted) throw error;
-    complain(`Left before the broker had everything: about ${pending} bytes were not acknowledged`);
+    const missing = counted(leaving.undelivered);
+    complain(`Left before the broker had everything: it did not acknowledge ${missing}`);
   }
 }
 
-/** Says when the connection is lost and made again. */
+/** Says when the connection is lost and made again, or waited for. */
 function tellState(tell: (text: string) => void): (state: State, reason?: Error) => void {
   let told: string | undefined;
+  let again = "";
   return (state, reason) => {
-    if (state === "connected" && told !== undefined) tell("Connected again");
-    if (state !== "reconnecting") {
+    if (state === "connected") {
+      if (told !== undefined) tell(`Connected${again}`);
+      again = " again";
+    }
+    if (state !== "reconnecting" && (state !== "connecting" || reason === undefined)) {
       told = undefined;
       return;
     }
@@ -144,13 +184,27 @@ function tellState(tell: (text: string) => void): (state: State, reason?: Error)
     // Later reasons only say that nobody answers yet; but a key that is refused is news.
     const isNews = told === undefined || reason instanceof AuthError && why !== told;
     if (!isNews) return;
-    tell(`Lost the connection; trying again (${why})`);
+    const what = state === "connecting"
+      ? "Waiting for a broker"
+      : "Lost the connection; trying again";
+    tell(`${what} (${why})`);
     told = why;
   };
 }
 
+/** How a command connects. */
+export interface ConnectOptions {
+  readonly signal?: AbortSignal;
+  /** Whether it waits until there is a broker, for ever. */
+  readonly wait?: boolean;
+}
+
 /** Connects, if a broker answers in time. */
-export async function connect(bus: NetPubSub, signal?: AbortSignal): Promise<void> {
+export async function connect(
+  bus: NetPubSub,
+  { signal, wait = false }: ConnectOptions = {},
+): Promise<void> {
+  if (wait) return await bus.connect({ wait, ...(signal && { signal }) });
   await inTime(
     CONNECT_MS,
     "Cannot connect: no answer",
@@ -173,48 +227,105 @@ export async function inTime<T>(
     return await act(late);
   } catch (error) { // It failed, or took too long.
     if (!late.aborted) throw error;
-    throw new Error(`${missing} within ${ms} ms`, { cause: error });
+    throw new Error(`${missing} within ${timeText(ms)}`, { cause: error });
   }
 }
 
 /** A bus for the broker that the arguments name, not connected yet. */
 async function busOf(args: Arguments, options: NetPubSubOptions): Promise<NetPubSub> {
-  const named = await namedBy(args);
-  if (typeof named === "string") return await reading(named, NetPubSub.fromFile(named, options));
-  return new NetPubSub(named.address, named.authkey, options);
+  const { file, access, caCerts } = await namedBy(args);
+  const own = { ...options, name: clientName(args), tls: { caCerts } };
+  if (access !== undefined) {
+    const { address, authkey, keyName } = access;
+    return new NetPubSub(address, authkey, { ...own, ...(keyName !== undefined && { keyName }) });
+  }
+  // Without a file there is nothing to connect to.
+  if (!args.has("wait")) await reading(file, readConnectionFile(file));
+  return await reading(file, NetPubSub.fromFile(file, own));
 }
 
-/** The address of a broker, and a key for it. */
+/** The address of a broker, a key for it, and how the client is called, in a form for other threads. */
 export interface BrokerAccess {
   readonly address: string;
   readonly authkey: Uint8Array;
   /** The name of the key. */
   readonly keyName: string;
-  /** The certificate to trust for the broker, in PEM. */
-  readonly ca: string | undefined;
+  /** Certificates to trust for the broker, in PEM. */
+  readonly caCerts: string[];
+  readonly name: string;
 }
 
-/** What it takes to connect to the broker that the arguments name, in a form for other threads. */
-export async function accessOf(args: Arguments): Promise<BrokerAccess> {
-  const named = await namedBy(args);
-  if (typeof named !== "string") return named;
-  const { address, authkey, keyName = "", ca } = await reading(
-    named,
-    readConnectionFile(named).then((content) => withKey(named, content)),
+/** What it takes to connect to the broker that the arguments name. */
+export async function accessOf(args: Arguments, signal: AbortSignal): Promise<BrokerAccess> {
+  if (args.has("wait")) await waitForBroker(args, signal);
+  const { file, access, caCerts } = await namedBy(args);
+  const name = clientName(args);
+  if (access !== undefined) return { keyName: "", ...access, caCerts, name };
+  const { ca, keyName = "", ...content } = await reading(
+    file,
+    readConnectionFile(file).then((content) => withKey(file, content)),
   );
-  return { address, authkey, keyName, ca };
+  const all = [...caCerts, ...ca === undefined ? [] : [ca]];
+  const { address, authkey } = content;
+  return { address, authkey, keyName, caCerts: all, name };
 }
 
-/** The connection file that the arguments name, or the broker itself. */
-async function namedBy(args: Arguments): Promise<string | BrokerAccess> {
+/** Waits until the broker that the arguments name is there. */
+async function waitForBroker(args: Arguments, signal: AbortSignal): Promise<void> {
+  const bus = await busOf(args, { onState: tellState(complain) });
+  try {
+    await connect(bus, { signal, wait: true });
+  } finally {
+    await bus.disconnect();
+  }
+}
+
+/** What this client is called in the lists of the broker. */
+export function clientName(args: Arguments): string {
+  const name = args.text("name");
+  if (name === undefined) {
+    const usual = `${PROGRAM} ${args.command} ${Deno.pid}`;
+    return isTooLong(usual) ? `${args.command} ${Deno.pid}` : usual;
+  }
+  if (!isTooLong(name)) return name;
+  throw new UsageError(`Option --name needs at most ${CLIENT_NAME_BYTES_MAX} bytes, not ${name}`);
+}
+
+function isTooLong(name: string): boolean {
+  return new TextEncoder().encode(name).length > CLIENT_NAME_BYTES_MAX;
+}
+
+/** What the arguments say about the broker. */
+interface Named {
+  /** Its connection file; not used with `access`. */
+  readonly file: string;
+  /** Where it is, if the arguments say so. */
+  readonly access: Pick<BrokerAccess, "address" | "authkey"> & { keyName?: string } | undefined;
+  /** More certificates to trust, in PEM. */
+  readonly caCerts: string[];
+}
+
+async function namedBy(args: Arguments): Promise<Named> {
   const file = args.text("connect");
   const address = addressOf(args);
   const keyFile = args.text("authkey-file");
-  if (address === undefined && keyFile === undefined) return file ?? defaultFile();
-  if (file !== undefined || address === undefined || keyFile === undefined) {
-    throw new UsageError("Give --connect FILE, or both --address and --authkey-file");
+  const keyName = args.text("key-name");
+  const caFile = args.text("tls-ca");
+  const isByAddress = [address, keyFile, keyName].some((given) => given !== undefined);
+  if (isByAddress && (file !== undefined || address === undefined || keyFile === undefined)) {
+    throw new UsageError(
+      "Give --connect FILE, or both --address and --authkey-file, and --key-name if the key has one",
+    );
   }
-  return { address, authkey: await readKey(keyFile), keyName: "", ca: undefined };
+  if (caFile !== undefined && address !== undefined && !address.startsWith("tls://")) {
+    throw new UsageError(`Cannot use --tls-ca: ${address} is no tls:// address`);
+  }
+  const pem = caFile && await doing(`read ${caFile}`, Deno.readTextFile(caFile));
+  const caCerts = pem === undefined ? [] : [certificatesIn(caFile!, pem)];
+  if (!isByAddress) return { file: file ?? defaultFile(), access: undefined, caCerts };
+  const authkey = await readKey(keyFile!);
+  const access = { address: address!, authkey, ...(keyName !== undefined && { keyName }) };
+  return { file: "", access, caCerts };
 }
 
 /** Waits for what reads a connection file. */
@@ -224,8 +335,8 @@ async function reading<T>(path: string, work: Promise<T>): Promise<T> {
   } catch (error) { // Whatever it is; most often, the file is not there.
     if (!((error as Error).cause instanceof Deno.errors.NotFound)) throw error;
     throw new Error(
-      `Cannot read ${path}: there is no such file; start a broker with it, or give the file of a ` +
-        "running one with --connect",
+      `Cannot read ${path}: there is no such file; start a broker with it, give the file of a ` +
+        "running one with --connect, or wait for one with --wait",
       { cause: error },
     );
   }

@@ -5,8 +5,12 @@ import { parseArgs } from "@std/cli/parse-args";
 import { closestString } from "@std/text/closest-string";
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
 
-/** The name of the program in help and errors. */
-export const PROGRAM = "mpubsub-broker";
+/** The name of the program in help and errors: that of its own file when it is compiled. */
+export const PROGRAM: string = Deno.build.standalone ? fileName(Deno.execPath()) : "mpubsub";
+
+function fileName(path: string): string {
+  return path.replace(/^.*[/\\]/, "").replace(/\.exe$/i, "");
+}
 
 /** The arguments are wrong; the exit status is 2. */
 export class UsageError extends Error {
@@ -35,6 +39,8 @@ export interface Command {
   readonly usage: readonly string[];
   /** What it does, in a few lines of at most 80 characters. */
   readonly about: string;
+  /** What its first operand may be, if that is one of a few words. */
+  readonly words?: readonly string[];
   readonly options: readonly Option[];
   /** Command lines to learn from, after the program's name, each with what it does. */
   readonly examples: readonly (readonly [line: string, about: string])[];
@@ -59,18 +65,22 @@ const COLUMNS = 80;
 const OPTION_COLUMNS = 24;
 /** How many letters of a misspelt option may be wrong for a suggestion. */
 const FAULTS_MAX = 2;
-const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+/** The units of times, the largest first. */
+const UNITS_MS: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 };
 /** The longest time that a timer can wait, in milliseconds. */
 const DURATION_MAX_MS = 2 ** 31 - 1;
 
 /** The arguments of a command, read by its options. */
 export class Arguments {
+  /** The name of the command. */
+  readonly command: string;
   /** What is not an option. */
   readonly operands: readonly string[];
   readonly #flags: Readonly<Record<string, unknown>>;
 
   /** @throws {UsageError} If there is an option that the command does not have. */
-  constructor(command: Pick<Command, "options">, args: readonly string[]) {
+  constructor(command: Pick<Command, "options">, args: readonly string[], name = "") {
+    this.command = name;
     const known = optionsOf(command);
     const { _, ...flags } = parseArgs([...args], {
       boolean: known.filter(({ value }) => value === undefined).map(({ name }) => name),
@@ -98,6 +108,12 @@ export class Arguments {
     return this.#flags[name] === true;
   }
 
+  /** Whether an option with a value is given. */
+  isGiven(name: string): boolean {
+    const value = this.#flags[name] as string | readonly string[] | undefined;
+    return value !== undefined && !(Array.isArray(value) && value.length === 0);
+  }
+
   /** The value of an option, if it is given. */
   text(name: string): string | undefined {
     const value = this.#flags[name];
@@ -123,16 +139,13 @@ export class Arguments {
     );
   }
 
-  /** The value of an option as a time, in milliseconds: `250`, `250ms`, `5s`, `2m`, `1h`. */
-  duration(name: string): number | undefined {
+  /** The value of an option as a time, in milliseconds; see {@linkcode parseTime}. */
+  time(name: string): number | undefined {
     const value = this.text(name);
     if (value === undefined) return undefined;
-    const [, digits, unit = "ms"] = /^(\d{1,10}(?:\.\d{1,6})?)(ms|s|m|h)?$/.exec(value) ?? [];
-    const ms = Number(digits) * UNITS_MS[unit]!;
-    if (ms <= DURATION_MAX_MS) return ms;
-    throw new UsageError(
-      `Option --${name} needs a time like 250ms, 5s or 2m (a number alone is in ms), not ${value}`,
-    );
+    const ms = parseTime(value);
+    if (ms !== undefined) return ms;
+    throw new UsageError(`Option --${name} needs a time like 250ms, 5s or 2m, not ${value}`);
   }
 
   /** Refuses operands beyond the first `most`. */
@@ -144,16 +157,34 @@ export class Arguments {
   }
 }
 
+/** A time in milliseconds: `250ms`, `5s`, `2m`, `1h`, or `0`; `undefined` for anything else. */
+export function parseTime(text: string): number | undefined {
+  if (text === "0") return 0;
+  const [, digits, unit = ""] = /^(\d{1,10}(?:\.\d{1,6})?)(ms|s|m|h)$/.exec(text) ?? [];
+  const ms = Number(digits) * UNITS_MS[unit]!;
+  return ms <= DURATION_MAX_MS ? ms : undefined;
+}
+
+/** A number of milliseconds as {@linkcode parseTime} reads it. */
+export function timeText(ms: number): string {
+  if (ms === 0) return "0";
+  const [unit, size] = Object.entries(UNITS_MS).find(([, size]) => ms % size === 0) ?? ["ms", 1];
+  return `${ms / size}${unit}`;
+}
+
 /** The help of a command. */
 export function helpOf(command: Command): string {
   const { usage, about, examples } = command;
   const [first, ...others] = usage.map((line) => `${PROGRAM} ${line}`.trimEnd());
   const shown: [string, string][] = [];
+  let last = "";
   for (const { name, short, value = "", about, both } of optionsOf(command)) {
-    const before = both === undefined ? undefined : shown.pop()![0].trim();
-    const names = before === undefined ? `--${name}` : `${before.split(" ")[0]}, --${name}`;
-    const left = `${short === undefined ? "    " : `-${short}, `}${names} ${value}`.trimEnd();
-    shown.push([left, both ?? about]);
+    const before = both === undefined ? "" : shown.pop()![0].trim();
+    // A value that both have comes once.
+    const names = last === value ? before.replace(/ .*/, "") : before;
+    const left = `${short === undefined ? "    " : `-${short}, `}${names}${names && ", "}--${name}`;
+    shown.push([`${left} ${value}`.trimEnd(), both ?? about]);
+    last = value;
   }
   return [
     `Usage: ${first}`,
@@ -209,7 +240,15 @@ export function asSentence(action: string, error: unknown): string {
   return message.startsWith("Cannot ") ? message : `Cannot ${action}: ${message}`;
 }
 
+/** What the library's errors advise, and what a command line has for it. */
+const ADVICE: readonly (readonly [string, string])[] = [
+  ["as the option tls.caCerts", "with --tls-ca PATH"],
+  [", or wait for one with connect({ wait: true })", ""],
+];
+
 /** An error's message, on one line. */
 export function messageOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ");
+  let text = error instanceof Error ? error.message : String(error);
+  for (const [theirs, ours] of ADVICE) text = text.replaceAll(theirs, ours);
+  return text.replaceAll(/\s*\n\s*/g, " ");
 }

@@ -1,5 +1,5 @@
 /**
- * `mpubsub-broker completions`: scripts that make a shell complete the commands and their options.
+ * `mpubsub completions`: scripts that make a shell complete the commands and their options.
  */
 import {
   type Arguments,
@@ -15,7 +15,7 @@ import { printLines } from "./output.ts";
 export type Listed = Command & { readonly summary: string };
 
 /** The names under which the program may be installed. */
-const NAMES = [PROGRAM, "mpubsub"];
+const NAMES = [...new Set(["mpubsub", "mpubsub-broker", PROGRAM])];
 /** Options whose value is the path of a file. */
 const FILES = ["FILE", "PATH"];
 
@@ -29,6 +29,7 @@ export function completionsOf(load: () => Promise<Map<string, Listed>>): Command
     usage: ["completions bash|zsh|fish"],
     about: `
 Prints a script that makes the shell complete commands and options.`,
+    words: Object.keys(SCRIPTS),
     options: [],
     examples: [
       ["completions bash > ~/.mpubsub.bash", "source it in ~/.bashrc"],
@@ -55,9 +56,10 @@ function takesFile({ value = "" }: Option): boolean {
 }
 
 function bash(commands: ReadonlyMap<string, Listed>): string {
-  const cases = [...commands].map(([name, command]) =>
-    `    ${name}) words="${optionsOf(command).flatMap(wordsOf).join(" ")}" ;;`
-  );
+  const cases = [...commands].map(([name, command]) => {
+    const words = [...command.words ?? [], ...optionsOf(command).flatMap(wordsOf)];
+    return `    ${name}) words="${words.join(" ")}" ;;`;
+  });
   const all = [...commands.values()].flatMap(({ options }) => options);
   const files = [...new Set(all.filter(takesFile).flatMap(wordsOf))];
   return `_mpubsub() {
@@ -92,9 +94,11 @@ function zsh(commands: ReadonlyMap<string, Listed>): string {
   const list = [...commands].map(([name, { summary }]) =>
     `    '${name}:${quoted(summary).replaceAll(":", "\\:")}'`
   );
-  const cases = [...commands].map(([name, command]) =>
-    `    ${name}) _arguments ${optionsOf(command).map(specOf).join(" ")} '*::operand:_files' ;;`
-  );
+  const cases = [...commands].map(([name, command]) => {
+    const words = command.words === undefined ? "" : ` '1:word:(${command.words.join(" ")})'`;
+    const options = optionsOf(command).map(specOf).join(" ");
+    return `    ${name}) _arguments ${options}${words} '*:operand:_files' ;;`;
+  });
   return `#compdef ${NAMES.join(" ")}
 _mpubsub() {
   local -a commands
@@ -127,6 +131,9 @@ function fish(commands: ReadonlyMap<string, Listed>): string {
     const inNone = quoted(`not __fish_seen_subcommand_from ${names}`);
     return [...commands].flatMap(([name, command]) => [
       `complete -c ${program} -n ${inNone} -a ${name} -d ${quoted(command.summary)}`,
+      ...(command.words ?? []).map((word) =>
+        `complete -c ${program} -n ${quoted(`__fish_seen_subcommand_from ${name}`)} -a ${word}`
+      ),
       ...optionsOf(command).map((option) => {
         const short = option.short === undefined ? "" : ` -s ${option.short}`;
         const value = option.value === undefined ? "" : takesFile(option) ? " -rF" : " -x";

@@ -26,6 +26,37 @@ export function fileOf(operands: readonly string[]): string {
   return file;
 }
 
+/** Whether somebody gives this program something to read: a pipe, or a file that is not empty. */
+export async function hasInput(): Promise<boolean> {
+  const { fstatSync } = await import("node:fs"); // Not loaded at each start of a broker.
+  try {
+    const input = fstatSync(0);
+    return input.isFIFO() || input.isFile() && input.size > 0;
+  } catch { // EBADF: it is closed.
+    return false;
+  }
+}
+
+/** The bytes of a file that a value `@path` names. */
+export function readValue(path: string): Uint8Array {
+  try {
+    return Deno.readFileSync(path);
+  } catch (error) { // It is not there, or whatever else; perhaps no file is meant.
+    throw new Error(
+      `Cannot read ${path}: ${messageOf(error)}; for a text that begins with @ write key='"@…"'`,
+      { cause: error },
+    );
+  }
+}
+
+/** The mode of the file to which standard output goes; `undefined` if it is no file. */
+export async function outputMode(): Promise<number | undefined> {
+  if (Deno.build.os === "windows") return undefined;
+  const { fstatSync } = await import("node:fs");
+  const output = fstatSync(1);
+  return output.isFile() ? output.mode & 0o777 : undefined;
+}
+
 /** What `--address` says, checked. */
 export function addressOf(args: Arguments): string | undefined {
   const address = args.text("address");

@@ -1,39 +1,170 @@
 /**
- * `mpubsub-broker key NAME`: a connection file for one of the keys of a broker.
+ * `mpubsub key`: the keys of a broker in a file: makes one, lists them, and prints a connection file for
+ * one of them.
  */
+import type { BrokerKey } from "../broker.ts";
+import { parseKeys } from "../broker/keys.ts";
 import {
   type ConnectionFile,
   formatConnectionFile,
   readConnectionFile,
 } from "../io/connection_file.ts";
+import { takeLock } from "../io/lock_file.ts";
+import { writeSecret } from "../io/secret_file.ts";
+import { looksLikePattern, type Topic, type TopicPath } from "../topic.ts";
 import { type Arguments, type Command, doing, UsageError } from "./command.ts";
-import { printLine } from "./output.ts";
-import { addressOf, fileOf, readKeys } from "./files.ts";
+import { addressOf, fileOf, outputMode, readKeys, readSecretText } from "./files.ts";
+import { grantsOf, grantsText } from "./grants.ts";
+import { complain, printLine } from "./output.ts";
+import { type Column, tableOf } from "./table.ts";
+import { topicOf } from "./topics.ts";
 
-/** Prints a connection file for one key. */
+/** Makes, lists and hands out keys. */
 export const key: Command = {
-  usage: ["key NAME --keys PATH [--address ADDRESS] [FILE]"],
+  usage: [
+    "key new NAME [--publish TOPIC] [--subscribe TOPIC] [--keys PATH]",
+    "key list --keys PATH",
+    "key file NAME --keys PATH [--address ADDRESS] [FILE]",
+  ],
   about: `
-Prints a connection file for the key called NAME. Address and certificate are
-those in the broker's FILE; --address gives another address.`,
+"new" makes a key and adds it to the file of --keys, or prints it. "list" prints
+what each key may do. "file" prints a connection file for the client that is to
+have the key; address and certificate are those in FILE, that of the broker.`,
+  words: ["new", "list", "file"],
   options: [
     { name: "keys", value: "PATH", about: "The keys of the broker, in a private file" },
+    {
+      name: "publish",
+      value: "TOPIC",
+      isMany: true,
+      about: "Grant to publish to it and below; / is everything",
+    },
+    {
+      name: "subscribe",
+      value: "TOPIC",
+      isMany: true,
+      about: "Grant to subscribe to it and below",
+    },
     { name: "address", value: "ADDRESS", about: "The address at which clients reach the broker" },
   ],
-  examples: [["key ann --keys keys.json x.json > ann.json", "after umask 077"]],
-  run: printKey,
+  examples: [
+    ["key new ann --keys keys.json --publish sensors/kitchen", ""],
+    ["key file ann --keys keys.json x.json > ann.json", "its file"],
+  ],
+  async run(args) {
+    const [action = "", ...operands] = args.operands;
+    if (!Object.hasOwn(ACTIONS, action)) {
+      const what = action === "" ? "" : `; for the connection file of one, key file ${action}`;
+      throw new UsageError(`Cannot tell what to do: write key new, key list or key file${what}`);
+    }
+    await ACTIONS[action]!(args, operands);
+  },
 };
 
-async function printKey(args: Arguments): Promise<void> {
-  const [name, ...files] = args.operands;
-  if (!name) throw new UsageError("Cannot print a key: give its NAME");
-  const keysFile = args.text("keys");
-  if (keysFile === undefined) throw new UsageError("Cannot print a key: give --keys PATH");
-  const keys = await readKeys(keysFile);
+type Action = (args: Arguments, operands: readonly string[]) => Promise<void>;
+
+const ACTIONS: Readonly<Record<string, Action>> = {
+  new: makeKey,
+  list: listKeys,
+  file: printFile,
+};
+
+/** How many bytes a key has. */
+const KEY_BYTES = 32;
+
+/** A key as it stands in a file. */
+type Entry = Omit<BrokerKey, "key"> & { readonly key: string };
+
+async function makeKey(args: Arguments, operands: readonly string[]): Promise<void> {
+  const [name, extra] = operands;
+  if (!name) throw new UsageError("Cannot make a key: give its NAME");
+  refuse(extra);
+  refuseOptions(args, "new", ["address"]);
+  const [publish, subscribe] = ["publish", "subscribe"].map((right) =>
+    args.texts(right).map((text) => grantOf(topicOf(text)))
+  );
+  const entry: Entry = {
+    name,
+    key: crypto.getRandomValues(new Uint8Array(KEY_BYTES)).toBase64(),
+    ...(publish!.length > 0 && { publish }),
+    ...(subscribe!.length > 0 && { subscribe }),
+  };
+  const [made] = parseKeys(JSON.stringify({ keys: [entry] }));
+  const path = args.text("keys");
+  if (path === undefined) printLine(JSON.stringify(entry));
+  else {
+    await addKey(path, entry);
+    const text = `Added to ${path}: ${name} ${grantsText(made!)}`;
+    printLine(`${text}. A broker that runs with it reads it at SIGHUP`);
+  }
+  if (publish!.length + subscribe!.length > 0) return;
+  complain(`The key ${name} grants nothing; --publish TOPIC and --subscribe TOPIC grant something`);
+}
+
+/** A topic as a grant in a file. */
+function grantOf(path: TopicPath): Topic {
+  const [name] = path;
+  if (name === undefined) return null;
+  return path.length > 1 || name.includes("/") || looksLikePattern(name) ? path : name;
+}
+
+/** Adds a key to a file, which is made if it is not there. */
+async function addKey(path: string, entry: Entry): Promise<void> {
+  // Of two that add keys at the same time, none must get lost.
+  using _lock = await doing(`write ${path}`, takeLock(`${path}.lock`, { onWait: complain }));
+  const found = await entriesIn(path);
+  const before = found ?? [];
+  if (before.some(({ name }) => name === entry.name)) {
+    throw new Error(`Cannot add the key ${entry.name}: there is one of that name in ${path}`);
+  }
+  const lines = [...before, entry].map((entry) => `    ${JSON.stringify(entry)}`);
+  const text = `{\n  "keys": [\n${lines.join(",\n")}\n  ]\n}\n`;
+  parseKeys(text); // Whatever it writes, it can read.
+  const isThere = found !== undefined;
+  const target = isThere ? await Deno.realPath(path) : path;
+  await doing(`write ${path}`, writeSecret(target, text, { replace: isThere }));
+}
+
+/** The keys in a file as they stand there; `undefined` if it is not there. */
+async function entriesIn(path: string): Promise<readonly Entry[] | undefined> {
+  try {
+    await Deno.lstat(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+  await readKeys(path); // Says what is wrong with it.
+  return JSON.parse(await readSecretText(path)).keys;
+}
+
+const COLUMNS: readonly Column<BrokerKey>[] = [
+  { title: "KEY", text: ({ name }) => name, isLeft: true },
+  { title: "PUBLISH", text: (key) => listed(grantsOf(key).publish), isLeft: true },
+  { title: "SUBSCRIBE", text: (key) => listed(grantsOf(key).subscribe), isLeft: true },
+  { title: "OTHER", text: (key) => grantsOf(key).other.join(", "), isLeft: true },
+];
+
+function listed(topics: readonly string[]): string {
+  return topics.length === 0 ? "–" : topics.join(", ");
+}
+
+async function listKeys(args: Arguments, [extra]: readonly string[]): Promise<void> {
+  refuse(extra);
+  refuseOptions(args, "list", ["publish", "subscribe", "address"]);
+  const keys = await readKeys(keysFile(args, "list the keys"));
+  for (const line of tableOf(COLUMNS, keys)) printLine(line);
+}
+
+async function printFile(args: Arguments, operands: readonly string[]): Promise<void> {
+  const [name, ...files] = operands;
+  if (!name) throw new UsageError("Cannot print the file of a key: give its NAME");
+  refuseOptions(args, "file", ["publish", "subscribe"]);
+  const path = keysFile(args, "print the file of a key");
+  const keys = await readKeys(path);
   const found = keys.find((key) => key.name === name);
   if (found === undefined) {
     const names = keys.map((key) => key.name).join(", ");
-    throw new Error(`Cannot find a key called "${name}" in ${keysFile}: it has ${names}`);
+    throw new Error(`Cannot find a key called "${name}" in ${path}: it has ${names}`);
   }
   const address = addressOf(args);
   const file = address === undefined || files.length > 0 ? fileOf(files) : undefined;
@@ -41,4 +172,26 @@ async function printKey(args: Arguments): Promise<void> {
   const content = { ...broker, ...(address && { address }) } as ConnectionFile;
   const authkey = found.key as Uint8Array;
   printLine(formatConnectionFile({ ...content, authkey, keyName: name }).trimEnd());
+  const mode = await outputMode();
+  if (mode === undefined || (mode & 0o077) === 0) return;
+  complain(
+    `Others can read what was written (mode ${mode.toString(8)}): make it private, chmod 600`,
+  );
+}
+
+function keysFile(args: Arguments, action: string): string {
+  const path = args.text("keys");
+  if (path === undefined) throw new UsageError(`Cannot ${action}: give --keys PATH`);
+  return path;
+}
+
+function refuse(extra: string | undefined): void {
+  if (extra === undefined) return;
+  throw new UsageError(`Cannot use "${extra}": it is one argument too many`);
+}
+
+function refuseOptions(args: Arguments, action: string, names: readonly string[]): void {
+  const given = names.find((name) => args.isGiven(name));
+  if (given === undefined) return;
+  throw new UsageError(`Cannot use --${given} with key ${action}`);
 }

@@ -1,5 +1,5 @@
 /**
- * `mpubsub-broker ping`: how long a round trip to the broker takes.
+ * `mpubsub ping`: how long a round trip to the broker takes.
  */
 import { delay } from "@std/async/delay";
 import { CONNECTION, inTime, withBroker } from "./client.ts";
@@ -35,29 +35,34 @@ const TIMEOUT_MS = 5000;
 async function run(args: Arguments): Promise<number> {
   args.atMost(0);
   const count = args.whole("count", 1) ?? COUNT;
-  const interval = args.duration("interval") ?? INTERVAL_MS;
-  const timeout = args.duration("timeout") ?? TIMEOUT_MS;
+  const interval = args.time("interval") ?? INTERVAL_MS;
+  const timeout = args.time("timeout") ?? TIMEOUT_MS;
   const isQuiet = args.has("quiet");
   const isJson = args.has("json");
   return await withBroker(args, async ({ bus, signal }) => {
     const trips: number[] = [];
-    for (let number = 1; number <= count; number++) {
-      if (number > 1) await delay(interval, { signal });
-      const before = performance.now();
-      await inTime(
-        timeout,
-        "No answer",
-        (late) => bus.flush({ signal: AbortSignal.any([signal, late]) }),
-      );
-      const trip = performance.now() - before;
-      trips.push(trip);
-      if (!isQuiet && !isJson) printLine(`${number}: ${formatMs(trip)}`);
+    try {
+      for (let number = 1; number <= count; number++) {
+        if (number > 1) await delay(interval, { signal });
+        const before = performance.now();
+        await inTime(
+          timeout,
+          "No answer",
+          (late) => bus.flush({ signal: AbortSignal.any([signal, late]) }),
+        );
+        const trip = performance.now() - before;
+        trips.push(trip);
+        if (!isQuiet && !isJson) printLine(`${number}: ${formatMs(trip)}`);
+      }
+    } catch (error) { // Interrupted: what was measured is shown.
+      if (error !== signal.reason || trips.length === 0) throw error;
     }
     const [min, median, p99] = [0, 0.5, 0.99].map((part) => quantile(trips, part));
-    if (isJson) printLine(JSON.stringify({ count, min, median, p99 }));
+    const done = trips.length;
+    if (isJson) printLine(JSON.stringify({ count: done, min, median, p99 }));
     else if (!isQuiet) {
       printLine(
-        `min ${formatMs(min!)}, median ${formatMs(median!)}, p99 ${formatMs(p99!)} of ${count}`,
+        `min ${formatMs(min!)}, median ${formatMs(median!)}, p99 ${formatMs(p99!)} of ${done}`,
       );
     }
   });

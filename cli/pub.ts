@@ -1,33 +1,47 @@
 /**
- * `mpubsub-broker pub`: publishes a message, or messages from standard input.
+ * `mpubsub pub`: publishes a message, or messages from standard input.
  */
 import { delay } from "@std/async/delay";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { CONNECTION, withBroker } from "./client.ts";
-import { type Arguments, type Command, messageOf, UsageError } from "./command.ts";
+import { type Arguments, type Command, messageOf, PROGRAM, UsageError } from "./command.ts";
+import { hasInput, readValue } from "./files.ts";
 import { complain } from "./output.ts";
-import { type Line, parseLine, parseMessage, parsePairs, parseTopic } from "./syntax.ts";
+import { type Line, parseLine, parseMessage, parsePairs, topicText } from "./syntax.ts";
+import { checkLeaves, topicOf } from "./topics.ts";
 import type { TopicPath } from "../topic.ts";
 
 /** Publishes. */
 export const pub: Command = {
-  usage: ["pub TOPIC [KEY=VALUE …]", "pub [TOPIC] - [--lines KEY]"],
+  usage: ["pub TOPIC [KEY=VALUE …]", "pub [TOPIC] - [--lines KEY | --raw KEY]"],
   about: `
 Publishes a message, and ends when the broker has it. TOPIC is a path: a/b, or
-["a","b"]; / is a broadcast. A VALUE is JSON if it parses as JSON, else a text.
+["a","b"]; / is a broadcast. A VALUE is JSON, a text, or @PATH: a file's bytes.
 With - it reads messages from standard input, one JSON object per line; without
 TOPIC it reads lines as sub prints them.`,
   options: [
     ...CONNECTION,
     { name: "json", value: "JSON", about: "The message as one object, instead of KEY=VALUE" },
     { name: "lines", value: "KEY", about: "Lines are plain text, each the value of KEY" },
+    {
+      name: "raw",
+      value: "KEY",
+      about: "All of the input is one value, as bytes",
+      both: "Each line is a text, or all of it bytes",
+    },
     { name: "count", value: "N", about: "Publish N messages [1; with -, all]" },
-    { name: "interval", value: "TIME", about: "Time between messages: 250ms, 5s, 2m" },
+    {
+      name: "interval",
+      value: "TIME",
+      about: "Time between messages: 250ms, 5s, 2m",
+      both: "How many [1; with -: all], how far apart",
+    },
   ],
   examples: [
     ["pub sensors/kitchen celsius=21.5 unit=C", ""],
+    ["pub camera/door photo=@a.jpg", "a file"],
     ["pub log - --lines text < messages.log", "a log"],
-    ["sub -c a.json | mpubsub-broker pub -c b.json -", "a bridge"],
+    [`sub -c a.json | ${PROGRAM} pub -c b.json -`, "a bridge"],
   ],
   run,
 };
@@ -36,17 +50,22 @@ TOPIC it reads lines as sub prints them.`,
 const LINE_UNITS_MAX = 16 * 1024 * 1024;
 /** What a decoder makes of bytes that are not UTF-8. */
 const REPLACEMENT = "\ufffd";
+/** The most bytes that are read as one value. */
+const RAW_BYTES_MAX = 16 * 1024 * 1024;
+/** After so long without an end of what is one value, it says that it waits for it. */
+const RAW_NOTICE_MS = 2000;
 /** How much is published before it waits until the broker has it. */
 const PENDING_BYTES_MAX = 4 * 1024 * 1024;
 
 async function run(args: Arguments): Promise<number> {
-  const { lines, count } = sourceOf(args);
-  const interval = args.duration("interval") ?? 0;
+  const { lines, count } = await sourceOf(args);
+  const interval = args.time("interval") ?? 0;
   return await withBroker(args, async ({ bus, signal, problems }) => {
     let published = 0;
     for await (const { line, number } of lines(signal)) {
       try {
         const { topic, message } = line();
+        checkLeaves("publish", topic);
         bus.publish(topic, message);
       } catch (error) { // What is wrong with it; the others are published all the same.
         if (number === undefined) throw error;
@@ -78,24 +97,35 @@ interface Source {
 }
 
 /** What the arguments say is to be published. */
-function sourceOf(args: Arguments): Source {
-  const key = args.text("lines");
-  const json = args.text("json");
+async function sourceOf(args: Arguments): Promise<Source> {
+  const [key, rawKey, json] = ["lines", "raw", "json"].map((name) => args.text(name));
   const [topicWord, ...pairs] = args.operands.filter((word) => word !== "-");
-  const topic = topicWord === undefined ? undefined : parseTopic(topicWord);
+  const topic = topicWord === undefined ? undefined : topicOf(topicWord);
+  if (topic !== undefined) checkLeaves("publish", topic);
   const count = args.whole("count", 1);
-  if (key !== undefined || args.operands.includes("-")) {
+  if (key !== undefined || rawKey !== undefined || args.operands.includes("-")) {
     if (pairs.length > 0 || json !== undefined) {
       throw new UsageError("Cannot use both - (standard input) and values");
     }
-    const read = readerOf(topic, key);
-    return { lines: (signal) => readLines(read, signal), count: count ?? Infinity };
+    if (rawKey === undefined) {
+      const read = readerOf(topic, key);
+      return { lines: (signal) => readLines(read, signal), count: count ?? Infinity };
+    }
+    if (key !== undefined) throw new UsageError("Cannot use both --lines and --raw");
+    if (topic === undefined) throw new UsageError("Cannot use --raw: give a TOPIC");
+    return { lines: (signal) => readRaw(topic, rawKey, signal), count: count ?? 1 };
   }
   if (topic === undefined) throw new UsageError("Cannot publish: give a TOPIC");
   if (pairs.length > 0 && json !== undefined) {
     throw new UsageError("Cannot use both --json and KEY=VALUE");
   }
-  const message = json === undefined ? parsePairs(pairs) : messageOfOption(json);
+  const message = json === undefined ? parsePairs(pairs, readValue) : messageOfOption(json);
+  if (json === undefined && pairs.length === 0 && await hasInput()) {
+    complain(
+      `Publishes {} to ${topicText(topic)}: standard input is read only with - (JSON lines), ` +
+        "--lines KEY (text) or --raw KEY (bytes)",
+    );
+  }
   return { lines: () => endlessly({ topic, message }), count: count ?? 1 };
 }
 
@@ -144,6 +174,39 @@ async function* readLines(
     }
     if (!skipsEmpty || text.trim() !== "") yield { line: () => read(text), number };
   }
+}
+
+/** Reads all of standard input as one message: what `sub --count 1 --raw` prints of bytes. */
+async function* readRaw(
+  topic: TopicPath,
+  key: string,
+  signal: AbortSignal,
+): AsyncGenerator<Item> {
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  const notice = setTimeout(() => {
+    complain(
+      "Waiting for the end of the input: --raw makes one message of it, --lines KEY of each line",
+    );
+  }, RAW_NOTICE_MS);
+  try {
+    for await (const part of Deno.stdin.readable.pipeThrough(new TransformStream(), { signal })) {
+      parts.push(part);
+      size += part.length;
+      if (size > RAW_BYTES_MAX) {
+        throw new RangeError(`Cannot read more than ${RAW_BYTES_MAX} bytes as one message`);
+      }
+    }
+  } finally {
+    clearTimeout(notice);
+  }
+  const value = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    value.set(part, at);
+    at += part.length;
+  }
+  yield* endlessly({ topic, message: { [key]: value } });
 }
 
 /** Passes text on; throws when a line has more than `limit` UTF-16 units. */

@@ -1,5 +1,5 @@
 /**
- * `mpubsub-broker sub`: prints messages as they come.
+ * `mpubsub sub`: prints messages as they come.
  */
 import { abortable } from "@std/async/abortable";
 import { printable } from "../base/printable.ts";
@@ -7,10 +7,11 @@ import { Queue } from "../base/queue.ts";
 import type { NetPubSub } from "../net.ts";
 import { isBrokerPath, type TopicPath, topicPath } from "../topic.ts";
 import { CONNECTION, withBroker } from "./client.ts";
-import type { Arguments, Command } from "./command.ts";
+import { type Arguments, type Command, UsageError } from "./command.ts";
 import { complain, Output, shown } from "./output.ts";
 import { formatJson } from "./tagged_json.ts";
-import { describeLine, formatLine, type Line, parseTopic, topicText } from "./syntax.ts";
+import { describeLine, formatLine, type Line, topicText } from "./syntax.ts";
+import { checkLeaves, topicOf } from "./topics.ts";
 
 /** Subscribes. */
 export const sub: Command = {
@@ -30,9 +31,14 @@ otherwise as JSON, one object per line, which pub - reads back as it was.`,
     {
       name: "raw",
       value: "KEY",
-      about: "Print only the value of KEY; unchanged but to a terminal",
+      about: "Print only the value of KEY, as it is",
     },
     { name: "json", about: "Print JSON to a terminal, too" },
+    {
+      name: "time",
+      about: "Add to JSON the time at which each message came",
+      both: "Print JSON to a terminal, too; add the time to it",
+    },
     { name: "strict", about: "Exit with 1 if messages were missed" },
   ],
   examples: [
@@ -51,17 +57,19 @@ const WAITING_MAX = 64;
 /** How many bytes are written together. */
 const WRITE_BYTES = 64 * 1024;
 
-/** What is printed of a message. */
-type Format = (line: Line) => string | Uint8Array;
+/** What is printed of a message, which came at that time. */
+type Format = (line: Line, time?: Date) => string | Uint8Array;
 
 async function run(args: Arguments): Promise<number> {
-  const topics = withoutCovered(args.operands.map(parseTopic));
+  const topics = withoutCovered(args.operands.map(topicOf));
+  for (const topic of topics) checkLeaves("subscribe", topic);
   const count = args.whole("count", 1);
-  const timeout = args.duration("timeout");
+  const timeout = args.time("timeout");
   const format = formatOf(args, Deno.stdout.isTerminal());
   let gaps = 0;
   let messages: Messages;
   return await withBroker(args, async ({ signal }) => {
+    if (Deno.stderr.isTerminal()) complain(`Listening to ${listed(topics)}; Ctrl-C ends it`);
     const late = timeout === undefined ? undefined : AbortSignal.timeout(timeout);
     const ending = late === undefined ? signal : AbortSignal.any([signal, late]);
     try {
@@ -84,6 +92,15 @@ async function run(args: Arguments): Promise<number> {
   });
 }
 
+/** How many topics are listed. */
+const LISTED_MAX = 5;
+
+function listed(topics: readonly TopicPath[]): string {
+  const texts = topics.map((topic) => topic.length === 0 ? "all topics" : topicText(topic));
+  const more = texts.length - LISTED_MAX;
+  return texts.slice(0, LISTED_MAX).join(", ") + (more > 0 ? ` and ${more} more` : "");
+}
+
 /** The topics without those below another one: their messages would come twice. */
 function withoutCovered(topics: readonly TopicPath[]): readonly TopicPath[] {
   if (topics.length === 0) return [topicPath(null)];
@@ -99,41 +116,60 @@ function covers(above: TopicPath, topic: TopicPath, isEarlier: boolean): boolean
   return above.every((element, at) => element === topic[at]);
 }
 
+/** What has come to one of the subscriptions. */
+interface Arrival {
+  /** The number of the subscription. */
+  readonly index: number;
+  /** Whether it is a broadcast that another subscription has, too. */
+  readonly isCopy: boolean;
+  readonly time: Date;
+}
+
 /** The messages of several topics in the order of the bus, each once. */
 class Messages {
   /** How many were taken. */
   taken = 0;
-  /** The subscription of each waiting message, in the order of the messages. */
-  readonly #order = new Queue<number>({ name: "the order", limit: 1, overflow: "wait" });
+  /** What waits in the subscriptions, in the order of the bus. */
+  readonly #order = new Queue<Arrival>({ name: "the order", limit: 1, overflow: "wait" });
   readonly #subscriptions: readonly AsyncIterator<Line>[];
+  /** How much of that is yet to be yielded: all but copies. */
+  #waiting = 0;
+  /** The latest broadcast. */
+  #broadcast: unknown;
 
   constructor(bus: NetPubSub, topics: readonly TopicPath[]) {
     this.#subscriptions = topics.map((topic, index) => {
-      bus.addSubscriber(topic, () => void this.#order.push(index));
+      bus.addSubscriber(topic, (path, message) => this.#arrived(index, path, message));
       const options = { limit: WAITING_MAX, overflow: "wait" } as const;
       return bus.subscribe(topic, options)[Symbol.asyncIterator]();
     });
   }
 
+  /** A message is about to be put into a subscription; a broadcast is put into each of them. */
+  #arrived(index: number, { length }: TopicPath, message: object): void {
+    const isCopy = length === 0 && message === this.#broadcast;
+    if (length === 0) this.#broadcast = message;
+    if (!isCopy) this.#waiting++;
+    this.#order.push({ index, isCopy, time: new Date() });
+  }
+
   /** Whether one waits to be taken. */
   get isWaiting(): boolean {
-    return this.#order.length > 0;
+    return this.#waiting > 0;
   }
 
   /** Yields them until `signal` aborts; throws its reason then. */
-  async *take(signal: AbortSignal): AsyncGenerator<Line> {
+  async *take(signal: AbortSignal): AsyncGenerator<{ line: Line; time: Date }> {
     const end = () => this.#order.close({ error: signal.reason });
     signal.addEventListener("abort", end);
     if (signal.aborted) end();
-    let broadcast: unknown;
     try {
-      for await (const index of this.#order) {
+      for await (const { index, isCopy, time } of this.#order) {
         const { value } = await this.#subscriptions[index]!.next() as IteratorYieldResult<Line>;
-        // A broadcast comes once for each subscription.
-        if (value.topic.length === 0 && value.message === broadcast) continue;
-        if (value.topic.length === 0) broadcast = value.message;
+        if (isCopy) continue;
+        this.#waiting--;
         this.taken++;
-        yield value;
+        yield { line: value, time };
       }
     } finally {
       signal.removeEventListener("abort", end);
@@ -149,8 +185,8 @@ async function print(
   signal: AbortSignal,
 ): Promise<void> {
   using output = new Output();
-  for await (const line of messages.take(signal)) {
-    output.add(format(line));
+  for await (const { line, time } of messages.take(signal)) {
+    output.add(format(line, time));
     const isLast = messages.taken >= count;
     if (isLast || !messages.isWaiting || output.size >= WRITE_BYTES) {
       // Who reads it may have stopped.
@@ -163,14 +199,17 @@ async function print(
 /** What is printed of a message: exactly what others sent, or, to a terminal, what is safe to show. */
 export function formatOf(args: Arguments, isTerminal: boolean): Format {
   const key = args.text("raw");
+  const isTimed = args.has("time");
   if (key !== undefined) {
+    if (isTimed) throw new UsageError("Cannot use both --raw and --time");
     const raw = rawOf(key);
     return isTerminal ? (line) => shown(raw(line)) : raw;
   }
-  if (!isTerminal) return (line) => `${formatLine(line)}\n`;
+  const json: Format = (line, time) => formatLine(line, isTimed ? time : undefined);
+  if (!isTerminal) return (line, time) => `${json(line, time)}\n`;
   // JSON stays equal.
-  if (args.has("json")) return (line) => `${printable(formatLine(line))}\n`;
-  return (line) => `${describeLine(line, new Date())}\n`;
+  if (args.has("json")) return (line, time) => `${printable(json(line, time) as string)}\n`;
+  return (line, time) => `${describeLine(line, time ?? new Date())}\n`;
 }
 
 function rawOf(key: string): Format {

@@ -4,7 +4,7 @@
  */
 import { bold, cyan, dim } from "@std/fmt/colors";
 import { printable } from "../base/printable.ts";
-import { formatTopic, type TopicPath, topicPath } from "../topic.ts";
+import { formatTopic, looksLikePattern, type TopicPath, topicPath } from "../topic.ts";
 import { messageOf, UsageError } from "./command.ts";
 import { formatJson, parseJson } from "./tagged_json.ts";
 
@@ -20,12 +20,18 @@ export interface Line {
 /**
  * The topic that a text names: `sensors/kitchen`, or a JSON array of elements; `/` is the root.
  *
- * @throws {UsageError} If it is not a valid topic.
+ * @throws {UsageError} If it is not a valid topic, or has what looks like a wildcard.
  */
 export function parseTopic(text: string): TopicPath {
   if (text === "/") return topicPath(null);
   try {
-    return topicPath(text.startsWith("[") ? JSON.parse(text) : text.split("/"));
+    if (text.startsWith("[")) return topicPath(JSON.parse(text));
+    const path = topicPath(text.split("/"));
+    if (!path.some(looksLikePattern)) return path;
+    throw new TypeError(
+      `there are no wildcards, since a topic includes all below it; write '${formatTopic(path)}' ` +
+        "for this very name",
+    );
   } catch (cause) { // TypeError, RangeError or SyntaxError: what is wrong with it.
     const why = cause instanceof SyntaxError
       ? "it is not a JSON array"
@@ -34,10 +40,22 @@ export function parseTopic(text: string): TopicPath {
   }
 }
 
+/**
+ * Says that a topic may not be what was meant: others write dots where we write slashes. Whoever writes
+ * a slash or a JSON array knows.
+ */
+export function dotNotice(text: string): string | undefined {
+  if (!/^[^[/][^/]*$/.test(text) || !/[^.]\.[^.]/.test(text)) return undefined;
+  return `${shown(text)} is one name with dots in it; a path is written ${
+    shown(text.replaceAll(".", "/"))
+  }, and '${shown(formatTopic([text]))}' says that the name is meant`;
+}
+
 /** A topic as {@linkcode parseTopic} reads it. */
 export function topicText(path: TopicPath): string {
   const text = path.length === 0 ? "/" : path.join("/");
-  const isPlain = !text.startsWith("[") && path.every((element) => !element.includes("/"));
+  const isPlain = !text.startsWith("[") &&
+    path.every((element) => !element.includes("/") && !looksLikePattern(element));
   return isPlain && isShownAsItIs(text) ? text : formatTopic(path);
 }
 
@@ -46,8 +64,15 @@ function isShownAsItIs(text: string): boolean {
   return !text.includes("\\u") && printable(text) === text;
 }
 
-/** The values that `key=value` words name. */
-export function parsePairs(words: readonly string[]): Record<string, unknown> {
+/**
+ * The values that `key=value` words name.
+ *
+ * @param read Reads the file that a value `@path` names.
+ */
+export function parsePairs(
+  words: readonly string[],
+  read: (path: string) => Uint8Array,
+): Record<string, unknown> {
   const values = new Map<string, unknown>();
   for (const word of words) {
     const at = word.indexOf("=");
@@ -58,7 +83,8 @@ export function parsePairs(words: readonly string[]): Record<string, unknown> {
     if (values.has(key)) {
       throw new UsageError(`Cannot use ${shown(word)}: ${shown(key)} comes twice`);
     }
-    values.set(key, valueOf(word.slice(at + 1)));
+    const text = word.slice(at + 1);
+    values.set(key, text.startsWith("@") ? read(text.slice(1)) : valueOf(text));
   }
   return Object.fromEntries(values);
 }
@@ -118,9 +144,9 @@ function shown(text: string): string {
   return printable(text, SHOWN_UNITS_MAX);
 }
 
-/** A message on one line of JSON. */
-export function formatLine({ topic, message }: Line): string {
-  return formatJson({ topic, message });
+/** A message on one line of JSON, perhaps with the time at which it came. */
+export function formatLine({ topic, message }: Line, time?: Date): string {
+  return formatJson({ ...time && { time: time.toISOString() }, topic, message });
 }
 
 /** A message on one line for people: the time, the topic, and values as `pub` takes them. */
@@ -133,7 +159,8 @@ export function describeLine({ topic, message }: Line, time: Date): string {
 
 /** A text as it is, unless it would be taken for something else; all other values as JSON. */
 function valueText(value: unknown): string {
-  const isPlain = typeof value === "string" && /^[^\s"]+$/.test(value) && isShownAsItIs(value) &&
+  const isPlain = typeof value === "string" && /^[^\s"@][^\s"]*$/.test(value) &&
+    isShownAsItIs(value) &&
     valueOf(value) === value;
   return isPlain ? value : formatJson(value);
 }

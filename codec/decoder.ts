@@ -13,6 +13,7 @@ import { ProtocolError } from "../errors.ts";
 import { BytePool, RunBytes, VIEW_BYTES_MAX } from "./byte_views.ts";
 import { KINDS, MESSAGE_DEPTH_MAX, type TypedArray } from "./format.ts";
 import { HashFloodGuard, WATCHED_MEMBERS_MIN } from "./hash_flooding.ts";
+import { checkNames, setMember } from "./object_names.ts";
 import { type Shape, Shapes } from "./shapes.ts";
 import { Texts } from "./utf8.ts";
 
@@ -150,13 +151,13 @@ export class Decoder {
     const shape = this.#shape();
     if (shape === undefined) return this.#newObject(depth);
     const { names } = shape;
-    this.#checkNames(names.length, depth);
+    this.#checkCount(names.length, depth);
     const object = shape.clone(shape.template);
     for (let i = 0; i < names.length; i++) object[names[i]!] = this.#value(depth + 1);
     return object;
   }
 
-  #checkNames(count: number, depth: number): void {
+  #checkCount(count: number, depth: number): void {
     if (count > this.#end - this.#at) fail("it has more names than values");
     if (depth === MESSAGE_DEPTH_MAX && count > 0) tooDeep();
   }
@@ -193,22 +194,16 @@ export class Decoder {
       names.push(this.#text(this.#size()));
       if (this.#at > end) fail("a name ends after the names");
     }
-    checkDistinct(names);
-    this.#checkNames(names.length, depth);
+    this.#checkCount(names.length, depth);
+    const object: PlainObject = {};
+    checkNames(names, object, this.#floodGuard);
     if (end - start === size + 1) {
       const h = hash(this.#bytes, start, end);
       if (this.#shapes.missed(h)) {
         this.#shapes.add(h, templateOf(names, this.#bytes.slice(start, end), CLONES[h & 15]!));
       }
     }
-    const object: PlainObject = {};
-    for (const name of names) {
-      const value = this.#value(depth + 1);
-      if (name in Object.prototype) {
-        const attributes = { value, enumerable: true, configurable: true, writable: true };
-        Object.defineProperty(object, name, attributes);
-      } else object[name] = value;
-    }
+    for (const name of names) setMember(object, name, this.#value(depth + 1));
     return object;
   }
 
@@ -289,7 +284,7 @@ export class Decoder {
       keys.push(this.#value(depth + 1));
       values.push(this.#value(depth + 1));
     }
-    this.#addAll(keys, (i) => map.set(keys[i], values[i]));
+    this.#addAll(count, (i) => map.set(keys[i], values[i]));
     if (map.size < count) fail("a Map has a key twice");
     return map;
   }
@@ -299,14 +294,14 @@ export class Decoder {
     const count = this.#count(1, depth + 1);
     const members: unknown[] = [];
     for (let i = 0; i < count; i++) members.push(this.#value(depth + 1));
-    this.#addAll(members, (i) => set.add(members[i]));
+    this.#addAll(count, (i) => set.add(members[i]));
     if (set.size < count) fail("a Set has a member twice");
     return set;
   }
 
-  #addAll(members: readonly unknown[], add: (index: number) => void): void {
-    if (members.length >= WATCHED_MEMBERS_MIN) this.#floodGuard.addAll(members, add);
-    else for (let i = 0; i < members.length; i++) add(i);
+  #addAll(count: number, add: (index: number) => void): void {
+    if (count >= WATCHED_MEMBERS_MIN) this.#floodGuard.addAll(count, add);
+    else for (let i = 0; i < count; i++) add(i);
   }
 
   #array(depth: number): unknown[] {
@@ -315,14 +310,6 @@ export class Decoder {
       array.push(this.#value(depth + 1));
     }
     return array;
-  }
-}
-
-function checkDistinct(names: readonly string[]): void {
-  if (names.length < 2) return;
-  const seen = new Set<string>();
-  for (const name of names) {
-    if (seen.size === seen.add(name).size) fail(`the name ${JSON.stringify(name)} comes twice`);
   }
 }
 

@@ -13,8 +13,15 @@
  *      nats1 ────────── nats2 ────────── nats3     one of them is killed half way
  * ```
  *
- * Publishers send numbered messages; subscribers check that none is missing, doubled or late. The
- * exit status is 0 when all is well, 1 when it is not, 2 when the arguments are wrong.
+ * Publishers, and now and then subscribers, send numbered messages; subscribers check that none is
+ * missing, doubled or late. In the end, and after Ctrl-C, too, all that was printed is counted:
+ *
+ * ```
+ *  publishers ── all sent, or told to stop ─▶ subscribers say no more ── how many ─▶ all are counted
+ * ```
+ *
+ * The exit status is 0 when all is well, 1 when it is not, 2 when the arguments are wrong, 130 after
+ * Ctrl-C.
  *
  * @module
  */
@@ -22,6 +29,8 @@ import { parseArgs } from "@std/cli/parse-args";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { pause } from "../base/timers.ts";
 import { main as runBroker } from "../cli.ts";
+import { parseTime, timeText } from "../cli/command.ts";
+import { StopSignals } from "../cli/signals.ts";
 import type { NatsModule } from "../cli/uplink.ts";
 import { addressBeside } from "../io/address.ts";
 import { writeConnectionFile } from "../io/connection_file.ts";
@@ -39,10 +48,12 @@ Options:
   -s, --subscribers N   How many subscribers [default: 3]
   -m, --machines N      Over how many machines these are spread in turn; all of
                         them are this one [default: 1]
-  --delay-min SECONDS   The shortest pause between two messages [default: 0.2]
-  --delay-max SECONDS   The longest [default: 1]
-  --seconds SECONDS     How long the publishers publish [default: 9]
-  -h, --help            Print this`;
+  --delay-min TIME      The shortest pause between two messages [default: 200ms]
+  --delay-max TIME      The longest [default: 1s]
+  --seconds N           How long the publishers publish [default: 9]
+  -h, --help            Print this
+
+Ctrl-C ends it early, and all that was sent until then is counted.`;
 
 /** The chance that a message makes its subscriber publish something as well. */
 const REMARK_CHANCE = 0.1;
@@ -66,7 +77,9 @@ interface Topics {
   aside: { text: string };
   /** Tells whether messages of a machine arrive. */
   probe: { machine: number };
-  /** That nothing more is published: how many each publisher sent. */
+  /** That the publishers are done: subscribers publish no more, and report how much they did. */
+  close: object;
+  /** That nothing more is published: how many each publisher and each subscriber sent. */
   end: { sent: Record<string, number> };
 }
 
@@ -74,7 +87,9 @@ interface DemoOptions {
   readonly publishers: number;
   readonly subscribers: number;
   readonly machines: number;
+  /** In milliseconds. */
   readonly delayMin: number;
+  /** In milliseconds. */
   readonly delayMax: number;
   readonly seconds: number;
 }
@@ -104,17 +119,20 @@ type Report =
   /** It is connected to this NATS server, or no more. */
   | { readonly server: string; readonly isConnected: boolean }
   | { readonly sent: number }
-  | { readonly tally: Tally };
+  | { readonly tally: Count };
 
 /** What became of the numbered messages on their way to a subscriber. */
 export interface Tally {
-  /** How many came of the publishers whose count is known. */
+  /** How many came of those whose count is known. */
   readonly received: number;
   readonly missing: number;
   readonly doubled: number;
   /** How many came after a higher number. */
   readonly late: number;
 }
+
+/** What a subscriber has counted: also how many messages stayed in its process. */
+export type Count = Tally & { readonly local: number };
 
 /** Follows the numbers of each publisher. */
 export class SequenceChecker {
@@ -198,17 +216,20 @@ async function joinedBroker(file: string, servers: readonly string[]): Promise<v
   await broker.finished;
 }
 
-/** Publishes numbered messages until its time is over. */
-async function publisher(name: string, file: string, options: DemoOptions): Promise<void> {
-  await using bus = await NetPubSub.fromFile<Topics>(file);
+/** Publishes numbered messages until its time is over, or it is told to stop. */
+async function publisher(
+  { name, file }: Part,
+  { delayMin, delayMax, seconds }: DemoOptions,
+  stop: AbortSignal,
+): Promise<void> {
+  await using bus = await NetPubSub.fromFile<Topics>(file, { name });
   await bus.connect();
-  const end = performance.now() + options.seconds * 1000;
+  const end = performance.now() + seconds * 1000;
   let number = 0;
-  while (performance.now() < end) {
+  while (performance.now() < end && !stop.aborted) {
     report({ say: `publishes ${++number}` });
     bus.publish(["demo", name], { number });
-    const pause = options.delayMin + Math.random() * (options.delayMax - options.delayMin);
-    await new Promise((resolve) => setTimeout(resolve, pause * 1000));
+    await pause(delayMin + Math.random() * (delayMax - delayMin), stop);
   }
   await bus.flush(); // The broker has them all: what is published from now on comes later.
   report({ sent: number });
@@ -216,11 +237,13 @@ async function publisher(name: string, file: string, options: DemoOptions): Prom
 
 /** Checks the numbers of all publishers, and says something itself now and then. */
 async function subscriber({ name, file, machine }: Part, machines: number): Promise<void> {
-  await using bus = await NetPubSub.fromFile<Topics>(file);
+  await using bus = await NetPubSub.fromFile<Topics>(file, { name });
   const checker = new SequenceChecker();
   const remarks = { public: 0, local: 0, heard: 0 };
   const { promise: joined, resolve: join } = Promise.withResolvers<void>();
+  const { promise: closing, resolve: close } = Promise.withResolvers<void>();
   const { promise: ended, resolve: end } = Promise.withResolvers<Record<string, number>>();
+  let isClosing = false;
   const complete = new AbortController();
   let expected: Record<string, number> | undefined;
   const look = () => {
@@ -235,7 +258,7 @@ async function subscriber({ name, file, machine }: Part, machines: number): Prom
     const fault = checker.take(from, number);
     report({ say: `got ${number} from ${from}${fault === undefined ? "" : ` - WRONG: ${fault}`}` });
     look();
-    if (from === name) return;
+    if (from === name || isClosing) return;
     if (Math.random() < REMARK_CHANCE) {
       report({ say: `decides to publish ${++remarks.public} of its own` });
       bus.publish(["demo", name], { number: remarks.public });
@@ -251,6 +274,10 @@ async function subscriber({ name, file, machine }: Part, machines: number): Prom
     remarks.heard++;
   });
   bus.addSubscriber("probe", (_topic, { machine }) => hear(machine));
+  bus.addSubscriber("close", () => {
+    isClosing = true;
+    close();
+  });
   bus.addSubscriber("end", (_topic, { sent }) => {
     end(expected = sent);
     look();
@@ -260,6 +287,9 @@ async function subscriber({ name, file, machine }: Part, machines: number): Prom
   hear(machine);
   await Promise.race([joined, bus.closed.then(() => joined)]);
   report({ ready: true });
+  await Promise.race([closing, bus.closed.then(() => closing)]);
+  await bus.flush();
+  report({ sent: remarks.public });
   const sent = await Promise.race([ended, bus.closed.then(() => ended)]);
   // What other machines sent may come later.
   if (!complete.signal.aborted) await pause(UNDER_WAY_MS, complete.signal);
@@ -267,31 +297,35 @@ async function subscriber({ name, file, machine }: Part, machines: number): Prom
   if (remarks.heard !== remarks.local) {
     throw new Error(`${name} heard ${remarks.heard} of ${remarks.local} local messages`);
   }
-  report({ tally });
+  report({ tally: { ...tally, local: remarks.local } });
 }
 
 /** Plays a part of the demonstration; returns the exit status. */
 async function play(part: Part, options: DemoOptions): Promise<number> {
+  const stop = new AbortController();
   try {
-    return await Promise.race([perform(part, options), orphaned(part)]);
+    return await Promise.race([perform(part, options, stop.signal), orphaned(part, stop)]);
   } catch (error) { // The broker is gone, for one.
     console.error(`demo: ${part.name}: ${error instanceof Error ? error.message : error}`);
     return 1;
   }
 }
 
-async function perform(part: Part, options: DemoOptions): Promise<number> {
-  const { role, name, file, servers } = part;
+async function perform(part: Part, options: DemoOptions, stop: AbortSignal): Promise<number> {
+  const { role, file, servers } = part;
   if (role === "broker" && servers === "") return await runBroker([file]);
   if (role === "broker") await joinedBroker(file, servers.split(","));
-  else if (role === "publisher") await publisher(name, file, options);
+  else if (role === "publisher") await publisher(part, options, stop);
   else await subscriber(part, options.machines);
   return 0;
 }
 
-/** Waits until the demonstration is gone, which holds the other end of the standard input. */
-async function orphaned({ role, file, machine }: Part): Promise<number> {
-  await Deno.stdin.readable.pipeTo(new WritableStream());
+/**
+ * Waits until the demonstration is gone, which holds the other end of the standard input; whatever it
+ * writes there means to stop.
+ */
+async function orphaned({ role, file, machine }: Part, stop: AbortController): Promise<number> {
+  for await (const _ of Deno.stdin.readable) stop.abort();
   // Nobody else removes the folder now.
   if (role === "broker" && machine === 1) await Deno.remove(folderOf(file), { recursive: true });
   return 1;
@@ -309,19 +343,24 @@ function report(line: Report): void {
 class Child {
   readonly name: string;
   readonly ready: Promise<unknown>;
+  /** How many messages it has sent, once it sends no more; rejects when it failed. */
+  readonly sent: Promise<number>;
   /** What it reported at its end; rejects when it failed. */
   readonly result: Promise<Report>;
   /** The NATS server to which it is, or was last, connected. */
   server: string | undefined;
   readonly #nats: Nats | undefined;
+  readonly #process: Deno.ChildProcess;
   #onReady: () => void = () => {};
+  #onSent: (count: number) => void = () => {};
 
-  constructor(part: Part, options: DemoOptions, stop: AbortSignal, nats?: Nats) {
+  constructor(part: Part, options: DemoOptions, end: AbortSignal, nats?: Nats) {
     this.name = part.name;
     this.#nats = nats;
     const folder = folderOf(part.file);
-    const flags = Object.entries({ ...options, ...part });
-    const process = new Deno.Command(Deno.execPath(), {
+    const [delayMin, delayMax] = [options.delayMin, options.delayMax].map(timeText);
+    const flags = Object.entries({ ...options, delayMin, delayMax, ...part });
+    this.#process = new Deno.Command(Deno.execPath(), {
       args: [
         ...["run", "--quiet", "--no-prompt", "--allow-net"],
         ...[`--allow-read=${folder},${import.meta.dirname}/..`, `--allow-write=${folder}`],
@@ -330,14 +369,31 @@ class Child {
       ],
       stdin: "piped", // It ends when this process does.
       stdout: "piped",
-      signal: stop,
+      detached: true, // Ctrl-C in a terminal is for this process only.
+      signal: end,
     }).spawn();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#onReady = resolve;
-    this.result = this.#follow(process);
-    // Who waits for it to be ready learns of its failure as well.
-    this.ready = Promise.race([promise, this.result]);
+    const ready = Promise.withResolvers<void>();
+    const sent = Promise.withResolvers<number>();
+    this.#onReady = ready.resolve;
+    this.#onSent = sent.resolve;
+    this.result = this.#follow(this.#process);
+    // Who waits for it learns of its failure as well.
+    this.ready = Promise.race([ready.promise, this.result]);
+    this.sent = Promise.race([sent.promise, this.result.then(() => sent.promise)]);
     this.ready.catch(() => {});
+    this.sent.catch(() => {});
+  }
+
+  /** Tells it to stop what it does. */
+  async stop(): Promise<void> {
+    const writer = this.#process.stdin.getWriter();
+    try {
+      await writer.write(Uint8Array.of(0x0a));
+    } catch (error) { // It has ended.
+      if (!(error instanceof Deno.errors.BrokenPipe || error instanceof TypeError)) throw error;
+    } finally {
+      writer.releaseLock();
+    }
   }
 
   async #follow(process: Deno.ChildProcess): Promise<Report> {
@@ -351,6 +407,7 @@ class Child {
       if ("say" in said) print(this.name, said.say);
       else if ("server" in said) this.#hearOfServer(said.server, said.isConnected);
       else if ("ready" in said) this.#onReady();
+      else if ("sent" in said) this.#onSent(said.sent);
       else result = said;
       if (!isReport) this.#onReady(); // The standalone broker prints its address when it listens.
     }
@@ -422,20 +479,33 @@ class Nats implements AsyncDisposable {
 }
 
 /** What a demonstration found out. */
-interface Outcome {
+export interface Outcome {
+  /** How many messages each publisher sent. */
   readonly sent: Record<string, number>;
-  readonly tallies: Tally[];
+  /** How many messages each subscriber sent. */
+  readonly remarks: Record<string, number>;
+  readonly counts: Count[];
 }
 
-/** Runs the demonstration; rejects when one of its processes fails. */
-async function demo(options: DemoOptions, stop: AbortSignal): Promise<Outcome> {
+/**
+ * Runs the demonstration; rejects when one of its processes fails.
+ *
+ * @param stop Ends it early; before anything is published, at once.
+ * @param abort Ends it at once.
+ */
+async function demo(
+  options: DemoOptions,
+  stop: AbortSignal,
+  abort: AbortSignal,
+): Promise<Outcome> {
   await using nats = options.machines > 1 ? await Nats.start() : undefined;
   const folder = await Deno.makeTempDir({ prefix: "mpubsub-demo-" });
   const children = new AbortController();
-  const signal = AbortSignal.any([stop, children.signal]);
+  const kill = () => children.abort();
+  abort.addEventListener("abort", kill);
   const all: Child[] = [];
   const start = (role: Part["role"], name: string, { machine, file, servers }: Machine) => {
-    const child = new Child({ role, name, file, machine, servers }, options, signal, nats);
+    const child = new Child({ role, name, file, machine, servers }, options, children.signal, nats);
     all.push(child);
     return child;
   };
@@ -445,10 +515,15 @@ async function demo(options: DemoOptions, stop: AbortSignal): Promise<Outcome> {
     return { machine: i + 1, name, file: `${folder}/${name}.json`, servers };
   });
   try {
-    signal.throwIfAborted(); // It was interrupted while NATS started.
-    return await direct(options, machines, start, async (broker) => {
-      await pause(options.seconds * 1000 / 2, signal);
-      if (!signal.aborted) await nats?.killNodeOf(broker);
+    stop.throwIfAborted(); // It was interrupted while NATS started.
+    stop.addEventListener("abort", kill);
+    return await direct(options, machines, start, {
+      begin: () => stop.removeEventListener("abort", kill),
+      stop,
+      async disturb(broker) {
+        await pause(options.seconds * 1000 / 2, stop);
+        if (!stop.aborted && !abort.aborted) await nats?.killNodeOf(broker);
+      },
     });
   } finally {
     children.abort();
@@ -456,12 +531,23 @@ async function demo(options: DemoOptions, stop: AbortSignal): Promise<Outcome> {
     await Deno.remove(folder, { recursive: true });
   }
 }
+
+/** What happens while a demonstration is under way. */
+interface Events {
+  /** Called when the publishers begin. */
+  begin(): void;
+  /** Ends them early. */
+  readonly stop: AbortSignal;
+  /** Makes things harder for a broker. */
+  disturb(broker: Child): Promise<void>;
+}
+
 /** Starts everything in its turn, and waits for what comes of it. */
 async function direct(
   { publishers, subscribers }: DemoOptions,
   machines: readonly Machine[],
   start: (role: Part["role"], name: string, machine: Machine) => Child,
-  disturb: (broker: Child) => Promise<void>,
+  { begin, stop, disturb }: Events,
 ): Promise<Outcome> {
   const spread = (role: Part["role"], names: readonly string[]) =>
     names.map((name, i) => start(role, name, machines[i % machines.length]!));
@@ -469,27 +555,44 @@ async function direct(
   await Promise.all(brokers.map(({ ready }) => ready));
   await using stack = new AsyncDisposableStack();
   const buses = await Promise.all(machines.map(async ({ file }) => {
-    const bus = await NetPubSub.fromFile<Topics>(file);
+    const bus = await NetPubSub.fromFile<Topics>(file, { name: "demo", onError: complain });
     stack.defer(() => leave(bus));
     await bus.connect();
     return bus;
   }));
   const listening = spread("subscriber", names("SUB", subscribers));
   await probe(buses, listening);
-  const sent: Record<string, number> = {};
-  const publishing = spread("publisher", names("PUB", publishers)).map(async ({ name, result }) => {
-    const said = await result;
-    sent[name] = "sent" in said ? said.sent : 0;
-  });
+  begin();
+  const publishing = spread("publisher", names("PUB", publishers));
+  stop.addEventListener("abort", () => publishing.forEach((publisher) => publisher.stop()));
   const others = [...brokers, ...listening].map(async ({ name, result }) => {
     await result;
     throw new Error(`${name} ended too early`);
   });
-  await Promise.race([Promise.all([...publishing, disturb(brokers[0]!)]), ...others]);
   for (const other of others) other.catch(() => {});
-  for (const bus of buses) bus.publish("end", { sent });
+  const whatComes = async <T>(work: Promise<T>) => await Promise.race([work, ...others]) as T;
+  const [sent] = await whatComes(Promise.all([
+    sentBy(publishing),
+    disturb(brokers[0]!),
+    ...publishing.map(({ result }) => result),
+  ]));
+  for (const bus of buses) bus.publish("close");
+  const remarks = await whatComes(sentBy(listening));
+  for (const bus of buses) bus.publish("end", { sent: { ...sent, ...remarks } });
   const results = await Promise.all(listening.map(({ result }) => result));
-  return { sent, tallies: results.flatMap((said) => "tally" in said ? [said.tally] : []) };
+  const counts = results.flatMap((said) => "tally" in said ? [said.tally] : []);
+  return { sent, remarks, counts };
+}
+
+/** How many messages each of these has sent, once all of them send no more. */
+async function sentBy(children: readonly Child[]): Promise<Record<string, number>> {
+  const counts = children.map(async ({ name, sent }) => [name, await sent] as const);
+  return Object.fromEntries(await Promise.all(counts));
+}
+
+/** Says what went wrong; that the broker had not everything when a bus left is no news. */
+function complain(error: unknown): void {
+  if (!(error instanceof ConnectionLostError)) console.error(`demo: ${error}`);
 }
 
 /** Disconnects at once: everything has come of it that can, or the broker is dead. */
@@ -530,20 +633,24 @@ function dashed(key: string): string {
 }
 
 /** What happened, in a sentence, and whether every subscriber got every message once, in order. */
-export function summarise(
-  sent: Readonly<Record<string, number>>,
-  tallies: readonly Tally[],
-): { text: string; isComplete: boolean } {
-  const total = { received: 0, missing: 0, doubled: 0, late: 0 };
-  for (const tally of tallies) {
-    for (const key of ["received", "missing", "doubled", "late"] as const) total[key] += tally[key];
-  }
-  const { received, missing, doubled, late } = total;
-  const count = Object.values(sent).reduce((sum, n) => sum + n, 0);
+export function summarise({ sent, remarks, counts }: Outcome): {
+  readonly text: string;
+  readonly isComplete: boolean;
+} {
+  const sum = (numbers: readonly number[]) => numbers.reduce((sum, number) => sum + number, 0);
+  const total = (key: keyof Count) => sum(counts.map((count) => count[key]));
+  const [ofPublishers, ofSubscribers] = [sum(Object.values(sent)), sum(Object.values(remarks))];
+  const all = ofPublishers + ofSubscribers;
+  const [received, faults] = [
+    total("received"),
+    total("missing") + total("doubled") + total("late"),
+  ];
   return {
-    text: `${count} messages sent by ${Object.keys(sent).length} publishers to ${tallies.length} ` +
-      `subscribers: ${received} received, ${missing} missing, ${doubled} doubled, ${late} late`,
-    isComplete: missing + doubled + late === 0 && received === count * tallies.length,
+    text: `${all} messages (${ofPublishers} of ${Object.keys(sent).length} publishers, ` +
+      `${ofSubscribers} of subscribers) to ${counts.length} subscribers: ${received} received, ` +
+      `${total("missing")} missing, ${total("doubled")} doubled, ${total("late")} late; ` +
+      `${total("local")} more stayed in their processes`,
+    isComplete: faults === 0 && received === all * counts.length,
   };
 }
 
@@ -557,17 +664,24 @@ function demoOptions(flags: Record<string, unknown>): DemoOptions {
     const wanted = isCount ? "a whole number from 1" : "a number of seconds";
     throw new RangeError(`Cannot use --${key} ${flags[key]}: it must be ${wanted}`);
   };
+  const time = (key: string) => {
+    const ms = parseTime(String(flags[key]));
+    if (ms !== undefined) return ms;
+    throw new RangeError(`Cannot use --${key} ${flags[key]}: it must be a time like 250ms or 2s`);
+  };
   const options = {
     publishers: number("publishers", true),
     subscribers: number("subscribers", true),
     machines: number("machines", true),
-    delayMin: number("delay-min", false),
-    delayMax: number("delay-max", false),
+    delayMin: time("delay-min"),
+    delayMax: time("delay-max"),
     seconds: number("seconds", false),
   };
   if (options.delayMin > options.delayMax) {
     throw new RangeError(
-      `Cannot use --delay-min ${options.delayMin}: it is more than --delay-max ${options.delayMax}`,
+      `Cannot use --delay-min ${flags["delay-min"]}: it is more than --delay-max ${
+        flags["delay-max"]
+      }`,
     );
   }
   return options;
@@ -587,7 +701,7 @@ async function main(args: string[]): Promise<number> {
       alias: { h: "help", p: "publishers", s: "subscribers", m: "machines" },
       default: {
         ...{ publishers: "3", subscribers: "3", machines: "1", seconds: "9" },
-        ...{ "delay-min": "0.2", "delay-max": "1" },
+        ...{ "delay-min": "200ms", "delay-max": "1s" },
       },
       unknown: (arg) => {
         throw new TypeError(`Unknown argument ${arg}`);
@@ -607,14 +721,15 @@ async function main(args: string[]): Promise<number> {
 }
 
 async function supervise(options: DemoOptions): Promise<number> {
-  const stop = new AbortController();
-  const onSignal = () => stop.abort();
-  for (const name of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(name, onSignal);
+  using stop = new StopSignals();
+  const abort = new AbortController();
+  stop.onAgain = () => abort.abort();
   try {
-    const { sent, tallies } = await demo(options, stop.signal);
-    const { text, isComplete } = summarise(sent, tallies);
+    const outcome = await demo(options, stop.signal, abort.signal);
+    const { text, isComplete } = summarise(outcome);
     console.log(`\n${text}`);
-    return isComplete && tallies.length === options.subscribers ? 0 : 1;
+    if (stop.signal.aborted) return 130;
+    return isComplete && outcome.counts.length === options.subscribers ? 0 : 1;
   } catch (error) { // A process failed: it has said why.
     if (stop.signal.aborted) return 130;
     console.error(`demo: ${error instanceof Error ? error.message : error}`);

@@ -1,8 +1,6 @@
 import { NetPubSub } from "@mpubsub/mpubsub";
 
-await using bus = await NetPubSub.fromFile("x.json", {
-  onGap: ({ reason, missed }) => console.warn("Missed", missed ?? "some", "messages:", reason),
-});
+await using bus = await NetPubSub.fromFile("x.json");
 
 bus.addSubscriber("greeting", (topic, { text, from }) => console.log(topic, text, "from", from));
 await bus.connect();

@@ -75,7 +75,7 @@ export async function secure(
   caCerts: readonly string[],
 ): Promise<Deno.TlsConn> {
   conn.setNoDelay(true);
-  const secured = await Deno.startTls(conn, { hostname, caCerts: [...caCerts] });
+  const secured = await startTls(conn, hostname, caCerts);
   const close = () => secured.close();
   signal.addEventListener("abort", close);
   try {
@@ -86,5 +86,31 @@ export async function secure(
     throw error;
   } finally {
     signal.removeEventListener("abort", close);
+  }
+}
+
+async function startTls(
+  conn: Deno.TcpConn,
+  hostname: string,
+  caCerts: readonly string[],
+): Promise<Deno.TlsConn> {
+  try {
+    return await Deno.startTls(conn, { hostname, caCerts: [...caCerts] });
+  } catch (error) { // One of the certificates cannot be read, or the name is not one for TLS.
+    closeIfOpen(conn);
+    const what = error instanceof Error ? error.message : error;
+    throw new TypeError(
+      `Cannot begin TLS with ${JSON.stringify(hostname)}: the name or a certificate to trust ` +
+        `cannot be used (${what})`,
+      { cause: error },
+    );
+  }
+}
+
+function closeIfOpen(conn: Deno.TcpConn): void {
+  try {
+    conn.close();
+  } catch (error) { // It became part of TLS before that failed.
+    if (!(error instanceof Deno.errors.BadResource)) throw error;
   }
 }

@@ -7,7 +7,13 @@
  * unless it is private.
  */
 import { parseAddress } from "./address.ts";
-import { CONFIG_FILE_BYTES_MAX, KEY_FILE_BYTES_MAX, readSecret } from "./secret_file.ts";
+import {
+  CONFIG_FILE_BYTES_MAX,
+  KEY_FILE_BYTES_MAX,
+  readSecret,
+  removeIfThere,
+  writeSecret,
+} from "./secret_file.ts";
 
 /** What a connection file says. */
 export interface ConnectionFile {
@@ -55,7 +61,7 @@ export function withKey(
   if (authkey !== undefined) return { ...content, authkey };
   throw new TypeError(
     `Cannot use "${path}": it holds no key, because each client of that broker has its own; ` +
-      "mpubsub-broker key NAME prints a file that holds one",
+      "mpubsub key file NAME prints a file that holds one",
   );
 }
 
@@ -110,33 +116,19 @@ export async function writeConnectionFile(
   options: { replace: boolean },
 ): Promise<() => Promise<void>> {
   const text = formatConnectionFile(content);
-  const draft = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
   try {
-    await Deno.writeTextFile(draft, text, { mode: 0o600, createNew: true });
-    // Unlike a rename, a link never replaces a file that was made in the meantime.
-    if (options.replace) await Deno.rename(draft, path);
-    else await Deno.link(draft, path);
+    await writeSecret(path, text, options);
   } catch (error) {
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
     throw new Deno.errors.AlreadyExists(
       `Cannot write "${path}": another broker or program has made it in the meantime`,
       { cause: error },
     );
-  } finally {
-    await removeIfThere(draft);
   }
   return async () => {
     const { length } = new TextEncoder().encode(text);
     if (await readIfThere(path, length) === text) await removeIfThere(path);
   };
-}
-
-async function removeIfThere(path: string): Promise<void> {
-  try {
-    await Deno.remove(path);
-  } catch (error) { // It is gone already, which is what was wanted.
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
 }
 
 /** What a path holds, if that is a file of so many bytes; opening a FIFO would wait for its other end. */

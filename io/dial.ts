@@ -1,17 +1,28 @@
 /**
  * Dials: connects to an address, over TCP, TLS or a Unix socket.
  */
-import { AuthError, ConnectionLostError } from "../errors.ts";
+import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { type Address, type Endpoint, formatEndpoint, parseAddress } from "./address.ts";
 import { type Conn, Connection, secure } from "./connection.ts";
 import { needDeno } from "./runtime.ts";
+import { tlsError } from "./tls_errors.ts";
+
+/** What is passed on as it is: it says what is wrong. */
+const CLEAR = [AuthError, ConnectionLostError, ProtocolError, TypeError];
+
+/** Whether something failed because the program was not given a permission. */
+export function isNotPermitted(error: unknown): boolean {
+  return error instanceof Deno.errors.NotCapable;
+}
 
 /**
  * Connects to an address.
  *
  * @param caCerts Certificates to trust besides those that the system trusts, in PEM.
  * @throws {ConnectionLostError} If nobody answers there.
- * @throws {AuthError} If the other side's certificate is not trusted.
+ * @throws {AuthError} If the other side's certificate cannot be used.
+ * @throws {ProtocolError} If it does not speak TLS, and has to.
+ * @throws {TypeError} If a certificate to trust cannot be used.
  * @throws {DOMException} If there is no Deno; see {@linkcode needDeno}.
  * @throws The signal's reason, when it aborts before.
  */
@@ -31,9 +42,8 @@ export async function dial(
     return connection;
   } catch (error) { // Refused, not found, unreachable, aborted; or a missing permission of Deno's.
     signal.throwIfAborted();
-    if (error instanceof Deno.errors.NotCapable) throw error;
+    if (isNotPermitted(error) || CLEAR.some((kind) => error instanceof kind)) throw error;
     const what = error instanceof Error ? error.message : error;
-    if (error instanceof Deno.errors.InvalidData) throw notTrusted(endpoint, error);
     throw new ConnectionLostError(
       `Cannot connect to ${formatEndpoint(endpoint)}: no broker answers (${what})`,
       { cause: error },
@@ -50,14 +60,22 @@ async function connect(
     return await Deno.connect({ transport: "unix", path: endpoint.path });
   }
   const { transport, hostname, port } = endpoint;
-  const conn = await Deno.connect({ hostname, port, signal });
-  return transport === "tcp" ? conn : await secure(conn, hostname, signal, caCerts);
+  const conn = await Deno.connect({ hostname, port, signal: lenient(signal) });
+  if (transport === "tcp") return conn;
+  try {
+    return await secure(conn, hostname, signal, caCerts);
+  } catch (error) { // The certificate, or what answers; a TypeError: what is to be trusted.
+    signal.throwIfAborted();
+    throw error instanceof TypeError ? error : tlsError(endpoint, error);
+  }
 }
 
-function notTrusted(endpoint: Endpoint, cause: Error): AuthError {
-  return new AuthError(
-    `Cannot connect to ${formatEndpoint(endpoint)}: its certificate is not trusted ` +
-      `(${cause.message}); to trust it, give it or its authority as tls: { caCerts }`,
-    { cause },
-  );
+/**
+ * A signal that aborts with another, but throws nothing. Deno throws the reason of its signal also if
+ * there is a connection already, which nobody could close then (seen on 2.9.6 and 2.6.8).
+ */
+function lenient(signal: AbortSignal): AbortSignal {
+  const own = AbortSignal.any([signal]);
+  own.throwIfAborted = () => {};
+  return own;
 }

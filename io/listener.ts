@@ -4,7 +4,7 @@
 import { pause } from "../base/timers.ts";
 import { type Address, type Endpoint, formatEndpoint, parseAddress } from "./address.ts";
 import { type Conn, Connection } from "./connection.ts";
-import { takeLock } from "./lock_file.ts";
+import { type OnWait, takeLock } from "./lock_file.ts";
 import { needDeno } from "./runtime.ts";
 import { bindSocket, lockOf, makeRoom, type SocketFile } from "./socket_file.ts";
 import { type Certificate, checkCertificate, TlsServerConn } from "./tls.ts";
@@ -31,6 +31,7 @@ export class Listener {
   /** Connections with TLS, which stay open after `close()` until everything is sent. */
   readonly #secured = new Set<TlsServerConn>();
   readonly #socket: SocketFile | undefined;
+  readonly #onWait: OnWait | undefined;
   readonly #retry = new AbortController();
   #accepting: Promise<Deno.TcpConn | Deno.UnixConn> | undefined;
 
@@ -38,11 +39,16 @@ export class Listener {
   constructor(
     listener: Deno.TcpListener | Deno.UnixListener,
     endpoint: Endpoint,
-    { socket, certificate }: { socket?: SocketFile; certificate?: Certificate } = {},
+    { socket, certificate, onWait }: {
+      socket?: SocketFile;
+      certificate?: Certificate;
+      onWait?: OnWait;
+    } = {},
   ) {
     this.#listener = listener;
     this.endpoint = endpoint;
     this.#socket = socket;
+    this.#onWait = onWait;
     this.#certificate = certificate;
   }
 
@@ -96,7 +102,7 @@ export class Listener {
     this.#retry.abort();
     // If no lock can be taken (the folder is gone, the file system is full), nobody else can listen
     // there either.
-    const lock = await this.#socket?.lock().catch(() => undefined);
+    const lock = await this.#socket?.lock({ onWait: this.#onWait }).catch(() => undefined);
     try {
       const released = this.#socket?.release();
       try {
@@ -123,6 +129,7 @@ function cannotAccept(error: unknown): Error {
  * on loopback TCP if there are no Unix sockets.
  *
  * @param certificate For a `tls://` address.
+ * @param onWait Called when another process holds the lock of the socket for long, now or at the end.
  * @throws {Deno.errors.AddrInUse} If something else listens there.
  * @throws {Deno.errors.Busy} If another process holds the lock of the socket for too long.
  * @throws {DOMException} If there is no Deno; see {@linkcode needDeno}.
@@ -130,10 +137,11 @@ function cannotAccept(error: unknown): Error {
 export async function listen(
   address: Address | undefined,
   certificate?: Certificate,
+  onWait?: OnWait,
 ): Promise<Listener> {
   const endpoint = address === undefined ? undefined : parseAddress(address);
   needDeno(endpoint === undefined ? "listen" : `listen at ${formatEndpoint(endpoint)}`);
-  if (endpoint !== undefined) return await listenAt(endpoint, certificate);
+  if (endpoint !== undefined) return await listenAt(endpoint, certificate, onWait);
   if (Deno.build.os === "windows") return await listenAt(parseAddress("tcp://127.0.0.1:0"));
   const folder = await Deno.makeTempDir({ prefix: "mpubsub-" });
   try {
@@ -144,13 +152,17 @@ export async function listen(
   }
 }
 
-async function listenAt(endpoint: Endpoint, certificate?: Certificate): Promise<Listener> {
+async function listenAt(
+  endpoint: Endpoint,
+  certificate?: Certificate,
+  onWait?: OnWait,
+): Promise<Listener> {
   if (endpoint.transport === "unix") {
     const path = endpoint.path.startsWith("/") ? endpoint.path : `${Deno.cwd()}/${endpoint.path}`;
-    const lock = await takeLock(lockOf(path));
+    const lock = await takeLock(lockOf(path), { onWait });
     try {
       await makeRoom(path);
-      return listenUnix(path);
+      return listenUnix(path, undefined, onWait);
     } finally {
       lock[Symbol.dispose]();
     }
@@ -162,7 +174,10 @@ async function listenAt(endpoint: Endpoint, certificate?: Certificate): Promise<
   return new Listener(listener, listening, certificate && { certificate });
 }
 
-function listenUnix(path: string, folder?: string): Listener {
+function listenUnix(path: string, folder?: string, onWait?: OnWait): Listener {
   const { listener, file } = bindSocket(path, folder);
-  return new Listener(listener, { transport: "unix", path }, { socket: file });
+  return new Listener(listener, { transport: "unix", path }, {
+    socket: file,
+    ...(onWait && { onWait }),
+  });
 }

@@ -5,13 +5,15 @@
  *   written to, and no link is followed: others may have put it there, where they can. A file that
  *   nobody holds is removed, since the process that made it died.
  */
-import { pause } from "../base/timers.ts";
+import { later, pause } from "../base/timers.ts";
 
 /**
  * How long to wait for a lock. A broker that replaces the files of a dead one holds it longest, while it
  * looks whether anybody answers there.
  */
 const PATIENCE_MS = 5000;
+/** After how long somebody should know what is waited for. */
+const NOTICE_MS = 1000;
 /** How often to try. */
 const TRY_MS = 10;
 /** Longer than the number of any process. */
@@ -23,7 +25,12 @@ export interface LockOptions {
   readonly signal?: AbortSignal | undefined;
   /** How long to wait, in milliseconds. */
   readonly patience?: number;
+  /** Called once when the wait takes long, with who holds the lock. */
+  readonly onWait?: OnWait | undefined;
 }
+
+/** What is called when a wait takes long, with a sentence that says what is waited for. */
+export type OnWait = (text: string) => void;
 
 /**
  * Waits until nobody else holds the lock at `path`, and takes it.
@@ -36,9 +43,25 @@ export interface LockOptions {
  * @throws {Deno.errors.Busy} If another process holds it for longer than `patience`.
  * @throws {Deno.errors.AlreadyExists} If something that is not a file is there, a link for example.
  */
-export async function takeLock(
+export async function takeLock(path: string, options: LockOptions = {}): Promise<Disposable> {
+  const { patience = PATIENCE_MS, onWait } = options;
+  if (onWait === undefined) return await take(path, options);
+  let isDone = false;
+  const notice = later(async () => {
+    const who = await whoHolds(path);
+    if (!isDone) onWait(`Waiting for ${who}, which holds the lock "${path}", up to ${patience} ms`);
+  }, NOTICE_MS);
+  try {
+    return await take(path, options);
+  } finally {
+    isDone = true;
+    notice[Symbol.dispose]();
+  }
+}
+
+async function take(
   path: string,
-  { signal = new AbortController().signal, patience = PATIENCE_MS }: LockOptions = {},
+  { signal = new AbortController().signal, patience = PATIENCE_MS }: LockOptions,
 ): Promise<Disposable> {
   const deadline = performance.now() + patience;
   for (;;) {
@@ -144,12 +167,16 @@ async function lockBlocking(
 
 /** Says who holds a lock. */
 async function heldError(path: string, patience: number): Promise<Error> {
-  const pid = await holderOf(path);
-  const who = pid === undefined ? "another process" : `process ${pid}`;
+  const who = await whoHolds(path);
   return new Deno.errors.Busy(
     `Cannot take the lock "${path}": ${who} has held it for ${patience} ms; ` +
       "end that process, or try again",
   );
+}
+
+async function whoHolds(path: string): Promise<string> {
+  const pid = await holderOf(path);
+  return pid === undefined ? "another process" : `process ${pid}`;
 }
 
 /** The number of the process that holds a lock, if it is known. */

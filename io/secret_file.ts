@@ -1,5 +1,6 @@
 /**
- * Files that hold a secret: they are refused if other users can read or change them.
+ * Files that hold a secret: they are written for one user, and refused if other users can read or change
+ * them.
  *
  * - Other users must have no rights to it. So who can open it owns it, or is root; root also looks at the
  *   owner, since it can open the files of all others.
@@ -48,6 +49,37 @@ export async function readSecret(
     file.close();
   }
   throw new TypeError(`Cannot use "${path}": it has more than ${limit} bytes`);
+}
+
+/**
+ * Writes a file with a secret, whole or not at all, with mode 0600.
+ *
+ * @param replace Whether a file that is there may be replaced.
+ * @throws {Deno.errors.AlreadyExists} If there is one, and `replace` is false.
+ */
+export async function writeSecret(
+  path: string,
+  text: string,
+  { replace }: { replace: boolean },
+): Promise<void> {
+  const draft = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
+  try {
+    await Deno.writeTextFile(draft, text, { mode: 0o600, createNew: true });
+    // Unlike a rename, a link never replaces a file that was made in the meantime.
+    if (replace) await Deno.rename(draft, path);
+    else await Deno.link(draft, path);
+  } finally {
+    await removeIfThere(draft);
+  }
+}
+
+/** Removes a file, unless somebody else did. */
+export async function removeIfThere(path: string): Promise<void> {
+  try {
+    await Deno.remove(path);
+  } catch (error) { // It is gone already, which is what was wanted.
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
 }
 
 /** Where there are no users, as on Windows, mode and uid are `null`. */

@@ -3,7 +3,7 @@
  * harms another's.
  */
 import { fitsSocket } from "./address.ts";
-import { takeLock } from "./lock_file.ts";
+import { type LockOptions, takeLock } from "./lock_file.ts";
 
 /** The socket in a folder beside its path, in which it is bound. As short as can be: paths are limited. */
 const ASIDE_NAME = "s";
@@ -145,9 +145,9 @@ export class SocketFile {
     this.#identity = identify(path);
   }
 
-  /** Keeps others from checking the path meanwhile. */
-  lock(): Promise<Disposable> {
-    return takeLock(lockOf(this.#path));
+  /** Keeps others from checking the path meanwhile; see {@linkcode takeLock}. */
+  lock(options: LockOptions): Promise<Disposable> {
+    return takeLock(lockOf(this.#path), options);
   }
 
   /**

@@ -1,11 +1,19 @@
 /**
  * What brokers tell each other through NATS besides messages, as JSON: that they are there, what they
  * want, and how much they sent. `docs/scaling.md` says when.
+ *
+ * Whoever may publish to the bus can send what looks like that. {@linkcode decodeControlMessage} lets
+ * nothing through that no broker says: no number that is not exact, no topic that nobody can publish to,
+ * no name of a stream that is none.
  */
+import { isCount } from "../base/count.ts";
 import { ProtocolError } from "../errors.ts";
+import { isBrokerPath, type TopicPath, topicPath } from "../topic.ts";
+import { isStreamName } from "./subject.ts";
+import type { Work } from "./turns.ts";
 
 /** A topic that a broker wants, with all below it, and the broker's number for it; `null`: broadcasts. */
-export type NumberedTopic = readonly [id: number, path: readonly string[] | null];
+export type NumberedTopic = readonly [id: number, path: TopicPath | null];
 
 /** How many messages a broker sent for a topic that the other wants, by the other's number for it. */
 export type NumberedCount = readonly [id: number, count: number];
@@ -70,24 +78,36 @@ export type ControlMessage =
 
 /** How many bytes of topics or counts one message has at most, unless a single one has more. */
 const PART_BYTES_MAX = 64 * 1024;
+/** How many bytes a message has at most: a part, one topic of escapes beyond that, and the rest. */
+const MESSAGE_BYTES_MAX = 2 * PART_BYTES_MAX;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** Splits entries into parts that each fit a message; at least one part. */
-export function partsOf<E>(entries: readonly E[]): E[][] {
-  const parts: E[][] = [[]];
-  let bytes = 0;
+/**
+ * Splits entries into parts that each fit a message, at least one, and passes each of them on; a step
+ * for each entry.
+ *
+ * @param entries What is split; `undefined` is left out.
+ * @param emit Gets a part, its number, and whether more of them follow.
+ */
+export function* inParts<E>(
+  entries: Iterable<E | undefined>,
+  emit: (part: E[], number: number, more: boolean) => void,
+): Work {
+  let [part, bytes, number]: [E[], number, number] = [[], 0, 0];
   for (const entry of entries) {
+    yield;
+    if (entry === undefined) continue;
     const { length } = encoder.encode(JSON.stringify(entry));
     if (bytes > 0 && bytes + length > PART_BYTES_MAX) {
-      parts.push([]);
-      bytes = 0;
+      emit(part, number++, true);
+      [part, bytes] = [[], 0];
     }
     bytes += length + 1;
-    parts.at(-1)!.push(entry);
+    part.push(entry);
   }
-  return parts;
+  emit(part, number, false);
 }
 
 /** The bytes of what a broker says. */
@@ -101,6 +121,9 @@ export function encodeControlMessage(control: ControlMessage): Uint8Array {
  * @throws {ProtocolError} If it is not something that a broker says.
  */
 export function decodeControlMessage(bytes: Uint8Array): ControlMessage {
+  if (bytes.length > MESSAGE_BYTES_MAX) {
+    throw new ProtocolError(`Cannot read what a broker says: it has ${bytes.length} bytes`);
+  }
   let value: unknown;
   try {
     value = JSON.parse(decoder.decode(bytes));
@@ -117,7 +140,7 @@ function isControlMessage(value: unknown): value is ControlMessage {
   if (typeof fields.from !== "string" || !/^[0-9a-f]{16}$/.test(fields.from)) return false;
   switch (fields.type) {
     case "beat":
-      return (fields.stream === null || typeof fields.stream === "string") &&
+      return (fields.stream === null || isStreamName(fields.stream)) &&
         isCount(fields.sent) && isCount(fields.wants);
     case "bye":
       return true;
@@ -139,21 +162,24 @@ function isControlMessage(value: unknown): value is ControlMessage {
   }
 }
 
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
 function isListOf(value: unknown, is: (entry: unknown) => boolean): boolean {
   return Array.isArray(value) && value.every(is);
 }
 
 function isNumberedTopic(value: unknown): boolean {
   return Array.isArray(value) && value.length === 2 && isCount(value[0]) &&
-    (value[1] === null || isListOf(value[1], isElement));
+    (value[1] === null || isWantable(value[1]));
 }
 
-function isElement(value: unknown): boolean {
-  return typeof value === "string" && value !== "" && value.isWellFormed();
+/** Whether a broker may want a topic: what a broker publishes of itself stays there. */
+function isWantable(value: unknown): boolean {
+  if (!Array.isArray(value)) return false;
+  try {
+    return !isBrokerPath(topicPath(value));
+  } catch (error) { // It is not a topic.
+    if (error instanceof TypeError || error instanceof RangeError) return false;
+    throw error;
+  }
 }
 
 function isNumberedCount(value: unknown): boolean {

@@ -21,30 +21,41 @@
  * - When one cover replaces another, both are subscribed to until all others know the new one. What
  *   comes twice has the same number.
  *
+ * Who is on the bus may not be a broker. So what is remembered of others has a bound (remote_memory.ts,
+ * held_bytes.ts), and what takes long is done in pieces (turns.ts).
+ *
  * This module has what brokers say to each other, and when. Others have the rest: our interests
- * (core_own_wants.ts), what others want and know of our counts (core_remote_wants.ts, core_sent_counts.ts),
- * what was heard against their counts (core_losses.ts), and numbered packets (core_sender.ts).
+ * (core_own_wants.ts, core_announcer.ts), what others want and know of our counts (core_remote_wants.ts,
+ * core_sent_counts.ts), what was heard against their counts (core_losses.ts), and numbered packets
+ * (core_sender.ts).
  */
 import { ProtocolError } from "../errors.ts";
 import { runAt } from "../protocol/topic_run.ts";
 import type { TopicPath } from "../topic.ts";
-import { type ControlMessage, partsOf } from "./control_message.ts";
+import { type ControlMessage, inParts } from "./control_message.ts";
+import { KnownVersions } from "./core_known_versions.ts";
 import { LossDetector } from "./core_losses.ts";
 import { Interests } from "./core_own_wants.ts";
-import { RemoteWants } from "./core_remote_wants.ts";
+import { RemoteWants, type WantsChange } from "./core_remote_wants.ts";
 import { CoreSender } from "./core_sender.ts";
 import { SentCounts } from "./core_sent_counts.ts";
 import type { Wire } from "./core_wire.ts";
 import { type ExchangeContext, lose } from "./exchange_context.ts";
+import { HeldBytes } from "./held_bytes.ts";
 import type { Exchange } from "./mode.ts";
 import type { PacketHeader } from "./packet.ts";
+import { Reassembly } from "./reassembly.ts";
+import { RemoteMemory } from "./remote_memory.ts";
+import { Turns, type Work } from "./turns.ts";
 
 /** How long to wait for the others over a new connection. */
 const AWAIT_MS = 5000;
 /** How many brokers that are gone are remembered, because they may come back. */
 const GONE_MAX = 1024;
-/** How many brokers are remembered in all. */
-const REMOTES_MAX = 8192;
+/** How many counts of a full answer, at least, are told to a broker that asks again before a beat. */
+const TOLD_MAX = 8192;
+/** What an answer costs besides, in counts. */
+const ANSWER_COST = 64;
 
 /** Another broker. */
 interface Remote {
@@ -54,11 +65,15 @@ interface Remote {
   readonly wants: RemoteWants;
   /** What we heard of it. */
   readonly losses: LossDetector;
-  /** The version of our interests that it knows; and that of its latest full answer. */
+  /** The version of our interests that it knows. */
   confirmed: number;
-  checked: number;
   /** Whether a beat passed since it should have known the latest. */
   isLate: boolean;
+  /** How much it was told since the latest beat, in counts. */
+  told: number;
+  /** Whether a full answer waits for its turn, or for the next beat. */
+  isAnswering: boolean;
+  isDue: boolean;
 }
 
 /** Exchanges messages with other brokers, over whatever connection there is. */
@@ -69,6 +84,12 @@ export class CoreExchange implements Exchange {
   readonly #counts: SentCounts;
   readonly #sender: CoreSender;
   readonly #remotes = new Map<string, Remote>();
+  /** The ids of those of them that are gone, who has been gone longest first. */
+  readonly #gone = new Set<string>();
+  readonly #known = new KnownVersions();
+  readonly #held: HeldBytes;
+  readonly #memory = new RemoteMemory();
+  readonly #turns: Turns;
   #registrations = 0;
   /** The brokers that were not heard over this connection yet; `undefined`: it waits for nobody. */
   #awaited: Set<Remote> | undefined;
@@ -79,13 +100,9 @@ export class CoreExchange implements Exchange {
   /** Makes one without a connection. */
   constructor(context: ExchangeContext) {
     this.#context = context;
-    this.#interests = new Interests(context, {
-      knownByAll: () =>
-        this.#present().reduce((known, { checked }) => Math.min(known, checked), Infinity),
-      removed: (id) => {
-        for (const { losses } of this.#remotes.values()) losses.forget(id);
-      },
-    });
+    this.#turns = new Turns((callback, ms) => context.later(callback, ms));
+    this.#interests = new Interests(context, this.#known, this.#turns);
+    this.#held = new HeldBytes(context.queueBytes);
     this.#counts = new SentCounts(context.bus, context.prefix);
     this.#sender = new CoreSender(context, this.#counts);
   }
@@ -104,7 +121,11 @@ export class CoreExchange implements Exchange {
 
   /** How many others may not know yet what is wanted here. */
   get unaware(): number {
-    return this.#present().filter(({ confirmed }) => !this.#interests.isLatest(confirmed)).length;
+    let unaware = 0;
+    for (const { confirmed, isGone } of this.#remotes.values()) {
+      if (!isGone && !this.#interests.isLatest(confirmed)) unaware++;
+    }
+    return unaware;
   }
 
   /** What each beat tells. */
@@ -129,7 +150,10 @@ export class CoreExchange implements Exchange {
   connected(wire: Wire): void {
     this.#wire = wire;
     this.#interests.connected(wire);
-    this.#awaited = new Set(this.#present().filter(({ wants }) => wants.size > 0));
+    this.#awaited = new Set();
+    for (const remote of this.#remotes.values()) {
+      if (!remote.isGone && remote.wants.size > 0) this.#awaited.add(remote);
+    }
     this.#awaiting = this.#context.later(() => this.#goOn(), AWAIT_MS);
     // The answers have counts, which show what was missed meanwhile.
     this.#interests.sayAll();
@@ -156,13 +180,14 @@ export class CoreExchange implements Exchange {
   /**
    * Takes a packet from NATS.
    *
-   * @throws {ProtocolError} If it is from a broker that uses a stream.
+   * @throws {ProtocolError} If it is from a broker that uses a stream, or from one too many.
    */
   packet(header: PacketHeader, body: Uint8Array): void {
     const { broker, lane, messages } = header;
     if (lane > 0) {
       throw new ProtocolError("Cannot take a packet: its broker sends for a stream");
     }
+    if (!this.#remotes.has(broker)) this.#context.heard(broker);
     const { losses } = this.#remote(broker);
     const frames = losses.assemble(header, body);
     if (frames === undefined || messages === 0) return;
@@ -172,20 +197,13 @@ export class CoreExchange implements Exchange {
     this.#context.deliver(frames);
   }
 
-  /** The others that are not gone. */
-  #present(): Remote[] {
-    return [...this.#remotes.values()].filter(({ isGone }) => !isGone);
-  }
-
   /** The broker with this id; a new one is told what we want. */
   #remote(id: string): Remote {
     let remote = this.#remotes.get(id);
     if (remote === undefined) {
-      if (this.#remotes.size >= REMOTES_MAX) {
-        throw new ProtocolError(`Cannot take one more broker: ${REMOTES_MAX} are known`);
-      }
       remote = this.#makeRemote(id);
       this.#remotes.set(id, remote);
+      this.#known.set(id, 0);
       if (this.#wire !== undefined) this.#interests.sayAll(id);
     }
     return remote;
@@ -193,15 +211,23 @@ export class CoreExchange implements Exchange {
 
   #makeRemote(id: string): Remote {
     const context = this.#context;
-    const lost = (path: TopicPath | null, messages: number) => lose(context, path ?? [], messages);
+    const interests = this.#interests;
+    const memory = this.#memory;
     return {
       id,
       isGone: false,
-      wants: new RemoteWants(this.#counts, ++this.#registrations),
-      losses: new LossDetector(this.#interests, context.bus.messageBytes, lost),
+      wants: new RemoteWants(this.#counts, ++this.#registrations, memory),
+      losses: new LossDetector({
+        interests,
+        memory,
+        reassembly: new Reassembly(context.bus.messageBytes, this.#held),
+        lost: (path, messages) => lose(context, path ?? [], messages),
+      }),
       confirmed: 0,
-      checked: 0,
       isLate: false,
+      told: 0,
+      isAnswering: false,
+      isDue: false,
     };
   }
 
@@ -211,6 +237,8 @@ export class CoreExchange implements Exchange {
     const remote = this.#remote(message.from);
     if (remote.isGone) {
       remote.isGone = false;
+      this.#gone.delete(remote.id);
+      this.#known.set(remote.id, 0);
       this.#interests.sayAll(remote.id);
     }
     this.#noLongerAwaited(remote);
@@ -222,7 +250,15 @@ export class CoreExchange implements Exchange {
       this.#sayCounts(remote, true);
     } else if (message.type === "got") remote.wants.commit(message.got);
     else if (message.type === "counts") this.#takeCounts(remote, message);
-    else if (remote.wants.take(message)) this.#sayCounts(remote, message.base === null);
+    else {
+      const change = remote.wants.take(message);
+      if (change !== undefined) this.#turns.add(remote, this.#apply(remote, change));
+    }
+  }
+
+  *#apply(remote: Remote, change: WantsChange): Work {
+    yield* remote.wants.apply(change);
+    if (!remote.isGone) this.#sayCounts(remote, change.base === null);
   }
 
   /** A broker that was waited for was heard, or is gone. */
@@ -240,27 +276,41 @@ export class CoreExchange implements Exchange {
       this.#countsDue.add(remote);
       return;
     }
+    if (isFull) {
+      if (remote.isAnswering) return;
+      remote.isDue = remote.told > TOLD_MAX;
+      if (remote.isDue) return; // It is told with the next beat.
+      remote.told += remote.wants.size + ANSWER_COST;
+      remote.isAnswering = true;
+    }
+    this.#turns.add(remote, this.#answer(remote, isFull));
+  }
+
+  *#answer(remote: Remote, isFull: boolean): Work {
+    if (isFull) remote.isAnswering = false;
     const { id, wants } = remote;
     const { version, since } = wants;
     const { id: from, say } = this.#context;
-    const { answer, counts: all } = wants.nextAnswer(isFull);
-    const sent = this.#sender.number;
-    const parts = partsOf(all);
-    for (const [part, counts] of parts.entries()) {
-      const more = part < parts.length - 1;
+    const sent = this.#sender.number; // The counts say all up to here: they are read later.
+    const answer = wants.beginAnswer();
+    yield* inParts(wants.countsFor(answer, isFull), (counts, part, more) => {
+      if (wants.since !== since) return; // It has begun anew meanwhile.
       say({ type: "counts", from, version, since, answer, sent, counts, isFull, part, more }, id);
-    }
+    });
   }
 
   #takeCounts(remote: Remote, message: ControlMessage & { type: "counts" }): void {
     const { version, answer, counts, isFull, part } = message;
+    if (version > this.#interests.version) {
+      throw new ProtocolError(`Cannot take counts: their broker knows version ${version} of us`);
+    }
     if (!remote.losses.take(message)) return;
     const { id: from, say } = this.#context;
     if (part > 0 || counts.length > 0) say({ type: "got", from, got: answer }, remote.id);
     if (version === 0) this.#interests.sayAll(remote.id);
     remote.confirmed = Math.max(remote.confirmed, version);
     if (isFull) {
-      remote.checked = remote.confirmed;
+      this.#known.set(remote.id, remote.confirmed);
       this.#interests.retire();
     } else if (this.#interests.areSomeLeaving) {
       this.#ask(remote); // A last look at the interests that leave.
@@ -270,7 +320,10 @@ export class CoreExchange implements Exchange {
   /** A beat has passed: tells what we want again to those who do not know it yet. */
   tick(): void {
     if (this.#wire === undefined) return;
+    this.#interests.tick();
     for (const remote of this.#remotes.values()) {
+      remote.told = 0;
+      if (remote.isDue) this.#sayCounts(remote, true);
       if (remote.isGone || remote.confirmed >= this.#interests.version) remote.isLate = false;
       else if (remote.isLate) this.#interests.sayAll(remote.id);
       else remote.isLate = true;
@@ -284,16 +337,21 @@ export class CoreExchange implements Exchange {
     remote.isGone = true;
     this.#countsDue.delete(remote);
     this.#noLongerAwaited(remote);
-    remote.wants.clear(++this.#registrations);
-    remote.confirmed = remote.checked = 0;
+    this.#turns.add(remote, remote.wants.clear(++this.#registrations));
+    remote.confirmed = 0;
+    remote.isDue = false;
+    this.#known.delete(id);
     if (!saidGoodbye && remote.losses.hasAnswered) lose(this.#context, [], 0);
     this.#interests.retire();
+    if (saidGoodbye) return this.#forget(id);
     // If it was only cut off, it may come back, and send again what was heard before.
+    this.#gone.add(id);
+    if (this.#gone.size > GONE_MAX) this.#forget(this.#gone.keys().next().value!);
+  }
+
+  #forget(id: string): void {
+    this.#remotes.get(id)?.losses.end();
     this.#remotes.delete(id);
-    if (!saidGoodbye) this.#remotes.set(id, remote);
-    const gone = this.#remotes.values().filter(({ isGone }) => isGone).toArray();
-    for (const { id } of gone.slice(0, Math.max(0, gone.length - GONE_MAX))) {
-      this.#remotes.delete(id);
-    }
+    this.#gone.delete(id);
   }
 }

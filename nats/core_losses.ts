@@ -5,13 +5,27 @@
 import type { ControlMessage } from "./control_message.ts";
 import type { Interest, Interests } from "./core_own_wants.ts";
 import type { PacketCount, PacketHeader } from "./packet.ts";
-import { Reassembly } from "./reassembly.ts";
+import type { Reassembly } from "./reassembly.ts";
+import { COUNT_BYTES, type RemoteMemory } from "./remote_memory.ts";
+
+/** So many counts may be of interests that are gone, before those are searched for. */
+const GONE_MAX = 64;
+
+/** What a {@linkcode LossDetector} needs. */
+export interface LossDetectorOptions {
+  readonly interests: Interests;
+  readonly reassembly: Reassembly;
+  readonly memory: RemoteMemory;
+  /** Called with an interest, and how many of its messages were lost; 0: that is not known. */
+  lost(path: Interest["path"], messages: number): void;
+}
 
 /** Notices which messages of one other broker were lost. */
 export class LossDetector {
   readonly #interests: Interests;
-  readonly #lost: (path: Interest["path"], messages: number) => void;
-  /** By our numbers of interests: how many of its messages we know of. */
+  readonly #memory: RemoteMemory;
+  readonly #lost: LossDetectorOptions["lost"];
+  /** By our numbers of interests: how many of its messages we know of. Some interests are gone. */
   readonly #counts = new Map<number, number>();
   /** Of its answers: their `since`, the number of the latest, and how many parts of that are here. */
   #since: number | undefined;
@@ -24,15 +38,12 @@ export class LossDetector {
   #sure = 0;
   readonly #reassembly: Reassembly;
 
-  /** Begins with nothing heard; calls `lost` with an interest, and how many messages (0: not known). */
-  constructor(
-    interests: Interests,
-    messageBytes: number,
-    lost: (path: Interest["path"], messages: number) => void,
-  ) {
+  /** Begins with nothing heard. */
+  constructor({ interests, reassembly, memory, lost }: LossDetectorOptions) {
     this.#interests = interests;
-    this.#reassembly = new Reassembly(messageBytes);
-    this.#lost = lost;
+    this.#reassembly = reassembly;
+    this.#memory = memory;
+    this.#lost = (path, messages) => lost(path, messages);
   }
 
   /** The number of the latest answer that is here; 0: none. */
@@ -82,13 +93,17 @@ export class LossDetector {
     return true;
   }
 
-  /** Takes counts, or a part of them; returns whether all parts are here now. */
+  /**
+   * Takes counts, or a part of them; returns whether all parts are here now.
+   *
+   * @throws {ProtocolError} If there is no room for more counts.
+   */
   take(message: ControlMessage & { type: "counts" }): boolean {
     const { since, answer, sent, counts, isFull, part, more } = message;
     if (this.#since !== since) {
       const isFirst = this.#since === undefined;
       this.#since = since;
-      this.#counts.clear();
+      this.#forgetCounts();
       // It had forgotten us: what it sent since then was not for us.
       if (!isFirst) this.#lost(null, 0);
     }
@@ -96,9 +111,11 @@ export class LossDetector {
       const interest = this.#interests.get(id);
       if (interest === undefined) continue;
       const known = this.#counts.get(id);
+      if (known === undefined) this.#memory.take(COUNT_BYTES);
       this.#counts.set(id, Math.max(count, known ?? 0));
       if (known !== undefined && count > known) this.#lost(interest.path, count - known);
     }
+    if (this.#counts.size > 2 * this.#interests.size + GONE_MAX) this.#sweep();
     this.#parts = part === 0 ? 1 : this.#parts + 1;
     if (more || this.#parts !== part + 1) return false; // If one was lost, all is told again.
     this.#answer = answer;
@@ -107,9 +124,24 @@ export class LossDetector {
     return true;
   }
 
-  /** The interest with this number was removed. */
-  forget(id: number): void {
-    this.#counts.delete(id);
+  /** Forgets the counts of interests that are gone: as many as there are others, so it is rarely. */
+  #sweep(): void {
+    const before = this.#counts.size;
+    for (const id of this.#counts.keys()) {
+      if (this.#interests.get(id) === undefined) this.#counts.delete(id);
+    }
+    this.#memory.give(COUNT_BYTES * (before - this.#counts.size));
+  }
+
+  #forgetCounts(): void {
+    this.#memory.give(COUNT_BYTES * this.#counts.size);
+    this.#counts.clear();
+  }
+
+  /** Its broker is forgotten. */
+  end(): void {
+    this.#forgetCounts();
+    this.#reassembly.giveUp();
   }
 }
 

@@ -1,52 +1,81 @@
 /**
  * What one other broker wants from this one, and which of our counts it knows. core_exchange.ts knows
  * which brokers there are.
+ *
+ * - A broker may want so much that to take it, to tell its counts and to forget it is long work. So
+ *   these are generators, which do a step for each topic; turns.ts does them in pieces.
  */
 import { ProtocolError } from "../errors.ts";
-import { type TopicPath, topicPath } from "../topic.ts";
-import type { ControlMessage, NumberedCount } from "./control_message.ts";
+import type { TopicPath } from "../topic.ts";
+import type { ControlMessage, NumberedCount, NumberedTopic } from "./control_message.ts";
 import type { SentCount, SentCounts } from "./core_sent_counts.ts";
+import { type RemoteMemory, topicBytes, WANT_BYTES } from "./remote_memory.ts";
+import type { Work } from "./turns.ts";
 
 /** How many topics a broker may want. */
 const WANTS_MAX = 2 ** 17;
-/** The content of so many answers is remembered. */
+/** How many changes of what it wants may wait for their turn; one that is ignored comes again. */
+const CHANGES_MAX = 64;
+/** What such a change takes, besides its topics, in bytes. */
+const CHANGE_BYTES = 512;
+/** What a number of a topic takes that it no longer wants. */
+const REMOVED_BYTES = 16;
+/** The content of so many answers is remembered, while they are not much more than what it wants. */
 const ANSWERS_MAX = 16;
+const ANSWERED_MIN = 64;
+/** How many counts that it knows are passed over in one step. */
+const KNOWN_PER_STEP = 64;
 
 /** Something that another broker wants. */
 interface Want {
   readonly sent: SentCount;
-  /** The count that it is known to have; -1: none. */
+  /** The count that it is known to have, if it has not forgotten everything since. */
   told: number;
+  /** How often it had forgotten everything then. */
+  epoch: number;
 }
 
-/** A change of what a broker wants, as far as it has arrived. */
-interface Loading {
+/** A change of what a broker wants. */
+export interface WantsChange {
+  /** What it was based on; `null`: this is all. */
+  readonly base: number | null;
   readonly version: number;
+  readonly since: number;
   readonly add: Map<number, TopicPath | null>;
-  remove: number[];
+  readonly remove: number[];
   /** Which part is next. */
   part: number;
+  /** What it takes until it is done. */
+  bytes: number;
 }
 
 /** What one other broker wants. */
 export class RemoteWants {
   readonly #counts: SentCounts;
+  readonly #memory: RemoteMemory;
   /** By the numbers that it has given them. */
-  readonly #wants = new Map<number, Want>();
-  /** Those of which it may not have a count yet. */
-  readonly #fresh = new Map<number, Want>();
+  #wants = new Map<number, Want>();
+  /** Those of which no answer has told a count yet. */
+  #untold = new Set<number>();
   #version = 0;
   /** What has arrived so far of a change in several messages. */
-  #loading: Loading | undefined;
+  #loading: WantsChange | undefined;
+  /** How many changes wait for their turn. */
+  #waiting = 0;
   #since: number;
   /** How many answers it was sent, and what the latest ones said. */
   #answers = 0;
-  readonly #told = new Map<number, readonly NumberedCount[]>();
+  readonly #told = new Map<number, NumberedCount[]>();
+  /** How many counts those have. */
+  #toldCounts = 0;
+  /** How often it has forgotten all answers. */
+  #epoch = 0;
 
   /** Begins with nothing wanted; `since` differs for each beginning. */
-  constructor(counts: SentCounts, since: number) {
+  constructor(counts: SentCounts, since: number, memory: RemoteMemory) {
     this.#counts = counts;
     this.#since = since;
+    this.#memory = memory;
   }
 
   /** How many topics it wants. */
@@ -67,85 +96,183 @@ export class RemoteWants {
   /**
    * Takes a change, or a part of it.
    *
-   * @returns Whether that was the last part.
+   * @returns The change, if that was the last part: it is to be applied.
    * @throws {ProtocolError} If it wants too many topics.
    */
-  take({ version, base, add, remove, part, more }: ControlMessage & { type: "wants" }): boolean {
-    if (part === 0) this.#loading = { version, part, add: new Map(), remove: [] };
-    const loading = this.#loading;
-    const isNext = loading?.version === version && loading.part === part;
-    if (!isNext) return false; // One was lost; it comes again.
-    loading.part++;
-    for (const [id, path] of add) loading.add.set(id, path && topicPath(path));
-    loading.remove.push(...remove);
-    const size = loading.add.size + (base === null ? 0 : this.#wants.size);
-    if (Math.max(size, loading.remove.length) > WANTS_MAX) {
-      this.#loading = undefined;
-      throw new ProtocolError(`Cannot take what a broker wants: more than ${WANTS_MAX} topics`);
+  take(message: ControlMessage & { type: "wants" }): WantsChange | undefined {
+    const { version, base, add, remove, part, more } = message;
+    if (part === 0) this.#begin(version, base);
+    const change = this.#loading;
+    const isNext = change?.version === version && change.part === part;
+    if (!isNext) return undefined; // One was lost; it comes again.
+    try {
+      this.#load(change, add, remove);
+    } catch (error) { // There are too many.
+      this.#dropLoading();
+      throw error;
     }
-    if (more) return false;
+    if (more) return undefined;
     this.#loading = undefined;
-    if (base === null) loading.remove = this.#allBut(loading.add);
-    if (base === null || base === this.#version) {
-      this.#change(loading.add, loading.remove);
-      this.#version = version;
+    if (this.#waiting >= CHANGES_MAX) return this.#let(change);
+    this.#waiting++;
+    return change;
+  }
+
+  #begin(version: number, base: number | null): void {
+    this.#dropLoading();
+    const since = this.#since;
+    this.#memory.take(CHANGE_BYTES);
+    const bytes = CHANGE_BYTES;
+    this.#loading = { version, base, since, add: new Map(), remove: [], part: 0, bytes };
+  }
+
+  #load(change: WantsChange, add: readonly NumberedTopic[], remove: readonly number[]): void {
+    change.part++;
+    const bytes = add.reduce((sum, [, path]) => sum + WANT_BYTES + topicBytes(path), 0) +
+      REMOVED_BYTES * remove.length;
+    this.#memory.take(bytes);
+    change.bytes += bytes;
+    for (const [id, path] of add) change.add.set(id, path && Object.freeze(path));
+    for (const id of remove) change.remove.push(id);
+    const size = change.add.size + (change.base === null ? 0 : this.#wants.size);
+    if (Math.max(size, change.remove.length) <= WANTS_MAX) return;
+    throw new ProtocolError(`Cannot take what a broker wants: more than ${WANTS_MAX} topics`);
+  }
+
+  #dropLoading(): void {
+    if (this.#loading !== undefined) this.#let(this.#loading);
+    this.#loading = undefined;
+  }
+
+  /** A change is done, or given up. */
+  #let(change: WantsChange): undefined {
+    this.#memory.give(change.bytes);
+    change.bytes = 0;
+  }
+
+  /** Applies a change, unless what it is based on is not what is known; a step for each topic. */
+  *apply(change: WantsChange): Work {
+    const { base, add, version } = change;
+    if (change.since === this.#since && (base === null || base === this.#version)) {
+      yield* this.#remove(change);
+      yield* this.#add(change);
+      // Otherwise it has begun anew meanwhile.
+      if (change.since === this.#since) this.#version = version;
     }
-    return true;
+    add.clear();
+    this.#waiting--;
+    this.#let(change);
   }
 
-  /** The numbers of all that it wants, except those that mean the same topic there. */
-  #allBut(kept: ReadonlyMap<number, TopicPath | null>): number[] {
-    return [...this.#wants].flatMap(([id, { sent: { path } }]) =>
-      JSON.stringify(kept.get(id)) === JSON.stringify(path) ? [] : [id]
-    );
-  }
-
-  #change(add: ReadonlyMap<number, TopicPath | null>, remove: Iterable<number>): void {
-    for (const id of remove) {
+  *#remove({ base, since, add, remove }: WantsChange): Work {
+    for (const id of base === null ? this.#wants.keys() : remove) {
+      yield;
+      if (since !== this.#since) return;
       const want = this.#wants.get(id);
-      if (want !== undefined) this.#counts.release(want.sent);
+      if (want === undefined || base === null && isSame(add.get(id), want.sent.path)) continue;
       this.#wants.delete(id);
-      this.#fresh.delete(id);
+      this.#untold.delete(id);
+      this.#drop(want);
     }
-    for (const [id, path] of add) {
-      if (this.#wants.has(id)) continue;
-      const want = { sent: this.#counts.hold(path), told: -1 };
-      this.#wants.set(id, want);
-      this.#fresh.set(id, want);
-    }
-    this.#counts.changed();
   }
 
-  /** Forgets what it wants; if it comes back, it begins anew. */
-  clear(since: number): void {
-    this.#change(new Map(), [...this.#wants.keys()]);
+  *#add(change: WantsChange): Work {
+    for (const [id, path] of change.add) {
+      yield;
+      if (change.since !== this.#since) return;
+      if (this.#wants.has(id) || this.#wants.size >= WANTS_MAX) continue;
+      const sent = this.#counts.hold(path);
+      // From now on the want takes them, and the topic if it is the first.
+      change.bytes -= WANT_BYTES + (sent.holders === 1 ? topicBytes(path) : 0);
+      this.#wants.set(id, { sent, told: -1, epoch: this.#epoch });
+      this.#untold.add(id);
+    }
+  }
+
+  #drop({ sent }: Want): void {
+    this.#counts.release(sent);
+    this.#memory.give(WANT_BYTES + (sent.holders === 0 ? topicBytes(sent.path) : 0));
+  }
+
+  /** Forgets what it wants; if it comes back, it begins anew. What is left to do has steps. */
+  clear(since: number): Work {
+    const wants = this.#wants;
+    this.#wants = new Map();
+    this.#untold = new Set();
     this.#version = 0;
     this.#since = since;
+    this.#dropLoading();
+    this.#told.clear();
+    this.#toldCounts = 0;
+    return this.#release(wants);
   }
 
-  /** The next answer to it: the counts that it may not know; without `isFull`, only of what is fresh. */
-  nextAnswer(isFull: boolean): { answer: number; counts: readonly NumberedCount[] } {
-    const counts: NumberedCount[] = [];
-    for (const [id, { sent: { count }, told }] of isFull ? this.#wants : this.#fresh) {
-      if (count !== told) counts.push([id, count]);
+  *#release(wants: ReadonlyMap<number, Want>): Work {
+    for (const want of wants.values()) {
+      yield;
+      this.#drop(want);
     }
+  }
+
+  /** Begins an answer to it; returns its number. */
+  beginAnswer(): number {
     const answer = ++this.#answers;
-    this.#told.set(answer, counts);
-    this.#told.delete(answer - ANSWERS_MAX);
-    return { answer, counts };
+    this.#told.set(answer, []);
+    const most = ANSWERED_MIN + 2 * this.#wants.size;
+    for (const before of this.#told.keys()) {
+      const isTooMuch = this.#told.size > ANSWERS_MAX || this.#toldCounts > most;
+      if (!isTooMuch || before === answer) break;
+      this.#forgetAnswer(before);
+    }
+    return answer;
+  }
+
+  #forgetAnswer(answer: number): void {
+    this.#toldCounts -= this.#told.get(answer)?.length ?? 0;
+    this.#told.delete(answer);
+  }
+
+  /**
+   * What an answer says: the counts that it may not know; without `isFull`, only of what no answer has
+   * told yet. `undefined` stands for some topics that are not to be told.
+   */
+  *countsFor(answer: number, isFull: boolean): Generator<NumberedCount | undefined, void> {
+    const since = this.#since;
+    const ids = (isFull ? this.#wants.keys() : this.#untold.values())[Symbol.iterator]();
+    for (let next = this.#pass(ids); next !== null; next = this.#pass(ids)) {
+      if (next !== undefined && this.#told.get(answer)?.push(next)) this.#toldCounts++;
+      yield next;
+      if (since !== this.#since) return;
+    }
+  }
+
+  /** The next count that is to be told; `undefined`: not among so many; `null`: there are no more. */
+  #pass(ids: Iterator<number, undefined>): NumberedCount | undefined | null {
+    for (let known = 0; known < KNOWN_PER_STEP; known++) {
+      const { value: id } = ids.next();
+      if (id === undefined) return null;
+      this.#untold.delete(id);
+      const { sent: { count }, told, epoch } = this.#wants.get(id)!;
+      if (told !== count || epoch !== this.#epoch) return [id, count];
+    }
+    return undefined;
   }
 
   /** It has this answer; 0: it has none, and has forgotten everything. */
   commit(answer: number): void {
+    if (answer === 0) this.#epoch++;
     for (const [id, count] of this.#told.get(answer) ?? []) {
       const want = this.#wants.get(id);
-      if (want !== undefined) want.told = count;
-      this.#fresh.delete(id);
+      if (want === undefined) continue;
+      want.told = count;
+      want.epoch = this.#epoch;
     }
-    if (answer > 0) return;
-    for (const [id, want] of this.#wants) {
-      want.told = -1;
-      this.#fresh.set(id, want);
-    }
+    // Nothing more is to be learned from that answer, or from those before it.
+    for (const before of this.#told.keys()) if (before <= answer) this.#forgetAnswer(before);
   }
+}
+
+function isSame(a: TopicPath | null | undefined, b: TopicPath | null): boolean {
+  if (a === undefined || a === null || b === null) return a === b;
+  return a.length === b.length && a.every((element, index) => element === b[index]);
 }

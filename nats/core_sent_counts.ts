@@ -34,7 +34,7 @@ export class SentCounts {
   readonly #tree = new TopicTree<SentCount>();
   readonly #broadcasts: SentCount = { path: null, depth: 0, holders: 0, count: 0 };
   readonly #routes: TopicBlockCache<CountedRoute>;
-  /** Changes whenever what others want changes. */
+  /** Changes whenever a topic is wanted that nobody wanted before, or is wanted no more. */
   #state = 0;
 
   /** Begins with nothing wanted, on the bus whose subjects have this prefix. */
@@ -49,7 +49,14 @@ export class SentCounts {
   /** Where the messages of the topic of a block go; `undefined` if nobody wants them. */
   routeOf(bytes: Uint8Array, start: number, end: number): CountedRoute | undefined {
     const route = this.#routes.get(bytes, start, end);
+    this.#refresh(route);
     return route.counts.length > 0 ? route : undefined;
+  }
+
+  #refresh(route: CountedRoute): void {
+    if (route.state === this.#state) return;
+    route.counts = this.#countsOf(route.path);
+    route.state = this.#state;
   }
 
   #countsOf(path: TopicPath): readonly SentCount[] {
@@ -64,10 +71,7 @@ export class SentCounts {
 
   /** Counts messages that leave or are dropped; they may have waited for a long time. */
   add(route: CountedRoute, messages: number): readonly SentCount[] {
-    if (route.state !== this.#state) {
-      route.counts = this.#countsOf(route.path);
-      route.state = this.#state;
-    }
+    this.#refresh(route);
     for (const sent of route.counts) sent.count += messages;
     return route.counts;
   }
@@ -77,10 +81,11 @@ export class SentCounts {
     const node = path === null ? undefined : this.#tree.at(path);
     const known = node === undefined ? this.#broadcasts : node.value;
     if (known !== undefined) {
-      known.holders++;
+      if (known.holders++ === 0) this.#state++;
       return known;
     }
     const topic = node!.path;
+    this.#state++;
     this.#bus.want(topic, true);
     return node!.value = { path: topic, depth: topic.length, holders: 1, count: 0 };
   }
@@ -88,16 +93,12 @@ export class SentCounts {
   /** One broker less wants its topic. */
   release(sent: SentCount): void {
     const { path } = sent;
-    if (--sent.holders > 0 || path === null) return;
+    if (--sent.holders > 0) return;
+    this.#state++;
+    if (path === null) return;
     const node = this.#tree.get(path)!;
     node.value = undefined;
     this.#tree.prune(node);
     this.#bus.want(path, false);
-  }
-
-  /** What others want has changed: from now on, messages count for other topics. */
-  changed(): void {
-    this.#routes.clear();
-    this.#state++;
   }
 }

@@ -1,6 +1,7 @@
 /**
  * What the exchange of either mode needs of the uplink that it belongs to.
  */
+import { addCounts } from "../base/count.ts";
 import type { ControlMessage } from "./control_message.ts";
 import type { PacketHeader } from "./packet.ts";
 import type { TopicPath } from "../topic.ts";
@@ -28,6 +29,12 @@ export interface ExchangeContext {
   readonly counts: ExchangeCounts;
   /** Whether a broker gave a sign of life lately. */
   isHere(id: string): boolean;
+  /**
+   * A broker gave a sign of life.
+   *
+   * @throws {ProtocolError} If there are too many others.
+   */
+  heard(id: string): void;
   /** Says something to all others, or to one. */
   say(message: ControlMessage, to?: string): void;
   /** Passes messages of others on to the clients. */
@@ -47,6 +54,6 @@ export function lose(
   messages: number,
 ): void {
   if (messages === 0) counts.gaps++;
-  else counts.lost += messages;
+  else counts.lost = addCounts(counts.lost, messages);
   bus.lost(path, messages);
 }

@@ -54,6 +54,11 @@ export class JetStreamExchange implements Exchange {
     return this.#wanted.change(path, wants) !== undefined;
   }
 
+  /** A beat has passed; returns whether the wants change. */
+  tick(): boolean {
+    return [...this.#wanted.settle()].length > 0;
+  }
+
   take(frames: Uint8Array, publisher: object): void {
     this.#sender.take(frames, publisher);
   }

@@ -39,6 +39,7 @@ export class JetStreamMode implements Mode {
     this.#subjects = [patternOf(prefix, []), subjectOf(prefix, [])];
     this.#reader = new JetStreamReader({
       stream,
+      isWanted: () => exchange.subscriptions > 0,
       wanted: () => exchange.wanted(),
       chosenAnew: () => exchange.chosenAnew(),
       message: (subject, bytes) => {
@@ -69,6 +70,7 @@ export class JetStreamMode implements Mode {
   gone(): void {}
 
   tick(): void {
+    if (this.exchange.tick()) this.#reader.change();
     this.#reader.look();
   }
 

@@ -9,6 +9,7 @@ import {
   type StreamInfo,
 } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
+import { isCount } from "../base/count.ts";
 import { later } from "../base/timers.ts";
 import { ANSWER_MS } from "./jetstream_setup.ts";
 
@@ -18,7 +19,9 @@ const encoder = new TextEncoder();
 export interface JetStreamReaderOptions {
   /** The name of the stream. */
   readonly stream: string;
-  /** The subjects that are wanted; empty while nothing is. */
+  /** Whether anything is wanted. */
+  isWanted(): boolean;
+  /** The subjects of all that is wanted. */
   wanted(): readonly string[];
   /** Takes a message; the next one comes when that is settled. */
   message(subject: string, bytes: Uint8Array): Promise<void> | undefined;
@@ -74,7 +77,7 @@ export class JetStreamReader {
   /** What is wanted has changed; takes effect within {@linkcode CHANGE_MS}. */
   change(): void {
     const readsAll = this.#messages !== undefined && !this.#isFiltered;
-    if (readsAll && this.#options.wanted().length > 0) return;
+    if (readsAll && this.#options.isWanted()) return;
     if (!this.#isFiltered) return this.#stop();
     this.isReading = false;
     this.#changing ??= later(() => this.#stop(), CHANGE_MS);
@@ -103,7 +106,7 @@ export class JetStreamReader {
   async #look(manager: JetStreamManager): Promise<void> {
     const { stream, lost } = this.#options;
     try {
-      const { state: { first_seq: first } } = await manager.streams.info(stream);
+      const { first } = stateOf(await manager.streams.info(stream));
       if (this.#position === undefined || first <= this.#position + 1) return;
       this.#position = first - 1;
       lost(`the stream ${stream} has dropped messages that were not read`);
@@ -119,8 +122,7 @@ export class JetStreamReader {
     signal.addEventListener("abort", stop);
     try {
       while (!signal.aborted && !nc.isClosed() && !this.#isDoubted) {
-        const wanted = this.#options.wanted();
-        if (wanted.length > 0) await this.#consume(nc, manager, wanted);
+        if (this.#options.isWanted()) await this.#consume(nc, manager, this.#options.wanted());
         else await this.#idle(nc);
       }
     } finally {
@@ -175,13 +177,15 @@ export class JetStreamReader {
       if (isChanged) messages.stop(); // What is stopped without being read never closes.
       else this.isReading = true;
       for await (const { subject, data, info } of messages) {
+        const sequence = known(info.streamSequence, "its sequence");
         // Without filters, whatever is missing in between is gone.
-        if (filters === undefined && info.streamSequence > this.#position + 1) {
+        if (filters === undefined && sequence > this.#position + 1) {
           this.#options.lost(`the stream ${stream} has dropped messages that were not read`);
         }
+        // Whatever it does, it is not read again: what cannot be taken now never can.
+        this.#position = sequence;
+        this.behind = known(info.pending, "what is left");
         await this.#options.message(subject, data);
-        this.#position = info.streamSequence;
-        this.behind = info.pending;
       }
     } finally {
       this.#messages = undefined;
@@ -201,13 +205,10 @@ export class JetStreamReader {
    * @param skew How many milliseconds apart the nodes may date the making of the stream.
    * @throws {Error} If that may be the case: ask again.
    */
-  #place(
-    { created, state: { first_seq: first, last_seq: last } }: StreamInfo,
-    skew: number,
-  ): number {
+  #place(info: StreamInfo, skew: number): number {
     const { stream, lost } = this.#options;
+    const { first, last, made } = stateOf(info);
     const position = this.#position;
-    const made = Date.parse(created);
     const isOther = this.#made !== undefined && made - this.#made > skew;
     if (isOther || this.#made === undefined) this.#made = made;
     if (position === undefined) return last;
@@ -227,6 +228,27 @@ export class JetStreamReader {
     lost(`the stream ${stream} begins with ${first}, but was read only up to ${position}`);
     return first - 1;
   }
+}
+
+/** What NATS says of a stream: its first and last sequence, and when it was made. */
+function stateOf({ created, state }: StreamInfo): { first: number; last: number; made: number } {
+  return {
+    first: known(state.first_seq, "its first sequence"),
+    last: known(state.last_seq, "its last sequence"),
+    made: knownDate(created),
+  };
+}
+
+/** A number that NATS tells, which must be exact: reading goes on after it. */
+function known(value: unknown, what: string): number {
+  if (isCount(value)) return value;
+  throw new Error(`NATS says that ${what} is ${value}`);
+}
+
+function knownDate(text: string): number {
+  const date = Date.parse(text);
+  if (!Number.isNaN(date)) return date;
+  throw new Error(`NATS says that it was made at ${text}`);
 }
 
 /**
@@ -249,6 +271,6 @@ function fits(filters: readonly string[]): boolean {
 }
 
 function hasFilters(nc: NatsConnection): boolean {
-  const [major = 0, minor = 0] = (nc.info?.version ?? "").split(".").map(Number);
+  const [major = 0, minor = 0] = String(nc.info?.version ?? "").split(".").map(Number);
   return major > FILTERS_SINCE[0] || major === FILTERS_SINCE[0] && minor >= FILTERS_SINCE[1];
 }

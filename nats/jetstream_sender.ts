@@ -19,7 +19,14 @@ import { Fifo } from "../base/fifo.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import type { ExchangeContext } from "./exchange_context.ts";
 import { Packer } from "./packer.ts";
-import { droppedPacket, PacketFlag, sealPacket } from "./packet.ts";
+import {
+  BEFORE_BYTES_MAX,
+  droppedPacket,
+  LANES,
+  PacketFlag,
+  sealPacket,
+  UNDER_WAY_MAX,
+} from "./packet.ts";
 import { SendQueue } from "./send_queue.ts";
 import { subjectOf } from "./subject.ts";
 import { TopicBlockCache } from "./topic_block_cache.ts";
@@ -38,13 +45,8 @@ export class RefusedError extends Error {
   override readonly name = "RefusedError";
 }
 
-/** How many lanes there are; publishers in different lanes do not wait for each other. */
-export const LANES = 64;
-/** How many packets of a lane, and bytes, are under way at a time. */
-const WINDOW_PACKETS = 16;
+/** How many bytes of a lane are under way at a time. */
 const WINDOW_BYTES = 1024 * 1024;
-/** How many bytes the topics of those may have together: later packets name them all. */
-const WINDOW_TOPIC_BYTES = 2048;
 /** For how many topics dropped messages are counted apart. */
 const DROPPED_TOPICS_MAX = 1024;
 const RETRY_MIN_MS = 50;
@@ -166,10 +168,10 @@ export class JetStreamSender {
     if (this.#wire === undefined) return;
     const { underWay } = lane;
     while (
-      underWay.length < WINDOW_PACKETS && lane.underWayBytes < WINDOW_BYTES && !this.#queue.isFull
+      underWay.length < UNDER_WAY_MAX && lane.underWayBytes < WINDOW_BYTES && !this.#queue.isFull
     ) {
       const before = Array.from({ length: underWay.length }, (_, i) => underWay.at(i)!.route.topic);
-      if (before.reduce((sum, { length }) => sum + length, 0) > WINDOW_TOPIC_BYTES) break;
+      if (before.reduce((sum, { length }) => sum + length, 0) > BEFORE_BYTES_MAX) break;
       const packet = this.#takeDropped(lane) ?? lane.packer.next(underWay.length === 0);
       if (packet === undefined) break;
       const { route, since, flags } = packet;

@@ -37,25 +37,39 @@ export interface MembershipOptions {
   readonly counts: ExchangeCounts;
   /** Called with the error when something is not from a broker of the bus. */
   refuse(error: unknown): void;
+  /** A monotonic time in milliseconds. */
+  now?(): number;
 }
 
 /** Keeps track of the other brokers on the bus, and tells them of this one. */
 export class Membership {
   readonly #options: MembershipOptions;
-  /** When each other broker was last heard. */
+  readonly #now: () => number;
+  /** When each other broker was last heard, the one that has been silent longest first. */
   readonly #seen = new Map<string, number>();
   #connection: NatsConnection | undefined;
+  #mode: Mode | undefined;
   #saidBye = false;
 
   /** Makes one that has heard nobody. */
   constructor(options: MembershipOptions) {
     this.#options = options;
+    this.#now = () => options.now?.() ?? performance.now();
   }
 
   /** How many others were heard lately. */
   get size(): number {
-    const now = performance.now();
+    const now = this.#now();
     return this.#seen.values().filter((at) => now - at <= FRESH_MS).toArray().length;
+  }
+
+  /**
+   * Notes that something else came from a broker.
+   *
+   * @throws {ProtocolError} If there are too many others.
+   */
+  heard(id: string): void {
+    if (this.#mode !== undefined) this.#note(id, this.#mode);
   }
 
   /** Whether a broker was heard, and is not gone. */
@@ -71,7 +85,8 @@ export class Membership {
   begin(nc: NatsConnection, mode: Mode): Disposable {
     const { prefix, id, events } = this.#options;
     this.#connection = nc;
-    const now = performance.now();
+    this.#mode = mode;
+    const now = this.#now();
     for (const id of this.#seen.keys()) this.#seen.set(id, now);
     for (const subject of [`${prefix}.c`, `${prefix}.c.${id}`]) {
       nc.subscribe(subject, {
@@ -89,14 +104,20 @@ export class Membership {
   }
 
   #tick(mode: Mode): void {
-    const now = performance.now();
+    const now = this.#now();
     for (const [id, at] of this.#seen) {
-      if (now - at <= SILENT_MS) continue;
-      this.#seen.delete(id);
-      this.#options.events.tell("left", `Broker ${id} was not heard for ${SILENT_MS / 1000} s`);
-      mode.gone(id, false);
+      if (now - at <= SILENT_MS) break;
+      this.#lose(id, `was not heard for ${SILENT_MS / 1000} s`, mode);
     }
     mode.tick();
+    this.#options.events.look();
+  }
+
+  /** A broker is gone, without a goodbye. */
+  #lose(id: string, why: string, mode: Mode): void {
+    this.#seen.delete(id);
+    this.#options.events.change("left", id, `Broker ${id} ${why}`);
+    mode.gone(id, false);
   }
 
   #sayBeat(mode: Mode, to?: string): void {
@@ -132,7 +153,7 @@ export class Membership {
       const { type, from } = message;
       if (from === id) return;
       if (type === "bye") {
-        if (this.#seen.delete(from)) events.tell("left", `Broker ${from} said goodbye`);
+        if (this.#seen.delete(from)) events.change("left", from, `Broker ${from} said goodbye`);
         return mode.gone(from, true);
       }
       this.#note(from, mode);
@@ -145,16 +166,28 @@ export class Membership {
     }
   }
 
-  /** Notes that a broker is there; a new one gets a beat of this one. */
+  /**
+   * Notes that a broker is there; a new one gets a beat of this one. If there are too many, one that is
+   * silent gives up its place.
+   *
+   * @throws {ProtocolError} If none is silent.
+   */
   #note(id: string, mode: Mode): void {
-    const isNew = !this.#seen.has(id);
-    if (isNew && this.#seen.size >= BROKERS_MAX) {
+    const now = this.#now();
+    const isNew = !this.#seen.delete(id);
+    if (isNew && this.#seen.size >= BROKERS_MAX) this.#makeRoom(now, mode);
+    this.#seen.set(id, now);
+    if (!isNew) return;
+    this.#options.events.change("joined", id, `Broker ${id} is on the bus`);
+    this.#sayBeat(mode, id);
+  }
+
+  #makeRoom(now: number, mode: Mode): void {
+    const [id, at] = this.#seen.entries().next().value!;
+    if (now - at <= FRESH_MS) {
       throw new ProtocolError(`Cannot take one more broker: there are ${BROKERS_MAX}`);
     }
-    this.#seen.set(id, performance.now());
-    if (!isNew) return;
-    this.#options.events.tell("joined", `Broker ${id} is on the bus`);
-    this.#sayBeat(mode, id);
+    this.#lose(id, "is silent, and there are too many brokers", mode);
   }
 
   #warnOfOtherStream(from: string, stream: string | null): void {

@@ -10,6 +10,7 @@ import {
   PACKET_BYTES_MAX,
   PacketFlag,
   type PacketRoute,
+  PART_BYTES,
 } from "./packet.ts";
 
 const BUFFER_BYTES_MIN = 512;
@@ -59,7 +60,7 @@ export class Packer<R extends PacketRoute> {
     if (end - start <= room) return this.#append(bytes, start, end, frames);
     for (let at = start, left = frames; left > 0;) {
       const first = framesEnd(bytes, at, 1);
-      if (first - at > PACKET_BYTES_MAX - HEADER_BYTES_MAX) {
+      if (first - at > PART_BYTES) {
         this.#addParts(route, bytes, at, first);
         at = first;
         left--;
@@ -83,7 +84,7 @@ export class Packer<R extends PacketRoute> {
   #addParts(route: R, bytes: Uint8Array, start: number, end: number): void {
     this.#close();
     for (let at = start; at < end;) {
-      const next = Math.min(end, at + PACKET_BYTES_MAX - HEADER_BYTES_MAX);
+      const next = Math.min(end, at + PART_BYTES);
       this.#openFor(route, next - at);
       const packet = this.#open!;
       packet.flags = (at > start ? PacketFlag.REST : 0) | (next < end ? PacketFlag.MORE : 0);

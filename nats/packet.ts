@@ -11,11 +11,15 @@
  * ```
  *
  * All numbers but the broker's id are little endian. `docs/scaling.md` says what they are for.
+ *
+ * Whoever may publish to the bus can send what looks like a packet. {@linkcode readPacket} lets none
+ * through whose numbers no broker writes, so nothing behind it has to doubt them.
  */
+import { readCount, writeCount } from "../base/count.ts";
 import { ProtocolError } from "../errors.ts";
-import type { Limits } from "../protocol/frame.ts";
+import { LIMITS_MAX } from "../protocol/frame_bodies.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
-import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX, type TopicPath } from "../topic.ts";
+import { TOPIC_ELEMENTS_MAX, type TopicPath } from "../topic.ts";
 
 /** The longest packet, with its header. */
 export const PACKET_BYTES_MAX = 256 * 1024;
@@ -27,16 +31,20 @@ const MESSAGES_AT = 20;
 const LENGTHS_AT = 24;
 const COUNTS_AT = 26;
 const COUNT_BYTES = 9;
+/** A topic and those that cover it have so many lengths. */
+const COUNTS_MAX = TOPIC_ELEMENTS_MAX + 1;
 /** Room for a header with a count for each length that a topic may have. */
-export const HEADER_BYTES_MAX = COUNTS_AT + 17 * COUNT_BYTES;
-
-/** The limits that no broker exceeds; each has checked its topics against its own. */
-export const TOPIC_LIMITS: Limits = {
-  messageBytes: 2 ** 30,
-  topicElements: TOPIC_ELEMENTS_MAX,
-  elementBytes: ELEMENT_BYTES_MAX,
-  subscriptions: 0,
-};
+export const HEADER_BYTES_MAX = COUNTS_AT + COUNTS_MAX * COUNT_BYTES;
+/** The length of a part of a frame that goes on in the next packet. */
+export const PART_BYTES = PACKET_BYTES_MAX - HEADER_BYTES_MAX;
+/** The shortest frame: its size, its type, the topic of a broadcast, and a payload of one byte. */
+const FRAME_BYTES_MIN = 4;
+/** How many lanes to a stream a broker has. */
+export const LANES = 64;
+/** How many packets of a lane are under way at a time; each names the topics of those before it. */
+export const UNDER_WAY_MAX = 16;
+/** How many bytes the topics of those before it may have together: a later packet names them all. */
+export const BEFORE_BYTES_MAX = 2048;
 
 /** Bits of the flags. */
 export const PacketFlag = {
@@ -47,6 +55,7 @@ export const PacketFlag = {
   /** It holds nothing: its messages were dropped before they were passed on. */
   DROPPED: 4,
 } as const;
+const FLAGS_MAX = 7;
 
 /** The header of a packet. */
 export interface PacketHeader {
@@ -111,14 +120,14 @@ export function sealPacket(packet: Packet<PacketRoute>, seal: PacketSeal): Uint8
   view.setUint8(1, flags);
   view.setBigUint64(BROKER_AT, BigInt(`0x${broker}`));
   view.setUint16(LANE_AT, lane, true);
-  view.setBigUint64(NUMBER_AT, BigInt(number), true);
+  writeCount(view, NUMBER_AT, number);
   view.setUint32(MESSAGES_AT, messages, true);
   view.setUint8(LENGTHS_AT, counts.length);
   view.setUint8(LENGTHS_AT + 1, before.length);
   let at = COUNTS_AT;
   for (const { depth, count } of counts) {
     view.setUint8(at, depth);
-    view.setBigUint64(at + 1, BigInt(count), true);
+    writeCount(view, at + 1, count);
     at += COUNT_BYTES;
   }
   for (const block of before) {
@@ -139,38 +148,80 @@ function withRoom({ buffer, end }: Packet<PacketRoute>, length: number): Uint8Ar
 /**
  * Reads a packet: its header, and its frames as `body`.
  *
- * @throws {ProtocolError} If it is not a valid packet.
+ * @throws {ProtocolError} If no broker of this version writes that.
  */
 export function readPacket(bytes: Uint8Array): { header: PacketHeader; body: Uint8Array } {
   const counted = COUNTS_AT + COUNT_BYTES * (bytes[LENGTHS_AT] ?? 0);
-  if (bytes.length < counted) {
-    throw new ProtocolError(`Cannot read a packet: it has ${bytes.length} bytes`);
-  }
-  if (bytes[0] !== VERSION) {
-    throw new ProtocolError(`Cannot read a packet: its version is ${bytes[0]}, not ${VERSION}`);
-  }
+  if (bytes.length < counted) throw unreadable(`it has ${bytes.length} bytes`);
+  if (bytes[0] !== VERSION) throw unreadable(`its version is ${bytes[0]}, not ${VERSION}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const counts: PacketCount[] = [];
-  let at = COUNTS_AT;
-  for (; at < counted; at += COUNT_BYTES) {
-    counts.push({ depth: bytes[at]!, count: Number(view.getBigUint64(at + 1, true)) });
-  }
-  const before: TopicPath[] = [];
-  for (let left = bytes[LENGTHS_AT + 1]!; left > 0; left--) {
-    const end = topicEnd(bytes, at, bytes.length);
-    before.push(decodeTopic(bytes, at, end, TOPIC_LIMITS));
-    at = end;
-  }
+  const number = readCount(view, NUMBER_AT);
+  const messages = view.getUint32(MESSAGES_AT, true);
+  const counts = readCounts(view, counted, messages);
+  const { before, end } = readBefore(bytes, counted, number);
   const header = {
     flags: bytes[1]!,
     broker: view.getBigUint64(BROKER_AT).toString(16).padStart(16, "0"),
     lane: view.getUint16(LANE_AT, true),
-    number: Number(view.getBigUint64(NUMBER_AT, true)),
-    messages: view.getUint32(MESSAGES_AT, true),
+    number,
+    messages,
     counts,
     before,
   };
-  return { header, body: bytes.subarray(at) };
+  const body = bytes.subarray(end);
+  check(header, body);
+  return { header, body };
+}
+
+function readCounts(view: DataView, end: number, messages: number): PacketCount[] {
+  const counts: PacketCount[] = [];
+  for (let at = COUNTS_AT; at < end; at += COUNT_BYTES) {
+    const one = { depth: view.getUint8(at), count: readCount(view, at + 1) };
+    if (one.depth >= COUNTS_MAX) throw unreadable(`it counts for ${one.depth} elements`);
+    if (one.count < messages) {
+      throw unreadable(`it counts ${one.count}, and has ${messages} messages`);
+    }
+    counts.push(one);
+  }
+  if (counts.length > COUNTS_MAX) throw unreadable(`it has ${counts.length} counts`);
+  return counts;
+}
+
+/** The topics of the packets before, and where they end. */
+function readBefore(
+  bytes: Uint8Array,
+  start: number,
+  number: number,
+): { before: TopicPath[]; end: number } {
+  const length = bytes[LENGTHS_AT + 1]!;
+  if (number <= length || length >= UNDER_WAY_MAX) {
+    throw unreadable(`its number is ${number}, and it names ${length} before it`);
+  }
+  const before: TopicPath[] = [];
+  let at = start;
+  while (before.length < length) {
+    const end = topicEnd(bytes, at, bytes.length);
+    before.push(decodeTopic(bytes, at, end, LIMITS_MAX));
+    at = end;
+  }
+  if (at - start > BEFORE_BYTES_MAX) throw unreadable(`it names ${at - start} bytes of topics`);
+  return { before, end: at };
+}
+
+function check({ flags, lane, messages }: PacketHeader, { length }: Uint8Array): void {
+  if (flags > FLAGS_MAX) throw unreadable(`its flags are ${flags}`);
+  if (lane > LANES) throw unreadable(`its lane is ${lane}`);
+  if (length > PART_BYTES) throw unreadable(`its frames have ${length} bytes`);
+  // Parts are as long as they may be: nobody holds many short ones.
+  if (flags & PacketFlag.MORE && length < PART_BYTES) {
+    throw unreadable(`a part has ${length} bytes`);
+  }
+  const most = flags & PacketFlag.DROPPED ? Infinity : Math.max(1, length / FRAME_BYTES_MIN);
+  if (messages > most) throw unreadable(`it has ${messages} messages in ${length} bytes`);
+}
+
+function unreadable(why: string): ProtocolError {
+  return new ProtocolError(`Cannot read a packet: ${why}`);
 }
 
 /** A packet that says that messages were dropped. */

@@ -2,19 +2,23 @@
  * Puts together frames that came in several packets.
  */
 import { concat } from "../base/bytes.ts";
+import { LIMITS_MAX } from "../protocol/frame_bodies.ts";
 import { topicBlockMax } from "../protocol/topic_block.ts";
-import { PacketFlag, type PacketHeader, TOPIC_LIMITS } from "./packet.ts";
+import type { HeldBytes, Holder } from "./held_bytes.ts";
+import { PacketFlag, type PacketHeader } from "./packet.ts";
 
 /** What has arrived of a frame that does not fit a packet. */
-export class Reassembly {
+export class Reassembly implements Holder {
   readonly #bytesMax: number;
+  readonly #held: HeldBytes;
   #parts: Uint8Array[] = [];
   #bytes = 0;
   #next = 0;
 
-  /** Makes one for messages of at most so many bytes. */
-  constructor(messageBytes: number) {
-    this.#bytesMax = messageBytes + topicBlockMax(TOPIC_LIMITS);
+  /** Makes one for messages of at most so many bytes; `held` bounds what all keep. */
+  constructor(messageBytes: number, held: HeldBytes) {
+    this.#held = held;
+    this.#bytesMax = messageBytes + topicBlockMax(LIMITS_MAX);
   }
 
   /**
@@ -28,22 +32,27 @@ export class Reassembly {
     body: Uint8Array,
   ): Uint8Array | "lost" | undefined {
     const isNext = number === this.#next;
-    if (!(flags & PacketFlag.REST)) this.#clear();
+    if (!(flags & PacketFlag.REST)) this.giveUp();
     else if (!isNext || this.#bytes + body.length > this.#bytesMax) {
-      this.#clear();
+      this.giveUp();
       return flags & PacketFlag.MORE ? undefined : "lost";
     }
     if (!(flags & (PacketFlag.MORE | PacketFlag.REST))) return body;
     this.#parts.push(body);
     this.#bytes += body.length;
     this.#next = number + 1;
-    if (flags & PacketFlag.MORE) return undefined;
+    if (flags & PacketFlag.MORE) {
+      this.#held.keeps(this, this.#bytes);
+      return undefined;
+    }
     const whole = concat(...this.#parts);
-    this.#clear();
+    this.giveUp();
     return whole;
   }
 
-  #clear(): void {
+  giveUp(): void {
+    if (this.#parts.length === 0) return;
+    this.#held.keeps(this, 0);
     this.#parts = [];
     this.#bytes = 0;
     this.#next = 0;

@@ -2,6 +2,7 @@
  * Connects to NATS, and again whenever the connection is lost.
  */
 import type { ConnectionOptions, NatsConnection } from "@nats-io/nats-core";
+import { isCount } from "../base/count.ts";
 import { pause } from "../base/timers.ts";
 import { PACKET_BYTES_MAX } from "./packet.ts";
 import { connect } from "./transport.ts";
@@ -96,8 +97,8 @@ export class Reconnector {
     if (nc.isClosed()) {
       throw await nc.closed() ?? new Error(`${server} closed the connection at once`);
     }
-    const payload = nc.info?.max_payload ?? 0;
-    if (payload < PAYLOAD_BYTES_MIN) {
+    const payload: unknown = nc.info?.max_payload;
+    if (!isCount(payload) || payload < PAYLOAD_BYTES_MIN) {
       await nc.close();
       throw new Error(`${server} takes ${payload} bytes in a message, not ${PAYLOAD_BYTES_MIN}`);
     }

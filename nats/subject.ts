@@ -23,6 +23,7 @@ import { type TopicPath, topicPath } from "../topic.ts";
 export const SUBJECT_BYTES_MAX = 3072;
 
 const BUS_CHARS_MAX = 64;
+const STREAM_CHARS_MAX = 64;
 const SHOWN_CHARS_MAX = 80;
 const UTF8_BYTES_PER_UNIT_MAX = 3;
 
@@ -118,6 +119,11 @@ export function busPrefix(bus: string): string {
     `Cannot use ${quote(shown)} as the name of a bus: ${problem}; ` +
       `it must be 1 to ${BUS_CHARS_MAX} characters of A-Z, a-z, 0-9, _ and -`,
   );
+}
+
+/** Whether a value is a name that a stream may have: 1 to 64 letters, digits, `_` and `-`. */
+export function isStreamName(value: unknown): value is string {
+  return typeof value === "string" && value.length <= STREAM_CHARS_MAX && PLAIN.test(value);
 }
 
 /** The prefix of the subjects of a path and of all paths below it. */

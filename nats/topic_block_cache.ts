@@ -2,9 +2,9 @@
  * A bounded cache of what was worked out from topics, by their bytes in frames.
  */
 import { BytesCache } from "../base/bytes_cache.ts";
+import { LIMITS_MAX } from "../protocol/frame_bodies.ts";
 import { decodeTopic } from "../protocol/topic_block.ts";
 import type { TopicPath } from "../topic.ts";
-import { TOPIC_LIMITS } from "./packet.ts";
 
 const TOPICS_MAX = 4096;
 
@@ -26,15 +26,10 @@ export class TopicBlockCache<V> {
   get(bytes: Uint8Array, start: number, end: number): V {
     let value = this.#values.get(bytes, start, end);
     if (value === undefined) {
-      const path = decodeTopic(bytes, start, end, TOPIC_LIMITS);
+      const path = decodeTopic(bytes, start, end, LIMITS_MAX);
       value = this.#make(path, bytes.subarray(start, end));
       this.#values.set(bytes, start, end, value);
     }
     return value;
-  }
-
-  /** Forgets all values, because they would be different now. */
-  clear(): void {
-    this.#values.clear();
   }
 }

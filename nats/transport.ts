@@ -11,14 +11,20 @@ import {
   type Transport,
 } from "@nats-io/nats-core/internal";
 import { concat } from "../base/bytes.ts";
+import { Fifo } from "../base/fifo.ts";
+import { TimeSlice } from "../base/time_slice.ts";
 import { every } from "../base/timers.ts";
 import type { Connection } from "../io/connection.ts";
 import { dial } from "../io/dial.ts";
 
 const READ_BYTES_MIN = 4 * 1024;
 const READ_BYTES_MAX = 512 * 1024;
+/** How much of what was read the client gets at a time. */
+const PIECE_BYTES_MAX = 64 * 1024;
 /** Longer pieces are written by themselves, and not gathered with others. */
 const GATHER_BYTES_MAX = 16 * 1024;
+/** How much is gathered. */
+const GATHERED_BYTES_MAX = 256 * 1024;
 /** For how long a server may take nothing of what was sent before the end. */
 const CLOSE_MS = 2000;
 /** The longest introduction of a server. */
@@ -74,7 +80,7 @@ class NatsTransport implements Transport {
   #isOpen = false;
   /** What arrived before the client reads. */
   #first: Uint8Array = new Uint8Array(0);
-  #waiting: Uint8Array[] = [];
+  readonly #waiting = new Fifo<Uint8Array>();
   #buffer: Uint8Array = new Uint8Array(0);
   #used = 0;
   #readBytes = READ_BYTES_MIN;
@@ -115,15 +121,18 @@ class NatsTransport implements Transport {
 
   /** What the server says first; it sends nothing more until it is answered. */
   async #readInfo(connection: Connection): Promise<ServerInfo> {
-    let text = "";
-    while (text === "") {
-      if (this.#first.length > INFO_BYTES_MAX) throw new Error(NO_NATS);
+    const line = new Uint8Array(INFO_BYTES_MAX);
+    let filled = 0;
+    for (let end = -1; end < 0;) {
       const bytes = await this.#read(connection);
       if (bytes === undefined) throw new Error("the server closed the connection");
-      this.#first = concat(this.#first, bytes);
-      text = extractProtocolMessage(this.#first);
+      if (filled + bytes.length > INFO_BYTES_MAX) throw new Error(NO_NATS);
+      line.set(bytes, filled);
+      end = line.indexOf(LF, filled);
+      filled += bytes.length;
     }
-    const info = parseInfo(INFO.exec(text)?.[1]);
+    this.#first = line.slice(0, filled);
+    const info = parseInfo(INFO.exec(extractProtocolMessage(this.#first))?.[1]);
     if (info === undefined) throw new Error(NO_NATS);
     return info;
   }
@@ -148,17 +157,24 @@ class NatsTransport implements Transport {
 
   async *[Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
     const connection = this.#connection!;
+    const slice = new TimeSlice();
     try {
       yield this.#first;
       while (!this.isClosed) {
         const bytes = await this.#read(connection);
         if (bytes === undefined) break;
-        yield bytes;
+        // The client reads a piece before it asks for the next; others have their turn in between.
+        for (let at = 0; at < bytes.length; at += PIECE_BYTES_MAX) {
+          slice.begin();
+          yield bytes.subarray(at, at + PIECE_BYTES_MAX);
+          if (slice.isOver()) await slice.next();
+        }
       }
       this.#end();
     } catch (error) { // The connection is lost, or was closed here.
       this.#end(this.isClosed ? undefined : error as Error);
     } finally { // The client could not read what came, and stops reading.
+      slice.end();
       this.#end(new Error("what the server sent could not be read"));
     }
   }
@@ -185,13 +201,18 @@ class NatsTransport implements Transport {
     this.#writing = undefined;
   }
 
-  /** The first piece that waits, with the short ones after it. */
+  /** The first piece that waits; if it is short, with the short ones after it. */
   #takeWaiting(): Uint8Array {
-    const isShort = ({ length }: Uint8Array) => length < GATHER_BYTES_MAX;
-    const long = this.#waiting.findIndex((frame) => !isShort(frame));
-    const count = long < 0 ? this.#waiting.length : Math.max(1, long);
-    const frames = this.#waiting.splice(0, count);
-    return frames.length === 1 ? frames[0]! : concat(...frames);
+    const waiting = this.#waiting;
+    const pieces = [waiting.shift()!];
+    for (let bytes = pieces[0]!.length, next = waiting.at(0); next !== undefined;) {
+      bytes += next.length;
+      const isLong = Math.max(pieces[0]!.length, next.length) >= GATHER_BYTES_MAX;
+      if (isLong || bytes > GATHERED_BYTES_MAX) break;
+      pieces.push(waiting.shift()!);
+      next = waiting.at(0);
+    }
+    return pieces.length === 1 ? pieces[0]! : concat(...pieces);
   }
 
   async close(error?: Error): Promise<void> {

@@ -1,5 +1,8 @@
 /**
  * The topics that our clients want, as the fewest NATS subjects that cover them.
+ *
+ * - A topic that covers others stays for a while when it is wanted no more: who subscribes to it and
+ *   unsubscribes over and over makes others leave and come back once, not each time.
  */
 import { type CoverChange, Covers } from "../routing/covers.ts";
 import type { TopicPath } from "../topic.ts";
@@ -9,6 +12,8 @@ import { patternOf, subjectOf, subjectProblem } from "./subject.ts";
 export class WantedSubjects {
   readonly #prefix: string;
   readonly #covers = new Covers();
+  /** Topics that are wanted no more, and cover others, by their texts. */
+  readonly #staying = new Map<string, TopicPath>();
 
   /** Begins with nothing wanted, on the bus whose subjects have this prefix. */
   constructor(prefix: string) {
@@ -28,7 +33,19 @@ export class WantedSubjects {
   change(path: TopicPath, wants: boolean): CoverChange | undefined {
     // Nobody can publish to it.
     if (subjectProblem(this.#prefix, path) !== undefined) return undefined;
-    return wants ? this.#covers.add(path) : this.#covers.remove(path);
+    if (wants) return this.#staying.delete(textOf(path)) ? undefined : this.#covers.add(path);
+    if (!this.#covers.isAbove(path)) return this.#covers.remove(path);
+    this.#staying.set(textOf(path), path);
+  }
+
+  /** Removes the topics that have stayed for a while; yields how the covers changed. */
+  *settle(): Generator<CoverChange, void> {
+    const staying = [...this.#staying.values()];
+    this.#staying.clear();
+    for (const path of staying) {
+      const change = this.#covers.remove(path);
+      if (change !== undefined) yield change;
+    }
   }
 
   /** Whether a client wants messages of a topic; any client that wants anything gets broadcasts. */
@@ -46,4 +63,8 @@ export class WantedSubjects {
     if (this.size === 0) return [];
     return [...this.#covers.paths(), null].map((cover) => this.subjectOf(cover));
   }
+}
+
+function textOf(path: TopicPath): string {
+  return JSON.stringify(path);
 }

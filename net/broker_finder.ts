@@ -9,6 +9,7 @@ import {
   readConnectionFile,
   withKey,
 } from "../io/connection_file.ts";
+import { checkCaCerts } from "../io/tls_errors.ts";
 import { keyBytes, keyNameBytes } from "../protocol/handshake.ts";
 import type { NetPubSubOptions } from "./options.ts";
 
@@ -31,33 +32,53 @@ type BrokerInfo = Omit<ConnectionFile, "address" | "authkey"> & {
 /** Finds the broker of one client, anew for each attempt to connect. */
 export class BrokerFinder {
   readonly #options: NetPubSubOptions;
-  #target: Target;
+  /** Where it is, as far as that is known. */
+  #target: Target | undefined;
   /** The connection file to read each time, if there is one. */
   #file: string | URL | undefined;
   /** Whether it has warned of a connection without TLS. */
   #warned = false;
 
   /**
-   * Makes one that finds this broker.
+   * Makes one that does not know its broker yet.
+   *
+   * @throws {TypeError} If the name of the key, or a certificate to trust, is of the wrong kind.
+   * @throws {RangeError} If it is too long.
+   */
+  constructor(options: NetPubSubOptions) {
+    this.#options = options;
+    if (options.keyName !== undefined) keyNameBytes(options.keyName);
+    checkCaCerts(options.tls?.caCerts ?? []);
+  }
+
+  /**
+   * Finds this broker from now on, for which no file is read.
    *
    * @throws {TypeError} If the address is not a valid one, or the key is of the wrong kind.
    * @throws {RangeError} If the key is empty.
    */
-  constructor(broker: BrokerInfo, options: NetPubSubOptions) {
-    this.#options = options;
-    this.#target = this.#targetOf(broker);
-  }
-
-  /** Finds another broker from now on, for which no file is read. */
   set(broker: BrokerInfo): void {
     this.#target = this.#targetOf(broker);
     this.#file = undefined;
   }
 
-  /** Finds the broker of a connection file from now on; `broker` is what it says now. */
-  follow(file: string | URL, broker: BrokerInfo): void {
-    this.#target = this.#targetOf(broker);
+  /**
+   * Finds the broker of a connection file from now on. The file need not be there yet.
+   *
+   * @throws {Deno.errors.PermissionDenied | Deno.errors.IsADirectory | TypeError} If there is a file, and
+   * it cannot be used.
+   */
+  async follow(file: string | URL): Promise<void> {
+    try {
+      this.#target = await this.#read(file);
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
     this.#file = absolute(file);
+  }
+
+  async #read(file: string | URL): Promise<Target> {
+    return this.#targetOf(withKey(file, await readConnectionFile(file)));
   }
 
   #targetOf({ address, authkey, keyName = "", ca }: BrokerInfo): Target {
@@ -72,11 +93,16 @@ export class BrokerFinder {
    * Where the broker is now.
    *
    * @param warn Called once if messages can be read on the way.
+   * @param waits Whether the caller waits for a file that is not there.
    * @throws {ConnectionLostError} If there is no connection file.
+   * @throws {Deno.errors.PermissionDenied | Deno.errors.IsADirectory | TypeError} If it cannot be used.
    */
-  async find(warn: (warning: Error) => void): Promise<Target> {
-    if (this.#file !== undefined) await this.#read(this.#file);
-    const endpoint = parseAddress(this.#target.address);
+  async find(
+    { warn, waits }: { readonly warn: (warning: Error) => void; readonly waits: boolean },
+  ): Promise<Target> {
+    const target = await this.#find(waits);
+    this.#target = target;
+    const endpoint = parseAddress(target.address);
     if (!this.#warned && isExposed(endpoint)) {
       this.#warned = true;
       const shown = formatEndpoint(endpoint);
@@ -86,16 +112,19 @@ export class BrokerFinder {
         ),
       );
     }
-    return this.#target;
+    return target;
   }
 
-  async #read(file: string | URL): Promise<void> {
+  async #find(waits: boolean): Promise<Target> {
+    const file = this.#file;
+    if (file === undefined) return this.#target!;
     try {
-      this.#target = this.#targetOf(withKey(file, await readConnectionFile(file)));
+      return await this.#read(file);
     } catch (error) {
       if (!isMissing(error)) throw error;
       throw new ConnectionLostError(
-        `Cannot connect: there is no connection file ${file}; start a broker with it`,
+        `Cannot connect: there is no connection file ${file}; start a broker with it` +
+          (waits ? "" : ", or wait for one with connect({ wait: true })"),
         { cause: error },
       );
     }

@@ -12,11 +12,20 @@
  * ```
  *
  * connect_attempt.ts makes one attempt. connect_span.ts has what lasts from `connect()` to
- * `disconnected`: the session, and what becomes of it at the next connection.
+ * `disconnected`, and client_session.ts the session, which is resumed or begins anew at the next
+ * connection.
+ *
+ * Whatever is published while the state is not `disconnected` is delivered to the broker, or its owner
+ * is told how many messages were not:
+ *
+ * - It waits in the session of its span, from the call of `connect()` on.
+ * - While a span is closed, what is published waits in the next one, which goes ahead if `connect()` is
+ *   called meanwhile.
  */
 import { every, later } from "../base/timers.ts";
 import { ConnectionLostError } from "../errors.ts";
 import type { Connection } from "../io/connection.ts";
+import { isNotPermitted } from "../io/dial.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
 import type { Opened } from "../protocol/frame_bodies.ts";
 import { type Link, type LinkEnd, TICKS } from "../protocol/link.ts";
@@ -25,11 +34,18 @@ import type { Dispatcher } from "../pubsub/dispatcher.ts";
 import { formatTopic, type TopicPath } from "../topic.ts";
 import type { BrokerFinder } from "./broker_finder.ts";
 import { attempt } from "./connect_attempt.ts";
-import { ConnectSpan, NO_LIMITS } from "./connect_span.ts";
+import { asError, ConnectSpan, DISCONNECTED } from "./connect_span.ts";
 import { abortable, Deferred, type Outcome } from "./deferred.ts";
 import { Incoming } from "./incoming.ts";
-import { type NetPubSubOptions, type QueueOptions, queueOptions, type State } from "./options.ts";
+import {
+  clientName,
+  type NetPubSubOptions,
+  type QueueOptions,
+  queueOptions,
+  type State,
+} from "./options.ts";
 import { Outgoing } from "./outgoing.ts";
+import { Owner } from "./owner.ts";
 
 const BACKOFF_MIN_MS = 50;
 const BACKOFF_MAX_MS = 5000;
@@ -37,15 +53,26 @@ const BACKOFF_MAX_MS = 5000;
 /** After a broker has said that it shuts down, so many attempts are made without backing off: for 8 s. */
 const RESTART_ATTEMPTS = 200;
 
+/** How `connect` waits. */
+export interface ConnectWait {
+  /** Ends the wait. */
+  readonly signal?: AbortSignal | undefined;
+  /** Whether to wait for a broker that is not there yet. */
+  readonly wait?: boolean | undefined;
+}
+
 /** Keeps one object connected to its broker, from `connect()` to `disconnect()`. */
 export class Client {
   readonly #dispatcher: Dispatcher;
   readonly #finder: BrokerFinder;
-  readonly #options: NetPubSubOptions;
+  readonly #owner: Owner;
+  readonly #name: string;
   readonly #queueOptions: QueueOptions;
   readonly #incoming: Incoming;
   readonly #outgoing: Outgoing;
   #span: ConnectSpan | undefined;
+  /** Takes what is published while a span is closed; `connect()` goes on with it. */
+  #next: ConnectSpan | undefined;
   #closed = new Deferred();
   #state: State = "disconnected";
   #stream: Connection | undefined;
@@ -62,9 +89,10 @@ export class Client {
   constructor(dispatcher: Dispatcher, finder: BrokerFinder, options: NetPubSubOptions) {
     this.#dispatcher = dispatcher;
     this.#finder = finder;
-    this.#options = options;
+    this.#owner = new Owner(dispatcher, options);
+    this.#name = clientName(options);
     this.#queueOptions = queueOptions(options);
-    this.#incoming = new Incoming(dispatcher, options);
+    this.#incoming = new Incoming(dispatcher, this.#owner);
     this.#outgoing = new Outgoing(this.#queueOptions.backlog);
   }
 
@@ -75,7 +103,7 @@ export class Client {
 
   /** Bytes published and not acknowledged. */
   get pending(): number {
-    return this.#span?.session.outbox.heldBytes ?? 0;
+    return (this.#next ?? this.#span)?.pending ?? 0;
   }
 
   /** Settles when this span ends, or else the next one; stays settled until another begins. */
@@ -97,9 +125,14 @@ export class Client {
    * @throws {BacklogError} If too much is not acknowledged.
    */
   publish(path: TopicPath, message: object): void {
-    const span = this.#span;
-    if (span === undefined || !span.publishes) return;
-    this.#outgoing.publish(path, message, span);
+    const span = this.#span?.takes === false ? this.#follower() : this.#span;
+    if (span === undefined) return;
+    this.#outgoing.publish(path, message, span.remote, span.before?.pending ?? 0);
+  }
+
+  /** The span that takes what is published while the present one is closed. */
+  #follower(): ConnectSpan {
+    return this.#next ??= new ConnectSpan(this.#incoming, this.#span);
   }
 
   /**
@@ -108,56 +141,63 @@ export class Client {
    * @throws {RangeError} If the broker does not allow this topic, or one topic more.
    */
   interest(path: TopicPath, wanted: boolean): void {
-    const type = wanted ? FrameType.SUBSCRIBE : FrameType.UNSUBSCRIBE;
-    if (wanted) this.#checkInterest(path);
-    this.#span?.link?.send(type, encodeTopic(path));
-  }
-
-  #checkInterest(path: TopicPath): void {
-    const { limits } = this.#span ?? { limits: NO_LIMITS };
-    this.#outgoing.topicBlock("subscribe", path, limits);
-    const { subscriptions } = limits;
-    if (this.#dispatcher.interestCount <= subscriptions) return;
-    throw new RangeError(
-      `Cannot subscribe to ${formatTopic(path)}: the broker's limit is ${subscriptions} topics`,
-    );
+    const remote = this.#span?.remote;
+    if (remote === undefined) return;
+    const { limits } = remote;
+    if (wanted) this.#outgoing.topicBlock("subscribe", path, limits);
+    if (wanted && this.#dispatcher.interestCount > limits.subscriptions) {
+      throw new RangeError(
+        `Cannot subscribe to ${formatTopic(path)}: ` +
+          `the broker's limit is ${limits.subscriptions} topics`,
+      );
+    }
+    remote.interest(wanted ? FrameType.SUBSCRIBE : FrameType.UNSUBSCRIBE, encodeTopic(path));
   }
 
   /** Takes what was held back. */
   resume(): void {
-    this.#span?.session.resume();
+    this.#span?.remote.session.resume();
   }
 
-  /** Connects; see `NetPubSub.connect`. */
-  connect(signal: AbortSignal | undefined): Promise<void> {
-    if (signal?.aborted) return Promise.reject(signal.reason);
+  /** Connects; see `NetPubSub.connect`. Each call returns a promise of its own. */
+  async connect({ signal, wait = false }: ConnectWait): Promise<void> {
+    signal?.throwIfAborted();
     const before = this.#span;
-    if (before !== undefined && before.leaving === undefined) {
-      const { promise } = before.connected;
-      return signal === undefined ? promise : abortable(promise, signal);
+    if (before !== undefined && !before.isEnding) {
+      before.waits ||= wait;
+      return await abortable(before.connected.promise, signal);
     }
-    const span = this.#span = new ConnectSpan(this.#incoming);
-    const { promise } = span.connected;
+    const span = this.#begin(before, wait);
     const giveUp = () => span.end({ error: signal?.reason });
     signal?.addEventListener("abort", giveUp);
-    const settled = () => signal?.removeEventListener("abort", giveUp);
-    promise.then(settled, settled);
-    this.#run(span, before);
-    return promise;
+    try {
+      await span.connected.promise;
+    } finally {
+      signal?.removeEventListener("abort", giveUp);
+    }
+  }
+
+  #begin(before: ConnectSpan | undefined, wait: boolean): ConnectSpan {
+    const span = this.#span = this.#next ?? new ConnectSpan(this.#incoming, before);
+    this.#next = undefined;
+    span.waits = wait;
+    if (before !== undefined || this.#closed.settled) this.#closed = new Deferred();
+    span.closed = this.#closed;
+    this.#run(span);
+    return span;
   }
 
   /** Lives through a span; never rejects. */
-  async #run(span: ConnectSpan, before: ConnectSpan | undefined): Promise<void> {
+  async #run(span: ConnectSpan): Promise<void> {
     try {
-      if (before !== undefined) await before.over.promise;
+      if (span.before !== undefined) await span.before.over.promise;
+      span.before = undefined;
       span.signal.throwIfAborted();
-      if (this.#closed.settled) this.#closed = new Deferred();
       this.#setState("connecting");
-      let link = await this.#attempt(span);
+      let link = await this.#connectFirst(span);
       for (;;) {
         const end = await link.finished;
-        span.session.detach();
-        span.link = undefined;
+        span.remote.detach();
         if (span.outcome !== undefined) break;
         link = await this.#reconnect(span, end);
       }
@@ -168,22 +208,50 @@ export class Client {
   }
 
   #finish(span: ConnectSpan, outcome: Outcome): void {
-    const { session, connected, over, signal } = span;
-    const error = asError(outcome.error ?? signal.reason);
-    session.end(error);
-    connected.settle({ error });
-    if (this.#span === span) this.#span = undefined;
-    over.settle({});
-    this.#closed.settle(outcome);
-    this.#setState("disconnected", "error" in outcome ? error : undefined);
+    const error = span.finish(outcome);
+    const isLast = this.#span === span;
+    const unclaimed = isLast ? this.#next : undefined;
+    if (isLast) this.#span = this.#next = undefined;
+    // Else connect(), or disconnect(), rejects with it.
+    const isNews = span.remote.id !== undefined && span.leaving === undefined;
+    this.#setState("disconnected", error, !isNews);
+    this.#tellUndelivered(span);
+    if (unclaimed === undefined) return;
+    unclaimed.finish({ error: new ConnectionLostError(DISCONNECTED) });
+    this.#tellUndelivered(unclaimed);
   }
 
-  /** Tries until there is a connection again. */
+  #tellUndelivered({ undelivered }: ConnectSpan): void {
+    if (undelivered !== undefined) this.#dispatcher.report(undelivered, {});
+  }
+
+  /** Connects for the first time. */
+  async #connectFirst(span: ConnectSpan): Promise<Link> {
+    try {
+      return await this.#attempt(span);
+    } catch (error) {
+      if (!span.waits || span.outcome !== undefined || isNotPermitted(error)) throw error;
+      const reason = asError(error);
+      this.#owner.state(this.#state, reason, false);
+      return await this.#persist(span, reason);
+    }
+  }
+
+  /** Connects again. */
   async #reconnect(span: ConnectSpan, end: LinkEnd): Promise<Link> {
-    let reason = end.error ?? new ConnectionLostError("The broker ended the session");
-    let atOnce = end.reason === Reason.SHUTDOWN ? RESTART_ATTEMPTS : 0;
+    const reason = end.error ?? new ConnectionLostError("The broker ended the session");
     span.connected = new Deferred();
     this.#setState("reconnecting", reason);
+    return await this.#persist(span, reason, end.reason === Reason.SHUTDOWN ? RESTART_ATTEMPTS : 0);
+  }
+
+  /**
+   * Tries until there is a connection.
+   *
+   * @param reason Why there is none.
+   * @param atOnce How many attempts are made without backing off.
+   */
+  async #persist(span: ConnectSpan, reason: Error, atOnce = 0): Promise<Link> {
     for (let wait = BACKOFF_MIN_MS;;) {
       await this.#pause(wait * (1 + Math.random()) / 2, span.signal);
       try {
@@ -197,7 +265,7 @@ export class Client {
         // A refused key, or something else that hardly passes by itself; but it may.
         wait = BACKOFF_MAX_MS;
         const refusal = asError(error);
-        if (refusal.name !== reason.name) this.#tellState(refusal);
+        if (refusal.name !== reason.name) this.#owner.state(this.#state, refusal, false);
         reason = refusal;
       }
     }
@@ -215,8 +283,12 @@ export class Client {
 
   async #attempt(span: ConnectSpan): Promise<Link> {
     span.signal.throwIfAborted();
-    const target = await this.#finder.find((warning) => this.#dispatcher.report(warning, {}));
+    const target = await this.#finder.find({
+      warn: (warning) => this.#dispatcher.report(warning, {}),
+      waits: span.waits || span.remote.id !== undefined,
+    });
     return await attempt(span, target, {
+      name: this.#name,
       queueOptions: this.#queueOptions,
       interests: () => this.#dispatcher.interests(),
       dialled: (stream) => {
@@ -228,39 +300,31 @@ export class Client {
   }
 
   #opened(span: ConnectSpan, link: Link, brokerId: string, opened: Opened): void {
-    const loss = span.open(link, brokerId, opened);
+    const { loss, misfits } = span.remote.open(link, brokerId, opened);
     const ticker = every(() => link.tick(), opened.heartbeat / TICKS);
     link.finished.then(() => ticker[Symbol.dispose]());
     span.connected.settle({});
     this.#setState("connected");
     if (loss !== undefined) this.#incoming.lose(loss);
+    for (const misfit of misfits) this.#dispatcher.report(misfit, { topic: misfit.topic });
   }
 
-  /** Disconnects; see `NetPubSub.disconnect`. */
-  disconnect(signal: AbortSignal | undefined): Promise<void> {
-    return this.#span?.leave(signal) ?? Promise.resolve();
+  /** Disconnects; see `NetPubSub.disconnect`. Each call returns a promise of its own. */
+  async disconnect(signal: AbortSignal | undefined): Promise<void> {
+    await this.#span?.leave(signal);
   }
 
   /** Waits until the broker has everything; see `NetPubSub.flush`. */
   async flush(signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
-    if (this.#span !== undefined) return await this.#span.flush(signal);
+    const span = this.#next ?? this.#span;
+    if (span !== undefined) return await span.remote.flush(signal);
     throw new ConnectionLostError("Cannot flush: the object is disconnected; connect it first");
   }
 
-  #setState(state: State, reason?: Error): void {
+  #setState(state: State, reason?: Error, isTold = false): void {
     if (this.#state === state) return;
     this.#state = state;
-    this.#tellState(reason);
+    this.#owner.state(state, reason, isTold);
   }
-
-  #tellState(reason: Error | undefined): void {
-    const { onState } = this.#options;
-    const state = this.#state;
-    this.#dispatcher.call(() => reason === undefined ? onState?.(state) : onState?.(state, reason));
-  }
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error), { cause: error });
 }

@@ -23,7 +23,7 @@ import { Link, type LinkEnd } from "../protocol/link.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import type { TopicPath } from "../topic.ts";
 import type { Target } from "./broker_finder.ts";
-import { type ConnectSpan, DISCONNECTED, NO_LIMITS } from "./connect_span.ts";
+import { type ConnectSpan, DISCONNECTED } from "./connect_span.ts";
 import type { QueueOptions } from "./options.ts";
 
 /** How long a broker may take to answer an attempt to connect. */
@@ -31,6 +31,8 @@ const CONNECT_MS = 10_000;
 
 /** Who makes attempts. */
 export interface Attempter {
+  /** What the client calls itself. */
+  readonly name: string;
   readonly queueOptions: QueueOptions;
   /** The topics that are wanted. */
   interests(): Iterable<TopicPath>;
@@ -76,12 +78,14 @@ async function attemptUntil(
   const close = () => stream.close();
   signal.addEventListener("abort", close);
   try {
+    signal.throwIfAborted(); // It may have been aborted since.
     const brokerId = await authenticateToBroker(stream, key, keyName);
-    span.link = new Link(stream, brokerFrameLimits());
-    return await openSession(span, span.link, brokerId.toString(), attempter);
+    const link = new Link(stream, brokerFrameLimits());
+    span.remote.begin(link);
+    return await openSession(span, link, brokerId.toString(), attempter);
   } catch (error) { // Whatever the stream throws, unless we closed it.
     stream.close();
-    span.link = undefined;
+    span.remote.dropLink();
     signal.throwIfAborted();
     throw asConnectionError(error);
   } finally {
@@ -95,25 +99,26 @@ async function openSession(
   brokerId: string,
   attempter: Attempter,
 ): Promise<Link> {
+  const { remote } = span;
   const { promise, resolve } = Promise.withResolvers<void>();
   link.expect({
-    [FrameType.DENIED]: (frame) => span.takeDenied(frame, NO_LIMITS),
+    [FrameType.DENIED]: (frame) => remote.takeDenied(frame),
     [FrameType.OPENED]: ({ buffer, body, end }) => {
       const opened = decodeOpened(buffer.subarray(body, end));
-      if (span.denied === undefined || span.id !== undefined) {
+      if (remote.denied === undefined || remote.id !== undefined) {
         link.limits = brokerFrameLimits(opened.limits);
         attempter.opened(link, brokerId, opened);
         resolve();
       } else link.end(Reason.DONE, ""); // connect() rejects, and leaves nothing behind.
     },
   });
-  const { wait, patience } = attempter.queueOptions;
-  const head = { session: span.id, taken: span.session.taken, wait, patience };
+  const { name, queueOptions: { wait, patience } } = attempter;
+  const head = { session: remote.id, taken: remote.session.taken, wait, patience, name };
   const topics = [...attempter.interests()].map(encodeTopic);
   link.send(FrameType.OPEN, encodeOpening(head), ...topics);
   const lost = link.finished.then((end) => {
     const text = span.leaving === undefined ? "The broker ended the session" : DISCONNECTED;
-    const refused = span.id === undefined ? span.denied : undefined;
+    const refused = remote.id === undefined ? remote.denied : undefined;
     const error = end.error ?? refused ?? new ConnectionLostError(text);
     if (isFinal(end)) span.end({ error });
     throw error;

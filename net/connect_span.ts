@@ -1,16 +1,21 @@
 /**
- * What lasts from `connect()` to `disconnected`: the session, which is resumed at the next connection or
- * begins anew, and whatever else belongs to it.
+ * What lasts from `connect()` to `disconnected`: who waits for its connection and for its end, and how
+ * it is ended. Its session lasts as long.
+ *
+ * ```
+ *  connect() ─────▶ disconnect() ─────▶ all is acknowledged, or it has failed ─────▶ over
+ *  └─────── this span takes what is published ───────┘└── the next one takes it ──┘
+ * ```
+ *
+ * The next span begins when this one is over, if `connect()` is called meanwhile; from that call on it
+ * takes what is published.
  */
 import { later } from "../base/timers.ts";
-import { ConnectionLostError, type ForbiddenError, ProtocolError } from "../errors.ts";
-import { type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
-import { type Opened, Resumption } from "../protocol/frame_bodies.ts";
-import type { HeldFrame } from "../protocol/inbox.ts";
-import type { Link } from "../protocol/link.ts";
-import { Session, type SessionHandler } from "../protocol/session.ts";
+import { ConnectionLostError } from "../errors.ts";
+import { Reason } from "../protocol/frame.ts";
+import { ClientSession } from "./client_session.ts";
 import { Deferred, type Outcome } from "./deferred.ts";
-import type { FrameSource, Incoming, Loss } from "./incoming.ts";
+import type { Incoming } from "./incoming.ts";
 
 /** How long `disconnect` waits for acknowledgements. */
 const DISCONNECT_MS = 10_000;
@@ -19,45 +24,39 @@ const TOO_LATE = new ConnectionLostError(
   `The broker did not acknowledge everything within ${DISCONNECT_MS} ms`,
 );
 
+/** The reason for those who wait for a connection that `disconnect()` ends. */
+const NOT_CONNECTED = "Cannot connect: disconnect() was called meanwhile";
 /** The reason for those whose wait ended because the object was disconnected. */
 export const DISCONNECTED = "The object was disconnected";
 
-/** The limits until a broker has sent its own. */
-export const NO_LIMITS: Limits = {
-  messageBytes: Infinity,
-  topicElements: Infinity,
-  elementBytes: Infinity,
-  subscriptions: Infinity,
-};
-
 /** Holds what lasts from `connect()` to `disconnected`. */
-export class ConnectSpan implements SessionHandler, FrameSource {
-  readonly session: Session = new Session(this);
-  /** What the broker allows. */
-  limits = NO_LIMITS;
-  /** Settles with the first attempt; a new one takes its place after each lost connection. */
+export class ConnectSpan {
+  /** Its session, which may be another one after a lost connection. */
+  readonly remote: ClientSession;
+  /** Settles with the first connection; a new one takes its place after each lost connection. */
   connected = new Deferred();
   /** Settles when nothing of the span is left. */
   readonly over = new Deferred();
+  /** Settles with it, for the program: rejects if it ended otherwise than its owner wanted. */
+  closed = new Deferred();
+  /** The span before it, until that is over. */
+  before: ConnectSpan | undefined;
+  /** Whether its first connection is tried for until it is there. */
+  waits = false;
   /** Set when it is to end. */
   outcome: Outcome | undefined;
   /** Set while `disconnect()` is under way. */
   leaving: Promise<void> | undefined;
-  /** The session's secret id, once there is one. */
-  id: Uint8Array | undefined;
-  link: Link | undefined;
-  /** The first subscription that was refused since a call last rejected for one. */
-  denied: ForbiddenError | undefined;
-  /** The broker whose session it is. */
-  #brokerId = "";
+  /** What it did not deliver, once it is over; `undefined` if there was nothing. */
+  undelivered: ConnectionLostError | undefined;
   /** Ends the wait for acknowledgements. */
   readonly #hurry = new AbortController();
   readonly #abort = new AbortController();
-  readonly #incoming: Incoming;
 
-  /** Makes one that is not connected yet. */
-  constructor(incoming: Incoming) {
-    this.#incoming = incoming;
+  /** Makes one that is not connected yet, and follows another. */
+  constructor(incoming: Incoming, before: ConnectSpan | undefined) {
+    this.remote = new ClientSession(incoming);
+    this.before = before;
   }
 
   /** Aborts when the span is to end at once. */
@@ -65,126 +64,95 @@ export class ConnectSpan implements SessionHandler, FrameSource {
     return this.#abort.signal;
   }
 
-  /** Whether what is published goes to a broker, now or later. */
-  get publishes(): boolean {
-    return this.id !== undefined && this.outcome === undefined;
-  }
-
+  /** Whether it takes what is published: until it is closed. */
   get takes(): boolean {
-    return this.link?.ended === false;
+    return this.outcome === undefined;
   }
 
-  get full(): boolean {
-    return this.#incoming.full;
+  /** Whether it is to end, and `connect()` begins another. */
+  get isEnding(): boolean {
+    return this.leaving !== undefined || !this.takes;
   }
 
-  frame(frame: Frame): void {
-    checkSize(frame);
-    if (frame.type === FrameType.DENIED) this.takeDenied(frame, this.limits);
-    else this.#incoming.take(frame, this);
-  }
-
-  held(frame: HeldFrame): void {
-    checkSize(frame);
-    this.#incoming.takeHeld(frame, this);
-  }
-
-  /** The broker refused a subscription. */
-  takeDenied({ buffer, body, end }: Frame, limits: Limits): void {
-    const error = this.#incoming.takeDenied(buffer.subarray(body, end), limits);
-    this.denied ??= error;
-  }
-
-  /**
-   * Takes the broker's answer to OPEN: the session, the same or a new one, goes on over this connection.
-   *
-   * @returns What may have been missed or sent twice, if the session replaces another.
-   */
-  open(link: Link, brokerId: string, opened: Opened): Loss | undefined {
-    const { session } = this;
-    const isResumed = opened.outcome === Resumption.RESUMED;
-    const isAnother = this.id !== undefined && !isResumed;
-    const resent = isAnother ? session.restart() : 0;
-    if (isResumed) session.outbox.rewind(opened.taken);
-    const isSameBroker = brokerId === this.#brokerId;
-    this.id = opened.session;
-    this.#brokerId = brokerId;
-    this.limits = opened.limits;
-    session.outbox.window = opened.window;
-    session.attach(link);
-    if (!isAnother) return undefined;
-    const isCutOff = opened.outcome === Resumption.CUT_OFF;
-    return {
-      reason: isCutOff ? "cut off" : isSameBroker ? "expired" : "new broker",
-      ...(isCutOff && { missed: opened.missed }),
-      ...(resent > 0 && { resent }),
-    };
-  }
-
-  /** Waits until the broker has everything; see `NetPubSub.flush`. */
-  async flush(signal: AbortSignal | undefined): Promise<void> {
-    await this.session.flush(signal);
-    const { denied } = this;
-    if (denied === undefined) return;
-    // All who wait now get it, and nobody later.
-    queueMicrotask(() => {
-      if (this.denied === denied) this.denied = undefined;
-    });
-    throw denied;
+  /** Bytes that are published and not acknowledged, in it and in those before it. */
+  get pending(): number {
+    return this.remote.session.outbox.heldBytes + (this.before?.pending ?? 0);
   }
 
   /** Ends once everything is acknowledged; see `NetPubSub.disconnect`. */
-  leave(signal: AbortSignal | undefined): Promise<void> {
-    const leaving = this.leaving ??= this.#leave();
-    if (signal === undefined) return leaving;
-    const hurry = () => this.#hurry.abort(signal.reason);
-    if (signal.aborted) hurry();
-    signal.addEventListener("abort", hurry);
-    return leaving.finally(() => signal.removeEventListener("abort", hurry));
+  async leave(signal: AbortSignal | undefined): Promise<void> {
+    const hurry = () => this.#hurry.abort(signal?.reason);
+    if (signal?.aborted) hurry();
+    signal?.addEventListener("abort", hurry);
+    try {
+      await (this.leaving ??= this.#leave());
+    } finally {
+      signal?.removeEventListener("abort", hurry);
+    }
   }
 
   async #leave(): Promise<void> {
-    if (this.id === undefined) {
-      this.end({}, new ConnectionLostError("Cannot connect: disconnect() was called meanwhile"));
-      return await this.over.promise;
-    }
-    const { session, session: { outbox } } = this;
-    const hurry = this.#hurry;
-    const tooLate = later(() => hurry.abort(TOO_LATE), DISCONNECT_MS, true);
+    const { session } = this.remote;
+    const { signal } = this.#hurry;
+    const tooLate = later(() => this.#hurry.abort(TOO_LATE), DISCONNECT_MS, true);
     try {
-      while (outbox.unacknowledged > 0) await session.flush(hurry.signal);
+      while (session.outbox.unacknowledged > 0) await session.flush(signal);
       this.outcome ??= {};
-    } catch (cause) { // The session is over, or there was no time left.
-      const { aborted, reason } = hurry.signal;
-      const isAborted = aborted && reason !== TOO_LATE;
-      this.outcome ??= { error: isAborted ? reason : undelivered(outbox.unacknowledged, cause) };
+    } catch (error) { // The session is over, or there was no time left.
+      this.outcome ??= { error };
     }
     tooLate[Symbol.dispose]();
+    const { id, link } = this.remote;
     if ("error" in this.outcome) this.end(this.outcome);
-    else if (this.link?.ended === false) {
-      const { link } = this;
+    else if (id !== undefined && link?.ended === false) {
       link.end(Reason.DONE, "");
-      hurry.signal.addEventListener("abort", () => link.close());
-    } else this.end({}, new ConnectionLostError(DISCONNECTED));
+      signal.addEventListener("abort", () => link.close());
+    } else this.end({}, new ConnectionLostError(id === undefined ? NOT_CONNECTED : DISCONNECTED));
     await this.over.promise;
-    if ("error" in this.outcome) throw this.outcome.error;
+    if (this.undelivered === undefined) return;
+    throw signal.aborted && signal.reason !== TOO_LATE ? signal.reason : this.undelivered;
   }
 
   /** Ends whatever is under way; `reason` is what those who wait for it get. */
   end(outcome: Outcome, reason: unknown = outcome.error): void {
     this.outcome ??= outcome;
+    // Until the span before it is over, there is nothing under way that would reject.
+    if (this.before !== undefined) this.connected.settle({ error: reason });
     this.#abort.abort(reason);
-    this.link?.close();
+    this.remote.link?.close();
+  }
+
+  /**
+   * Nothing is under way any more: settles for all who wait.
+   *
+   * @returns The error with which it ended; `undefined` if it ended as its owner wanted.
+   */
+  finish(outcome: Outcome): Error | undefined {
+    const { session } = this.remote;
+    const isGood = !("error" in outcome);
+    const reason = asError(
+      outcome.error ?? this.signal.reason ?? new ConnectionLostError(DISCONNECTED),
+    );
+    const count = session.outbox.unacknowledged;
+    if (count > 0) this.undelivered = undelivered(count, reason);
+    const error = reason === TOO_LATE ? this.undelivered ?? reason : reason;
+    session.end(error);
+    this.connected.settle({ error });
+    this.over.settle({});
+    this.closed.settle(isGood ? {} : { error });
+    return isGood ? undefined : error;
   }
 }
 
-function checkSize({ oversize }: { readonly oversize: number }): void {
-  if (oversize > 0) throw new ProtocolError(`Cannot take a message of ${oversize} bytes`);
+function undelivered(count: number, cause: Error): ConnectionLostError {
+  const which = count === 1 ? "1 message was" : `${count} messages were`;
+  return new ConnectionLostError(`${which} not delivered to the broker (${cause.message})`, {
+    cause,
+    undelivered: count,
+  });
 }
 
-function undelivered(count: number, cause: unknown): ConnectionLostError {
-  return new ConnectionLostError(
-    `Disconnected too early: ${count} messages were not delivered to the broker`,
-    { cause, undelivered: count },
-  );
+/** Whatever was thrown, as an error. */
+export function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error), { cause: error });
 }

@@ -5,7 +5,10 @@
 /** How something ended: with an error, or without one, as its owner wanted. */
 export type Outcome = { readonly error?: unknown };
 
-/** A promise that is settled from outside; its rejection need not be handled. */
+/**
+ * A promise that is settled from outside. Its rejection need not be handled: whoever calls and waits
+ * for it gets a promise of its own.
+ */
 export class Deferred {
   readonly promise: Promise<void>;
   readonly #resolve: () => void;
@@ -17,7 +20,7 @@ export class Deferred {
     this.promise = promise;
     this.#resolve = resolve;
     this.#reject = reject;
-    promise.catch(() => {}); // onState gets the error, too.
+    promise.catch(() => {});
   }
 
   /** Rejects with the error of the outcome, or resolves if it has none. */
@@ -32,7 +35,11 @@ export class Deferred {
  * Waits for `promise`, but not after `signal` aborts. `@std/async` has one, too, but the library
  * depends on nothing but the platform.
  */
-export async function abortable(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+export async function abortable(
+  promise: Promise<void>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (signal === undefined) return await promise;
   signal.throwIfAborted();
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const onAbort = () => reject(signal.reason);

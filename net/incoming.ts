@@ -15,7 +15,8 @@ import type { HeldFrame } from "../protocol/inbox.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import type { Dispatcher } from "../pubsub/dispatcher.ts";
 import type { LocalRoute } from "../pubsub/local_route.ts";
-import type { Gap, NetPubSubOptions } from "./options.ts";
+import type { Gap } from "./options.ts";
+import type { Owner } from "./owner.ts";
 
 const ROUTES_MAX = 32_768;
 
@@ -33,14 +34,14 @@ export type Loss = Omit<Gap, "direction">;
 /** Takes frames from a broker, and delivers their messages to the subscribers here. */
 export class Incoming {
   readonly #dispatcher: Dispatcher;
-  readonly #options: Pick<NetPubSubOptions, "onGap">;
+  readonly #owner: Owner;
   readonly #decoder = new Decoder();
   readonly #routes = new BytesCache<LocalRoute>(ROUTES_MAX);
 
-  /** Makes one for these subscribers; calls `onGap` for messages that were lost. */
-  constructor(dispatcher: Dispatcher, options: Pick<NetPubSubOptions, "onGap">) {
+  /** Makes one for these subscribers; the owner is told of messages that were lost. */
+  constructor(dispatcher: Dispatcher, owner: Owner) {
     this.#dispatcher = dispatcher;
-    this.#options = options;
+    this.#owner = owner;
   }
 
   /** Whether no message can be taken now. */
@@ -122,7 +123,7 @@ export class Incoming {
   #takeNotice(type: number, body: Uint8Array, limits: Limits): void {
     switch (type) {
       case FrameType.GAP:
-        return this.#onGap({ direction: "in", reason: "overflow", missed: decodeGap(body) });
+        return this.#takeGap(decodeGap(body));
       case FrameType.LOST:
         return this.#takeLost(decodeGap(body));
       case FrameType.REFUSED:
@@ -132,8 +133,17 @@ export class Incoming {
     }
   }
 
-  /** So many messages were lost between brokers; 0 means an unknown number. */
-  #takeLost(missed: number): void {
+  /** The broker dropped so many messages; it may be an unknown number. */
+  #takeGap(missed: number | undefined): void {
+    this.#owner.gap({
+      direction: "in",
+      reason: "overflow",
+      ...(missed !== undefined && { missed }),
+    });
+  }
+
+  /** So many messages were lost between brokers; 0, too, means an unknown number. */
+  #takeLost(missed = 0): void {
     this.lose({ reason: "cut off", ...(missed > 0 && { missed }) });
   }
 
@@ -156,12 +166,8 @@ export class Incoming {
     return error;
   }
 
-  /** Calls `onGap` for messages that were or may have been missed, or were sent again. */
+  /** Tells the owner of messages that were or may have been missed, or were sent again. */
   lose(loss: Loss): void {
-    this.#onGap({ direction: this.#dispatcher.interestCount > 0 ? "in" : "out", ...loss });
-  }
-
-  #onGap(gap: Gap): void {
-    this.#dispatcher.call(() => this.#options.onGap?.(gap));
+    this.#owner.gap({ direction: this.#dispatcher.interestCount > 0 ? "in" : "out", ...loss });
   }
 }

@@ -1,13 +1,15 @@
 /**
  * The options of a `NetPubSub`, and what its callbacks get.
  */
+import { programName } from "../io/program.ts";
+import { CLIENT_NAME_BYTES_MAX } from "../protocol/frame_bodies.ts";
 import type { PubSubOptions } from "../pubsub/subscriber.ts";
 
 /**
  * Whether a client is connected, or about to be.
  *
  * - `"disconnected"`: it has not connected, or has disconnected; its messages stay in this process.
- * - `"connecting"`: `connect()` makes its first attempt.
+ * - `"connecting"`: `connect()` tries for the first connection; its messages wait.
  * - `"connected"`: its messages go to the broker at once.
  * - `"reconnecting"`: it has lost its connection, and restores it; its messages wait.
  */
@@ -43,6 +45,12 @@ export interface Gap {
 /** Options of a `NetPubSub`. */
 export interface NetPubSubOptions extends PubSubOptions {
   /**
+   * What people see of this object in what the broker says of its clients: at most 64 bytes of UTF-8;
+   * empty for none. The broker trusts it for nothing. By default the program's name and the number of
+   * its process, such as `"logger.ts 4711"`; in a page none.
+   */
+  name?: string;
+  /**
    * The name of the key, at most 64 bytes of UTF-8; empty for the broker's `authkey`. By default the
    * name in the connection file, if it has one.
    *
@@ -62,8 +70,8 @@ export interface NetPubSubOptions extends PubSubOptions {
     caCerts?: string[];
   };
   /**
-   * How many published bytes may be unacknowledged; `publish` throws `BacklogError` rather than exceed
-   * it. If none are, a message of any size fits.
+   * How many published bytes may be unacknowledged, those included that wait for a connection;
+   * `publish` throws `BacklogError` rather than exceed it. If none are, a message of any size fits.
    *
    * @default {16777216}
    */
@@ -88,16 +96,21 @@ export interface NetPubSubOptions extends PubSubOptions {
   patience?: number;
   /**
    * Called on each change of `state`, and while `"reconnecting"` also when the reason changes, as when
-   * the broker begins to refuse the key.
+   * the broker begins to refuse the key. So is it while `connect({ wait: true })` waits: with the first
+   * reason, and when that changes.
+   *
+   * - By default a line of `console.warn` says that there is no connection for more than a second, or
+   *   that the broker refuses the key, and another that there is a connection again. A line also says
+   *   that the broker has ended the session for good.
    *
    * @param state The new state.
-   * @param reason The error that caused the state; only for `"reconnecting"`, and for `"disconnected"`
-   * unless `disconnect()` succeeded.
+   * @param reason The error that caused the state; only for `"reconnecting"`, for `"connecting"` while
+   * it waits, and for `"disconnected"` unless `disconnect()` succeeded.
    */
   onState?(state: State, reason?: Error): void;
   /**
-   * Called whenever messages were, or may have been, missed or repeated. By default, nothing reports
-   * such gaps.
+   * Called whenever messages were, or may have been, missed or repeated. By default each such gap is
+   * written to `console.warn`, on one line, as errors are without `onError`.
    *
    * @param gap Which messages, why, and how many.
    */
@@ -106,6 +119,24 @@ export interface NetPubSubOptions extends PubSubOptions {
 
 const BACKLOG_BYTES = 16 * 1024 * 1024;
 const PATIENCE_MAX_MS = 2 ** 32 - 1;
+
+/**
+ * The name of a client: the option, or the default.
+ *
+ * @throws {TypeError} If it is of the wrong kind, or not well-formed.
+ * @throws {RangeError} If it is too long.
+ */
+export function clientName({ name }: NetPubSubOptions): string {
+  if (name === undefined) return programName(CLIENT_NAME_BYTES_MAX);
+  if (typeof name !== "string" || !name.isWellFormed()) {
+    throw new TypeError(`Cannot use name ${String(name)}: it must be a well-formed string`);
+  }
+  const { length } = new TextEncoder().encode(name);
+  if (length <= CLIENT_NAME_BYTES_MAX) return name;
+  throw new RangeError(
+    `Cannot use name "${name}": it has ${length} bytes; the limit is ${CLIENT_NAME_BYTES_MAX}`,
+  );
+}
 
 /** The options about queues, with their values. */
 export interface QueueOptions {

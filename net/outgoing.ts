@@ -5,9 +5,15 @@ import { encodeMessage, Encoder } from "../codec/codec.ts";
 import { BacklogError } from "../errors.ts";
 import { encodeFrame, FrameType, type Limits } from "../protocol/frame.ts";
 import type { Session } from "../protocol/session.ts";
-import { decodeTopic, encodeTopic } from "../protocol/topic_block.ts";
+import { encodeTopic } from "../protocol/topic_block.ts";
 import { formatTopic, type TopicPath } from "../topic.ts";
-import type { ConnectSpan } from "./connect_span.ts";
+import { topicProblem } from "./misfits.ts";
+
+/** A session to which messages are added, and what its broker allows. */
+export interface Destination {
+  readonly session: Session;
+  readonly limits: Limits;
+}
 
 /** Encodes messages, and sends them to a broker. */
 export class Outgoing {
@@ -23,22 +29,25 @@ export class Outgoing {
   }
 
   /**
-   * Adds a message to the outbox of a span, and sends it.
+   * Adds a message to the outbox of a session, and sends it, now or once there is a connection.
    *
+   * @param elsewhere How many bytes are not acknowledged yet in other sessions.
    * @throws {BacklogError} If too much is not acknowledged.
    * @throws {TypeError} If a value cannot be sent.
    * @throws {RangeError} If the topic or the message is larger than the broker allows.
    */
-  publish(path: TopicPath, message: object, span: ConnectSpan): void {
-    const { session, limits } = span;
+  publish(path: TopicPath, message: object, destination: Destination, elsewhere: number): void {
+    const { session, limits } = destination;
     const topic = this.topicBlock("publish", path, limits);
     const { outbox } = session;
     const { composer } = outbox;
-    if (composer.isBusy) return this.#publishApart(path, topic, message, span);
+    if (composer.isBusy) {
+      return this.#publishApart(path, topic, message, destination, elsewhere);
+    }
     try {
       const at = composer.begin(topic);
       const end = this.#encoder.encode(message, limits.messageBytes, composer, at);
-      this.#checkBacklog(path, composer.lengthTo(end), outbox.heldBytes);
+      this.#checkBacklog(path, composer.lengthTo(end), outbox.heldBytes + elsewhere);
       outbox.commit(end);
     } catch (error) {
       composer.abandon();
@@ -53,11 +62,12 @@ export class Outgoing {
     path: TopicPath,
     topic: Uint8Array,
     message: object,
-    { session, limits }: ConnectSpan,
+    { session, limits }: Destination,
+    elsewhere: number,
   ): void {
     const payload = encodeMessage(message, limits.messageBytes, this.#encoder);
     const frame = encodeFrame(FrameType.PUBLISH, topic, payload);
-    this.#checkBacklog(path, frame.length, session.outbox.heldBytes);
+    this.#checkBacklog(path, frame.length, session.outbox.heldBytes + elsewhere);
     session.outbox.push(frame, 1);
     session.pump();
   }
@@ -92,7 +102,10 @@ export class Outgoing {
       return latest.block;
     }
     const block = encodeTopic(path);
-    checkTopic(action, path, block, limits);
+    const problem = topicProblem(path, block, limits);
+    if (problem !== undefined) {
+      throw new RangeError(`Cannot ${action} to ${formatTopic(path)}: ${problem}`);
+    }
     this.#latest = { path, limits, block };
     return block;
   }
@@ -103,20 +116,4 @@ function isSame(a: TopicPath, b: TopicPath): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
   return true;
-}
-
-/** Checks a topic against the limits of the broker. */
-function checkTopic(action: string, path: TopicPath, block: Uint8Array, limits: Limits): void {
-  const { topicElements, elementBytes } = limits;
-  const refuse = (limit: string, cause?: unknown) =>
-    new RangeError(
-      `Cannot ${action} to ${formatTopic(path)}: the broker's limit is ${limit}`,
-      { cause },
-    );
-  if (path.length > topicElements) throw refuse(`${topicElements} elements`);
-  try {
-    decodeTopic(block, 0, block.length, limits);
-  } catch (error) { // ProtocolError: the broker would say the same.
-    throw refuse(`${elementBytes} bytes for an element`, error);
-  }
 }

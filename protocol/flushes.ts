@@ -1,91 +1,122 @@
 /**
- * Those who wait until the other side has taken everything.
+ * Those who wait until the other side has everything: each for all that was added before it came, and
+ * for the answer to a request that was sent after that.
  *
- * ```
- *  add ──▶ waiting ── what it waits for is on its way ──▶ asked ── acknowledged, and answered ──▶ settled
- *             ▲                                             │
- *             └──────────── the connection is lost ─────────┘
- * ```
- *
- * Both sets are in the order in which they were added, so only their first ones need to be looked at.
+ * What they wait for comes in the order in which they came. So they wait in a list, from whose start
+ * they are asked for and let go, and each costs the same however many there are.
  */
+import { Fifo } from "../base/fifo.ts";
 
 interface Flush {
   /** What has to be acknowledged, as a total of the outbox. */
-  readonly until: number;
-  /** The request for an acknowledgement whose answer is waited for. */
+  until: number;
+  /** The request on this connection whose answer is waited for. */
   ask: number;
+  /** Whether it waits no longer. */
+  isOver: boolean;
   settle(error?: unknown): void;
 }
 
-/** Those who wait for acknowledgements of one session. */
+/** The flushes of one session. */
 export class Flushes {
-  #waiting = new Set<Flush>();
-  #asked = new Set<Flush>();
+  #list = new Fifo<Flush>();
+  /** How many of the first were asked for. */
+  #asked = 0;
+  /** How many in the list wait no longer. */
+  #over = 0;
 
-  /** How many wait. */
-  get size(): number {
-    return this.#waiting.size + this.#asked.size;
+  /** Whether nobody waits. */
+  get isEmpty(): boolean {
+    return this.#list.length === this.#over;
   }
 
   /**
-   * Waits until `until` of all that was added is acknowledged.
+   * Waits until the other side has acknowledged up to `until`, which is no less than before.
    *
-   * @returns Rejects when `signal` aborts before.
+   * @returns Rejects with the reason of {@linkcode Flushes.end}, or when `signal` aborts.
    */
-  add(until: number, signal: AbortSignal | undefined): Promise<void> {
+  add(until: number, signal?: AbortSignal): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const flush: Flush = {
       until,
       ask: 0,
-      settle: (error) => {
+      isOver: false,
+      settle(error) {
+        flush.isOver = true;
         signal?.removeEventListener("abort", onAbort);
         if (error === undefined) resolve();
         else reject(error);
       },
     };
     const onAbort = () => {
-      this.#waiting.delete(flush);
-      this.#asked.delete(flush);
       flush.settle(signal?.reason);
+      this.#over++;
+      this.#compact();
     };
     signal?.addEventListener("abort", onAbort);
-    this.#waiting.add(flush);
+    this.#list.push(flush);
     return promise;
   }
 
-  /** Asks once for all whose `until` has been handed over. */
-  ask(handed: number, ask: () => number): void {
-    let number: number | undefined;
-    for (const flush of this.#waiting) {
-      if (flush.until > handed) return;
-      flush.ask = number ??= ask();
-      this.#waiting.delete(flush);
-      this.#asked.add(flush);
+  /** Drops those that wait no longer, once they are more than the others. */
+  #compact(): void {
+    if (2 * this.#over <= this.#list.length) return;
+    const list = new Fifo<Flush>();
+    let asked = 0;
+    for (let i = 0; i < this.#list.length; i++) {
+      const flush = this.#list.at(i)!;
+      if (flush.isOver) continue;
+      list.push(flush);
+      if (i < this.#asked) asked++;
+    }
+    this.#list = list;
+    this.#asked = asked;
+    this.#over = 0;
+  }
+
+  /** There is another connection: nothing was asked for over it. */
+  reconnect(): void {
+    this.#asked = 0;
+  }
+
+  /** All who wait now wait until `until` of all that was added is acknowledged. */
+  postpone(until: number): void {
+    this.reconnect();
+    for (let i = 0; i < this.#list.length; i++) this.#list.at(i)!.until = until;
+  }
+
+  /**
+   * Asks for those whose wait needs nothing that was not handed over yet.
+   *
+   * @param handed How far everything was handed over.
+   * @param ask Sends a request, and returns its number.
+   */
+  askFor(handed: number, ask: () => number): void {
+    let number = 0;
+    for (let next = this.#list.at(this.#asked); next !== undefined && next.until <= handed;) {
+      if (!next.isOver) next.ask = number ||= ask();
+      next = this.#list.at(++this.#asked);
     }
   }
 
-  /** So many requests were answered, and so much is acknowledged. */
+  /** Lets go of those whose request is answered, and for whom enough is acknowledged. */
   settle(answered: number, acknowledged: number): void {
-    for (const flush of this.#asked) {
-      if (flush.ask > answered || flush.until > acknowledged) return;
-      this.#asked.delete(flush);
-      flush.settle();
+    for (let first = this.#list.at(0); this.#asked > 0 && first !== undefined;) {
+      if (!first.isOver) {
+        if (first.ask > answered || first.until > acknowledged) return;
+        first.settle();
+      } else this.#over--;
+      this.#list.shift();
+      this.#asked--;
+      first = this.#list.at(0);
     }
-  }
-
-  /** The connection is lost, and all requests with it. */
-  forgetAsks(): void {
-    if (this.#asked.size === 0) return;
-    this.#waiting = this.#asked.union(this.#waiting);
-    this.#asked = new Set();
   }
 
   /** Rejects for all who wait. */
   end(reason: unknown): void {
-    this.forgetAsks();
-    const ended = this.#waiting;
-    this.#waiting = new Set();
-    for (const { settle } of ended) settle(reason);
+    for (let flush = this.#list.shift(); flush !== undefined; flush = this.#list.shift()) {
+      if (!flush.isOver) flush.settle(reason);
+    }
+    this.#asked = this.#over = 0;
   }
 }

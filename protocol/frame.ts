@@ -133,7 +133,8 @@ export interface Frame {
   /** How many frames it is; more than one after {@linkcode Frame.extend}. */
   readonly frames: number;
   /**
-   * Adds the next frame to a PUBLISH, or a run of them, if it is whole and for the same topic.
+   * Adds the next frame to a PUBLISH, or a run of them, if it is whole and for the same topic, and the
+   * run may be longer before others have their turn.
    *
    * @param topicBytes How long the topic block is.
    * @param payloadMax The longest payload that is taken.
@@ -141,6 +142,11 @@ export interface Frame {
    * @returns Where the payload of the new one begins; 0 if none was added.
    */
   extend(topicBytes: number, payloadMax: number, bytesMax?: number): number;
+  /**
+   * Notes what taking it caused elsewhere, so that others have their turn in time: as much work as so
+   * many further messages of a run.
+   */
+  spend(work: number): void;
   /** Lends the bytes: the buffer is not written to again while somebody holds the lease. */
   keep(): Lease;
 }

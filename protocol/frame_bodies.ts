@@ -3,6 +3,7 @@
  * may be.
  */
 import { concat } from "../base/bytes.ts";
+import { knownCount, readCount, writeCount } from "../base/count.ts";
 import { ProtocolError } from "../errors.ts";
 import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX } from "../topic.ts";
 import { type FrameLimits, FrameType, type Limits, type Reason } from "./frame.ts";
@@ -11,19 +12,18 @@ import { decodeText, decodeTopic, topicBlockMax, topicEnd } from "./topic_block.
 const TEXT_BYTES_MAX = 255;
 /** Leaves room for what later versions may add. */
 const OPENED_BYTES_MAX = 1024;
-/** The limits that no broker exceeds. */
-const TOPIC_LIMITS_MAX = { topicElements: TOPIC_ELEMENTS_MAX, elementBytes: ELEMENT_BYTES_MAX };
+/** The limits that no broker exceeds; a client does not believe in more. */
+export const LIMITS_MAX: Limits = {
+  messageBytes: 2 ** 30,
+  topicElements: TOPIC_ELEMENTS_MAX,
+  elementBytes: ELEMENT_BYTES_MAX,
+  subscriptions: 2 ** 20,
+};
+/** The heartbeats that a broker may choose, in milliseconds; a client does not believe in others. */
+export const HEARTBEAT_MIN_MS = 10;
+export const HEARTBEAT_MAX_MS = 2 ** 31 - 1;
 
 const encoder = new TextEncoder();
-
-/** A count in 64 bits; no side can have one that a number does not hold exactly. */
-function readCount(view: DataView, at: number): number {
-  const count = view.getBigUint64(at, true);
-  if (count <= Number.MAX_SAFE_INTEGER) return Number(count);
-  throw new ProtocolError(
-    `Cannot read a count: it is ${count}; the limit is ${Number.MAX_SAFE_INTEGER}`,
-  );
-}
 
 /** What a client says in OPEN, before its topics. */
 export interface Opening {
@@ -35,6 +35,8 @@ export interface Opening {
   readonly wait: boolean;
   /** For how long without progress, in milliseconds. */
   readonly patience: number;
+  /** What the client calls itself, for people; at most {@linkcode CLIENT_NAME_BYTES_MAX}. */
+  readonly name: string;
 }
 
 /** What became of the session that a client wanted to resume. */
@@ -58,8 +60,8 @@ export interface Opened {
   readonly session: Uint8Array;
   /** How many counted frames of a resumed session the broker has taken. */
   readonly taken: number;
-  /** How many messages a session that was cut off missed. */
-  readonly missed: number;
+  /** How many messages a session that was cut off missed; `undefined`: nobody knows. */
+  readonly missed: number | undefined;
   /** How long a side may be silent before it sends an ACK, in milliseconds. */
   readonly heartbeat: number;
   /** How many bytes of counted frames may be sent and not acknowledged. */
@@ -70,17 +72,23 @@ export interface Opened {
 
 /** Bytes of the id of a session. */
 export const SESSION_ID_BYTES = 16;
-const OPENING_BYTES = SESSION_ID_BYTES + 8 + 1 + 4;
+/** The longest name that a client gives itself, in bytes of UTF-8. */
+export const CLIENT_NAME_BYTES_MAX = 64;
+/** Bytes of an OPEN before the name. */
+const OPENING_BYTES = SESSION_ID_BYTES + 8 + 1 + 4 + 1;
 const OPENED_BYTES = 1 + SESSION_ID_BYTES + 8 + 8 + 4 + 4 + 16;
 
 /** The body of OPEN before its topics. */
-export function encodeOpening({ session, taken, wait, patience }: Opening): Uint8Array {
-  const body = new Uint8Array(OPENING_BYTES);
+export function encodeOpening({ session, taken, wait, patience, name }: Opening): Uint8Array {
+  const nameBytes = encoder.encode(name);
+  const body = new Uint8Array(OPENING_BYTES + nameBytes.length);
   const view = new DataView(body.buffer);
   if (session !== undefined) body.set(session);
-  view.setBigUint64(SESSION_ID_BYTES, BigInt(taken), true);
+  writeCount(view, SESSION_ID_BYTES, taken);
   view.setUint8(SESSION_ID_BYTES + 8, wait ? 1 : 0);
   view.setUint32(SESSION_ID_BYTES + 9, patience, true);
+  view.setUint8(OPENING_BYTES - 1, nameBytes.length);
+  body.set(nameBytes, OPENING_BYTES);
   return body;
 }
 
@@ -89,6 +97,13 @@ export function decodeOpening(body: Uint8Array): { opening: Opening; topics: num
   if (body.length < OPENING_BYTES) {
     throw new ProtocolError(`Cannot read OPEN: it has ${body.length} bytes, not ${OPENING_BYTES}`);
   }
+  const end = OPENING_BYTES + body[OPENING_BYTES - 1]!;
+  if (end > OPENING_BYTES + CLIENT_NAME_BYTES_MAX || end > body.length) {
+    throw new ProtocolError(
+      `Cannot read OPEN: the client's name has ${end - OPENING_BYTES} bytes; ` +
+        `${body.length - OPENING_BYTES} are left, and the limit is ${CLIENT_NAME_BYTES_MAX}`,
+    );
+  }
   const view = new DataView(body.buffer, body.byteOffset, body.length);
   const session = body.slice(0, SESSION_ID_BYTES);
   const opening = {
@@ -96,8 +111,9 @@ export function decodeOpening(body: Uint8Array): { opening: Opening; topics: num
     taken: readCount(view, SESSION_ID_BYTES),
     wait: view.getUint8(SESSION_ID_BYTES + 8) === 1,
     patience: view.getUint32(SESSION_ID_BYTES + 9, true),
+    name: decodeText(body, OPENING_BYTES, end),
   };
-  return { opening, topics: OPENING_BYTES };
+  return { opening, topics: end };
 }
 
 /** The body of OPENED. */
@@ -109,7 +125,7 @@ export function encodeOpened(opened: Opened): Uint8Array {
   body.set(session, 1);
   let at = 1 + SESSION_ID_BYTES;
   for (const count of [taken, missed]) {
-    view.setBigUint64(at, BigInt(count), true);
+    writeCount(view, at, count);
     at += 8;
   }
   const { messageBytes, topicElements, elementBytes, subscriptions } = limits;
@@ -129,44 +145,42 @@ export function encodeOpened(opened: Opened): Uint8Array {
   return body;
 }
 
-/** What an OPENED says; ignores what later versions may add. */
+/** What an OPENED says, within what a broker may say; ignores what later versions may add. */
 export function decodeOpened(body: Uint8Array): Opened {
   if (body.length < OPENED_BYTES) {
     throw new ProtocolError(`Cannot read OPENED: it has ${body.length} bytes, not ${OPENED_BYTES}`);
   }
   const view = new DataView(body.buffer, body.byteOffset, body.length);
   const numbers = 1 + SESSION_ID_BYTES;
-  const count = (at: number) => readCount(view, numbers + at);
   const number = (at: number) => view.getUint32(numbers + at, true);
+  const limit = (at: number, name: keyof Limits) => Math.min(number(at), LIMITS_MAX[name]);
   return {
     outcome: body[0]!,
     session: body.slice(1, numbers),
-    taken: count(0),
-    missed: count(8),
-    heartbeat: number(16),
+    taken: readCount(view, numbers),
+    missed: knownCount(view, numbers + 8),
+    heartbeat: Math.max(HEARTBEAT_MIN_MS, Math.min(number(16), HEARTBEAT_MAX_MS)),
     window: number(20),
     limits: {
-      messageBytes: number(24),
-      topicElements: number(28),
-      elementBytes: number(32),
-      subscriptions: number(36),
+      messageBytes: limit(24, "messageBytes"),
+      topicElements: limit(28, "topicElements"),
+      elementBytes: limit(32, "elementBytes"),
+      subscriptions: limit(36, "subscriptions"),
     },
   };
 }
 
-/** The body of GAP and LOST: how many messages; 0 in LOST: an unknown number. */
-export function encodeGap(missed: number): Uint8Array {
+/** The body of GAP and LOST: how many messages; 0 in LOST, or `undefined`: an unknown number. */
+export function encodeGap(missed: number | undefined): Uint8Array {
   const body = new DataView(new ArrayBuffer(8));
-  body.setBigUint64(0, BigInt(missed), true);
+  writeCount(body, 0, missed);
   return new Uint8Array(body.buffer);
 }
 
-/** What a GAP or a LOST says. */
-export function decodeGap(body: Uint8Array): number {
-  if (body.length !== 8) {
-    throw new ProtocolError(`Cannot read GAP: it has ${body.length} bytes, not 8`);
-  }
-  return readCount(new DataView(body.buffer, body.byteOffset, 8), 0);
+/** What a GAP or a LOST says; `undefined` if that cannot be read: messages were lost all the same. */
+export function decodeGap(body: Uint8Array): number | undefined {
+  if (body.length !== 8) return undefined;
+  return knownCount(new DataView(body.buffer, body.byteOffset, 8), 0);
 }
 
 /** The body of REFUSED and DENIED: the topic, why, and a text that is cut to 255 bytes. */
@@ -183,10 +197,10 @@ export function decodeRefused(
   return { topic: decodeTopic(body, 0, end, limits), ...decodeGoodbye(body.subarray(end)) };
 }
 
-/** The body of ACK: counted frames in 64 bits, requests in 32. */
+/** The body of ACK: counted frames in 64 bits, the low 32 bits of the number of requests. */
 export function encodeAck(count: number, asks: number): Uint8Array {
   const body = new DataView(new ArrayBuffer(12));
-  body.setBigUint64(0, BigInt(count), true);
+  writeCount(body, 0, count);
   body.setUint32(8, asks, true);
   return new Uint8Array(body.buffer);
 }
@@ -223,7 +237,7 @@ export function clientFrameLimits(limits: Limits): FrameLimits {
   const topic = topicBlockMax(limits);
   return frameLimitsOf({
     [FrameType.PUBLISH]: topic + limits.messageBytes,
-    [FrameType.OPEN]: OPENING_BYTES + topic * limits.subscriptions,
+    [FrameType.OPEN]: OPENING_BYTES + CLIENT_NAME_BYTES_MAX + topic * limits.subscriptions,
     [FrameType.SUBSCRIBE]: topic,
     [FrameType.UNSUBSCRIBE]: topic,
     [FrameType.ACK]: 12,
@@ -235,7 +249,7 @@ export function clientFrameLimits(limits: Limits): FrameLimits {
 /** What a client takes from a broker: before OPENED tells the limits, and after. */
 export function brokerFrameLimits(limits?: Limits): FrameLimits {
   const goodbye = 1 + TEXT_BYTES_MAX;
-  const topic = topicBlockMax(limits ?? TOPIC_LIMITS_MAX);
+  const topic = topicBlockMax(limits ?? LIMITS_MAX);
   if (limits === undefined) {
     return frameLimitsOf({
       [FrameType.GOODBYE]: goodbye,

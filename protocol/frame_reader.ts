@@ -5,13 +5,10 @@ import type { Lease } from "../base/bytes.ts";
 import { LONG, LONG_BYTES, readLong } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
 import { type Frame, FrameError, type FrameLimits, FrameType, Reason } from "./frame.ts";
+import { type Begun, ReadBuffers } from "./read_buffers.ts";
 
-const READ_BYTES_MIN = 512;
-const READ_BYTES_MAX = 256 * 1024;
-/** After so many reads in a row that fill little of it, the buffer becomes small again. */
-const SMALL_READS_MAX = 32;
-/** How many lent buffers a reader remembers. */
-const LENT_MAX = 8;
+/** No bound. */
+const RUN_MAX = 2 ** 30;
 
 /**
  * Finds the frames in a stream of bytes.
@@ -31,8 +28,9 @@ const LENT_MAX = 8;
 export class FrameReader implements Frame {
   /** Longest bodies by type; may be replaced between frames. */
   limits: FrameLimits;
+  readonly #buffers = new ReadBuffers();
   /** Where the current frame is. */
-  buffer: Uint8Array = new Uint8Array(READ_BYTES_MIN);
+  buffer: Uint8Array = this.#buffers.first();
   /** The type of the current frame. */
   type = 0;
   /** Where the current frame begins, with its size. */
@@ -43,20 +41,28 @@ export class FrameReader implements Frame {
   end = 0;
   oversize = 0;
   frames = 1;
+  /** The most frames of a run, as far as that is known; may be replaced between frames. */
+  runMax = RUN_MAX;
+  /** How much work was noted with {@linkcode FrameReader.spend}. */
+  spent = 0;
   /** How many bytes are still to be skipped. */
   #skip = 0;
   #filled = 0;
   /** The lease of this buffer, if it is lent. */
   #lease: Lease | undefined;
-  /** Buffers that were lent, and may be free again. */
-  #lent: Lease[] = [];
-  #readBytes: number = READ_BYTES_MIN;
-  /** How many reads in a row filled little of the buffer. */
-  #smallReads = 0;
 
-  /** Makes a reader that takes the frames that `limits` lists. */
-  constructor(limits: FrameLimits) {
+  /** Makes a run longer that has as many frames as it may have; returns how many it may have then. */
+  readonly #longer: () => number;
+
+  /**
+   * Makes a reader that takes the frames that `limits` lists.
+   *
+   * @param longer Is called for a run of {@linkcode FrameReader.runMax} frames; returns how many it may
+   * have.
+   */
+  constructor(limits: FrameLimits, longer: () => number = () => RUN_MAX) {
     this.limits = limits;
+    this.#longer = longer;
   }
 
   get filled(): number {
@@ -65,55 +71,63 @@ export class FrameReader implements Frame {
 
   /** Room for the next read; at least one byte. Bytes of earlier frames may move or go. */
   space(): Uint8Array {
-    const unread = this.#filled - this.end;
-    const wanted = Math.max(this.#readBytes, 2 * unread);
+    const isLent = this.#lease !== undefined;
+    const begun = this.#begun();
+    const { unread } = begun;
+    if (unread === 0 && !isLent) this.end = this.#filled = 0;
+    const buffers = this.#buffers;
     const { length } = this.buffer;
-    const isFit = length >= wanted && length <= 2 * wanted;
-    if (unread === 0 && isFit && this.#lease === undefined) this.end = this.#filled = 0;
-    else if (!isFit || 2 * (length - this.#filled) < wanted) this.#move(wanted);
+    buffers.plan(length, begun);
+    const room = length - this.#filled;
+    const isShort = isLent
+      ? buffers.isCramped(room, begun)
+      : buffers.isFull(length - unread, begun);
+    if (isShort || !buffers.fits(length)) this.#turn();
+    else if (!isLent && buffers.isCramped(room, begun)) this.#moveTo(this.buffer);
     return this.buffer.subarray(this.#filled);
   }
 
-  /** Puts what is not read yet at the start of a buffer of this size. */
-  #move(size: number): void {
-    const unread = this.buffer.subarray(this.end, this.#filled);
-    if (this.#lease !== undefined) this.#lend(this.#lease, size);
-    else if (this.buffer.length !== size) this.buffer = new Uint8Array(size);
-    this.buffer.set(unread);
-    this.end = 0;
-    this.#filled = unread.length;
+  /** What has begun to arrive, behind the frames that were found. */
+  #begun(): Begun {
+    const { buffer, end } = this;
+    const unread = this.#filled - end;
+    if (unread < LONG_BYTES) return { unread, promised: 0 };
+    const size = buffer[end]!;
+    const whole = size === LONG ? LONG_BYTES + readLong(buffer, end) : 1 + size;
+    return { unread, promised: whole > unread ? whole : 0 };
   }
 
-  /** Leaves the buffer to those who hold it, and continues in one that nobody holds. */
-  #lend(lease: Lease, size: number): void {
+  /** Continues in another buffer, and leaves this one to those who hold it. */
+  #turn(): void {
+    if (this.#lease !== undefined) this.#buffers.lend(this.#lease);
     this.#lease = undefined;
-    const lent = this.#lent;
-    if (lent.push(lease) > LENT_MAX) lent.shift();
-    const free = lent.findLastIndex(({ buffer, holders }) =>
-      holders === 0 && buffer.length === size
-    );
-    this.buffer = free < 0 ? new Uint8Array(size) : lent.splice(free, 1)[0]!.buffer;
+    this.#moveTo(this.#buffers.next());
+  }
+
+  /** Puts what is not read yet at the start of a buffer. */
+  #moveTo(buffer: Uint8Array): void {
+    const { end } = this;
+    const unread = this.#filled - end;
+    if (buffer !== this.buffer) buffer.set(this.buffer.subarray(end, this.#filled));
+    else if (end > 0) buffer.copyWithin(0, end, this.#filled);
+    this.buffer = buffer;
+    this.end = 0;
+    this.#filled = unread;
   }
 
   /** Drops what it keeps for speed, as of the next read. */
   trim(): void {
-    this.#lent = [];
-    this.#shrink();
-  }
-
-  #shrink(): void {
-    this.#readBytes = READ_BYTES_MIN;
-    this.#smallReads = 0;
+    this.#buffers.trim();
   }
 
   /** Notes that the first `count` bytes of the latest space were filled. */
   wrote(count: number): void {
-    if (count === this.buffer.length - this.#filled) {
-      this.#readBytes = Math.min(4 * this.#readBytes, READ_BYTES_MAX);
-      this.#smallReads = 0;
-    } else if (count >= this.#readBytes / 16) this.#smallReads = 0;
-    else if (++this.#smallReads === SMALL_READS_MAX) this.#shrink();
+    this.#buffers.wrote(count, this.buffer.length - this.#filled);
     this.#filled += count;
+  }
+
+  spend(work: number): void {
+    this.spent += work;
   }
 
   keep(): Lease {
@@ -129,16 +143,17 @@ export class FrameReader implements Frame {
     if (this.#skip > 0 && !this.#skipped()) return false;
     const { buffer } = this;
     const start = this.end;
-    const available = this.#filled - start;
-    if (available < 2) return false;
+    const filled = this.#filled;
+    if (start === filled) return false;
     let size = buffer[start]!;
     let at = start + 1;
     if (size === LONG) {
-      at = start + 5;
-      if (available < 6) return false;
+      at = start + LONG_BYTES;
+      if (at > filled) return false;
       size = readLong(buffer, start);
     }
     if (size === 0) throw new ProtocolError("Cannot read a frame: its size is 0");
+    if (at === filled) return false;
     const type = buffer[at]!;
     const limit = this.limits[type];
     if (limit === undefined) {
@@ -146,7 +161,7 @@ export class FrameReader implements Frame {
     }
     const oversize = size - 1 > limit;
     if (oversize && type !== FrameType.PUBLISH) throw tooLong(type, size - 1, limit);
-    if (!oversize && size > this.#filled - at) return false;
+    if (!oversize && size > filled - at) return false;
     this.type = type;
     this.frames = 1;
     this.start = start;
@@ -157,6 +172,7 @@ export class FrameReader implements Frame {
   }
 
   extend(topicBytes: number, payloadMax: number, bytesMax = this.buffer.length): number {
+    if (this.frames >= this.runMax && this.#isOver()) return 0;
     const { buffer, body, end } = this;
     const last = Math.min(this.#filled, this.start + bytesMax);
     if (last - end <= LONG_BYTES) return 0;
@@ -173,6 +189,12 @@ export class FrameReader implements Frame {
     this.end = at + size - 1;
     this.frames++;
     return at + topicBytes;
+  }
+
+  /** Whether a run has as many frames as it may have. */
+  #isOver(): boolean {
+    this.runMax = this.#longer();
+    return this.frames >= this.runMax;
   }
 
   /** Skips what is to be skipped, as far as it is here; returns whether that was all. */

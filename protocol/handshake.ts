@@ -46,9 +46,11 @@ export const Refusal = {
 /** The number of a refusal. */
 export type Refusal = typeof Refusal[keyof typeof Refusal];
 
-const MAGIC = new TextEncoder().encode("mpubsub\n");
-const CLIENT_LABEL = new TextEncoder().encode("mpubsub client\0");
-const BROKER_LABEL = new TextEncoder().encode("mpubsub broker\0");
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const MAGIC = encoder.encode("mpubsub\n");
+const CLIENT_LABEL = encoder.encode("mpubsub client\0");
+const BROKER_LABEL = encoder.encode("mpubsub broker\0");
 const NONCE_BYTES = 32;
 /** Bytes of the id of a broker. */
 export const BROKER_ID_BYTES = 16;
@@ -59,7 +61,10 @@ export function keyBytes(key: string | Uint8Array): Uint8Array<ArrayBuffer> {
   if (typeof key !== "string" && !(key instanceof Uint8Array)) {
     throw new TypeError("Cannot use authkey: it must be a string or a Uint8Array");
   }
-  const bytes = typeof key === "string" ? new TextEncoder().encode(key) : new Uint8Array(key);
+  if (typeof key === "string" && !key.isWellFormed()) {
+    throw new TypeError("Cannot use authkey: it has a lone surrogate, which has no UTF-8 bytes");
+  }
+  const bytes = typeof key === "string" ? encoder.encode(key) : new Uint8Array(key);
   if (bytes.length === 0) throw new RangeError("Cannot use authkey: it is empty");
   return bytes;
 }
@@ -69,7 +74,10 @@ export function keyNameBytes(name: string): Uint8Array {
   if (typeof name !== "string") {
     throw new TypeError(`Cannot use keyName ${name}: it must be a string`);
   }
-  const bytes = new TextEncoder().encode(name);
+  if (!name.isWellFormed()) {
+    throw new TypeError(`Cannot use keyName ${JSON.stringify(name)}: it has a lone surrogate`);
+  }
+  const bytes = encoder.encode(name);
   if (bytes.length > KEY_NAME_BYTES_MAX) {
     throw new RangeError(
       `Cannot use keyName "${name}": it has ${bytes.length} bytes; the limit is ${KEY_NAME_BYTES_MAX}`,
@@ -214,8 +222,7 @@ export class BrokerHandshake<K extends Secret> {
   /** Step 2: the challenge, the same for every name. */
   challenge(hello: Uint8Array<ArrayBuffer>, nonce = randomBytes(NONCE_BYTES)): Uint8Array {
     this.#hello = hello;
-    // No key has a name that is not UTF-8; the proof is checked all the same.
-    this.#keyName = new TextDecoder().decode(hello.subarray(HELLO_HEAD_BYTES));
+    this.#keyName = decoder.decode(hello.subarray(HELLO_HEAD_BYTES));
     this.#challenge = concat(
       MAGIC,
       Uint8Array.of(GRANTED, PROTOCOL_VERSION),
@@ -237,7 +244,7 @@ export class BrokerHandshake<K extends Secret> {
   async answer(
     proof: Uint8Array<ArrayBuffer>,
   ): Promise<{ key: K | undefined; answer: Uint8Array }> {
-    const known = this.#keyOf(this.#keyName);
+    const known = this.#isUtf8() ? this.#keyOf(this.#keyName) : undefined;
     const key = await importKey(known?.bytes ?? randomBytes(PROOF_BYTES));
     const text = concat(CLIENT_LABEL, this.#hello, this.#challenge);
     const isRight = await crypto.subtle.verify("HMAC", key, proof, text);
@@ -247,6 +254,13 @@ export class BrokerHandshake<K extends Secret> {
       return { key: undefined, answer: Uint8Array.of(Refusal.AUTH) };
     }
     return { key: known, answer: concat(Uint8Array.of(GRANTED), signature) };
+  }
+
+  /** Whether the name that the client gave is UTF-8; no key has another. */
+  #isUtf8(): boolean {
+    const name = this.#hello.subarray(HELLO_HEAD_BYTES);
+    const again = encoder.encode(this.#keyName);
+    return name.length === again.length && name.every((byte, i) => byte === again[i]);
   }
 
   /** The name of the key that the client gave. */

@@ -13,6 +13,7 @@
 import { Fifo } from "../base/fifo.ts";
 import { ProtocolError } from "../errors.ts";
 import type { Frame } from "./frame.ts";
+import { type Place, type Position, Withheld } from "./withheld.ts";
 
 /** A frame that could not be taken when it arrived, in a copy of its own. */
 export interface HeldFrame {
@@ -36,19 +37,6 @@ export interface InboxHandler {
   held?(frame: HeldFrame): void;
 }
 
-/** The frames up to a number, and how many bytes they are. */
-export interface Position {
-  /** The number of the last one. */
-  count: number;
-  /** Their bytes. */
-  bytes: number;
-}
-
-/** A position after which nothing is acknowledged. */
-export interface Place extends Position {
-  isReleased: boolean;
-}
-
 /** Takes, holds and acknowledges the counted frames of one peer. */
 export class Inbox {
   /** The frames that were taken. */
@@ -59,10 +47,8 @@ export class Inbox {
   readonly #handler: InboxHandler;
   readonly #held = new Fifo<HeldFrame>();
   #heldBytes = 0;
-  /** Nothing after the first of these is acknowledged yet, although it was taken; in their order. */
-  readonly #withheld: Place[] = [];
-  /** How many of them, the first, were released. */
-  #released = 0;
+  /** Nothing after the first of these is acknowledged yet, although it was taken. */
+  readonly #withheld = new Withheld();
   /** The number of the last frame for which an acknowledgement was requested. */
   #wanted = 0;
   #closed = false;
@@ -99,13 +85,19 @@ export class Inbox {
     this.taken.bytes += bytes;
   }
 
-  /** Takes what is held, until its owner is full again. */
-  resume(): void {
+  /** Whether it holds frames that were not taken. */
+  get holds(): boolean {
+    return this.#held.length > 0;
+  }
+
+  /** Takes what is held, until its owner is full again, or `isEnough` after a frame. */
+  resume(isEnough: (frame: HeldFrame) => boolean = () => false): void {
     while (this.#held.length > 0 && !this.#handler.full) {
       const frame = this.#held.shift()!;
       this.#heldBytes -= sizeOf(frame);
       this.#handler.held!(frame);
       this.#count(1, sizeOf(frame));
+      if (isEnough(frame)) return;
     }
   }
 
@@ -127,7 +119,8 @@ export class Inbox {
 
   /** Up to where frames can be acknowledged now. */
   get acknowledgeable(): Readonly<Position> {
-    return this.#withheld[this.#released] ?? this.taken;
+    const { first } = this.#withheld;
+    return first !== undefined && first.count < this.taken.count ? first : this.taken;
   }
 
   /** Whether what the other side has requested can be acknowledged now, and was not yet. */
@@ -148,38 +141,22 @@ export class Inbox {
    * @returns What to release.
    */
   withhold(frames: number, bytes: number): Place {
-    const place = {
+    return this.#withheld.add({
       count: Math.max(this.acknowledged.count, this.taken.count - frames),
       bytes: Math.max(this.acknowledged.bytes, this.taken.bytes - bytes),
-      isReleased: false,
-    };
-    // Those who withhold say so while the frames pass, so mostly it is the last.
-    const places = this.#withheld;
-    let at = places.length;
-    while (at > this.#released && places[at - 1]!.count > place.count) at--;
-    if (at === places.length) places.push(place);
-    else places.splice(at, 0, place);
-    return place;
+    });
   }
 
   /** Stops withholding a place; returns whether more can be acknowledged then. */
   release(place: Place): boolean {
-    if (place.isReleased) return false;
-    place.isReleased = true;
-    const places = this.#withheld;
-    while (places[this.#released]?.isReleased) this.#released++;
-    if (2 * this.#released >= places.length) {
-      places.splice(0, this.#released);
-      this.#released = 0;
-    }
+    if (!this.#withheld.remove(place)) return false;
     return this.acknowledgeable.count > this.acknowledged.count;
   }
 
   /** Takes no more, and withholds nothing. */
   close(): void {
     this.#closed = true;
-    for (const place of this.#withheld) place.isReleased = true;
-    this.#withheld.length = this.#released = 0;
+    this.#withheld.clear();
   }
 }
 

@@ -3,14 +3,10 @@
  * reason. Knows nothing of what the frames are for.
  *
  * ```
- *            ┌ send(): frames that are not counted ┐
- *  stream ◀──┤                                     │ one write in flight
- *            └ handler.next(): counted frames      ┘
- *  stream ──▶ handler.frame(), …, handler.batch()    one read, many frames
+ *  stream ◀── link_writer.ts ◀── send(): frames that are not counted; handler.next(): counted ones
+ *  stream ──▶ frame_reader.ts ──▶ handler.frame(), …, handler.batch()    one read, many frames
  * ```
  *
- * - One write is in flight; what gathers meanwhile goes out in the next. So a busy connection writes
- *   large pieces, an idle one writes at once, and there is no timer.
  * - It never stops reading until it ends. But what takes long, a flood of small frames say, takes turns
  *   with everything else that there is to do.
  * - Time is counted in ticks, {@linkcode TICKS} per heartbeat, which come from the owner. However long an
@@ -19,7 +15,6 @@
  * - A side that ends says GOODBYE and then only reads, so that the reason arrives even when the other
  *   side is in the middle of sending.
  */
-import { NO_BYTES } from "../base/bytes.ts";
 import { printable } from "../base/printable.ts";
 import { TimeSlice } from "../base/time_slice.ts";
 import { later } from "../base/timers.ts";
@@ -27,6 +22,8 @@ import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { encodeFrame, FrameError, type FrameLimits, FrameType, Reason } from "./frame.ts";
 import { decodeGoodbye, encodeGoodbye } from "./frame_bodies.ts";
 import { FrameReader } from "./frame_reader.ts";
+import { LinkWriter } from "./link_writer.ts";
+import { workOf } from "./work.ts";
 
 /** A connection, as everything but the transport sees it: a stream of bytes. */
 export interface ByteStream {
@@ -42,8 +39,12 @@ export interface ByteStream {
 
 /** What is done with the frames of a link. */
 export interface LinkHandler {
-  /** Takes the reader's current frame. A `ProtocolError` ends the link. */
-  frame(reader: FrameReader): void;
+  /**
+   * Takes the reader's current frame. A `ProtocolError` ends the link.
+   *
+   * @returns The next frame is taken only when this has resolved, if it is a promise.
+   */
+  frame(reader: FrameReader): void | Promise<void>;
   /** All frames of one read were given to `frame`. */
   batch(): void;
   /** The next counted frames to write, if any. */
@@ -52,8 +53,8 @@ export interface LinkHandler {
   idle(): void;
 }
 
-/** What takes the frames of each type. */
-export type Takers = Readonly<Record<number, (reader: FrameReader) => void>>;
+/** What takes the frames of each type, as {@linkcode LinkHandler.frame} does. */
+export type Takers = Readonly<Record<number, LinkHandler["frame"]>>;
 
 /** How a link ended. */
 export interface LinkEnd {
@@ -71,11 +72,6 @@ export const TICKS = 4;
 const SILENT_HEARTBEATS = 2;
 /** How long a side that said GOODBYE waits for the other to close. */
 const LINGER_MS = 1000;
-/** Up to this size, counted frames and others go out in one write. */
-const JOIN_BYTES_MAX = 64 * 1024;
-/** After how many frames, or runs of frames, the clock is read. */
-const FRAMES_PER_LOOK = 32;
-const NO_PARTS: readonly Uint8Array[] = [];
 
 /** Sends and receives the frames of one connection. */
 export class Link {
@@ -86,19 +82,13 @@ export class Link {
   readonly #stream: ByteStream;
   readonly #reader: FrameReader;
   readonly #slice = new TimeSlice();
+  /** How many frames of the current run were counted as work. */
+  #counted = 0;
   /** What the next read fills. */
   #space: Uint8Array;
-  #control: Uint8Array[] = [];
-  /** Where in `#control` an ACK waits; -1 when none does. */
-  #ackAt = -1;
-  /** The next counted frames, if they are too large to go out with frames that are not counted. */
-  #counted: Uint8Array | undefined;
-  /** A buffer in which frames are put side by side. */
-  #joint = NO_BYTES;
-  #writing: Promise<void> | undefined;
+  readonly #writer: LinkWriter;
   #end: LinkEnd | undefined;
   #linger: Disposable | undefined;
-  #quietTicks = 0;
   #silentTicks = 0;
 
   /**
@@ -108,9 +98,10 @@ export class Link {
    */
   constructor(stream: ByteStream, limits: FrameLimits, handler: LinkHandler = expecting({})) {
     this.#stream = stream;
-    this.#reader = new FrameReader(limits);
+    this.#reader = new FrameReader(limits, () => this.#longerRun());
     this.#space = this.#reader.space();
     this.handler = handler;
+    this.#writer = new LinkWriter(stream, this);
     this.finished = this.#run();
   }
 
@@ -121,7 +112,7 @@ export class Link {
 
   /** How many frames that are not counted wait to be written. */
   get waiting(): number {
-    return this.#control.length;
+    return this.#writer.waiting;
   }
 
   /** Replaces what this side takes, as of the next frame. */
@@ -140,81 +131,17 @@ export class Link {
 
   /** Sends a frame that is not counted. */
   send(type: FrameType, ...parts: readonly Uint8Array[]): void {
-    if (this.#end !== undefined) return;
-    this.#control.push(encodeFrame(type, ...parts));
-    this.pump();
+    if (this.#end === undefined) this.#writer.send(encodeFrame(type, ...parts));
   }
 
   /** Sends an ACK after all that waits; it replaces one that still waits. */
   acknowledge(body: Uint8Array): void {
-    if (this.#end !== undefined) return;
-    const ack = encodeFrame(FrameType.ACK, body);
-    if (this.#ackAt >= 0) this.#control.splice(this.#ackAt, 1);
-    this.#ackAt = this.#control.push(ack) - 1;
-    this.pump();
+    if (this.#end === undefined) this.#writer.acknowledge(encodeFrame(FrameType.ACK, body));
   }
 
   /** Writes what there is to write. */
   pump(): void {
-    if (this.#end === undefined) this.#writing ??= this.#write();
-  }
-
-  async #write(): Promise<void> {
-    await undefined; // Whatever is sent in the same turn gathers for the first write.
-    try {
-      for (let bytes = this.#nextBytes(); bytes !== undefined; bytes = this.#nextBytes()) {
-        this.#quietTicks = 0;
-        let at = await this.#stream.write(bytes);
-        while (at < bytes.length) at += await this.#stream.write(bytes.subarray(at));
-      }
-    } catch (error) { // Whatever the stream throws: the connection is gone.
-      this.#lose(error);
-    } finally {
-      this.#writing = undefined;
-    }
-  }
-
-  #nextBytes(): Uint8Array | undefined {
-    const large = this.#counted;
-    this.#counted = undefined;
-    if (large !== undefined && this.#end === undefined) return large;
-    const before = this.#drainControl();
-    const counted = this.#end === undefined ? this.handler.next() : undefined;
-    if (counted !== undefined && counted.length > JOIN_BYTES_MAX) {
-      if (before.length === 0) return counted;
-      this.#counted = counted;
-      return this.#join(before);
-    }
-    // What the handler has just sent goes after what it hands over.
-    const behind = this.#drainControl();
-    if (counted === undefined) {
-      return before.length + behind.length === 0 ? undefined : this.#join([...before, ...behind]);
-    }
-    if (before.length + behind.length === 0) return counted;
-    return this.#join([...before, counted, ...behind]);
-  }
-
-  #drainControl(): readonly Uint8Array[] {
-    const control = this.#control;
-    if (control.length === 0) return NO_PARTS;
-    this.#control = [];
-    this.#ackAt = -1;
-    return control;
-  }
-
-  /** All parts in one piece; valid until the next call, so until it is written. */
-  #join(parts: readonly Uint8Array[]): Uint8Array {
-    let length = 0;
-    for (const part of parts) length += part.length;
-    if (this.#joint.length < length) {
-      this.#joint = new Uint8Array(Math.max(length, Math.min(2 * length, JOIN_BYTES_MAX)));
-    }
-    let at = 0;
-    for (const part of parts) {
-      this.#joint.set(part, at);
-      at += part.length;
-    }
-    return this.#joint.subarray(0, length);
+    if (this.#end === undefined) this.#writer.pump();
   }
 
   /**
@@ -226,10 +153,10 @@ export class Link {
    */
   end(reason: Reason, text: string, error?: Error): void {
     if (this.#end !== undefined) return;
-    this.send(FrameType.GOODBYE, encodeGoodbye(reason, text));
+    this.#writer.end(encodeFrame(FrameType.GOODBYE, encodeGoodbye(reason, text)));
     this.#end = error === undefined ? { reason } : { reason, error };
     this.#linger = later(() => this.#stream.close(), LINGER_MS, true);
-    (this.#writing ?? Promise.resolve()).then(() => this.#stream.closeWrite()).catch(() => {
+    this.#writer.written().then(() => this.#stream.closeWrite()).catch(() => {
       // The other side closed first: nobody is left to read the reason.
       this.#stream.close();
     });
@@ -238,11 +165,12 @@ export class Link {
   /** Closes the connection at once, without a GOODBYE. */
   close(error?: Error): void {
     this.#end ??= error === undefined ? {} : { error };
-    this.#control = [];
+    this.#writer.close();
     this.#stream.close();
   }
 
-  #lose(cause: unknown): void {
+  /** Ends because the connection is gone, or nothing is heard over it. */
+  lose(cause: unknown): void {
     this.close(lostError(cause));
   }
 
@@ -250,11 +178,11 @@ export class Link {
   tick(): void {
     if (this.#end !== undefined) return;
     if (++this.#silentTicks > TICKS * SILENT_HEARTBEATS) {
-      this.#lose(new Error(`nothing was heard for ${SILENT_HEARTBEATS} heartbeats`));
-    } else if (++this.#quietTicks >= TICKS) {
-      this.#quietTicks = 0;
+      this.lose(new Error(`nothing was heard for ${SILENT_HEARTBEATS} heartbeats`));
+    } else if (++this.#writer.quietTicks >= TICKS) {
+      this.#writer.quietTicks = 0;
       this.#reader.trim();
-      if (this.#writing === undefined) this.#joint = NO_BYTES;
+      this.#writer.trim();
       this.handler.idle();
     }
   }
@@ -267,7 +195,9 @@ export class Link {
         this.#silentTicks = 0;
         if (this.#end !== undefined) continue;
         this.#reader.wrote(count);
-        while (!this.#takeFrames()) await this.#slice.next();
+        for (let wait = this.#takeFrames(); wait !== undefined; wait = this.#takeFrames()) {
+          await wait;
+        }
       }
       this.#end ??= { error: lostError(undefined) };
     } catch (error) { // Whatever the stream throws: the connection is gone.
@@ -279,17 +209,17 @@ export class Link {
     return this.#end;
   }
 
-  /** Takes the frames that are here; returns whether those were all, and there is time for more. */
-  #takeFrames(): boolean {
+  /** Takes the frames that are here; returns what to wait for before it takes more. */
+  #takeFrames(): Promise<void> | undefined {
     this.#slice.begin();
     try {
-      for (let n = 1; this.#end === undefined && this.#reader.next(); n++) {
-        if (this.#reader.type === FrameType.GOODBYE) this.#takeGoodbye();
-        else this.handler.frame(this.#reader);
-        if (n % FRAMES_PER_LOOK === 0 && this.#slice.isOver()) {
-          this.handler.batch();
-          return false;
-        }
+      while (this.#end === undefined && this.#reader.next()) {
+        this.#counted = 0;
+        this.#reader.runMax = this.#slice.left;
+        const work = this.#takeFrame();
+        if (!this.#slice.did(workOf(this.#reader, this.#counted)) && work === undefined) continue;
+        this.handler.batch();
+        return work ?? this.#slice.next();
       }
       this.handler.batch();
     } catch (error) {
@@ -299,7 +229,20 @@ export class Link {
     }
     // Also after the end: what is read then must not overwrite frames that somebody holds.
     this.#space = this.#reader.space();
-    return this.#end !== undefined || !this.#slice.isOver();
+    return this.#end === undefined && this.#slice.isOver() ? this.#slice.next() : undefined;
+  }
+
+  #takeFrame(): Promise<void> | undefined {
+    if (this.#reader.type === FrameType.GOODBYE) this.#takeGoodbye();
+    else return this.handler.frame(this.#reader) ?? undefined;
+  }
+
+  /** Looks at the clock within a run; returns how many frames it may have. */
+  #longerRun(): number {
+    const { frames } = this.#reader;
+    const isOver = this.#slice.did(frames - this.#counted);
+    this.#counted = frames;
+    return isOver ? frames : frames + this.#slice.left;
   }
 
   /** Ends because the other side broke the protocol. */

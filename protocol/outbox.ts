@@ -20,6 +20,7 @@ import type { Lease } from "../base/bytes.ts";
 import { Buffers } from "./outbox_buffers.ts";
 import { wholeChunk } from "./outbox_chunk.ts";
 import { Composer } from "./outbox_composer.ts";
+import { type Fits, fittingParts } from "./outbox_sift.ts";
 import { Sent } from "./outbox_sent.ts";
 import { Waiting } from "./outbox_waiting.ts";
 
@@ -80,9 +81,14 @@ export class Outbox {
     return this.#total;
   }
 
-  /** How many bytes are numbered and not acknowledged. */
+  /** How many bytes are numbered and held, because not all of their chunk is acknowledged. */
   get inFlight(): number {
     return this.#sent.bytes;
+  }
+
+  /** At least so many bytes are numbered and not acknowledged. */
+  get inFlightMin(): number {
+    return this.#sent.bytesMin;
   }
 
   /** The number of the last frame that has one. */
@@ -212,6 +218,28 @@ export class Outbox {
     const again = this.#sent.restart();
     this.#onBytes(this.#sent.bytes - before);
     return again;
+  }
+
+  /**
+   * Takes out the frames that do not fit, before any of a new session goes out.
+   *
+   * @param fits Called for each frame, in their order.
+   * @returns How many were taken out.
+   */
+  sift(fits: Fits): number {
+    const chunks = [...this.#sent.chunks(), ...this.#waiting.chunks()];
+    const parts = chunks.flatMap((chunk) => [...fittingParts(chunk, fits)]);
+    const [before, after] = [chunks, parts].map((all) =>
+      all.reduce((n, { frames }) => n + frames, 0)
+    );
+    if (after === before) return 0;
+    // The buffers are used again, so what stays is copied first.
+    const kept = parts.map(({ buffer, start, end, frames }) => {
+      return { bytes: buffer.slice(start, end), frames };
+    });
+    this.clear();
+    for (const { bytes, frames } of kept) this.push(bytes, frames);
+    return before! - after!;
   }
 
   /**

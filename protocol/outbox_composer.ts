@@ -8,12 +8,13 @@
  *  └────────┴───────────────┴──────┴─────────────┴─────────┴──────┘
  * ```
  *
- * - How many bytes the size takes is known only at the end; as many are left free as it took last time.
+ * - How many bytes the size takes is known only at the end; as many are left free as it took last time,
+ *   or in another buffer as many as a long frame takes.
  * - A frame that does not fit the buffer moves to another. What others add meanwhile goes before it, and
  *   into another buffer.
  */
 import { NO_BYTES } from "../base/bytes.ts";
-import { sizeLength, writeSize } from "../base/size_prefix.ts";
+import { LONG, LONG_BYTES, sizeLength, writeSize } from "../base/size_prefix.ts";
 import { FrameType } from "./frame.ts";
 import type { Waiting } from "./outbox_waiting.ts";
 
@@ -69,15 +70,19 @@ export class Composer {
   room(at: number, count: number): number {
     const before = this.bytes;
     if (before.length - at >= count) return at;
-    const start = this.start;
-    const length = Math.max(2 * (at - start), at - start + count);
+    const { start } = this;
+    const composed = at - start;
+    // A long frame, which is moved here, is not moved once more for its size.
+    const more = composed + count < LONG ? 0 : LONG_BYTES - this.#sizeBytes;
+    const length = Math.max(2 * composed, composed + count) + more;
     if (this.isInPlace) {
       this.#waiting.turn(length);
       this.bytes = this.#waiting.buffer;
     } else this.bytes = new Uint8Array(length);
-    this.bytes.set(before.subarray(start, at));
+    this.bytes.set(before.subarray(start, at), more);
     this.start = 0;
-    return at - start;
+    this.#sizeBytes += more;
+    return composed + more;
   }
 
   /** How many bytes the frame has, when it ends at `end`. */
@@ -87,13 +92,14 @@ export class Composer {
 
   /** Writes the size before what ends at `end`; returns where the frame ends then. */
   finish(end: number): number {
+    const size = end - this.start - this.#sizeBytes;
+    const needed = sizeLength(size);
+    if (needed > this.#sizeBytes) end = this.room(end, needed - this.#sizeBytes);
     const left = this.#sizeBytes;
-    const size = end - this.start - left;
-    const needed = this.#sizeBytes = sizeLength(size);
     if (needed !== left) {
-      if (needed > left) end = this.room(end, needed - left);
       this.bytes.copyWithin(this.start + needed, this.start + left, end);
       end += needed - left;
+      this.#sizeBytes = needed;
     }
     writeSize(this.bytes, this.start, size);
     return end;

@@ -74,6 +74,18 @@ export class Sent {
     };
   }
 
+  /** At least so many bytes are not acknowledged: a chunk of which some are does not count. */
+  get bytesMin(): number {
+    const first = this.#chunks.at(0);
+    if (first === undefined || this.#base === this.acknowledged) return this.bytes;
+    return this.bytes - (first.end - first.start);
+  }
+
+  /** All that is held, in its order; the first may begin with frames that are acknowledged. */
+  *chunks(): Generator<Chunk, void, undefined> {
+    for (let i = 0; i < this.#chunks.length; i++) yield this.#chunks.at(i)!;
+  }
+
   /** The next bytes to send again; those before are written. */
   again(): Uint8Array | undefined {
     const chunk = this.#chunks.at(this.#cursor);

@@ -59,6 +59,12 @@ export class Waiting {
     return sum;
   }
 
+  /** All that waits, in its order. */
+  *chunks(): Generator<Chunk, void, undefined> {
+    this.#close();
+    for (let i = 0; i < this.#closed.length; i++) yield this.#closed.at(i)!;
+  }
+
   /** Adds a chunk, which is kept as it is. */
   add(chunk: Chunk): void {
     this.#close();

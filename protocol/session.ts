@@ -19,14 +19,18 @@
  * - What cannot be taken now is held, and what must not be acknowledged yet is withheld; either way
  *   the other side's window closes, while this side keeps reading.
  */
+import { countFrom } from "../base/count.ts";
+import { TimeSlice } from "../base/time_slice.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
-import { Flushes } from "./flushes.ts";
 import { type Frame, FrameType, isCounted } from "./frame.ts";
 import { decodeAck, encodeAck } from "./frame_bodies.ts";
+import { Flushes } from "./flushes.ts";
 import type { FrameReader } from "./frame_reader.ts";
 import { Inbox, type InboxHandler } from "./inbox.ts";
 import type { Link, LinkHandler } from "./link.ts";
 import { Outbox } from "./outbox.ts";
+import type { Fits } from "./outbox_sift.ts";
+import { messageWork } from "./work.ts";
 
 /** A side acknowledges when this many bytes of counted frames can be acknowledged. */
 const ACK_BYTES = 64 * 1024;
@@ -55,6 +59,8 @@ class Asks {
   settled = 0;
   /** Which of this side's requests is meant to open the window. */
   unblocking = 0;
+  /** How much was acknowledged when it was sent. */
+  unblockingAt = -1;
 }
 
 /** Sends to one peer and takes what it sends, across connections. */
@@ -67,6 +73,10 @@ export class Session implements LinkHandler {
   readonly #inbox: Inbox;
   #asks = new Asks();
   readonly #flushes = new Flushes();
+  /** The turns in which it takes what was held; made when something was. */
+  #slice: TimeSlice | undefined;
+  /** Whether it waits for its next turn. */
+  #isPaused = false;
 
   /** Makes a session without a connection; calls `onBytes` with each change of what it holds. */
   constructor(handler: SessionHandler, onBytes?: (change: number) => void) {
@@ -90,7 +100,7 @@ export class Session implements LinkHandler {
     this.#link = link;
     this.#inbox.rewind();
     this.#asks = new Asks();
-    this.#flushes.forgetAsks();
+    this.#flushes.reconnect();
     link.handler = this;
     // An acknowledgement may have been lost with the connection before.
     if (this.taken > 0) this.idle();
@@ -112,6 +122,14 @@ export class Session implements LinkHandler {
     return this.outbox.restart();
   }
 
+  /**
+   * Takes out the frames that do not fit, before any is sent in a new session; see `Outbox.sift`. Those
+   * who wait for an acknowledgement wait for all that is left.
+   */
+  sift(fits: Fits): void {
+    if (this.outbox.sift(fits) > 0) this.#flushes.postpone(this.outbox.total);
+  }
+
   /** Sends what the outbox has, as far as there is a connection and the window allows. */
   pump(): void {
     this.#link?.pump();
@@ -121,15 +139,18 @@ export class Session implements LinkHandler {
     const { outbox } = this;
     const bytes = outbox.next();
     if (bytes === undefined) this.#unblock();
-    else if (this.#flushes.size > 0) this.#askForFlushes();
+    else if (!this.#flushes.isEmpty) this.#askForFlushes();
     return bytes;
   }
 
   /** Requests an acknowledgement, if the window is closed and none would come unasked. */
   #unblock(): void {
-    const { ahead, inFlight } = this.outbox;
-    const { unblocking, settled } = this.#asks;
-    if (unblocking > settled || ahead === 0 || inFlight >= ACK_BYTES) return;
+    const { ahead, inFlightMin, acknowledged } = this.outbox;
+    const { unblocking, settled, unblockingAt } = this.#asks;
+    if (unblocking > settled || ahead === 0 || inFlightMin >= ACK_BYTES) return;
+    // The answer acknowledged nothing: the other side withholds that, and tells when it no longer does.
+    if (unblockingAt === acknowledged) return;
+    this.#asks.unblockingAt = acknowledged;
     this.#asks.unblocking = this.#ask();
   }
 
@@ -155,7 +176,7 @@ export class Session implements LinkHandler {
   /** Requests an acknowledgement for those who wait, once what they wait for is on its way. */
   #askForFlushes(): void {
     if (this.#link === undefined) return;
-    this.#flushes.ask(this.outbox.total - this.outbox.ahead, () => this.#ask());
+    this.#flushes.askFor(this.outbox.total - this.outbox.ahead, () => this.#ask());
   }
 
   /** The session is over: rejects for all who wait, and drops everything. */
@@ -165,6 +186,7 @@ export class Session implements LinkHandler {
     this.#flushes.end(reason);
     this.outbox.clear();
     this.#inbox.close();
+    this.#slice?.end();
   }
 
   frame(reader: FrameReader): void {
@@ -181,16 +203,25 @@ export class Session implements LinkHandler {
     this.#inbox.want();
   }
 
-  /** Takes what was held, until its owner is full again. */
+  /** Takes what was held, until its owner is full again, in turns with everything else. */
   resume(): void {
+    if (this.#isPaused) return; // It goes on by itself.
+    const slice = this.#slice ??= new TimeSlice();
+    slice.begin();
     try {
-      this.#inbox.resume();
+      this.#inbox.resume(({ bytes }) => this.#isPaused = slice.did(messageWork(1, bytes.length)));
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#inbox.rewind();
       this.#link?.fail(error);
     }
     this.batch();
+    if (this.#isPaused) slice.next().then(() => this.#goOn());
+  }
+
+  #goOn(): void {
+    this.#isPaused = false;
+    if (this.#inbox.holds) this.resume();
   }
 
   batch(): void {
@@ -234,12 +265,13 @@ export class Session implements LinkHandler {
   #takeAck(body: Uint8Array): void {
     const { count, asks } = decodeAck(body);
     const { sent, settled } = this.#asks;
-    if (asks < settled || asks > sent) {
+    const answered = countFrom(settled, asks);
+    if (answered > sent) {
       throw new ProtocolError(`Cannot take ACK: it answers ${asks} requests of ${sent}`);
     }
-    this.#asks.settled = asks;
+    this.#asks.settled = answered;
     const isProgress = this.outbox.acknowledge(count);
-    this.#flushes.settle(asks, this.outbox.total - this.outbox.unacknowledged);
+    this.#flushes.settle(answered, this.outbox.total - this.outbox.unacknowledged);
     this.#link?.pump();
     if (isProgress) this.#handler.acknowledged?.();
   }

@@ -23,13 +23,14 @@ import {
   formatTopic,
   isBrokerPath,
   isLocalPath,
+  slashNotice,
   type Topic,
   type TopicPath,
   topicPath,
 } from "../topic.ts";
 import { AbortListeners } from "./abort_listeners.ts";
 import { fitOf } from "./accepts.ts";
-import { warn, watch } from "./callback_errors.ts";
+import { advise, WarningLines, watch } from "./callback_errors.ts";
 import { LocalRoute } from "./local_route.ts";
 import { NOTHING, Registration, Removal } from "./registration.ts";
 import { Registrations } from "./registrations.ts";
@@ -83,6 +84,9 @@ export class Dispatcher {
   readonly #waiting = new Fifo<{ route: LocalRoute; message: object }>();
   /** The routes of the topics that were published lately. */
   readonly #routes = new TopicCache(ROOT, this.routeOf(ROOT));
+  readonly #lines = new WarningLines("other errors");
+  /** Whether it has told of a topic that may be meant as a path. */
+  #isAdvised = false;
   #interestCount = 0;
   #births = 0;
   #delivering = false;
@@ -93,8 +97,26 @@ export class Dispatcher {
       throw new TypeError(`Cannot use onError: it is ${typeof options.onError}, not a function`);
     }
     this.onError = (error, context) =>
-      options.onError === undefined ? warn(error, context) : options.onError(error, context);
+      options.onError === undefined
+        ? this.#lines.write(error, context)
+        : options.onError(error, context);
     this.#options = options;
+  }
+
+  /**
+   * The path of a topic to publish or to subscribe to.
+   *
+   * @throws {TypeError} If it is not a valid topic.
+   * @throws {RangeError} If it is too long.
+   */
+  pathOf(topic: Topic): TopicPath {
+    const path = topicPath(topic);
+    const notice = this.#isAdvised ? undefined : slashNotice(topic);
+    if (notice !== undefined) {
+      this.#isAdvised = true;
+      advise(`The topic ${notice}`);
+    }
+    return path;
   }
 
   /**
@@ -248,7 +270,7 @@ export class Dispatcher {
    * @throws {BacklogError} If a subscription that waits has no room.
    */
   checkPublish(topic: Topic, message: object): LocalRoute {
-    const route = this.#routes.get(topic) ?? this.#remember(this.routeOf(topicPath(topic)));
+    const route = this.#routes.get(topic) ?? this.#remember(this.routeOf(this.pathOf(topic)));
     if (typeof message !== "object" || message === null || Array.isArray(message)) {
       throw noMessage(route.path, message);
     }
@@ -299,8 +321,8 @@ export class Dispatcher {
   /** Calls `onError`; never throws. */
   report(error: unknown, context: ErrorContext): void {
     const failed = (second: unknown) => {
-      warn(error, context);
-      warn(second, context, "onError failed: ");
+      this.#lines.write(error, context);
+      this.#lines.write(second, context, "onError failed: ");
     };
     try {
       watch(this.onError(error, context) as unknown, failed);

@@ -31,7 +31,8 @@ export interface ErrorContext {
 export interface PubSubOptions {
   /**
    * Called when a subscriber fails, or a message does not reach a subscriber. By default, the topic and
-   * the error are written to `console.warn`, on one line.
+   * the error are written to `console.warn`, on one line: a hundred such lines at once, and ten a
+   * minute in the long run; a line tells how many before it were left out.
    *
    * - If `onError` itself throws or rejects, both errors are written to `console.warn`.
    *
@@ -119,6 +120,9 @@ export interface Delivery<M = object> {
  * - Leaving the loop (`break`) or disposing ends it, and discards what it holds. Disposing twice is a
  *   no-op.
  * - After `clearSubscribers()` it yields what it holds, then ends.
+ * - While a consumer takes one message after the other, timers, sockets and signals get a turn every few
+ *   milliseconds, so a loop over many messages keeps nobody waiting. What a message takes in one piece
+ *   is up to the consumer.
  *
  * @typeParam M The message.
  *

@@ -120,7 +120,8 @@ export class Place<P> extends Audience<P> {
   /** Whether somebody came or went, here or in a scope, after the router had counted so many changes. */
   hasChangedSince(count: number): boolean {
     if (this.changed > count) return true;
-    for (const { changed } of this.scopes) if (changed > count) return true;
+    if (this.#scopes === undefined) return false;
+    for (const { changed } of this.#scopes) if (changed > count) return true;
     return false;
   }
 }

@@ -75,6 +75,12 @@ export class Covers {
     return { added, removed: [node.path] };
   }
 
+  /** Whether a topic is wanted once, and others below it are, too: these come back when it is removed. */
+  isAbove(path: TopicPath): boolean {
+    const node = this.#wants.get(path);
+    return node?.value === 1 && node.children !== undefined;
+  }
+
   /** The covers, frozen, in no particular order; change nothing while you iterate. */
   paths(): Iterable<TopicPath> {
     return coversFrom(this.#wants.root);

@@ -197,8 +197,8 @@ export class Router<P extends Peer> {
   }
 
   #removeIfUnused(place: Place<P>): void {
-    if (!place.isUnused) return;
     const { node } = place;
+    if (!place.isUnused || node.value !== place) return;
     node.value = undefined;
     node.changed = ++this.#changes;
     this.#lists.forget(place);
@@ -236,10 +236,14 @@ export class Router<P extends Peer> {
   }
 
   *#close(scope: Scope<P>): Generator<void, void, undefined> {
-    if (!this.#scopes.delete(scope.topics)) return;
+    // It may have been closed already, and another one may have taken its place.
+    if (this.#scopes.get(scope.topics) !== scope) return;
+    this.#scopes.delete(scope.topics);
     let count = 0;
     for (const place of scope.places) {
       place.removeScope(scope);
+      // A list may be from when the scope had members: that they left is noted in the scope only.
+      place.node.changed = ++this.#changes;
       this.#options.onInterest?.(undefined, place.node.path, false);
       this.#removeIfUnused(place);
       if (++count % TOPICS_PER_STEP === 0) yield;

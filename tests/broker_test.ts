@@ -202,19 +202,19 @@ Deno.test("Broker ends the session of a client that breaks a rule, with the reas
     ["an ASK before OPEN", Reason.PROTOCOL, (p) => p.send(FrameType.ASK)],
     ["a second OPEN", Reason.PROTOCOL, async (p) => {
       await p.sendOpen();
-      await p.send(FrameType.OPEN, new Uint8Array(29));
+      await p.send(FrameType.OPEN, new Uint8Array(30));
     }],
     ["an OPEN that is too short", Reason.PROTOCOL, (p) => p.send(FrameType.OPEN)],
     ["a frame of the broker's", Reason.PROTOCOL, (p) => p.send(FrameType.OPENED)],
     [
       "a broken topic",
       Reason.PROTOCOL,
-      (p) => p.send(FrameType.OPEN, new Uint8Array(29), Uint8Array.of(2, 0, 0)),
+      (p) => p.send(FrameType.OPEN, new Uint8Array(30), Uint8Array.of(2, 0, 0)),
     ],
     [
       "too many topics at once",
       Reason.TOO_MANY_SUBSCRIPTIONS,
-      (p) => p.send(FrameType.OPEN, new Uint8Array(29), ...many),
+      (p) => p.send(FrameType.OPEN, new Uint8Array(30), ...many),
     ],
     ["one topic too many", Reason.TOO_MANY_SUBSCRIPTIONS, async (p) => {
       await p.sendOpen(["1", "2", "3", "4"].map((topic) => [topic]));
@@ -244,7 +244,7 @@ Deno.test("Broker ends the session of a client that breaks a rule, with the reas
 
 Deno.test("Broker takes as many subscriptions as the limit, and counts a repeated one once", async () => {
   await undisturbed(async (broker) => {
-    await using peer = await Peer.open(broker, [["a"], ["b"], ["c"], ["d"], ["a"]].slice(0, 4));
+    await using peer = await Peer.open(broker, [["a"], ["b"], ["c"], ["d"], ["a"]]);
     await peer.send(FrameType.SUBSCRIBE, encodeTopic(["a"]));
     await peer.send(FrameType.UNSUBSCRIBE, encodeTopic(["b"]));
     await peer.send(FrameType.SUBSCRIBE, encodeTopic(["e"]));
@@ -330,7 +330,7 @@ Deno.test("Broker drops the oldest messages of a client that does not read, and 
     let missed = 0;
     for (let counted = 1; seen.at(-1) !== 19; counted++) {
       const { type, body } = (await deaf.next())!;
-      if (type === FrameType.GAP) missed += decodeGap(body);
+      if (type === FrameType.GAP) missed += decodeGap(body)!;
       else if (type === FrameType.PUBLISH) {
         seen.push(decode(body.subarray(topicEnd(body, 0, body.length))).n);
       }

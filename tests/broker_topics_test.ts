@@ -36,7 +36,7 @@ async function report<R>(
 
 Deno.test("Broker publishes what it counts to *broker while somebody subscribes to that", async () => {
   await using scene = await Scene.start();
-  const [watcher, other] = [await scene.connected(), await scene.connected()];
+  const [watcher, other] = [await scene.connected(), await scene.connected({ name: "other" })];
   other.addSubscriber(null, () => {});
   other.publish("a", {});
   await other.flush();
@@ -48,6 +48,7 @@ Deno.test("Broker publishes what it counts to *broker while somebody subscribes 
   const told = clients.find(({ client }) => client === 2)!;
   assertEquals(told, {
     client: 2,
+    name: "other",
     keyName: "",
     address: null,
     connected: true,
@@ -160,10 +161,10 @@ Deno.test("Broker tells onClient of each client that comes, comes back, and leav
     onClient: (event) => void events.push(event),
     address: "tcp://127.0.0.1:0",
   });
-  const ann = new NetPubSub(scene.broker.address, "k", { keyName: "ann" });
+  const ann = new NetPubSub(scene.broker.address, "k", { name: "Ann", keyName: "ann" });
   await ann.connect();
   await ann.disconnect();
   await until(() => events.length === 2);
-  const told = { client: 1, keyName: "ann", address: "127.0.0.1" };
+  const told = { client: 1, name: "Ann", keyName: "ann", address: "127.0.0.1" };
   assertEquals(events, [{ type: "joined", ...told }, { type: "left", ...told }]);
 });

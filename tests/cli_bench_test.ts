@@ -5,6 +5,7 @@ import { Counts } from "../cli/bench_worker.ts";
 import { quantile } from "../cli/format.ts";
 import { Histogram } from "../cli/histogram.ts";
 import { Bus } from "./helpers/bus.ts";
+import { TempFolder } from "./helpers/folder.ts";
 import { fails, Program } from "./helpers/program.ts";
 import { randomOf } from "../tools/harness/random.ts";
 
@@ -87,21 +88,34 @@ Deno.test("cli bench draws its progress on a terminal, and takes it away", async
   assertMatch(out, /\r\x1b\[K +messages/);
 });
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.test(`cli bench ends with status 130 after ${signal}`, async () => {
+for (const [signal, rate] of [["SIGINT", ["--rate", "1"]], ["SIGTERM", []]] as const) {
+  Deno.test(`cli bench ends with status 130 after ${signal}, and prints what it has`, async () => {
     await using bus = await Bus.start();
     await using client = await bus.client();
     using messages = client.subscribe("bench", { limit: 1 });
     await client.flush();
     await using program = new Program({
-      args: ["bench", "-c", bus.file, "--seconds", "600", "--rate", "10"],
+      args: ["bench", "-c", bus.file, "--seconds", "600", "--publishers", "2", "--json", ...rate],
     });
     await messages[Symbol.asyncIterator]().next();
     program.kill(signal);
     const { code, out, err } = await program.end();
-    assertEquals([code, out, err], [130, "", ""]);
+    assertEquals([code, err], [130, ""]);
+    const { published, received, missed, lost } = JSON.parse(out);
+    assert(published > 0);
+    assertEquals([received + missed, lost], [published, 0]);
   });
 }
+
+Deno.test("cli bench that is interrupted before it measures prints nothing", async () => {
+  await using folder = await TempFolder.make();
+  const args = ["bench", "--wait", "-c", `${folder.path}/x.json`];
+  await using program = new Program({ args });
+  await program.untilError("Waiting for a broker");
+  program.kill("SIGINT");
+  const { code, out } = await program.end();
+  assertEquals([code, out], [130, ""]);
+});
 
 Deno.test("cli bench refuses wrong arguments with one line and status 2", async () => {
   for (

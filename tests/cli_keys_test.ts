@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { AuthError, ForbiddenError, NetPubSub } from "../mod.ts";
 import { TempFolder } from "./helpers/folder.ts";
-import { fails, Program, started } from "./helpers/program.ts";
+import { fails, output, Program, started } from "./helpers/program.ts";
 import { terminalTest } from "./helpers/terminal.ts";
 import { pathOf, SIGNED } from "./helpers/tls.ts";
 import { until } from "../tools/harness/until.ts";
@@ -17,7 +17,7 @@ async function writeKeys(path: string, keys: readonly object[]): Promise<void> {
 /** A client for the key of that name, from the file that the program prints for it. */
 async function clientFor(folder: string, name: string, ...args: string[]): Promise<NetPubSub> {
   await using program = new Program({
-    args: ["key", name, "--keys", `${folder}/keys`, ...args],
+    args: ["key", "file", name, "--keys", `${folder}/keys`, ...args],
     permissions: ["--allow-read"],
   });
   const { code, out, err } = await program.end();
@@ -109,29 +109,158 @@ Deno.test("cli key says what is missing", async () => {
   const keys = ["--keys", `${folder.path}/keys`];
   for (
     const [args, status, problem] of [
-      [["key"], 2, "give its NAME"],
-      [["key", "ann"], 2, "give --keys PATH"],
-      [["key", "eve", ...keys], 1, "it has ann, bob"],
-      [["key", "ann", ...keys, `${folder.path}/x.json`], 1, "Cannot read"],
-      [["key", "ann", ...keys, "one", "two"], 2, "give one FILE"],
+      [["key"], 2, "write key new, key list or key file"],
+      [["key", "ann", ...keys], 2, "for the connection file of one, key file ann"],
+      [["key", "file"], 2, "give its NAME"],
+      [["key", "file", "ann"], 2, "give --keys PATH"],
+      [["key", "file", "eve", ...keys], 1, "it has ann, bob"],
+      [["key", "file", "ann", ...keys, `${folder.path}/x.json`], 1, "Cannot read"],
+      [["key", "file", "ann", ...keys, "one", "two"], 2, "give one FILE"],
+      [["key", "file", "ann", ...keys, "--publish", "a"], 2, "Cannot use --publish with key file"],
+      [["key", "list"], 2, "give --keys PATH"],
+      [["key", "list", "ann", ...keys], 2, "one argument too many"],
+      [["key", "list", ...keys, "--address", "tcp://a:1"], 2, "--address with key list"],
+      [["key", "new"], 2, "give its NAME"],
+      [["key", "new", "cy", "dan"], 2, "one argument too many"],
+      [["key", "new", "cy", "--publish", "a/*"], 2, "there are no wildcards"],
+      [["key", "new", "cy", "--publish="], 2, "--publish needs a value"],
+      [["key", "new", "ann", ...keys], 1, "there is one of that name"],
+      [["key", "new", "n".repeat(65), ...keys], 1, "limit is 64"],
+      [["key", "new", "cy", "--keys", `${folder.path}/none/keys`], 1, "No such file"],
     ] as const
   ) {
     const { code, err } = await fails({ args: [...args] });
-    assertEquals(code, status);
+    assertEquals(code, status, err);
     assertStringIncludes(err, problem);
   }
+  assertEquals(JSON.parse(await Deno.readTextFile(`${folder.path}/keys`)).keys, [ANN, BOB]);
+  assertEquals(folder.names, ["keys"]);
+});
+
+Deno.test("cli key new adds keys to a file that only this user can read, and a broker takes them", async () => {
+  await using folder = await TempFolder.make();
+  const keys = `${folder.path}/keys`;
+  const made = (name: string, ...grants: string[]) =>
+    output({ args: ["key", "new", name, "--keys", keys, ...grants] });
+  const added = [
+    await made("kitchen", "--publish", "sensors/kitchen"),
+    await made("screen", "--subscribe", "sensors", "--subscribe", '["a/b"]', "--publish", "/"),
+  ];
+  assertStringIncludes(added[0]!, "kitchen may publish to sensors/kitchen.");
+  assertStringIncludes(
+    added[1]!,
+    'screen may publish to / (everything); subscribe to sensors, ["a/b"].',
+  );
+  assertEquals((await Deno.stat(keys)).mode! & 0o777, 0o600);
+  assertEquals(folder.names, ["keys"]);
+  const content = JSON.parse(await Deno.readTextFile(keys)).keys;
+  const secrets = content.map(({ key }: { key: string }) => key);
+  assertEquals(content, [
+    { name: "kitchen", key: secrets[0], publish: [["sensors", "kitchen"]] },
+    { name: "screen", key: secrets[1], publish: [null], subscribe: ["sensors", ["a/b"]] },
+  ]);
+  for (const secret of secrets) {
+    assertEquals(Uint8Array.fromBase64(secret).length, 32);
+    assert(!added.join("").includes(secret), "no secret is printed");
+  }
+  assert(secrets[0] !== secrets[1]);
+  await using _program = await started({ args: ["--keys", keys, `${folder.path}/x.json`] });
+  const clientOf = (name: string) => clientFor(folder.path, name, `${folder.path}/x.json`);
+  await using kitchen = await clientOf("kitchen");
+  await using screen = await clientOf("screen");
+  using messages = screen.subscribe(null);
+  await Promise.all([kitchen.connect(), screen.connect()]);
+  kitchen.publish(["sensors", "kitchen"], { celsius: 21.5 });
+  const { value } = await messages[Symbol.asyncIterator]().next();
+  assertEquals(value, { topic: ["sensors", "kitchen"], message: { celsius: 21.5 } });
+});
+
+Deno.test("cli key new keeps what stands in the file, follows a link to it, and loses nothing", async () => {
+  await using folder = await TempFolder.make();
+  const before = { ...ANN, wait: true, messagesPerSecond: 5 };
+  await writeKeys(`${folder.path}/keys`, [before]);
+  await Deno.symlink("keys", `${folder.path}/link`);
+  const names = Array.from({ length: 4 }, (_, n) => `new ${n}`);
+  await Promise.all(names.map((name) =>
+    output({
+      args: ["key", "new", name, "--keys", `${folder.path}/link`, "--publish", "a"],
+    })
+  ));
+  const { keys } = JSON.parse(await Deno.readTextFile(`${folder.path}/keys`));
+  assertEquals(keys[0], before);
+  const added: string[] = keys.slice(1).map(({ name }: { name: string }) => name);
+  assertEquals(added.toSorted(), names);
+  assertEquals(folder.names, ["keys", "link"]);
+});
+
+Deno.test("cli key new without a file prints the key, and says when it grants nothing", async () => {
+  await using program = new Program({ args: ["key", "new", "eve"], permissions: [] });
+  const { code, out, err } = await program.end();
+  assertEquals(code, 0);
+  assertEquals(Object.keys(JSON.parse(out)), ["name", "key"]);
+  assertStringIncludes(err, "The key eve grants nothing; --publish TOPIC and --subscribe TOPIC");
+});
+
+Deno.test("cli key list and --verbose tell what each key may do, in slash notation", async () => {
+  await using folder = await TempFolder.make();
+  const keys = `${folder.path}/keys`;
+  await writeKeys(keys, [
+    { ...ANN, publish: [["sensors", "kitchen"], ["a/b"]], subscribe: ["sensors", "kitchen"] },
+    { ...BOB, wait: true, messagesPerSecond: 5 },
+    { name: "eve", key: "AA==" },
+  ]);
+  assertEquals(
+    await output({ args: ["key", "list", "--keys", keys] }),
+    "KEY  PUBLISH                   SUBSCRIBE         OTHER\n" +
+      'ann  sensors/kitchen, ["a/b"]  sensors, kitchen\n' +
+      "bob  / (everything)            –                 hold others back, at most 5 messages/s\n" +
+      "eve  –                         –\n",
+  );
+  const args = ["--verbose", "--keys", keys, `${folder.path}/x.json`];
+  await using program = await started({ args });
+  program.kill("SIGTERM");
+  const { out } = await program.end();
+  const lines = [
+    'Key "ann" may publish to sensors/kitchen, ["a/b"]; subscribe to sensors, kitchen\n',
+    'Key "bob" may publish to / (everything); hold others back; at most 5 messages/s\n',
+    'Key "eve" grants nothing\n',
+  ];
+  assertStringIncludes(out, lines.join(""));
+});
+
+Deno.test("cli key file says when others can read what it was printed to", async () => {
+  await using folder = await TempFolder.make();
+  await writeKeys(`${folder.path}/keys`, [ANN]);
+  const told: string[] = [];
+  for (const mask of ["022", "077"]) {
+    const key = `mpubsub key file ann --keys keys --address tcp://127.0.0.1:1`;
+    await using program = new Program({
+      shell: `umask ${mask}; ${key} > ${mask}`,
+      cwd: folder.path,
+    });
+    const { code, err } = await program.end();
+    assertEquals(code, 0, err);
+    told.push(err);
+  }
+  assertStringIncludes(told[0]!, "Others can read what was written (mode 644)");
+  assertEquals(told[1], "");
 });
 
 Deno.test("cli refuses options that do not go together", async () => {
   for (
     const args of [
-      ["--keys", "k", "--authkey-file", "f", "x"],
-      ["--tls-cert", "c", "--tls-key", "k", "x"],
-      ["--address", "tls://127.0.0.1:0", "x"],
-      ["--address", "tls://127.0.0.1:0", "--tls-cert", "c", "x"],
-      ["--max-patience", "soon", "x"],
+      ["--keys", "k", "--authkey-file", "f", "x.json"],
+      ["--tls-cert", "c", "--tls-key", "k", "x.json"],
+      ["--address", "tls://127.0.0.1:0", "x.json"],
+      ["--address", "tls://127.0.0.1:0", "--tls-cert", "c", "x.json"],
+      ["--max-patience", "soon", "x.json"],
     ]
-  ) assertEquals((await fails({ args })).code, 2, args.join(" "));
+  ) {
+    const { code, err } = await fails({ args });
+    assertEquals(code, 2, args.join(" "));
+    assertStringIncludes(err, "--");
+    assert(!err.includes("No command"), err);
+  }
 });
 
 Deno.test("cli speaks TLS, and its connection file vouches for it", async () => {

@@ -57,7 +57,8 @@ for (const bytes of [false, true]) {
       client.publish("a", { v });
       await client.flush();
       // The terminal itself makes \r\n of \n.
-      assertEquals((await terminal.end()).out, `${ESCAPED}\r\n\tb${bytes ? "" : "\r\n"}`);
+      const out = (await terminal.end()).out.replace(/^.*\r\n/, ""); // That it listens.
+      assertEquals(out, `${ESCAPED}\r\n\tb${bytes ? "" : "\r\n"}`);
       assertEquals((await pipe.end()).out, `${MESSAGE.message.v}${bytes ? "" : "\n"}`);
     },
   );
@@ -137,8 +138,10 @@ Deno.test("cli shows what was typed so that a terminal obeys none of it", async 
     ["ping", "-c", at("broker"), "--interval", HOSTILE],
     ["bench", "-c", at("broker"), "--size", HOSTILE],
     ["top", "-c", at("broker"), HOSTILE],
-    ["key", HOSTILE, "--keys", at("keys").replace("keys", "topic")],
-    ["key", "ann", "--keys", at("keys")],
+    ["key", HOSTILE],
+    ["key", "file", HOSTILE, "--keys", at("keys").replace("keys", "topic")],
+    ["key", "file", "ann", "--keys", at("keys")],
+    ["key", "new", HOSTILE, "--keys", at("keys")],
     ["completions", HOSTILE],
   ];
   for (const args of cases) {
@@ -149,7 +152,7 @@ Deno.test("cli shows what was typed so that a terminal obeys none of it", async 
     assertEquals(lines.length, 1, JSON.stringify([args, lines]));
     const [line] = lines as [string];
     assertEquals(printable(line), line, JSON.stringify(args));
-    assertMatch(line, /^mpubsub-broker: /);
+    assertMatch(line, /^mpubsub: /);
     assertMatch(line, /\\u(001b|007f)/, "what was typed is shown");
   }
 });
@@ -192,7 +195,7 @@ Deno.test("cli stats and key print JSON that is equal, and safe to show", async 
     mode: 0o600,
   });
   const stats = await output({ args: ["stats", "-c", bus.file] });
-  const content = await output({ args: ["key", name, "--keys", keys, bus.file] });
+  const content = await output({ args: ["key", "file", name, "--keys", keys, bus.file] });
   for (const text of [stats, content]) assertMatch(text, /^[\x20-\x7e]+\n$/);
   assertEquals(JSON.parse(stats).clients[0].keyName, name);
   assertEquals(JSON.parse(content), {

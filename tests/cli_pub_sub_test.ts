@@ -1,10 +1,13 @@
 /** The commands `pub` and `sub`, each a process of its own. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { abortable } from "@std/async/abortable";
 import type { NetPubSub } from "../mod.ts";
 import { Bus } from "./helpers/bus.ts";
-import { fails, output, Program } from "./helpers/program.ts";
+import { TempFolder } from "./helpers/folder.ts";
+import { fails, NAME, output, Program, started } from "./helpers/program.ts";
 import { take } from "./helpers/scene.ts";
 import { terminalTest } from "./helpers/terminal.ts";
+import { pathOf, SELF_SIGNED } from "./helpers/tls.ts";
 import { until } from "../tools/harness/until.ts";
 
 /** A `sub` whose subscriptions are in force. */
@@ -48,6 +51,20 @@ Deno.test("cli sub prints each message once, in the order of the bus, whatever i
   assertEquals(out.trim().split("\n").map((line) => JSON.parse(line).message.n), [1, 2, 3, 4, 5]);
 });
 
+Deno.test("cli sub of several topics prints a broadcast at once, and each message that comes", async () => {
+  await using bus = await Bus.start();
+  await using sub = await subscribed(bus, "a", "b", "c");
+  const client = await bus.client();
+  const messages: [string[], object][] = [[[], { n: 1 }], [["b"], { n: 2 }], [[], { n: 3 }]];
+  let printed = "";
+  for (const [topic, message] of messages) {
+    await publish(client, [topic, message]);
+    printed += `${JSON.stringify({ topic, message })}\n`;
+    await abortable(sub.until(printed), AbortSignal.timeout(10_000));
+    assertEquals(sub.said, printed);
+  }
+});
+
 terminalTest("cli sub without a topic prints everything, to a terminal for people", async () => {
   await using bus = await Bus.start();
   await using sub = new Program({
@@ -58,7 +75,26 @@ terminalTest("cli sub without a topic prints everything, to a terminal for peopl
   await until(() => bus.broker.stats().sessions > 0);
   await publish(await bus.client(), [["a", "b"], { n: 1, text: "two words" }]);
   const { out } = await sub.end();
-  assertMatch(out, /^\d\d:\d\d:\d\d\.\d{3} a\/b n=1 text="two words"\r\n$/);
+  const [told, printed] = out.split("\r\n");
+  assertEquals(told, `${NAME}: Listening to all topics; Ctrl-C ends it`);
+  assertMatch(printed!, /^\d\d:\d\d:\d\d\.\d{3} a\/b n=1 text="two words"$/);
+});
+
+terminalTest("cli sub on a terminal says to what it listens once it does", async () => {
+  await using bus = await Bus.start();
+  for (
+    const [topics, text] of [
+      [["a/b", "c"], "a/b, c"],
+      [["1", "2", "3", "4", "5", "6", "7"], "1, 2, 3, 4, 5 and 2 more"],
+    ] as const
+  ) {
+    await using sub = new Program({ args: ["sub", "-c", bus.file, ...topics], onTerminal: true });
+    await sub.until(`Listening to ${text}; Ctrl-C ends it`);
+    assertEquals(bus.broker.stats().sessions, 1);
+    sub.kill("SIGTERM");
+    await sub.end();
+    await until(() => bus.broker.stats().sessions === 0);
+  }
 });
 
 terminalTest(
@@ -77,7 +113,10 @@ terminalTest(
     await until(() => bus.broker.stats().sessions === 2);
     await publish(await bus.client(), [["a"], { n: 1 }]);
     assertStringIncludes((await plain.end()).out, "\x1b[1m\x1b[36ma");
-    assertEquals((await json.end()).out, '{"topic":["a"],"message":{"n":1}}\r\n');
+    assertEquals(
+      (await json.end()).out.split("\r\n").slice(1),
+      ['{"topic":["a"],"message":{"n":1}}', ""],
+    );
   },
 );
 
@@ -121,7 +160,7 @@ for (const [strict, status] of [[[], 0], [["--strict"], 1]] as const) {
     const { code, out, err } = await sub.end();
     assertEquals(code, status);
     const numbers = out.trim().split("\n").map(Number);
-    const [, missed] = err.match(/^mpubsub-broker: Missed (\d+) messages \(overflow\)\n$/)!;
+    const [, missed] = err.match(/^\S+: Missed (\d+) messages \(overflow\)\n$/)!;
     assertEquals(numbers.at(-1), 29 + Number(missed), "the rest is all there");
   });
 }
@@ -159,8 +198,8 @@ terminalTest(
     const message = { text: "\x9b2J\x7f\u202e\x1b" };
     await publish(await bus.client(), [["a"], message]);
     const { out } = await sub.end();
-    assertMatch(out, /^[\x20-\x7e]+\r\n$/);
-    assertEquals(JSON.parse(out).message, message);
+    assertMatch(out, /^([\x20-\x7e]+\r\n){2}$/);
+    assertEquals(JSON.parse(out.split("\r\n")[1]!).message, message);
   },
 );
 
@@ -208,6 +247,69 @@ Deno.test("cli pub TOPIC - takes messages, and with --lines plain text", async (
     (await take(messages, 5)).map(({ message }) => message),
     [{ n: 1 }, { n: 2 }, { text: "{}" }, { text: "" }, { text: "x" }],
   );
+});
+
+Deno.test("cli pub sends a file's bytes for @PATH, which sub --raw prints as they were", async () => {
+  await using bus = await Bus.start();
+  const [photo, copy] = [`${bus.folder}/a.jpg`, `${bus.folder}/copy.jpg`];
+  const bytes = crypto.getRandomValues(new Uint8Array(60_000));
+  await Deno.writeFile(photo, bytes);
+  await using sub = new Program({
+    shell: `mpubsub sub -c ${bus.file} --count 1 --raw photo camera > ${copy}`,
+  });
+  await until(() => bus.broker.stats().sessions === 1);
+  await output({ args: ["pub", "-c", bus.file, "camera", "n=1", `photo=@${photo}`] });
+  assertEquals((await sub.end()).code, 0);
+  assertEquals(await Deno.readFile(copy), bytes);
+  const { code, err } = await fails({ args: ["pub", "-c", bus.file, "camera", "by=@ann"] });
+  assertEquals(code, 1);
+  assertStringIncludes(err, "Cannot read ann");
+  assertStringIncludes(err, `for a text that begins with @ write key='"@…"'`);
+});
+
+Deno.test("cli sub --raw | pub --raw passes bytes on, all of them as one message", async () => {
+  await using bus = await Bus.start();
+  const { broker, file } = bus;
+  const pub = `mpubsub pub -c ${file} copy --raw photo`;
+  await using program = new Program({
+    shell: `mpubsub sub -c ${file} --count 2 --raw photo camera | ${pub}`,
+  });
+  const client = await bus.client();
+  using copies = client.subscribe("copy");
+  await client.flush();
+  await until(() => broker.stats().sessions === 3);
+  await program.untilError("Waiting for the end of the input: --raw makes one message of it");
+  const bytes = crypto.getRandomValues(new Uint8Array(60_000));
+  await publish(
+    client,
+    [["camera"], { photo: bytes.subarray(0, 30_000) }],
+    [["camera"], { photo: bytes.subarray(30_000) }],
+  );
+  assertEquals((await program.end()).code, 0);
+  assertEquals((await take(copies, 1))[0]!.message, { photo: bytes });
+});
+
+Deno.test("cli pub --raw takes no endless input", async () => {
+  await using bus = await Bus.start();
+  const shell = `mpubsub pub -c ${bus.file} a --raw photo < /dev/zero`;
+  await using program = new Program({ shell });
+  const { code, err } = await program.end();
+  assertEquals(code, 1);
+  assertStringIncludes(err, "Cannot read more than 16777216 bytes as one message");
+});
+
+Deno.test("cli sub --time adds the time to each line, which pub - reads as before", async () => {
+  await using bus = await Bus.start();
+  await using sub = await subscribed(bus, "--time", "--count", "1", "a");
+  const before = Date.now();
+  await publish(await bus.client(), [["a"], { n: 1 }]);
+  const { out } = await sub.end();
+  const { time, ...line } = JSON.parse(out);
+  assertEquals(line, { topic: ["a"], message: { n: 1 } });
+  assertMatch(time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+  assert(before <= Date.parse(time) && Date.parse(time) <= Date.now());
+  assertEquals(await output({ args: ["pub", "-c", bus.file, "-"], input: out }), "");
+  assertEquals(bus.broker.stats().received, 2);
 });
 
 Deno.test("cli pub names each line that it cannot use, publishes the others, and fails", async () => {
@@ -295,6 +397,56 @@ Deno.test("cli pub fails when a topic is reserved, or a message too large", asyn
   assertStringIncludes(large.err, "limit is 1048576");
 });
 
+Deno.test("cli pub and sub refuse a topic that stays in their process, and publish nothing", async () => {
+  await using bus = await Bus.start();
+  for (const args of [["pub", "*local", "b=1"], ["pub", "a/*local"], ["sub", "a/*local"]]) {
+    const { code, err } = await fails({ args: [...args, "-c", bus.file] });
+    assertEquals(code, 2);
+    assertStringIncludes(err, "never leaves the process of its publisher");
+  }
+  const input = '{"topic":["a","*local"],"message":{}}';
+  const { code, err } = await fails({ args: ["pub", "-", "-c", bus.file], input });
+  assertEquals(code, 1);
+  assertStringIncludes(err, "(line 1)");
+  assertEquals(bus.broker.stats().received, 0);
+});
+
+Deno.test("cli pub says that it does not read what it is given, unless values are", async () => {
+  await using bus = await Bus.start();
+  const pub = `mpubsub pub -c ${bus.file}`;
+  const told: string[] = [];
+  for (
+    const shell of [
+      `echo hi | ${pub} a`,
+      `${pub} a < ${bus.file}`,
+      `echo hi | ${pub} a n=1`,
+      `echo hi | ${pub} a --json {}`,
+      `echo hi | ${pub} a --lines text`,
+      `${pub} a < /dev/null`,
+      `${pub} a <&-`,
+    ]
+  ) {
+    await using program = new Program({ shell, input: "open" });
+    const { code, err } = await program.end();
+    assertEquals(code, 0, err);
+    told.push(err);
+  }
+  const text = `${NAME}: Publishes {} to a: standard input is read only with -`;
+  for (const err of told.splice(0, 2)) assert(err.startsWith(text), err);
+  assertEquals(told, ["", "", "", "", ""]);
+  assertEquals(bus.broker.stats().received, 7);
+});
+
+Deno.test("cli pub and sub say that a name with dots is no path, and go on", async () => {
+  await using bus = await Bus.start();
+  for (const args of [["pub", "a.b", "n=1"], ["sub", "a.b", "--timeout", "1ms"]]) {
+    await using program = new Program({ args: [...args, "-c", bus.file] });
+    const { code, err } = await program.end();
+    assertEquals(code, 0);
+    assertStringIncludes(err, "a.b is one name with dots in it; a path is written a/b");
+  }
+});
+
 Deno.test("cli sub | pub - is a bridge between two brokers, for values of every kind", async () => {
   await using from = await Bus.start();
   await using to = await Bus.start();
@@ -337,6 +489,107 @@ Deno.test("cli commands find the broker by --address and --authkey-file, too", a
   assertEquals(wrong.code, 1);
 });
 
+Deno.test("cli commands take --key-name and --tls-ca with --address, and errors name them", async () => {
+  await using bus = await Bus.start({
+    address: "tls://127.0.0.1:0",
+    tls: SELF_SIGNED,
+    keys: [{ name: "ann", key: "secret", publish: [null], subscribe: [null] }],
+  });
+  const { broker, folder, file } = bus;
+  await Deno.writeTextFile(`${folder}/key`, "secret", { mode: 0o600 });
+  const access = ["--address", broker.address, "--authkey-file", `${folder}/key`];
+  const ca = ["--tls-ca", pathOf("self.pem")];
+  await output({ args: ["pub", ...access, "--key-name", "ann", ...ca, "a", "n=1"] });
+  const bench = ["bench", "--messages", "1", "--json", "--key-name", "ann", ...ca];
+  assertStringIncludes(await output({ args: [...bench, ...access] }), '"received":1,');
+  // The connection file vouches for nobody.
+  await output({ args: ["pub", "-c", file, ...ca, "a", "n=1"] });
+  const cases: [string[], number, string][] = [
+    [[...access, "--key-name", "ann"], 1, "is not trusted"],
+    [["-c", file], 1, "give it, or that of its authority, with --tls-ca PATH"],
+    [[...access, ...ca], 1, "key"],
+    [[...access, "--key-name", "eve", ...ca], 1, "eve"],
+    [["--key-name", "ann"], 2, "--key-name if the key has one"],
+    [["-c", file, "--key-name", "ann"], 2, "--key-name if the key has one"],
+    [["--tls-ca", `${folder}/none`], 1, "Cannot read"],
+    [["--tls-ca", `${folder}/key`], 1, "there is no certificate in it"],
+    [[...ca, "--address", "tcp://127.0.0.1:1", ...access.slice(2)], 2, "is no tls:// address"],
+  ];
+  for (const [args, status, text] of cases) {
+    const { code, err } = await fails({ args: ["ping", "--count", "1", ...args] });
+    assertEquals(code, status, err);
+    assertStringIncludes(err, text);
+    assert(!err.includes("caCerts"), err);
+  }
+});
+
+for (const kind of ["connection file", "address"]) {
+  Deno.test(`cli --wait waits for the broker of a ${kind}, and says so once`, async () => {
+    await using folder = await TempFolder.make();
+    const [file, key] = [`${folder.path}/x.json`, `${folder.path}/key`];
+    await Deno.writeTextFile(key, "secret", { mode: 0o600 });
+    const address = ["--address", `unix://${folder.path}/s`, "--authkey-file", key];
+    const args = kind === "address" ? address : ["-c", file];
+    await using sub = new Program({ args: ["sub", "--wait", "--count", "1", ...args, "a"] });
+    await using ping = new Program({ args: ["ping", "--wait", "--count", "1", ...args] });
+    await using stopped = new Program({ args: ["sub", "--wait", ...args] });
+    await using bench = new Program({
+      args: ["bench", "--wait", "--messages", "1", "--json", ...args],
+    });
+    const waiting = [sub, ping, stopped, bench];
+    await Promise.all(waiting.map((program) => program.untilError("Waiting for a broker (")));
+    stopped.kill("SIGINT");
+    assertEquals((await stopped.end()).code, 130);
+    await using _broker = await started({ args: [...address, file] });
+    const ends = await Promise.all([ping.end(), bench.end()]);
+    assertEquals(ends.map(({ code }) => code), [0, 0]);
+    await sub.untilError("Connected\n");
+    await output({ args: ["pub", ...args, "a", "n=1"] });
+    const { code, out, err } = await sub.end();
+    assertEquals([code, out], [0, '{"topic":["a"],"message":{"n":1}}\n']);
+    assertEquals(err.split("\n").length, 3, err);
+    assert(!/wait: true|with --wait/.test(err), err);
+  });
+}
+
+Deno.test("cli --wait does not wait for files that are there and cannot be used", async () => {
+  await using folder = await TempFolder.make();
+  const file = `${folder.path}/x.json`;
+  await Deno.writeTextFile(file, "{}", { mode: 0o600 });
+  const { code, err } = await fails({ args: ["sub", "--wait", "-c", file] });
+  assertEquals(code, 1);
+  assertStringIncludes(err, "not a connection file");
+});
+
+Deno.test("cli commands have a name at the broker: that of --name, or their own with their process", async () => {
+  const names: string[] = [];
+  await using bus = await Bus.start({
+    onClient({ type, name }) {
+      if (type === "joined") names.push(name);
+    },
+  });
+  for (
+    const args of [
+      ["pub", "a", "--name", "logger é"],
+      ["sub", "--timeout", "0"],
+      ["ping", "--count", "1"],
+      ["bench", "--messages", "1", "--name", "mine"],
+    ]
+  ) await output({ args: [...args, "-c", bus.file] });
+  assertEquals(names.map((name) => name.replace(/ \d+$/, " PID")), [
+    "logger é",
+    `${NAME} sub PID`,
+    `${NAME} ping PID`,
+    "mine",
+    "mine",
+  ]);
+  for (const name of ["é".repeat(33), ""]) {
+    const { code, err } = await fails({ args: ["pub", "a", "-c", bus.file, `--name=${name}`] });
+    assertEquals(code, 2);
+    assertStringIncludes(err, "--name needs");
+  }
+});
+
 Deno.test("cli commands say in one line what is wrong with how the broker is named", async () => {
   await using bus = await Bus.start();
   const { file, folder } = bus;
@@ -360,11 +613,17 @@ Deno.test("cli pub and sub refuse wrong arguments with one line and status 2", a
     const args of [
       ["pub"],
       ["pub", "a//b"],
+      ["pub", "a/*", "n=1"],
+      ["sub", "a/#"],
       ["pub", "a", "novalue"],
       ["pub", "a", "x=1", "--json", "{}"],
       ["pub", "a", "--json", "[]"],
       ["pub", "a", "x=1", "-"],
       ["pub", "--lines", "text"],
+      ["pub", "--raw", "v"],
+      ["pub", "a", "--raw", "v", "--lines", "w"],
+      ["pub", "a", "--raw", "v", "x=1"],
+      ["sub", "--raw", "v", "--time"],
       ["pub", "a", "--count", "0"],
       ["pub", "a", "--interval", "soon"],
       ["sub", "a//b"],
@@ -374,6 +633,6 @@ Deno.test("cli pub and sub refuse wrong arguments with one line and status 2", a
   ) {
     const { code, err } = await fails({ args: [...args, "-c", file] });
     assertEquals(code, 2, err);
-    assertStringIncludes(err, `(mpubsub-broker ${args[0]} --help tells more)`);
+    assertStringIncludes(err, `(${NAME} ${args[0]} --help tells more)`);
   }
 });

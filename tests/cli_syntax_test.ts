@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { stripAnsiCode } from "@std/fmt/colors";
-import { UsageError } from "../cli/command.ts";
-import { describeLine, parsePairs, parseTopic, topicText } from "../cli/syntax.ts";
+import { Arguments, parseTime, timeText, UsageError } from "../cli/command.ts";
+import { describeLine, dotNotice, parsePairs, parseTopic, topicText } from "../cli/syntax.ts";
 
 for (
   const [text, path] of [
@@ -12,6 +12,10 @@ for (
     ["*broker/stats", ["*broker", "stats"]],
     ["日本/😀", ["日本", "😀"]],
     ['["[x"]', ["[x"]],
+    ['["a","*"]', ["a", "*"]],
+    ['["a.>"]', ["a.>"]],
+    ["a.b", ["a.b"]],
+    ["C#/c++/*x", ["C#", "c++", "*x"]],
   ] as const
 ) {
   Deno.test(`parseTopic reads ${text}, and topicText writes it`, () => {
@@ -30,14 +34,47 @@ Deno.test("parseTopic says what is wrong with a topic", () => {
       ['["a"', "it is not a JSON array"],
       ["x".repeat(256), "255"],
       [Array(17).fill("a").join("/"), "limit is 16"],
+      ["a/*", `there are no wildcards, since a topic includes all below it; write '["a","*"]'`],
+      ...["*", "**", "#", "+", "a/#", "+/b", "a.>", "a.*.b", "*.b"].map((text) =>
+        [text, "there are no wildcards"] as const
+      ),
     ] as const
   ) {
     assertThrows(() => parseTopic(text), UsageError, why);
   }
 });
 
+Deno.test("dotNotice tells who may have meant a path, and nobody who knows how to write one", () => {
+  assertEquals(
+    dotNotice("sensors.kitchen"),
+    "sensors.kitchen is one name with dots in it; a path is written sensors/kitchen, and " +
+      `'["sensors.kitchen"]' says that the name is meant`,
+  );
+  for (const text of ["a", "hosts/a.example", '["a.b"]', ".a", "a.", "...", "/"]) {
+    assertEquals(dotNotice(text), undefined, text);
+  }
+});
+
 Deno.test("topicText writes what a terminal would obey as JSON", () => {
   assertEquals(topicText(["a\x1b[2J"]), '["a\\u001b[2J"]');
+});
+
+/** For pairs that name no file. */
+function noFile(path: string): never {
+  throw new Error(`reads ${path}`);
+}
+
+Deno.test("parsePairs reads a file for a value that begins with @, and only then", () => {
+  const bytes = Uint8Array.of(0, 255);
+  const read = (path: string) => {
+    assertEquals(path, "my a.jpg");
+    return bytes;
+  };
+  assertEquals(parsePairs(["photo=@my a.jpg", 'by="@ann"', "mail=a@b"], read), {
+    photo: bytes,
+    by: "@ann",
+    mail: "a@b",
+  });
 });
 
 Deno.test("parsePairs takes a value for JSON where it is that, else for a text", () => {
@@ -51,7 +88,7 @@ Deno.test("parsePairs takes a value for JSON where it is that, else for a text",
       "a==b",
       'b={"$bytes":"aGk="}',
       "x=[1]",
-    ]),
+    ], noFile),
     {
       n: 1.5,
       t: true,
@@ -63,19 +100,57 @@ Deno.test("parsePairs takes a value for JSON where it is that, else for a text",
       x: [1],
     },
   );
-  assertThrows(() => parsePairs(["=1"]), UsageError, "write key=value");
-  assertThrows(() => parsePairs(["a=1", "a=2"]), UsageError, "a comes twice");
-  assertThrows(() => parsePairs(["novalue"]), UsageError, "write key=value");
-  assertThrows(() => parsePairs(["n=12345678901234567890"]), UsageError, "exact up to 2^53");
+  assertThrows(() => parsePairs(["=1"], noFile), UsageError, "write key=value");
+  assertThrows(() => parsePairs(["a=1", "a=2"], noFile), UsageError, "a comes twice");
+  assertThrows(() => parsePairs(["novalue"], noFile), UsageError, "write key=value");
+  assertThrows(
+    () => parsePairs(["n=12345678901234567890"], noFile),
+    UsageError,
+    "exact up to 2^53",
+  );
 });
 
 Deno.test("describeLine prints values as parsePairs reads them, and nothing that a terminal obeys", () => {
-  const message = { n: 1, s: "plain", t: "1", u: "two words", c: "\x1b[2J\x9b2J", "\x07": null };
+  const message = {
+    ...{ n: 1, s: "plain", t: "1", u: "two words", at: "@ann" },
+    ...{ c: "\x1b[2J\x9b2J", "\x07": null },
+  };
   const text = stripAnsiCode(
     describeLine({ topic: ["a", "b"], message }, new Date(2026, 0, 2, 3, 4, 5, 6)),
   );
   assertEquals(
     text,
-    '03:04:05.006 a/b n=1 s=plain t="1" u="two words" c="\\u001b[2J\\u009b2J" \\u0007=null',
+    '03:04:05.006 a/b n=1 s=plain t="1" u="two words" at="@ann" c="\\u001b[2J\\u009b2J" \\u0007=null',
   );
 });
+
+Deno.test("parseTime reads a number with a unit, or 0, and nothing else", () => {
+  const times = { "0": 0, "250ms": 250, "1.5ms": 1.5, "5s": 5000, "2m": 120_000, "1h": 3_600_000 };
+  for (const [text, ms] of Object.entries(times)) {
+    assertEquals([parseTime(text), timeText(ms)], [ms, text]);
+  }
+  assertEquals(timeText(90_000), "90s");
+  for (const text of ["", "250", "00", "0.0", "-1s", "5 s", "5S", "s", "1d", "1e3ms", "999999h"]) {
+    assertEquals(parseTime(text), undefined, text);
+  }
+});
+
+const COMMANDS = ["broker", "pub", "sub", "ping", "bench", "top", "stats", "key"];
+
+for (const name of COMMANDS) {
+  const { [name]: command } = await import(`../cli/${name}.ts`);
+  for (const { name: option, value } of command.options) {
+    if (value !== "TIME") continue;
+    Deno.test(`cli ${name} --${option} takes a time with its unit only`, () => {
+      const timeOf = (text: string) => new Arguments(command, [`--${option}`, text]).time(option);
+      assertEquals(["0", "5s"].map(timeOf), [0, 5000]);
+      for (const text of ["250", "soon"]) {
+        assertThrows(
+          () => timeOf(text),
+          UsageError,
+          `--${option} needs a time like 250ms, 5s or 2m`,
+        );
+      }
+    });
+  }
+}

@@ -3,11 +3,13 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { stripAnsiCode } from "@std/fmt/colors";
 import { unicodeWidth } from "@std/cli/unicode-width";
 import { broker } from "../cli/broker.ts";
-import { cut, tableOf } from "../cli/table.ts";
+import { cut, cutStart, tableOf } from "../cli/table.ts";
+import { lineOf, type Moment, pageOf } from "../cli/top_page.ts";
 import { Bus } from "./helpers/bus.ts";
 import { TempFolder } from "./helpers/folder.ts";
-import { fails, output, Program, started } from "./helpers/program.ts";
+import { fails, NAME, output, Program, started } from "./helpers/program.ts";
 import { terminalTest } from "./helpers/terminal.ts";
+import { until } from "../tools/harness/until.ts";
 
 const COMMANDS = ["broker", "pub", "sub", "ping", "bench", "top", "stats", "key", "completions"];
 
@@ -17,8 +19,8 @@ for (const command of ["", ...COMMANDS]) {
     const lines = out.trimEnd().split("\n");
     assert(lines.length <= 24, `${lines.length} lines`);
     assertEquals(lines.filter((line) => unicodeWidth(line) > 80), []);
-    assertMatch(out, /^Usage: mpubsub-broker /);
-    assertMatch(out, /^(Examples|Try it.*):\n {2}mpubsub-broker/m);
+    assertMatch(out, new RegExp(`^Usage: ${NAME} `));
+    assertMatch(out, new RegExp(`^(Examples|Try it.*):\\n {2}${NAME} `, "m"));
   });
 }
 
@@ -42,7 +44,7 @@ Deno.test("cli suggests the nearest command or option for one that is misspelt",
     [["tpo"], "did you mean top?"],
     [["benchmark", "now"], "did you mean bench?"],
     [["sub", "--cuont", "1"], "did you mean --count?"],
-    [["-c", "x.json", "sub"], "Write the command first: mpubsub-broker sub"],
+    [["-c", "x.json", "sub"], `Write the command first: ${NAME} sub`],
   ];
   for (const [args, text] of cases) {
     const { code, err } = await fails({ args });
@@ -51,12 +53,46 @@ Deno.test("cli suggests the nearest command or option for one that is misspelt",
   }
 });
 
-Deno.test("cli takes a word that is no command for the FILE of a broker", async () => {
+Deno.test("cli takes a word without a dot or a slash for a command, and starts no broker", async () => {
   await using folder = await TempFolder.make();
-  for (const args of [["bus"], ["broker", "./top"]]) {
+  const cases: [string[], string][] = [
+    [["start"], "did you mean broker?"],
+    [["version"], "did you mean --version?"],
+    [["topics"], "did you mean top?"],
+    [["PUB"], "did you mean pub?"],
+    [["publish"], "did you mean pub?"],
+    [["subscribe", "a"], "did you mean sub?"],
+    [["bus"], "No command is called bus. Commands: broker, pub, sub,"],
+    [["--verbose", "start"], "a FILE has a dot or a slash in it: ./start"],
+    [["broker", "stop"], "No command is called stop"],
+    [["help", "whatever"], "No command is called whatever"],
+  ];
+  for (const [args, text] of cases) {
+    const { code, err } = await fails({ args, cwd: folder.path });
+    assertEquals(code, 2, err);
+    assertStringIncludes(err, text);
+  }
+  assertEquals(folder.names, []);
+});
+
+Deno.test("cli takes a word with a dot or a slash for the FILE of a broker", async () => {
+  await using folder = await TempFolder.make();
+  for (const args of [["./bus"], ["bus.json"], ["broker", "./top"]]) {
     await using _program = await started({ args, cwd: folder.path });
     assert((await Deno.stat(`${folder.path}/${args.at(-1)}`)).isFile);
   }
+});
+
+Deno.test("cli takes the value of an option for no command", async () => {
+  const { err } = await fails({ args: ["--bus", "top", "./x"] });
+  assertStringIncludes(err, "Cannot use --bus alone");
+});
+
+Deno.test("cli help COMMAND is COMMAND --help", async () => {
+  assertEquals(
+    await output({ args: ["help", "pub"] }),
+    await output({ args: ["pub", "--help"] }),
+  );
 });
 
 Deno.test("cli stats prints what the broker counts as JSON", async () => {
@@ -73,6 +109,24 @@ Deno.test("cli stats prints what the broker counts as JSON", async () => {
   assertEquals(Object.keys(stats), Object.keys(broker.stats()));
   assertEquals([stats.received, stats.sessions], [1, 2]);
   assertEquals(clients.length, 2);
+});
+
+Deno.test("cli stats --topics prints what passes in the next second, by topic", async () => {
+  await using bus = await Bus.start();
+  await using stats = new Program({ args: ["stats", "--topics", "-c", bus.file] });
+  const client = await bus.client();
+  using _heard = client.addSubscriber("a", () => {});
+  await until(() => bus.broker.stats().sessions === 2);
+  const publishing = setInterval(() => client.publish(["a", "b"], {}), 20);
+  const { code, out, err } = await stats.end();
+  clearInterval(publishing);
+  assertEquals([code, err], [0, ""]);
+  const { topics, otherTopics, topicsPeriod, received } = JSON.parse(out);
+  const { messages, ...topic } = topics[0];
+  assert(topicsPeriod > 500 && messages > 0 && received > 0, out);
+  assertEquals(Object.keys(topic), ["topic", "bytes", "subscribers"]);
+  assertEquals([topics.length, topic.topic], [1, ["a", "b"]]);
+  assertEquals(otherTopics, { messages: 0, bytes: 0 });
 });
 
 Deno.test("cli stats and top say in one line when the key does not grant them", async () => {
@@ -95,7 +149,8 @@ Deno.test("cli top prints a line each second where there is no terminal", async 
   );
   assertEquals(lines.length, 2);
   for (const line of lines) {
-    assertMatch(line, /^[\d:.]+ {2}clients 1 {2}in 0 msg\/s {2}out \d.* msg\/s {2}queued \d/);
+    // What it causes itself is not shown.
+    assertMatch(line, /^[\d:.]+ {2}clients 1 {2}in 0 msg\/s {2}out 0 msg\/s {2}queued 0 B {2}/);
   }
 });
 
@@ -119,7 +174,8 @@ terminalTest(
     assertStringIncludes(top.said, "/\\u009b2Js  up ");
     assert(!top.said.includes("\x9b"));
     assertStringIncludes(top.said, "\x1b[?1049h");
-    assertStringIncludes(top.said, "#2 here");
+    assertMatch(top.said, /#1 \S+ top \d+ +3 .* – +0 {2}this top/);
+    assertMatch(top.said, /#2 cli_watch_test\.ts \d+ +1 /);
     await top.write("q");
     const { code, out } = await top.end();
     assertEquals(code, 0);
@@ -130,10 +186,88 @@ terminalTest(
   },
 );
 
+/** A client of a broker, as `top` gets it. */
+function clientStats(client: number, some: Partial<Moment["clients"][number]> = {}) {
+  return {
+    client,
+    name: `client ${client}`,
+    keyName: "",
+    address: null,
+    connected: true,
+    subscriptions: 1,
+    received: 0,
+    delivered: 0,
+    dropped: 0,
+    refusedMessages: 0,
+    queuedBytes: 0,
+    waiting: false,
+    ...some,
+  };
+}
+
+/** What a broker says after so many seconds, whose third client is the one that asks. */
+function momentAt(seconds: number, clients: number, topics: number): Moment {
+  const all = Array.from({ length: clients }, (_, at) => clientStats(at + 1));
+  const own = { ...all[2]!, delivered: 3 * seconds, queuedBytes: 5000 };
+  all[0] = { ...all[0]!, delivered: 10 * seconds, queuedBytes: 1000, keyName: "kitchen" };
+  all[2] = own;
+  const path = Array.from({ length: 16 }, (_, at) => `element ${at}`);
+  return {
+    stats: {
+      uptime: 1000 * seconds,
+      address: "tcp://127.0.0.1:7411",
+      sessions: clients,
+      received: 20 * seconds,
+      delivered: 13 * seconds,
+      queuedBytes: 6000,
+    } as Moment["stats"],
+    clients: all,
+    total: clients,
+    own,
+    topics: Array.from({ length: topics }, (_, at) => ({
+      topic: [...path.slice(1), String(at)],
+      messages: 1,
+      bytes: 1,
+      subscribers: 1,
+    })),
+    other: { messages: 0 },
+    period: 1000,
+  };
+}
+
+Deno.test("lineOf and pageOf show nothing of what top causes as a rate or a queue", () => {
+  const [before, now] = [momentAt(1, 4, 1), momentAt(2, 4, 1)];
+  assertStringIncludes(lineOf(now, before), "in 20 msg/s  out 10 msg/s  queued 1 kB");
+  const page = pageOf(now, before, 100, 24).map(stripAnsiCode);
+  assertStringIncludes(page[1]!, "in 20 msg/s  out 10 msg/s");
+  assertStringIncludes(page[2]!, "queued 1 kB");
+  const rows = page.filter((line) => line.startsWith("#"));
+  assertMatch(rows[0]!, /^#1 client 1, key kitchen +1 +0 +10 +1 kB +0$/);
+  assertMatch(rows[2]!, /^#3 client 3 +1 +0 +3 +– +0 {2}this top$/);
+  // Of clients that are not listed, only the sum is known.
+  assertStringIncludes(lineOf({ ...now, total: 5 }, { ...before, total: 5 }), "queued 6 kB");
+  assertStringIncludes(lineOf({ ...now, own: undefined }, before), "queued 6 kB");
+});
+
+Deno.test("pageOf shows the end of a long topic, and how many rows do not fit", () => {
+  const page = pageOf(momentAt(2, 300, 200), undefined, 60, 24).map(stripAnsiCode);
+  assertEquals(page.length, 24);
+  assert(page.every((line) => unicodeWidth(line) <= 60));
+  assertMatch(page[5]!, /^….*element 15\/0 +1\.?\d* +\d/);
+  assertEquals(page.filter((line) => line.endsWith("more")), ["193 more", "292 more"]);
+  const some = { ...momentAt(2, 3, 3), other: { messages: 9 } };
+  const small = pageOf(some, undefined, 80, 24).map(stripAnsiCode);
+  assertEquals(small.filter((line) => line.endsWith("more")), ["more"]);
+  const few = pageOf({ ...some, topics: momentAt(2, 3, 30).topics }, undefined, 80, 24);
+  assertEquals(few.map(stripAnsiCode).filter((line) => line.endsWith("more")), ["17+ more"]);
+  const all = pageOf(momentAt(2, 3, 3), undefined, 80, 24).map(stripAnsiCode);
+  assertEquals(all.filter((line) => line.endsWith("more")), []);
+});
+
 Deno.test("cli top and ping end quietly when nobody reads what they print", async () => {
   await using bus = await Bus.start();
   const { file } = bus;
-  for (const command of ["top", "ping --count 100000 --interval 1"]) {
+  for (const command of ["top", "ping --count 100000 --interval 1ms"]) {
     await using program = new Program({ shell: `mpubsub ${command} -c ${file} | head -n 1` });
     const { code, out, err } = await program.end();
     assertEquals([code, out.split("\n").length, err], [0, 2, ""]);
@@ -144,6 +278,13 @@ Deno.test("cut and tableOf take no longer for letters that have no width", () =>
   const hostile = `a${"\u0301".repeat(100_000)}`;
   assertEquals(cut("abcdef", 4), "abc…");
   assertEquals(cut("日本語", 4), "日…");
+  assertEquals(["abcdef", "日本語", "abcd", "abcd😀"].map((text) => cutStart(text, 4)), [
+    "…def",
+    "…語",
+    "abcd",
+    "…d😀",
+  ]);
+  assert(cutStart(`a${"\u0301".repeat(100_000)}`, 10).length < 50);
   assert(cut(hostile, 10).length < 50);
   const [, row] = tableOf([{ title: "A", text: () => hostile, isLeft: true }], [1], 20);
   assert(row!.length < 100);
@@ -151,7 +292,7 @@ Deno.test("cut and tableOf take no longer for letters that have no width", () =>
 
 Deno.test("cli ping prints round trips and their quantiles, and JSON", async () => {
   await using bus = await Bus.start();
-  const args = ["ping", "-c", bus.file, "--count", "3", "--interval", "1"];
+  const args = ["ping", "-c", bus.file, "--count", "3", "--interval", "1ms"];
   const lines = (await output({ args })).trim().split("\n");
   assertEquals(lines.length, 4);
   assertMatch(lines[0]!, /^1: \d[\d.]* (µs|ms)$/);
@@ -160,6 +301,18 @@ Deno.test("cli ping prints round trips and their quantiles, and JSON", async () 
   assertEquals(count, 3);
   assert(min <= median && median <= p99);
   assertEquals(await output({ args: [...args, "--quiet"] }), "");
+});
+
+Deno.test("cli ping that is interrupted prints the quantiles of what it has", async () => {
+  await using bus = await Bus.start();
+  const args = ["ping", "-c", bus.file, "--count", "1000000", "--interval", "1ms"];
+  await using program = new Program({ args });
+  await program.until("3: ");
+  program.kill("SIGINT");
+  const { code, out, err } = await program.end();
+  assertEquals([code, err], [130, ""]);
+  const lines = out.trim().split("\n");
+  assertMatch(lines.at(-1)!, new RegExp(`^min .*, median .*, p99 .* of ${lines.length - 1}$`));
 });
 
 Deno.test("cli ping fails when the broker does not answer in time", async () => {
@@ -171,7 +324,7 @@ Deno.test("cli ping fails when the broker does not answer in time", async () => 
   broker.kill("SIGSTOP");
   const { code, err } = await ping.end();
   broker.kill("SIGCONT");
-  assertEquals([code, err], [1, "mpubsub-broker: No answer within 100 ms\n"]);
+  assertEquals([code, err], [1, `${NAME}: No answer within 100ms\n`]);
 });
 
 Deno.test("cli --log json prints one JSON object for each event", async () => {
@@ -244,4 +397,29 @@ _mpubsub; printf '%s\\n' "\${COMPREPLY[@]}"`;
   assertEquals(await complete("mpubsub", "p"), ["pub", "ping"]);
   assertEquals(await complete("mpubsub", "sub", "--co"), ["--connect", "--count"]);
   assertEquals(await complete("mpubsub", "sub", "-c", "x"), ["x.json"]);
+  assertEquals(await complete("mpubsub", "key", "l"), ["list"]);
+  assertEquals(await complete("mpubsub", "key", "new", "--p"), ["--publish"]);
+});
+
+Deno.test("cli completions fish completes commands, the words that follow them, and options", async () => {
+  await using folder = await TempFolder.make();
+  const script = await output({ args: ["completions", "fish"] });
+  await Deno.writeTextFile(`${folder.path}/script`, script);
+  const complete = async (line: string) => {
+    const { stdout } = await new Deno.Command("fish", {
+      args: ["--no-config", "-c", `source ${folder.path}/script; complete -C "${line}"`],
+      env: { HOME: folder.path },
+      cwd: folder.path,
+    }).output();
+    const lines = new TextDecoder().decode(stdout).trim().split("\n");
+    return lines.map((line) => line.split("\t")[0]);
+  };
+  try {
+    assertEquals(await complete("mpubsub pi"), ["ping"]);
+    assertEquals(await complete("mpubsub-broker key l"), ["list"]);
+    assertEquals(await complete("mpubsub key new --p"), ["--publish"]);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    console.log("Skipped: what fish completes, since it is not there");
+  }
 });

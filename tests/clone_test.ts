@@ -1,6 +1,9 @@
 /** What stands in the root of a clone beside the project changes nothing that the project does. */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
+import importMap from "../links/import_map.json" with { type: "json" };
+import { TempFolder } from "./helpers/folder.ts";
+import { PAGES } from "./helpers/pages.ts";
 
 const ROOT = new URL("../", import.meta.url);
 /** What the documentation has its readers write, and what they are likely to write. */
@@ -65,4 +68,39 @@ Deno.test("deno task test and deno task check name each file and folder that the
       assertEquals(words.length > 0, true, part);
     }
   }
+});
+
+Deno.test("links/import_map.json leads to what deno.json links to", async () => {
+  const imports: Record<string, string> = {};
+  for (const link of manifest.links) {
+    const text = await Deno.readTextFile(new URL(`${link}/deno.json`, ROOT));
+    const { name, exports } = JSON.parse(text);
+    const all: Record<string, string> = typeof exports === "string" ? { ".": exports } : exports;
+    for (const [entry, path] of Object.entries(all)) {
+      imports[name + entry.slice(1)] = path.replace(".", link.replace("/links", ""));
+    }
+  }
+  assertEquals(importMap, { imports });
+});
+
+Deno.test("docs/cli.md has a command that installs the program of a clone", async () => {
+  await using folder = await TempFolder.make();
+  const page = PAGES.get("docs/cli.md")!.replaceAll(/ \\\n +/g, " ");
+  const [, args] = /^deno (install .*--import-map.*)$/m.exec(page)!;
+  const info = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
+  const { denoDir } = JSON.parse(new TextDecoder().decode(info.stdout));
+  const env = {
+    DENO_DIR: denoDir,
+    HOME: folder.path,
+    PATH: `${Deno.execPath().replace(/\/[^/]*$/, "")}:${Deno.env.get("PATH")}`,
+  };
+  const installed = await new Deno.Command(Deno.execPath(), {
+    args: args!.split(" ").toSpliced(1, 0, "--root", folder.path),
+    cwd: ROOT,
+    env,
+  }).output();
+  assert(installed.success, new TextDecoder().decode(installed.stderr));
+  const program = `${folder.path}/bin/mpubsub`;
+  const { stdout } = await new Deno.Command(program, { args: ["sub", "--help"], env }).output();
+  assertMatch(new TextDecoder().decode(stdout), /^Usage: mpubsub sub /);
 });

@@ -1,4 +1,4 @@
-/** How the program `mpubsub-broker` is made of the modules. */
+/** How the compiled program is made of the modules. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
 import { bundle, compile } from "../tools/release/compile.ts";
@@ -90,19 +90,20 @@ Deno.test("bundle puts NATS's client where nobody parses it who has no uplink", 
 });
 
 Deno.test({
-  name: `compile makes a program that tells its version, and keeps no code where others may write${
-    HAS_BASE ? "" : " (ignored: no COMPILE_DENO and DENORT_BIN)"
-  }`,
+  name:
+    `compile makes a program that tells its name and version, and keeps no code where others may write${
+      HAS_BASE ? "" : " (ignored: no COMPILE_DENO and DENORT_BIN)"
+    }`,
   ignore: !HAS_BASE,
   fn: async () => {
     await using folder = await TempFolder.make();
-    const program = `${folder.path}/broker`;
+    const program = `${folder.path}/its-name`;
     await compile({ output: program });
     const tmp = `${folder.path}/tmp`;
     await Deno.mkdir(tmp);
     for (let run = 0; run < 2; run++) {
       const { out } = await output(program, ["--version"], { TMPDIR: tmp });
-      assertEquals(out, `mpubsub-broker ${manifest.version}\n`);
+      assertEquals(out, `its-name ${manifest.version}\n`);
     }
     assertEquals([...Deno.readDirSync(tmp)], []);
   },

@@ -22,7 +22,7 @@ const START = README + PAGES.get("docs/getting-started.md");
 
 /** What the installed program is tried with while its broker listens, and what it prints. */
 const COMMANDS: readonly { args: readonly string[]; prints: RegExp }[] = [
-  { args: ["--version"], prints: new RegExp(`^mpubsub-broker ${manifest.version}\n$`) },
+  { args: ["--version"], prints: new RegExp(`^mpubsub ${manifest.version}\n$`) },
   { args: ["--help"], prints: /^Usage: / },
   { args: ["pub", "-c", "x.json", "sensors/kitchen", "celsius=21.5"], prints: /^$/ },
   { args: ["ping", "-c", "x.json", "--count", "1"], prints: /^1: / },

@@ -3,6 +3,7 @@ import { SequenceChecker, summarise } from "../examples/demo.ts";
 import { hasNatsServer } from "../tools/harness/nats_server.ts";
 import { until } from "../tools/harness/until.ts";
 import { TempFolder } from "./helpers/folder.ts";
+import { terminalTest } from "./helpers/terminal.ts";
 
 const DEMO = new URL("../examples/demo.ts", import.meta.url).pathname;
 
@@ -14,17 +15,41 @@ async function run(...args: string[]): Promise<{ code: number; out: string; err:
   return { code, out: new TextDecoder().decode(stdout), err: new TextDecoder().decode(stderr) };
 }
 
+/** What a demonstration sums up in its last line. */
+function sumOf(out: string) {
+  const summary = out.trimEnd().split("\n").at(-1)!;
+  const [all, publishers, count, subscribers, others, received, missing, doubled, late, local] =
+    summary.match(/\d+/g)?.map(Number) ?? [];
+  return {
+    all: all!,
+    of: { publishers: publishers!, subscribers: subscribers! },
+    processes: [count, others],
+    received: received!,
+    faults: [missing, doubled, late],
+    local: local!,
+  };
+}
+
+/** Asserts that the sum is that of what was printed, and that nothing was lost. */
+function assertCounted(out: string, publishers: number, subscribers: number): void {
+  const sum = sumOf(out);
+  const printed = (pattern: RegExp) => out.match(pattern)?.length ?? 0;
+  assertEquals(sum.of.publishers, printed(/ PUB\d+ +publishes \d+$/gm), out);
+  assertEquals(sum.of.subscribers, printed(/ SUB\d+ +decides to publish \d+ of its own$/gm), out);
+  assertEquals(sum.all, sum.of.publishers + sum.of.subscribers);
+  assertEquals(sum.received, printed(/ SUB\d+ +got \d+ from \w+$/gm), out);
+  assertEquals(sum.received, sum.all * subscribers);
+  assertEquals(sum.local, printed(/ says something that stays in its process$/gm));
+  assertEquals([sum.processes, sum.faults], [[publishers, subscribers], [0, 0, 0]]);
+}
+
 Deno.test("demo runs every process, loses nothing and ends with a summary", async () => {
   const counts = ["-p", "2", "-s", "2"];
-  const times = ["--seconds", "0.5", "--delay-min", "0", "--delay-max", "0.01"];
+  const times = ["--seconds", "0.5", "--delay-min", "0", "--delay-max", "10ms"];
   const { code, out, err } = await run(...counts, ...times);
   assertEquals([code, err], [0, ""], out);
-  const summary = out.trimEnd().split("\n").at(-1)!;
-  const [sent = 0, publishers, subscribers, received, ...faults] = summary.match(/\d+/g)!.map(
-    Number,
-  );
-  assert(sent > 10, summary);
-  assertEquals([publishers, subscribers, received, ...faults], [2, 2, sent * 2, 0, 0, 0]);
+  assertCounted(out, 2, 2);
+  assert(sumOf(out).of.publishers > 10);
   assertMatch(out, /PUB2 +publishes 3\n/);
   assertMatch(out, /SUB1 +got 3 from PUB2\n/);
 });
@@ -33,11 +58,10 @@ Deno.test({
   name: "demo --machines loses nothing although a node of NATS is killed on the way",
   ignore: !hasNatsServer,
   async fn() {
-    const times = ["--seconds", "1", "--delay-min", "0", "--delay-max", "0.05"];
+    const times = ["--seconds", "1", "--delay-min", "0", "--delay-max", "50ms"];
     const { code, out, err } = await run("--machines", "3", ...times);
     assertEquals([code, err], [0, ""], out);
-    const summary = out.trimEnd().split("\n").at(-1)!;
-    assertMatch(summary, / by 3 publishers to 3 subscribers: .* 0 missing, 0 doubled, 0 late$/);
+    assertCounted(out, 3, 3);
     const [, dead] = out.match(/ (nats\d) +is killed, to which broker1 is connected\n/)!;
     assertStringIncludes(out, `broker1  has lost its connection to ${dead}\n`);
     assertMatch(out, /broker1 +goes on with nats\d\n/);
@@ -63,13 +87,21 @@ Deno.test("demo --machines says in a line how to get nats-server, with status 1"
 class Demonstration implements AsyncDisposable {
   readonly folder: string;
   readonly process: Deno.ChildProcess;
+  /** All that it prints, once it ends. */
+  readonly output: Promise<string>;
   /** All that it complains of, once the last of its processes, which have the same output, ends. */
   readonly errors: Promise<string>;
   readonly #stack: AsyncDisposableStack;
 
-  private constructor(folder: string, process: Deno.ChildProcess, stack: AsyncDisposableStack) {
+  private constructor(
+    folder: string,
+    process: Deno.ChildProcess,
+    output: Promise<string>,
+    stack: AsyncDisposableStack,
+  ) {
     this.folder = folder;
     this.process = process;
+    this.output = output;
     this.errors = new Response(process.stderr).text();
     this.#stack = stack;
   }
@@ -78,21 +110,52 @@ class Demonstration implements AsyncDisposable {
   static async start(...args: string[]): Promise<Demonstration> {
     await using stack = new AsyncDisposableStack();
     const { path } = stack.use(await TempFolder.make());
-    const process = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--no-prompt", "-A", DEMO, "-p", "2", "-s", "2", "--delay-max", "0.2", ...args],
-      env: { TMPDIR: path },
-      stdin: "null",
+    const options = ["-p", "2", "-s", "2", "--delay-max", "200ms", ...args];
+    return await Demonstration.#run(stack.move(), path, [
+      Deno.execPath(),
+      ...["run", "--no-prompt", "-A", DEMO, ...options],
+    ]);
+  }
+
+  /** The same on a terminal, which it reads from this process. */
+  static async startOnTerminal(): Promise<Demonstration> {
+    await using stack = new AsyncDisposableStack();
+    const { path } = stack.use(await TempFolder.make());
+    const line = `${Deno.execPath()} run --no-prompt -A ${DEMO} -p 2 -s 2 --delay-max 200ms`;
+    const command = ["script", "--quiet", "--return", "--command", line, "/dev/null"];
+    return await Demonstration.#run(stack.move(), path, command);
+  }
+
+  static async #run(
+    stack: AsyncDisposableStack,
+    folder: string,
+    [program, ...args]: readonly string[],
+  ): Promise<Demonstration> {
+    const process = new Deno.Command(program!, {
+      args,
+      env: { TMPDIR: folder },
+      stdin: "piped",
       stdout: "piped",
       stderr: "piped",
     }).spawn();
-    stack.defer(async () => void await process.status);
-    const out = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
-    while (!(await out.read()).value?.includes("got"));
-    const drained = (async () => {
-      while (!(await out.read()).done);
+    stack.defer(async () => {
+      await process.stdin.close().catch(() => {}); // It was closed from the other end.
+      await process.status;
+    });
+    const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    let printed = "";
+    const read = async () => {
+      const { value = "", done } = await reader.read();
+      printed += value;
+      return !done;
+    };
+    while (!printed.includes("got") && await read());
+    const output = (async () => {
+      while (await read());
+      return printed;
     })();
-    stack.defer(() => drained);
-    return new Demonstration(path, process, stack.move());
+    stack.defer(async () => void await output);
+    return new Demonstration(folder, process, output, stack);
   }
 
   /** The names of what it has in its folder. */
@@ -123,10 +186,40 @@ Deno.test("demo says in a line for each process that its broker is gone, with st
   assertEquals(demo.files, []);
 });
 
-Deno.test("demo ends with status 130, and leaves nothing, when it is interrupted", async () => {
-  await using demo = await Demonstration.start();
+Deno.test("demo that is interrupted counts what was sent, leaves nothing, and ends with status 130", async () => {
+  await using demo = await Demonstration.start("--seconds", "600");
   demo.process.kill("SIGINT");
   assertEquals([(await demo.process.status).code, await demo.errors], [130, ""]);
+  assertCounted(await demo.output, 2, 2);
+  assertEquals(demo.files, []);
+});
+
+terminalTest("demo that gets Ctrl-C in a terminal counts what was sent", async () => {
+  await using demo = await Demonstration.startOnTerminal();
+  const writer = demo.process.stdin.getWriter();
+  await writer.write(Uint8Array.of(3));
+  writer.releaseLock();
+  const output = (await demo.output).replaceAll("\r", "");
+  assertCounted(output, 2, 2);
+  assertEquals((await demo.process.status).code, 130);
+  assertEquals(demo.files, []);
+});
+
+Deno.test("demo ends at once when it is interrupted again, a second later", async () => {
+  await using demo = await Demonstration.start("--seconds", "600");
+  const { pid } = JSON.parse(
+    await Deno.readTextFile(`${demo.folder}/${demo.files[0]}/broker.json`),
+  );
+  Deno.kill(pid, "SIGSTOP"); // So nothing comes of what is sent: it would wait for ever.
+  await until(async () => {
+    demo.process.kill("SIGINT");
+    const { stdout } = await new Deno.Command("ps", { args: ["-eo", "args"] }).output();
+    const lines = new TextDecoder().decode(stdout).split("\n");
+    return !lines.some((line) => line.includes(demo.folder) && line.includes("--role=subscriber"));
+  });
+  Deno.kill(pid, "SIGCONT");
+  assertEquals((await demo.process.status).code, 130);
+  assert(!(await demo.output).includes("messages ("));
   assertEquals(demo.files, []);
 });
 
@@ -172,7 +265,8 @@ Deno.test("demo refuses options that make no sense, with status 2", async () => 
     ["--machines", "0"],
     ["--machines", "1.5"],
     ["--seconds", ""],
-    ["--delay-min", "2", "--delay-max", "1"],
+    ["--delay-min", "2s", "--delay-max", "1s"],
+    ["--delay-max", "1"],
   ];
   for (const args of wrong) {
     const { code, err } = await run(...args);
@@ -194,17 +288,20 @@ Deno.test("demo finds what is missing, doubled and late", () => {
   const tally = checker.tally({ a: 7, c: 2 });
   // Missing are 4, 6 and 7 of a, and both of c; of b nobody knows how many there were.
   assertEquals(tally, { received: 5, missing: 5, doubled: 1, late: 1 });
-  assertEquals(summarise({ a: 7, c: 2 }, [tally]).isComplete, false);
+  const outcome = { sent: { a: 7, c: 2 }, remarks: {}, counts: [{ ...tally, local: 0 }] };
+  assertEquals(summarise(outcome).isComplete, false);
 });
 
 Deno.test("demo calls a run complete when everybody got everything", () => {
-  const whole = { received: 7, missing: 0, doubled: 0, late: 0 };
-  assertEquals(summarise({ a: 3, b: 4 }, [whole, whole]), {
-    text: "7 messages sent by 2 publishers to 2 subscribers: " +
-      "14 received, 0 missing, 0 doubled, 0 late",
+  const whole = { received: 7, missing: 0, doubled: 0, late: 0, local: 2 };
+  const outcome = { sent: { a: 3, b: 1 }, remarks: { c: 3, d: 0 }, counts: [whole, whole] };
+  assertEquals(summarise(outcome), {
+    text: "7 messages (4 of 2 publishers, 3 of subscribers) to 2 subscribers: 14 received, " +
+      "0 missing, 0 doubled, 0 late; 4 more stayed in their processes",
     isComplete: true,
   });
   for (const fault of ["missing", "doubled", "late"]) {
-    assertEquals(summarise({ a: 7 }, [{ ...whole, [fault]: 1 }]).isComplete, false, fault);
+    const counts = [whole, { ...whole, [fault]: 1 }];
+    assertEquals(summarise({ ...outcome, counts }).isComplete, false, fault);
   }
 });

@@ -18,9 +18,11 @@ import {
   encodeGoodbye,
 } from "../protocol/frame_bodies.ts";
 import { FrameReader } from "../protocol/frame_reader.ts";
+import { ReadBuffers } from "../protocol/read_buffers.ts";
 import { decodeTopic, encodeTopic, topicBlockMax, topicEnd } from "../protocol/topic_block.ts";
 import { framesEnd } from "../protocol/topic_run.ts";
-import { randomOf } from "../tools/harness/random.ts";
+import { type Random, randomOf } from "../tools/harness/random.ts";
+import { Copies, put } from "./helpers/copies.ts";
 
 const LIMITS: Limits = {
   messageBytes: 1000,
@@ -143,7 +145,7 @@ Deno.test("FrameReader says which limit a frame broke", () => {
     return error.reason;
   };
   assertEquals(
-    reasonOf(FrameType.OPEN, 29 + 4 * topicBlockMax(LIMITS) + 1),
+    reasonOf(FrameType.OPEN, 30 + 64 + 4 * topicBlockMax(LIMITS) + 1),
     Reason.TOO_MANY_SUBSCRIPTIONS,
   );
   assertEquals(reasonOf(FrameType.ASK, 1), Reason.PROTOCOL);
@@ -176,8 +178,26 @@ Deno.test("FrameReader lets a message that is too long go as it arrives, in what
   }
 });
 
+Deno.test("FrameReader has space, and finds all, although nobody looks for the frames that are there", () => {
+  for (const size of [100, 700, 70_000]) {
+    const reader = new FrameReader(clientFrameLimits({ ...LIMITS, messageBytes: 100_000 }));
+    const stream = concat(...Array.from({ length: 20 }, () => publishOf(size)));
+    for (let at = 0; at < stream.length;) {
+      const space = reader.space();
+      assert(space.length > 0);
+      const piece = stream.subarray(at, at + Math.min(space.length, 1000));
+      space.set(piece);
+      reader.wrote(piece.length);
+      at += piece.length;
+    }
+    let found = 0;
+    while (reader.next()) found++;
+    assertEquals(found, 20);
+  }
+});
+
 Deno.test("FrameReader gives back the room that a long frame took", () => {
-  const limits = clientFrameLimits({ ...LIMITS, messageBytes: 2 ** 20 });
+  const limits = clientFrameLimits({ ...LIMITS, messageBytes: 2 ** 22 });
   const reader = new FrameReader(limits);
   const feed = (bytes: Uint8Array) => {
     for (let at = 0; at < bytes.length;) {
@@ -192,12 +212,133 @@ Deno.test("FrameReader gives back the room that a long frame took", () => {
   const length = () => reader.space().buffer.byteLength;
   const long = encodeFrame(FrameType.PUBLISH, bytesOf(2 ** 20));
   feed(long);
-  assert(length() <= 2 ** 18, `${length()} while busy`);
+  const kept = length();
+  assert(kept > 2 ** 20 && kept <= 2 ** 21, `${kept} where another long frame may come`);
   for (let n = 0; n < 40; n++) feed(encodeFrame(FrameType.ASK));
   assert(length() <= 8192, `${length()} after many short ones`);
+  feed(encodeFrame(FrameType.PUBLISH, bytesOf(2 ** 22)));
+  assert(length() <= 2 ** 18, `${length()} after a longer one`);
   feed(long);
   reader.trim();
   assert(length() <= 8192, `${length()} after a rest`);
+});
+
+/** What a stream costs: bytes that are copied, and bytes of new buffers, for each of its own. */
+interface Cost {
+  readonly copied: number;
+  readonly made: number;
+}
+
+/** Reads a stream; `take` does what it likes with each frame. */
+function costOf(
+  stream: Uint8Array,
+  readBytes: () => number,
+  take: (reader: FrameReader) => void = () => {},
+): Cost {
+  const reader = new FrameReader(clientFrameLimits({ ...LIMITS, messageBytes: 2 ** 26 }));
+  const known = new WeakSet<ArrayBufferLike>();
+  let made = 0;
+  using copies = new Copies();
+  for (let at = 0; at < stream.length;) {
+    const space = reader.space();
+    if (!known.has(space.buffer)) made += space.buffer.byteLength;
+    known.add(space.buffer);
+    const piece = stream.subarray(at, at + Math.min(readBytes(), space.length));
+    put(space, piece);
+    reader.wrote(piece.length);
+    at += piece.length;
+    while (reader.next()) take(reader);
+  }
+  assert(!reader.next());
+  return { copied: copies.bytes / stream.length, made: made / stream.length };
+}
+
+function publishOf(size: number): Uint8Array {
+  return encodeFrame(FrameType.PUBLISH, encodeTopic(["t"]), new Uint8Array(size));
+}
+
+/** Holds the frames that are worth it, eight at a time, as a broker does. */
+function holding(): (reader: FrameReader) => void {
+  const held: Lease[] = [];
+  return (reader) => {
+    if (reader.end - reader.start < 16_384) return;
+    const lease = reader.keep();
+    lease.holders++;
+    held.push(lease);
+    if (held.length > 8) held.shift()!.holders--;
+  };
+}
+
+for (const readBytes of [1000, 16_384, 65_536, 1_000_000]) {
+  Deno.test(`FrameReader moves each byte of a long frame a few times, in reads of ${readBytes} bytes`, () => {
+    for (const size of [1, 2, 8, 9, 32]) {
+      const frame = publishOf(size * 2 ** 20);
+      const { copied, made } = costOf(frame, () => readBytes);
+      assert(copied <= 2, `each byte of ${size} MiB was copied ${copied} times`);
+      assert(made <= 4, `buffers of ${made} times ${size} MiB were made`);
+    }
+  });
+}
+
+/** Frames of random sizes, about 32 MiB in all. */
+function streamOf(random: Random, sizeMax: () => number): Uint8Array {
+  const frames: Uint8Array[] = [];
+  for (let total = 0; total < 2 ** 25;) {
+    const frame = publishOf(random.int(sizeMax()));
+    frames.push(frame);
+    total += frame.length;
+  }
+  return concat(...frames);
+}
+
+for (
+  const [what, sizeMax] of [
+    ["small", [1000]],
+    ["middle-sized", [400_000]],
+    ["long", [3_000_000]],
+    ["all", [100, 30_000, 300_000, 3_000_000]],
+  ] as const
+) {
+  for (const [how, taker] of [["let go of", () => () => {}], ["held", holding]] as const) {
+    Deno.test(`FrameReader moves each byte a few times, in frames of ${what} sizes that are ${how}`, () => {
+      const random = randomOf(20_26);
+      const stream = streamOf(random, () => random.pick(sizeMax));
+      for (const readMax of [1000, 16_384, 300_000]) {
+        for (const reads of [() => readMax, () => 1 + random.int(readMax)]) {
+          const { copied, made } = costOf(stream, reads, taker());
+          assert(copied <= 3, `${copied} times, in reads of ${readMax} bytes`);
+          assert(
+            made <= 5,
+            `new buffers of ${made} times the stream, in reads of ${readMax} bytes`,
+          );
+        }
+      }
+    });
+  }
+}
+
+Deno.test("FrameReader moves nothing of a message that is too long", () => {
+  const stream = concat(...Array.from({ length: 4 }, () => publishOf(2 ** 26 + 10_000)));
+  const { copied, made } = costOf(stream, () => 16_384, ({ oversize }) => assert(oversize > 0));
+  assert(copied < 0.01 && made < 0.01, `${copied} and ${made} times its bytes`);
+});
+
+Deno.test("ReadBuffers remembers lent buffers of 2 MiB together, and eight of them", () => {
+  for (
+    const [bytes, remembered] of [[2 ** 18, 8], [2 ** 20, 2], [2 ** 21, 1], [2 ** 22, 0]] as const
+  ) {
+    const buffers = new ReadBuffers();
+    const lent = Array.from({ length: 20 }, () => ({ buffer: new Uint8Array(bytes), holders: 0 }));
+    for (const lease of lent) buffers.lend(lease);
+    const known = new Set<Uint8Array>(lent.map(({ buffer }) => buffer));
+    const again = new Set<Uint8Array>();
+    for (let n = 0; n < 20; n++) {
+      buffers.plan(bytes, { unread: bytes / 2, promised: 2 ** 30 });
+      const buffer = buffers.next();
+      if (known.has(buffer)) again.add(buffer);
+    }
+    assertEquals(again.size, remembered, `of ${bytes} bytes`);
+  }
 });
 
 Deno.test("FrameReader does not allocate for bytes that are only promised", () => {
@@ -211,7 +352,8 @@ Deno.test("FrameReader does not allocate for bytes that are only promised", () =
 
 Deno.test("FrameReader refuses frames that are none", async (t) => {
   const cases: [string, Uint8Array][] = [
-    ["size 0", Uint8Array.of(0, 0)],
+    ["size 0", Uint8Array.of(0)],
+    ["size 0 in its long form", Uint8Array.of(255, 0, 0, 0, 0)],
     ["unknown type", Uint8Array.of(1, 99)],
     ["a type of the other side", encodeFrame(FrameType.OPENED, bytesOf(57))],
     ["HTTP", new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n")],

@@ -150,11 +150,21 @@ Deno.test("BrokerHandshake chooses the key by its name", async () => {
 });
 
 Deno.test("BrokerHandshake takes a name that is not UTF-8 for one that it does not know", async () => {
-  const broker = new BrokerHandshake(BROKER_ID, () => undefined);
-  const hello = new Uint8Array(new ClientHandshake(KEY, "x").hello);
-  hello[hello.length - 1] = 0xff;
-  broker.challenge(hello);
-  assertEquals((await broker.answer(new Uint8Array(PROOF_BYTES))).key !== undefined, false);
+  const client = new ClientHandshake(KEY, "x");
+  client.hello[client.hello.length - 1] = 0xff;
+  // What the name is shown as is a name that a key may have.
+  const broker = new BrokerHandshake(BROKER_ID, () => ({ bytes: KEY }));
+  const proof = await client.prove(new Uint8Array(broker.challenge(client.hello)));
+  const { key, answer } = await broker.answer(new Uint8Array(proof));
+  assertEquals([broker.keyName, key, [...answer]], ["\ufffd", undefined, [Refusal.AUTH]]);
+});
+
+Deno.test("BrokerHandshake takes a name as it is, with a byte order mark", async () => {
+  const keys = { "": KEY, "\ufeff": keyBytes("marked"), x: KEY, "\ufeffx": keyBytes("marked") };
+  for (const keyName of ["\ufeff", "\ufeffx"]) {
+    assert((await handshake({ clientKey: keyBytes("marked"), keyName, keys })).granted);
+    assertEquals((await handshake({ clientKey: KEY, keyName, keys })).granted, false);
+  }
 });
 
 Deno.test("ClientHandshake takes a key name of 64 bytes and refuses 65", async () => {
@@ -312,6 +322,13 @@ Deno.test("keyBytes copies what it is given", () => {
 Deno.test("keyBytes refuses an empty key", () => {
   assertThrows(() => keyBytes(""), RangeError, "it is empty");
   assertThrows(() => keyBytes(new Uint8Array()), RangeError, "it is empty");
+});
+
+Deno.test("keyBytes and keyNameBytes refuse a lone surrogate, which would become another character", () => {
+  for (const text of ["\ud800", "a\udfffb"]) {
+    assertThrows(() => keyBytes(text), TypeError, "lone surrogate");
+    assertThrows(() => keyNameBytes(text), TypeError, "lone surrogate");
+  }
 });
 
 for (const key of [undefined, null, 1, [1, 2], new ArrayBuffer(2), new Uint16Array(2)]) {

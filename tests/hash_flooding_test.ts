@@ -1,5 +1,8 @@
-/** Maps and Sets whose members were chosen to collide, and those that were not. */
-import { assertEquals, assertThrows } from "@std/assert";
+/** Maps, Sets and objects whose members or names were chosen to collide, and those that were not. */
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { concat } from "../base/bytes.ts";
+import { LONG } from "../base/size_prefix.ts";
+import { HashFloodGuard } from "../codec/hash_flooding.ts";
 import { ProtocolError } from "../errors.ts";
 import { decode, encode } from "../tools/harness/payload.ts";
 
@@ -29,6 +32,53 @@ function collidingIntegers(count: number): number[] {
   return integers;
 }
 
+/** Strings that are array indexes, of which V8 takes the lowest 24 bits and the length for the hash. */
+function collidingIndexes(count: number): string[] {
+  return Array.from({ length: count }, (_, i) => String((i + 1) * 2 ** 16));
+}
+
+/**
+ * Strings with one hash in every process of Deno's, whose snapshot has the seed. The hash multiplies
+ * what is made of the first and the last four bytes with what is made of those between; here the
+ * former is 0.
+ */
+function collidingStrings(count: number): string[] {
+  const between = (i: number) => i.toString(36).padStart(8, "0");
+  return Array.from({ length: count }, (_, i) => `9\x9a\x96i${between(i)}e\\M\x99`);
+}
+
+/** A size in the long form. */
+function long(size: number): Uint8Array {
+  return Uint8Array.of(LONG, size, size >>> 8, size >>> 16, size >>> 24);
+}
+
+const VALUE = Uint8Array.of(6, 5, 118, 97, 108, 117, 101); // The names of { value }
+
+/** The payload of `{ value }` with a Set of these strings, which is never made. */
+function setOf(members: readonly string[]): Uint8Array {
+  const bytes = encode({ value: members }, ENOUGH);
+  assertEquals(bytes[VALUE.length], 0xb4);
+  bytes[VALUE.length] = 0xb3; // An array and a Set differ by the tag alone.
+  return bytes;
+}
+
+/** The same with a Map that has these keys. */
+function mapOf(keys: readonly string[]): Uint8Array {
+  const bytes = encode({ value: keys.flatMap((key) => [key, true]) }, ENOUGH);
+  const pairs = bytes.subarray(VALUE.length + 1 + 5);
+  return concat(VALUE, Uint8Array.of(0xb2), long(keys.length), pairs);
+}
+
+/** The same with an object that has these names, each of less than 255 bytes, for small integers. */
+function objectOf(names: readonly string[]): Uint8Array {
+  const block = concat(...names.map((name) => {
+    const bytes = new TextEncoder().encode(name);
+    return concat(Uint8Array.of(bytes.length), bytes);
+  }));
+  const values = new Uint8Array(names.length).map((_, i) => i & 127);
+  return concat(VALUE, Uint8Array.of(0xb5), long(block.length), block, values);
+}
+
 /** Integers as they are in honest messages. */
 const ordinary = (count: number) => Array.from({ length: count }, (_, i) => i);
 
@@ -52,7 +102,7 @@ for (
     [
       "a Set of big integers behind many small Sets that do not collide,",
       [
-        Array.from({ length: 5500 }, () => new Set(ordinary(64))),
+        Array.from({ length: 1400 }, () => new Set(ordinary(256))),
         new Set(collidingBigints(40_000)),
       ],
     ],
@@ -63,6 +113,68 @@ for (
   });
 }
 
+for (
+  const [what, payload] of [
+    ["a Set of array indexes", setOf(collidingIndexes(40_000))],
+    ["a Map of array indexes", mapOf(collidingIndexes(40_000))],
+    ["a Set of strings", setOf(collidingStrings(16_000))],
+    ["a Map of strings", mapOf(collidingStrings(16_000))],
+    ["an object with names", objectOf(collidingStrings(16_000))],
+  ] as const
+) {
+  Deno.test(`decode refuses ${what} that collide`, () => {
+    assertThrows(() => decode(payload), ProtocolError, "collide");
+  });
+}
+
+/** Adds members that take so long each, on a clock of its own; returns how many it took to refuse. */
+function added(costs: Iterable<number>) {
+  let time = 0;
+  let looks = 0;
+  const guard = new HashFloodGuard(() => {
+    looks++;
+    return time;
+  });
+  const all = [...costs];
+  let count = 0;
+  let refused = false;
+  try {
+    guard.addAll(all.length, (i) => {
+      count++;
+      time += all[i]!;
+    });
+  } catch (error) {
+    assert(error instanceof ProtocolError);
+    refused = true;
+  }
+  return { refused, count, ms: time, looks };
+}
+
+function* costsOf(count: number, cost: (i: number) => number) {
+  for (let i = 0; i < count; i++) yield cost(i);
+}
+
+for (
+  const [what, cost] of [
+    ["all take long", () => 0.01],
+    ["each takes as long as there are already", (i: number) => i * 10e-6],
+    ["those that collide stand between as many that do not", (i: number) => (i >> 9) & 1 && 0.01],
+  ] as const
+) {
+  Deno.test(`HashFloodGuard refuses members after 0.3 s when ${what}`, () => {
+    const { refused, ms } = added(costsOf(100_000, cost));
+    assertEquals(refused, true);
+    assert(ms > 250 && ms < 350, `refused after ${ms} ms`);
+  });
+}
+
+Deno.test("HashFloodGuard times no member of its own when there is a larger table now and then", () => {
+  const isPower = (i: number) => (i & (i - 1)) === 0;
+  const larger = costsOf(150_000, (i) => i > 1000 && isPower(i) ? i * 10e-6 : 30e-6);
+  const { refused, looks } = added(larger);
+  assertEquals([refused, looks], [false, 2 * Math.ceil(150_000 / 512)]);
+});
+
 const COUNT = 100_000;
 
 for (
@@ -72,6 +184,8 @@ for (
     ["random numbers", Array.from({ length: COUNT }, () => Math.random())],
     ["big integers", Array.from({ length: COUNT }, (_, i) => BigInt(i) << 32n)],
     ["strings", Array.from({ length: COUNT }, (_, i) => `member ${i}`)],
+    ["array indexes in their order", Array.from({ length: COUNT }, (_, i) => String(i))],
+    ["multiples of 16 as strings", Array.from({ length: COUNT }, (_, i) => String(16 * i))],
   ] as const
 ) {
   Deno.test(`decode gives back a Set and a Map of 100 000 ${what}`, () => {
@@ -85,13 +199,57 @@ for (
   });
 }
 
+for (
+  const [what, name] of [
+    ["strings", (i: number) => `name ${i}`],
+    ["array indexes in their order", (i: number) => String(i)],
+    ["multiples of 65536", (i: number) => String((i + 1) * 2 ** 16)],
+  ] as const
+) {
+  Deno.test(`decode gives back an object whose names are 40 000 ${what}`, () => {
+    const names = Array.from({ length: 40_000 }, (_, i) => name(i));
+    const { value } = decode(objectOf(names)) as { value: Record<string, number> };
+    assertEquals(Object.keys(value), names);
+    assert(names.every((name, i) => value[name] === (i & 127)));
+  });
+}
+
+Deno.test("decode keeps the order of many names, and makes own properties of all", () => {
+  const odd = [
+    "__proto__",
+    "b",
+    "05",
+    "4294967295",
+    "1.5",
+    "-1",
+    "",
+    "toString",
+    "2024-01-01",
+    "a",
+  ];
+  const indexes = ["4294967294", "10", "9", "0"];
+  const rest = Array.from({ length: 200 }, (_, i) => `name ${i}`);
+  const { value } = decode(objectOf([...odd, ...indexes, ...rest])) as { value: object };
+  assertEquals(Object.keys(value), [...indexes.toReversed(), ...odd, ...rest]);
+  assertEquals(Object.getPrototypeOf(value), Object.prototype);
+});
+
+for (const name of ["name 7", "7", "__proto__", "4294967294", "07"]) {
+  Deno.test(`decode refuses the name ${name} twice among many`, () => {
+    const names = Array.from({ length: 300 }, (_, i) => i % 2 === 0 ? `name ${i}` : `${i * 1000}`);
+    const many = [name, ...names.filter((other) => other !== name), name];
+    assertThrows(() => decode(objectOf(many)), ProtocolError, `the name "${name}" comes twice`);
+    assert(Object.hasOwn((decode(objectOf(many.slice(1))) as { value: object }).value, name));
+  });
+}
+
 Deno.test("decode gives back a Set although another program has the machine now and then", () => {
   const members = Array.from({ length: COUNT }, (_, i) => i);
   const bytes = encode({ value: new Set(members) }, ENOUGH);
   const { now } = performance;
   let calls = 0;
   let lost = 0;
-  performance.now = () => now.call(performance) + (++calls % 200 === 7 ? lost += 100 : lost);
+  performance.now = () => now.call(performance) + (++calls % 201 === 8 ? lost += 100 : lost);
   try {
     assertEquals((decode(bytes) as { value: Set<unknown> }).value.size, COUNT);
   } finally {

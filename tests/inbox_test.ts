@@ -3,6 +3,7 @@ import { ProtocolError } from "../errors.ts";
 import { encodeFrame, type Frame, FrameType } from "../protocol/frame.ts";
 import { FrameReader } from "../protocol/frame_reader.ts";
 import { type HeldFrame, Inbox, type InboxHandler } from "../protocol/inbox.ts";
+import type { Place } from "../protocol/withheld.ts";
 import { concat } from "../tools/harness/bytes.ts";
 import { randomOf } from "../tools/harness/random.ts";
 
@@ -171,4 +172,62 @@ Deno.test("Inbox forgets what it holds when another connection takes the place o
   assertEquals(owner.got, [1, 2, 3, 4, 5]);
   owner.inbox.restart();
   assertEquals([owner.inbox.taken, owner.inbox.acknowledgeable.count], [{ count: 0, bytes: 0 }, 0]);
+});
+
+/** Counts how often the numbers of these places are looked at. */
+function looksAt(places: readonly { readonly count: number }[]): { looks: number } {
+  const counted = { looks: 0 };
+  for (const place of places) {
+    const { count } = place;
+    Object.defineProperty(place, "count", {
+      get() {
+        counted.looks++;
+        return count;
+      },
+    });
+  }
+  return counted;
+}
+
+Deno.test("Inbox releases what thousands withhold with the same work for each", () => {
+  for (const many of [1000, 2000, 4000]) {
+    for (const order of ["first", "last", "in turn"]) {
+      const { inbox } = new Owner();
+      inbox.taken.count = many;
+      const places = Array.from({ length: many }, (_, n) => inbox.withhold(many - n, 0));
+      const counted = looksAt(places);
+      const rest = [...places];
+      for (let n = 0; n < many; n++) {
+        const place = order === "first" || (order === "in turn" && n % 2 > 0)
+          ? rest.shift()!
+          : rest.pop()!;
+        inbox.release(place);
+        const { count } = inbox.acknowledgeable;
+        assertEquals(count, rest.length > 0 ? places.indexOf(rest[0]!) : many);
+        assertEquals(inbox.isWanted, false);
+      }
+      assert(counted.looks <= 8 * many, `${counted.looks} looks for ${many}, ${order}`);
+    }
+  }
+});
+
+Deno.test("Inbox has the same acknowledgeable as a search of all places, in random operations", () => {
+  const random = randomOf(20_26);
+  const { inbox } = new Owner();
+  const withheld: Place[] = [];
+  for (let n = 0; n < 3000; n++) {
+    inbox.taken.count += random.int(3);
+    if (random.int(2) === 0) withheld.push(inbox.withhold(random.int(10), 0));
+    else if (withheld.length > 0) {
+      const [place] = withheld.splice(random.int(withheld.length), 1);
+      inbox.release(place!);
+      assertEquals(inbox.release(place!), false);
+    }
+    const least = Math.min(inbox.taken.count, ...withheld.map(({ count }) => count));
+    assertEquals(inbox.acknowledgeable.count, least);
+    if (random.int(4) === 0) assertEquals(inbox.acknowledge(), least);
+  }
+  inbox.close();
+  assertEquals(inbox.acknowledgeable.count, inbox.taken.count);
+  assertEquals(withheld.map((place) => inbox.release(place)).includes(true), false);
 });

@@ -1,5 +1,5 @@
 /** What a key grants, how fast its holders may publish, and the file in which keys stand. */
-import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStrictEquals, assertThrows } from "@std/assert";
 import { type BrokerKey, Key, Keyring, parseKeys } from "../broker/keys.ts";
 import { GRANTS_MAX, Rights } from "../broker/rights.ts";
 import type { TopicPath } from "../topic.ts";
@@ -232,6 +232,48 @@ for (
     assertThrows(() => parseKeys(text), TypeError, problem);
   });
 }
+
+for (
+  const [grant, problem] of [
+    [
+      "sensors/kitchen",
+      '"sensors/kitchen" is one name with a slash in it, not a path: write ' +
+      '["sensors","kitchen"] for the path, or ["sensors/kitchen"] for that name (in the key "ann")',
+    ],
+    ["/", "one name with a slash in it"],
+    ...["*", "#", "+", "**", "a.>", "a.*"].map((grant) =>
+      [
+        grant,
+        `the key "ann" grants ${
+          JSON.stringify(grant)
+        }, but there are no wildcards: a topic grants ` +
+        `all below it, and null everything; write ["${grant}"] for that name`,
+      ] as const
+    ),
+  ] as const
+) {
+  for (const right of ["publish", "subscribe"]) {
+    Deno.test(`parseKeys refuses the ${right} of a plain "${grant}", and takes the array`, () => {
+      const fileOf = (topic: unknown) =>
+        JSON.stringify({ keys: [{ name: "ann", key: "AA==", [right]: ["a", topic] }] });
+      assertThrows(() => parseKeys(fileOf(grant)), TypeError, problem);
+      assertEquals(parseKeys(fileOf([grant])).length, 1);
+    });
+  }
+}
+
+Deno.test("Keyring advises once on grants that are plain strings with a slash", () => {
+  const slash: BrokerKey = { ...ANN, publish: ["a"], subscribe: [["b"], "c/d"] };
+  assertEquals(new Keyring("single", [{ ...ANN, publish: [["a/b"]] }]).takeAdvice(), undefined);
+  const keyring = new Keyring("single", [slash]);
+  assertMatch(keyring.takeAdvice()!, /^"c\/d" is one name.*\["c","d"\].*key "ann"/);
+  assertEquals(keyring.takeAdvice(), undefined);
+  keyring.replace([slash]);
+  assertEquals(keyring.takeAdvice(), undefined);
+  const later = new Keyring("single", [ANN]);
+  later.replace([slash]);
+  assert(later.takeAdvice() !== undefined);
+});
 
 Deno.test("parseKeys repeats nothing of what may be a key", () => {
   for (const text of ["c2VjcmV0 is a key", '{ "keys": [{ "name": "a", "key": c2VjcmV0 }] }']) {

@@ -21,8 +21,11 @@ import { concat } from "../tools/harness/bytes.ts";
 import { streamPair } from "../tools/harness/memory_streams.ts";
 import { randomOf } from "../tools/harness/random.ts";
 import { until } from "../tools/harness/until.ts";
+import { Clock } from "./helpers/clock.ts";
+import { Copies } from "./helpers/copies.ts";
 import { FramePeer, type LoneFrame, loneFrame } from "./helpers/frame_peer.ts";
 import { quiet } from "./helpers/quiet.ts";
+import { Walks } from "./helpers/walks.ts";
 
 const SEED = 20261124;
 const LIMITS = { messageBytes: 100_000, topicElements: 16, elementBytes: 255, subscriptions: 4 };
@@ -154,6 +157,164 @@ Deno.test("Link leaves turns to everything else between reads that need none", a
   assert(others >= 5, `others had ${others} turns`);
   link.close();
   await link.finished;
+});
+
+/** Kinds of messages, and how a handler takes them: as many at a time as may be taken. */
+const KINDS = {
+  "frames that are not messages": {
+    frameOf: (n: number) => encodeFrame(FrameType.SUBSCRIBE, Uint8Array.of(n % 251)),
+    isRun: false,
+  },
+  "messages of different topics": {
+    frameOf: (n: number) =>
+      encodeFrame(FrameType.PUBLISH, encodeTopic([`${n % 10}`]), Uint8Array.of(1)),
+    isRun: false,
+  },
+  "messages of one topic": { frameOf: () => publishOf(1), isRun: true },
+  "large messages": { frameOf: () => publishOf(10_000), isRun: true },
+} as const;
+
+/**
+ * Sends `count` frames of a kind to a link, each of which takes so long by the clock; how many were
+ * taken at a time before others had their turn.
+ */
+async function takenAtATime(
+  clock: Clock,
+  { frameOf, isRun }: typeof KINDS[keyof typeof KINDS],
+  parts: readonly { readonly count: number; readonly ms: number; readonly work?: number }[],
+): Promise<number[][]> {
+  const taken: number[][] = [];
+  let [all, seen, wanted, part] = [0, 0, 0, parts[0]!];
+  const { link, peer } = setUp({
+    frame: (reader) => {
+      do {
+        all++;
+        clock.spend(part.ms);
+        reader.spend(part.work ?? 0);
+      } while (isRun && reader.extend(TOPIC.length, 100_000, Infinity) > 0);
+    },
+    batch: () => {
+      taken.at(-1)!.push(all - seen);
+      seen = all;
+    },
+  });
+  for (part of parts) {
+    taken.push([]);
+    wanted += part.count;
+    await writeAll(
+      peer.stream,
+      concat(...Array.from({ length: part.count }, (_, n) => frameOf(n))),
+    );
+    while (all < wanted) await quiet();
+  }
+  link.close();
+  await link.finished;
+  return taken;
+}
+
+for (const [what, kind] of Object.entries(KINDS)) {
+  Deno.test(`Link lets others have their turn within 5 ms or so, when ${what} take long`, async () => {
+    using clock = new Clock();
+    const [taken] = await takenAtATime(clock, kind, [{ count: 400, ms: 1 }]);
+    // How long they take is known after the first few.
+    assert(taken![0]! <= 65, `${taken![0]} were taken at first`);
+    assert(Math.max(...taken!.slice(1)) <= 7, `${taken} were taken at a time`);
+  });
+
+  Deno.test(`Link lets others have their turn when ${what} take long that took no time before`, async () => {
+    using clock = new Clock();
+    const parts = [{ count: 5000, ms: 0 }, { count: 1100, ms: 1 }, { count: 200, ms: 0.001 }];
+    const [, long] = await takenAtATime(clock, kind, parts);
+    assert(long![0]! <= (kind.isRun ? 1025 : 33), `${long![0]} were taken at first`);
+    assert(Math.max(...long!.slice(1)) <= 7, `${long} were taken at a time`);
+  });
+}
+
+Deno.test("Link seldom looks at the clock while messages take little time", async () => {
+  using clock = new Clock();
+  for (
+    const [what, each] of [["messages of different topics", 16], [
+      "messages of one topic",
+      100,
+    ]] as const
+  ) {
+    const count = 20_000;
+    const before = clock.looks;
+    await takenAtATime(clock, KINDS[what], [{ count, ms: 0.00001 }]);
+    const looks = clock.looks - before;
+    assert(looks <= count / each + 100, `${looks} looks for ${count} ${what}`);
+  }
+});
+
+Deno.test("Link looks at the clock after messages that caused much work elsewhere", async () => {
+  using clock = new Clock();
+  const kind = KINDS["messages of different topics"];
+  const parts = [{ count: 5000, ms: 0 }, { count: 100, ms: 6, work: 10_000 }];
+  const [, long] = await takenAtATime(clock, kind, parts);
+  assertEquals(Math.max(...long!), 1);
+});
+
+Deno.test("Link leaves turns to everything else between writes that need none", async () => {
+  let [others, left] = [0, 1000];
+  const bytes = publishOf(200_000);
+  const stream: ByteStream = {
+    read: () => closed.promise,
+    write: ({ length }) => Promise.resolve(length),
+    closeWrite: () => Promise.resolve(),
+    close: () => closed.resolve(null),
+  };
+  const closed = Promise.withResolvers<null>();
+  const timer = setInterval(() => others++, 0);
+  const link = new Link(stream, FRAME_LIMITS, {
+    frame() {},
+    batch() {},
+    next: () => left-- > 0 ? bytes : undefined,
+    idle() {},
+  });
+  link.pump();
+  await until(() => left < 0);
+  clearInterval(timer);
+  assert(others >= 5, `others had ${others} turns during 200 MB`);
+  link.close();
+  await link.finished;
+});
+
+Deno.test("Link writes large counted bytes in parts, which it does not copy", async () => {
+  const { link, counted, writes, peer } = setUp();
+  const large = publishOf(3 * 2 ** 20);
+  counted.push(large);
+  link.pump();
+  using copies = new Copies();
+  let read = 0;
+  while (read < large.length) {
+    const into = new Uint8Array(100_000);
+    const count = await peer.stream.read(into);
+    copies.bytes -= count!;
+    assertEquals(into[count! - 1], large[read + count! - 1]);
+    read += count!;
+  }
+  assert(writes.every(({ length, buffer }) => length <= 2 ** 20 && buffer === large.buffer));
+  assertEquals(copies.bytes, 0);
+  await lose(peer, link);
+});
+
+Deno.test("Link sends and acknowledges with the same work, however much waits to be written", async () => {
+  for (const many of [1000, 2000, 4000]) {
+    const { link, peer } = setUp();
+    link.send(FrameType.ASK);
+    await quiet(); // Nobody reads, so the rest waits.
+    using walks = new Walks();
+    using copies = new Copies();
+    for (let n = 0; n < many; n++) {
+      link.send(FrameType.SUBSCRIBE, TOPIC);
+      link.acknowledge(encodeAck(n, 0));
+    }
+    assertEquals(link.waiting, many + 1);
+    for (const type of [FrameType.ASK, FrameType.SUBSCRIBE]) await peer.expect(type);
+    assert(walks.elements <= 10 * many, `${walks.elements} elements for ${many} frames`);
+    assert(copies.bytes <= 500 * many, `${copies.bytes} bytes were copied for ${many} frames`);
+    await lose(peer, link);
+  }
 });
 
 Deno.test("Link takes nothing more when it is closed between two turns", async () => {
@@ -392,6 +553,50 @@ Deno.test("Link gives a frame to the handler that took the place of another in t
   await writeAll(peer.stream, concat(ASK, ASK));
   await lose(peer, link);
   assertEquals(events, ["first", "second", "second batch"]);
+});
+
+Deno.test("Link takes the next frame only when its handler is done with the one before", async () => {
+  const events: string[] = [];
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const { link, frames, peer } = setUp({
+    frame(reader) {
+      frames.push(loneFrame(reader));
+      if (frames.length === 1) return promise.then(() => void events.push("done"));
+      events.push(`frame ${frames.length}`);
+    },
+    batch: () => void events.push("batch"),
+  });
+  await writeAll(peer.stream, concat(publishOf(9, 1), ASK, publishOf(9, 2)));
+  await until(() => events.length > 0);
+  const more = peer.send(FrameType.ASK);
+  await quiet();
+  assertEquals(events, ["batch"]);
+  link.send(FrameType.ASK);
+  await peer.expect(FrameType.ASK);
+  resolve();
+  await more;
+  await lose(peer, link);
+  assertEquals(events.slice(0, 5), ["batch", "done", "frame 2", "frame 3", "batch"]);
+  assertEquals(frames.map(({ type }) => type), [1, 7, 1, 7]);
+  assertEquals(frames[2]!.body, publishOf(9, 2).subarray(2));
+});
+
+Deno.test("Link takes no more frames when it ended while its handler was busy", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let taken = 0;
+  const { link, peer } = setUp({
+    frame() {
+      taken++;
+      return promise;
+    },
+  });
+  await writeAll(peer.stream, concat(ASK, ASK));
+  await until(() => taken > 0);
+  link.end(Reason.SHUTDOWN, "that is all");
+  resolve();
+  assertEquals(await peer.goodbye(), { reason: Reason.SHUTDOWN, text: "that is all" });
+  await link.finished;
+  assertEquals(taken, 1);
 });
 
 Deno.test("Link takes the limits that are set between frames of one read", async () => {

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { takeLock } from "../io/lock_file.ts";
 import { TempFolder } from "./helpers/folder.ts";
-import { fails, started } from "./helpers/program.ts";
+import { fails, NAME, Program, started } from "./helpers/program.ts";
 
 /** Asserts that a lock can be taken, and leaves nothing. */
 async function assertFree(folder: TempFolder, names: string[] = []): Promise<void> {
@@ -85,6 +85,30 @@ Deno.test("takeLock says which process holds the lock for too long", async () =>
   await assertFree(folder);
 });
 
+Deno.test("takeLock says once which process it waits for, and nothing when it does not wait long", async () => {
+  await using folder = await TempFolder.make();
+  const path = `${folder.path}/lock`;
+  const { promise: told, resolve } = Promise.withResolvers<string>();
+  const texts: string[] = [];
+  const onWait = (text: string) => {
+    texts.push(text);
+    resolve(text);
+  };
+  {
+    const first = await takeLock(path, { onWait });
+    const waiting = takeLock(path, { onWait });
+    assertEquals(await told, waitingText(path));
+    first[Symbol.dispose]();
+    using _second = await waiting;
+  }
+  assertEquals(texts.length, 1);
+  await assertFree(folder);
+});
+
+function waitingText(path: string): string {
+  return `Waiting for process ${Deno.pid}, which holds the lock "${path}", up to 5000 ms`;
+}
+
 Deno.test("takeLock shows only a number of what stands in a lock that others made", async () => {
   await using folder = await TempFolder.make();
   const path = `${folder.path}/lock`;
@@ -159,11 +183,31 @@ Deno.test("cli says who holds the lock of its file, and takes it when that one i
   const file = `${folder.path}/x.json`;
   {
     using _lock = await takeLock(`${file}.broker-lock`);
-    const { code, err } = await fails({ args: [file] });
+    await using program = new Program({ args: [file] });
+    await program.untilError(waitingText(`${file}.broker-lock`));
+    const { code, err } = await program.end();
     assertEquals(code, 1);
     assertStringIncludes(err, `process ${Deno.pid} has held it for 5000 ms`);
+    assertEquals(err.split("\n").length, 3);
   }
   await Deno.writeTextFile(`${file}.broker-lock`, "4711\n");
   await using _program = await started({ args: [file] });
   assert(!folder.names.includes("x.json.broker-lock"));
+});
+
+Deno.test("cli says who holds the lock of its socket, when it starts and when it ends", async () => {
+  await using folder = await TempFolder.make();
+  const socket = `${folder.path}/s`;
+  const args = ["--address", `unix://${socket}`, `${folder.path}/x.json`];
+  const lock = await takeLock(`${socket}.socket-lock`);
+  await using program = new Program({ args });
+  await program.untilError(waitingText(`${socket}.socket-lock`));
+  lock[Symbol.dispose]();
+  await program.until("Listening at");
+  {
+    using _again = await takeLock(`${socket}.socket-lock`);
+    program.kill("SIGTERM");
+    await program.untilError(`${waitingText(`${socket}.socket-lock`)}\n${NAME}: Waiting`);
+  }
+  assertEquals((await program.end()).code, 0);
 });

@@ -10,7 +10,8 @@ import {
 } from "../nats/control_message.ts";
 import { CoreExchange } from "../nats/core_exchange.ts";
 import type { Wire } from "../nats/core_wire.ts";
-import { readPacket } from "../nats/packet.ts";
+import { Packer } from "../nats/packer.ts";
+import { readPacket, sealPacket } from "../nats/packet.ts";
 import { patternOf } from "../nats/subject.ts";
 import { Proxy } from "../testing.ts";
 import { NatsServer } from "../tools/harness/nats_server.ts";
@@ -28,7 +29,10 @@ import {
   simulateTimes,
 } from "./helpers/exchange.ts";
 import { Machine, Machines } from "./helpers/machines.ts";
-import { natsTest } from "./helpers/nats.ts";
+import { connected, natsTest } from "./helpers/nats.ts";
+
+/** What is waited for this long does not happen here. */
+const LONG_MS = 1000;
 
 /** What is on its way to a broker. */
 type Parcel = () => void;
@@ -67,6 +71,8 @@ class Node extends Heard implements SimulatedBroker {
   readonly deafTo = new Set<Node>();
   readonly published = new Map<string, number>();
   readonly wantedByOthers = new Set<string>();
+  /** What goes on after a rest. */
+  rests: (() => void)[] = [];
   readonly #nats: FakeNats;
 
   constructor(nats: FakeNats, index: number, queueBytes: number, messageBytes = 1000) {
@@ -83,6 +89,10 @@ class Node extends Heard implements SimulatedBroker {
       messageBytes,
       want,
       say: (message, to) => this.#say(message, to),
+      later: (callback, ms) => {
+        if (ms < LONG_MS) this.rests.push(callback);
+        return { [Symbol.dispose]: () => {} };
+      },
     }));
     nats.nodes.push(this);
   }
@@ -166,8 +176,9 @@ class Node extends Heard implements SimulatedBroker {
     this.take({ path, from: this.id, id });
   }
 
-  /** Moves the first thing on its way; whether there was one. */
+  /** Moves the first thing on its way, after a rest; whether there was one. */
   step(isOut: boolean): boolean {
+    for (const rest of this.rests.splice(0)) rest();
     const parcel = (isOut ? this.outbox : this.inbox).shift();
     parcel?.();
     return parcel !== undefined;
@@ -394,3 +405,39 @@ natsTest(
     assertEquals(machines.faults(["cut off"]).filter(({ kind }) => kind !== "lost"), []);
   },
 );
+
+natsTest("No client gives up for what a broker that is none counts", async () => {
+  await using server = await NatsServer.start();
+  const uplink = { servers: server.url };
+  await using machines = await Machines.start([{ uplink }, { uplink }]);
+  await machines.subscriber("one", 1, [["a"]]);
+  const publish = await machines.publisher("publisher", 0);
+  await using nc = await connected(server.url);
+  const from = "f".repeat(16);
+  const max = Number.MAX_SAFE_INTEGER;
+  const say = (message: ControlMessage) =>
+    nc.connection.publish("mpubsub.default.c", encodeControlMessage(message));
+  say({ type: "beat", from, stream: null, sent: 0, wants: 0 });
+  for (let since = 1; since < 4; since++) {
+    for (const count of [1, max]) {
+      const counts = Array.from({ length: 8 }, (_, id) => [id, count] as const);
+      const rest = { isFull: true, part: 0, more: false };
+      say({ type: "counts", from, version: 0, since, answer: 1, sent: 0, counts, ...rest });
+    }
+  }
+  const packer = new Packer<{ subject: string }>();
+  packer.addAll(frameOf({ path: ["a"], from: "p", id: 1 }), () => ({ subject: "s" }));
+  const counts = [{ depth: 1, count: 1 }];
+  const packet = new Uint8Array(
+    sealPacket(packer.next(true)!, { broker: from, number: 1, counts }),
+  );
+  new DataView(packet.buffer).setBigUint64(27, 2n ** 60n, true);
+  nc.connection.publish("mpubsub.default.m.a._", packet);
+  await nc.connection.flush();
+  await until(() => machines.all[1]!.uplink.invalid === 1);
+  publish(["a"]);
+  await until(() => machines.seen.one!.length === 1);
+  await until(() => machines.gaps.one!.some(({ missed }) => missed === max));
+  assert(machines.gaps.one!.every(({ missed = 0 }) => missed <= max));
+  assertEquals(machines.all[1]!.uplink.lost, max);
+});

@@ -6,7 +6,9 @@ import { DiscardPolicy, jetstreamManager, RetentionPolicy, StorageType } from "@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { JetStreamExchange } from "../nats/jetstream_exchange.ts";
 import { setUpStream } from "../nats/jetstream_setup.ts";
-import { readPacket } from "../nats/packet.ts";
+import { Packer } from "../nats/packer.ts";
+import { readPacket, sealPacket } from "../nats/packet.ts";
+import { encodeTopic } from "../protocol/topic_block.ts";
 import { Proxy } from "../testing.ts";
 import { NatsServer } from "../tools/harness/nats_server.ts";
 import { Peer } from "../tools/harness/peer.ts";
@@ -348,6 +350,71 @@ natsTest("Brokers in stream mode catch up exactly when one was cut off", async (
   assertEquals(machines.faults(), []);
   assertEquals(machines.gaps["cut off"], []);
 });
+
+/** A packet that no broker sends, as it would come to a broker that reads a stream. */
+function poison(change: (view: DataView) => void, before: Uint8Array[] = []): Uint8Array {
+  const packer = new Packer<{ subject: string }>();
+  packer.addAll(frameOf({ path: ["a"], from: "p", id: 1 }), () => ({ subject: "s" }));
+  const counts = [{ depth: 1, count: 1 }];
+  const seal = { broker: "f".repeat(16), lane: 1, number: 1, counts, before };
+  const bytes = new Uint8Array(sealPacket(packer.next(true)!, seal));
+  change(new DataView(bytes.buffer));
+  return bytes;
+}
+
+const POISON: readonly Uint8Array[] = [
+  poison(
+    (view) => view.setBigUint64(12, 2n ** 53n + 100n, true),
+    Array.from({ length: 15 }, () => encodeTopic(["z"])),
+  ),
+  poison((view) => view.setBigUint64(12, 2n ** 53n + 100n, true)),
+  poison((view) => view.setBigUint64(12, 2n ** 60n, true)),
+  poison((view) => view.setBigUint64(12, 2n ** 64n - 1n, true)),
+  poison((view) => view.setBigUint64(27, 2n ** 60n, true)),
+  poison((view) => view.setUint32(20, 2 ** 32 - 1, true)),
+  poison((view) => view.setUint8(24, 255)),
+  poison((view) => view.setUint8(25, 255)),
+  poison((view) => view.setUint8(1, 255)),
+  new Uint8Array(0),
+  new Uint8Array(100).fill(255),
+];
+
+natsTest(
+  "Brokers in stream mode pass over what they cannot read, count it, and go on, whenever they read it",
+  async () => {
+    await using server = await NatsServer.start({ jetstream: true });
+    await using proxy = new Proxy({
+      target: ["127.0.0.1", server.port],
+      address: "tcp://127.0.0.1:0",
+    });
+    await proxy.start();
+    await using machines = await Machines.start([
+      { uplink: { servers: server.url, stream: "BUS" } },
+      { uplink: { servers: proxy.address.replace("tcp:", "nats:"), stream: "BUS" } },
+    ]);
+    await machines.subscriber("here", 0, [["a"]]);
+    await machines.subscriber("cut off", 1, [["a"]]);
+    const publish = await machines.publisher("publisher", 0);
+    proxy.refuse(600_000);
+    proxy.cut();
+    await until(() => machines.all[1]!.uplink.state === "connecting");
+    await using nc = await connected(server.url);
+    for (const bytes of POISON) nc.connection.publish("mpubsub.default.m.a._", bytes);
+    await nc.connection.flush();
+    publish(["a"]);
+    await until(() => machines.all[0]!.uplink.invalid === POISON.length);
+    proxy.refuse(0);
+    await until(() => machines.seen["cut off"]!.length === 1);
+    assertEquals(machines.all[1]!.uplink.invalid, POISON.length);
+    const restarted = new Machine({ uplink: { servers: server.url, stream: "BUS" } });
+    await restarted.broker.start();
+    await until(() => restarted.uplink.brokers === 2);
+    await restarted.stop();
+    publish(["a"]);
+    await until(() => Object.values(machines.seen).every(({ length }) => length === 2));
+    assertEquals(machines.faults(), []);
+  },
+);
 
 natsTest("A client that reads nothing does not hold up the others of its broker", async () => {
   await using server = await NatsServer.start({ jetstream: true });

@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertInstanceOf, assertMatch, assertRejects } from "@std/assert";
 import { delay } from "@std/async/delay";
 import type { ConnectionOptions } from "@nats-io/nats-core";
+import { hash } from "../base/bytes.ts";
 import { connect } from "../nats/transport.ts";
 import { Proxy } from "../testing.ts";
 import { NatsServer } from "../tools/harness/nats_server.ts";
@@ -400,6 +401,49 @@ natsTest("NatsConnection.flush is answered whatever comes meanwhile", async () =
   assertEquals(flushed, { alice: 2000, bob: 2000 });
   await until(() => heard === 4000);
 });
+
+natsTest(
+  "NatsConnection lets everything else have its turn while a server sends without end",
+  async () => {
+    const count = 10_000;
+    await using server = new Impostor(async ({ say, hear, left }) => {
+      await say(info());
+      await hear("PING");
+      await say("PONG\r\n");
+      await hear("SUB a");
+      await say(`MSG a 1 100\r\n${"x".repeat(100)}\r\n`.repeat(count));
+      await left();
+    });
+    const nc = await connect(options(server.server));
+    let [taken, turns] = [0, 0];
+    const work = new Uint8Array(60_000);
+    const others = setInterval(() => turns++, 0);
+    nc.subscribe("a", {
+      callback: () => {
+        hash(work, 0, work.length); // Something is done with each.
+        taken++;
+      },
+    });
+    await until(() => taken === count);
+    clearInterval(others);
+    assert(turns >= 12, `${turns} turns for others`);
+    await nc.close();
+  },
+);
+
+natsTest(
+  "connect reads what a server says first wherever it is cut, and no more than that may be",
+  async () => {
+    await using server = new Impostor(async ({ say, left }, number) => {
+      if (number > 0) return await say("INFO ".padEnd(70_000, "x"));
+      for (const letter of info()) await say(letter);
+      await left();
+    });
+    const waiting = connect(options(server.server, { timeout: 300 }));
+    await assertRejects(() => waiting, Error, "timeout"); // It was read, and PING is not answered.
+    await assertRejects(() => connect(options(server.server)), Error, "it is not a NATS server");
+  },
+);
 
 natsTest("NatsConnection notices that nothing passes any more", async () => {
   await using server = await NatsServer.start();

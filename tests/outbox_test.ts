@@ -7,6 +7,9 @@ import { isKept, Outbox } from "../protocol/outbox.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import { concat } from "../tools/harness/bytes.ts";
 import { type Random, randomOf } from "../tools/harness/random.ts";
+import { Encoder } from "../codec/codec.ts";
+import { Copies } from "./helpers/copies.ts";
+import { Walks } from "./helpers/walks.ts";
 
 const SEED = 20261124;
 const WINDOW = 1024 * 1024;
@@ -942,4 +945,145 @@ Deno.test("Outbox lets go of 100 000 frames that are acknowledged one by one in 
   assertEquals([outbox.unacknowledged, outbox.heldBytes], [0, 0]);
   // 50 ms or so; if each looked at all notices that are left, the better part of a minute.
   assert(performance.now() - start < 5000, `it took ${performance.now() - start} ms`);
+});
+
+Deno.test("Outbox takes out the frames that do not fit, sent or waiting, and numbers the others anew", () => {
+  for (const lengths of [[10], [300, 20_000, 70_000], [10, 300_000]]) {
+    const frames = Array.from({ length: 24 }, (_, n) => frameOf(n, lengths[n % lengths.length]));
+    for (const handed of [0, 1, 7, 24]) {
+      const outbox = new Outbox(WINDOW);
+      for (const frame of frames.slice(0, handed)) outbox.push(frame, 1);
+      handedBy(outbox);
+      for (const frame of frames.slice(handed)) outbox.push(frame, 1);
+      const before = Math.min(5, outbox.numbered);
+      outbox.acknowledge(before);
+      outbox.restart();
+      const left = frames.slice(before);
+      const seen: number[] = [];
+      const out = outbox.sift((bytes, start, end) => {
+        const n = left.findIndex((frame) => isSame(bytes.subarray(start, end), frame));
+        seen.push(n);
+        return n % 3 !== 1;
+      });
+      assertEquals(seen, [...left.keys()], "each is looked at once, in its order");
+      const kept = left.filter((_, n) => n % 3 !== 1);
+      assertEquals([out, outbox.unacknowledged], [left.length - kept.length, kept.length]);
+      assertEquals(outbox.heldBytes, kept.reduce((sum, { length }) => sum + length, 0));
+      const parts: Uint8Array[] = [];
+      for (let number = 0; number < kept.length; number = outbox.numbered) {
+        parts.push(handedBy(outbox));
+        outbox.acknowledge(outbox.numbered);
+      }
+      assertEquals(concat(...parts), concat(...kept));
+    }
+  }
+});
+
+Deno.test("Outbox leaves everything as it is when all fits", () => {
+  const outbox = outboxOf(framesOf(1, 10));
+  handedBy(outbox);
+  for (const frame of framesOf(11, 20)) outbox.push(frame, 1);
+  assertEquals(outbox.sift(() => true), 0);
+  assertEquals([outbox.numbered, outbox.ahead, outbox.total], [10, 10, 20]);
+});
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+const MEGA = 2 ** 20;
+
+/** Messages that take about `bytes`, each with how often each byte is copied at most. */
+const LARGE: Record<string, { times: number; messageOf(bytes: number): object }> = {
+  "an array of bytes": { times: 1, messageOf: (bytes) => ({ data: new Uint8Array(bytes) }) },
+  "many arrays of bytes": {
+    times: 4,
+    messageOf: (bytes) => ({
+      data: Array.from({ length: 64 }, () => new Uint8Array(bytes / 64)),
+    }),
+  },
+  "a text": { times: 1, messageOf: (bytes) => ({ text: "a".repeat(bytes) }) },
+  "many texts": {
+    times: 3,
+    messageOf: (bytes) => ({ texts: new Array(bytes / 1024).fill("é".repeat(512)) }),
+  },
+  numbers: {
+    times: 2,
+    messageOf: (bytes) => ({ list: Array.from({ length: bytes / 8 }, (_, n) => n / 7) }),
+  },
+};
+
+for (const [what, { times, messageOf }] of Object.entries(LARGE)) {
+  Deno.test(`Outbox moves each byte a few times, of a message with ${what}, on its way in and out`, () => {
+    for (const bytes of [1, 2, 4, 8].map((size) => size * MEGA)) {
+      const message = messageOf(bytes);
+      for (const before of [0, 1, 100_000]) {
+        const outbox = new Outbox(WINDOW);
+        if (before > 0) publish(outbox, TOPIC, new Uint8Array(before));
+        using copies = new Copies();
+        const { composer } = outbox;
+        const end = new Encoder().encode(message, Infinity, composer, composer.begin(TOPIC));
+        outbox.commit(end);
+        const { length } = composer.bytes;
+        let handed = 0;
+        for (let count = before > 0 ? 2 : 1; outbox.ahead > 0; count--) {
+          assert(count > 0, "whole frames are handed over");
+          handed += outbox.next()!.length;
+          outbox.acknowledge(outbox.numbered);
+        }
+        assertEquals(length, 0, "nothing is being composed");
+        const copied = copies.bytes / handed;
+        assert(copied <= times + 0.2, `each byte of ${bytes} was copied ${copied} times`);
+      }
+    }
+  });
+}
+
+Deno.test("Outbox composes a long frame into a buffer of its own length after a short one, and a short one after that", () => {
+  const outbox = new Outbox(WINDOW);
+  const sizes = [10, 4 * MEGA, 10, 300, 10, 4 * MEGA, 4 * MEGA, 10, 70_000, 10, 250, 260, 247];
+  for (const [n, size] of sizes.entries()) {
+    const payload = new Uint8Array(size).fill(n);
+    publish(outbox, TOPIC, payload);
+    const part = outbox.next()!;
+    assertSame(part, encodeFrame(FrameType.PUBLISH, TOPIC, payload));
+    if (size >= MEGA) {
+      assert(part.buffer.byteLength < size + 100, `${part.buffer.byteLength} bytes`);
+    }
+    outbox.acknowledge(outbox.numbered);
+  }
+});
+
+Deno.test("Outbox hands a large slice to many without a copy, and lets go of it", () => {
+  const bytes = frameOf(1, 8 * MEGA);
+  const lease = { buffer: bytes, holders: 0 };
+  using copies = new Copies();
+  for (let n = 0; n < 100; n++) {
+    const outbox = new Outbox(WINDOW);
+    outbox.push(bytes, 1, lease);
+    assertStrictEquals(outbox.next()!.buffer, bytes.buffer);
+    outbox.acknowledge(1);
+    outbox.next();
+  }
+  assertEquals([copies.bytes, lease.holders], [0, 0]);
+});
+
+Deno.test("Outbox does the same work for each frame, however many it holds", () => {
+  const notice = encodeFrame(FrameType.REFUSED, new Uint8Array(10));
+  for (const many of [1000, 2000, 4000]) {
+    const outbox = new Outbox(Infinity);
+    using walks = new Walks();
+    using copies = new Copies();
+    for (let n = 0; n < many; n++) {
+      outbox.push(frameOf(n, n % 2 === 0 ? 300 : 20_000), 1);
+      outbox.notify(notice);
+      if (n % 3 === 0) outbox.drop(1);
+      if (n % 2 === 0) outbox.next();
+    }
+    while (outbox.next() !== undefined);
+    for (let count = 1; count <= outbox.numbered; count++) outbox.acknowledge(count);
+    assertEquals([outbox.unacknowledged, outbox.heldBytes], [0, 0]);
+    assert(walks.elements <= 30 * many, `${walks.elements} elements for ${many} frames`);
+    assert(copies.bytes <= 25_000 * many, `${copies.bytes} bytes for ${many} frames`);
+  }
 });

@@ -1,6 +1,6 @@
 /** `bench/path.ts`: the streams in memory that it measures with, and how it judges. */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { MemoryNet } from "../bench/memory_net.ts";
+import { MemoryNet } from "../tools/harness/memory_net.ts";
 import { judge, type Pair } from "../bench/path.ts";
 
 const HOSTNAME = "127.0.0.1";

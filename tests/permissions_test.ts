@@ -22,7 +22,7 @@ const CAN_NAME_UNIX = Deno.version.deno.localeCompare("2.9", "en", { numeric: tr
 
 /** What a broker says whose NATS is not there, when it may look for it. */
 const REFUSED =
-  "mpubsub-broker: Cannot connect to NATS at 127.0.0.1:1: Connection refused (os error 111)\n";
+  "mpubsub: Cannot connect to NATS at 127.0.0.1:1: Connection refused (os error 111)\n";
 const ROOT = new URL("../", import.meta.url).pathname;
 
 function freePort(): number {
@@ -77,14 +77,24 @@ function commandsIn(folder: string): Record<string, Command> {
         ...[`tcp://127.0.0.1:${port}`, `${folder}/x`],
       ],
     },
-    "the command key": {
+    "the command key file": {
       permissions: { read },
-      args: ["key", "ann", "--keys", `${folder}/keys`, "--address", "tcp://127.0.0.1:7411"],
+      args: ["key", "file", "ann", "--keys", `${folder}/keys`, "--address", "tcp://127.0.0.1:7411"],
       isBrief: true,
     },
-    "the command key with a connection file": {
+    "the command key list": {
       permissions: { read },
-      args: ["key", "ann", "--keys", `${folder}/keys`, `${folder}/written`],
+      args: ["key", "list", "--keys", `${folder}/keys`],
+      isBrief: true,
+    },
+    "the command key new": {
+      permissions: { read, write },
+      args: ["key", "new", crypto.randomUUID(), "--publish", "a", "--keys", `${folder}/keys`],
+      isBrief: true,
+    },
+    "the command key file with a connection file": {
+      permissions: { read },
+      args: ["key", "file", "ann", "--keys", `${folder}/keys`, `${folder}/written`],
       isBrief: true,
     },
   };
@@ -136,7 +146,7 @@ for (const what of Object.keys(commandsIn("/"))) {
 for (
   const [command, ...args] of [
     ["pub", "a", "n=1"],
-    ["sub", "--timeout", "1"],
+    ["sub", "--timeout", "1ms"],
     ["ping", "--count", "1"],
     ["stats"],
     ["top", "--count", "1"],

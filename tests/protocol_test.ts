@@ -15,7 +15,7 @@ import { decode, encode } from "../tools/harness/payload.ts";
 const PAGE = await Deno.readTextFile(new URL("../docs/protocol.md", import.meta.url));
 const KEY = new TextEncoder().encode("secret");
 const LIMITS = { messageBytes: 2 ** 20, topicElements: 16, elementBytes: 255, subscriptions: 1024 };
-const OPENING = { session: undefined, taken: 0, wait: false, patience: 0 };
+const OPENING = { session: undefined, taken: 0, wait: false, patience: 0, name: "demo" };
 const OPENED = {
   outcome: Resumption.NEW,
   session: Uint8Array.from({ length: 16 }, (_, i) => 0xe0 + i),
@@ -86,8 +86,8 @@ Deno.test("docs/protocol.md names every frame, reason and refusal with its numbe
   for (const [name, number] of Object.entries(FrameType)) {
     assertNotEquals(row(number, name).exec(PAGE), null, name);
   }
-  const [, reasons = ""] = PAGE.split("| reason | meaning");
-  assertEquals(reasons.match(/^\| \d+ +\|/gm)?.length, Object.keys(Reason).length);
+  const [reasons] = PAGE.split("| reason | meaning")[1]!.split("\n\n");
+  assertEquals(reasons!.match(/^\| \d+ +\|/gm)?.length, Object.keys(Reason).length);
   const [, refusals = ""] = PAGE.split("| refusal | step");
   for (const [name, number] of Object.entries(Refusal)) {
     assertNotEquals(row(number, name).exec(refusals), null, name);

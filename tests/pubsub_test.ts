@@ -961,6 +961,18 @@ Deno.test("PubSub warns of errors in one line with the topic, if there is no onE
   assertMatch(lines[0]!, /^.*\["a","b\\n"\].*first line.*second line$/);
 });
 
+Deno.test("PubSub warns in few lines of however many errors, each of a bounded length", () => {
+  using warnings = new Warnings();
+  const bus = new PubSub();
+  bus.addSubscriber(null, (topic) => {
+    throw new Error("x".repeat(topic.length * 100_000));
+  });
+  for (let n = 0; n < 10_000; n++) bus.publish(["a", String(n)]);
+  const { lines } = warnings;
+  assert(lines.length >= 100 && lines.length < 150, `${lines.length} lines`);
+  assert(lines.every(({ length }) => length < 1100));
+});
+
 for (const value of [undefined, Symbol("s"), Object.create(null)]) {
   Deno.test(`PubSub warns of a thrown ${typeof value}, too`, () => {
     using warnings = new Warnings();
@@ -973,6 +985,37 @@ for (const value of [undefined, Symbol("s"), Object.create(null)]) {
     assertStringIncludes(warnings.lines[0]!, '["a"]');
   });
 }
+
+const WITH_TOPIC: Record<string, (bus: PubSub, topic: Topic) => void> = {
+  publish: (bus, topic) => bus.publish(topic),
+  addSubscriber: (bus, topic) => void bus.addSubscriber(topic, () => {}),
+  subscribe: (bus, topic) => void bus.subscribe(topic),
+};
+for (const [name, use] of Object.entries(WITH_TOPIC)) {
+  Deno.test(`PubSub.${name} says once how a plain string with a slash is written as a path`, () => {
+    using warnings = new Warnings();
+    for (const errors of [0, 1]) {
+      const bus = new PubSub(errors === 0 ? {} : { onError: () => assert(false) });
+      for (const topic of [null, "a", ["a/b"], ["a", "b/c"], ["a", "b"]]) use(bus, topic);
+      assertEquals(warnings.lines.length, errors, "nobody is told who writes an array");
+      for (const topic of ["/sensors/\x1bkitchen", "c/d", "c/d"]) use(bus, topic);
+      assertEquals(warnings.lines.length, errors + 1, "one line for each bus");
+    }
+    assertEquals(
+      warnings.lines[0],
+      'mpubsub: The topic "/sensors/\\u001bkitchen" is one name with a slash in it, not a path: write ' +
+        '["sensors","\\u001bkitchen"] for the path, or ["/sensors/\\u001bkitchen"] for that name',
+    );
+  });
+}
+
+Deno.test("PubSub says nothing of a plain string with a slash that is refused or removed", () => {
+  using warnings = new Warnings();
+  const bus = new PubSub();
+  bus.removeSubscriber("a/b", () => {});
+  assertThrows(() => bus.publish(`a/${"b".repeat(255)}`), RangeError);
+  assertEquals(warnings.lines, []);
+});
 
 Deno.test("PubSub calls onError as the method of its options", () => {
   const options = {

@@ -106,6 +106,19 @@ Deno.test("Queue is cancelled by return(): what it holds goes, and next() is don
   assertEquals(await Array.fromAsync(queue), []);
 });
 
+Deno.test("Queue yields nothing of what it held when it was cleared in the middle of a loop", async () => {
+  const queue = queueOf("wait", 20);
+  for (let value = 0; value < 20; value++) queue.push(value);
+  const iterator = queue[Symbol.asyncIterator]();
+  for (let value = 0; value < 10; value++) assertEquals((await iterator.next()).value, value);
+  queue.clear();
+  const next = iterator.next();
+  queue.push(99);
+  assertEquals(await next, { done: false, value: 99 });
+  queue.cancel();
+  assertEquals(await iterator.next(), { done: true, value: undefined });
+});
+
 Deno.test("Queue settles a next() that waits when return() comes", async () => {
   const iterator = queueOf("wait")[Symbol.asyncIterator]();
   const next = iterator.next();

@@ -16,6 +16,7 @@ import { decodeGoodbye, decodeRefused } from "../protocol/frame_bodies.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import { Peer } from "../tools/harness/peer.ts";
 import { until } from "../tools/harness/until.ts";
+import { Warnings } from "./helpers/warnings.ts";
 
 const LIMITS = { messageBytes: 2 ** 20, topicElements: 16, elementBytes: 255, subscriptions: 1024 };
 
@@ -237,7 +238,7 @@ Deno.test("Broker does not open a session for a key that was taken away after it
   await using stage = await Stage.start({ ann: {} });
   await using peer = await Peer.authenticate(stage.broker, secretOf("ann"), "ann");
   stage.broker.setKeys([]);
-  await peer.send(FrameType.OPEN, new Uint8Array(29));
+  await peer.send(FrameType.OPEN, new Uint8Array(30));
   const { reason } = decodeGoodbye(await peer.expect(FrameType.GOODBYE));
   assertEquals(reason, Reason.KEY_REVOKED);
   assertEquals(stage.broker.stats().sessions, 0);
@@ -339,7 +340,7 @@ Deno.test("Broker refuses messages beyond the rate of a key, all its holders tog
 Deno.test("Broker answers a subscription that is not granted before the ACK that covers it, each time", async () => {
   await using stage = await Stage.start({ ann: {} });
   await using peer = await Peer.authenticate(stage.broker, secretOf("ann"), "ann");
-  await peer.send(FrameType.OPEN, new Uint8Array(29), encodeTopic(["a"]), encodeTopic([]));
+  await peer.send(FrameType.OPEN, new Uint8Array(30), encodeTopic(["a"]), encodeTopic([]));
   for (const topic of [["a"], []]) {
     const denied = decodeRefused(await peer.expect(FrameType.DENIED), LIMITS);
     assertEquals([denied.topic, denied.reason], [topic, Reason.FORBIDDEN]);
@@ -376,4 +377,22 @@ Deno.test("NetPubSub.connect rejects with AuthError for the key of another name"
   const error = await assertRejects(() => bus.connect(), AuthError);
   assertEquals(error.keyName, "bob");
   assertEquals(stage.broker.stats().refusals.key, 1);
+});
+
+Deno.test("Broker tells once of a grant that is a plain string with a slash", async () => {
+  const keys = [{ name: "ann", key: "k", publish: ["sensors/kitchen"] }];
+  const text = '"sensors/kitchen" is one name with a slash in it, not a path';
+  const told: unknown[] = [];
+  using warnings = new Warnings();
+  await using plain = new Broker({ keys });
+  await plain.start();
+  plain.setKeys(keys);
+  assertEquals(warnings.lines.length, 1);
+  assertStringIncludes(warnings.lines[0]!, text);
+  await using heard = new Broker({ onError: (error) => told.push(error) });
+  await heard.start();
+  heard.setKeys(keys);
+  heard.setKeys(keys);
+  assertEquals([warnings.lines.length, told.length], [1, 1]);
+  assertStringIncludes(String(told[0]), text);
 });

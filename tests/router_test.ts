@@ -373,6 +373,39 @@ Deno.test("Router.sweep forgets the granted topics that nobody has used since th
   assertEquals(namesOf(router, ["a"]), ["bob"]);
 });
 
+Deno.test("Router.sweep leaves nobody in a list who left before, though others are still there", () => {
+  const router = new Router<NamedPeer>();
+  router.add(BOB, ["t"]);
+  router.add(ANN, [], [["t"]]);
+  assertEquals(peersOf(router, ["t"]).length, 2);
+  router.remove(ANN, []);
+  for (let time = 0; time < 2; time++) finish(router.sweep());
+  assertEquals(peersOf(router, ["t"]), [BOB]);
+  assertEquals(router.peersOf(["t"]), [BOB]);
+});
+
+Deno.test("Router.sweep closes a scope once that comes and goes while it sweeps", () => {
+  const { router, said } = told();
+  const many = Array.from({ length: 100 }, (_, i) => ["many", `${i}`]);
+  const one = [["one", "x"]];
+  router.add(ANN, ["many"], many);
+  router.add(ANN, ["one"], one);
+  router.remove(ANN, ["many"]);
+  router.remove(ANN, ["one"]);
+  finish(router.sweep());
+  const steps = router.sweep();
+  steps.next();
+  router.add(ANN, ["one"], one);
+  router.remove(ANN, ["one"]);
+  finish(steps);
+  router.add(BOB, ["one"], one);
+  router.add(CAT, ["one", "x"]);
+  for (let time = 0; time < 3; time++) finish(router.sweep());
+  assertEquals(namesOf(router, ["one", "x"]), ["bob", "cat"]);
+  const change = said.filter((text) => text.slice(1) === "one,x");
+  assertEquals(change, ["+one,x", "-one,x", "+one,x", "+one,x"]);
+});
+
 Deno.test("Router.sweep leaves what is wanted again while it forgets", () => {
   const router = new Router<NamedPeer>();
   const many = Array.from({ length: 100 }, (_, i) => ["many", `${i}`]);

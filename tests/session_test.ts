@@ -17,8 +17,11 @@ import { concat } from "../tools/harness/bytes.ts";
 import { streamPair } from "../tools/harness/memory_streams.ts";
 import { type Random, randomOf } from "../tools/harness/random.ts";
 import { until } from "../tools/harness/until.ts";
+import { stillClock } from "../tools/harness/still_clock.ts";
+import { Clock } from "./helpers/clock.ts";
 import { FramePeer } from "./helpers/frame_peer.ts";
 import { quiet } from "./helpers/quiet.ts";
+import { Walks } from "./helpers/walks.ts";
 
 const SEED = 20261124;
 const MESSAGE_BYTES = 400_000;
@@ -221,6 +224,7 @@ Deno.test("Session acknowledges when it has sent nothing else for a heartbeat", 
 });
 
 Deno.test("Session lets its handler finish a read before it acknowledges it", async () => {
+  using _clock = stillClock(); // On a busy machine a read may be taken in several turns.
   const events: string[] = [];
   const { session, peer } = setUp({
     batch() {
@@ -375,6 +379,41 @@ Deno.test("Session sends no more than a window to one that withholds, and goes o
   await endBoth(client, broker, lost);
 });
 
+Deno.test("Session asks for an ACK when the window is closed and none would come by itself", async () => {
+  // Twenty frames that go out as one; then one that fits only when all of them are acknowledged.
+  const chunk = concat(...framesOf(20, 10_000));
+  const large = frameOf(20, WINDOW_BYTES - 1000);
+  for (const [acknowledged, isAsked] of [[0, false], [14, true], [19, true]] as const) {
+    const { session, peer } = setUp();
+    session.outbox.push(chunk, 20);
+    session.pump();
+    for (let n = 0; n < 20; n++) await peer.expect(FrameType.PUBLISH);
+    await peer.send(FrameType.ACK, encodeAck(acknowledged, 0));
+    publish(session, large);
+    await peer.send(FrameType.ASK);
+    if (isAsked) await peer.expect(FrameType.ASK);
+    await peer.expect(FrameType.ACK);
+    await peer.send(FrameType.ACK, encodeAck(20, isAsked ? 1 : 0));
+    await peer.expect(FrameType.PUBLISH);
+    await end(session, peer);
+  }
+});
+
+Deno.test("Session asks once for an ACK that is withheld, and again when something was acknowledged", async () => {
+  const { session, peer } = setUp();
+  publish(session, frameOf(0), frameOf(1), frameOf(2, WINDOW_BYTES));
+  for (let n = 0; n < 2; n++) await peer.expect(FrameType.PUBLISH);
+  for (const [asks, acknowledged] of [[1, 0], [2, 1]] as const) {
+    await peer.expect(FrameType.ASK);
+    for (let n = 0; n < 3; n++) await peer.send(FrameType.ACK, encodeAck(acknowledged, asks));
+    assertEquals((await peer.ask()).asks, asks);
+    if (acknowledged === 0) await peer.send(FrameType.ACK, encodeAck(1, asks));
+  }
+  await peer.send(FrameType.ACK, encodeAck(2, 2));
+  await peer.expect(FrameType.PUBLISH);
+  await end(session, peer);
+});
+
 Deno.test("Session closes no window for ever when both sides withhold and release in turn", async () => {
   const { client, broker, clientOwner, brokerOwner } = pairOf();
   const lost = connect(client, broker);
@@ -494,6 +533,61 @@ Deno.test("Session gets no more than a window while it holds frames, and all whe
   await broker.flush();
   assertSame(clientOwner.frames, frames);
   await endBoth(client, broker, lost);
+});
+
+Deno.test("Session takes what it held in turns with everything else, in order with what comes meanwhile", async () => {
+  using clock = new Clock();
+  let [others, turn] = [0, 0];
+  const turns: number[] = [];
+  const { session, owner, peer } = setUp({
+    held(frame) {
+      Owner.prototype.held.call(owner, frame);
+      clock.spend(1);
+      if (others !== turn) turns.push(0);
+      turn = others;
+      turns.push(turns.pop()! + 1);
+    },
+  });
+  turns.push(0);
+  owner.full = true;
+  const frames = framesOf(200);
+  await peer.write(concat(...frames.slice(0, 150)));
+  await quiet();
+  const timer = setInterval(() => others++, 0);
+  owner.full = false;
+  session.resume();
+  await peer.write(concat(...frames.slice(150)));
+  while (session.taken < 200) await quiet();
+  clearInterval(timer);
+  assertSame(owner.frames, frames);
+  assert(Math.max(...turns) <= 8, `${turns} were taken in a turn`);
+  await end(session, peer);
+});
+
+Deno.test("Session that has ended or lost its connection takes nothing of what it held after its turn", async () => {
+  for (
+    const stop of [(session: Session) => session.detach(), (session: Session) => session.end()]
+  ) {
+    using clock = new Clock();
+    const { session, owner, link, peer } = setUp({
+      held(frame) {
+        Owner.prototype.held.call(owner, frame);
+        clock.spend(1);
+      },
+    });
+    owner.full = true;
+    await peer.write(concat(...framesOf(100)));
+    await quiet();
+    owner.full = false;
+    session.resume();
+    const { length } = owner.frames;
+    assert(length < 20, `${length} were taken in one turn`);
+    stop(session);
+    await quiet();
+    assertEquals(owner.frames.length, length);
+    session.end();
+    await link.finished;
+  }
 });
 
 Deno.test("Session tells the length of a message that is too long when it was held, too", async () => {
@@ -698,6 +792,82 @@ Deno.test("Session flush rejects when its signal aborts, and only that one", asy
   await peer.send(FrameType.ACK, encodeAck(0, 2));
   await quiet();
   assert(kept.done);
+  await end(session, peer);
+});
+
+/** Lets `many` wait, each for a message of its own, and ends their wait in some way. */
+async function flushMany(
+  many: number,
+  expected: "flushed" | "ended",
+  end: (session: Session, peer: Peer, aborts: readonly AbortController[]) => Promise<void>,
+): Promise<number> {
+  const { session, peer } = setUp();
+  const aborts = Array.from({ length: many }, () => new AbortController());
+  using walks = new Walks();
+  const flushed = aborts.map(({ signal }, n) => {
+    publish(session, frameOf(n));
+    return session.flush(signal).then(() => "flushed", () => "ended");
+  });
+  await quiet();
+  await end(session, peer, aborts);
+  session.end();
+  const ends = new Set(await Promise.all(flushed));
+  peer.stream.close();
+  assertEquals(ends, new Set([expected]));
+  return walks.elements;
+}
+
+for (
+  const [what, expected, end] of [
+    ["are answered one by one", "flushed", async (_session, peer, aborts) => {
+      let [messages, asks] = [0, 0];
+      while (messages < aborts.length) {
+        if ((await peer.next())?.type === FrameType.ASK) asks++;
+        else messages++;
+      }
+      await peer.expect(FrameType.ASK);
+      for (let n = 1; n <= messages; n++) await peer.send(FrameType.ACK, encodeAck(n, asks + 1));
+      await quiet();
+    }],
+    ["abort one by one", "ended", async (_session, _peer, aborts) => {
+      for (const abort of aborts) abort.abort();
+      await quiet();
+    }],
+    ["abort one by one, the last first", "ended", async (_session, _peer, aborts) => {
+      for (const abort of aborts.toReversed()) abort.abort();
+      await quiet();
+    }],
+    ["are rejected", "ended", async (session) => {
+      session.end();
+      await quiet();
+    }],
+  ] satisfies [string, ...Parameters<typeof flushMany> extends [number, ...infer R] ? R : never][]
+) {
+  Deno.test(`Session does the same work for each flush, however many wait and then ${what}`, async () => {
+    for (const many of [500, 1000, 2000]) {
+      const walked = await flushMany(many, expected, end);
+      assert(walked <= 100 * many, `${walked} elements for ${many}`);
+    }
+  });
+}
+
+Deno.test("Session flush resolves for those who still wait, whoever gave up between them", async () => {
+  const { session, peer } = setUp();
+  const got: number[] = [];
+  const aborts = Array.from({ length: 50 }, () => new AbortController());
+  aborts.forEach(({ signal }, n) => {
+    publish(session, frameOf(n));
+    session.flush(signal).then(() => got.push(n), () => {});
+  });
+  for (let types = 0; types < 51; types++) await peer.next();
+  const waits = (n: number) => n % 3 === 0;
+  for (const [n, abort] of aborts.entries()) if (!waits(n)) abort.abort();
+  await peer.send(FrameType.ACK, encodeAck(20, 1));
+  await quiet();
+  assertEquals(got, [0, 3, 6, 9, 12, 15, 18]);
+  await peer.send(FrameType.ACK, encodeAck(50, 1));
+  await quiet();
+  assertEquals(got, Array.from({ length: 17 }, (_, n) => 3 * n));
   await end(session, peer);
 });
 

@@ -81,7 +81,7 @@ class Stage implements Disposable {
     this.#links.add(link);
     const peer = this.sessions.open(link, {
       key: this.keyring.get(keyName)!,
-      opening: { session: undefined, taken: 0, wait: false, patience: 0, ...opening },
+      opening: { session: undefined, taken: 0, wait: false, patience: 0, name: "", ...opening },
       topics,
       address: undefined,
     });

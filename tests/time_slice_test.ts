@@ -58,3 +58,35 @@ Deno.test("TimeSlice that has ended leaves no timer behind", () => {
   spend(3);
   turns.end();
 });
+
+Deno.test("TimeSlice.did looks at the clock after work that took some time when it was last looked at", () => {
+  let [time, looks] = [0, 0];
+  const turns = new TimeSlice(() => {
+    looks++;
+    return time;
+  });
+  turns.begin();
+  /** How much is done from one look to the next, when each piece takes so long. */
+  const steps = (ms: number, count: number) =>
+    Array.from({ length: count }, () => {
+      const before = looks;
+      for (let done = 1;; done++) {
+        time += ms;
+        turns.did(1);
+        if (looks > before) return done;
+      }
+    });
+  assertEquals(steps(0, 6), [64, 128, 256, 512, 1024, 1024]);
+  const [burst, ...others] = steps(1, 4);
+  assertEquals([burst, ...others], [1024, 1, 1, 1], "each takes longer than a look is worth");
+  assertEquals(steps(0.011, 7), [1, 2, 4, 8, 4, 8, 4]);
+  turns.end();
+});
+
+Deno.test("TimeSlice lets go of whoever waits for a turn when it ends", async () => {
+  const { turns, spend } = setUp();
+  assertEquals(spend(6), true);
+  const waits = turns.next();
+  turns.end();
+  await waits;
+});

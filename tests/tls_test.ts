@@ -10,7 +10,7 @@ import { writeConnectionFile } from "../io/connection_file.ts";
 import { AuthError, Broker, ConnectionLostError, NetPubSub, ProtocolError } from "../mod.ts";
 import { ClientHandshake, keyBytes } from "../protocol/handshake.ts";
 import { TempFolder } from "./helpers/folder.ts";
-import { SELF_SIGNED, SIGNED } from "./helpers/tls.ts";
+import { SELF_SIGNED, SIGNED, WRONG } from "./helpers/tls.ts";
 import { Warnings } from "./helpers/warnings.ts";
 import { dialBroker } from "../tools/harness/peer.ts";
 import { until } from "../tools/harness/until.ts";
@@ -40,15 +40,30 @@ for (const [what, tls] of Object.entries({ "an authority": SIGNED, "itself": SEL
   });
 }
 
-Deno.test("NetPubSub.connect rejects with AuthError when nobody it trusts vouches for the certificate", async () => {
-  await using broker = await started();
-  for (const caCerts of [[], [SELF_SIGNED.ca]]) {
-    await using bus = new NetPubSub(broker.address, broker.authkey, { tls: { caCerts } });
-    const error = await assertRejects(() => bus.connect(), AuthError);
-    assertStringIncludes(error.message, "its certificate is not trusted");
-    assertEquals(bus.state, "disconnected");
-  }
-});
+for (
+  const [what, tls, caCerts, certificate, says] of [
+    ["nobody vouches for", SIGNED, [], "untrusted", "as the option tls.caCerts"],
+    ["somebody else vouches for", SIGNED, [SELF_SIGNED.ca], "untrusted", "not trusted"],
+    [
+      "has expired",
+      WRONG.expired!,
+      [WRONG.expired!.ca],
+      "expired",
+      "after 2021-01-01T00:00:00.000Z",
+    ],
+    ["is not valid yet", WRONG.future!, [WRONG.future!.ca], "not yet valid", "check the clocks"],
+    ["is an authority's", WRONG.authority!, [], "other use", "basicConstraints=CA:FALSE"],
+  ] as const
+) {
+  Deno.test(`NetPubSub.connect says what is wrong with a certificate that ${what}`, async () => {
+    await using broker = await started(tls);
+    const options = { tls: { caCerts: [...caCerts] }, onError() {} };
+    await using bus = new NetPubSub(broker.address, broker.authkey, options);
+    const error = await assertRejects(() => bus.connect(), AuthError, says);
+    assertEquals([error.certificate, bus.state], [certificate, "disconnected"]);
+    assertStringIncludes(error.message, broker.address);
+  });
+}
 
 Deno.test("NetPubSub.connect rejects with AuthError when the certificate is for another name", async () => {
   await using broker = await started();
@@ -60,7 +75,52 @@ Deno.test("NetPubSub.connect rejects with AuthError when the certificate is for 
   await using everywhere = await started(SIGNED, "tls://0.0.0.0:0");
   const other = new URL(everywhere.address.replace("tls:", "http:")).port;
   await using lost = new NetPubSub(`tls://127.0.0.2:${other}`, everywhere.authkey, options);
-  await assertRejects(() => lost.connect(), AuthError, "not valid for name");
+  const error = await assertRejects(() => lost.connect(), AuthError, "for another name");
+  assertEquals(error.certificate, "other name");
+  assertStringIncludes(error.message, "localhost", "it says for which");
+});
+
+Deno.test("NetPubSub takes as caCerts nothing but certificates", async () => {
+  const trusting = (caCerts: unknown) => () =>
+    new NetPubSub("tls://127.0.0.1:1", "k", { tls: { caCerts: caCerts as string[] } });
+  assertThrows(trusting(["ca.pem"]), TypeError, 'entry 0 is "ca.pem"; it must be the text');
+  assertThrows(trusting([SIGNED.ca, 1]), TypeError, "entry 1 is number");
+  assertThrows(trusting(SIGNED.ca), TypeError, "must be an array");
+  await using broker = await started();
+  for (const content of ["AAAA", "!"]) {
+    const wrong = `-----BEGIN CERTIFICATE-----\n${content}\n-----END CERTIFICATE-----\n`;
+    await using bus = new NetPubSub(broker.address, "k", { tls: { caCerts: [wrong] } });
+    await assertRejects(() => bus.connect(), TypeError, "a certificate to trust cannot be used");
+  }
+});
+
+/** Something that answers whatever comes with the same bytes, or closes. */
+function answering(bytes: Uint8Array): AsyncDisposable & { readonly address: string } {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const serving = (async () => {
+    for await (const conn of listener) {
+      await conn.read(new Uint8Array(1000));
+      if (bytes.length > 0) await conn.write(bytes);
+      conn.close();
+    }
+  })();
+  return {
+    address: `tls://127.0.0.1:${listener.addr.port}`,
+    async [Symbol.asyncDispose]() {
+      listener.close();
+      await serving;
+    },
+  };
+}
+
+Deno.test("NetPubSub says that what answers does not speak TLS", async () => {
+  await using http = answering(new TextEncoder().encode("HTTP/1.1 400 Bad Request\r\n\r\n"));
+  await using bus = new NetPubSub(http.address, "k");
+  const error = await assertRejects(() => bus.connect(), ProtocolError, "does not speak TLS");
+  assertStringIncludes(error.message, http.address.replace("tls", "tcp"));
+  await using silent = answering(new Uint8Array(0));
+  await using other = new NetPubSub(silent.address, "k");
+  await assertRejects(() => other.connect(), ConnectionLostError, "before TLS began");
 });
 
 Deno.test("NetPubSub and Broker prove the key to each other inside TLS all the same", async () => {
@@ -81,7 +141,8 @@ Deno.test("NetPubSub finds no broker where one does not speak TLS", async () => 
   await using broker = new Broker({ address: "tcp://127.0.0.1:0" });
   await broker.start();
   await using bus = new NetPubSub(broker.address.replace("tcp:", "tls:"), broker.authkey);
-  await assertRejects(() => bus.connect(), ConnectionLostError);
+  const error = await assertRejects(() => bus.connect(), ConnectionLostError, "without TLS");
+  assertStringIncludes(error.message, broker.address, "it says what to use instead");
   await until(() => broker.stats().refusals.protocol === 1);
 });
 

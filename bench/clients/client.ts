@@ -38,6 +38,10 @@ export interface Client {
     take: (data: Uint8Array, count: number) => void,
     size: number,
   ): Promise<void>;
+  /** The same for the topics below it, where a server has a subscription for all of them. */
+  onBytesBelow?(topic: Topic, take: (data: Uint8Array, count: number) => void): Promise<void>;
+  /** What subscribes to a topic, and the next time takes that back, and so on. */
+  toggler?(topic: Topic): () => void;
   /** The same for rows, parsed. */
   onRows(topic: Topic, take: (row: Row) => void): Promise<void>;
   /** Called after each batch: waits as long as a publisher should before the next. */

@@ -6,6 +6,10 @@ import { connectNats } from "./nats_connection.ts";
 export async function connect(target: Target): Promise<Client> {
   const connection = await connectNats(target);
   const flushes = new OneBehind();
+  const listen = async (subject: string, take: (data: Uint8Array, count: number) => void) => {
+    connection.subscribe(subject, { callback: (_error, { data }) => take(data, 1) });
+    await connection.flush();
+  };
   return {
     bytesPublisher(topic, data) {
       const subject = topic.join(".");
@@ -17,9 +21,19 @@ export async function connect(target: Target): Promise<Client> {
       const subject = topic.join(".");
       return rowsBy((row) => connection.publish(subject, JSON.stringify(row)));
     },
-    async onBytes(topic, take) {
-      connection.subscribe(topic.join("."), { callback: (_error, { data }) => take(data, 1) });
-      await connection.flush();
+    onBytes: (topic, take) => listen(topic.join("."), take),
+    onBytesBelow: (topic, take) => listen(`${topic.join(".")}.>`, take),
+    toggler(topic) {
+      const subject = topic.join(".");
+      let subscription: { unsubscribe(): void } | undefined;
+      return () => {
+        if (subscription === undefined) {
+          subscription = connection.subscribe(subject, { callback: () => {} });
+        } else {
+          subscription.unsubscribe();
+          subscription = undefined;
+        }
+      };
     },
     async onRows(topic, take) {
       connection.subscribe(topic.join("."), {

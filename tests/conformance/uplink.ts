@@ -258,8 +258,7 @@ export function testUplink(mode: string, stream?: string): void {
       alice.publish("a", { publisher: "alice", id: 2, data: new Uint8Array(2000) });
       alice.publish("a", { publisher: "alice", id: 3, data: new Uint8Array(1_000_000) });
       alice.publish("a", { publisher: "alice", id: 4 });
-      await until(() => machines.seen.small!.length === 2);
-      assertEquals(machines.missed("small"), 2);
+      await until(() => machines.seen.small!.length === 2 && machines.missed("small") === 2);
       assertEquals(machines.all[1]!.uplink.lost, 2);
     },
   );

@@ -1,8 +1,8 @@
 /** Simulated brokers of an exchange, whose messages tell who published them, and their number. */
 import type { UplinkBus } from "../../broker/uplink.ts";
 import type { ExchangeContext, ExchangeCounts } from "../../nats/exchange_context.ts";
-import { TOPIC_LIMITS } from "../../nats/packet.ts";
 import { encodeFrame, FrameType } from "../../protocol/frame.ts";
+import { LIMITS_MAX } from "../../protocol/frame_bodies.ts";
 import { decodeTopic, encodeTopic } from "../../protocol/topic_block.ts";
 import { runAt } from "../../protocol/topic_run.ts";
 import { type Random, randomOf } from "../../tools/harness/random.ts";
@@ -26,7 +26,7 @@ export function messagesIn(frames: Uint8Array): Message[] {
   const messages: Message[] = [];
   for (let at = 0; at < frames.length;) {
     const { topic, payload, end } = runAt(frames, at, 0);
-    const path = decodeTopic(frames, topic, payload, TOPIC_LIMITS);
+    const path = decodeTopic(frames, topic, payload, LIMITS_MAX);
     const [from, id] = JSON.parse(new TextDecoder().decode(frames.subarray(payload, end)));
     messages.push({ path, from, id });
     at = end;
@@ -80,6 +80,7 @@ export function contextOf(
       room: () => undefined,
     },
     isHere: () => false,
+    heard: () => {},
     say: () => {},
     deliver: (frames) => heard.delivered.push(...messagesIn(frames)),
     read: () => {},

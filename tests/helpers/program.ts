@@ -1,12 +1,14 @@
 /**
- * The program `mpubsub-broker`, run as users run it: by Deno or, with `MPUBSUB_BROKER`, the compiled
- * one of that path.
+ * The program `mpubsub`, run as users run it: by Deno or, with `MPUBSUB_BROKER`, the compiled one of
+ * that path.
  */
 import { assertEquals, assertMatch } from "@std/assert";
 import { killIfAlive } from "../../tools/harness/kill.ts";
 
 /** The compiled program, if that is to be tested. */
 export const COMPILED = Deno.env.get("MPUBSUB_BROKER");
+/** What the program calls itself. */
+export const NAME = COMPILED?.replace(/^.*\//, "") ?? "mpubsub";
 const CLI = new URL("../../cli.ts", import.meta.url).pathname;
 /** The permissions that the tasks and the compiled program have. */
 export const PERMISSIONS = [
@@ -166,6 +168,6 @@ export async function output(run: Run): Promise<string> {
 export async function fails(run: Run): Promise<{ code: number; err: string }> {
   await using program = new Program(run);
   const { code, err } = await program.end();
-  assertMatch(err, /^mpubsub-broker: [^\n]+\n$/, "one line and no stack trace");
+  assertMatch(err, new RegExp(`^${NAME}: [^\\n]+\\n$`), "one line and no stack trace");
   return { code, err };
 }

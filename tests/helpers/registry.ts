@@ -112,8 +112,8 @@ export class Registry implements AsyncDisposable {
 
   /** Takes in all that stands in for packages of others, as {@linkcode Registry.add} does. */
   async addStandIns(options?: { readonly isWhole?: boolean }): Promise<void> {
-    for await (const { name } of Deno.readDir(STAND_INS)) {
-      await this.add(new URL(`${name}/`, STAND_INS), options);
+    for await (const { name, isDirectory } of Deno.readDir(STAND_INS)) {
+      if (isDirectory) await this.add(new URL(`${name}/`, STAND_INS), options);
     }
   }
 

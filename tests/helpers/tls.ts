@@ -12,6 +12,14 @@ export function pathOf(name: string): string {
 /** A certificate, and the authority that signed it. */
 export const SIGNED = { cert: read("cert.pem"), key: read("key.pem"), ca: read("ca.pem") };
 
+/** Certificates that vouch for themselves, and that no client takes. */
+export const WRONG = Object.fromEntries(
+  ["expired", "future", "authority"].map((name) => {
+    const cert = read(`${name}.pem`);
+    return [name, { cert, key: read("self-key.pem"), ca: cert }];
+  }),
+);
+
 /** A certificate that vouches for itself. */
 export const SELF_SIGNED = {
   cert: read("self.pem"),

@@ -3,6 +3,7 @@
  * the one that watches the broker and the clients that do no harm.
  */
 import { delay } from "@std/async/delay";
+import type { BrokerOptions } from "../../broker.ts";
 import { type Credentials, type Endpoint, payload, RawClient, TRUE } from "./raw_client.ts";
 
 /** The keys that attackers have, by the name under which the broker knows them. */
@@ -17,7 +18,17 @@ export interface Keys {
   readonly metered: Credentials;
   /** May publish and subscribe to `["held"]`, and hold others back. */
   readonly holder: Credentials;
+  /** May do nothing. */
+  readonly nobody: Credentials;
+  /** May publish and subscribe to {@linkcode GRANTS} topics below `["granted"]`. */
+  readonly many: Credentials;
 }
+
+/** How many topics a key may grant at most, as `docs/program.md` has it. */
+export const GRANTS = 4096;
+
+/** In less time, attacks that take up a position take up a smaller one. */
+const WHOLE_SECONDS = 5;
 
 /** What the key `metered` may publish in a second. */
 export const METERED_RATE = 100;
@@ -41,6 +52,8 @@ export const FORBIDDEN = payload({ forbidden: TRUE });
 /** What an attack is told. */
 export interface Target {
   readonly endpoint: Endpoint;
+  /** Where the NATS server is that joins the broker to others, if there is one. */
+  readonly nats?: Endpoint;
   readonly keys: Keys;
   readonly seconds: number;
 }
@@ -80,10 +93,18 @@ export interface Facts {
   /** The most connections that were not authenticated, or ending, at a time. */
   readonly halfOpenMax: number;
   readonly queuedBytesMax: number;
+  /** How many characters the broker logged. */
+  readonly logged: number;
   /** What the subscriber of the pair saw. */
   readonly subscriber: Seen;
   /** What the witness saw, which subscribes to everything. */
   readonly witness: Seen;
+}
+
+/** The broker that is attacked. */
+export interface BrokerSetup extends Pick<BrokerOptions, "limits" | "resumeWindow"> {
+  /** Whether NATS joins it to others, and how. */
+  readonly uplink?: "core" | "stream";
 }
 
 /** One way to do harm. */
@@ -92,11 +113,26 @@ export interface Attack {
   /** What it does, in a line. */
   readonly what: string;
   /**
+   * What is special about the broker; those with the same object, one after the other, share it. By
+   * default nothing is.
+   */
+  readonly broker?: BrokerSetup;
+  /**
    * By how much the broker's memory may grow meanwhile.
    *
    * @default {MEMORY_BYTES}
    */
   readonly memoryBytes?: number;
+  /**
+   * By how much the p99 of the pair may rise, in milliseconds.
+   *
+   * @default {50}
+   */
+  readonly p99RiseMs?: number;
+  /** Whether clients may be told of losses that there were none of. */
+  readonly feignsLosses?: boolean;
+  /** Takes up its position, in the attacker's process; what the pair sees then is not judged. */
+  prepare?(assault: Assault): Promise<void>;
   /** Does it, for `seconds`; in the attacker's process. */
   run(assault: Assault): Promise<void>;
   /** What is not as it should be then, in a line each. */
@@ -106,20 +142,31 @@ export interface Attack {
 /** One attack under way: the target, and what is found. */
 export class Assault {
   readonly endpoint: Endpoint;
+  readonly nats: Endpoint | undefined;
   readonly keys: Keys;
   readonly seconds: number;
   readonly #counts: Record<string, number> = {};
   readonly #faults = new Set<string>();
-  readonly #end: number;
-  readonly #over: Promise<void>;
+  #end = Infinity;
+  #over: Promise<void> = Promise.resolve();
   readonly #clients = new Set<RawClient>();
 
-  constructor({ endpoint, keys, seconds }: Target) {
+  constructor({ endpoint, nats, keys, seconds }: Target) {
     this.endpoint = endpoint;
+    this.nats = nats;
     this.keys = keys;
     this.seconds = seconds;
-    this.#end = performance.now() + seconds * 1000;
-    this.#over = delay(seconds * 1000);
+  }
+
+  /** Its time begins. */
+  begin(): void {
+    this.#end = performance.now() + this.seconds * 1000;
+    this.#over = delay(this.seconds * 1000);
+  }
+
+  /** How much of something there is: less where there is little time. */
+  size(whole: number, few: number): number {
+    return this.seconds >= WHOLE_SECONDS ? whole : few;
   }
 
   /** Whether its time is over. */

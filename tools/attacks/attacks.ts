@@ -11,6 +11,15 @@ import {
 } from "./attacks_by_flood.ts";
 import { poison, rights } from "./attacks_by_message.ts";
 import {
+  changesOfInterests,
+  collidingSets,
+  fleetLeaves,
+  fleetVanishes,
+  largeMessages,
+  manyGrants,
+  powerless,
+} from "./attacks_by_work.ts";
+import {
   downgrade,
   halfOpen,
   helloBombs,
@@ -27,6 +36,7 @@ import {
   lengthBombs,
   outOfTurn,
 } from "./attacks_on_session.ts";
+import { forgedCounts, forgedNumbers, logFlood } from "./attacks_through_nats.ts";
 
 /** Does nothing: what the others are compared with. */
 const nothing: Attack = {
@@ -60,4 +70,14 @@ export const ATTACKS: readonly Attack[] = [
   tooFast,
   poison,
   rights,
+  ...changesOfInterests,
+  manyGrants,
+  collidingSets,
+  largeMessages,
+  fleetLeaves,
+  fleetVanishes,
+  powerless,
+  forgedNumbers,
+  forgedCounts,
+  logFlood,
 ];

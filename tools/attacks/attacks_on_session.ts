@@ -220,10 +220,19 @@ export const duplicates: Attack = {
   }),
 };
 
+/** What no client may call itself. */
+const WRONG_NAMES = [
+  ["a name of 65 bytes", random(65).fill(0x78)],
+  ["a name of 255 bytes", random(255).fill(0x78)],
+  ["a name that is not UTF-8", Uint8Array.of(0x78, 0xff)],
+] as const;
+
 /** Speaks out of turn. */
 export const outOfTurn: Attack = {
   name: "out-of-turn",
-  what: "frames before OPEN, OPEN twice, the broker's own frames, acknowledgements that cannot be",
+  what:
+    "frames before OPEN, an OPEN with a name that cannot be, OPEN twice, the broker's own frames, " +
+    "acknowledgements that cannot be",
   async run(assault) {
     await assault.keepOn(2, async () => {
       for (const type of [1, 3, 4, 5, 6, 7, 9, 10, 11, 12]) {
@@ -231,6 +240,11 @@ export const outOfTurn: Attack = {
         const client = await assault.authenticated(assault.keys.insider);
         await client.send(frame(type, ...type === Type.ACK ? [number(0, 8), number(0, 4)] : []));
         await assault.expectGoodbye(client, `type ${type} before OPEN`, Reason.PROTOCOL);
+      }
+      for (const [what, name] of WRONG_NAMES) {
+        const client = await assault.authenticated(assault.keys.insider);
+        await client.send(openFrame({ name }));
+        await assault.expectGoodbye(client, what, Reason.PROTOCOL);
       }
       await commit(assault, [
         breach("OPEN twice", openFrame()),

@@ -137,15 +137,16 @@ export interface Opening {
   taken?: number | bigint;
   policy?: number;
   patience?: number;
+  name?: Uint8Array;
   topics?: readonly Uint8Array[];
 }
 
 /** An OPEN. */
 export function openFrame(opening: Opening = {}): Uint8Array<ArrayBuffer> {
-  const { session = new Uint8Array(SESSION), taken = 0, policy = 0, patience = 0, topics = [] } =
-    opening;
+  const { session = new Uint8Array(SESSION), taken = 0, policy = 0, patience = 0 } = opening;
+  const { name = bytesOf("raw"), topics = [] } = opening;
   const head = [session, number(taken, 8), number(policy, 1), number(patience, 4)];
-  return frame(Type.OPEN, ...head, ...topics);
+  return frame(Type.OPEN, ...head, number(name.length, 1), name, ...topics);
 }
 
 /** An ACK. */
@@ -323,7 +324,8 @@ export class RawClient implements Disposable {
     try {
       const count = await this.#conn.read(room);
       if (count === null) return false;
-      this.#bytes = join(this.#bytes, room.subarray(0, count));
+      const more = room.subarray(0, count);
+      this.#bytes = this.#bytes.length === 0 ? more : join(this.#bytes, more);
       return true;
     } catch (_error) { // Reset, or closed here meanwhile.
       return false;

@@ -100,6 +100,7 @@ const KINDS: readonly Kind[] = [
         taken: count(random),
         wait: random.int(2) === 0,
         patience: random.int(2 ** 32),
+        name: random.pick(["", "a", "é".repeat(32), "x".repeat(64)]),
       }),
     read: (body) => decodeOpening(body).opening,
     write: encodeOpening,

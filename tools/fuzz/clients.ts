@@ -299,7 +299,7 @@ class Victim {
       overflow: random.pick(["wait", "drop-oldest"]),
       backlog: random.pick([1, 1000, 2 ** 24]),
       onGap: ({ missed = 0 }) => this.#check(() => must(missed >= 0, `${missed} were missed`)),
-      onError: (error) => this.#check(() => this.failed(error, ...MESSAGE_ERRORS)),
+      onError: (error) => this.#check(() => this.#told(error)),
       onState: (state, reason) =>
         this.#check(() => {
           notes.ended(state);
@@ -341,6 +341,14 @@ class Victim {
   failed(error: unknown, ...kinds: readonly ErrorKind[]): void {
     checkCause(error);
     this.#notes.failed(error, ...kinds);
+  }
+
+  /** Notes what `onError` is told: what is wrong with a message, or how many were not delivered. */
+  #told(error: unknown): void {
+    this.failed(error, ...MESSAGE_ERRORS, ConnectionLostError);
+    if (error instanceof ConnectionLostError) {
+      must(error.undelivered > 0, `nothing is lost: ${error}`);
+    }
   }
 
   /** Publishes, and changes its subscriptions. */

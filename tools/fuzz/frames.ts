@@ -70,7 +70,7 @@ function bodyOf(random: Random, type: number): Uint8Array {
     case FrameType.PUBLISH:
       return concat(topic, random.bytes(size));
     case FrameType.OPEN: {
-      const opening = { session: random.bytes(16), taken: 0, wait: true, patience: 7 };
+      const opening = { session: random.bytes(16), taken: 0, wait: true, patience: 7, name: "f" };
       return concat(encodeOpening(opening), topic);
     }
     case FrameType.SUBSCRIBE:

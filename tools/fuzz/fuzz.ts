@@ -22,6 +22,7 @@ import { clients } from "./clients.ts";
 import { files } from "./files.ts";
 import { frames } from "./frames.ts";
 import { handshakes } from "./handshakes.ts";
+import { packets } from "./packets.ts";
 import { payloads } from "./payloads.ts";
 import { sessions } from "./sessions.ts";
 import { inTime, Notes, type Target } from "./target.ts";
@@ -35,6 +36,7 @@ const TARGETS: readonly Target[] = [
   sessions,
   clients,
   files,
+  packets,
 ];
 /** A run that waits for longer than this hangs; one that keeps the process busy, a little later. */
 const RUN_MS = 60_000;

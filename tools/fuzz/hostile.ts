@@ -102,6 +102,7 @@ const WRONG_TOPICS = [
 const LARGE = new Uint8Array(60_000);
 const TOO_LARGE = new Uint8Array(80_000);
 /** What OPENED says of a session, as words. */
+const NAMES = ["", "hostile", "\u001b[2J", "é".repeat(32)];
 const OUTCOMES = ["new", "resumed", "cut off"];
 
 /** One hostile client. */
@@ -183,7 +184,9 @@ export class Hostile {
       taken: known?.taken ?? 0,
       wait: random.int(2) === 0,
       patience: random.pick([0, 1, 20, 2 ** 32 - 1]),
+      name: random.pick(NAMES),
     });
+    if (random.int(40) === 0) head[29] = random.int(256); // The length of the name.
     if (random.int(4) === 0) setCount(head, 16, this.#count(known?.taken));
     const topics = Array.from({ length: random.int(5) }, () => random.pick(TOPICS));
     if (random.int(2) === 0) topics.push(COMMON);
@@ -353,7 +356,7 @@ class Ears {
         this.asked++;
         return must(body.length === 0, "ASK has a body");
       case FrameType.GAP:
-        return must(decodeGap(body) > 0, "a GAP is of no message");
+        return must(decodeGap(body)! > 0, "a GAP is of no message");
       case FrameType.REFUSED:
       case FrameType.DENIED:
         return void decodeRefused(body, TOPIC_LIMITS);
@@ -369,7 +372,7 @@ class Ears {
   #open(body: Uint8Array): void {
     const { outcome, session, missed } = decodeOpened(body);
     this.#notes.ended(`opened with outcome ${OUTCOMES[outcome]}`);
-    must(missed <= 2 ** 32, `a client is told that it missed ${missed} messages`);
+    must(missed! <= 2 ** 32, `a client is told that it missed ${missed} messages`);
     const known = this.#sessions.find(({ id }) => id.toString() === session.toString());
     must((outcome === Resumption.RESUMED) === (known !== undefined), `outcome ${outcome}`);
     this.#session = known ?? { id: session, key: this.#key, taken: 0, mayHearReports: false };

@@ -400,7 +400,8 @@ class GuardedProcess {
 
   /** Runs `sh` with these arguments; `folder` goes if it is orphaned. */
   constructor(args: readonly string[], folder: string) {
-    const silent = { stdout: "null", stderr: "null" } as const;
+    // Detached: Ctrl-C in a terminal is for whoever started it, which ends it in its turn.
+    const silent = { stdout: "null", stderr: "null", detached: true } as const;
     this.#process = new Deno.Command("sh", { args: [...args], stdin: "null", ...silent }).spawn();
     this.#guard = new Deno.Command("sh", {
       args: ["-c", GUARD, `${this.#process.pid}`, folder],

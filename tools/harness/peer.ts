@@ -73,7 +73,7 @@ export class Peer implements AsyncDisposable {
     topics: readonly string[][] = [],
     opening: Partial<Opening> = {},
   ): Promise<Opened> {
-    const head = { session: undefined, taken: 0, wait: false, patience: 0, ...opening };
+    const head = { session: undefined, taken: 0, wait: false, patience: 0, name: "", ...opening };
     await this.send(FrameType.OPEN, encodeOpening(head), ...topics.map(encodeTopic));
     return decodeOpened(await this.expect(FrameType.OPENED));
   }

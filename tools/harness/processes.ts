@@ -114,16 +114,28 @@ export interface BrokerFigures {
   readonly heap: number;
   /** Open file descriptors, on Linux. */
   readonly files: number;
+  /** Of its event loop. */
+  readonly processor: ProcessorTimes;
+  /** How many characters it has logged. */
+  readonly logged: number;
   readonly queuedBytesMax: number;
   readonly sessionsMax: number;
   readonly connectionsMax: number;
   readonly waitingMax: number;
 }
 
+/** For how long a thread had a processor, and for how long it wanted one in vain, in milliseconds. */
+export interface ProcessorTimes {
+  readonly had: number;
+  readonly wanted: number;
+}
+
 type BrokerReport = { address: string; authkey: string } | BrokerFigures;
 
 const SAMPLE_MS = 10;
 const TELL_MS = 100;
+/** How long a broker may take to end in order; it sends what waits for 10 s. */
+const END_MS = 15_000;
 /** Collecting garbage takes a while. */
 const COLLECT_MS = 1000;
 
@@ -136,12 +148,18 @@ export interface MeasureOptions {
    * @default {"often"}
    */
   readonly collects?: "often" | "when asked";
+  /**
+   * How many characters it has logged.
+   *
+   * @default {() => 0}
+   */
+  logged?(): number;
 }
 
 /** Runs a broker in this process until SIGTERM, for a {@linkcode MeasuredBroker}. */
 export async function serveMeasured(
   options: BrokerOptions,
-  { collects = "often" }: MeasureOptions = {},
+  { collects = "often", logged = () => 0 }: MeasureOptions = {},
 ): Promise<void> {
   endWithParent();
   const { gc } = globalThis as { gc?: () => void };
@@ -164,7 +182,8 @@ export async function serveMeasured(
   const looking = setInterval(look, SAMPLE_MS);
   const telling = setInterval(() => {
     often?.();
-    tell({ ...look(), files: openFiles(), ...most });
+    const more = { files: openFiles(), processor: processorTimes(), logged: logged() };
+    tell({ ...look(), ...more, ...most });
   }, often === undefined ? TELL_MS : COLLECT_MS);
   const { promise, resolve } = Promise.withResolvers<void>();
   const collect = () => gc?.();
@@ -181,6 +200,17 @@ function openFiles(): number {
   return Deno.build.os === "linux" ? [...Deno.readDirSync("/proc/self/fd")].length : 0;
 }
 
+/** Of the main thread of this process; only Linux tells. */
+function processorTimes(): ProcessorTimes {
+  try {
+    const [had, wanted] = Deno.readTextFileSync("/proc/self/schedstat").split(" ");
+    return { had: Number(had) / 1e6, wanted: Number(wanted) / 1e6 };
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return { had: 0, wanted: 0 };
+    throw error;
+  }
+}
+
 /** A broker in a process of its own that tells what it holds. */
 export class MeasuredBroker implements AsyncDisposable {
   readonly #process: Process<BrokerReport>;
@@ -189,7 +219,7 @@ export class MeasuredBroker implements AsyncDisposable {
 
   private constructor(
     module: string,
-    options: BrokerOptions,
+    options: object,
     onFigures: (figures: BrokerFigures) => void,
     flags: readonly string[],
   ) {
@@ -204,11 +234,12 @@ export class MeasuredBroker implements AsyncDisposable {
   /**
    * Starts `module` with `--role=broker` and `--options`, for which it calls `serveMeasured`.
    *
+   * @typeParam Options What that module makes of `--options`.
    * @returns The broker once it listens, where, and with which key.
    */
-  static async start(
+  static async start<Options extends object = BrokerOptions>(
     module: string,
-    options: BrokerOptions,
+    options: Options,
     { onFigures = () => {}, flags = [] }: ProcessOptions & {
       /** Told what the broker holds, now and then. */
       onFigures?(figures: BrokerFigures): void;
@@ -229,10 +260,12 @@ export class MeasuredBroker implements AsyncDisposable {
     this.#process.kill("SIGUSR2");
   }
 
-  /** Ends it in order. */
+  /** Ends it in order; kills it if it does not end. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#process.kill("SIGTERM");
+    const timer = setTimeout(() => this.#process.kill("SIGKILL"), END_MS);
     await this.#process.status();
+    clearTimeout(timer);
   }
 }
 
@@ -250,6 +283,11 @@ const STEPS_PER_MS = 100;
 export class Latencies {
   readonly #counts = new Map<number, number>();
   #total = 0;
+
+  /** How many messages were noted. */
+  get size(): number {
+    return this.#total;
+  }
 
   /** Notes a message that took so many milliseconds. */
   add(ms: number): void {

@@ -6,9 +6,9 @@
  *  write() ─▶ ring of 256 KiB ─▶ read()      one for each direction; a full one holds the writer back
  * ```
  *
- * What the benchmark compares must not share this module: code that has seen the objects of one side
- * is slower for the other. So it is imported once for each, `memory_net.ts?base` say, and imports
- * nothing itself.
+ * What `bench/path.ts` compares must not share this module: code that has seen the objects of one
+ * side is slower for the other. So it is imported once for each, `memory_net.ts?base` say, and
+ * imports nothing itself.
  */
 
 /** What a direction holds, about as a socket does. */
@@ -18,6 +18,8 @@ const HOSTNAME = "127.0.0.1";
 /** One direction. */
 class Pipe {
   readonly #ring = new Uint8Array(RING_BYTES);
+  /** How many bytes one read gets at most. */
+  readonly #readMax: number;
   #start = 0;
   #size = 0;
   #reader:
@@ -30,6 +32,10 @@ class Pipe {
   #ended = false;
   /** Nothing more is read. */
   #broken = false;
+
+  constructor(readMax: number) {
+    this.#readMax = readMax;
+  }
 
   read(into: Uint8Array): Promise<number | null> {
     if (this.#broken) return Promise.reject(new Deno.errors.BadResource("the reader has closed"));
@@ -71,7 +77,7 @@ class Pipe {
   }
 
   #take(into: Uint8Array): number {
-    const count = Math.min(into.length, this.#size);
+    const count = Math.min(into.length, this.#size, this.#readMax);
     const first = Math.min(count, RING_BYTES - this.#start);
     into.set(this.#ring.subarray(this.#start, this.#start + first));
     if (first < count) into.set(this.#ring.subarray(0, count - first), first);
@@ -150,7 +156,9 @@ function addressOf(port: number): Deno.NetAddr {
 class MemoryListener {
   readonly addr: Deno.NetAddr;
   readonly #onClose: () => void;
-  readonly #waiting: MemoryConn[] = [];
+  /** Those that nobody has accepted: the latest last, and the earliest of them last. */
+  #latest: MemoryConn[] = [];
+  #earliest: MemoryConn[] = [];
   #accepting: PromiseWithResolvers<MemoryConn> | undefined;
   #closed = false;
 
@@ -160,14 +168,18 @@ class MemoryListener {
   }
 
   offer(conn: MemoryConn): void {
-    if (this.#accepting === undefined) this.#waiting.push(conn);
+    if (this.#accepting === undefined) this.#latest.push(conn);
     else this.#accepting.resolve(conn);
     this.#accepting = undefined;
   }
 
   accept(): Promise<MemoryConn> {
     if (this.#closed) return Promise.reject(new Deno.errors.BadResource("the listener is closed"));
-    const conn = this.#waiting.shift();
+    if (this.#earliest.length === 0) {
+      this.#earliest = this.#latest.reverse();
+      this.#latest = [];
+    }
+    const conn = this.#earliest.pop();
     if (conn !== undefined) return Promise.resolve(conn);
     this.#accepting = Promise.withResolvers<MemoryConn>();
     return this.#accepting.promise;
@@ -176,7 +188,7 @@ class MemoryListener {
   close(): void {
     this.#closed = true;
     this.#onClose();
-    for (const conn of this.#waiting) conn.close();
+    for (const conn of [...this.#earliest, ...this.#latest]) conn.close();
     this.#accepting?.reject(new Deno.errors.Interrupted("closed while accepting"));
   }
 
@@ -195,7 +207,13 @@ class MemoryListener {
 /** Ports in memory, at which clients reach a broker without sockets. */
 export class MemoryNet {
   readonly #listeners = new Map<number, MemoryListener>();
+  readonly #readMax: number;
   #ports = 0;
+
+  /** Makes one where a read gets at most so many bytes. */
+  constructor(readMax = Infinity) {
+    this.#readMax = readMax;
+  }
 
   /** Takes the place of `Deno.connect` and `Deno.listen` until it is disposed of. */
   install(): Disposable {
@@ -220,7 +238,7 @@ export class MemoryNet {
     if (listener === undefined) {
       return Promise.reject(new Deno.errors.ConnectionRefused(`nobody listens at port ${port}`));
     }
-    const [there, back] = [new Pipe(), new Pipe()];
+    const [there, back] = [new Pipe(this.#readMax), new Pipe(this.#readMax)];
     const own = ++this.#ports;
     listener.offer(new MemoryConn(there, back, port, own));
     return Promise.resolve(new MemoryConn(back, there, own, port));

@@ -1,0 +1,36 @@
+/**
+ * The program that this is part of, as people know it.
+ */
+
+/** What Deno calls the module of a program that is not a file, such as one that it was given to evaluate. */
+const NOT_A_FILE = /^\$deno\$/;
+
+/**
+ * The name of the program's file and the number of its process: `logger.ts 4711`. Needs no permission.
+ *
+ * @param bytesMax How many bytes of UTF-8 it may have; the name of a file that is longer is cut.
+ * @returns Empty where there are no processes, as in a page.
+ */
+export function programName(bytesMax: number): string {
+  if (typeof Deno === "undefined") return "";
+  const { pid, mainModule } = Deno;
+  const rest = ` ${pid}`;
+  return cut(fileName(mainModule), bytesMax - rest.length) + rest;
+}
+
+/** The last part of the path of a module; `deno` if it has none, as in a worker. */
+function fileName(module: string | null): string {
+  const [, name = ""] = /^(?:file|https?):.*\/([^/?#]+)/.exec(module ?? "") ?? [];
+  if (name === "" || NOT_A_FILE.test(name)) return "deno";
+  try {
+    return decodeURIComponent(name);
+  } catch { // It is not UTF-8; as it is written it is a name, too.
+    return name;
+  }
+}
+
+function cut(text: string, bytesMax: number): string {
+  const bytes = new Uint8Array(bytesMax);
+  const { read } = new TextEncoder().encodeInto(text, bytes);
+  return text.slice(0, read);
+}

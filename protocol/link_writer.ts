@@ -1,0 +1,186 @@
+/**
+ * What goes out over one connection: counted frames, as their owner hands them over, and others.
+ *
+ * ```
+ *  send(), acknowledge() ──▶ control, ACK ┐
+ *                                         ├──▶ one write in flight ──▶ stream
+ *               next(): counted frames ──▶┘
+ * ```
+ *
+ * - What gathers during a write goes out in the next: so a busy connection writes large pieces, an idle
+ *   one writes at once, and there is no timer.
+ * - Of several ACKs that wait only the last is sent, behind all that was sent before it.
+ * - A write that the system takes at once resolves without a turn of the event loop. So after some MiB
+ *   everything else has its turn.
+ */
+import { NO_BYTES } from "../base/bytes.ts";
+import { TimeSlice } from "../base/time_slice.ts";
+import type { ByteStream } from "./link.ts";
+
+/** Up to this size, counted frames and others go out in one write. */
+const JOIN_BYTES_MAX = 64 * 1024;
+/** Smaller pieces go out in no time. */
+const LARGE_BYTES = 64 * 1024;
+/** The most bytes of one write. */
+const WRITE_BYTES_MAX = 1024 * 1024;
+/** What counts as a millisecond of writing. */
+const BYTES_PER_MS = 4 * 1024 * 1024;
+const NO_PARTS: readonly Uint8Array[] = [];
+
+/** What a {@linkcode LinkWriter} needs from its link. */
+export interface WriterOwner {
+  /** Hands over the next counted frames to write, if any. */
+  readonly handler: { next(): Uint8Array | undefined };
+  /** The stream has thrown this. */
+  lose(error: unknown): void;
+}
+
+/** Writes to one stream. */
+export class LinkWriter {
+  /** How many ticks nothing was written; its owner counts them. */
+  quietTicks = 0;
+  readonly #stream: ByteStream;
+  readonly #owner: WriterOwner;
+  #control: Uint8Array[] = [];
+  /** The ACK that waits, if there is one. */
+  #ack: Uint8Array | undefined;
+  /** The next counted frames, if they are too large to go out with frames that are not counted. */
+  #counted: Uint8Array | undefined;
+  /** A buffer in which frames are put side by side. */
+  #joint = NO_BYTES;
+  #writing: Promise<void> | undefined;
+  #isEnded = false;
+  /** Counts bytes in place of time. */
+  #written = 0;
+  #slice: TimeSlice | undefined;
+
+  /** Makes one that writes nothing yet. */
+  constructor(stream: ByteStream, owner: WriterOwner) {
+    this.#stream = stream;
+    this.#owner = owner;
+  }
+
+  /** How many frames that are not counted wait to be written. */
+  get waiting(): number {
+    return this.#control.length + (this.#ack === undefined ? 0 : 1);
+  }
+
+  /** Sends a frame that is not counted. */
+  send(frame: Uint8Array): void {
+    this.#control.push(frame);
+    this.pump();
+  }
+
+  /** Sends an ACK after all that waits; it replaces one that still waits. */
+  acknowledge(ack: Uint8Array): void {
+    this.#ack = ack;
+    this.pump();
+  }
+
+  /** Sends the last frame, behind all others that are not counted. */
+  end(frame: Uint8Array): void {
+    this.#control = [...this.#drain(), frame];
+    this.#isEnded = true;
+    this.pump();
+  }
+
+  /** Writes what there is to write. */
+  pump(): void {
+    this.#writing ??= this.#write();
+  }
+
+  /** Resolves when all that there is to write is written, or the stream is lost. */
+  async written(): Promise<void> {
+    await this.#writing;
+  }
+
+  /** Writes nothing more. */
+  close(): void {
+    this.#isEnded = true;
+    this.#control = [];
+    this.#ack = undefined;
+    this.#slice?.end();
+  }
+
+  /** Drops what it keeps for speed. */
+  trim(): void {
+    if (this.#writing === undefined) this.#joint = NO_BYTES;
+  }
+
+  async #write(): Promise<void> {
+    await undefined; // Whatever is sent in the same turn gathers for the first write.
+    try {
+      for (let bytes = this.#next(); bytes !== undefined; bytes = this.#next()) {
+        this.quietTicks = 0;
+        if (bytes.length > LARGE_BYTES) await this.#writeLarge(bytes);
+        else {
+          let at = await this.#stream.write(bytes);
+          while (at < bytes.length) at += await this.#stream.write(bytes.subarray(at));
+        }
+      }
+    } catch (error) { // Whatever the stream throws: the connection is gone.
+      this.#owner.lose(error);
+    } finally {
+      this.#writing = undefined;
+    }
+  }
+
+  /** Writes in parts, between which others have their turn. */
+  async #writeLarge(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length;) {
+      const isWhole = at === 0 && bytes.length <= WRITE_BYTES_MAX;
+      const part = isWhole ? bytes : bytes.subarray(at, at + WRITE_BYTES_MAX);
+      const count = await this.#stream.write(part);
+      at += count;
+      this.quietTicks = 0;
+      this.#written += count / BYTES_PER_MS;
+      if (this.#written < 1) continue;
+      this.#slice ??= new TimeSlice(() => this.#written);
+      if (this.#slice.isOver()) await this.#slice.next();
+    }
+  }
+
+  #next(): Uint8Array | undefined {
+    const large = this.#counted;
+    this.#counted = undefined;
+    if (large !== undefined && !this.#isEnded) return large;
+    const before = this.#drain();
+    const counted = this.#isEnded ? undefined : this.#owner.handler.next();
+    if (counted !== undefined && counted.length > JOIN_BYTES_MAX) {
+      if (before.length === 0) return counted;
+      this.#counted = counted;
+      return this.#join(before);
+    }
+    // What the owner has just sent goes after what it hands over.
+    const behind = this.#drain();
+    if (counted === undefined) {
+      return before.length + behind.length === 0 ? undefined : this.#join([...before, ...behind]);
+    }
+    if (before.length + behind.length === 0) return counted;
+    return this.#join([...before, counted, ...behind]);
+  }
+
+  #drain(): readonly Uint8Array[] {
+    const control = this.#control;
+    if (this.#ack !== undefined) control.push(this.#ack);
+    if (control.length === 0) return NO_PARTS;
+    this.#control = [];
+    this.#ack = undefined;
+    return control;
+  }
+
+  /** All parts in one piece; valid until the next call, so until it is written. */
+  #join(parts: readonly Uint8Array[]): Uint8Array {
+    let length = 0;
+    for (const part of parts) length += part.length;
+    if (this.#joint.length < length) {
+      this.#joint = new Uint8Array(Math.max(length, Math.min(2 * length, JOIN_BYTES_MAX)));
+    }
+    let at = 0;
+    for (const part of parts) {
+      this.#joint.set(part, at);
+      at += part.length;
+    }
+    return this.#joint.subarray(0, length);
+  }
+}

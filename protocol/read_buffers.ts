@@ -1,0 +1,122 @@
+/**
+ * The buffers of a reader: how large they have to be, and those that were lent and may be free again.
+ *
+ * ```
+ *                        ┌ unread ┐
+ *  ┌─────────────────────┬────────┬──────────┐
+ *  │ frames, maybe lent  │ begun  │   room   │  too little of it: what has begun goes to the start of
+ *  └─────────────────────┴────────┴──────────┘  this buffer, or of another that is twice as large
+ * ```
+ *
+ * - A buffer is left only when little room is left in it, and the next has room for at least as much
+ *   as is moved there. So each byte is moved a few times at most, however many reads bring a frame.
+ * - What a header promises makes no buffer larger than twice what has arrived. It makes one smaller,
+ *   so that a long frame fills it to the end; and it lets a buffer that is there stay as it is.
+ */
+import type { Lease } from "../base/bytes.ts";
+
+const READ_BYTES_MIN = 512;
+const READ_BYTES_MAX = 256 * 1024;
+/** After so many reads in a row that fill little of it, or need little of it, a buffer gets smaller. */
+const SMALL_READS_MAX = 32;
+/** A larger buffer is let go of as soon as it is not needed. */
+const KEPT_BYTES_MAX = 2 * 1024 * 1024;
+/** How many buffers that are lent are remembered, and how many bytes these may be. */
+const LENT_MAX = 8;
+
+/** What has begun to arrive. */
+export interface Begun {
+  /** How many bytes are there and not read yet. */
+  readonly unread: number;
+  /** How many bytes the frame that they begin will have, as its header says; 0 if it does not say. */
+  readonly promised: number;
+}
+
+/** Decides how large the buffer of one reader is, and gives it another one. */
+export class ReadBuffers {
+  /** What a read should have room for. */
+  #readBytes: number = READ_BYTES_MIN;
+  /** How many reads in a row filled little of the buffer. */
+  #smallReads = 0;
+  /** How many reads in a row needed less than half of the buffer. */
+  #spareReads = 0;
+  /** How long a new buffer has to be for what has begun to arrive, and how long one may be. */
+  #least = 0;
+  #most = 0;
+  #lent: Lease[] = [];
+  #lentBytes = 0;
+
+  /** The first buffer. */
+  first(): Uint8Array {
+    return new Uint8Array(READ_BYTES_MIN);
+  }
+
+  /** Works out how long a buffer should be; the present one has `length` bytes. */
+  plan(length: number, { unread, promised }: Begun): void {
+    const twice = promised > 0 ? Math.min(2 * unread, promised) : 2 * unread;
+    const least = this.#least = Math.max(this.#readBytes, twice);
+    const wanted = promised <= KEPT_BYTES_MAX ? Math.max(least, promised) : least;
+    this.#spareReads = length > 2 * wanted ? this.#spareReads + 1 : 0;
+    const isSpared = this.#spareReads < SMALL_READS_MAX;
+    this.#most = isSpared ? Math.max(2 * wanted, KEPT_BYTES_MAX) : 2 * wanted;
+  }
+
+  /** Whether a buffer of this length can go on being used. */
+  fits(length: number): boolean {
+    return length >= this.#readBytes && length <= this.#most;
+  }
+
+  /** Whether there is so little room that what has begun is better moved to where there is more. */
+  isCramped(room: number, { unread, promised }: Begun): boolean {
+    return 2 * room < this.#readBytes && !(promised > this.#readBytes && promised - unread <= room);
+  }
+
+  /** Whether a buffer is too small for what has begun, wherever in it that stands. */
+  isFull(room: number, { unread, promised }: Begun): boolean {
+    return 4 * room < this.#readBytes && !(promised > 0 && promised - unread <= room);
+  }
+
+  /** Another buffer, as planned. */
+  next(): Uint8Array {
+    const lent = this.#lent;
+    const free = lent.findLastIndex(({ buffer: { length }, holders }) =>
+      holders === 0 && length >= this.#least && length <= this.#most
+    );
+    if (free < 0) return new Uint8Array(this.#least);
+    const { buffer } = lent.splice(free, 1)[0]!;
+    this.#lentBytes -= buffer.length;
+    return buffer;
+  }
+
+  /** Remembers a buffer that is left to those who hold it. */
+  lend(lease: Lease): void {
+    const lent = this.#lent;
+    this.#lentBytes += lease.buffer.length;
+    lent.push(lease);
+    while (lent.length > LENT_MAX || this.#lentBytes > KEPT_BYTES_MAX) {
+      this.#lentBytes -= lent.shift()!.buffer.length;
+    }
+  }
+
+  /** Notes that a read filled `count` bytes of the `room` that it had. */
+  wrote(count: number, room: number): void {
+    if (count === room) {
+      this.#readBytes = Math.min(4 * this.#readBytes, READ_BYTES_MAX);
+      this.#smallReads = 0;
+    } else if (count >= this.#readBytes / 16) this.#smallReads = 0;
+    else if (++this.#smallReads === SMALL_READS_MAX) this.#shrink();
+  }
+
+  #shrink(): void {
+    this.#readBytes = READ_BYTES_MIN;
+    this.#smallReads = 0;
+    this.#spareReads = SMALL_READS_MAX;
+  }
+
+  /** Drops what is kept for speed; the next plan is for what is needed. */
+  trim(): void {
+    this.#lent = [];
+    this.#lentBytes = 0;
+    this.#shrink();
+  }
+}

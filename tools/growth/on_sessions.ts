@@ -1,0 +1,273 @@
+/** What clients can cause by coming and going, and by what is kept for them. */
+import type { BrokerKey } from "../../mod.ts";
+import {
+  bytesValue,
+  frame,
+  openFrame,
+  type Opening,
+  payload,
+  type RawClient,
+  repeat,
+  topic,
+  Type,
+} from "../attacks/raw_client.ts";
+import {
+  BYE,
+  MANY,
+  type Member,
+  type MemoryBroker,
+  MESSAGE,
+  NOTHING,
+  polled,
+  sendAll,
+  topics,
+  withBroker,
+} from "./memory_broker.ts";
+import type { Operation } from "./operation.ts";
+
+/** Topics of each session of a fleet. */
+const FLEET_TOPICS = 32;
+
+/** The same for all members of a fleet. */
+function fleet(): Opening {
+  return { topics: topics(FLEET_TOPICS, "fleet") };
+}
+
+function forget(memory: MemoryBroker, members: readonly Member[]): Promise<void> {
+  for (const { client } of members) client.send(BYE).then(() => client.close());
+  return memory.left(members.length);
+}
+
+/** The sessions of a fleet, each with the same topics. */
+const LEAVE: Operation = {
+  name: "sessions with the same topics leave",
+  of: `sessions with ${FLEET_TOPICS} topics`,
+  per: "interest",
+  from: 200,
+  few: 40,
+  prepare: (n) =>
+    withBroker({}, async (memory) => {
+      const members = await memory.members(n, fleet);
+      return { units: n * FLEET_TOPICS, run: () => forget(memory, members) };
+    }),
+};
+
+const VANISH: Operation = {
+  ...LEAVE,
+  name: "sessions with the same topics vanish, and are forgotten",
+  prepare: (n) =>
+    withBroker({ resumeWindow: 20 }, async (memory) => {
+      const members = await memory.members(n, fleet);
+      return {
+        units: n * FLEET_TOPICS,
+        run() {
+          for (const { client } of members) client.close();
+          return memory.left(n);
+        },
+      };
+    }),
+};
+
+const JOIN: Operation = {
+  ...LEAVE,
+  name: "sessions with the same topics join",
+  prepare: (n) =>
+    withBroker({}, async (memory) => {
+      const opening = openFrame(fleet());
+      const clients: RawClient[] = [];
+      for (let i = 0; i < n; i++) clients.push(await memory.authenticated());
+      return {
+        units: n * FLEET_TOPICS,
+        async run() {
+          for (const client of clients) {
+            await client.send(opening);
+            await client.frameOf(Type.OPENED);
+          }
+        },
+      };
+    }),
+};
+
+/** An OPEN whose topics cost something each. */
+function open(name: string, topicsOf: (n: number) => Uint8Array[], key?: BrokerKey): Operation {
+  return {
+    name,
+    of: "topics",
+    per: "topic",
+    from: 1000,
+    few: 100,
+    prepare: (n) =>
+      withBroker({
+        limits: { subscriptions: MANY },
+        ...(key !== undefined && { keys: [key] }),
+      }, async (memory) => {
+        const client = await memory.authenticated(key);
+        const opening = openFrame({ topics: topicsOf(n) });
+        return {
+          units: n,
+          async run() {
+            await client.send(opening);
+            await client.frameOf(Type.OPENED);
+          },
+        };
+      }),
+  };
+}
+
+const OPENS: readonly Operation[] = [
+  open("an OPEN with different topics", (n) => topics(n, "own")),
+  open("an OPEN with topics that are denied", (n) => topics(n, "own"), NOTHING),
+];
+
+const RESUME: Operation = {
+  name: "a session goes on, with the same topics",
+  of: "topics",
+  per: "topic",
+  from: 1000,
+  few: 100,
+  prepare: (n) =>
+    withBroker({ limits: { subscriptions: MANY } }, async (memory) => {
+      const { client, opened: { session } } = await memory.member({ topics: topics(n, "own") });
+      client.close();
+      const again = await memory.authenticated();
+      const opening = openFrame({ session, topics: topics(n, "own") });
+      return {
+        units: n,
+        async run() {
+          await again.send(opening);
+          await again.frameOf(Type.OPENED);
+        },
+      };
+    }),
+};
+
+/** Fills the memory of a broker again and again. */
+const MEMORY: Operation = {
+  name: "messages when the memory is full, among detached sessions",
+  of: "sessions with 64 KiB each",
+  per: "message",
+  from: 100,
+  few: 50,
+  prepare: (n) =>
+    withBroker({ memory: n * 2 ** 16 }, async (memory) => {
+      await memory.detached(n, (i) => ({ topics: topics(1, "fleet", `s${i}`) }));
+      await memory.detached(1, () => ({ topics: [topic("large")] }));
+      const { client } = await memory.member();
+      const data = payload({ data: bytesValue(new Uint8Array(60_000)) });
+      const some = repeat(frame(Type.PUBLISH, topic("large"), data), 8);
+      const times = Math.ceil(2 * n * 2 ** 16 / some.length);
+      const fill = async () => {
+        for (let i = 0; i < times; i++) await sendAll(client, some);
+      };
+      await fill();
+      return { units: 8 * times, run: fill };
+    }),
+};
+
+/** Connections beyond the limit: each new one replaces the oldest. */
+const ADMISSION: Operation = {
+  name: "connections that say nothing, beyond the limit",
+  of: "connections that may be there",
+  per: "connection",
+  from: 250,
+  few: 40,
+  prepare: (n) =>
+    withBroker({ limits: { halfOpenPerAddress: n } }, async (memory) => {
+      const refused = () => memory.broker.stats().refusals.crowded;
+      const dial = async (count: number) => {
+        for (let i = 0; i < count; i++) (await memory.dial()).ended();
+      };
+      await dial(n);
+      return {
+        units: 2 * n,
+        async run() {
+          await dial(2 * n);
+          await polled(() => refused() >= 2 * n);
+        },
+      };
+    }),
+};
+
+/** Clients that are away beyond the limit: for each new one the one that was away longest is forgotten. */
+const AWAY: Operation = {
+  name: "clients that come and vanish, beyond the limit",
+  of: "clients that there may be",
+  per: "client",
+  from: 250,
+  few: 40,
+  prepare: (n) =>
+    withBroker({ limits: { connections: n } }, async (memory) => {
+      await memory.detached(n, () => ({}));
+      return {
+        units: 2 * n,
+        async run() {
+          const forgotten = memory.left(2 * n);
+          for (let i = 0; i < 2 * n; i++) (await memory.member()).client.close();
+          await forgotten;
+        },
+      };
+    }),
+};
+
+/** The first report after a SUBSCRIBE, which comes at once. */
+function report(
+  what: string,
+  facts: Pick<Operation, "of" | "per" | "from" | "few">,
+  prepare: (memory: MemoryBroker, n: number) => Promise<void>,
+): Operation {
+  return {
+    ...facts,
+    name: `the broker's report of its ${what}`,
+    prepare: (n) =>
+      withBroker({ limits: { subscriptions: MANY } }, async (memory) => {
+        await prepare(memory, n);
+        const { client } = await memory.member();
+        return {
+          units: n,
+          async run() {
+            await client.send(frame(Type.SUBSCRIBE, topic("*broker", what)));
+            await client.frameOf(Type.PUBLISH);
+          },
+        };
+      }),
+  };
+}
+
+const REPORT = report(
+  "clients",
+  { of: "clients", per: "client", from: 300, few: 50 },
+  async (memory, n) => void await memory.members(n, () => ({})),
+);
+
+const TOPICS_REPORT: Operation = {
+  name: "the broker's report of topics",
+  of: "topics that messages passed for",
+  per: "topic",
+  from: 500,
+  few: 200,
+  prepare: (n) =>
+    withBroker({}, async (memory) => {
+      const { client: watcher } = await memory.member({ topics: [topic("*broker", "topics")] });
+      await watcher.frameOf(Type.PUBLISH);
+      const { client } = await memory.member();
+      await sendAll(
+        client,
+        ...topics(n, "many").map((block) => frame(Type.PUBLISH, block, MESSAGE)),
+      );
+      return { units: n, run: async () => void await watcher.frameOf(Type.PUBLISH) };
+    }),
+};
+
+/** All of them. */
+export const ON_SESSIONS: readonly Operation[] = [
+  LEAVE,
+  VANISH,
+  JOIN,
+  ...OPENS,
+  RESUME,
+  MEMORY,
+  ADMISSION,
+  AWAY,
+  REPORT,
+  TOPICS_REPORT,
+];
