@@ -12,10 +12,11 @@
  *
  * - The timer is set early, so it is due when the loop waits for it, and the wait costs one turn only.
  *   In a loop that has turns of its own, it fires in one of those.
+ * - For a few values it is not set early: who takes only these by hand, and stops, leaves no timer.
  * - A look at the clock takes longer than a step of a loop that does little. So the looks are as many
  *   steps apart as take `LOOK_MS`, which adapts to what the steps do.
  */
-import { type Turn, turn } from "./timers.ts";
+import { Turn } from "./turn.ts";
 
 /** How long a loop goes on before the timer is set. */
 const ARM_MS = 2;
@@ -23,6 +24,8 @@ const ARM_MS = 2;
 const DUE_MS = 3;
 /** How long it goes on from look to look. */
 const LOOK_MS = 0.05;
+/** After so many steps without a rest the timer is set early. */
+const EARLY_STEPS = 8;
 /** How many steps are between two looks at most: so many may become slow before that is seen. */
 const STRIDE_MAX = 128;
 /** The same when the loop has waited: what comes then may be something else. */
@@ -43,9 +46,11 @@ export class FairLoop {
   #seen: number | undefined;
   /** The time that the loop has taken since the last turn that is known of. */
   #spentMs = 0;
+  /** How many steps there have been since it has waited. */
+  #taken = 0;
   #turn: Turn | undefined;
-  /** When the timer was set. */
-  #armed = 0;
+  /** When the loop waits for that turn. */
+  #due = 0;
 
   /** Begins with nothing spent; `now` is a monotonic time in milliseconds. */
   constructor(now: () => number = clock) {
@@ -62,6 +67,7 @@ export class FairLoop {
     if (this.#free === 0) this.#look();
     const steps = Math.min(count, this.#free);
     this.#free -= steps;
+    this.#taken += Math.max(1, steps); // One follows the turn.
     return steps;
   }
 
@@ -80,19 +86,23 @@ export class FairLoop {
       this.#spentMs = 0;
     }
     this.#spentMs += took;
-    if (this.#turn === undefined && this.#spentMs >= ARM_MS) {
-      this.#turn = turn();
-      this.#armed = now;
+    if (this.#turn === undefined) {
+      const isEarly = this.#taken >= EARLY_STEPS;
+      if (this.#spentMs >= (isEarly ? ARM_MS : ARM_MS + DUE_MS)) {
+        this.#turn = new Turn();
+        this.#due = isEarly ? now + DUE_MS : now;
+      }
     }
-    if (this.#turn === undefined || now - this.#armed < DUE_MS) this.#free = this.#stride;
+    if (this.#turn === undefined || now < this.#due) this.#free = this.#stride;
   }
 
   /** The loop waits for what is not there yet, or is done: disposes of the timer. */
   rest(): void {
     this.#stride = Math.min(RESTED_STRIDE_MAX, 2 * this.#stride);
     this.#free = this.#stride;
+    this.#taken = 0;
     if (this.#seen === undefined) return;
-    this.#turn?.[Symbol.dispose]();
+    this.#turn?.cancel();
     this.#turn = undefined;
     this.#seen = undefined;
     this.#spentMs = 0;

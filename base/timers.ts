@@ -1,6 +1,6 @@
 /**
  * Timers that can be disposed of. They do not keep the program running, unless they are told to. No
- * other module of the library sets one.
+ * other module of the library sets one, but for `turn.ts`.
  */
 
 /**
@@ -37,33 +37,4 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await promise;
   clearTimeout(timer);
   signal.removeEventListener("abort", wake);
-}
-
-/** A turn of the event loop: everything else that is due has its turn as well. */
-export interface Turn extends Disposable {
-  /** Resolves in that turn. */
-  readonly came: Promise<void>;
-  /** Whether it has come. */
-  readonly hasCome: boolean;
-}
-
-// Those of the platform: where a test has put its own in their place, turns come all the same.
-const setPlatformTimeout = setTimeout;
-const clearPlatformTimeout = clearTimeout;
-
-/** Waits for a turn; it does keep the program running, because a loop goes on in that turn. */
-export function turn(): Turn {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  let hasCome = false;
-  const timer = setPlatformTimeout(() => {
-    hasCome = true;
-    resolve();
-  }, 0);
-  return {
-    came: promise,
-    get hasCome() {
-      return hasCome;
-    },
-    [Symbol.dispose]: () => clearPlatformTimeout(timer),
-  };
 }

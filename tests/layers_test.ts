@@ -16,7 +16,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   Worker: ["cli/"],
   globalThis: ["cli/", "codec/format.ts"],
   "node:": ["io/", "cli/"],
-  setTimeout: ["base/timers.ts", "cli/"],
+  setTimeout: ["base/timers.ts", "base/turn.ts", "cli/"],
   setInterval: ["base/timers.ts", "cli/"],
   // What the user sees: in the library only errors that a program does not take.
   console: [
