@@ -36,7 +36,7 @@ const CONNECTION_FILE_BYTES_MAX = 2 * KEY_FILE_BYTES_MAX + CONFIG_FILE_BYTES_MAX
 
 /** Whether a file could not be read because it is not there. */
 export function isMissing(error: unknown): boolean {
-  return typeof Deno !== "undefined" && error instanceof Deno.errors.NotFound;
+  return error instanceof Error && error.name === "NotFound";
 }
 
 /**

@@ -4,15 +4,15 @@
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { type Address, type Endpoint, formatEndpoint, parseAddress } from "./address.ts";
 import { type Conn, Connection, secure } from "./connection.ts";
-import { needDeno } from "./runtime.ts";
+import { isNoDeno, needDeno } from "./runtime.ts";
 import { tlsError } from "./tls_errors.ts";
 
 /** What is passed on as it is: it says what is wrong. */
 const CLEAR = [AuthError, ConnectionLostError, ProtocolError, TypeError];
 
-/** Whether something fails each time: there is no Deno, or the program was not given a permission. */
-export function isInVain(error: unknown): boolean {
-  return typeof Deno === "undefined" || error instanceof Deno.errors.NotCapable;
+/** Whether something can never succeed in this program: it lacks a permission, or this is not Deno. */
+export function isHopeless(error: unknown): boolean {
+  return error instanceof Error && (error.name === "NotCapable" || isNoDeno(error));
 }
 
 /**
@@ -42,7 +42,7 @@ export async function dial(
     return connection;
   } catch (error) { // Refused, not found, unreachable, aborted; or a missing permission of Deno's.
     signal.throwIfAborted();
-    if (isInVain(error) || CLEAR.some((kind) => error instanceof kind)) throw error;
+    if (isHopeless(error) || CLEAR.some((kind) => error instanceof kind)) throw error;
     const what = error instanceof Error ? error.message : error;
     throw new ConnectionLostError(
       `Cannot connect to ${formatEndpoint(endpoint)}: no broker answers (${what})`,

@@ -2,6 +2,8 @@
  * What runs this library. It can be loaded anywhere; sockets and files are Deno's.
  */
 
+const NAME = "NotSupportedError";
+
 /**
  * Makes sure that there is Deno; what reaches outside the process calls this first.
  *
@@ -12,6 +14,11 @@ export function needDeno(action: string): void {
   if (typeof Deno !== "undefined") return;
   throw new DOMException(
     `Cannot ${action}: this needs Deno; elsewhere only PubSub works, within one process`,
-    "NotSupportedError",
+    NAME,
   );
+}
+
+/** Whether an error says that there is no Deno. */
+export function isNoDeno(error: Error): boolean {
+  return error.name === NAME;
 }

@@ -25,7 +25,7 @@
 import { every, later } from "../base/timers.ts";
 import { ConnectionLostError } from "../errors.ts";
 import type { Connection } from "../io/connection.ts";
-import { isInVain } from "../io/dial.ts";
+import { isHopeless } from "../io/dial.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
 import type { Opened } from "../protocol/frame_bodies.ts";
 import { type Link, type LinkEnd, TICKS } from "../protocol/link.ts";
@@ -230,7 +230,7 @@ export class Client {
     try {
       return await this.#attempt(span);
     } catch (error) {
-      if (!span.waits || span.outcome !== undefined || isInVain(error)) throw error;
+      if (!span.waits || span.outcome !== undefined || isHopeless(error)) throw error;
       const reason = asError(error);
       this.#owner.state(this.#state, reason, false);
       return await this.#persist(span, reason);

@@ -898,9 +898,12 @@ for (
       ${what === "unreferenced" ? "broker.unref();" : ends}
       console.log("end");
     `;
+    // A broker that is not shut down leaves the folder of its socket.
+    await using folder = await TempFolder.make();
     const { code: status, stdout } = await new Deno.Command(Deno.execPath(), {
       args: ["eval", "--quiet", code],
       cwd: new URL("../", import.meta.url),
+      env: { TMPDIR: folder.path },
       signal: AbortSignal.timeout(10_000),
     }).output();
     assertEquals([status, new TextDecoder().decode(stdout)], [0, "end\n"]);

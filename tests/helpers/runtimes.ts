@@ -115,10 +115,13 @@ async function output(command: string, args: string[], cwd: string): Promise<str
   return out!;
 }
 
-/** Opens a page that runs the module, and sends back what that logs. */
+/**
+ * Opens a page that runs the module, and sends back what that logs. The browser ends when the page is
+ * complete, and it is not before its picture has come, which waits for that.
+ */
 async function runInPage(command: string, folder: string, path: string): Promise<string> {
-  const { promise, resolve } = Promise.withResolvers<string>();
-  const html = `<!doctype html><script type="module">
+  const { promise: said, resolve } = Promise.withResolvers<string>();
+  const html = `<!doctype html><img src="/wait.svg"><script type="module">
     const lines = [];
     console.log = (...words) => lines.push(words.join(" ") + "\\n");
     try {
@@ -133,27 +136,21 @@ async function runInPage(command: string, folder: string, path: string): Promise
     const { pathname } = new URL(request.url);
     const type = PAGE_TYPES[pathname.replace(/.*\./, "")];
     if (request.method === "POST") resolve(await request.text());
+    if (pathname === "/wait.svg") await said;
     if (type === undefined) return new Response(null, { status: 404 });
     const body = pathname === "/page.html" ? html : await Deno.readFile(`${folder}${pathname}`);
     return new Response(body, { headers: { "content-type": type } });
   });
+  const timer = setTimeout(() => resolve(`${command} said nothing within ${PAGE_MS} ms`), PAGE_MS);
   const page = `http://127.0.0.1:${server.addr.port}/page.html`;
-  const data = `--user-data-dir=${folder}/browser`;
-  // As root there is no sandbox; `dump-dom` would not wait for modules.
-  const args = ["--headless", "--no-sandbox", "--disable-gpu", data, "--remote-debugging-port=0"];
-  const browser = new Deno.Command(command, {
-    args: [...args, page],
+  const { stdout } = await new Deno.Command(command, {
+    // As root there is no sandbox.
+    args: ["--headless", "--no-sandbox", "--disable-gpu", `--user-data-dir=${folder}/browser`]
+      .concat("--dump-dom", page),
     stdin: "null",
-    stdout: "null",
     stderr: "null",
-  }).spawn();
-  const timer = setTimeout(() => resolve(`No answer of ${command} within ${PAGE_MS} ms`), PAGE_MS);
-  browser.status.then(({ code }) => resolve(`${command} ended with ${code}`));
-  try {
-    return await promise;
-  } finally {
-    clearTimeout(timer);
-    browser.kill("SIGKILL");
-    await browser.status;
-  }
+  }).output();
+  clearTimeout(timer);
+  resolve(`${command} ended: ${new TextDecoder().decode(stdout)}`);
+  return await said;
 }
