@@ -41,10 +41,12 @@ async function run(
     await bus.closed.catch(() => {});
     console.log("end");
   `;
+  // A broker that is not shut down leaves the folder of its socket.
+  await using folder = await TempFolder.make();
   const output = await new Deno.Command(Deno.execPath(), {
     args: ["eval", "--quiet", code],
     cwd: new URL("../", import.meta.url),
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", TMPDIR: folder.path },
     signal: AbortSignal.timeout(20_000),
   }).output();
   const [out, err] = [output.stdout, output.stderr].map((bytes) => new TextDecoder().decode(bytes));
