@@ -125,11 +125,17 @@ async function run(args: readonly string[]): Promise<number> {
     }).spawn();
     const group = new Group(tests.pid);
     let interruptions = 0;
-    const interrupt = () => group.signal(interruptions++ === 0 ? "SIGINT" : "SIGKILL");
-    for (const signal of SIGNALS) Deno.addSignalListener(signal, interrupt);
+    const handlers = SIGNALS.map((signal) => {
+      const interrupt = () => {
+        console.error(`Ends because of ${signal}`);
+        group.signal(interruptions++ === 0 ? "SIGINT" : "SIGKILL");
+      };
+      Deno.addSignalListener(signal, interrupt);
+      return () => Deno.removeSignalListener(signal, interrupt);
+    });
     const { code } = await tests.status;
     const running = await group.end();
-    for (const signal of SIGNALS) Deno.removeSignalListener(signal, interrupt);
+    for (const remove of handlers) remove();
     if (interruptions > 0) return INTERRUPTED;
     const files = [...Deno.readDirSync(folder)].map(({ name }) => name);
     for (const left of [...running, ...files]) console.error(`FAILED: the tests left ${left}`);
