@@ -24,8 +24,8 @@
  *   how much its median and its p99 rise.
  * - Attackers take processors from everybody on this machine, and so do other programs. Therefore
  *   another pair, at a broker that nobody attacks, is measured at the same time, and a rise is what the
- *   pair has over the worse of both. And Linux tells for how long the broker had work and no processor:
- *   a rise is divided by what that makes of it.
+ *   pair has over the worse of both. And Linux tells for how long the broker and the subscriber had work
+ *   and no processor: a rise is divided by what that makes of it.
  * - An attack during which something rises too much is made three times; then it has to rise in two.
  *
  * The exit status is 0 when all is well.
@@ -40,6 +40,7 @@ import {
   mib,
   Process,
   serveMeasured,
+  stretchBetween,
   tell,
   told,
 } from "../harness/processes.ts";
@@ -47,7 +48,7 @@ import { Rise } from "../harness/rise.ts";
 import { Assault, type Attack, type AttackReport, type Target, within } from "./attack.ts";
 import { ATTACKS } from "./attacks.ts";
 import { Newcomers, type Role, standBy, type Watched } from "./bystanders.ts";
-import { faultsOf, movedBetween, type Outcome, show, stretchBetween } from "./outcome.ts";
+import { faultsOf, movedBetween, type Outcome, show } from "./outcome.ts";
 import { Beside, HONEST, keysOf, RESUME_WINDOW_MS, Scene, type Served } from "./scene.ts";
 
 /** By how much what the broker holds may have grown in the end, without garbage. */
@@ -86,7 +87,10 @@ async function make(attack: Attack, scene: Scene): Promise<Outcome> {
     subscriber: subscriber.seen,
     witness: witness.seen,
   };
-  const stretch = stretchBetween(before, after);
+  const stretch = Math.max(
+    stretchBetween(before.processor, after.processor),
+    subscriber.stretch,
+  );
   const latencies = new Rise(stretch).add("during", subscriber.latencies)
     .add("beside", beside.latencies);
   return { attack, facts, before, after, most, isSettled, latencies, stretch, newcomers, faults };
@@ -160,7 +164,7 @@ async function makeRounds(
   const faults: string[] = [];
   let outcome: Outcome;
   let quiet = quietBefore;
-  const tooSlow = () => Rise.faults(rises, attack.p99RiseMs).map((fault) => `the pair's ${fault}`);
+  const tooSlow = () => Rise.faults(rises, attack.riseMs).map((fault) => `the pair's ${fault}`);
   do {
     outcome = await make(attack, scene);
     faults.push(...faultsOf(outcome));

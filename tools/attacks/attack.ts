@@ -124,11 +124,12 @@ export interface Attack {
    */
   readonly memoryBytes?: number;
   /**
-   * By how much the p99 of the pair may rise, in milliseconds.
+   * By how much the median and the p99 of the pair may rise, in milliseconds; more where the subscriber
+   * itself has to read what is sent.
    *
    * @default {50}
    */
-  readonly p99RiseMs?: number;
+  readonly riseMs?: number;
   /** Whether clients may be told of losses that there were none of. */
   readonly feignsLosses?: boolean;
   /** Takes up its position, in the attacker's process; what the pair sees then is not judged. */

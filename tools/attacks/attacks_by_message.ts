@@ -46,7 +46,7 @@ interface Poison {
 export const poison: Attack = {
   name: "poison",
   what: "payloads with deep nesting, huge counts, odd names; the broker passes them on",
-  p99RiseMs: 500, // What the subscriber itself takes to read the largest.
+  riseMs: 500, // What the subscriber itself takes to read the largest.
   async run(assault) {
     const { bad, odd } = poisons();
     const client = await assault.opened(assault.keys.insider);

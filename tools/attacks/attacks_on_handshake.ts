@@ -59,7 +59,8 @@ export const halfOpen: Attack = {
   check: ({ counts, moved, halfOpenMax }) => ({
     "nobody connected": counts["connected"]! > 0,
     "more were half-open than may be": halfOpenMax <= HALF_OPEN_PER_ADDRESS + OTHERS,
-    "none had to go for a newer one": counts["connected"]! <= HALF_OPEN_PER_ADDRESS ||
+    // A busy machine may not come to the limit in a second.
+    "none had to go for a newer one": halfOpenMax < HALF_OPEN_PER_ADDRESS ||
       moved["refusals.crowded"]! > 0,
   }),
 };

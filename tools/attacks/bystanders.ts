@@ -12,6 +12,8 @@ import {
   Latencies,
   type LatencyCounts,
   Process,
+  processorTimes,
+  stretchBetween,
   tell,
   told,
 } from "../harness/processes.ts";
@@ -51,6 +53,8 @@ export interface Watched {
   readonly seen: Seen;
   readonly latencies: LatencyCounts;
   readonly rss: number;
+  /** How often as much time as it computed it wanted to. */
+  readonly stretch: number;
 }
 
 type Answer = { readonly connected: true } | Published | Watched;
@@ -157,6 +161,7 @@ class Watcher {
   #latencies = new Latencies();
   #others: Record<string, number> = {};
   #faults: string[] = [];
+  #processor = processorTimes();
 
   constructor(address: string, key: string, topic: string | null) {
     this.#bus = new NetPubSub(address, key, {
@@ -225,7 +230,10 @@ class Watcher {
     this.#latencies = new Latencies();
     this.#others = {};
     this.#faults = [];
-    return { seen, latencies, rss: Deno.memoryUsage().rss };
+    const processor = processorTimes();
+    const stretch = stretchBetween(this.#processor, processor);
+    this.#processor = processor;
+    return { seen, latencies, rss: Deno.memoryUsage().rss, stretch };
   }
 }
 

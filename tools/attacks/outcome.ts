@@ -20,19 +20,10 @@ export interface Outcome {
   readonly isSettled: boolean;
   /** How long messages took during the attack, and beside it. */
   readonly latencies: Rise;
-  /** How often as much time as the broker computed it wanted to. */
+  /** How often as much time as the broker computed it wanted to; or the subscriber, if that is more. */
   readonly stretch: number;
   readonly newcomers: { readonly times: readonly number[]; readonly refused: number };
   readonly faults: readonly string[];
-}
-
-/** How often as much time as the broker computed it wanted to. */
-export function stretchBetween(
-  { processor: before }: BrokerFigures,
-  { processor: after }: BrokerFigures,
-): number {
-  const had = after.had - before.had;
-  return had > 0 ? 1 + (after.wanted - before.wanted) / had : 1;
 }
 
 /** By how much each counter moved. */

@@ -142,10 +142,13 @@ function readNaively(stream: Uint8Array, limits: FrameLimits): Reading {
   const refuse = () => ({ frames, error: new ProtocolError("refused") });
   for (let at = 0;;) {
     const head = stream[at] === 255 ? 5 : 1;
-    if (at + head + 1 > stream.length) return { frames };
+    if (at + head > stream.length) return { frames };
     const size = head === 5 ? view.getUint32(at + 1, true) : stream[at]!;
+    // A size of 0 is wrong before there is a type.
+    if (size === 0) return refuse();
+    if (at + head + 1 > stream.length) return { frames };
     const limit = limits[stream[at + head]!];
-    if (size === 0 || limit === undefined) return refuse();
+    if (limit === undefined) return refuse();
     const isLarge = size - 1 > limit;
     if (isLarge && stream[at + head] !== FrameType.PUBLISH) return refuse();
     const end = at + head + size;

@@ -200,8 +200,14 @@ function openFiles(): number {
   return Deno.build.os === "linux" ? [...Deno.readDirSync("/proc/self/fd")].length : 0;
 }
 
+/** How often as much time as somebody computed between these it wanted to; 1 if it had all of it. */
+export function stretchBetween(before: ProcessorTimes, after: ProcessorTimes): number {
+  const had = after.had - before.had;
+  return had > 0 ? 1 + (after.wanted - before.wanted) / had : 1;
+}
+
 /** Of the main thread of this process; only Linux tells. */
-function processorTimes(): ProcessorTimes {
+export function processorTimes(): ProcessorTimes {
   try {
     const [had, wanted] = Deno.readTextFileSync("/proc/self/schedstat").split(" ");
     return { had: Number(had) / 1e6, wanted: Number(wanted) / 1e6 };

@@ -87,12 +87,12 @@ export class Rise {
   /**
    * What rose too much in most of some rounds, in a line each.
    *
-   * @param most By how much the p99 may rise, in milliseconds.
+   * @param most By how much a quantile may rise, in milliseconds.
    */
   static faults(rounds: readonly Rise[], most: number = RISE_MS_MAX): string[] {
     return PARTS.flatMap((part) => {
       const p99 = Math.max(most, ...rounds.map((round) => round.#p99Least));
-      const bound = part === 0.99 ? p99 : RISE_MS_MAX;
+      const bound = part === 0.99 ? p99 : most;
       const rise = median(rounds.map((round) => round.by(part)));
       if (rise <= bound) return [];
       return [`p${part * 100} rises by ${rise.toFixed(1)} ms; it may by ${bound} ms`];
