@@ -16,6 +16,8 @@ const PATIENCE_MS = 5000;
 const NOTICE_MS = 1000;
 /** How often to try. */
 const TRY_MS = 10;
+/** How often to look for the number of the process that holds a lock. */
+const NUMBER_TRIES = 20;
 /** Longer than the number of any process. */
 const PID_BYTES = 16;
 
@@ -47,10 +49,14 @@ export async function takeLock(path: string, options: LockOptions = {}): Promise
   const { patience = PATIENCE_MS, onWait } = options;
   if (onWait === undefined) return await take(path, options);
   let isDone = false;
-  const notice = later(async () => {
-    const who = await whoHolds(path);
-    if (!isDone) onWait(`Waiting for ${who}, which holds the lock "${path}", up to ${patience} ms`);
-  }, NOTICE_MS);
+  const say = async (tries: number) => {
+    const pid = await holderOf(path);
+    if (isDone) return;
+    // Whoever has just taken it has not written its number yet.
+    if (pid === undefined && tries < NUMBER_TRIES) later(() => say(tries + 1), TRY_MS);
+    else onWait(`Waiting for ${called(pid)}, which holds the lock "${path}", up to ${patience} ms`);
+  };
+  const notice = later(() => say(1), NOTICE_MS);
   try {
     return await take(path, options);
   } finally {
@@ -167,15 +173,14 @@ async function lockBlocking(
 
 /** Says who holds a lock. */
 async function heldError(path: string, patience: number): Promise<Error> {
-  const who = await whoHolds(path);
+  const who = called(await holderOf(path));
   return new Deno.errors.Busy(
     `Cannot take the lock "${path}": ${who} has held it for ${patience} ms; ` +
       "end that process, or try again",
   );
 }
 
-async function whoHolds(path: string): Promise<string> {
-  const pid = await holderOf(path);
+function called(pid: string | undefined): string {
   return pid === undefined ? "another process" : `process ${pid}`;
 }
 

@@ -182,7 +182,7 @@ for (const address of [undefined, "s.sock"]) {
         const { code, out, err } = await loser.end();
         assertEquals([code, out], [1, ""]);
         const last = /^\S+: Cannot use \S+: its broker is alive at [^\n]+\n$/;
-        assertMatch(err.replace(/^\S+: Waiting for process [^\n]+\n/, ""), last);
+        assertMatch(err.replace(/^\S+: Waiting for [^\n]+\n/, ""), last);
       }
       await Promise.allSettled(starts);
       await using bus = await NetPubSub.fromFile(file);

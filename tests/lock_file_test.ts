@@ -105,6 +105,26 @@ Deno.test("takeLock says once which process it waits for, and nothing when it do
   await assertFree(folder);
 });
 
+Deno.test("takeLock looks again for the number of a process that has just taken the lock", async () => {
+  await using folder = await TempFolder.make();
+  const path = `${folder.path}/lock`;
+  const { promise: told, resolve } = Promise.withResolvers<string>();
+  await Deno.writeTextFile(path, "");
+  using file = await Deno.open(path, { read: true, write: true });
+  await file.lock(true);
+  const { open } = Deno;
+  let looks = 0;
+  using _restored = { [Symbol.dispose]: () => void (Deno.open = open) };
+  const waiting = takeLock(path, { onWait: resolve });
+  Deno.open = (...args) => {
+    if (++looks === 2) Deno.writeTextFileSync(path, "4711\n");
+    return open(...args);
+  };
+  assertStringIncludes(await told, "Waiting for process 4711, which holds");
+  file.close();
+  (await waiting)[Symbol.dispose]();
+});
+
 function waitingText(path: string): string {
   return `Waiting for process ${Deno.pid}, which holds the lock "${path}", up to 5000 ms`;
 }
