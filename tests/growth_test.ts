@@ -106,6 +106,10 @@ Deno.test("growth accepts what is refused in time, however it grows", () => {
   assertEquals(faultsOf(judged(costs, { refusedAfter: 600 })), ["cpu"]);
 });
 
+Deno.test("growth fails what cannot be measured", () => {
+  assertEquals(rowOf(judged({}, { failed: "Error: it is broken" })).at(-1), "FAIL");
+});
+
 Deno.test("growth compares an operation with another that is harmless", () => {
   const other = { name: "other", n: 1000, costs: { cpu: [1, 1, 1] } } as const;
   assertEquals(growthOf([50, 50, 50], "cpu", other.costs.cpu), [50, 50]);

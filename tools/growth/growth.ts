@@ -103,8 +103,12 @@ async function main(args: string[]): Promise<number> {
   console.log(table(rows));
   if (flags.write) await write(rows);
   const faults = judged.flatMap((one) => {
+    const { operation: { name }, measured: { failed } } = one;
     const metrics = faultsOf(one).join(" and ");
-    return metrics === "" ? [] : [`${one.operation.name}: ${metrics} grow faster than the work`];
+    return [
+      ...(failed === undefined ? [] : [`${name}: ${failed}`]),
+      ...(metrics === "" ? [] : [`${name}: ${metrics} grow faster than the work`]),
+    ];
   });
   return isRight(faults) ? 0 : 1;
 }

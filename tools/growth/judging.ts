@@ -26,6 +26,8 @@ export interface Measured {
   /** The smallest `n`. */
   readonly n: number;
   readonly costs: Partial<Readonly<Record<Metric, Costs>>>;
+  /** Why it could not be measured, if so. */
+  readonly failed?: string;
   /** Whether the largest was refused, and how long that took, in milliseconds. */
   readonly refusedAfter?: number;
 }
@@ -99,12 +101,12 @@ export const HEADINGS = ["operation", "n", "of each", "steps", "touched", "proce
 
 /** A row of the table; the last column is the verdict. */
 export function rowOf(judged: Judged): string[] {
-  const { operation: { name, of, per }, measured: { n, costs, refusedAfter } } = judged;
+  const { operation: { name, of, per }, measured: { n, costs, refusedAfter, failed } } = judged;
   const growth = (["steps", "touched", "cpu"] as const).map((metric) => {
     const shown = metric === "steps" && costs.own !== undefined ? "own" : metric;
     return growthIn(judged, shown)?.ratios.map((ratio) => ratio.toFixed(2)).join(" ") ?? "–";
   });
-  const verdict = faultsOf(judged).length > 0
+  const verdict = failed !== undefined || faultsOf(judged).length > 0
     ? "FAIL"
     : refusedAfter === undefined
     ? "PASS"

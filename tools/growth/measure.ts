@@ -148,10 +148,15 @@ if (import.meta.main) {
   endWithParent();
   for (const operation of OPERATIONS) {
     if (!operation.name.includes(String(flags.operation))) continue;
-    if (meter === undefined && operation.without !== "time") {
-      tell(await time(operation, Number(flags.rounds)));
-    } else if (meter !== undefined && operation.without !== "counts") {
-      tell(await count(operation, meter, flags.few === true));
+    if (operation.without === (isCounted ? "counts" : "time")) continue;
+    try {
+      tell(
+        meter === undefined
+          ? await time(operation, Number(flags.rounds))
+          : await count(operation, meter, flags.few === true),
+      );
+    } catch (error) { // Whatever it is, the others can be measured.
+      tell({ name: operation.name, n: operation.from, costs: {}, failed: String(error) });
     }
   }
   Deno.exit();

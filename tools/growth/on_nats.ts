@@ -73,17 +73,27 @@ function hear(exchange: CoreExchange, said: Said): void {
   exchange.hear(decodeControlMessage(encodeControlMessage(said)));
 }
 
-function wants(from: string, version: number, add: number, remove: number): Said {
-  return {
-    type: "wants",
-    from,
-    version,
-    base: version === 1 ? null : version - 1,
-    add: Array.from({ length: add }, (_, id) => [id, ["topic", String(id)]]),
-    remove: Array.from({ length: remove }, (_, id) => id),
-    part: 0,
-    more: false,
-  };
+/** How many topics one message names: no broker takes a long one. */
+const TOPICS_PER_PART = 1000;
+
+function wants(from: string, version: number): Said & { type: "wants" } {
+  const base = version === 1 ? null : version - 1;
+  return { type: "wants", from, version, base, add: [], remove: [], part: 0, more: false };
+}
+
+/** What another broker says that wants so many topics, or no longer wants them: all parts of it. */
+function wantsAll(version: number, count: number): Said[] {
+  return Array.from({ length: Math.ceil(count / TOPICS_PER_PART) }, (_, part) => {
+    const start = part * TOPICS_PER_PART;
+    const end = Math.min(count, start + TOPICS_PER_PART);
+    const ids = Array.from({ length: end - start }, (_, i) => start + i);
+    return {
+      ...wants(OTHER, version),
+      ...(version === 1 ? { add: ids.map((id) => [id, ["topic", String(id)]]) } : { remove: ids }),
+      part,
+      more: end < count,
+    } as Said;
+  });
 }
 
 const REMOTE_WANTS: Operation = {
@@ -97,8 +107,9 @@ const REMOTE_WANTS: Operation = {
     return {
       units: n,
       run() {
-        hear(exchange, wants(OTHER, 1, n, 0));
-        hear(exchange, wants(OTHER, 2, 0, n));
+        for (const version of [1, 2]) {
+          for (const said of wantsAll(version, n)) hear(exchange, said);
+        }
       },
     };
   },
@@ -117,7 +128,7 @@ function remoteChanges(how: string, isConfirmed: boolean): Operation {
         if (!isConfirmed || said.type !== "counts") return;
         hear(exchange, { type: "got", from: OTHER, got: said.answer });
       });
-      hear(exchange, wants(OTHER, 1, n, 0));
+      for (const said of wantsAll(1, n)) hear(exchange, said);
       const times = 100;
       return {
         units: 2 * times,
@@ -125,7 +136,7 @@ function remoteChanges(how: string, isConfirmed: boolean): Operation {
           for (let version = 2; version < 2 + 2 * times; version++) {
             const isThere = version % 2 === 1;
             hear(exchange, {
-              ...wants(OTHER, version, 0, 0) as Said & { type: "wants" },
+              ...wants(OTHER, version),
               add: isThere ? [] : [[n, ["one more"]]],
               remove: isThere ? [n] : [],
             });
@@ -156,7 +167,7 @@ const SENT: Operation = {
   prepare(n) {
     const exchange = connected();
     hear(exchange, {
-      ...wants(OTHER, 1, 0, 0) as Said & { type: "wants" },
+      ...wants(OTHER, 1),
       add: [[0, ["topic"]]],
     });
     const frames = framesOf(n);
@@ -174,7 +185,7 @@ const SENT: Operation = {
         for (let version = 2; version < 2 + rounds; version++) {
           const isThere = version % 2 === 1;
           hear(exchange, {
-            ...wants(OTHER, version, 0, 0) as Said & { type: "wants" },
+            ...wants(OTHER, version),
             add: isThere ? [] : [[1, ["elsewhere"]]],
             remove: isThere ? [1] : [],
           });
@@ -253,7 +264,7 @@ const BROKERS: Operation = {
     return {
       units: n,
       run() {
-        for (const id of ids) hear(exchange, wants(id, 1, 1, 0));
+        for (const id of ids) hear(exchange, { ...wants(id, 1), add: [[0, ["topic", id]]] });
         for (const id of ids) exchange.gone(id, false);
       },
     };
