@@ -9,6 +9,7 @@
  * ["a","b"] ["a","c"]
  * ```
  */
+import { StringMap } from "../base/string_map.ts";
 import { ROOT, type TopicPath } from "../topic.ts";
 
 /**
@@ -22,7 +23,7 @@ export class TopicNode<V> {
   /** The node of the path that is one element shorter; `undefined` for the root. */
   readonly parent: TopicNode<V> | undefined;
   /** The nodes of the paths that are one element longer, by that element; never empty. */
-  children: Map<string, TopicNode<V>> | undefined = undefined;
+  children: StringMap<TopicNode<V>> | undefined = undefined;
   /** What is at this path; whoever takes it away calls {@linkcode TopicTree.prune}. */
   value: V | undefined = undefined;
   /**
@@ -57,7 +58,7 @@ export class TopicTree<V> {
       let child = node.children?.get(element);
       if (child === undefined) {
         child = new TopicNode(upTo(path, depth + 1), node);
-        node.children ??= new Map();
+        node.children ??= new StringMap();
         node.children.set(element, child);
         node.shape++;
       }
