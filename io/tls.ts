@@ -12,10 +12,12 @@
  *
  * - The inner connection is made when the client has begun TLS. Its listener accepts that one
  *   connection, turns away others, and is closed.
+ * - `tls_pumps.ts` has the pumps, and why they send something ahead of the client.
  */
 import { writeAll } from "../base/bytes.ts";
 import { later } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
+import { TlsPumps } from "./tls_pumps.ts";
 
 /** The certificate with which a broker proves its name to clients that connect with TLS. */
 export interface Certificate {
@@ -30,8 +32,8 @@ const INNER = { hostname: "127.0.0.1", port: 0 };
 const HANDSHAKE_RECORD = 0x16;
 /** The TLS alert "unexpected message", for clients that do not. */
 const ALERT = Uint8Array.of(0x15, 3, 3, 0, 2, 2, 10);
-const PUMP_BYTES_MIN = 1024;
-const PUMP_BYTES_MAX = 64 * 1024;
+/** As much of what a client sends first is read before TLS begins. */
+const FIRST_BYTES = 1024;
 /** How long sending what was written may take after `close()`. */
 const LINGER_MS = 1000;
 
@@ -68,7 +70,7 @@ export class TlsServerConn {
   }
 
   async #secure(certificate: Certificate): Promise<Deno.TlsConn> {
-    const first = new Uint8Array(PUMP_BYTES_MIN);
+    const first = new Uint8Array(FIRST_BYTES);
     const count = await this.#outer.read(first);
     if (count === null) throw new Deno.errors.UnexpectedEof("the other side closed");
     if (first[0] !== HANDSHAKE_RECORD) {
@@ -79,9 +81,11 @@ export class TlsServerConn {
     this.#inner = [client, server];
     this.#applyKeepsAlive();
     const gone = () => this.#abort(); // One of the ends is.
-    pump(this.#outer, client, first.subarray(0, count)).catch(gone);
-    this.#outgoing = pump(client, this.#outer).catch(gone);
+    const pumps = new TlsPumps(this.#outer, client);
+    pumps.incoming(first.subarray(0, count)).catch(gone);
+    this.#outgoing = pumps.outgoing().catch(gone);
     await server.handshake();
+    pumps.isSecure = true;
     return this.#secured = server;
   }
 
@@ -91,18 +95,18 @@ export class TlsServerConn {
   }
 
   /** Reads into `into`; returns how many bytes, or `null` at the end. */
-  async read(into: Uint8Array): Promise<number | null> {
-    return await (this.#secured ?? await this.#open).read(into);
+  read(into: Uint8Array): Promise<number | null> {
+    return this.#secured?.read(into) ?? this.#open.then((secured) => secured.read(into));
   }
 
   /** Writes some of `bytes`; returns how many. */
-  async write(bytes: Uint8Array): Promise<number> {
-    return await (this.#secured ?? await this.#open).write(bytes);
+  write(bytes: Uint8Array): Promise<number> {
+    return this.#secured?.write(bytes) ?? this.#open.then((secured) => secured.write(bytes));
   }
 
   /** Ends the direction out. */
-  async closeWrite(): Promise<void> {
-    await (this.#secured ?? await this.#open).closeWrite();
+  closeWrite(): Promise<void> {
+    return this.#secured?.closeWrite() ?? this.#open.then((secured) => secured.closeWrite());
   }
 
   /** Ends both directions, at once if the handshake is not complete; twice is once. */
@@ -178,22 +182,4 @@ async function connectWithin(
 function isOtherEnd(server: Deno.TlsConn, client: Deno.TcpConn): boolean {
   const { hostname, port } = client.localAddr;
   return server.remoteAddr.hostname === hostname && server.remoteAddr.port === port;
-}
-
-/** Passes bytes on until they end, first those that were read already. */
-async function pump(
-  from: Deno.Conn,
-  to: Deno.Conn,
-  first: Uint8Array = new Uint8Array(0),
-): Promise<void> {
-  await writeAll(to, first);
-  let buffer = new Uint8Array(PUMP_BYTES_MIN);
-  for (;;) {
-    const count = await from.read(buffer);
-    if (count === null) return await to.closeWrite();
-    await writeAll(to, buffer.subarray(0, count));
-    const { length } = buffer;
-    if (count === length && length < PUMP_BYTES_MAX) buffer = new Uint8Array(4 * length);
-    else if (count < length / 16) buffer = new Uint8Array(PUMP_BYTES_MIN);
-  }
 }

@@ -99,9 +99,13 @@ export class FrameReader implements Frame {
 
   /** Continues in another buffer, and leaves this one to those who hold it. */
   #turn(): void {
-    if (this.#lease !== undefined) this.#buffers.lend(this.#lease);
+    const { length } = this.buffer;
+    const lease = this.#lease;
     this.#lease = undefined;
-    this.#moveTo(this.#buffers.next());
+    if (lease !== undefined) this.#buffers.lend(lease);
+    // If frames filled much of one that is lent, so they will of the next.
+    const isFilled = lease !== undefined && 4 * this.end >= length;
+    this.#moveTo(this.#buffers.next(isFilled ? length : 0));
   }
 
   /** Puts what is not read yet at the start of a buffer. */

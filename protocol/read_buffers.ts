@@ -21,8 +21,9 @@ const READ_BYTES_MAX = 256 * 1024;
 const SMALL_READS_MAX = 32;
 /** A larger buffer is let go of as soon as it is not needed. */
 const KEPT_BYTES_MAX = 2 * 1024 * 1024;
-/** How many buffers that are lent are remembered, and how many bytes these may be. */
+/** How many buffers that are lent are remembered, and how many bytes these may be: two of 1 MiB and more. */
 const LENT_MAX = 8;
+const LENT_BYTES_MAX = 3 * 1024 * 1024;
 
 /** What has begun to arrive. */
 export interface Begun {
@@ -76,13 +77,14 @@ export class ReadBuffers {
     return 4 * room < this.#readBytes && !(promised > 0 && promised - unread <= room);
   }
 
-  /** Another buffer, as planned. */
-  next(): Uint8Array {
+  /** Another buffer, as planned; of at least `length` bytes, if that fits the plan. */
+  next(length = 0): Uint8Array {
+    const least = length <= this.#most ? Math.max(length, this.#least) : this.#least;
     const lent = this.#lent;
-    const free = lent.findLastIndex(({ buffer: { length }, holders }) =>
-      holders === 0 && length >= this.#least && length <= this.#most
+    const free = lent.findLastIndex(({ buffer, holders }) =>
+      holders === 0 && buffer.length >= least && buffer.length <= this.#most
     );
-    if (free < 0) return new Uint8Array(this.#least);
+    if (free < 0) return new Uint8Array(least);
     const { buffer } = lent.splice(free, 1)[0]!;
     this.#lentBytes -= buffer.length;
     return buffer;
@@ -93,7 +95,7 @@ export class ReadBuffers {
     const lent = this.#lent;
     this.#lentBytes += lease.buffer.length;
     lent.push(lease);
-    while (lent.length > LENT_MAX || this.#lentBytes > KEPT_BYTES_MAX) {
+    while (lent.length > LENT_MAX || this.#lentBytes > LENT_BYTES_MAX) {
       this.#lentBytes -= lent.shift()!.buffer.length;
     }
   }
