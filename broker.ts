@@ -178,7 +178,7 @@ export class Broker {
       callbacks: this.#callbacks,
       background,
       isStopping: () => this.#isStopping,
-      onTick: () => background.run(router.sweep()),
+      onTick: background.repeatedly(() => router.sweep()),
     });
     this.#brokerTopics = new BrokerTopics({
       topicCounts,

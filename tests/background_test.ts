@@ -62,6 +62,19 @@ Deno.test("Background goes on with other tasks when one fails", async () => {
   assertEquals(log, ["a1"]);
 });
 
+Deno.test("Background.repeatedly begins something again only when it is done", async () => {
+  using stage = setUp();
+  const { background, task, log } = stage;
+  let count = 0;
+  const again = background.repeatedly(() => task(`${++count}.`, 2, 6));
+  for (let i = 0; i < 3; i++) again();
+  assertEquals([count, log], [1, ["1.1"]]);
+  await background.run(task("a", 2, 6)); // Others have their turn, and it is done.
+  again();
+  await background.run(task("b", 2, 6));
+  assertEquals([count, log], [2, ["1.1", "1.2", "a1", "a2", "2.1", "2.2", "b1", "b2"]]);
+});
+
 Deno.test("Background that has ended does no more, and leaves no timer behind", async () => {
   const { background, task, log } = setUp();
   background.run(task("a", 3, 6));
