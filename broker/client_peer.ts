@@ -179,7 +179,8 @@ export class ClientPeer implements Peer, SessionHandler {
   *want(topics: readonly TopicPath[], link: Link): Generator<void, void, undefined> {
     const told = new Set<TopicPath>();
     const pace = new Pace();
-    for (let rights: Rights | undefined; rights !== this.key.rights;) {
+    let rights: Rights;
+    do {
       rights = this.key.rights;
       const denied: TopicPath[] = [];
       yield* this.#context.router.replace(this, topics, this.#narrow, (path) => denied.push(path));
@@ -189,8 +190,8 @@ export class ClientPeer implements Peer, SessionHandler {
         this.deny(path, link);
         if (pace.isStep(path)) yield;
       }
-    }
-    this.#applied = this.key.rights;
+    } while (rights !== this.key.rights);
+    this.#applied = rights;
     if (topics.some(isBrokerPath)) this.#context.onWatch();
   }
 

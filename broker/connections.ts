@@ -8,6 +8,7 @@
  * ```
  */
 import type { Background } from "../base/background.ts";
+import { Rounds } from "../base/rounds.ts";
 import { every, later } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
 import type { Connection } from "../io/connection.ts";
@@ -59,6 +60,8 @@ export class Connections {
   readonly #context: ConnectionsContext;
   readonly #frameLimits: FrameLimits;
   readonly #brokerId = randomBytes(BROKER_ID_BYTES);
+  /** The turns of all that are authenticated. */
+  readonly #rounds = new Rounds();
   /** Those that are not authenticated yet. */
   readonly #admission: Admission<Connection>;
   /** Those that are. */
@@ -163,7 +166,7 @@ export class Connections {
   async #serve(stream: Connection, key: Key): Promise<void> {
     const { options, sessions, counters, callbacks, background } = this.#context;
     const client: Client = { stream, key, peer: undefined };
-    const link = new Link(stream, this.#frameLimits);
+    const link = new Link(stream, this.#frameLimits, undefined, this.#rounds);
     let opened: Promise<void> | undefined;
     link.expect({
       [FrameType.OPEN]: (reader) => {

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Background } from "../base/background.ts";
+import { Rounds } from "../base/rounds.ts";
 import { TimeSlice } from "../base/time_slice.ts";
 import { quiet } from "./helpers/quiet.ts";
 
@@ -7,7 +8,7 @@ import { quiet } from "./helpers/quiet.ts";
 function setUp() {
   let time = 0;
   const log: string[] = [];
-  const background = new Background(new TimeSlice(() => time));
+  const background = new Background(new TimeSlice(new Rounds(() => time)));
   function* task(name: string, steps: number, ms = 0): Generator<void, void, undefined> {
     for (let step = 1; step <= steps; step++) {
       time += ms;

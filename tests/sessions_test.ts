@@ -1,6 +1,7 @@
 /** What is kept of a client at the broker, and when it is forgotten. */
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { Background } from "../base/background.ts";
+import { Rounds } from "../base/rounds.ts";
 import { TimeSlice } from "../base/time_slice.ts";
 import { Callbacks } from "../broker/callbacks.ts";
 import type { ClientPeer } from "../broker/client_peer.ts";
@@ -177,7 +178,7 @@ Deno.test("Sessions forget at once a client that said why it goes", () => {
 Deno.test("Sessions forget many interests in turns with everything else, and their client takes no more", async () => {
   let time = 0;
   // Each look at the clock finds that the turn is over.
-  using stage = new Stage({}, new Background(new TimeSlice(() => time += 10)));
+  using stage = new Stage({}, new Background(new TimeSlice(new Rounds(() => time += 10))));
   const topics = Array.from({ length: 320 }, (_, i) => ["a", `${i}`]);
   const [fleet, other] = [stage.open({}, "ann", topics), stage.open({}, "bob", topics)];
   stage.end(fleet, { reason: Reason.DONE });
@@ -193,7 +194,7 @@ Deno.test("Sessions forget many interests in turns with everything else, and the
 /** Each look at its clock finds that the turn is over. */
 function slowBackground(): Background {
   let time = 0;
-  return new Background(new TimeSlice(() => time += 10));
+  return new Background(new TimeSlice(new Rounds(() => time += 10)));
 }
 
 /** So many topics, of which each few are a step. */
@@ -296,7 +297,7 @@ Deno.test("Sessions take rights away at once, and apply them to many interests i
   });
 });
 
-Deno.test("Sessions hold back those who feed them with messages of which they get only some", async () => {
+Deno.test("Sessions hold back those who feed them with messages of which they get only some", () => {
   using stage = new Stage({ limits: { queueBytes: 2 * MIB }, maxPatience: 1000 }, slowBackground());
   const waiting = { wait: true, patience: 1000 };
   const { peer } = stage.open(waiting, "ann", manyTopics(320));
