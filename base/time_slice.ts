@@ -42,7 +42,7 @@ export class TimeSlice {
 
   /** Whether others must have their turn before it begins. */
   get mustWait(): boolean {
-    return this.#rounds.mustWait(this.#share);
+    return !this.#hasEnded && this.#rounds.mustWait(this.#share);
   }
 
   /** How much work may be done before the clock is looked at; at least 1. */

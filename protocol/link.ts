@@ -221,8 +221,8 @@ export class Link {
 
   /** Takes the frames that are here; returns what to wait for before it takes more. */
   #takeFrames(): Promise<void> | undefined {
-    this.#slice.begin();
     if (this.#slice.mustWait) return this.#slice.next();
+    this.#slice.begin();
     try {
       while (this.#end === undefined && this.#reader.next()) {
         this.#counted = 0;
