@@ -58,6 +58,7 @@ export class Rounds {
   /** Who waits: those that had little lately, and all others. */
   readonly #light = new Fifo<Share>();
   readonly #heavy = new Fifo<Share>();
+  #isWaitedFor = false;
   /** Whose turn it is among them. */
   #current: Share | undefined;
   #timer: Disposable | undefined;
@@ -87,38 +88,32 @@ export class Rounds {
     this.#spent = 0;
   }
 
-  /** Notes that a task has spent some time. */
-  spend(share: Share, ms: number): void {
+  /** Notes that a task has spent some time; returns whether it must let others have their turn. */
+  spend(share: Share, ms: number): boolean {
     this.#enterRound(share);
     this.#spent += ms;
     share.spent += ms;
-    if (share.spent > SHARE_MS) share.heavyIn = this.#number;
+    const isWhole = share.spent > SHARE_MS;
+    if (isWhole) share.heavyIn = this.#number;
     if (this.#spent > ARM_MS) this.#arm();
-  }
-
-  /** Whether a task that goes on now must let others have their turn. */
-  isOver(share: Share): boolean {
-    return this.#isSpent(share) || share.spent > SHARE_MS && this.#isWaitedFor;
+    return isWhole && this.#isWaitedFor || this.#spent > TURN_MS && this.#isSpent(share);
   }
 
   /** Whether a task that has something new to do must wait before it begins. */
   mustWait(share: Share): boolean {
-    if (share === this.#current) return false;
+    if (this.#spent <= TURN_MS && !this.#isWaitedFor || share === this.#current) return false;
     this.#enterRound(share);
-    return this.#isSpent(share) || this.#isWaitedFor && !this.#isLight(share);
+    return this.#isWaitedFor && !this.#isLight(share) ||
+      this.#spent > TURN_MS && this.#isSpent(share);
   }
 
+  /** Whether a round in which `TURN_MS` are spent is over for a task. */
   #isSpent(share: Share): boolean {
-    return this.#spent > TURN_MS &&
-      (this.#spent > TURN_MS + LIGHT_MS || !this.#isLight(share));
+    return this.#spent > TURN_MS + LIGHT_MS || !this.#isLight(share);
   }
 
   #isLight({ heavyIn }: Share): boolean {
     return heavyIn < this.#number - 1;
-  }
-
-  get #isWaitedFor(): boolean {
-    return this.#light.length + this.#heavy.length > 0;
   }
 
   #enterRound(share: Share): void {
@@ -134,6 +129,7 @@ export class Rounds {
     share.heavyIn = this.#number;
     share.goOn = resolve;
     queue.push(share);
+    this.#isWaitedFor = true;
     this.#arm();
     this.rest(share);
     await promise;
@@ -160,7 +156,9 @@ export class Rounds {
   }
 
   #next(): Share | undefined {
-    return this.#light.shift() ?? this.#heavy.shift();
+    const next = this.#light.shift() ?? this.#heavy.shift();
+    this.#isWaitedFor = this.#light.length + this.#heavy.length > 0;
+    return next;
   }
 
   #arm(): void {

@@ -66,8 +66,7 @@ export class TimeSlice {
     this.#since = now;
     this.#adapt(took);
     if (this.#hasEnded) return false;
-    this.#rounds.spend(this.#share, took);
-    return this.#isOver = this.#rounds.isOver(this.#share);
+    return this.#isOver = this.#rounds.spend(this.#share, took);
   }
 
   /** Chooses the next step: twice as much work if this took little time, or as much as fits. */
