@@ -625,3 +625,13 @@ Deno.test("Router does what a list of interests does while rights and interests 
     }
   }
 });
+
+Deno.test("Router.narrow does not bring back what is removed while what is granted of it is prepared", () => {
+  const router = routerOf([ANN, ["a", "b"], ["c"]]);
+  const granted = longTopics(64);
+  const steps = router.narrow(ANN, ([first]) => first === "a" ? granted : undefined, () => {});
+  steps.next();
+  assert(router.remove(ANN, ["a", "b"]));
+  finish(steps);
+  assertEquals([router.interestsOf(ANN), namesOf(router, granted[0]!)], [1, []]);
+});

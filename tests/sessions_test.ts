@@ -318,6 +318,7 @@ Deno.test("Sessions hold back those who feed them with messages of which they ge
   peer.take(concat(...frames), 2, from, undefined);
   assertEquals(withheld, [[2, 2 * frames[0]!.length]]);
   assert(!peer.isCutOff && peer.bytes < 3 * MIB);
+  peer.cutOff("the test is over");
 });
 
 Deno.test("Sessions answer nothing behind a SUBSCRIBE before all that is granted of it is there", async () => {
