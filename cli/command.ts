@@ -82,6 +82,8 @@ export class Arguments {
   constructor(command: Pick<Command, "options">, args: readonly string[], name = "") {
     this.command = name;
     const known = optionsOf(command);
+    // What the program itself takes, in place of a command.
+    const others = name === "" ? ["version"] : [];
     const { _, ...flags } = parseArgs([...args], {
       boolean: known.filter(({ value }) => value === undefined).map(({ name }) => name),
       // An operand 7 is not a number.
@@ -92,7 +94,7 @@ export class Arguments {
       ),
       unknown: (arg, key) => {
         if (key === undefined) return;
-        const nearest = closestString(key, known.map(({ name }) => name));
+        const nearest = closestString(key, [...known.map(({ name }) => name), ...others]);
         const isNear = levenshteinDistance(key, nearest) <= FAULTS_MAX;
         throw new UsageError(
           `Unknown option ${arg}${isNear ? `; did you mean --${nearest}?` : ""}`,

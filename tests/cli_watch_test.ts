@@ -44,6 +44,7 @@ Deno.test("cli suggests the nearest command or option for one that is misspelt",
     [["tpo"], "did you mean top?"],
     [["benchmark", "now"], "did you mean bench?"],
     [["sub", "--cuont", "1"], "did you mean --count?"],
+    [["--versoin"], "did you mean --version?"],
     [["-c", "x.json", "sub"], `Write the command first: ${NAME} sub`],
   ];
   for (const [args, text] of cases) {
@@ -64,7 +65,7 @@ Deno.test("cli takes a word without a dot or a slash for a command, and starts n
     [["subscribe", "a"], "did you mean sub?"],
     [["bus"], "No command is called bus. Commands: broker, pub, sub,"],
     [["--verbose", "start"], "a FILE has a dot or a slash in it: ./start"],
-    [["broker", "stop"], "No command is called stop"],
+    [["broker", "stop"], "Cannot use stop as a FILE: for a file of that name write ./stop"],
     [["help", "whatever"], "No command is called whatever"],
   ];
   for (const [args, text] of cases) {
