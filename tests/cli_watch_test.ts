@@ -402,6 +402,23 @@ _mpubsub; printf '%s\\n' "\${COMPREPLY[@]}"`;
   assertEquals(await complete("mpubsub", "key", "new", "--p"), ["--publish"]);
 });
 
+Deno.test("cli completions zsh prints a script that works when nothing else has set up completion", async () => {
+  await using folder = await TempFolder.make();
+  const path = `${folder.path}/script`;
+  await Deno.writeTextFile(path, await output({ args: ["completions", "zsh"] }));
+  try {
+    const { stdout, stderr } = await new Deno.Command("zsh", {
+      args: ["--no-rcs", "-c", `source ${path}; print $_comps[mpubsub] $_comps[${NAME}]`],
+      env: { HOME: folder.path },
+    }).output();
+    const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+    assertEquals([out, err], ["_mpubsub _mpubsub\n", ""]);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    console.log("Skipped: whether zsh takes it, since it is not there");
+  }
+});
+
 Deno.test("cli completions fish completes commands, the words that follow them, and options", async () => {
   await using folder = await TempFolder.make();
   const script = await output({ args: ["completions", "fish"] });
