@@ -246,6 +246,7 @@ export function asSentence(action: string, error: unknown): string {
 const ADVICE: readonly (readonly [string, string])[] = [
   ["as the option tls.caCerts", "with --tls-ca PATH"],
   [", or wait for one with connect({ wait: true })", ""],
+  ["mpubsub key file", `${PROGRAM} key file`],
 ];
 
 /** An error's message, on one line. */

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { AuthError, ForbiddenError, NetPubSub } from "../mod.ts";
 import { TempFolder } from "./helpers/folder.ts";
-import { fails, output, Program, started } from "./helpers/program.ts";
+import { fails, NAME, output, Program, started } from "./helpers/program.ts";
 import { terminalTest } from "./helpers/terminal.ts";
 import { pathOf, SIGNED } from "./helpers/tls.ts";
 import { until } from "../tools/harness/until.ts";
@@ -36,6 +36,8 @@ Deno.test("cli --keys lets in whoever holds a key, by its name and with its righ
   const content = JSON.parse(await Deno.readTextFile(`${folder.path}/x.json`));
   assertEquals(Object.keys(content), ["version", "address", "pid"], "there is no key in it");
   await assertRejects(() => NetPubSub.fromFile(`${folder.path}/x.json`), TypeError, "holds no key");
+  const { err } = await fails({ args: ["pub", "-c", `${folder.path}/x.json`, "a"] });
+  assertStringIncludes(err, `; ${NAME} key file NAME prints a file that holds one`);
   await using ann = await clientFor(folder.path, "ann", `${folder.path}/x.json`);
   await using bob = await clientFor(folder.path, "bob", `${folder.path}/x.json`);
   using messages = ann.subscribe(null);
