@@ -218,6 +218,13 @@ function momentAt(seconds: number, clients: number, topics: number): Moment {
       uptime: 1000 * seconds,
       address: "tcp://127.0.0.1:7411",
       sessions: clients,
+      connections: clients,
+      detached: 0,
+      dropped: 0,
+      cutOff: 0,
+      waiting: 0,
+      refused: 0,
+      refusedMessages: 0,
       received: 20 * seconds,
       delivered: 13 * seconds,
       queuedBytes: 6000,
@@ -250,16 +257,31 @@ Deno.test("lineOf and pageOf show nothing of what top causes as a rate or a queu
   assertStringIncludes(lineOf({ ...now, own: undefined }, before), "queued 6 kB");
 });
 
+Deno.test("pageOf shows each figure of the broker, on more lines where a terminal is narrow", () => {
+  const now = momentAt(2, 3, 1);
+  const figures =
+    "queued 1 kB|dropped 0|cut off 0|holding back 0|refused 0 connections, 0 messages";
+  for (const columns of [36, 60, 80, 84, 200]) {
+    const page = pageOf(now, undefined, columns, 24).map(stripAnsiCode);
+    const head = page.slice(0, page.indexOf(""));
+    for (const figure of [...figures.split("|"), "(q ends)", "out – msg/s"]) {
+      assert(head.some((line) => line.split("  ").includes(figure)), `${columns}: ${figure}`);
+    }
+    assert(page.every((line) => line.length <= columns), `${columns}`);
+    assertEquals(head.length > 3, columns < 84);
+  }
+});
+
 Deno.test("pageOf shows the end of a long topic, and how many rows do not fit", () => {
-  const page = pageOf(momentAt(2, 300, 200), undefined, 60, 24).map(stripAnsiCode);
+  const page = pageOf(momentAt(2, 300, 200), undefined, 100, 24).map(stripAnsiCode);
   assertEquals(page.length, 24);
-  assert(page.every((line) => unicodeWidth(line) <= 60));
+  assert(page.every((line) => unicodeWidth(line) <= 100));
   assertMatch(page[5]!, /^….*element 15\/0 +1\.?\d* +\d/);
   assertEquals(page.filter((line) => line.endsWith("more")), ["193 more", "292 more"]);
   const some = { ...momentAt(2, 3, 3), other: { messages: 9 } };
   const small = pageOf(some, undefined, 80, 24).map(stripAnsiCode);
   assertEquals(small.filter((line) => line.endsWith("more")), ["more"]);
-  const few = pageOf({ ...some, topics: momentAt(2, 3, 30).topics }, undefined, 80, 24);
+  const few = pageOf({ ...some, topics: momentAt(2, 3, 30).topics }, undefined, 100, 24);
   assertEquals(few.map(stripAnsiCode).filter((line) => line.endsWith("more")), ["17+ more"]);
   const all = pageOf(momentAt(2, 3, 3), undefined, 80, 24).map(stripAnsiCode);
   assertEquals(all.filter((line) => line.endsWith("more")), []);
