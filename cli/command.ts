@@ -238,8 +238,19 @@ export async function doing<T>(action: string, work: Promise<T>): Promise<T> {
 
 /** What could not be done, and why; our own errors say both themselves. */
 export function asSentence(action: string, error: unknown): string {
-  const message = messageOf(error);
+  const message = missing(action, error) ?? messageOf(error);
   return message.startsWith("Cannot ") ? message : `Cannot ${action}: ${message}`;
+}
+
+/** Says in words that a file is not there; the system would name the lock that stands beside it. */
+function missing(action: string, error: unknown): string | undefined {
+  if (!(error instanceof Deno.errors.NotFound)) return undefined;
+  const [verb = ""] = action.split(" ");
+  return verb === "read"
+    ? "there is no such file"
+    : ["use", "write"].includes(verb)
+    ? "there is no such folder"
+    : undefined;
 }
 
 /** What the library's errors advise, and what a command line has for it. */

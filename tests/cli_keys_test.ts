@@ -86,7 +86,7 @@ Deno.test("cli does not replace the file of a live broker that holds no key", as
 Deno.test("cli says what is wrong with a keys file, in one line with status 1", async () => {
   await using folder = await TempFolder.make();
   const args = ["--keys", `${folder.path}/keys`, `${folder.path}/x.json`];
-  assertStringIncludes((await fails({ args })).err, "keys: No such file");
+  assertStringIncludes((await fails({ args })).err, "keys: there is no such file");
   for (
     const [text, problem] of [
       ["{", "Cannot use"],
@@ -128,7 +128,11 @@ Deno.test("cli key says what is missing", async () => {
       [["key", "new", "cy", "--publish="], 2, "--publish needs a value"],
       [["key", "new", "ann", ...keys], 1, "there is one of that name"],
       [["key", "new", "n".repeat(65), ...keys], 1, "limit is 64"],
-      [["key", "new", "cy", "--keys", `${folder.path}/none/keys`], 1, "No such file"],
+      [
+        ["key", "new", "cy", "--keys", `${folder.path}/none/keys`],
+        1,
+        "none/keys: there is no such folder",
+      ],
     ] as const
   ) {
     const { code, err } = await fails({ args: [...args] });

@@ -380,7 +380,7 @@ Deno.test("cli --log json tells why it cannot start as JSON, too", async () => {
   assertEquals([code, out], [1, ""]);
   const { level, event, message } = JSON.parse(err);
   assertEquals([level, event], ["error", "failed"]);
-  assertStringIncludes(message, "No such file");
+  assertStringIncludes(message, "there is no such folder");
 });
 
 for (const [shell, check] of [["bash", "bash -n"], ["zsh", "zsh -n"], ["fish", "fish -n"]]) {
