@@ -334,3 +334,16 @@ for (const keys of [[], ["--keys"]]) {
     },
   );
 }
+
+terminalTest("cli ends when the shell of its terminal ends before the terminal does", async () => {
+  await using folder = await TempFolder.make();
+  await writeKeys(`${folder.path}/keys`, [ANN]);
+  await using terminal = await started({
+    args: ["--keys", `${folder.path}/keys`, `${folder.path}/x.json`],
+    onTerminal: true,
+    // This one waits for its command, as the shell that a person types into does.
+    env: { SHELL: "/bin/sh" },
+  });
+  terminal.kill("SIGTERM");
+  await until(() => folder.names.every((name) => name === "keys"));
+});

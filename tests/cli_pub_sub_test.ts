@@ -125,6 +125,23 @@ Deno.test("cli pub --json says that a shell takes quotation marks away", async (
 });
 
 terminalTest(
+  "cli sub ends when the shell of its terminal ends before the terminal does",
+  async () => {
+    await using bus = await Bus.start();
+    await using sub = new Program({
+      args: ["sub", "-c", bus.file],
+      onTerminal: true,
+      // This one waits for its command, as the shell that a person types into does.
+      env: { SHELL: "/bin/sh" },
+    });
+    await sub.until("Listening");
+    sub.kill("SIGTERM");
+    await sub.end();
+    await until(() => bus.broker.stats().sessions === 0);
+  },
+);
+
+terminalTest(
   "cli sub colours what it prints to a terminal, and prints JSON there when asked",
   async () => {
     await using bus = await Bus.start();
