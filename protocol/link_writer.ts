@@ -141,9 +141,11 @@ export class LinkWriter {
   }
 
   #next(): Uint8Array | undefined {
-    const large = this.#counted;
-    this.#counted = undefined;
-    if (large !== undefined && !this.#isEnded) return large;
+    if (this.#counted !== undefined) {
+      const large = this.#counted;
+      this.#counted = undefined;
+      if (!this.#isEnded) return large;
+    }
     const before = this.#drain();
     const counted = this.#isEnded ? undefined : this.#owner.handler.next();
     if (counted !== undefined && counted.length > JOIN_BYTES_MAX) {
@@ -153,17 +155,15 @@ export class LinkWriter {
     }
     // What the owner has just sent goes after what it hands over.
     const behind = this.#drain();
-    if (counted === undefined) {
-      return before.length + behind.length === 0 ? undefined : this.#join([...before, ...behind]);
-    }
     if (before.length + behind.length === 0) return counted;
-    return this.#join([...before, counted, ...behind]);
+    const parts = counted === undefined ? [...before, ...behind] : [...before, counted, ...behind];
+    return this.#join(parts);
   }
 
   #drain(): readonly Uint8Array[] {
     const control = this.#control;
+    if (control.length === 0 && this.#ack === undefined) return NO_PARTS;
     if (this.#ack !== undefined) control.push(this.#ack);
-    if (control.length === 0) return NO_PARTS;
     this.#control = [];
     this.#ack = undefined;
     return control;
