@@ -112,11 +112,13 @@ export class LinkWriter {
     try {
       for (let bytes = this.#next(); bytes !== undefined; bytes = this.#next()) {
         this.quietTicks = 0;
-        if (bytes.length > LARGE_BYTES) await this.#writeLarge(bytes);
-        else {
-          let at = await this.#stream.write(bytes);
-          while (at < bytes.length) at += await this.#stream.write(bytes.subarray(at));
-        }
+        const isLarge = bytes.length > LARGE_BYTES;
+        const isWhole = bytes.length <= WRITE_BYTES_MAX;
+        const count = await this.#stream.write(
+          isWhole ? bytes : bytes.subarray(0, WRITE_BYTES_MAX),
+        );
+        if (isLarge && this.#isTurnOver(count)) await this.#slice!.next();
+        if (count < bytes.length) await this.#writeRest(bytes, count);
       }
     } catch (error) { // Whatever the stream throws: the connection is gone.
       this.#owner.lose(error);
@@ -125,19 +127,22 @@ export class LinkWriter {
     }
   }
 
-  /** Writes in parts, between which others have their turn. */
-  async #writeLarge(bytes: Uint8Array): Promise<void> {
-    for (let at = 0; at < bytes.length;) {
-      const isWhole = at === 0 && bytes.length <= WRITE_BYTES_MAX;
-      const part = isWhole ? bytes : bytes.subarray(at, at + WRITE_BYTES_MAX);
-      const count = await this.#stream.write(part);
+  /** Writes what is from `at` on in parts, between which others have their turn. */
+  async #writeRest(bytes: Uint8Array, at: number): Promise<void> {
+    while (at < bytes.length) {
+      const count = await this.#stream.write(bytes.subarray(at, at + WRITE_BYTES_MAX));
       at += count;
       this.quietTicks = 0;
-      this.#written += count / BYTES_PER_MS;
-      if (this.#written < 1) continue;
-      this.#slice ??= new TimeSlice(() => this.#written);
-      if (this.#slice.isOver()) await this.#slice.next();
+      if (this.#isTurnOver(count)) await this.#slice!.next();
     }
+  }
+
+  /** Notes what was written; returns whether others should have their turn. */
+  #isTurnOver(count: number): boolean {
+    this.#written += count / BYTES_PER_MS;
+    if (this.#written < 1) return false;
+    this.#slice ??= new TimeSlice(() => this.#written);
+    return this.#slice.isOver();
   }
 
   #next(): Uint8Array | undefined {
