@@ -150,9 +150,11 @@ export class Session implements LinkHandler {
 
   /** Requests an acknowledgement, if the window is closed and none would come unasked. */
   #unblock(): void {
-    const { ahead, inFlightMin, acknowledged } = this.outbox;
+    const { outbox } = this;
+    if (outbox.ahead === 0) return; // So it is after nearly every write.
+    const { inFlightMin, acknowledged } = outbox;
     const { unblocking, settled, unblockingAt } = this.#asks;
-    if (unblocking > settled || ahead === 0 || inFlightMin >= ACK_BYTES) return;
+    if (unblocking > settled || inFlightMin >= ACK_BYTES) return;
     // The answer acknowledged nothing: the other side withholds that, and tells when it no longer does.
     if (unblockingAt === acknowledged) return;
     this.#asks.unblockingAt = acknowledged;
