@@ -2,7 +2,7 @@
  * The functions that the program gave to its broker. What one of them throws is written to the console,
  * and ends no connection.
  */
-import { printable } from "../base/printable.ts";
+import { textOf, warn } from "../base/warn.ts";
 import type { CheckedOptions, ClientEvent } from "./options.ts";
 
 /** Calls the program's own functions. */
@@ -32,14 +32,14 @@ export class Callbacks {
   /** Something deserves a warning; without `onError` it is written to the console. */
   warn(problem: unknown): void {
     if (this.#options.onError !== undefined) return this.error(problem);
-    console.warn(printable(`mpubsub: ${problem instanceof Error ? problem.message : problem}`));
+    warn(problem instanceof Error ? problem.message : String(problem));
   }
 
   async #call(name: string, call: () => unknown): Promise<void> {
     try {
       await call();
     } catch (thrown) { // Whatever the program throws or rejects with.
-      console.warn(printable(`mpubsub: ${name} of the broker failed: ${thrown}`));
+      warn(`${name} of the broker failed: ${textOf(thrown)}`);
     }
   }
 }

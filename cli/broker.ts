@@ -213,13 +213,16 @@ function logOf(args: Arguments): Log {
 async function serve(options: ServeOptions): Promise<void> {
   const { file, keysFile, log } = options;
   using stop = new StopSignals();
-  const { ca, ...settings } = await brokerOptions(options);
-  await using broker = new Broker({ ...settings, ...loggedBy(log) });
-  stop.onAgain = () => broker.shutdown();
+  const made = Promise.withResolvers<Broker>();
   if (keysFile !== undefined) {
     let reloading = Promise.resolve();
-    stop.onHangup = () => reloading = reloading.then(() => reload(broker, keysFile, log));
+    stop.onHangup = () =>
+      reloading = reloading.then(async () => reload(await made.promise, keysFile, log));
   }
+  const { ca, ...settings } = await brokerOptions(options);
+  await using broker = new Broker({ ...settings, ...loggedBy(log) });
+  made.resolve(broker);
+  stop.onAgain = () => broker.shutdown();
   const onWait = waiting(options);
   const removeFile = await start(broker, options, ca, stop);
   if (removeFile === undefined) return;

@@ -42,7 +42,7 @@ Prints a script that makes the shell complete commands and options.`,
       if (!Object.hasOwn(SCRIPTS, shell)) {
         throw new UsageError(`Cannot complete for "${shell}": give bash, zsh or fish`);
       }
-      printLines(SCRIPTS[shell]!(await load()));
+      await printLines(SCRIPTS[shell]!(await load()));
     },
   };
 }

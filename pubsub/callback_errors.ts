@@ -4,6 +4,7 @@
  */
 import { printable } from "../base/printable.ts";
 import { REPORT_CHARS_MAX, Reports } from "../base/reports.ts";
+import { textOf, warn } from "../base/warn.ts";
 import { formatTopic } from "../topic.ts";
 import type { ErrorContext } from "./subscriber.ts";
 
@@ -12,11 +13,6 @@ export function watch(result: unknown, failed: (error: unknown) => void): void {
   if (typeof result !== "object" && typeof result !== "function" || result === null) return;
   if (typeof (result as { then?: unknown }).then !== "function") return;
   Promise.resolve(result).then(undefined, failed);
-}
-
-/** Says something that whoever writes the program should know. */
-export function advise(text: string): void {
-  console.warn(printable(`mpubsub: ${text}`));
 }
 
 /**
@@ -36,16 +32,7 @@ export class WarningLines {
   write(error: unknown, { topic }: ErrorContext = {}, prefix = ""): void {
     if (!this.#reports.admit(performance.now())) return;
     const rest = this.#reports.told();
-    const text = `mpubsub: ${topic ? `${formatTopic(topic)}: ` : ""}${prefix}${textOf(error)}`;
-    console.warn(printable(text, REPORT_CHARS_MAX) + (rest === "" ? "" : ` (${rest})`));
-  }
-}
-
-function textOf(error: unknown): string {
-  try {
-    return String(error);
-  } catch {
-    // Its toString threw, or it has none.
-    return `${typeof error} that has no text`;
+    const text = `${topic ? `${formatTopic(topic)}: ` : ""}${prefix}${textOf(error)}`;
+    warn(printable(text, REPORT_CHARS_MAX) + (rest === "" ? "" : ` (${rest})`));
   }
 }

@@ -16,6 +16,7 @@
  */
 import { Fifo } from "../base/fifo.ts";
 import { Queue } from "../base/queue.ts";
+import { warn } from "../base/warn.ts";
 import { BacklogError, ForbiddenError } from "../errors.ts";
 import { TopicCache } from "../routing/topic_cache.ts";
 import { TopicTree } from "../routing/topic_tree.ts";
@@ -30,7 +31,7 @@ import {
 } from "../topic.ts";
 import { AbortListeners } from "./abort_listeners.ts";
 import { fitOf } from "./accepts.ts";
-import { advise, WarningLines, watch } from "./callback_errors.ts";
+import { WarningLines, watch } from "./callback_errors.ts";
 import { LocalRoute } from "./local_route.ts";
 import { NOTHING, Registration, Removal } from "./registration.ts";
 import { Registrations } from "./registrations.ts";
@@ -114,7 +115,7 @@ export class Dispatcher {
     const notice = this.#isAdvised ? undefined : slashNotice(topic);
     if (notice !== undefined) {
       this.#isAdvised = true;
-      advise(`The topic ${notice}`);
+      warn(`The topic ${notice}`);
     }
     return path;
   }
