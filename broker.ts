@@ -210,6 +210,11 @@ export class Broker {
     return this.#listening.address;
   }
 
+  /** What tells this broker from all others: 32 random hexadecimal digits. Whoever connects is told it. */
+  get id(): string {
+    return this.#connections.brokerId.toHex();
+  }
+
   /**
    * A copy of the key that has no name, and grants everything: the option `authkey`, or the random one.
    */

@@ -10,8 +10,11 @@ import {
   readConnectionFile,
   writeConnectionFile,
 } from "../io/connection_file.ts";
+import { dial } from "../io/dial.ts";
 import { takeLock } from "../io/lock_file.ts";
 import { removeDeadSocket } from "../io/socket_file.ts";
+import { askForId } from "../protocol/authenticate.ts";
+import { VersionError } from "../protocol/handshake.ts";
 import {
   type Arguments,
   asSentence,
@@ -366,6 +369,7 @@ async function start(
     address: broker.address,
     ...(keysFile === undefined && { authkey: broker.authkey }),
     ...(ca !== undefined && { ca }),
+    id: broker.id,
     pid: Deno.pid,
   };
   return await doing(
@@ -394,7 +398,7 @@ async function makeRoom(file: string, signal: AbortSignal): Promise<string | und
   try {
     found = await readConnectionFile(file);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return await checkNoLink(file);
+    if (error instanceof Deno.errors.NotFound) return await removeEmptyLink(file);
     const why = asSentence(`read ${file}`, error);
     const isHopeless = error instanceof Deno.errors.NotCapable ||
       error instanceof Deno.errors.NotADirectory || error instanceof Deno.errors.IsADirectory;
@@ -410,36 +414,31 @@ async function makeRoom(file: string, signal: AbortSignal): Promise<string | und
   return `Replacing ${file}, whose broker is gone (process ${found.pid})`;
 }
 
-/** Refuses a symbolic link to a file that is not there, because writing does not follow it. */
-async function checkNoLink(file: string): Promise<undefined> {
+/** Removes a symbolic link to a file that is not there; writing would not follow it. */
+async function removeEmptyLink(file: string): Promise<string | undefined> {
   try {
     await Deno.lstat(file);
   } catch (error) { // There is nothing at all.
-    if (error instanceof Deno.errors.NotFound) return;
+    if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
-  throw new InTheWayError(
-    `Cannot use ${file}: it is a symbolic link to a file that is not there; --overwrite replaces it`,
-  );
+  await doing(`replace ${file}`, Deno.remove(file));
+  return `Replacing ${file}, a symbolic link to a file that is not there`;
 }
 
-/** Whether the file's broker is alive; throws if it cannot find out. */
+/**
+ * Whether the file's broker is alive: whoever answers where it listened says the id of the file.
+ *
+ * @throws {InTheWayError} If that cannot be found out.
+ */
 async function answers(file: string, found: ConnectionFile, stop: AbortSignal): Promise<boolean> {
   const timeout = AbortSignal.timeout(PROBE_MS);
-  // Rarely needed, so not loaded at each start.
-  const { NetPubSub } = await import("../net.ts");
-  // Without a key nobody can prove to be the broker, but somebody may answer.
-  const bus = new NetPubSub(found.address, found.authkey ?? crypto.randomUUID(), {
-    ...(found.keyName !== undefined && { keyName: found.keyName }),
-    ...(found.ca !== undefined && { tls: { caCerts: [found.ca] } }),
-    onError() {},
-  });
   try {
-    await bus.connect({ signal: AbortSignal.any([stop, timeout]) });
-    return true;
-  } catch (error) { // Nobody answers; or somebody does, perhaps not a broker, or another one.
+    const id = await idAt(found, AbortSignal.any([stop, timeout]));
+    return found.id === undefined || id === found.id;
+  } catch (error) { // Nobody answers, or somebody who is no broker; or that is not known.
     if (error instanceof ConnectionLostError && isNobody(error.cause)) return false;
-    if (found.authkey === undefined && error instanceof AuthError) return true;
+    if (error instanceof ProtocolError && !(error instanceof VersionError)) return false;
     const why = timeout.aborted
       ? `no answer within ${timeText(PROBE_MS)}`
       : messageOf(error).replace(/; to trust it, .*/, "");
@@ -447,8 +446,19 @@ async function answers(file: string, found: ConnectionFile, stop: AbortSignal): 
       `Cannot tell whether the broker of ${file} is alive (${why}); --overwrite replaces it`,
       { cause: error },
     );
+  }
+}
+
+async function idAt({ address, ca }: ConnectionFile, signal: AbortSignal): Promise<string> {
+  const stream = await dial(address, signal, ca === undefined ? [] : [ca]);
+  const close = () => stream.close();
+  signal.addEventListener("abort", close);
+  try {
+    signal.throwIfAborted(); // It may have been aborted since.
+    return (await askForId(stream)).toHex();
   } finally {
-    await bus.disconnect();
+    signal.removeEventListener("abort", close);
+    close();
   }
 }
 

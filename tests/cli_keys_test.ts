@@ -34,7 +34,7 @@ Deno.test("cli --keys lets in whoever holds a key, by its name and with its righ
     args: ["--keys", `${folder.path}/keys`, `${folder.path}/x.json`],
   });
   const content = JSON.parse(await Deno.readTextFile(`${folder.path}/x.json`));
-  assertEquals(Object.keys(content), ["version", "address", "pid"], "there is no key in it");
+  assertEquals(Object.keys(content), ["version", "address", "id", "pid"], "there is no key in it");
   await assertRejects(() => NetPubSub.fromFile(`${folder.path}/x.json`), TypeError, "holds no key");
   await using ann = await clientFor(folder.path, "ann", `${folder.path}/x.json`);
   await using bob = await clientFor(folder.path, "bob", `${folder.path}/x.json`);
