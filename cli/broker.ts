@@ -1,9 +1,8 @@
 /**
  * `mpubsub [FILE]`: the broker as a program.
  */
-import { printable } from "../base/printable.ts";
-import { Broker, type BrokerKey, type BrokerOptions, type BrokerStats } from "../broker.ts";
-import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
+import { Broker, type BrokerKey, type BrokerOptions } from "../broker.ts";
+import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import { addressBeside, parseAddress } from "../io/address.ts";
 import {
   type ConnectionFile,
@@ -15,6 +14,7 @@ import { takeLock } from "../io/lock_file.ts";
 import { removeDeadSocket } from "../io/socket_file.ts";
 import { askForId } from "../protocol/authenticate.ts";
 import { VersionError } from "../protocol/handshake.ts";
+import { BrokerEvents } from "./broker_events.ts";
 import {
   type Arguments,
   asSentence,
@@ -34,15 +34,6 @@ import { UPLINK, type UplinkArguments, uplinkArguments, uplinkOf } from "./uplin
 const PROBE_MS = 2000;
 /** For how long a key with the right to wait may hold others back. */
 const MAX_PATIENCE_MS = 60_000;
-/** How often problems of clients are logged, summed up: an attack must not fill a disk with lines. */
-const SUMMARY_MS = 10_000;
-const WORDS = {
-  joined: "joined",
-  resumed: "came back",
-  lost: "lost its connection",
-  left: "left",
-} as const;
-
 /** Runs a broker. */
 export const broker: Command = {
   usage: ["[OPTIONS] [FILE]"],
@@ -102,58 +93,6 @@ Passes messages between programs. While it runs, its address and key are in FILE
     }
   },
 };
-
-/** The problems of clients that are logged, each with its line. */
-const SUMMARIES: readonly {
-  readonly event: string;
-  readonly count: (stats: BrokerStats) => Readonly<Record<string, number>>;
-  readonly text: (total: number, grown: Readonly<Record<string, number>>) => string;
-}[] = [
-  {
-    event: "dropped",
-    count: ({ dropped }) => ({ dropped }),
-    text: (total) => `Dropped ${total} messages that clients did not take in time`,
-  },
-  {
-    event: "cut-off",
-    count: ({ cutOff }) => ({ cutOff }),
-    text: (total) => `Cut off ${total} clients that held publishers back too long`,
-  },
-  {
-    event: "refused",
-    count: ({ refusals }) => ({ ...refusals }),
-    text: (total, grown) => `Refused ${total} connections (${listed(grown)})`,
-  },
-  {
-    event: "ended",
-    count: ({ endings }) => ({ ...endings }),
-    text: (total, grown) => `Ended ${total} sessions (${listed(grown)})`,
-  },
-  {
-    event: "refused-messages",
-    count: ({ tooBig, tooFast, forbidden, deniedSubscriptions }) => ({
-      tooBig,
-      tooFast,
-      forbidden,
-      deniedSubscriptions,
-    }),
-    text: (total, grown) => `Refused ${total} messages or subscriptions (${listed(grown)})`,
-  },
-  {
-    event: "uplink-dropped",
-    count: ({ uplink }) => uplink === undefined ? {} : { dropped: uplink.dropped },
-    text: (total) => `Dropped ${total} messages for other brokers: too many waited for NATS`,
-  },
-  {
-    event: "uplink-lost",
-    count: ({ uplink }) => uplink === undefined ? {} : { lost: uplink.lost, gaps: uplink.gaps },
-    text: (_total, grown) => `Missed messages of other brokers (${listed(grown)})`,
-  },
-];
-
-function listed(grown: Readonly<Record<string, number>>): string {
-  return Object.entries(grown).map(([name, count]) => `${name} ${count}`).join(", ");
-}
 
 /** A file is in the way, which `--overwrite` replaces. */
 class InTheWayError extends Error {
@@ -216,6 +155,7 @@ function logOf(args: Arguments): Log {
 async function serve(options: ServeOptions): Promise<void> {
   const { file, keysFile, log } = options;
   using stop = new StopSignals();
+  const events = new BrokerEvents(log);
   const made = Promise.withResolvers<Broker>();
   if (keysFile !== undefined) {
     let reloading = Promise.resolve();
@@ -223,7 +163,7 @@ async function serve(options: ServeOptions): Promise<void> {
       reloading = reloading.then(async () => reload(await made.promise, keysFile, log));
   }
   const { ca, ...settings } = await brokerOptions(options);
-  await using broker = new Broker({ ...settings, ...loggedBy(log) });
+  await using broker = new Broker({ ...settings, ...events.options });
   made.resolve(broker);
   stop.onAgain = () => broker.shutdown();
   const onWait = waiting(options);
@@ -238,7 +178,7 @@ async function serve(options: ServeOptions): Promise<void> {
     });
     sayKeys(settings.keys, log);
     {
-      using _summaries = summaries(broker, log);
+      using _summaries = events.watch(broker);
       await stop.happened;
     }
     log.say("info", "stopping", "Shutting down");
@@ -257,55 +197,6 @@ function sayKeys(keys: readonly BrokerKey[] = [], log: Log): void {
     const { publish, subscribe } = grantsOf(key);
     log.say("debug", "key", `Key "${name}" ${grantsText(key)}`, { name, publish, subscribe });
   }
-}
-
-/** What a broker logs while it runs. */
-function loggedBy(log: Log): Pick<BrokerOptions, "onClient" | "onError"> {
-  return {
-    onClient({ type, client, name, keyName, address, reason }) {
-      const called = name && ` ${printable(JSON.stringify(name))}`;
-      const who = `Client ${client}${called}${keyName && ` with the key "${keyName}"`}`;
-      const from = address === undefined ? "" : ` from ${address}`;
-      const why = reason === undefined ? "" : `: ${reason}`;
-      log.say("debug", type, `${who} ${WORDS[type]}${from}${why}`, {
-        client,
-        ...(name && { name }),
-        ...(keyName && { keyName }),
-        ...(address !== undefined && { address }),
-        ...(reason !== undefined && { reason }),
-      });
-    },
-    onError(error) {
-      const isOfOne = error instanceof AuthError || error instanceof ProtocolError ||
-        error instanceof ConnectionLostError;
-      log.say(isOfOne ? "debug" : "warn", isOfOne ? "connection" : "warning", messageOf(error));
-    },
-  };
-}
-
-/** Logs now and then, and at the end, what went wrong for clients meanwhile. */
-function summaries(broker: Broker, log: Log): Disposable {
-  let before = broker.stats();
-  const tell = () => {
-    const now = broker.stats();
-    for (const { event, count, text } of SUMMARIES) {
-      const grown: Record<string, number> = {};
-      for (const [name, value] of Object.entries(count(now))) {
-        const more = value - count(before)[name]!;
-        if (more > 0) grown[name] = more;
-      }
-      const total = Object.values(grown).reduce((sum, value) => sum + value, 0);
-      if (total > 0) log.say("warn", event, text(total, grown), grown);
-    }
-    before = now;
-  };
-  const timer = setInterval(tell, SUMMARY_MS);
-  return {
-    [Symbol.dispose]() {
-      clearInterval(timer);
-      tell();
-    },
-  };
 }
 
 /** The options of the broker, and the certificates that clients need to trust. */

@@ -1,5 +1,6 @@
 /** A line that cannot be written ends nothing: full disks, terminals that are gone or stopped. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { Warnings } from "../cli/broker_events.ts";
 import { Log } from "../cli/log.ts";
 import { complain, finishOutput, say } from "../cli/output.ts";
 import { NetPubSub } from "../mod.ts";
@@ -7,7 +8,7 @@ import { until } from "../tools/harness/until.ts";
 import { Bus } from "./helpers/bus.ts";
 import { TempFolder } from "./helpers/folder.ts";
 import { Printed } from "./helpers/printed.ts";
-import { Program } from "./helpers/program.ts";
+import { Program, started } from "./helpers/program.ts";
 import { terminalTest } from "./helpers/terminal.ts";
 
 const CONFIG = new URL("../deno.json", import.meta.url).pathname;
@@ -186,4 +187,47 @@ Deno.test("what fails to be written is counted, and told once a line can be writ
   say("d");
   await finishOutput();
   assertEquals(printed.lines.slice(2), ["d"]);
+});
+
+Deno.test("a broker that has no descriptors left says so once, and then sums it up", async () => {
+  await using folder = await TempFolder.make();
+  const path = `${folder.path}/x.json`;
+  await using program = await started({
+    args: [path],
+    under: ["bash", "-c", 'ulimit -n 80; exec "$@"', "bash"],
+  });
+  const unix = { transport: "unix", path: (await fileOf(path)).address.slice(7) } as const;
+  for (let round = 0; round < 5; round++) {
+    const conns = await Promise.all(Array.from({ length: 80 }, () => Deno.connect(unix)));
+    // Those that were accepted are let go, one by one, so that others can be.
+    for (const conn of conns) conn.close();
+    await beSeen(path);
+  }
+  program.kill("SIGTERM");
+  const { err } = await program.end();
+  const lines = err.split("\n").filter((line) => line.includes("Cannot accept a connection"));
+  assertMatch(lines[0]!, /: Cannot accept a connection: Too many open files \(os error 24\)$/);
+  assert(lines.length <= 2, err);
+});
+
+Deno.test("Warnings logs each text once, and how often it came again with the next summary", async () => {
+  using printed = new Printed();
+  const warnings = new Warnings(new Log(false, "info"));
+  const told = async () => {
+    await finishOutput();
+    return printed.lines.splice(0).map((line) => line.replace("mpubsub: ", ""));
+  };
+  for (let time = 0; time < 3; time++) warnings.say("a");
+  warnings.say("b");
+  assertEquals(await told(), ["a", "b"]);
+  warnings.tellRepeated();
+  assertEquals(await told(), ["a (2 times more)"]);
+  for (const text of ["a", "b"]) warnings.say(text);
+  assertEquals(await told(), ["b"]);
+  warnings.tellRepeated();
+  assertEquals(await told(), ["a (1 times more)"]);
+  for (let text = 0; text < 1000; text++) warnings.say(`${text}`);
+  assertEquals((await told()).length, 99);
+  warnings.tellRepeated();
+  assertEquals(await told(), ["901 other warnings are not shown"]);
 });
