@@ -212,7 +212,8 @@ async function brokerOptions(options: ServeOptions): Promise<BrokerOptions & { c
     ...(keysFile && { keys: await readKeys(keysFile) }),
     ...(patience && { maxPatience: patience }),
     ...(uplink && { uplink: await uplinkOf(uplink, log) }),
-    ...(cert && key && { tls: { cert, key }, ca: certificatesIn(tlsCert!, cert) }),
+    ...(cert !== undefined && key !== undefined &&
+      { tls: { cert, key }, ca: certificatesIn(tlsCert!, cert) }),
   };
 }
 

@@ -50,8 +50,11 @@ export function isMissing(error: unknown): boolean {
  * @throws {TypeError} If it is not a connection file.
  */
 export async function readConnectionFile(path: string | URL): Promise<ConnectionFile> {
-  const bytes = await readSecret(path, CONNECTION_FILE_BYTES_MAX);
-  return parseConnectionFile(path, new TextDecoder().decode(bytes));
+  return await readSecret(
+    path,
+    CONNECTION_FILE_BYTES_MAX,
+    (bytes) => parseConnectionFile(path, new TextDecoder().decode(bytes)),
+  );
 }
 
 /** Makes sure that the content of a connection file has a key. */

@@ -98,6 +98,7 @@ Deno.test("cli says what is wrong with a keys file, in one line with status 1", 
     assertEquals(code, 1);
     assertStringIncludes(err, problem);
   }
+  await writeKeys(`${folder.path}/keys`, [ANN]);
   await Deno.chmod(`${folder.path}/keys`, 0o640);
   assertStringIncludes((await fails({ args })).err, "chmod 600");
   assertEquals(folder.names, ["keys"]);
