@@ -14,6 +14,7 @@
  *   everything else has its turn.
  */
 import { NO_BYTES } from "../base/bytes.ts";
+import { Rounds } from "../base/rounds.ts";
 import { TimeSlice } from "../base/time_slice.ts";
 import type { ByteStream } from "./link.ts";
 
@@ -135,7 +136,7 @@ export class LinkWriter {
       this.quietTicks = 0;
       this.#written += count / BYTES_PER_MS;
       if (this.#written < 1) continue;
-      this.#slice ??= new TimeSlice(() => this.#written);
+      this.#slice ??= new TimeSlice(new Rounds(() => this.#written));
       if (this.#slice.isOver()) await this.#slice.next();
     }
   }
