@@ -11,6 +11,8 @@ import { Printed } from "./helpers/printed.ts";
 import { Program, started } from "./helpers/program.ts";
 import { terminalTest } from "./helpers/terminal.ts";
 
+/** How many files and connections a broker may have open that is to run out of them. */
+const DESCRIPTORS = 80;
 const CONFIG = new URL("../deno.json", import.meta.url).pathname;
 
 /** What the connection file of a broker says, once it is there. */
@@ -194,12 +196,14 @@ Deno.test("a broker that has no descriptors left says so once, and then sums it 
   const path = `${folder.path}/x.json`;
   await using program = await started({
     args: [path],
-    under: ["bash", "-c", 'ulimit -n 80; exec "$@"', "bash"],
+    under: ["bash", "-c", `ulimit -n ${DESCRIPTORS}; exec "$@"`, "bash"],
   });
-  const unix = { transport: "unix", path: (await fileOf(path)).address.slice(7) } as const;
+  const { address } = await fileOf(path);
+  const unix = { transport: "unix", path: address.slice("unix://".length) } as const;
   for (let round = 0; round < 5; round++) {
-    const conns = await Promise.all(Array.from({ length: 80 }, () => Deno.connect(unix)));
-    // Those that were accepted are let go, one by one, so that others can be.
+    const conns = await Promise.all(Array.from({ length: DESCRIPTORS }, () => Deno.connect(unix)));
+    // When there are no more, it lets one go that is not authenticated.
+    await Promise.race(conns.map((conn) => conn.read(new Uint8Array(1))));
     for (const conn of conns) conn.close();
     await beSeen(path);
   }
