@@ -19,13 +19,8 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   setTimeout: ["base/timers.ts", "base/turn.ts", "cli/"],
   setInterval: ["base/timers.ts", "cli/"],
   // What the user sees: in the library only errors that a program does not take.
-  console: [
-    "cli/output.ts",
-    "pubsub/callback_errors.ts",
-    "broker/callbacks.ts",
-    "nats/uplink_events.ts",
-  ],
-  writeSync: ["cli/output.ts"],
+  console: ["base/warn.ts"],
+  writeSync: [],
   // What others wrote; modules of nobody else are imported.
   "@nats-io/": ["nats/"],
   "@std/": ["cli/"],
