@@ -5,8 +5,8 @@ import { printable } from "./printable.ts";
 import { REPORT_CHARS_MAX, Reports } from "./reports.ts";
 
 /**
- * Writes a line to `console.warn`, safe to show. It never throws: Deno's console does where the line
- * cannot be written, on a full disk or a terminal that is gone, and that must end nothing.
+ * Writes a line to `console.warn`, safe to show. It never throws: a console may where the line cannot be
+ * written, on a full disk or a terminal that is gone, and that must end nothing.
  */
 export function warn(text: string): void {
   try {

@@ -42,7 +42,8 @@ export class Listener {
   constructor(
     listener: Deno.TcpListener | Deno.UnixListener,
     endpoint: Endpoint,
-    { socket, certificate, onWait }: {
+    { ip, socket, certificate, onWait }: {
+      ip?: string;
       socket?: SocketFile;
       certificate?: Certificate;
       onWait?: OnWait;
@@ -50,7 +51,7 @@ export class Listener {
   ) {
     this.#listener = listener;
     this.endpoint = endpoint;
-    this.ip = "hostname" in listener.addr ? listener.addr.hostname : undefined;
+    this.ip = ip;
     this.#socket = socket;
     this.#onWait = onWait;
     this.#certificate = certificate;
@@ -174,7 +175,10 @@ async function listenAt(
   if (certificate !== undefined) checkCertificate(certificate);
   const listener = bindTcp(endpoint);
   const listening = { ...endpoint, port: listener.addr.port };
-  return new Listener(listener, listening, certificate && { certificate });
+  return new Listener(listener, listening, {
+    ip: listener.addr.hostname,
+    ...(certificate && { certificate }),
+  });
 }
 
 function bindTcp(endpoint: Exclude<Endpoint, { transport: "unix" }>): Deno.TcpListener {

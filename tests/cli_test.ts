@@ -328,12 +328,13 @@ Deno.test("NetPubSub.fromFile finds a broker that was killed and started again, 
 
 Deno.test("NetPubSub.fromFile refuses a file that others can read, or that is not one", async () => {
   await using folder = await TempFolder.make();
-  await Deno.writeTextFile(`${folder.path}/x.json`, "{}", { mode: 0o644 });
+  const content = { version: 1, address: "127.0.0.1:1", authkey: "AAAA" };
+  await Deno.writeTextFile(`${folder.path}/x.json`, JSON.stringify(content), { mode: 0o644 });
   await assertRejects(
     () => NetPubSub.fromFile(`${folder.path}/x.json`),
     Deno.errors.PermissionDenied,
     "chmod 600",
   );
-  await Deno.chmod(`${folder.path}/x.json`, 0o600);
+  await Deno.writeTextFile(`${folder.path}/x.json`, "{}");
   await assertRejects(() => NetPubSub.fromFile(`${folder.path}/x.json`), TypeError, "version");
 });

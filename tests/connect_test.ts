@@ -169,9 +169,10 @@ Deno.test("NetPubSub.connect says which connection file is missing, and what hel
 Deno.test("NetPubSub.fromFile refuses at once a file that cannot be used, and connect one that came later", async () => {
   await using place = await Place.make();
   const bus = await place.bus();
+  const good = JSON.stringify({ version: 1, address: "127.0.0.1:1", authkey: "AAAA" });
   for (
     const [text, mode, kind] of [
-      ["{}", 0o644, Deno.errors.PermissionDenied],
+      [good, 0o644, Deno.errors.PermissionDenied],
       ["{}", 0o600, TypeError],
     ] as const
   ) {

@@ -42,10 +42,11 @@ Deno.test("docs/operations.md names files that are there", async () => {
 });
 
 Deno.test("docs/operations.md has each event of the log", async () => {
-  const code = await Deno.readTextFile(new URL("../cli/broker.ts", import.meta.url));
+  const read = (name: string) => Deno.readTextFile(new URL(`../cli/${name}.ts`, import.meta.url));
+  const code = (await Promise.all(["broker", "broker_events", "log"].map(read))).join("\n");
   const said = [...code.matchAll(/\.say\(\s*"\w+",\s*"([\w-]+)"|event: "([\w-]+)"/g)];
   const words = /const WORDS = \{([^}]*)\}/.exec(code)![1]!.match(/^ +\w+(?=:)/gm)!;
-  const uplink = await Deno.readTextFile(new URL("../cli/uplink.ts", import.meta.url));
+  const uplink = await read("uplink");
   const levels = /const LEVELS.* = \{([^}]*)\}/.exec(uplink)![1]!.match(/\w+(?=:)/g)!;
   const events = said.map(([, event, summary]) => event ?? summary!)
     .concat(words, levels.map((type) => `uplink-${type}`));
