@@ -22,6 +22,7 @@
  * @module
  */
 import { Background } from "./base/background.ts";
+import { clock } from "./base/clock.ts";
 import { later } from "./base/timers.ts";
 import { BrokerTopics } from "./broker/broker_topics.ts";
 import { Callbacks } from "./broker/callbacks.ts";
@@ -163,7 +164,7 @@ export class Broker {
       counters: this.#counters,
       callbacks: this.#callbacks,
       maxPatience,
-      now: () => performance.now(),
+      now: () => clock.now(),
       connected: () => this.#connections.authenticated,
       isStopping: () => this.#isStopping,
       onWatch: () => {
@@ -188,7 +189,7 @@ export class Broker {
         router.peersOf(path).reduce((sum, peer) => peer === this.#uplinkPeer ? sum : sum + 1, 0),
       stats: () => ({
         ...this.stats(),
-        uptime: performance.now() - this.#listening!.since,
+        uptime: clock.now() - this.#listening!.since,
         address: this.address,
       }),
       clients: () => this.#sessions.clients(),
@@ -278,7 +279,7 @@ export class Broker {
       throw error;
     }
     const listensAt = formatEndpoint(listener.endpoint);
-    this.#listening = { address: listensAt, since: performance.now() };
+    this.#listening = { address: listensAt, since: clock.now() };
     if (isExposed(listener.endpoint)) {
       this.#callbacks.warn(
         `Listening at ${listensAt} without TLS: messages can be read and changed on the way`,
@@ -347,7 +348,7 @@ export class Broker {
     await closed;
     // The publishers are gone; what they published last goes to other brokers before the uplink ends.
     await this.#uplinkPeer?.leave(this.#aborting.signal);
-    timeout[Symbol.dispose]();
+    timeout.cancel();
     this.#background.end();
   }
 

@@ -15,7 +15,8 @@
  * To look at the clock takes as long as a small piece of work. So it is looked at after a number of
  * pieces, which grows while they take little time, and shrinks at once when they take long.
  */
-import { later } from "./timers.ts";
+import { clock } from "./clock.ts";
+import { later, type Timer } from "./timers.ts";
 
 /** How long one turn may take. */
 const TURN_MS = 5;
@@ -28,8 +29,8 @@ const WORK_FIRST = 64;
 export const WORK_MAX = 1024;
 
 /** Shared by all, because there is a slice for each connection. */
-function clock(): number {
-  return performance.now();
+function read(): number {
+  return clock.now();
 }
 
 /** The turns of one task among others. */
@@ -40,11 +41,11 @@ export class TimeSlice {
   #step = WORK_FIRST;
   #left = WORK_FIRST;
   readonly #now: () => number;
-  #timer: Disposable | undefined;
+  #timer: Timer | undefined;
   #next: PromiseWithResolvers<void> | undefined;
 
   /** Begins with nothing spent; `now` is a monotonic time in milliseconds. */
-  constructor(now: () => number = clock) {
+  constructor(now: () => number = read) {
     this.#now = now;
   }
 
@@ -103,9 +104,9 @@ export class TimeSlice {
     await this.#next?.promise;
   }
 
-  /** There is nothing more to do: disposes of the timer, and lets go of whoever waits for it. */
+  /** There is nothing more to do: cancels the timer, and lets go of whoever waits for it. */
   end(): void {
-    this.#timer?.[Symbol.dispose]();
+    this.#timer?.cancel();
     this.#renew();
   }
 }

@@ -8,7 +8,7 @@
  * ```
  */
 import type { Background } from "../base/background.ts";
-import { every, later } from "../base/timers.ts";
+import { every, later, type Timer } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
 import type { Connection } from "../io/connection.ts";
 import type { Listener } from "../io/listener.ts";
@@ -67,7 +67,7 @@ export class Connections {
   /** What is under way: accepting, authenticating, serving. */
   readonly #tasks = new Set<Promise<void>>();
   #listener: Listener | undefined;
-  #ticker: Disposable | undefined;
+  #ticker: Timer | undefined;
   #keepsAlive = true;
 
   /** Makes one that accepts nothing yet. */
@@ -150,7 +150,7 @@ export class Connections {
       stream.close();
       callbacks.error(error);
     } finally {
-      timeout[Symbol.dispose]();
+      timeout.cancel();
     }
   }
 
@@ -174,13 +174,13 @@ export class Connections {
       },
     });
     this.#clients.set(link, client);
-    let tooLate: Disposable | undefined = later(
+    let tooLate: Timer | undefined = later(
       () => link.fail(new ProtocolError("Cannot wait longer: no OPEN came")),
       options.authTimeout,
     );
     // Disposed of at once, because this function lasts as long as the connection.
     const inTime = () => {
-      tooLate?.[Symbol.dispose]();
+      tooLate?.cancel();
       tooLate = undefined;
     };
     const end = await link.finished;
@@ -229,7 +229,7 @@ export class Connections {
       if (peer === undefined) link.end(Reason.SHUTDOWN, why);
     }
     await Promise.allSettled([closed, ...this.#tasks]);
-    this.#ticker?.[Symbol.dispose]();
+    this.#ticker?.cancel();
   }
 
   /** Closes all connections at once, without a GOODBYE. */

@@ -277,7 +277,7 @@ export class Client {
     try {
       await abortable(promise, signal);
     } finally {
-      timer[Symbol.dispose]();
+      timer.cancel();
     }
   }
 
@@ -302,7 +302,7 @@ export class Client {
   #opened(span: ConnectSpan, link: Link, brokerId: string, opened: Opened): void {
     const { loss, misfits } = span.remote.open(link, brokerId, opened);
     const ticker = every(() => link.tick(), opened.heartbeat / TICKS);
-    link.finished.then(() => ticker[Symbol.dispose]());
+    link.finished.then(() => ticker.cancel());
     span.connected.settle({});
     this.#setState("connected");
     if (loss !== undefined) this.#incoming.lose(loss);

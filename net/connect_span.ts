@@ -101,7 +101,7 @@ export class ConnectSpan {
     } catch (error) { // The session is over, or there was no time left.
       this.outcome ??= { error };
     }
-    tooLate[Symbol.dispose]();
+    tooLate.cancel();
     const { id, link } = this.remote;
     if ("error" in this.outcome) this.end(this.outcome);
     else if (id !== undefined && link?.ended === false) {

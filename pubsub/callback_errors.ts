@@ -2,6 +2,7 @@
  * What a program is told without having asked for it: errors of its own code, which must stop nobody
  * else, and whatever else has no callback. It is written to `console.warn`, one line each.
  */
+import { clock } from "../base/clock.ts";
 import { printable } from "../base/printable.ts";
 import { REPORT_CHARS_MAX, Reports } from "../base/reports.ts";
 import { formatTopic } from "../topic.ts";
@@ -34,7 +35,7 @@ export class WarningLines {
 
   /** Writes a line for an error, or a text, unless there were too many; never throws. */
   write(error: unknown, { topic }: ErrorContext = {}, prefix = ""): void {
-    if (!this.#reports.admit(performance.now())) return;
+    if (!this.#reports.admit(clock.now())) return;
     const rest = this.#reports.told();
     const text = `mpubsub: ${topic ? `${formatTopic(topic)}: ` : ""}${prefix}${textOf(error)}`;
     console.warn(printable(text, REPORT_CHARS_MAX) + (rest === "" ? "" : ` (${rest})`));

@@ -33,7 +33,7 @@ function context(): ExchangeContext {
     say() {},
     deliver() {},
     read() {},
-    later: () => ({ [Symbol.dispose]() {} }),
+    later: () => ({ cancel() {} }),
     warn() {},
   };
 }
