@@ -87,7 +87,7 @@ export class JetStreamMode implements Mode {
       } catch (error) { // No leader, no answer, no rights, another stream of that name: may pass.
         if (nc.isClosed() || signal.aborted) break;
         this.#warn("cannot be used now", error);
-        await Promise.race([pause(RETRY_MS, signal), nc.closed()]);
+        await pause(RETRY_MS, signal); // It aborts when the connection is closed, too.
       }
     }
     await nc.closed();

@@ -124,7 +124,7 @@ export class JetStreamReader {
     try {
       while (!signal.aborted && !nc.isClosed() && !this.#isDoubted) {
         if (this.#options.isWanted()) await this.#consume(nc, manager, this.#options.wanted());
-        else await this.#idle(nc);
+        else await this.#idle();
       }
     } finally {
       signal.removeEventListener("abort", stop);
@@ -134,13 +134,13 @@ export class JetStreamReader {
   }
 
   /** Waits while nothing is wanted, and skips what comes meanwhile. */
-  async #idle(nc: NatsConnection): Promise<void> {
+  async #idle(): Promise<void> {
     this.#position = undefined;
     this.#chosen = null;
     this.behind = 0;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#onChange = resolve;
-    await Promise.race([promise, nc.closed()]);
+    await promise; // Also when the connection is closed: then `stop` is called.
     this.#onChange = undefined;
   }
 
