@@ -23,6 +23,7 @@
  */
 import { Background } from "./base/background.ts";
 import { clock } from "./base/clock.ts";
+import { asyncDispose, followPolyfill } from "./base/disposal.ts";
 import { later } from "./base/timers.ts";
 import { BrokerTopics } from "./broker/broker_topics.ts";
 import { Callbacks } from "./broker/callbacks.ts";
@@ -362,6 +363,7 @@ export class Broker {
     await this.shutdown();
   }
 }
+followPolyfill(Broker.prototype, asyncDispose);
 
 // The errors that `onError` gets.
 export { AuthError, ConnectionLostError, ProtocolError };

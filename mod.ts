@@ -112,6 +112,7 @@ export {
 export {
   type Delivery,
   type ErrorContext,
+  type Handle,
   type MessageOf,
   type Overflow,
   type PublishArgs,

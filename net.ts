@@ -24,6 +24,7 @@
  *
  * @module
  */
+import { asyncDispose, followPolyfill } from "./base/disposal.ts";
 import {
   AuthError,
   BacklogError,
@@ -328,6 +329,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     await this.disconnect();
   }
 }
+followPolyfill(NetPubSub.prototype, asyncDispose);
 
 /** The finder of a new object; `fromFile` passes one of its own as the address. */
 function finderOf(

@@ -44,6 +44,7 @@
 import type { StandardSchema } from "./pubsub/accepts.ts";
 import { Dispatcher } from "./pubsub/dispatcher.ts";
 import type {
+  Handle,
   PubSubOptions,
   SubscribeOptions,
   Subscriber,
@@ -56,6 +57,7 @@ export { BacklogError, type ErrorDetails, ForbiddenError, MessageError } from ".
 export type {
   Delivery,
   ErrorContext,
+  Handle,
   PubSubOptions,
   SubscribeOptions,
   Subscriber,
@@ -207,8 +209,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * @param topic The topic; `null` for all.
    * @param subscriber Called with the topic and the validated value.
    * @param options `accepts`, which may be any synchronous Standard Schema, and the other options.
-   * @returns An object that removes exactly this subscription when disposed; disposing twice is a
-   * no-op.
+   * @returns Removes exactly this subscription; see {@linkcode Handle}.
    * @throws {TypeError} If `topic` is not a valid topic, `subscriber` is not a function, or `accepts` is
    * not a schema.
    * @throws {RangeError} If the topic is too long.
@@ -217,7 +218,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
     topic: TopicOf<T>,
     subscriber: Subscriber<Out>,
     options: SubscriberOptions<StandardSchema<Out>> & { readonly accepts: StandardSchema<Out> },
-  ): Disposable;
+  ): Handle;
   /**
    * Subscribes a function.
    *
@@ -228,8 +229,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * @param topic The topic; `null` for all.
    * @param subscriber Called with the topic and the message.
    * @param options `once`, `signal`, and `accepts`: the names of the values that it accepts.
-   * @returns An object that removes exactly this subscription when disposed; disposing twice is a
-   * no-op.
+   * @returns Removes exactly this subscription; see {@linkcode Handle}.
    * @throws {TypeError} If `topic` is not a valid topic, `subscriber` is not a function, or `accepts` is
    * neither names nor a schema.
    * @throws {RangeError} If the topic is too long.
@@ -238,7 +238,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
     topic: K,
     subscriber: Subscriber<MessageOf<T, K>>,
     options?: SubscriberOptions,
-  ): Disposable;
+  ): Handle;
   addSubscriber(
     topic: Topic,
     subscriber: Subscriber<never>,

@@ -12,9 +12,10 @@ import type { TopicPath } from "../topic.ts";
  * - Its return value is ignored, but if that is a promise that rejects, `onError` gets the reason.
  *
  * @typeParam M The message.
+ * @typeParam P The topic.
  */
-export type Subscriber<M> = {
-  bivarianceHack(topic: TopicPath, message: M): unknown;
+export type Subscriber<M, P = TopicPath> = {
+  bivarianceHack(topic: P, message: M): unknown;
 }["bivarianceHack"];
 
 /** Where an error that `onError` gets comes from. What is not known is absent. */
@@ -39,7 +40,37 @@ export interface PubSubOptions {
    * @param error What the subscriber threw, or one of the errors of mpubsub.
    * @param context Where it comes from.
    */
-  onError?(error: unknown, context: ErrorContext): void;
+  onError?:
+    | { bivarianceHack(error: unknown, context: ErrorContext): void }["bivarianceHack"]
+    | undefined;
+}
+
+/**
+ * Removes one subscriber, which `addSubscriber` added, and no other; twice is a no-op.
+ *
+ * - With `using`, it is removed at the end of the block.
+ *
+ * @example Two ways to remove a subscriber
+ * ```ts
+ * import { PubSub } from "@mpubsub/mpubsub/pubsub";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const bus = new PubSub();
+ * const heard: string[] = [];
+ * const handle = bus.addSubscriber("a", () => heard.push("until it is removed"));
+ * {
+ *   using _handle = bus.addSubscriber("a", () => heard.push("in the block"));
+ *   bus.publish("a");
+ * }
+ * handle.remove();
+ * bus.publish("a");
+ *
+ * assertEquals(heard, ["until it is removed", "in the block"]);
+ * ```
+ */
+export interface Handle extends Disposable {
+  /** Removes the subscriber; for where there is no `using`. It can be passed on alone. */
+  remove(): void;
 }
 
 /**
@@ -105,12 +136,29 @@ export interface SubscribeOptions<Accepts = readonly string[]> {
  * A message as a `Subscription` yields it.
  *
  * @typeParam M The message.
+ * @typeParam P The topic.
  */
-export interface Delivery<M = object> {
+export interface Delivery<M = object, P = TopicPath> {
   /** The topic to which it was published. */
-  readonly topic: TopicPath;
+  readonly topic: P;
   /** The message, or what the schema in `accepts` made of it. */
   readonly message: M;
+}
+
+/**
+ * What iterates over a `Subscription`. It says more than the iterators of TypeScript before 5.6.
+ *
+ * @typeParam M The message.
+ * @typeParam P The topic.
+ */
+export interface Deliveries<M = object, P = TopicPath>
+  extends AsyncIterator<Delivery<M, P>, undefined, undefined> {
+  /**
+   * The same, for `for await`.
+   *
+   * @returns Itself.
+   */
+  [Symbol.asyncIterator](): Deliveries<M, P>;
 }
 
 /**
@@ -125,6 +173,7 @@ export interface Delivery<M = object> {
  *   is up to the consumer.
  *
  * @typeParam M The message.
+ * @typeParam P The topic.
  *
  * @example Only the newest
  * ```ts

@@ -2,6 +2,7 @@
  * A proxy between clients and a broker that breaks connections as planned.
  */
 import { clock } from "../base/clock.ts";
+import { asyncDispose, followPolyfill } from "../base/disposal.ts";
 import { later, type Timer } from "../base/timers.ts";
 import { type Address, formatEndpoint } from "../io/address.ts";
 import type { Connection } from "../io/connection.ts";
@@ -177,6 +178,7 @@ export class Proxy implements AsyncDisposable {
     await this.close();
   }
 }
+followPolyfill(Proxy.prototype, asyncDispose);
 
 interface RelayCounts {
   cut(): void;
