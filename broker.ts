@@ -358,6 +358,11 @@ export class Broker {
     this.#connections.abort();
   }
 
+  /** `"Broker"`; so Vue makes no proxy of a broker that stands in what it observes. */
+  get [Symbol.toStringTag](): string {
+    return "Broker";
+  }
+
   /** Shuts down, as `shutdown()` does. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();

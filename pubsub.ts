@@ -43,6 +43,7 @@
  */
 import type { StandardSchema } from "./pubsub/accepts.ts";
 import { Dispatcher } from "./pubsub/dispatcher.ts";
+import { noReceiver } from "./pubsub/receiver.ts";
 import type {
   Handle,
   PubSubOptions,
@@ -126,6 +127,8 @@ export interface PublishOptions {
    */
   readonly local?: boolean;
 }
+/** The dispatcher of a bus; throws if it is none. Set by the class. */
+let dispatcherOf: (bus: object) => Dispatcher;
 
 /**
  * Publishes messages to the subscribers of their topics, within one process.
@@ -192,6 +195,18 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
   declare protected readonly _topics?: (map: T) => T;
   readonly #dispatcher: Dispatcher;
 
+  static {
+    dispatcherOf = (bus) => {
+      if (typeof bus === "object" && bus !== null && #dispatcher in bus) return bus.#dispatcher;
+      throw noReceiver(bus, "PubSub", (bus as unknown) instanceof PubSub);
+    };
+  }
+
+  /** `"PubSub"`; so Vue makes no proxy of a bus that stands in what it observes. */
+  get [Symbol.toStringTag](): string {
+    return "PubSub";
+  }
+
   /**
    * Makes a bus without subscribers.
    *
@@ -243,8 +258,9 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
     topic: Topic,
     subscriber: Subscriber<never>,
     options?: SubscriberOptions<unknown>,
-  ): Disposable {
-    return this.#dispatcher.add(this.#dispatcher.pathOf(topic), subscriber, options);
+  ): Handle {
+    const dispatcher = dispatcherOf(this);
+    return dispatcher.add(dispatcher.pathOf(topic), subscriber, options);
   }
 
   /**
@@ -260,13 +276,13 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
     topic: K,
     subscriber: Subscriber<MessageOf<T, K>>,
   ): boolean;
-  removeSubscriber(topic: Topic, subscriber: Subscriber<never>): boolean {
-    return this.#dispatcher.remove(topicPath(topic), subscriber);
+  removeSubscriber(topic: Topic, subscriber: Subscriber<never, never>): boolean {
+    return dispatcherOf(this).remove(topicPath(topic), subscriber);
   }
 
   /** Removes all subscribers. A `Subscription` still yields what it holds, then ends. */
   clearSubscribers(): void {
-    this.#dispatcher.clear();
+    dispatcherOf(this).clear();
   }
 
   /**
@@ -286,7 +302,8 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    */
   publish<const K extends TopicOf<T>>(topic: K, ...rest: PublishArgs<MessageOf<T, K>>): void;
   publish(topic: Topic, message: object = {}, _options?: PublishOptions): void {
-    this.#dispatcher.deliver(this.#dispatcher.checkPublish(topic, message), message);
+    const dispatcher = dispatcherOf(this);
+    dispatcher.deliver(dispatcher.checkPublish(topic, message), message);
   }
 
   /**
@@ -318,6 +335,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
     options?: SubscribeOptions,
   ): Subscription<MessageOf<T, K>>;
   subscribe(topic: Topic, options?: SubscribeOptions<unknown>): Subscription<unknown> {
-    return this.#dispatcher.subscribe(this.#dispatcher.pathOf(topic), options);
+    const dispatcher = dispatcherOf(this);
+    return dispatcher.subscribe(dispatcher.pathOf(topic), options);
   }
 }
