@@ -38,7 +38,7 @@ import { BrokerFinder } from "./net/broker_finder.ts";
 import { Client } from "./net/client.ts";
 import type { Gap, NetPubSubOptions, State } from "./net/options.ts";
 import {
-  type MessageOf,
+  type MessageTo,
   type PublishArgs,
   type PublishOptions,
   PubSub,
@@ -59,7 +59,7 @@ export interface WaitOptions {
    * When it aborts, the call stops waiting, and rejects with the signal's reason. By default nothing
    * but the call's own timeout, if it has one, ends the wait.
    */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** Options of `connect`. */
@@ -70,7 +70,7 @@ export interface ConnectOptions extends WaitOptions {
    *
    * @default {false}
    */
-  wait?: boolean;
+  wait?: boolean | undefined;
 }
 
 /** The client of a bus; throws if it is none. Set by the class. */
@@ -257,7 +257,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    */
   override publish<const K extends TopicOf<T>>(
     topic: K,
-    ...rest: PublishArgs<MessageOf<T, K>>
+    ...rest: PublishArgs<MessageTo<T, K>>
   ): void;
   override publish(topic: Topic, message: object = {}, options?: PublishOptions): void {
     const client = clientOf(this);

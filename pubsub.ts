@@ -52,10 +52,21 @@ import type {
   SubscriberOptions,
   Subscription,
 } from "./pubsub/subscriber.ts";
+import type {
+  MessageOf,
+  MessageTo,
+  PathOf,
+  PublishArgs,
+  PublishOptions,
+  TopicMap,
+  TopicOf,
+  Untyped,
+} from "./pubsub/topic_map.ts";
 import { type Topic, topicPath } from "./topic.ts";
 
 export { BacklogError, type ErrorDetails, ForbiddenError, MessageError } from "./errors.ts";
 export type {
+  Deliveries,
   Delivery,
   ErrorContext,
   Handle,
@@ -66,67 +77,20 @@ export type {
   Subscription,
 } from "./pubsub/subscriber.ts";
 export type { StandardSchema } from "./pubsub/accepts.ts";
+export type {
+  MessageOf,
+  MessageTo,
+  PathOf,
+  PublishArgs,
+  PublishOptions,
+  RootPath,
+  TopicMap,
+  TopicOf,
+  Untyped,
+} from "./pubsub/topic_map.ts";
 export type { Overflow } from "./base/queue.ts";
 export type { Topic, TopicPath } from "./topic.ts";
 
-/**
- * The messages of a typed bus: an object type for each first element of a topic.
- *
- * - The map, and the type of each message, may be an `interface`.
- *
- * @typeParam T The map.
- */
-export type TopicMap<T> = { readonly [K in keyof T]: object };
-
-/** The {@linkcode TopicMap} of a bus without types: any topic takes any message. */
-// deno-lint-ignore no-explicit-any
-export type Untyped = Record<string, any>;
-
-/**
- * The topics of a bus.
- *
- * - On a typed bus, the compiler must know the first element: `["count", id]` is a topic, a `string[]`
- *   is not.
- *
- * @typeParam T The map of the bus.
- */
-export type TopicOf<T> = string extends keyof T ? Topic
-  : (keyof T & string) | readonly [keyof T & string, ...string[]] | readonly [] | null;
-
-/**
- * The type of a topic's messages, which the first element of the topic decides.
- *
- * - At the root (`null`), it is the union of all message types. A broadcast also goes to subscribers
- *   that expect another type; the option `accepts` keeps it from them.
- *
- * @typeParam T The map of the bus.
- * @typeParam K The topic.
- */
-export type MessageOf<T, K> = K extends string ? K extends keyof T ? T[K] : never
-  : K extends readonly [infer First extends string, ...unknown[]]
-    ? First extends keyof T ? T[First] : never
-  : T[keyof T];
-
-/**
- * The arguments of `publish` after the topic: the message, which may be left out if nothing in it is
- * required, and options.
- *
- * @typeParam M The message.
- */
-export type PublishArgs<M> = 0 extends 1 & M ? [message?: object, options?: PublishOptions]
-  : Partial<Record<never, never>> extends M ? [message?: M, options?: PublishOptions]
-  : [message: M, options?: PublishOptions];
-
-/** Options of `publish`. */
-export interface PublishOptions {
-  /**
-   * Keeps the message in this process, as a plain `PubSub` always does. By default a `NetPubSub` also
-   * sends it to the broker.
-   *
-   * @default {false}
-   */
-  readonly local?: boolean;
-}
 /** The dispatcher of a bus; throws if it is none. Set by the class. */
 let dispatcherOf: (bus: object) => Dispatcher;
 
@@ -192,7 +156,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    *
    * @ignore
    */
-  declare protected readonly _topics?: (map: T) => T;
+  declare readonly _topics?: (map: T) => T;
   readonly #dispatcher: Dispatcher;
 
   static {
@@ -221,6 +185,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * Subscribes a function to messages that fit a schema; it gets what the schema makes of each.
    *
    * @typeParam Out What the schema makes of a message.
+   * @typeParam K The topic.
    * @param topic The topic; `null` for all.
    * @param subscriber Called with the topic and the validated value.
    * @param options `accepts`, which may be any synchronous Standard Schema, and the other options.
@@ -229,9 +194,9 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * not a schema.
    * @throws {RangeError} If the topic is too long.
    */
-  addSubscriber<Out>(
-    topic: TopicOf<T>,
-    subscriber: Subscriber<Out>,
+  addSubscriber<Out, const K extends TopicOf<T>>(
+    topic: K,
+    subscriber: Subscriber<Out, PathOf<T, K>>,
     options: SubscriberOptions<StandardSchema<Out>> & { readonly accepts: StandardSchema<Out> },
   ): Handle;
   /**
@@ -251,12 +216,12 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    */
   addSubscriber<const K extends TopicOf<T>>(
     topic: K,
-    subscriber: Subscriber<MessageOf<T, K>>,
+    subscriber: Subscriber<MessageOf<T, K>, PathOf<T, K>>,
     options?: SubscriberOptions,
   ): Handle;
   addSubscriber(
     topic: Topic,
-    subscriber: Subscriber<never>,
+    subscriber: Subscriber<never, never>,
     options?: SubscriberOptions<unknown>,
   ): Handle {
     const dispatcher = dispatcherOf(this);
@@ -274,7 +239,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    */
   removeSubscriber<const K extends TopicOf<T>>(
     topic: K,
-    subscriber: Subscriber<MessageOf<T, K>>,
+    subscriber: Subscriber<MessageOf<T, K>, PathOf<T, K>>,
   ): boolean;
   removeSubscriber(topic: Topic, subscriber: Subscriber<never, never>): boolean {
     return dispatcherOf(this).remove(topicPath(topic), subscriber);
@@ -300,7 +265,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * @throws {BacklogError} If a `Subscription` with `overflow: "wait"` has no room, or too many
    * messages, published by subscribers, wait for the delivery under way to end.
    */
-  publish<const K extends TopicOf<T>>(topic: K, ...rest: PublishArgs<MessageOf<T, K>>): void;
+  publish<const K extends TopicOf<T>>(topic: K, ...rest: PublishArgs<MessageTo<T, K>>): void;
   publish(topic: Topic, message: object = {}, _options?: PublishOptions): void {
     const dispatcher = dispatcherOf(this);
     dispatcher.deliver(dispatcher.checkPublish(topic, message), message);
@@ -310,16 +275,17 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * Subscribes to messages that fit a schema, to iterate over what the schema makes of each.
    *
    * @typeParam Out What the schema makes of a message.
+   * @typeParam K The topic.
    * @param topic The topic; `null` for all.
    * @param options `accepts`, which may be any synchronous Standard Schema, and the other options.
    * @returns The messages from now on; see {@linkcode Subscription}.
    * @throws {TypeError} If `topic` is not a valid topic, or an option is of the wrong kind.
    * @throws {RangeError} If the topic is too long, or `limit` is not a positive whole number.
    */
-  subscribe<Out>(
-    topic: TopicOf<T>,
+  subscribe<Out, const K extends TopicOf<T>>(
+    topic: K,
     options: SubscribeOptions<StandardSchema<Out>> & { readonly accepts: StandardSchema<Out> },
-  ): Subscription<Out>;
+  ): Subscription<Out, PathOf<T, K>>;
   /**
    * Subscribes to messages, to iterate over them.
    *
@@ -333,7 +299,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
   subscribe<const K extends TopicOf<T>>(
     topic: K,
     options?: SubscribeOptions,
-  ): Subscription<MessageOf<T, K>>;
+  ): Subscription<MessageOf<T, K>, PathOf<T, K>>;
   subscribe(topic: Topic, options?: SubscribeOptions<unknown>): Subscription<unknown> {
     const dispatcher = dispatcherOf(this);
     return dispatcher.subscribe(dispatcher.pathOf(topic), options);

@@ -61,9 +61,9 @@ export interface DispatcherOptions extends PubSubOptions {
 /** Options of {@linkcode Dispatcher.add}. */
 export interface AddOptions {
   /** Removes it before its first call. */
-  readonly once?: boolean;
+  readonly once?: boolean | undefined;
   /** Removes it when aborted. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Names or a schema; checked here. */
   readonly accepts?: unknown;
 }

@@ -84,15 +84,15 @@ export interface SubscriberOptions<Accepts = readonly string[]> {
    *
    * @default {false}
    */
-  readonly once?: boolean;
+  readonly once?: boolean | undefined;
   /** Removes the subscriber when aborted. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /**
    * What the subscriber accepts: a list of names of values, of which a message may leave some out, or a
    * schema. A message that has any other name, or that the schema refuses, is not delivered to it;
    * `onError` gets a `MessageError`. By default it accepts any message.
    */
-  readonly accepts?: Accepts;
+  readonly accepts?: Accepts | undefined;
 }
 
 /**
@@ -106,7 +106,7 @@ export interface SubscribeOptions<Accepts = readonly string[]> {
    *
    * @default {65536}
    */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   /**
    * What happens when it is full and one more message comes.
    *
@@ -119,17 +119,17 @@ export interface SubscribeOptions<Accepts = readonly string[]> {
    *
    * @default {"drop-oldest"}
    */
-  readonly overflow?: Overflow;
+  readonly overflow?: Overflow | undefined;
   /**
    * Ends the subscription when aborted: what it holds is discarded, and its consumer gets the signal's
    * reason as an error.
    */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /**
    * What it accepts: the names of values, or a schema; see {@linkcode SubscriberOptions}. By default it
    * accepts any message.
    */
-  readonly accepts?: Accepts;
+  readonly accepts?: Accepts | undefined;
 }
 
 /**
@@ -189,7 +189,7 @@ export interface Deliveries<M = object, P = TopicPath>
  * assertEquals(positions.dropped, 2);
  * ```
  */
-export interface Subscription<M = object> extends AsyncIterable<Delivery<M>> {
+export interface Subscription<M = object, P = TopicPath> extends AsyncIterable<Delivery<M, P>> {
   /** How many messages were dropped to make room for newer ones. */
   readonly dropped: number;
   /**
@@ -198,7 +198,7 @@ export interface Subscription<M = object> extends AsyncIterable<Delivery<M>> {
    * @returns Yields each message with its topic.
    * @throws {TypeError} If something iterates over it already.
    */
-  [Symbol.asyncIterator](): AsyncIterableIterator<Delivery<M>, undefined>;
+  [Symbol.asyncIterator](): Deliveries<M, P>;
   /** Ends the subscription, and discards what it holds. */
   [Symbol.dispose](): void;
   /** The same, for `await using`. */

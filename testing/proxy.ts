@@ -17,11 +17,11 @@ export interface ProxyOptions {
   /**
    * Where to listen. By default a new Unix socket, or loopback TCP where there are no Unix sockets.
    */
-  readonly address?: Address;
+  readonly address?: Address | undefined;
   /**
    * Which faults each connection gets. By default none.
    */
-  readonly plan?: Plan;
+  readonly plan?: Plan | undefined;
 }
 
 /** Counts of what a {@linkcode Proxy} has done since it was made. */
