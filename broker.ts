@@ -180,7 +180,7 @@ export class Broker {
       callbacks: this.#callbacks,
       background,
       isStopping: () => this.#isStopping,
-      onTick: () => background.run(router.sweep()),
+      onTick: background.repeatedly(() => router.sweep()),
     });
     this.#brokerTopics = new BrokerTopics({
       topicCounts,
@@ -223,7 +223,8 @@ export class Broker {
    * Replaces the named keys; `authkey` stays as it is.
    *
    * - A client whose key is kept, with the same name and bytes, stays connected and has the new rights.
-   *   It still gets what was queued for it before.
+   *   It still gets what was queued for it before, but nothing more of what it lost. What it has gained
+   *   reaches many subscriptions a moment later.
    * - Any other client with a named key is disconnected, and loses its session.
    *
    * @param keys All named keys from now on.

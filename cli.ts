@@ -112,7 +112,7 @@ export async function main(args: readonly string[]): Promise<number> {
       printLines(helpOf(command));
       return 0;
     }
-    if (name === "" || name === "broker") checkFile(parsed.operands[0]);
+    if (name === "" || name === "broker") checkFile(parsed.operands[0], name);
     return await command.run(parsed) ?? 0;
   } catch (error) { // Whatever it is, it is for a person to read.
     // Whoever reads the output, `head` say, has had enough.
@@ -161,8 +161,11 @@ function checkNoCommand(args: readonly string[], { options }: Command): void {
 }
 
 /** Refuses a FILE that looks like a command; a broker would listen, and leave the file. */
-function checkFile(word = ""): void {
+function checkFile(word = "", command = ""): void {
   if (word === "" || /[./\\]/.test(word)) return;
+  if (command !== "") {
+    throw new UsageError(`Cannot use ${word} as a FILE: for a file of that name write ./${word}`);
+  }
   const near = nearest(word);
   throw new UsageError(
     `No command is called ${word}${near === undefined ? "." : `; did you mean ${near}?`} ` +

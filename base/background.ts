@@ -45,6 +45,21 @@ export class Background {
     return this.run([work].values().map((work) => work()));
   }
 
+  /**
+   * Something that is done again and again.
+   *
+   * @param begin Makes its steps.
+   * @returns Runs it, unless it is still under way since the last time.
+   */
+  repeatedly(begin: () => Iterator<unknown, unknown, undefined>): () => void {
+    let isUnderWay = false;
+    return () => {
+      if (isUnderWay) return;
+      isUnderWay = true;
+      this.run(begin()).finally(() => isUnderWay = false);
+    };
+  }
+
   /** Drops what is not done yet; nothing more comes. */
   end(): void {
     this.#tasks.clear();

@@ -44,7 +44,8 @@ export function writeCount(view: DataView, at: number, count: number | undefined
 
 /** The sum of two counts; it stays at {@linkcode COUNT_MAX} where it would be more. */
 export function addCounts(a: number, b: number): number {
-  return Math.min(a + b, COUNT_MAX);
+  const sum = a + b;
+  return sum < COUNT_MAX ? sum : COUNT_MAX;
 }
 
 /** The first count from `at` on whose low 32 bits are these: for counts of which only those are sent. */

@@ -109,6 +109,14 @@ function find<V>(entry: Entry<V> | undefined, key: string): Entry<V> | undefined
 }
 
 /**
+ * A text for another one, each for another, to which nobody outside knows V8's hash: a key of a `Map`
+ * whose order matters, or which others may not make slow.
+ */
+export function salted(text: string): string {
+  return `${secretHash(text)} ${text}`;
+}
+
+/**
  * A hash of 30 bits. Two strings that differ have the same one as seldom as two random numbers, and
  * nobody who does not know the factors can choose strings for which that is not so. (The sum of
  * characters times random factors has that property in its high bits, which are taken here.)

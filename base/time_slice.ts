@@ -3,55 +3,46 @@
  *
  * A read that finds bytes waiting resolves at once, without a turn of the event loop, and so may a
  * hundred more after it: whoever sends without end could keep everybody else from being heard. So the
- * time that a task spends is counted, and a timer, which needs a turn, resets it.
- *
- * ```
- *  spent   0 ───── ARM_MS: sets the timer ───────── TURN_MS: waits for it
- *                        └── a turn comes anyway: 0 again, nobody has waited
- * ```
- *
- * By the time that the task waits for it, the timer is due, so the wait costs only one turn.
+ * time that a task spends is counted, alone or with that of others (rounds.ts), and a timer, which
+ * needs a turn, resets it.
  *
  * To look at the clock takes as long as a small piece of work. So it is looked at after a number of
  * pieces, which grows while they take little time, and shrinks at once when they take long.
  */
-import { clock } from "./clock.ts";
-import { later, type Timer } from "./timers.ts";
+import { Rounds, type Share } from "./rounds.ts";
 
-/** How long one turn may take. */
-const TURN_MS = 5;
-/** When the timer is set: early enough to be due at the end of the turn. */
-const ARM_MS = 1;
 /** How long it takes, about, from one look at the clock to the next. */
 const LOOK_MS = 0.05;
 /** How much work there is between the first two looks, and the most that there ever is. */
 const WORK_FIRST = 64;
 export const WORK_MAX = 1024;
 
-/** Shared by all, because there is a slice for each connection. */
-function read(): number {
-  return clock.now();
-}
-
 /** The turns of one task among others. */
 export class TimeSlice {
-  #spent = 0;
+  readonly #rounds: Rounds;
+  readonly #share: Share;
   #since = 0;
+  #isOver = false;
   /** How much work there is from one look at the clock to the next, and how much of it is left. */
   #step = WORK_FIRST;
   #left = WORK_FIRST;
-  readonly #now: () => number;
-  #timer: Timer | undefined;
-  #next: PromiseWithResolvers<void> | undefined;
+  #hasEnded = false;
 
-  /** Begins with nothing spent; `now` is a monotonic time in milliseconds. */
-  constructor(now: () => number = read) {
-    this.#now = now;
+  /** Begins with nothing spent; tasks with the same rounds take their turns together. */
+  constructor(rounds: Rounds = new Rounds()) {
+    this.#rounds = rounds;
+    this.#share = rounds.enter();
   }
 
   /** Begins to spend time. */
   begin(): void {
-    this.#since = this.#now();
+    this.#since = this.#rounds.now();
+    this.#isOver = false;
+  }
+
+  /** Whether others must have their turn before it begins. */
+  get mustWait(): boolean {
+    return !this.#hasEnded && this.#rounds.mustWait(this.#share);
   }
 
   /** How much work may be done before the clock is looked at; at least 1. */
@@ -65,18 +56,17 @@ export class TimeSlice {
    */
   did(work: number): boolean {
     this.#left -= work;
-    return this.#left > 0 ? this.#spent > TURN_MS : this.isOver();
+    return this.#left > 0 ? this.#isOver : this.isOver();
   }
 
   /** Looks at the clock: whether so much time was spent that others should have their turn. */
   isOver(): boolean {
-    const now = this.#now();
+    const now = this.#rounds.now();
     const took = now - this.#since;
-    this.#spent += took;
     this.#since = now;
     this.#adapt(took);
-    if (this.#spent > ARM_MS && this.#next === undefined) this.#arm();
-    return this.#spent > TURN_MS;
+    if (this.#hasEnded) return false;
+    return this.#isOver = this.#rounds.spend(this.#share, took);
   }
 
   /** Chooses the next step: twice as much work if this took little time, or as much as fits. */
@@ -88,25 +78,20 @@ export class TimeSlice {
     this.#left = this.#step;
   }
 
-  #arm(): void {
-    this.#next = Promise.withResolvers<void>();
-    this.#timer = later(() => this.#renew(), 0, true);
-  }
-
-  #renew(): void {
-    this.#next?.resolve();
-    this.#next = undefined;
-    this.#spent = 0;
-  }
-
-  /** Lets everything else have its turn, after {@linkcode TimeSlice.isOver}. */
+  /** Waits for its next turn. */
   async next(): Promise<void> {
-    await this.#next?.promise;
+    if (!this.#hasEnded) await this.#rounds.wait(this.#share);
   }
 
-  /** There is nothing more to do: cancels the timer, and lets go of whoever waits for it. */
+  /** There is nothing more to do for now. */
+  rest(): void {
+    this.#rounds.rest(this.#share);
+  }
+
+  /** There is nothing more to do ever: lets go of whoever waits for it. */
   end(): void {
-    this.#timer?.cancel();
-    this.#renew();
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#rounds.leave(this.#share);
   }
 }

@@ -21,13 +21,18 @@ import {
   Reason,
 } from "../protocol/frame.ts";
 import { encodeGap, encodeRefused, type Opening } from "../protocol/frame_bodies.ts";
+import type { Link } from "../protocol/link.ts";
 import { Session, type SessionHandler } from "../protocol/session.ts";
 import { decodeTopic, encodeTopic, topicEnd } from "../protocol/topic_block.ts";
+import { runAt } from "../protocol/topic_run.ts";
+import { Pace } from "../routing/pace.ts";
 import type { Origin, Peer } from "../routing/peer.ts";
+import type { Narrow } from "../routing/router.ts";
 import { formatTopic, isBrokerPath, type TopicPath } from "../topic.ts";
 import { Backpressure } from "./backpressure.ts";
 import { ClientCounters, type Counters } from "./counters.ts";
 import type { Key } from "./keys.ts";
+import type { Rights } from "./rights.ts";
 import { notGranted, Publisher, type PublisherContext } from "./publisher.ts";
 import type { ClientStats } from "./stats.ts";
 
@@ -58,6 +63,8 @@ interface Missed {
   readonly before: (taken: number) => number;
   /** Of those that have come for it since. */
   since: number;
+  /** Why it was cut off. */
+  readonly why: string;
 }
 
 /** One client of a broker, from its first connection to the end of its session. */
@@ -81,12 +88,20 @@ export class ClientPeer implements Peer, SessionHandler {
   #missed: Missed | undefined;
   /** Whether its session has been forgotten. */
   #isGone = false;
+  /**
+   * The rights that all its interests have. When its key has others, they are applied in turns with
+   * everything else, and until then each message is checked.
+   */
+  #applied: Rights;
+  /** What its key grants now of a topic. */
+  readonly #narrow: Narrow = (path) => this.key.rights.narrow(path);
 
   /** Makes a peer that has no connection yet. */
   constructor(id: Uint8Array, key: Key, number: number, context: PeerContext) {
     this.id = id;
     this.key = key;
     this.number = number;
+    this.#applied = key.rights;
     this.#context = context;
     this.#counters = new ClientCounters(context.counters);
     this.session = new Session(this, context.onBytes);
@@ -138,36 +153,60 @@ export class ClientPeer implements Peer, SessionHandler {
     return this.#missed !== undefined;
   }
 
+  /** Why it was cut off, if it was. */
+  get whyCutOff(): string | undefined {
+    return this.#missed?.why;
+  }
+
   /**
-   * Takes what a client says when it opens a connection.
+   * Takes what a client says when it opens a connection, but for its topics.
    *
-   * @returns Those of its topics to which it may not subscribe.
    * @throws {ProtocolError} If it claims to have taken what was not sent.
    */
-  open(opening: Opening, topics: readonly TopicPath[]): readonly TopicPath[] {
-    const { router, maxPatience } = this.#context;
-    const { rights } = this.key;
-    this.session.outbox.acknowledge(opening.taken);
-    this.session.outbox.rewind(opening.taken);
-    const denied: TopicPath[] = [];
-    router.replace(this, topics, (path) => {
-      const granted = rights.narrow(path);
-      if (granted?.length === 0) denied.push(path);
-      return granted;
-    });
+  open({ taken, wait, patience }: Opening): void {
+    this.session.outbox.acknowledge(taken);
+    this.session.outbox.rewind(taken);
+    const mayWait = wait && this.key.rights.wait;
+    this.#backpressure.patience = mayWait ? Math.min(patience, this.#context.maxPatience) : 0;
+  }
+
+  /**
+   * Takes the topics that a client wants when it opens a connection, and tells over that to which of
+   * them it may not subscribe.
+   *
+   * @returns Does that, in steps.
+   */
+  *want(topics: readonly TopicPath[], link: Link): Generator<void, void, undefined> {
+    const told = new Set<TopicPath>();
+    const pace = new Pace();
+    let rights: Rights;
+    do {
+      rights = this.key.rights;
+      const denied: TopicPath[] = [];
+      yield* this.#context.router.replace(this, topics, this.#narrow, (path) => denied.push(path));
+      for (const path of denied) {
+        if (told.has(path)) continue;
+        told.add(path);
+        this.deny(path, link);
+        if (pace.isStep(path)) yield;
+      }
+    } while (rights !== this.key.rights);
+    this.#applied = rights;
     if (topics.some(isBrokerPath)) this.#context.onWatch();
-    const mayWait = opening.wait && rights.wait;
-    this.#backpressure.patience = mayWait ? Math.min(opening.patience, maxPatience) : 0;
-    return denied;
   }
 
   /** Applies the rights of its key, which have changed. */
   narrow(): void {
+    if (!this.key.rights.wait) this.#backpressure.patience = 0;
+    this.#context.background.run(this.#applyRights());
+  }
+
+  *#applyRights(): Generator<void, void, undefined> {
+    const { router } = this.#context;
     const { rights } = this.key;
-    for (const path of this.#context.router.narrow(this, (path) => rights.narrow(path))) {
-      this.deny(path);
-    }
-    if (!rights.wait) this.#backpressure.patience = 0;
+    if (this.#applied === rights) return; // Applied by one that was begun before.
+    yield* router.narrow(this, this.#narrow, (path) => this.deny(path));
+    if (this.key.rights === rights) this.#applied = rights;
   }
 
   /** Tells its client that it may not subscribe to a topic. */
@@ -184,13 +223,38 @@ export class ClientPeer implements Peer, SessionHandler {
 
   take(frames: Uint8Array, messages: number, from: Origin, lease: Lease | undefined): void {
     if (this.#isGone) return;
+    const isOver = this.#applied === this.key.rights
+      ? this.#queue(frames, messages, lease)
+      : this.#queueGranted(frames, lease);
+    if (!isOver || this.isCutOff) return;
+    if (!this.holdsBack) this.#context.counters.waits++;
+    this.#backpressure.holdBack(from, messages, frames.length);
+  }
+
+  /** Queues those messages that it may still get. */
+  #queueGranted(frames: Uint8Array, lease: Lease | undefined): boolean {
+    const { rights } = this.key;
+    const topicOf = this.#context.decodeTopic;
+    let isOver = false;
+    for (let at = 0; at < frames.length;) {
+      const run = runAt(frames, at);
+      if (rights.mayGet(topicOf(frames, run.topic, run.payload))) {
+        isOver = this.#queue(frames.subarray(at, run.end), run.frames, lease) || isOver;
+      }
+      at = run.end;
+    }
+    return isOver;
+  }
+
+  /** Queues messages; returns whether it holds back where they come from. */
+  #queue(frames: Uint8Array, messages: number, lease: Lease | undefined): boolean {
     const { outbox } = this.session;
     const { limits: { queueBytes } } = this.#context;
     this.#checkHardLimit(frames.length);
     if (this.#missed !== undefined) {
       this.#missed.since += messages;
       this.#counters.count("dropped", messages);
-      return;
+      return false;
     }
     const excess = outbox.heldBytes + frames.length - queueBytes;
     if (excess > 0 && !this.#mayHoldBack) {
@@ -199,16 +263,13 @@ export class ClientPeer implements Peer, SessionHandler {
         // What is left has numbers and cannot be dropped; so the new ones are.
         outbox.miss(messages);
         this.#counters.count("dropped", messages);
-        return;
+        return false;
       }
     }
     outbox.push(frames, messages, lease);
     this.#counters.count("delivered", messages);
     this.session.pump();
-    const isOver = this.holdsBack || excess > 0 && this.#mayHoldBack;
-    if (!isOver || this.isCutOff) return;
-    if (!this.holdsBack) this.#context.counters.waits++;
-    this.#backpressure.holdBack(from, messages, frames.length);
+    return this.holdsBack || excess > 0 && this.#mayHoldBack;
   }
 
   lose(messages: number): void {
@@ -253,7 +314,7 @@ export class ClientPeer implements Peer, SessionHandler {
     if (this.isCutOff) return;
     const { outbox, link } = this.session;
     const before = outbox.missing();
-    this.#missed = { before, since: 0 };
+    this.#missed = { before, since: 0, why };
     this.#context.counters.cutOff++;
     this.#counters.count("dropped", before(outbox.acknowledged));
     outbox.clear();
@@ -270,7 +331,7 @@ export class ClientPeer implements Peer, SessionHandler {
     this.#backpressure.end();
   }
 
-  frame(frame: Frame): void {
+  frame(frame: Frame): void | Promise<void> {
     if (frame.type === FrameType.PUBLISH) return this.#publisher.publish(frame);
     // What was published before an interest changes still goes where interests led then.
     this.#publisher.passOn();
@@ -283,13 +344,32 @@ export class ClientPeer implements Peer, SessionHandler {
     }
     const { router, limits } = this.#context;
     const path = decodeTopic(buffer, body, end, limits);
-    if (type === FrameType.SUBSCRIBE) this.#subscribe(path);
-    else router.remove(this, path);
+    if (type === FrameType.SUBSCRIBE) return this.#subscribe(path);
+    router.remove(this, path);
   }
 
-  #subscribe(path: TopicPath): void {
+  /** Subscribes at once, or when what that takes has been done in steps; until then nothing follows. */
+  #subscribe(path: TopicPath): void | Promise<void> {
+    const { router, background } = this.#context;
+    if (router.prepare(this.#narrow(path)) === undefined) return this.#add(path);
+    return background.run(this.#addLater(path, this.session.link!));
+  }
+
+  *#addLater(path: TopicPath, link: Link): Generator<void, void, undefined> {
+    yield* this.#context.router.prepared(path, this.#narrow);
+    // Otherwise the client has told anew what it wants, or is gone.
+    if (this.session.link !== link || link.ended) return;
+    try {
+      this.#add(path);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      link.fail(error);
+    }
+  }
+
+  #add(path: TopicPath): void {
     const { router, limits, onWatch } = this.#context;
-    const granted = this.key.rights.narrow(path);
+    const granted = this.#narrow(path);
     router.add(this, path, granted);
     checkSubscriptions(router.interestsOf(this), limits);
     if (isBrokerPath(path)) onWatch();

@@ -8,6 +8,7 @@
  * ```
  */
 import type { Background } from "../base/background.ts";
+import { Rounds } from "../base/rounds.ts";
 import { every, later, type Timer } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
 import type { Connection } from "../io/connection.ts";
@@ -18,6 +19,7 @@ import { clientFrameLimits, decodeOpening, type Opening } from "../protocol/fram
 import { BROKER_ID_BYTES, randomBytes } from "../protocol/handshake.ts";
 import { Link, TICKS } from "../protocol/link.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
+import { Pace } from "../routing/pace.ts";
 import type { TopicPath } from "../topic.ts";
 import { Admission } from "./admission.ts";
 import type { Callbacks } from "./callbacks.ts";
@@ -29,8 +31,6 @@ import type { Sessions } from "./sessions.ts";
 
 /** How long a client waits until it hears that its proof is wrong. */
 const REFUSAL_DELAY_MS = 500;
-/** After so many topics of an OPEN, others have their turn. */
-const TOPICS_PER_STEP = 32;
 
 /** What {@linkcode Connections} need from their broker. */
 export interface ConnectionsContext {
@@ -60,6 +60,8 @@ export class Connections {
   readonly #context: ConnectionsContext;
   readonly #frameLimits: FrameLimits;
   readonly #brokerId = randomBytes(BROKER_ID_BYTES);
+  /** The turns of all that are authenticated. */
+  readonly #rounds = new Rounds();
   /** Those that are not authenticated yet. */
   readonly #admission: Admission<Connection>;
   /** Those that are. */
@@ -164,7 +166,7 @@ export class Connections {
   async #serve(stream: Connection, key: Key): Promise<void> {
     const { options, sessions, counters, callbacks, background } = this.#context;
     const client: Client = { stream, key, peer: undefined };
-    const link = new Link(stream, this.#frameLimits);
+    const link = new Link(stream, this.#frameLimits, undefined, this.#rounds);
     let opened: Promise<void> | undefined;
     link.expect({
       [FrameType.OPEN]: (reader) => {
@@ -198,7 +200,7 @@ export class Connections {
     try {
       const { opening, topics } = yield* readOpen(frame, limits);
       if (!keyring.has(key)) throw revoked(key);
-      client.peer = sessions.open(link, { key, opening, topics, address });
+      client.peer = yield* sessions.open(link, { key, opening, topics, address });
     } catch (error) {
       // A ProtocolError: what the client says cannot be, or its key is gone.
       if (error instanceof ProtocolError) link.fail(error);
@@ -244,22 +246,23 @@ interface Open {
   readonly topics: readonly TopicPath[];
 }
 
-/** Reads an OPEN, in steps. A topic that comes again is one topic, as in SUBSCRIBE. */
+/** Reads an OPEN, in steps. It has as many topics as there may be at most, also if one comes twice. */
 function* readOpen(
   { buffer, body, end }: Frame,
   limits: CheckedOptions["limits"],
 ): Generator<void, Open, undefined> {
   const { opening, topics: start } = decodeOpening(buffer.subarray(body, end));
-  const topics = new Map<string, TopicPath>();
-  for (let at = body + start, count = 1; at < end; count++) {
+  const topics: TopicPath[] = [];
+  const pace = new Pace();
+  for (let at = body + start; at < end;) {
+    checkSubscriptions(topics.length + 1, limits);
     const next = topicEnd(buffer, at, end);
     const path = decodeTopic(buffer, at, next, limits);
-    topics.set(JSON.stringify(path), path);
-    checkSubscriptions(topics.size, limits);
+    topics.push(path);
     at = next;
-    if (count % TOPICS_PER_STEP === 0) yield;
+    if (pace.isStep(path)) yield;
   }
-  return { opening, topics: [...topics.values()] };
+  return { opening, topics };
 }
 
 /** Whether TLS could not begin because too many files are open. */

@@ -91,8 +91,18 @@ export class ClientCounters implements Tally<ClientCounts> {
 
   /** Counts messages. */
   count(name: keyof ClientCounts, messages: number): void {
-    this[name] = addCounts(this[name], messages);
-    this.#all[name] = addCounts(this.#all[name], messages);
+    const all = this.#all;
+    // Those that come with each message: a name that is not always the same is looked up.
+    if (name === "received") {
+      this.received = addCounts(this.received, messages);
+      all.received = addCounts(all.received, messages);
+    } else if (name === "delivered") {
+      this.delivered = addCounts(this.delivered, messages);
+      all.delivered = addCounts(all.delivered, messages);
+    } else {
+      this[name] = addCounts(this[name], messages);
+      all[name] = addCounts(all[name], messages);
+    }
   }
 
   /** Counts a message that is refused. */

@@ -112,6 +112,11 @@ export class Rights {
     return this.#publish.covers(path);
   }
 
+  /** Whether they may get messages of a topic that they have subscribed to, or broadcasts. */
+  mayGet(path: TopicPath): boolean {
+    return path.length === 0 ? this.narrow(path)?.length !== 0 : this.#subscribe.covers(path);
+  }
+
   /** What a subscriber to a topic gets of it. */
   narrow(path: TopicPath): Granted {
     return this.#subscribe.covers(path) ? undefined : this.#subscribe.below(path);

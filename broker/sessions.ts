@@ -62,6 +62,8 @@ export class Sessions {
   readonly #all = new Map<string, ClientPeer>();
   /** Those without a connection, the longest away first, each with the timer that forgets it. */
   readonly #away = new Map<ClientPeer, Timer>();
+  /** Those that are being opened over a connection: neither away nor connected. */
+  readonly #opening = new Map<ClientPeer, { readonly link: Link; readonly isNew: boolean }>();
   /** How many there have been. */
   #begun = 0;
   #queuedBytes = 0;
@@ -108,9 +110,12 @@ export class Sessions {
   /**
    * Resumes a client's session over a new connection, or begins one.
    *
+   * @returns Does that, in steps; returns the client, or nothing when meanwhile its session was forgotten
+   * or is opened over another connection.
    * @throws {ProtocolError} If the client claims to have taken what it was not sent.
    */
-  open(link: Link, { key, opening, topics, address }: Arrival): ClientPeer {
+  *open(link: Link, arrival: Arrival): Generator<void, ClientPeer | undefined, undefined> {
+    const { key, opening, topics, address } = arrival;
     const { options: { heartbeat, limits }, counters } = this.#context;
     const known = this.#find(opening.session, key);
     const isResumed = known !== undefined && !known.isCutOff;
@@ -120,12 +125,17 @@ export class Sessions {
     const peer = isResumed ? known : this.#begin(key);
     if (isResumed) this.#reclaim(peer);
     try {
-      const taken = isResumed ? opening.taken : 0;
-      for (const path of peer.open({ ...opening, taken }, topics)) peer.deny(path, link);
+      peer.open({ ...opening, taken: isResumed ? opening.taken : 0 });
     } catch (error) { // ProtocolError: an impossible count, so the session is of no use.
       this.#forget(peer);
       throw error;
     }
+    this.#opening.set(peer, { link, isNew: !isResumed });
+    for (const _step of peer.want(topics, link)) {
+      yield;
+      if (this.#opening.get(peer)?.link !== link) return undefined;
+    }
+    this.#opening.delete(peer);
     peer.name = opening.name;
     peer.address = address;
     if (isResumed) counters.resumed++;
@@ -144,6 +154,8 @@ export class Sessions {
       }),
     );
     session.attach(link);
+    // It may have happened while nobody was connected who could have been told.
+    if (peer.whyCutOff !== undefined) link.end(Reason.CUT_OFF, peer.whyCutOff);
     this.#makeRoom();
     return peer;
   }
@@ -162,7 +174,8 @@ export class Sessions {
 
   /** Takes a session back: from those away, or from a connection that is ignored from now on. */
   #reclaim(peer: ClientPeer): void {
-    peer.session.link?.end(Reason.REPLACED, "the session goes on over another connection");
+    const link = this.#opening.get(peer)?.link ?? peer.session.link;
+    link?.end(Reason.REPLACED, "the session goes on over another connection");
     peer.session.detach();
     this.#awaitNoMore(peer);
   }
@@ -200,7 +213,9 @@ export class Sessions {
 
   #forget(peer: ClientPeer, error?: Error): void {
     this.#awaitNoMore(peer);
-    const isNews = this.#all.delete(textOf(peer.id));
+    const isUnknown = this.#opening.get(peer)?.isNew ?? false;
+    this.#opening.delete(peer);
+    const isNews = this.#all.delete(textOf(peer.id)) && !isUnknown;
     peer.remove(error);
     if (isNews) this.#report("left", peer, error);
   }

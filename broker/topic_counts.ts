@@ -1,6 +1,7 @@
 /**
  * What passes through a broker, by topic, counted while somebody watches.
  */
+import { StringMap } from "../base/string_map.ts";
 import type { TopicPath } from "../topic.ts";
 
 /** What passed for one topic. */
@@ -67,7 +68,7 @@ export class TopicCounts {
    * in one sum.
    */
   takeBusiest(most: number): { topics: TopicCount[]; other: { messages: number; bytes: number } } {
-    const byText = new Map<string, TopicCount>();
+    const byText = new StringMap<TopicCount>();
     for (const topic of this.#topics?.values() ?? []) {
       const text = JSON.stringify(topic.path);
       const same = byText.get(text);

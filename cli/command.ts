@@ -82,6 +82,8 @@ export class Arguments {
   constructor(command: Pick<Command, "options">, args: readonly string[], name = "") {
     this.command = name;
     const known = optionsOf(command);
+    // What the program itself takes, in place of a command.
+    const others = name === "" ? ["version"] : [];
     const { _, ...flags } = parseArgs([...args], {
       boolean: known.filter(({ value }) => value === undefined).map(({ name }) => name),
       // An operand 7 is not a number.
@@ -92,7 +94,7 @@ export class Arguments {
       ),
       unknown: (arg, key) => {
         if (key === undefined) return;
-        const nearest = closestString(key, known.map(({ name }) => name));
+        const nearest = closestString(key, [...known.map(({ name }) => name), ...others]);
         const isNear = levenshteinDistance(key, nearest) <= FAULTS_MAX;
         throw new UsageError(
           `Unknown option ${arg}${isNear ? `; did you mean --${nearest}?` : ""}`,
@@ -236,14 +238,26 @@ export async function doing<T>(action: string, work: Promise<T>): Promise<T> {
 
 /** What could not be done, and why; our own errors say both themselves. */
 export function asSentence(action: string, error: unknown): string {
-  const message = messageOf(error);
+  const message = missing(action, error) ?? messageOf(error);
   return message.startsWith("Cannot ") ? message : `Cannot ${action}: ${message}`;
+}
+
+/** Says in words that a file is not there; the system would name the lock that stands beside it. */
+function missing(action: string, error: unknown): string | undefined {
+  if (!(error instanceof Deno.errors.NotFound)) return undefined;
+  const [verb = ""] = action.split(" ");
+  return verb === "read"
+    ? "there is no such file"
+    : ["use", "write"].includes(verb)
+    ? "there is no such folder"
+    : undefined;
 }
 
 /** What the library's errors advise, and what a command line has for it. */
 const ADVICE: readonly (readonly [string, string])[] = [
   ["as the option tls.caCerts", "with --tls-ca PATH"],
   [", or wait for one with connect({ wait: true })", ""],
+  ["mpubsub key file", `${PROGRAM} key file`],
 ];
 
 /** An error's message, on one line. */

@@ -40,7 +40,8 @@ Prints a script that makes the shell complete commands and options.`,
       args.atMost(1);
       const [shell = ""] = args.operands;
       if (!Object.hasOwn(SCRIPTS, shell)) {
-        throw new UsageError(`Cannot complete for "${shell}": give bash, zsh or fish`);
+        const what = shell === "" ? "print a script" : `complete for "${shell}"`;
+        throw new UsageError(`Cannot ${what}: give bash, zsh or fish`);
       }
       printLines(SCRIPTS[shell]!(await load()));
     },
@@ -119,9 +120,12 @@ ${cases.join("\n")}
   esac
 }
 # Sourced, or found in fpath and called.
-if [[ $funcstack[1] == _mpubsub ]]; then _mpubsub "$@"; else compdef _mpubsub ${
-    NAMES.join(" ")
-  }; fi`;
+if [[ $funcstack[1] == _mpubsub ]]; then
+  _mpubsub "$@"
+else
+  if (( ! $+functions[compdef] )); then autoload -Uz compinit && compinit; fi
+  compdef _mpubsub ${NAMES.join(" ")}
+fi`;
 }
 
 function fish(commands: ReadonlyMap<string, Listed>): string {

@@ -5,7 +5,7 @@ import type { BrokerKey } from "../broker.ts";
 import { parseKeys } from "../broker/keys.ts";
 import { parseAddress } from "../io/address.ts";
 import { CONFIG_FILE_BYTES_MAX, KEY_FILE_BYTES_MAX, readSecret } from "../io/secret_file.ts";
-import { type Arguments, doing, messageOf, UsageError } from "./command.ts";
+import { type Arguments, asSentence, doing, messageOf, UsageError } from "./command.ts";
 
 /** The usual connection file. */
 export function defaultFile(): string {
@@ -43,7 +43,7 @@ export function readValue(path: string): Uint8Array {
     return Deno.readFileSync(path);
   } catch (error) { // It is not there, or whatever else; perhaps no file is meant.
     throw new Error(
-      `Cannot read ${path}: ${messageOf(error)}; for a text that begins with @ write key='"@…"'`,
+      `${asSentence(`read ${path}`, error)}; for a text that begins with @ write key='"@…"'`,
       { cause: error },
     );
   }

@@ -49,7 +49,7 @@ have the key; address and certificate are those in FILE, that of the broker.`,
   ],
   examples: [
     ["key new ann --keys keys.json --publish sensors/kitchen", ""],
-    ["key file ann --keys keys.json x.json > ann.json", "its file"],
+    ["key file ann --keys keys.json x.json > ann.json", ""],
   ],
   async run(args) {
     const [action = "", ...operands] = args.operands;

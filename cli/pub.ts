@@ -7,7 +7,14 @@ import { CONNECTION, withBroker } from "./client.ts";
 import { type Arguments, type Command, messageOf, PROGRAM, UsageError } from "./command.ts";
 import { hasInput, readValue } from "./files.ts";
 import { complain } from "./output.ts";
-import { type Line, parseLine, parseMessage, parsePairs, topicText } from "./syntax.ts";
+import {
+  JSON_EXAMPLE,
+  type Line,
+  parseLine,
+  parseMessage,
+  parsePairs,
+  topicText,
+} from "./syntax.ts";
 import { checkLeaves, topicOf } from "./topics.ts";
 import type { TopicPath } from "../topic.ts";
 
@@ -62,6 +69,7 @@ async function run(args: Arguments): Promise<number> {
   const interval = args.time("interval") ?? 0;
   return await withBroker(args, async ({ bus, signal, problems }) => {
     let published = 0;
+    let advice = "; pub TOPIC - --lines KEY takes each line as a text";
     for await (const { line, number } of lines(signal)) {
       try {
         const { topic, message } = line();
@@ -70,7 +78,8 @@ async function run(args: Arguments): Promise<number> {
       } catch (error) { // What is wrong with it; the others are published all the same.
         if (number === undefined) throw error;
         problems.count++;
-        complain(`${messageOf(error)} (line ${number})`);
+        complain(`${messageOf(error)} (line ${number})${isNotJson(error) ? advice : ""}`);
+        if (isNotJson(error)) advice = "";
         continue;
       }
       if (++published >= count || signal.aborted) break;
@@ -133,8 +142,14 @@ function messageOfOption(json: string): Record<string, unknown> {
   try {
     return parseMessage(json);
   } catch (error) { // What is wrong with it.
-    throw new UsageError(messageOf(error), { cause: error });
+    const advice = isNotJson(error) ? `; a shell needs quotes around it: ${JSON_EXAMPLE}` : "";
+    throw new UsageError(`${messageOf(error)}${advice}`, { cause: error });
   }
+}
+
+/** Whether a text is not even JSON. */
+function isNotJson(error: unknown): boolean {
+  return error instanceof TypeError && error.cause instanceof SyntaxError;
 }
 
 async function* endlessly(line: Line): AsyncGenerator<Item> {
@@ -144,6 +159,8 @@ async function* endlessly(line: Line): AsyncGenerator<Item> {
 /** Makes messages of lines. */
 interface Reader {
   readonly read: (text: string) => Line;
+  /** What a person has to write. */
+  readonly what: string;
   /** Whether empty lines are skipped. */
   readonly skipsEmpty: boolean;
 }
@@ -151,17 +168,22 @@ interface Reader {
 function readerOf(topic: TopicPath | undefined, key: string | undefined): Reader {
   if (key !== undefined) {
     if (topic === undefined) throw new UsageError("Cannot use --lines: give a TOPIC");
-    return { read: (text) => ({ topic, message: { [key]: text } }), skipsEmpty: false };
+    const read = (text: string) => ({ topic, message: { [key]: text } });
+    return { read, what: "lines of text", skipsEmpty: false };
   }
-  if (topic === undefined) return { read: parseLine, skipsEmpty: true };
-  return { read: (text) => ({ topic, message: parseMessage(text) }), skipsEmpty: true };
+  if (topic === undefined) {
+    return { read: parseLine, what: "lines as sub prints them", skipsEmpty: true };
+  }
+  const read = (text: string) => ({ topic, message: parseMessage(text) });
+  return { read, what: "JSON objects, one a line", skipsEmpty: true };
 }
 
 /** Reads standard input line by line, no faster than they are taken. */
 async function* readLines(
-  { read, skipsEmpty }: Reader,
+  { read, what, skipsEmpty }: Reader,
   signal: AbortSignal,
 ): AsyncGenerator<Item> {
+  if (Deno.stdin.isTerminal()) complain(`Reads ${what}, from this terminal; Ctrl-D ends it`);
   const texts = Deno.stdin.readable.pipeThrough(new TextDecoderStream(), { signal })
     .pipeThrough(boundedLines(LINE_UNITS_MAX)).pipeThrough(new TextLineStream());
   let number = 0;

@@ -2,15 +2,19 @@
  * The signals that end the program.
  */
 
+import { every, type Timer } from "../base/timers.ts";
+
 /** Signals closer together count as one: under `deno task`, Ctrl-C arrives twice. */
 const SAME_SIGNAL_MS = 1000;
+/** How often to look whether the terminal is gone, once SIGHUP has come. */
+const LOOK_MS = 500;
 
 /** Listens for the signals that end the program, until it is disposed. */
 export class StopSignals implements Disposable {
   /** Called when another signal comes later. */
   onAgain: () => void = () => {};
-  /** Called on SIGHUP, unless it means that the terminal is gone. */
-  onHangup: () => void = () => {};
+  /** Called on SIGHUP, unless it means that the terminal is gone; without it, SIGHUP on a terminal ends. */
+  onHangup: (() => void) | undefined;
   readonly #controller = new AbortController();
   readonly #happened = Promise.withResolvers<void>();
   #firstAt = 0;
@@ -27,11 +31,14 @@ export class StopSignals implements Disposable {
   };
 
   readonly #isOnTerminal = Deno.stdout.isTerminal();
+  #looks: Timer | undefined;
 
-  /** After a terminal was closed, the output is not a terminal any more. */
   readonly #hangup = () => {
-    if (this.#isOnTerminal && !Deno.stdout.isTerminal()) this.#take();
-    else this.onHangup();
+    if (!this.#isOnTerminal) return this.onHangup?.();
+    if (this.onHangup === undefined || isGone()) return this.#take();
+    this.onHangup();
+    // When the shell of a terminal ends, SIGHUP comes before the terminal is gone.
+    this.#looks ??= every(() => isGone() && this.#take(), LOOK_MS);
   };
 
   readonly #listeners: readonly (readonly [Deno.Signal, () => void])[] = Deno.build.os === "windows"
@@ -59,6 +66,12 @@ export class StopSignals implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#looks?.cancel();
     for (const [name, listener] of this.#listeners) Deno.removeSignalListener(name, listener);
   }
+}
+
+/** After a terminal was closed, the output is not a terminal any more. */
+function isGone(): boolean {
+  return !Deno.stdout.isTerminal();
 }

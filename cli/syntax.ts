@@ -11,6 +11,9 @@ import { formatJson, parseJson } from "./tagged_json.ts";
 /** How much is shown of what cannot be used. */
 const SHOWN_UNITS_MAX = 80;
 
+/** A message as a shell has to be given it: without these quotes it takes those within away. */
+export const JSON_EXAMPLE = `'{"a":1}'`;
+
 /** A message and where it goes, or came from. */
 export interface Line {
   readonly topic: TopicPath;
@@ -77,7 +80,12 @@ export function parsePairs(
   for (const word of words) {
     const at = word.indexOf("=");
     if (at < 1) {
-      throw new UsageError(`Cannot use ${shown(word)} as a value: write key=value`);
+      const isJson = word.startsWith("{");
+      throw new UsageError(
+        `Cannot use ${shown(word)} as a value: write key=value${
+          isJson ? `, or the whole message as --json ${JSON_EXAMPLE}` : ""
+        }`,
+      );
     }
     const key = word.slice(0, at);
     if (values.has(key)) {
@@ -141,7 +149,7 @@ function checkMessage(message: unknown, text: string): Record<string, unknown> {
 }
 
 function shown(text: string): string {
-  return printable(text, SHOWN_UNITS_MAX);
+  return text === "" ? '""' : printable(text, SHOWN_UNITS_MAX);
 }
 
 /** A message on one line of JSON, perhaps with the time at which it came. */

@@ -75,7 +75,7 @@ export function pageOf(
   columns: number,
   rows: number,
 ): string[] {
-  const head = headOf(now, before);
+  const head = figuresOf(now, before).flatMap((figures) => flowed(figures, columns));
   const topics = topicRows(now);
   const clients = clientRows(now, before);
   const isMore = now.other.messages > 0;
@@ -113,34 +113,63 @@ function someOf(
   return [title!, ...shown, left === 0 ? "more" : `${left}${isMore ? "+" : ""} more`];
 }
 
-function headOf(now: Moment, before: Moment | undefined): string[] {
+/** Figures on as few lines as have room for them. */
+function flowed([first = "", ...rest]: readonly string[], columns: number): string[] {
+  const lines = [first];
+  for (const figure of rest) {
+    const line = `${lines.at(-1)}  ${figure}`;
+    if (line.length <= columns) lines[lines.length - 1] = line;
+    else lines.push(figure);
+  }
+  return lines;
+}
+
+/** The figures of the whole broker, those on a line together. */
+function figuresOf(now: Moment, before: Moment | undefined): string[][] {
   const { stats } = now;
   const { sessions, detached, connections, refused, refusedMessages, cutOff, waiting } = stats;
   const rates = ratesOf(now, before);
   return [
-    `${stats.address}  up ${formatUptime(stats.uptime)}  (q ends)`,
-    `clients ${sessions} (${detached} away)  connections ${connections}  ` +
-    `in ${rates.in} msg/s  out ${rates.out} msg/s`,
-    `queued ${formatBytes(queuedIn(now))}  dropped ${stats.dropped}  cut off ${cutOff}  ` +
-    `holding back ${waiting}  refused ${refused} connections, ${refusedMessages} messages`,
-    ...stats.uplink === undefined ? [] : uplinkLines(stats.uplink, stats, before),
+    [stats.address, `up ${formatUptime(stats.uptime)}`, "(q ends)"],
+    [
+      `clients ${sessions} (${detached} away)`,
+      `connections ${connections}`,
+      `in ${rates.in} msg/s`,
+      `out ${rates.out} msg/s`,
+    ],
+    [
+      `queued ${formatBytes(queuedIn(now))}`,
+      `dropped ${stats.dropped}`,
+      `cut off ${cutOff}`,
+      `holding back ${waiting}`,
+      `refused ${refused} connections, ${refusedMessages} messages`,
+    ],
+    ...stats.uplink === undefined ? [] : uplinkFigures(stats.uplink, stats, before),
   ];
 }
 
-function uplinkLines(
+function uplinkFigures(
   uplink: UplinkStats,
   { uptime }: BrokerReport,
   before: Moment | undefined,
-): string[] {
+): string[][] {
   const { bus, state, server, brokers, queuedBytes, behind, dropped } = uplink;
   const seconds = before === undefined ? 0 : (uptime - before.stats.uptime) / 1000;
   const where = server === null ? "" : ` ${state === "connected" ? "to" : "after"} ${server}`;
   return [
-    `uplink ${bus} ${state}${where}  brokers ${brokers}  ` +
-    `in ${rateOf(uplink.received, before?.stats.uplink?.received, seconds)} msg/s  ` +
-    `out ${rateOf(uplink.sent, before?.stats.uplink?.sent, seconds)} msg/s`,
-    `uplink queued ${formatBytes(queuedBytes)}  lag ${lagOf(uplink)}  behind ${behind}  ` +
-    `dropped ${dropped}  lost ${lossesOf(uplink)}`,
+    [
+      `uplink ${bus} ${state}${where}`,
+      `brokers ${brokers}`,
+      `in ${rateOf(uplink.received, before?.stats.uplink?.received, seconds)} msg/s`,
+      `out ${rateOf(uplink.sent, before?.stats.uplink?.sent, seconds)} msg/s`,
+    ],
+    [
+      `uplink queued ${formatBytes(queuedBytes)}`,
+      `lag ${lagOf(uplink)}`,
+      `behind ${behind}`,
+      `dropped ${dropped}`,
+      `lost ${lossesOf(uplink)}`,
+    ],
   ];
 }
 

@@ -12,6 +12,7 @@
  * ```
  */
 import { writeAll } from "../base/bytes.ts";
+import { Rounds } from "../base/rounds.ts";
 import { TimeSlice } from "../base/time_slice.ts";
 import { ClientRecords } from "./tls_records.ts";
 
@@ -95,7 +96,7 @@ async function pump(
   take: (bytes: Uint8Array) => Promise<boolean>,
 ): Promise<void> {
   let passed = 0;
-  const slice = new TimeSlice(() => passed / BYTES_PER_MS);
+  const slice = new TimeSlice(new Rounds(() => passed / BYTES_PER_MS));
   let buffer = new Uint8Array(BYTES_MIN);
   try {
     for (;;) {

@@ -5,6 +5,7 @@
  * - A broker may want so much that to take it, to tell its counts and to forget it is long work. So
  *   these are generators, which do a step for each topic; turns.ts does them in pieces.
  */
+import { hiddenNumber, shownNumber } from "../base/hidden_number.ts";
 import { ProtocolError } from "../errors.ts";
 import type { TopicPath } from "../topic.ts";
 import type { ControlMessage, NumberedCount, NumberedTopic } from "./control_message.ts";
@@ -53,7 +54,7 @@ export interface WantsChange {
 export class RemoteWants {
   readonly #counts: SentCounts;
   readonly #memory: RemoteMemory;
-  /** By the numbers that it has given them. */
+  /** By what hides the numbers that it has given them. */
   #wants = new Map<number, Want>();
   /** Those of which no answer has told a count yet. */
   #untold = new Set<number>();
@@ -132,8 +133,8 @@ export class RemoteWants {
       REMOVED_BYTES * remove.length;
     this.#memory.take(bytes);
     change.bytes += bytes;
-    for (const [id, path] of add) change.add.set(id, path && Object.freeze(path));
-    for (const id of remove) change.remove.push(id);
+    for (const [id, path] of add) change.add.set(hiddenNumber(id), path && Object.freeze(path));
+    for (const id of remove) change.remove.push(hiddenNumber(id));
     const size = change.add.size + (change.base === null ? 0 : this.#wants.size);
     if (Math.max(size, change.remove.length) <= WANTS_MAX) return;
     throw new ProtocolError(`Cannot take what a broker wants: more than ${WANTS_MAX} topics`);
@@ -253,7 +254,7 @@ export class RemoteWants {
       if (id === undefined) return null;
       this.#untold.delete(id);
       const { sent: { count }, told, epoch } = this.#wants.get(id)!;
-      if (told !== count || epoch !== this.#epoch) return [id, count];
+      if (told !== count || epoch !== this.#epoch) return [shownNumber(id), count];
     }
     return undefined;
   }
@@ -262,7 +263,7 @@ export class RemoteWants {
   commit(answer: number): void {
     if (answer === 0) this.#epoch++;
     for (const [id, count] of this.#told.get(answer) ?? []) {
-      const want = this.#wants.get(id);
+      const want = this.#wants.get(hiddenNumber(id));
       if (want === undefined) continue;
       want.told = count;
       want.epoch = this.#epoch;

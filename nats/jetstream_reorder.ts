@@ -2,6 +2,7 @@
  * Packets of other brokers as they come from a stream, each to the lane that it belongs to, which
  * restores their order.
  */
+import { salted } from "../base/string_map.ts";
 import { ProtocolError } from "../errors.ts";
 import type { ExchangeContext } from "./exchange_context.ts";
 import { HeldBytes } from "./held_bytes.ts";
@@ -15,7 +16,7 @@ const LANES_MAX = 2 ** 15;
 /** Holds back packets of other brokers until those before them have come. */
 export class ReorderBuffer {
   readonly #context: LaneContext;
-  /** By broker and number, the one that was heard of longest ago first. */
+  /** By broker and number, salted, the one that was heard of longest ago first. */
   readonly #lanes = new Map<string, RemoteLane>();
   readonly #lanesMax: number;
 
@@ -43,7 +44,7 @@ export class ReorderBuffer {
   }
 
   #lane(broker: string, index: number): RemoteLane {
-    const key = `${broker}.${index}`;
+    const key = salted(`${broker}.${index}`);
     const lane = this.#lanes.get(key) ?? new RemoteLane(broker, this.#context);
     this.#lanes.delete(key);
     this.#lanes.set(key, lane);

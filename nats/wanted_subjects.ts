@@ -4,6 +4,7 @@
  * - A topic that covers others stays for a while when it is wanted no more: who subscribes to it and
  *   unsubscribes over and over makes others leave and come back once, not each time.
  */
+import { StringMap } from "../base/string_map.ts";
 import { type CoverChange, Covers } from "../routing/covers.ts";
 import type { TopicPath } from "../topic.ts";
 import { patternOf, subjectOf, subjectProblem } from "./subject.ts";
@@ -13,7 +14,7 @@ export class WantedSubjects {
   readonly #prefix: string;
   readonly #covers = new Covers();
   /** Topics that are wanted no more, and cover others, by their texts. */
-  readonly #staying = new Map<string, TopicPath>();
+  #staying = new StringMap<TopicPath>();
 
   /** Begins with nothing wanted, on the bus whose subjects have this prefix. */
   constructor(prefix: string) {
@@ -41,7 +42,7 @@ export class WantedSubjects {
   /** Removes the topics that have stayed for a while; yields how the covers changed. */
   *settle(): Generator<CoverChange, void> {
     const staying = [...this.#staying.values()];
-    this.#staying.clear();
+    this.#staying = new StringMap();
     for (const path of staying) {
       const change = this.#covers.remove(path);
       if (change !== undefined) yield change;

@@ -2,11 +2,11 @@
  * Messages that wait for a broker, checked again once it has told its limits: before, they were checked
  * against those of another broker, or against what any broker may allow.
  */
-import { MessageError, ProtocolError } from "../errors.ts";
+import { MessageError } from "../errors.ts";
 import type { Limits } from "../protocol/frame.ts";
 import { LIMITS_MAX } from "../protocol/frame_bodies.ts";
 import type { Session } from "../protocol/session.ts";
-import { decodeTopic } from "../protocol/topic_block.ts";
+import { decodeTopic, longestElement } from "../protocol/topic_block.ts";
 import { runAt } from "../protocol/topic_run.ts";
 import { formatTopic, type TopicPath } from "../topic.ts";
 
@@ -76,11 +76,6 @@ export function topicProblem(
 ): string | undefined {
   const { topicElements, elementBytes } = limits;
   if (path.length > topicElements) return `the broker's limit is ${topicElements} elements`;
-  try {
-    decodeTopic(block, 0, block.length, limits);
-  } catch (error) { // The broker would say the same.
-    if (!(error instanceof ProtocolError)) throw error;
-    return `the broker's limit is ${elementBytes} bytes for an element`;
-  }
-  return undefined;
+  if (longestElement(block) <= elementBytes) return undefined;
+  return `the broker's limit is ${elementBytes} bytes for an element`;
 }

@@ -9,6 +9,7 @@ import { type Begun, ReadBuffers } from "./read_buffers.ts";
 
 /** No bound. */
 const RUN_MAX = 2 ** 30;
+const NOTHING: Begun = { unread: 0, promised: 0 };
 
 /**
  * Finds the frames in a stream of bytes.
@@ -71,17 +72,25 @@ export class FrameReader implements Frame {
 
   /** Room for the next read; at least one byte. Bytes of earlier frames may move or go. */
   space(): Uint8Array {
+    if (this.#filled > this.end || this.#lease !== undefined) return this.#spaceBehind();
+    this.end = this.#filled = 0;
+    const { length } = this.buffer;
+    this.#buffers.plan(length, NOTHING);
+    if (!this.#buffers.fits(length)) this.#turn();
+    return this.buffer;
+  }
+
+  /** The same where something is in the buffer that has to stay there, or somewhere. */
+  #spaceBehind(): Uint8Array {
     const isLent = this.#lease !== undefined;
     const begun = this.#begun();
-    const { unread } = begun;
-    if (unread === 0 && !isLent) this.end = this.#filled = 0;
     const buffers = this.#buffers;
     const { length } = this.buffer;
     buffers.plan(length, begun);
     const room = length - this.#filled;
     const isShort = isLent
       ? buffers.isCramped(room, begun)
-      : buffers.isFull(length - unread, begun);
+      : buffers.isFull(length - begun.unread, begun);
     if (isShort || !buffers.fits(length)) this.#turn();
     else if (!isLent && buffers.isCramped(room, begun)) this.#moveTo(this.buffer);
     return this.buffer.subarray(this.#filled);

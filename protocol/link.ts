@@ -16,6 +16,7 @@
  *   side is in the middle of sending.
  */
 import { printable } from "../base/printable.ts";
+import type { Rounds } from "../base/rounds.ts";
 import { TimeSlice } from "../base/time_slice.ts";
 import { later, type Timer } from "../base/timers.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
@@ -81,7 +82,7 @@ export class Link {
   handler: LinkHandler;
   readonly #stream: ByteStream;
   readonly #reader: FrameReader;
-  readonly #slice = new TimeSlice();
+  readonly #slice: TimeSlice;
   /** How many frames of the current run were counted as work. */
   #counted = 0;
   /** What the next read fills. */
@@ -95,9 +96,16 @@ export class Link {
    * Begins to read from `stream`, which is this link's from now on.
    *
    * @param handler What is done with the frames; until there is one, none is expected.
+   * @param rounds In which it takes its turns, with all that have the same.
    */
-  constructor(stream: ByteStream, limits: FrameLimits, handler: LinkHandler = expecting({})) {
+  constructor(
+    stream: ByteStream,
+    limits: FrameLimits,
+    handler: LinkHandler = expecting({}),
+    rounds?: Rounds,
+  ) {
     this.#stream = stream;
+    this.#slice = new TimeSlice(rounds);
     this.#reader = new FrameReader(limits, () => this.#longerRun());
     this.#space = this.#reader.space();
     this.handler = handler;
@@ -196,7 +204,9 @@ export class Link {
         if (this.#end !== undefined) continue;
         this.#reader.wrote(count);
         for (let wait = this.#takeFrames(); wait !== undefined; wait = this.#takeFrames()) {
+          this.#silentTicks = -Infinity; // What has come waits here.
           await wait;
+          this.#silentTicks = 0;
         }
       }
       this.#end ??= { error: lostError(undefined) };
@@ -211,6 +221,7 @@ export class Link {
 
   /** Takes the frames that are here; returns what to wait for before it takes more. */
   #takeFrames(): Promise<void> | undefined {
+    if (this.#slice.mustWait) return this.#slice.next();
     this.#slice.begin();
     try {
       while (this.#end === undefined && this.#reader.next()) {
@@ -219,7 +230,9 @@ export class Link {
         const work = this.#takeFrame();
         if (!this.#slice.did(workOf(this.#reader, this.#counted)) && work === undefined) continue;
         this.handler.batch();
-        return work ?? this.#slice.next();
+        if (work === undefined) return this.#slice.next();
+        this.#slice.rest();
+        return work;
       }
       this.handler.batch();
     } catch (error) {
@@ -229,7 +242,9 @@ export class Link {
     }
     // Also after the end: what is read then must not overwrite frames that somebody holds.
     this.#space = this.#reader.space();
-    return this.#end === undefined && this.#slice.isOver() ? this.#slice.next() : undefined;
+    if (this.#end === undefined && this.#slice.isOver()) return this.#slice.next();
+    this.#slice.rest();
+    return undefined;
   }
 
   #takeFrame(): Promise<void> | undefined {

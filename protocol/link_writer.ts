@@ -14,6 +14,7 @@
  *   everything else has its turn.
  */
 import { NO_BYTES } from "../base/bytes.ts";
+import { Rounds } from "../base/rounds.ts";
 import { TimeSlice } from "../base/time_slice.ts";
 import type { ByteStream } from "./link.ts";
 
@@ -112,11 +113,13 @@ export class LinkWriter {
     try {
       for (let bytes = this.#next(); bytes !== undefined; bytes = this.#next()) {
         this.quietTicks = 0;
-        if (bytes.length > LARGE_BYTES) await this.#writeLarge(bytes);
-        else {
-          let at = await this.#stream.write(bytes);
-          while (at < bytes.length) at += await this.#stream.write(bytes.subarray(at));
-        }
+        const isLarge = bytes.length > LARGE_BYTES;
+        const isWhole = bytes.length <= WRITE_BYTES_MAX;
+        const count = await this.#stream.write(
+          isWhole ? bytes : bytes.subarray(0, WRITE_BYTES_MAX),
+        );
+        if (isLarge && this.#isTurnOver(count)) await this.#slice!.next();
+        if (count < bytes.length) await this.#writeRest(bytes, count);
       }
     } catch (error) { // Whatever the stream throws: the connection is gone.
       this.#owner.lose(error);
@@ -125,25 +128,30 @@ export class LinkWriter {
     }
   }
 
-  /** Writes in parts, between which others have their turn. */
-  async #writeLarge(bytes: Uint8Array): Promise<void> {
-    for (let at = 0; at < bytes.length;) {
-      const isWhole = at === 0 && bytes.length <= WRITE_BYTES_MAX;
-      const part = isWhole ? bytes : bytes.subarray(at, at + WRITE_BYTES_MAX);
-      const count = await this.#stream.write(part);
+  /** Writes what is from `at` on in parts, between which others have their turn. */
+  async #writeRest(bytes: Uint8Array, at: number): Promise<void> {
+    while (at < bytes.length) {
+      const count = await this.#stream.write(bytes.subarray(at, at + WRITE_BYTES_MAX));
       at += count;
       this.quietTicks = 0;
-      this.#written += count / BYTES_PER_MS;
-      if (this.#written < 1) continue;
-      this.#slice ??= new TimeSlice(() => this.#written);
-      if (this.#slice.isOver()) await this.#slice.next();
+      if (this.#isTurnOver(count)) await this.#slice!.next();
     }
   }
 
+  /** Notes what was written; returns whether others should have their turn. */
+  #isTurnOver(count: number): boolean {
+    this.#written += count / BYTES_PER_MS;
+    if (this.#written < 1) return false;
+    this.#slice ??= new TimeSlice(new Rounds(() => this.#written));
+    return this.#slice.isOver();
+  }
+
   #next(): Uint8Array | undefined {
-    const large = this.#counted;
-    this.#counted = undefined;
-    if (large !== undefined && !this.#isEnded) return large;
+    if (this.#counted !== undefined) {
+      const large = this.#counted;
+      this.#counted = undefined;
+      if (!this.#isEnded) return large;
+    }
     const before = this.#drain();
     const counted = this.#isEnded ? undefined : this.#owner.handler.next();
     if (counted !== undefined && counted.length > JOIN_BYTES_MAX) {
@@ -153,17 +161,15 @@ export class LinkWriter {
     }
     // What the owner has just sent goes after what it hands over.
     const behind = this.#drain();
-    if (counted === undefined) {
-      return before.length + behind.length === 0 ? undefined : this.#join([...before, ...behind]);
-    }
     if (before.length + behind.length === 0) return counted;
-    return this.#join([...before, counted, ...behind]);
+    const parts = counted === undefined ? [...before, ...behind] : [...before, counted, ...behind];
+    return this.#join(parts);
   }
 
   #drain(): readonly Uint8Array[] {
     const control = this.#control;
+    if (control.length === 0 && this.#ack === undefined) return NO_PARTS;
     if (this.#ack !== undefined) control.push(this.#ack);
-    if (control.length === 0) return NO_PARTS;
     this.#control = [];
     this.#ack = undefined;
     return control;

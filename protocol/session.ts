@@ -39,8 +39,13 @@ export const WINDOW_BYTES = 1024 * 1024;
 
 /** What the owner of a session does with what arrives. */
 export interface SessionHandler extends InboxHandler {
-  /** Takes a frame that is counted, or that is not the session's own. A `ProtocolError` ends the link. */
-  frame(frame: Frame): void;
+  /**
+   * Takes a frame that is counted, or that is not the session's own. A `ProtocolError` ends the link.
+   *
+   * @returns After one that is not counted, the next is taken only when this has resolved, if it is a
+   * promise.
+   */
+  frame(frame: Frame): void | Promise<void>;
   /** All frames of one read were given to `frame`. */
   batch?(): void;
   /** The other side has acknowledged more than before. */
@@ -145,9 +150,11 @@ export class Session implements LinkHandler {
 
   /** Requests an acknowledgement, if the window is closed and none would come unasked. */
   #unblock(): void {
-    const { ahead, inFlightMin, acknowledged } = this.outbox;
+    const { outbox } = this;
+    if (outbox.ahead === 0) return; // So it is after nearly every write.
+    const { inFlightMin, acknowledged } = outbox;
     const { unblocking, settled, unblockingAt } = this.#asks;
-    if (unblocking > settled || ahead === 0 || inFlightMin >= ACK_BYTES) return;
+    if (unblocking > settled || inFlightMin >= ACK_BYTES) return;
     // The answer acknowledged nothing: the other side withholds that, and tells when it no longer does.
     if (unblockingAt === acknowledged) return;
     this.#asks.unblockingAt = acknowledged;
@@ -189,13 +196,13 @@ export class Session implements LinkHandler {
     this.#slice?.end();
   }
 
-  frame(reader: FrameReader): void {
+  frame(reader: FrameReader): void | Promise<void> {
     const { type } = reader;
     if (isCounted(type)) this.#inbox.arrived(reader);
     else if (type === FrameType.ASK) this.#takeAsk();
     else if (type === FrameType.ACK) {
       this.#takeAck(reader.buffer.subarray(reader.body, reader.end));
-    } else this.#handler.frame(reader);
+    } else return this.#handler.frame(reader);
   }
 
   #takeAsk(): void {

@@ -78,6 +78,18 @@ export function topicEnd(bytes: Uint8Array, start: number, end: number): number 
   return at + size;
 }
 
+/** How many bytes the longest element of a topic has, whose block was encoded here. */
+export function longestElement(block: Uint8Array): number {
+  let longest = 0;
+  for (let at = block[0] === LONG ? LONG_BYTES : 1; at < block.length;) {
+    const isLong = block[at] === LONG;
+    const size = isLong ? readLong(block, at) : block[at]!;
+    longest = Math.max(longest, size);
+    at += (isLong ? LONG_BYTES : 1) + size;
+  }
+  return longest;
+}
+
 /** The topic of the whole block from `start` to before `end`, checked against the limits. */
 export function decodeTopic(
   bytes: Uint8Array,

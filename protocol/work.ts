@@ -15,13 +15,17 @@ export function messageWork(messages: number, bytes: number): number {
   return Math.min(WORK_MAX, MESSAGE_WORK + messages + (bytes >> BYTES_SHIFT));
 }
 
-/**
- * The work of the frames that were just taken, of which some are `counted` already. Nothing bounds what one that is not a message may cause,
- * so the clock is looked at after each of them.
- */
+/** What a frame costs that is not a message, and so many bytes of it, as a power of two. */
+const FRAME_WORK = 64;
+const FRAME_BYTES_SHIFT = 3;
+
+/** The work of the frames that were just taken, of which some are `counted` already. */
 export function workOf(reader: FrameReader, counted: number): number {
   const { type, frames, start, end, spent } = reader;
   reader.spent = 0;
-  if (type !== FrameType.PUBLISH) return WORK_MAX;
-  return Math.min(WORK_MAX, messageWork(frames - counted, end - start) + spent);
+  const bytes = end - start;
+  const work = type === FrameType.PUBLISH
+    ? messageWork(frames - counted, bytes)
+    : FRAME_WORK + (bytes >> FRAME_BYTES_SHIFT);
+  return Math.min(WORK_MAX, work + spent);
 }

@@ -16,6 +16,8 @@ export class Member<P> {
   readonly audience: Audience<P>;
   /** Where it is among the members. */
   at: number;
+  /** When all that its peer wants was replaced last, if that has named it: how often that was done. */
+  round = 0;
 
   /** Use {@linkcode Audience.join}. */
   constructor(peer: P, audience: Audience<P>, at: number) {
@@ -128,14 +130,21 @@ export class Place<P> extends Audience<P> {
 
 /** Those who get the same topics of one that they want. */
 export class Scope<P> extends Audience<P> {
-  /** The topics that they get, and the places of these. */
+  /** The topics that they get. */
   readonly topics: readonly TopicPath[];
-  readonly places: readonly Place<P>[];
+  /** The places of these, as far as the scope is made. */
+  readonly places: Place<P>[] = [];
+  /** How many are making it. */
+  makers = 0;
 
-  /** Makes one without anybody. */
-  constructor(topics: readonly TopicPath[], places: readonly Place<P>[]) {
-    super(places.some(({ isWide }) => isWide));
+  /** Makes one without anybody, and without places. */
+  constructor(topics: readonly TopicPath[]) {
+    super(!topics.every(isBrokerPath));
     this.topics = topics;
-    this.places = places;
+  }
+
+  /** Whether it has all its places. */
+  get isWhole(): boolean {
+    return this.places.length === this.topics.length;
   }
 }

@@ -14,8 +14,11 @@
 import { BytesCache } from "../base/bytes_cache.ts";
 import { isBrokerPath, isLocalPath, type TopicPath } from "../topic.ts";
 import { Audience, type Member, Place, Scope } from "./audience.ts";
+import { Interests } from "./interests.ts";
+import { Pace } from "./pace.ts";
 import type { Peer } from "./peer.ts";
 import { PeerLists, peersUpFrom } from "./peer_lists.ts";
+import { Scopes } from "./scopes.ts";
 import { type TopicNode, TopicTree } from "./topic_tree.ts";
 
 /** What a {@linkcode Router} calls. */
@@ -52,22 +55,11 @@ export interface Route<P extends Peer> {
 /** Decodes the topic block in `bytes` from `start` to before `end`. */
 export type DecodeTopic = (bytes: Uint8Array, start: number, end: number) => TopicPath;
 
-/** What one peer wants. */
-interface Interests<P> {
-  /** By topic, as a text: as what it gets that; `undefined` if it gets nothing of it. */
-  readonly members: Map<string, Member<P> | undefined>;
-  /** It alone, in a list. */
-  readonly alone: readonly P[];
-  /** How many of them are for more than what the broker itself publishes. */
-  wide: number;
-  /** As what it gets broadcasts, if there are any such. */
-  broadcast: Member<P> | undefined;
-}
+/** Says what a peer gets of a topic that it wants. */
+export type Narrow = (path: TopicPath) => Granted;
 
 /** How many topics have a remembered route. */
 const ROUTES_MAX = 32_768;
-/** After so many topics, a step of long work is done. */
-const TOPICS_PER_STEP = 32;
 const NOBODY: readonly never[] = [];
 
 /** Knows the interests of all peers, and who gets the messages of a topic. */
@@ -75,10 +67,12 @@ export class Router<P extends Peer> {
   readonly #options: RouterOptions<P>;
   readonly #tree = new TopicTree<Place<P>>();
   readonly #interests = new Map<P, Interests<P>>();
-  readonly #scopes = new Map<readonly TopicPath[], Scope<P>>();
-  /** The scopes without members: since the latest sweep, and since the one before. */
-  #idle = new Set<Scope<P>>();
-  #longIdle = new Set<Scope<P>>();
+  readonly #scopes = new Scopes<P>({
+    attach: (path, scope) => this.#attach(path, scope),
+    detach: (place, scope) => this.#detach(place, scope),
+  });
+  /** Those who want something and get nothing of it, once for each. */
+  readonly #denied = new Audience<P>(false);
   /** All that want anything besides what the broker itself publishes. */
   readonly #everybody = new Audience<P>();
   #broadcastTo: { readonly peers: readonly P[]; readonly madeAt: number } | undefined;
@@ -94,60 +88,103 @@ export class Router<P extends Peer> {
 
   /** How many topics a peer is interested in. */
   interestsOf(peer: P): number {
-    return this.#interests.get(peer)?.members.size ?? 0;
+    return this.#interests.get(peer)?.size ?? 0;
   }
 
-  /** A peer wants a topic from now on, and gets of it what is granted; twice is once. */
+  /**
+   * A peer wants a topic from now on, and gets of it what is granted; twice is once.
+   *
+   * - In one step, which is short if {@linkcode Router.prepare} has nothing to do.
+   */
   add(peer: P, path: TopicPath, granted?: Granted): void {
-    let own = this.#interests.get(peer);
-    if (own === undefined) {
-      own = { members: new Map(), alone: [peer], wide: 0, broadcast: undefined };
-      this.#interests.set(peer, own);
+    this.#set(peer, this.#interestsFor(peer), path, granted);
+  }
+
+  /** What has to be done, in steps, so that somebody can get what is granted; often nothing. */
+  prepare(granted: Granted): Generator<void, unknown, undefined> | undefined {
+    if (granted === undefined || granted.length === 0) return undefined;
+    return this.#scopes.get(granted) === undefined ? this.#scopes.make(granted) : undefined;
+  }
+
+  /**
+   * Prepares what a peer gets of a topic.
+   *
+   * @returns Does that, in steps; returns what is granted then.
+   */
+  *prepared(path: TopicPath, narrow: Narrow): Generator<void, Granted, undefined> {
+    for (;;) {
+      const granted = narrow(path);
+      const steps = this.prepare(granted);
+      if (steps === undefined) return granted;
+      yield* steps; // Something else may be granted meanwhile.
     }
-    const text = JSON.stringify(path);
-    if (!own.members.has(text)) own.members.set(text, this.#join(peer, own, path, granted));
   }
 
   /** A peer no longer wants a topic; returns whether it did. */
   remove(peer: P, path: TopicPath): boolean {
     const own = this.#interests.get(peer);
-    const text = JSON.stringify(path);
-    if (own === undefined || !own.members.has(text)) return false;
-    const member = own.members.get(text);
-    own.members.delete(text);
-    this.#leave(own, member);
+    const member = own && this.#memberOf(own, path);
+    if (member === undefined) return false;
+    this.#drop(own!, path, member);
     return true;
   }
 
-  /** A peer wants these topics, and no others; `narrow` says what it gets of each. */
-  replace(peer: P, paths: readonly TopicPath[], narrow?: (path: TopicPath) => Granted): void {
-    const wanted = new Set(paths.map((path) => JSON.stringify(path)));
-    for (const text of this.#interests.get(peer)?.members.keys() ?? []) {
-      if (!wanted.has(text)) this.remove(peer, JSON.parse(text));
+  /**
+   * A peer wants these topics, and no others.
+   *
+   * - Those come first, then the others go: what it wants before and after it never misses.
+   * - Whoever begins again for the same peer must not go on with what was begun before.
+   *
+   * @param narrow Says what it gets of each.
+   * @param denied Called with each topic of which it gets nothing.
+   * @returns Does that, in steps.
+   */
+  *replace(
+    peer: P,
+    paths: readonly TopicPath[],
+    narrow: Narrow = () => undefined,
+    denied: (path: TopicPath) => void = () => {},
+  ): Generator<void, void, undefined> {
+    const own = this.#interestsFor(peer);
+    const round = ++own.round;
+    const pace = new Pace();
+    for (const path of paths) {
+      const granted = yield* this.prepared(path, narrow);
+      if (own.isGone) return;
+      const member = this.#set(peer, own, path, granted);
+      if (granted?.length === 0 && member.round < round) denied(path);
+      member.round = round;
+      if (pace.isStep(path)) yield;
     }
-    for (const path of paths) this.add(peer, path, narrow?.(path));
+    for (const [path, member] of own.entries()) {
+      if (member.round === round || this.#memberOf(own, path) !== member) continue;
+      this.#drop(own, path, member);
+      if (pace.isStep(path)) yield;
+    }
   }
 
   /**
    * Asks again what a peer gets of each topic that it wants.
    *
-   * @returns The topics of which it no longer gets anything.
+   * @param lost Called with each topic of which it no longer gets anything.
+   * @returns Does that, in steps; what is granted may change meanwhile, and is asked for in each.
    */
-  narrow(peer: P, narrow: (path: TopicPath) => Granted): readonly TopicPath[] {
-    const lost: TopicPath[] = [];
+  *narrow(
+    peer: P,
+    narrow: Narrow,
+    lost: (path: TopicPath) => void,
+  ): Generator<void, void, undefined> {
     const own = this.#interests.get(peer);
-    if (own === undefined) return lost;
-    for (const [text, before] of own.members) {
-      const path: TopicPath = Object.freeze(JSON.parse(text));
-      const granted = narrow(path);
-      // First in, then out: whoever follows what is wanted sees no gap.
-      const after = isThat(before, granted) ? before : this.#join(peer, own, path, granted);
-      if (after === before) continue;
-      own.members.set(text, after);
-      this.#leave(own, before);
-      if (after === undefined) lost.push(path);
+    if (own === undefined) return;
+    const pace = new Pace();
+    for (const [path, before] of own.entries()) {
+      const granted = yield* this.prepared(path, narrow);
+      if (own.isGone) return;
+      if (this.#memberOf(own, path) !== before) continue; // It came or went meanwhile.
+      const after = this.#set(peer, own, path, granted);
+      if (after !== before && granted?.length === 0) lost(path);
+      if (pace.isStep(path)) yield;
     }
-    return lost;
   }
 
   /**
@@ -158,17 +195,41 @@ export class Router<P extends Peer> {
   *clear(peer: P): Generator<void, void, undefined> {
     const own = this.#interests.get(peer);
     if (own === undefined) return;
-    let count = 0;
-    for (const [text, member] of own.members) {
-      own.members.delete(text);
-      this.#leave(own, member);
-      if (++count % TOPICS_PER_STEP === 0) yield;
+    own.isGone = true;
+    const pace = new Pace();
+    for (const [path, member] of own.entries()) {
+      this.#drop(own, path, member);
+      if (pace.isStep(path)) yield;
     }
     this.#interests.delete(peer);
   }
 
-  #join(peer: P, own: Interests<P>, path: TopicPath, granted: Granted): Member<P> | undefined {
-    if (granted?.length === 0) return undefined;
+  #interestsFor(peer: P): Interests<P> {
+    let own = this.#interests.get(peer);
+    if (own === undefined) this.#interests.set(peer, own = new Interests(peer));
+    return own;
+  }
+
+  #memberOf(own: Interests<P>, path: TopicPath): Member<P> | undefined {
+    return own.get(path, this.#tree.get(path)?.value);
+  }
+
+  /** Lets a peer get what is granted of a topic; returns as what. */
+  #set(peer: P, own: Interests<P>, path: TopicPath, granted: Granted): Member<P> {
+    const before = this.#memberOf(own, path);
+    if (before !== undefined && this.#isThat(before, granted)) return before;
+    // First in, then out: whoever follows what is wanted sees no gap.
+    const after = this.#join(peer, own, path, granted);
+    if (before !== undefined) {
+      after.round = before.round;
+      this.#drop(own, path, before);
+    }
+    own.set(path, after);
+    return after;
+  }
+
+  #join(peer: P, own: Interests<P>, path: TopicPath, granted: Granted): Member<P> {
+    if (granted?.length === 0) return this.#denied.join(peer, this.#changes);
     const audience = granted === undefined ? this.#placeAt(path) : this.#scopeOf(granted);
     if (granted === undefined) this.#options.onInterest?.(peer, path, true);
     const now = ++this.#changes;
@@ -176,9 +237,10 @@ export class Router<P extends Peer> {
     return audience.join(peer, now);
   }
 
-  #leave(own: Interests<P>, member: Member<P> | undefined): void {
-    if (member === undefined) return;
+  #drop(own: Interests<P>, path: TopicPath, member: Member<P>): void {
+    own.delete(path, member);
     const { audience, peer } = member;
+    if (audience === this.#denied) return audience.leave(member, this.#changes);
     const now = ++this.#changes;
     audience.leave(member, now);
     if (audience.isWide && --own.wide === 0) {
@@ -188,7 +250,14 @@ export class Router<P extends Peer> {
     if (audience instanceof Place) {
       this.#options.onInterest?.(peer, audience.node.path, false);
       this.#removeIfUnused(audience);
-    } else if (audience instanceof Scope && audience.size === 0) this.#idle.add(audience);
+    } else if (audience instanceof Scope) this.#scopes.left(audience);
+  }
+
+  /** Whether a member gets exactly that of its topic. */
+  #isThat({ audience }: Member<P>, granted: Granted): boolean {
+    if (granted === undefined) return audience instanceof Place;
+    if (granted.length === 0) return audience === this.#denied;
+    return audience instanceof Scope && audience.topics === granted;
   }
 
   #placeAt(path: TopicPath): Place<P> {
@@ -206,48 +275,38 @@ export class Router<P extends Peer> {
   }
 
   #scopeOf(topics: readonly TopicPath[]): Scope<P> {
-    const known = this.#scopes.get(topics);
-    if (known !== undefined) {
-      this.#idle.delete(known);
-      this.#longIdle.delete(known);
-      return known;
-    }
-    const scope = new Scope(topics, topics.map((path) => this.#placeAt(path)));
-    this.#scopes.set(topics, scope);
-    const now = ++this.#changes;
-    for (const place of scope.places) {
-      place.addScope(scope);
-      place.node.changed = now;
-      this.#options.onInterest?.(undefined, place.node.path, true);
-    }
-    return scope;
+    const steps = this.#scopes.make(topics);
+    let step = steps.next();
+    while (!step.done) step = steps.next();
+    this.#scopes.joins(step.value);
+    return step.value;
+  }
+
+  #attach(path: TopicPath, scope: Scope<P>): Place<P> {
+    const place = this.#placeAt(path);
+    place.addScope(scope);
+    // Nobody is in the scope yet: so no list changes, but the place may be the nearest now.
+    this.#changes++;
+    this.#options.onInterest?.(undefined, place.node.path, true);
+    return place;
+  }
+
+  #detach(place: Place<P>, scope: Scope<P>): void {
+    place.removeScope(scope);
+    // A list may be from when the scope had members: that they left is noted in the scope only.
+    place.node.changed = ++this.#changes;
+    this.#options.onInterest?.(undefined, place.node.path, false);
+    this.#removeIfUnused(place);
   }
 
   /**
-   * Forgets the scopes that nobody has used since the call before: whoever leaves one often comes back.
+   * Forgets what is kept for those who often come back: topics of which somebody got some, and that
+   * nobody has used since the call before.
    *
    * @returns Does that, in steps.
    */
-  *sweep(): Generator<void, void, undefined> {
-    const idle = this.#longIdle;
-    this.#longIdle = this.#idle;
-    this.#idle = new Set();
-    for (const scope of idle) if (scope.size === 0) yield* this.#close(scope);
-  }
-
-  *#close(scope: Scope<P>): Generator<void, void, undefined> {
-    // It may have been closed already, and another one may have taken its place.
-    if (this.#scopes.get(scope.topics) !== scope) return;
-    this.#scopes.delete(scope.topics);
-    let count = 0;
-    for (const place of scope.places) {
-      place.removeScope(scope);
-      // A list may be from when the scope had members: that they left is noted in the scope only.
-      place.node.changed = ++this.#changes;
-      this.#options.onInterest?.(undefined, place.node.path, false);
-      this.#removeIfUnused(place);
-      if (++count % TOPICS_PER_STEP === 0) yield;
-    }
+  sweep(): Generator<void, void, undefined> {
+    return this.#scopes.sweep();
   }
 
   /**
@@ -321,14 +380,6 @@ export class Router<P extends Peer> {
     for (const { value } of this.#tree.nodes(path)) value?.addAllTo(peers);
     return [...new Set(peers)];
   }
-}
-
-/** Whether a peer that is this member gets exactly that of its topic. */
-function isThat<P>(member: Member<P> | undefined, granted: Granted): boolean {
-  const audience = member?.audience;
-  if (granted === undefined) return audience instanceof Place;
-  if (granted.length === 0) return audience === undefined;
-  return audience instanceof Scope && audience.topics === granted;
 }
 
 /** The nearest place that is at a node or above it. */

@@ -6,6 +6,9 @@
  * what is still in use comes back with its next message. If by then most lookups found nothing, topics
  * hardly ever come again, and for a while only the latest is remembered: looking up a string that V8 has
  * not seen costs more than checking a topic.
+ *
+ * Elements may have been chosen so that V8 has them all in one place of a table. Then a lookup compares
+ * up to as many as are remembered, 1,024, some microseconds; a hash of our own would cost each message.
  */
 import type { Topic, TopicPath } from "../topic.ts";
 

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Background } from "../base/background.ts";
+import { Rounds } from "../base/rounds.ts";
 import { TimeSlice } from "../base/time_slice.ts";
 import { quiet } from "./helpers/quiet.ts";
 
@@ -7,7 +8,7 @@ import { quiet } from "./helpers/quiet.ts";
 function setUp() {
   let time = 0;
   const log: string[] = [];
-  const background = new Background(new TimeSlice(() => time));
+  const background = new Background(new TimeSlice(new Rounds(() => time)));
   function* task(name: string, steps: number, ms = 0): Generator<void, void, undefined> {
     for (let step = 1; step <= steps; step++) {
       time += ms;
@@ -60,6 +61,19 @@ Deno.test("Background goes on with other tasks when one fails", async () => {
   await background.run(task("a", 1));
   await assertRejects(() => failing, SyntaxError, "no");
   assertEquals(log, ["a1"]);
+});
+
+Deno.test("Background.repeatedly begins something again only when it is done", async () => {
+  using stage = setUp();
+  const { background, task, log } = stage;
+  let count = 0;
+  const again = background.repeatedly(() => task(`${++count}.`, 2, 6));
+  for (let i = 0; i < 3; i++) again();
+  assertEquals([count, log], [1, ["1.1"]]);
+  await background.run(task("a", 2, 6)); // Others have their turn, and it is done.
+  again();
+  await background.run(task("b", 2, 6));
+  assertEquals([count, log], [2, ["1.1", "1.2", "a1", "a2", "2.1", "2.2", "b1", "b2"]]);
 });
 
 Deno.test("Background that has ended does no more, and leaves no timer behind", async () => {

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { AuthError, ForbiddenError, NetPubSub } from "../mod.ts";
 import { TempFolder } from "./helpers/folder.ts";
-import { fails, output, Program, started } from "./helpers/program.ts";
+import { fails, NAME, output, Program, started } from "./helpers/program.ts";
 import { terminalTest } from "./helpers/terminal.ts";
 import { pathOf, SIGNED } from "./helpers/tls.ts";
 import { until } from "../tools/harness/until.ts";
@@ -36,6 +36,8 @@ Deno.test("cli --keys lets in whoever holds a key, by its name and with its righ
   const content = JSON.parse(await Deno.readTextFile(`${folder.path}/x.json`));
   assertEquals(Object.keys(content), ["version", "address", "pid"], "there is no key in it");
   await assertRejects(() => NetPubSub.fromFile(`${folder.path}/x.json`), TypeError, "holds no key");
+  const { err } = await fails({ args: ["pub", "-c", `${folder.path}/x.json`, "a"] });
+  assertStringIncludes(err, `; ${NAME} key file NAME prints a file that holds one`);
   await using ann = await clientFor(folder.path, "ann", `${folder.path}/x.json`);
   await using bob = await clientFor(folder.path, "bob", `${folder.path}/x.json`);
   using messages = ann.subscribe(null);
@@ -84,7 +86,7 @@ Deno.test("cli does not replace the file of a live broker that holds no key", as
 Deno.test("cli says what is wrong with a keys file, in one line with status 1", async () => {
   await using folder = await TempFolder.make();
   const args = ["--keys", `${folder.path}/keys`, `${folder.path}/x.json`];
-  assertStringIncludes((await fails({ args })).err, "keys: No such file");
+  assertStringIncludes((await fails({ args })).err, "keys: there is no such file");
   for (
     const [text, problem] of [
       ["{", "Cannot use"],
@@ -126,7 +128,11 @@ Deno.test("cli key says what is missing", async () => {
       [["key", "new", "cy", "--publish="], 2, "--publish needs a value"],
       [["key", "new", "ann", ...keys], 1, "there is one of that name"],
       [["key", "new", "n".repeat(65), ...keys], 1, "limit is 64"],
-      [["key", "new", "cy", "--keys", `${folder.path}/none/keys`], 1, "No such file"],
+      [
+        ["key", "new", "cy", "--keys", `${folder.path}/none/keys`],
+        1,
+        "none/keys: there is no such folder",
+      ],
     ] as const
   ) {
     const { code, err } = await fails({ args: [...args] });
@@ -328,3 +334,16 @@ for (const keys of [[], ["--keys"]]) {
     },
   );
 }
+
+terminalTest("cli ends when the shell of its terminal ends before the terminal does", async () => {
+  await using folder = await TempFolder.make();
+  await writeKeys(`${folder.path}/keys`, [ANN]);
+  await using terminal = await started({
+    args: ["--keys", `${folder.path}/keys`, `${folder.path}/x.json`],
+    onTerminal: true,
+    // This one waits for its command, as the shell that a person types into does.
+    env: { SHELL: "/bin/sh" },
+  });
+  terminal.kill("SIGTERM");
+  await until(() => folder.names.every((name) => name === "keys"));
+});

@@ -97,6 +97,50 @@ terminalTest("cli sub on a terminal says to what it listens once it does", async
   }
 });
 
+terminalTest("cli pub - says on a terminal what it reads from it", async () => {
+  await using bus = await Bus.start();
+  for (
+    const [args, text] of [
+      [["a", "-"], "JSON objects, one a line"],
+      [["a", "--lines", "text"], "lines of text"],
+      [["-"], "lines as sub prints them"],
+    ] as const
+  ) {
+    await using pub = new Program({
+      args: ["pub", "-c", bus.file, ...args],
+      onTerminal: true,
+      input: "open",
+    });
+    const notice = `${NAME}: Reads ${text}, from this terminal; Ctrl-D ends it\r\n`;
+    await pub.until(notice);
+    await pub.write("\x04");
+    assertEquals(await pub.end(), { code: 0, out: notice, err: "" });
+  }
+});
+
+Deno.test("cli pub --json says that a shell takes quotation marks away", async () => {
+  const { code, err } = await fails({ args: ["pub", "-c", "x.json", "a", "--json", "{a:1}"] });
+  assertEquals(code, 2);
+  assertStringIncludes(err, `it is not JSON; a shell needs quotes around it: '{"a":1}'`);
+});
+
+terminalTest(
+  "cli sub ends when the shell of its terminal ends before the terminal does",
+  async () => {
+    await using bus = await Bus.start();
+    await using sub = new Program({
+      args: ["sub", "-c", bus.file],
+      onTerminal: true,
+      // This one waits for its command, as the shell that a person types into does.
+      env: { SHELL: "/bin/sh" },
+    });
+    await sub.until("Listening");
+    sub.kill("SIGTERM");
+    await sub.end();
+    await until(() => bus.broker.stats().sessions === 0);
+  },
+);
+
 terminalTest(
   "cli sub colours what it prints to a terminal, and prints JSON there when asked",
   async () => {
@@ -317,17 +361,19 @@ Deno.test("cli pub names each line that it cannot use, publishes the others, and
   const client = await bus.client();
   using messages = client.subscribe(null);
   await client.flush();
-  const lines = ['{"n":1}', "{", "", "[1]", `{"s":"${"x".repeat(2e6)}"}`, '{"n":2}'];
+  const lines = ['{"n":1}', "{", "", "[1]", `{"s":"${"x".repeat(2e6)}"}`, "{", '{"n":2}'];
   await using pub = new Program({
     args: ["pub", "-c", bus.file, "a", "-"],
     input: lines.join("\n"),
   });
   const { code, err } = await pub.end();
   assertEquals(code, 1);
-  const [first, second, third, end] = err.split("\n");
-  assertStringIncludes(first!, "it is not JSON (line 2)");
+  const [first, second, third, fourth, end] = err.split("\n");
+  const advice = "; pub TOPIC - --lines KEY takes each line as a text";
+  assertStringIncludes(first!, `it is not JSON (line 2)${advice}`);
   assertStringIncludes(second!, "it must be an object (line 4)");
   assertMatch(third!, /limit is 1048576.*\(line 5\)/);
+  assertMatch(fourth!, /it is not JSON \(line 6\)$/);
   assertEquals(end, "");
   assertEquals((await take(messages, 2)).map(({ message }) => message.n), [1, 2]);
 });

@@ -27,7 +27,7 @@ for (
 Deno.test("parseTopic says what is wrong with a topic", () => {
   for (
     const [text, why] of [
-      ["", "empty"],
+      ["", `Cannot use "" as a topic: element 0 is empty`],
       ["a//b", "empty"],
       ["/a", "empty"],
       ["[1]", "Cannot use [1] as a topic"],
@@ -103,6 +103,9 @@ Deno.test("parsePairs takes a value for JSON where it is that, else for a text",
   assertThrows(() => parsePairs(["=1"], noFile), UsageError, "write key=value");
   assertThrows(() => parsePairs(["a=1", "a=2"], noFile), UsageError, "a comes twice");
   assertThrows(() => parsePairs(["novalue"], noFile), UsageError, "write key=value");
+  assertThrows(() => parsePairs([""], noFile), UsageError, 'Cannot use "" as a value');
+  // A shell took the quotation marks away.
+  assertThrows(() => parsePairs(["{a:1}"], noFile), UsageError, `as --json '{"a":1}'`);
   assertThrows(
     () => parsePairs(["n=12345678901234567890"], noFile),
     UsageError,

@@ -81,7 +81,7 @@ Deno.test("cli says in one line, with status 1, what is in its way", async () =>
   await Deno.writeTextFile(`${folder.path}/key`, "secret\n", { mode: 0o644 });
   const tcp = ["--address", `tcp://127.0.0.1:${taken.addr.port}`];
   const cases: [string[], string][] = [
-    [[`${folder.path}/none/x.json`], "No such file"],
+    [[`${folder.path}/none/x.json`], "none/x.json: there is no such folder"],
     [[...tcp, `${folder.path}/x.json`], "in use"],
     [[`${folder.path}/notes.txt`], "--overwrite"],
     [["--authkey-file", `${folder.path}/key`, `${folder.path}/x.json`], "chmod 600"],

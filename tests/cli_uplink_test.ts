@@ -314,7 +314,7 @@ Deno.test("cli refuses files of an uplink that it cannot use, and prints nothing
   await Deno.writeTextFile(open, "ann:hidden", { mode: 0o644 });
   const cases: [string[], string][] = [
     [["--uplink-creds", open], "chmod 600"],
-    [["--uplink-creds", `${folder.path}/none`], "No such file"],
+    [["--uplink-creds", `${folder.path}/none`], "none: there is no such file"],
     [
       ["--uplink-creds", await writeSecret(`${folder.path}/lines`, "hidden\nann\n")],
       "or one line",
@@ -322,7 +322,7 @@ Deno.test("cli refuses files of an uplink that it cannot use, and prints nothing
     [["--uplink-creds", await writeSecret(`${folder.path}/half`, "hidden:\n")], "or one line"],
     [["--uplink-creds", await writeSecret(`${folder.path}/empty`, "")], "or one line"],
     [["--uplink-ca", open], "there is no certificate in it"],
-    [["--uplink-ca", `${folder.path}/none`], "No such file"],
+    [["--uplink-ca", `${folder.path}/none`], "none: there is no such file"],
   ];
   for (const [args, text] of cases) {
     const { code, err } = await fails({

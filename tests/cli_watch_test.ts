@@ -44,6 +44,7 @@ Deno.test("cli suggests the nearest command or option for one that is misspelt",
     [["tpo"], "did you mean top?"],
     [["benchmark", "now"], "did you mean bench?"],
     [["sub", "--cuont", "1"], "did you mean --count?"],
+    [["--versoin"], "did you mean --version?"],
     [["-c", "x.json", "sub"], `Write the command first: ${NAME} sub`],
   ];
   for (const [args, text] of cases) {
@@ -64,7 +65,7 @@ Deno.test("cli takes a word without a dot or a slash for a command, and starts n
     [["subscribe", "a"], "did you mean sub?"],
     [["bus"], "No command is called bus. Commands: broker, pub, sub,"],
     [["--verbose", "start"], "a FILE has a dot or a slash in it: ./start"],
-    [["broker", "stop"], "No command is called stop"],
+    [["broker", "stop"], "Cannot use stop as a FILE: for a file of that name write ./stop"],
     [["help", "whatever"], "No command is called whatever"],
   ];
   for (const [args, text] of cases) {
@@ -217,6 +218,13 @@ function momentAt(seconds: number, clients: number, topics: number): Moment {
       uptime: 1000 * seconds,
       address: "tcp://127.0.0.1:7411",
       sessions: clients,
+      connections: clients,
+      detached: 0,
+      dropped: 0,
+      cutOff: 0,
+      waiting: 0,
+      refused: 0,
+      refusedMessages: 0,
       received: 20 * seconds,
       delivered: 13 * seconds,
       queuedBytes: 6000,
@@ -249,16 +257,31 @@ Deno.test("lineOf and pageOf show nothing of what top causes as a rate or a queu
   assertStringIncludes(lineOf({ ...now, own: undefined }, before), "queued 6 kB");
 });
 
+Deno.test("pageOf shows each figure of the broker, on more lines where a terminal is narrow", () => {
+  const now = momentAt(2, 3, 1);
+  const figures =
+    "queued 1 kB|dropped 0|cut off 0|holding back 0|refused 0 connections, 0 messages";
+  for (const columns of [36, 60, 80, 84, 200]) {
+    const page = pageOf(now, undefined, columns, 24).map(stripAnsiCode);
+    const head = page.slice(0, page.indexOf(""));
+    for (const figure of [...figures.split("|"), "(q ends)", "out – msg/s"]) {
+      assert(head.some((line) => line.split("  ").includes(figure)), `${columns}: ${figure}`);
+    }
+    assert(page.every((line) => line.length <= columns), `${columns}`);
+    assertEquals(head.length > 3, columns < 84);
+  }
+});
+
 Deno.test("pageOf shows the end of a long topic, and how many rows do not fit", () => {
-  const page = pageOf(momentAt(2, 300, 200), undefined, 60, 24).map(stripAnsiCode);
+  const page = pageOf(momentAt(2, 300, 200), undefined, 100, 24).map(stripAnsiCode);
   assertEquals(page.length, 24);
-  assert(page.every((line) => unicodeWidth(line) <= 60));
+  assert(page.every((line) => unicodeWidth(line) <= 100));
   assertMatch(page[5]!, /^….*element 15\/0 +1\.?\d* +\d/);
   assertEquals(page.filter((line) => line.endsWith("more")), ["193 more", "292 more"]);
   const some = { ...momentAt(2, 3, 3), other: { messages: 9 } };
   const small = pageOf(some, undefined, 80, 24).map(stripAnsiCode);
   assertEquals(small.filter((line) => line.endsWith("more")), ["more"]);
-  const few = pageOf({ ...some, topics: momentAt(2, 3, 30).topics }, undefined, 80, 24);
+  const few = pageOf({ ...some, topics: momentAt(2, 3, 30).topics }, undefined, 100, 24);
   assertEquals(few.map(stripAnsiCode).filter((line) => line.endsWith("more")), ["17+ more"]);
   const all = pageOf(momentAt(2, 3, 3), undefined, 80, 24).map(stripAnsiCode);
   assertEquals(all.filter((line) => line.endsWith("more")), []);
@@ -357,7 +380,7 @@ Deno.test("cli --log json tells why it cannot start as JSON, too", async () => {
   assertEquals([code, out], [1, ""]);
   const { level, event, message } = JSON.parse(err);
   assertEquals([level, event], ["error", "failed"]);
-  assertStringIncludes(message, "No such file");
+  assertStringIncludes(message, "there is no such folder");
 });
 
 for (const [shell, check] of [["bash", "bash -n"], ["zsh", "zsh -n"], ["fish", "fish -n"]]) {
@@ -399,6 +422,23 @@ _mpubsub; printf '%s\\n' "\${COMPREPLY[@]}"`;
   assertEquals(await complete("mpubsub", "sub", "-c", "x"), ["x.json"]);
   assertEquals(await complete("mpubsub", "key", "l"), ["list"]);
   assertEquals(await complete("mpubsub", "key", "new", "--p"), ["--publish"]);
+});
+
+Deno.test("cli completions zsh prints a script that works when nothing else has set up completion", async () => {
+  await using folder = await TempFolder.make();
+  const path = `${folder.path}/script`;
+  await Deno.writeTextFile(path, await output({ args: ["completions", "zsh"] }));
+  try {
+    const { stdout, stderr } = await new Deno.Command("zsh", {
+      args: ["--no-rcs", "-c", `source ${path}; print $_comps[mpubsub] $_comps[${NAME}]`],
+      env: { HOME: folder.path },
+    }).output();
+    const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+    assertEquals([out, err], ["_mpubsub _mpubsub\n", ""]);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    console.log("Skipped: whether zsh takes it, since it is not there");
+  }
 });
 
 Deno.test("cli completions fish completes commands, the words that follow them, and options", async () => {

@@ -83,6 +83,22 @@ Deno.test("tools/release/import_map.json leads to what deno.json links to, and t
   assertEquals(importMap, { imports });
 });
 
+Deno.test("docs/getting-started.md has a deno.json by which programs elsewhere import the package of a clone", async () => {
+  const page = PAGES.get("docs/getting-started.md")!;
+  const [, json = ""] = /^(\{ "imports": .*)$/m.exec(page) ?? [];
+  await using folder = await TempFolder.make();
+  const { path } = folder;
+  await Deno.writeTextFile(`${path}/deno.json`, json.replace("/path/to/clone/", ROOT.pathname));
+  await Deno.copyFile(new URL("examples/one_program.ts", ROOT), `${path}/one_program.ts`);
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "--check", "--allow-all", "one_program.ts"],
+    cwd: path,
+    env: { NO_COLOR: "1" },
+  }).output();
+  const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  assertEquals([code, out], [0, '{ text: "hello" }\n'], err);
+});
+
 Deno.test("docs/cli.md has a command that installs the program of a clone", async () => {
   await using folder = await TempFolder.make();
   const page = PAGES.get("docs/cli.md")!.replaceAll(/ \\\n +/g, " ");

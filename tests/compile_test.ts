@@ -139,3 +139,17 @@ Deno.test({
     assertEquals(code, 0);
   },
 });
+
+Deno.test("compile that Deno refuses ends with what Deno says and what failed, without a stack", async () => {
+  await using folder = await TempFolder.make();
+  const program = new URL("../tools/release/compile.ts", import.meta.url).pathname;
+  const args = ["run", "--quiet", "--allow-all", program, "--output", `${folder.path}/none/broker`];
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [...args, "--target", "none"],
+    env: { NO_COLOR: "1" },
+  }).output();
+  assertEquals(code, 1);
+  const said = new TextDecoder().decode(stderr).trimEnd().split("\n");
+  assertStringIncludes(said[0]!, "none");
+  assertEquals(said.at(-1), "Cannot compile: deno compile failed");
+});

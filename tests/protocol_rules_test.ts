@@ -85,11 +85,11 @@ Deno.test("Broker ends a client that opens no session in time", async () => {
 });
 
 Deno.test("Broker takes a topic that comes twice as one, in OPEN and in SUBSCRIBE", async () => {
-  await using stage = await RawStage.start({ limits: { subscriptions: 2 } });
+  await using stage = await RawStage.start({ limits: { subscriptions: 3 } });
   const [a, b, c] = [topic("a"), topic("b"), topic("c")];
-  const client = await stage.opened({ topics: [a, a, b, a] });
+  const client = await stage.opened({ topics: [a, b, a] });
   const subscribe = frame(Type.SUBSCRIBE, a);
-  await client.send(subscribe, subscribe);
+  await client.send(subscribe, subscribe, frame(Type.SUBSCRIBE, topic("d")));
   assertEquals(await client.flush(), true);
   // One UNSUBSCRIBE takes it back: there is room for another, and nothing of it comes.
   await client.send(frame(Type.UNSUBSCRIBE, a), frame(Type.SUBSCRIBE, c));
@@ -115,10 +115,18 @@ Deno.test("Broker denies a topic that comes twice in OPEN once, and each SUBSCRI
 
 Deno.test("Broker ends a session with more different topics than the limit", async () => {
   await using stage = await RawStage.start({ limits: { subscriptions: 2 } });
-  const topics = ["a", "b", "a", "c"].map((name) => topic(name));
-  const client = await stage.client();
-  await client.send(openFrame({ topics }));
+  const client = await stage.opened({ topics: [topic("a"), topic("b")] });
+  await client.send(frame(Type.SUBSCRIBE, topic("a")), frame(Type.SUBSCRIBE, topic("c")));
   assertEquals(await client.goodbye(), Reason.TOO_MANY_SUBSCRIPTIONS);
+});
+
+Deno.test("Broker ends a connection whose OPEN names more topics than the limit, also the same", async () => {
+  await using stage = await RawStage.start({ limits: { subscriptions: 3 } });
+  for (const names of [["a", "b", "c", "d"], ["a", "a", "a", "a"]]) {
+    const client = await stage.client();
+    await client.send(openFrame({ topics: names.map((name) => topic(name)) }));
+    assertEquals(await client.goodbye(), Reason.TOO_MANY_SUBSCRIPTIONS);
+  }
 });
 
 const SEVENTEEN = topic(..."abcdefghijklmnopq");

@@ -130,7 +130,7 @@ Deno.test("Router forgets all interests of a peer that is cleared, and no others
 
 Deno.test("Router replaces all interests of a peer, and no others", () => {
   const router = routerOf([ANN, ["a"], ["b"], ["c", "d"]], [BOB, ["a"], ["b"]]);
-  router.replace(ANN, [["b"], ["e"], ["e"]]);
+  finish(router.replace(ANN, [["b"], ["e"], ["e"]]));
   assertEquals([router.interestsOf(ANN), router.interestsOf(BOB)], [2, 2]);
   const topics = [["a"], ["b"], ["c", "d"], ["e"]];
   const names = topics.map((path) => namesOf(router, path));
@@ -142,13 +142,13 @@ Deno.test("Router replaces all interests of a peer, and no others", () => {
 
 Deno.test("Router forgets a peer whose interests are replaced by none", () => {
   const router = routerOf([ANN, ["a"], []]);
-  router.replace(ANN, []);
+  finish(router.replace(ANN, []));
   assertEquals([router.interestsOf(ANN), namesOf(router, ["a"]), namesOf(router, [])], [0, [], []]);
 });
 
 Deno.test("Router takes the interests of a peer that it does not know yet", () => {
   const router = routerOf([ANN, ["a"]]);
-  router.replace(BOB, [["a"], []]);
+  finish(router.replace(BOB, [["a"], []]));
   assertEquals([router.interestsOf(BOB), namesOf(router, ["a"])], [2, ["ann", "bob"]]);
 });
 
@@ -191,8 +191,8 @@ for (
     ["a catch-all is added", (router) => router.add(BOB, []), ["ann", "bob"]],
     ["an interest is removed", (router) => router.remove(ANN, ["a"]), []],
     ["a peer is cleared", (router) => finish(router.clear(ANN)), []],
-    ["interests are replaced", (router) => router.replace(BOB, [["a"]]), ["ann", "bob"]],
-    ["interests are replaced by none", (router) => router.replace(ANN, []), []],
+    ["interests are replaced", (router) => finish(router.replace(BOB, [["a"]])), ["ann", "bob"]],
+    ["interests are replaced by none", (router) => finish(router.replace(ANN, [])), []],
   ] as readonly [string, (router: Router<NamedPeer>) => void, string[]][]
 ) {
   Deno.test(`Router leads elsewhere when ${what}`, () => {
@@ -250,7 +250,7 @@ Deno.test("Router does what a list of interests does, in random operations", () 
       } else {
         const paths = random.int(2) === 0 ? [] : Array.from({ length: 3 }, () => pathOf(random));
         if (paths.length === 0) finish(router.clear(peer));
-        else router.replace(peer, paths);
+        else finish(router.replace(peer, paths));
         const unique = new Map(paths.map((path) => [path.join(), { peer, path }]));
         naive = [...naive.filter((entry) => entry.peer !== peer), ...unique.values()];
       }
@@ -425,7 +425,8 @@ Deno.test("Router.narrow changes what a peer gets without a gap, and tells what 
   router.add(ANN, ["e"], []);
   said.length = 0;
   const rights: Readonly<Record<string, readonly TopicPath[]>> = { b: [["b", "x"]], c: [] };
-  const lost = router.narrow(ANN, ([first]) => rights[first!]);
+  const lost: TopicPath[] = [];
+  finish(router.narrow(ANN, ([first]) => rights[first!], (path) => lost.push(path)));
   assertEquals(lost, [["c"]]);
   assertEquals(said, ["+b,x", "-b", "-c", "+e"]);
   const gets = [["a"], ["b"], ["b", "x"], ["c"], ["d"], ["e"]];
@@ -438,7 +439,7 @@ Deno.test("Router.clear has a step for each few of the peer's own interests, how
     const router = new Router<NamedPeer>();
     const paths = Array.from({ length: 320 }, (_, i) => [`${i}`]);
     const peers = Array.from({ length: others }, (_, i) => new NamedPeer(`${i}`));
-    for (const peer of [ANN, ...peers]) router.replace(peer, paths);
+    for (const peer of [ANN, ...peers]) finish(router.replace(peer, paths));
     return [...router.clear(ANN)].length;
   };
   assertEquals([stepsAmong(0), stepsAmong(20)], [10, 10]);
@@ -447,7 +448,7 @@ Deno.test("Router.clear has a step for each few of the peer's own interests, how
 Deno.test("Router.clear leaves all others in their routes after each step", () => {
   const router = new Router<NamedPeer>();
   const paths = Array.from({ length: 100 }, (_, i) => [`${i}`]);
-  for (const peer of [ANN, BOB, CAT]) router.replace(peer, paths);
+  for (const peer of [ANN, BOB, CAT]) finish(router.replace(peer, paths));
   for (const _ of router.clear(BOB)) {
     for (const path of paths) {
       const names = namesOf(router, path).filter((name) => name !== "bob");
@@ -455,4 +456,182 @@ Deno.test("Router.clear leaves all others in their routes after each step", () =
     }
   }
   for (const path of paths) assertEquals(namesOf(router, path), ["ann", "cat"]);
+});
+
+/** So many topics of 16 elements, which have two in common. */
+function longTopics(count: number, ...first: readonly string[]): string[][] {
+  const rest = Array.from({ length: 13 - first.length }, (_, i) => `element ${i}`);
+  return Array.from({ length: count }, (_, i) => ["a", "b", ...first, ...rest, `${i}`]);
+}
+
+/** How many steps something has. */
+function stepsOf(steps: Iterable<void>): number {
+  return [...steps].length;
+}
+
+Deno.test("Router.replace and Router.narrow have a step for each few elements of a peer's topics", () => {
+  const router = new Router<NamedPeer>();
+  const topics = longTopics(256);
+  const fewest = topics.length / 8;
+  assert(stepsOf(router.replace(ANN, topics)) >= fewest, "all are new");
+  assert(stepsOf(router.replace(ANN, topics)) >= fewest, "all are known");
+  assert(stepsOf(router.narrow(ANN, () => [], () => {})) >= fewest, "all are lost");
+  assert(stepsOf(router.narrow(ANN, () => undefined, () => {})) >= fewest, "all come back");
+  assert(stepsOf(router.replace(ANN, [])) >= fewest, "all go");
+  assertEquals(router.interestsOf(ANN), 0);
+});
+
+Deno.test("Router.replace never leaves out what a peer wants before and after", () => {
+  const router = new Router<NamedPeer>();
+  const topics = longTopics(100);
+  const [before, after] = [topics.slice(0, 80), topics.slice(20)];
+  finish(router.replace(ANN, before));
+  for (const _ of router.replace(ANN, after)) {
+    for (const path of topics.slice(20, 80)) assertEquals(namesOf(router, path), ["ann"]);
+    assertEquals(namesOf(router, []), ["ann"]);
+  }
+  assertEquals(topics.map((path) => namesOf(router, path).length), [
+    ...new Array(20).fill(0),
+    ...new Array(80).fill(1),
+  ]);
+});
+
+Deno.test("Router.replace that is begun again leaves nothing of what was begun before", () => {
+  const router = new Router<NamedPeer>();
+  const first = router.replace(ANN, longTopics(100, "first"));
+  first.next();
+  first.next();
+  assert(router.interestsOf(ANN) > 0);
+  finish(router.replace(ANN, [["a"]]));
+  assertEquals(router.interestsOf(ANN), 1);
+  assertEquals(namesOf(router, ["a"]), ["ann"]);
+});
+
+Deno.test("Router.replace and Router.narrow stop when their peer is forgotten, and leave nothing", () => {
+  const { router, said } = told();
+  const topics = longTopics(100);
+  const replacing = router.replace(ANN, topics);
+  replacing.next();
+  const granted = [["a", "b", "x"]];
+  const narrowing = router.narrow(ANN, () => granted, () => {});
+  narrowing.next();
+  finish(router.clear(ANN));
+  finish(narrowing);
+  finish(replacing);
+  assertEquals([router.interestsOf(ANN), namesOf(router, topics[0]!)], [0, []]);
+  for (let i = 0; i < 3; i++) finish(router.sweep());
+  const count = (sign: string) => said.filter((one) => one.startsWith(sign)).length;
+  assertEquals(count("+"), count("-"));
+});
+
+Deno.test("Router.narrow keeps up with what comes and goes, and with rights that change meanwhile", () => {
+  const router = new Router<NamedPeer>();
+  const topics = longTopics(100);
+  finish(router.replace(ANN, topics));
+  let granted: readonly TopicPath[] | undefined = [["a", "b", "x"]];
+  const steps = router.narrow(ANN, () => granted, () => {});
+  for (let i = 0; i < 5; i++) steps.next();
+  granted = undefined;
+  assert(router.remove(ANN, topics.at(-1)!));
+  assert(router.remove(ANN, topics.at(0)!));
+  router.add(ANN, ["new"], granted);
+  finish(steps);
+  finish(router.narrow(ANN, () => granted, () => {}));
+  const names = [...topics, ["new"]].map((path) => namesOf(router, path).length);
+  assertEquals(names, [0, ...new Array(98).fill(1), 0, 1]);
+  assertEquals([namesOf(router, ["a", "b", "x"]), router.interestsOf(ANN)], [[], 99]);
+});
+
+Deno.test("Router.prepare makes the places of what is granted in steps, for all who want it", () => {
+  const { router, said } = told();
+  const granted = longTopics(256);
+  const [first, second] = [router.prepare(granted)!, router.prepare(granted)!];
+  let steps = 0;
+  for (let isDone = false; !isDone; steps++) isDone = !!(first.next().done || second.next().done);
+  assert(steps >= granted.length / 8, `${steps}`);
+  finish(first as Generator<void>);
+  finish(second as Generator<void>);
+  assertEquals(said.length, granted.length);
+  assertEquals(router.prepare(granted), undefined);
+  assertEquals(namesOf(router, granted[0]!), []);
+  router.add(ANN, [], granted);
+  assertEquals([said.length, namesOf(router, granted[0]!)], [granted.length, ["ann"]]);
+});
+
+Deno.test("Router.sweep forgets what was prepared and not used, but not while it is prepared", () => {
+  const { router, said } = told();
+  const granted = longTopics(64);
+  const steps = router.prepare(granted)!;
+  steps.next();
+  const begun = said.length;
+  assert(begun > 0 && begun < granted.length);
+  for (let i = 0; i < 3; i++) finish(router.sweep());
+  assertEquals(said.length, begun);
+  steps.return(undefined);
+  for (let i = 0; i < 3; i++) finish(router.sweep());
+  assertEquals(said.filter((one) => one.startsWith("-")).length, begun);
+  router.add(ANN, [], granted);
+  assertEquals(namesOf(router, granted.at(-1)!), ["ann"]);
+});
+
+Deno.test("Router does what a list of interests does while rights and interests change in steps", () => {
+  const first = Date.now() % 2 ** 31;
+  for (let seed = first; seed < first + 30; seed++) {
+    const random = randomOf(seed);
+    const router = new Router<NamedPeer>();
+    const peers = [ANN, BOB, CAT];
+    const wants = new Map(peers.map((peer) => [peer, new Map<string, string[]>()]));
+    // The same array for the same topic only.
+    const scopes = new Map<string, readonly TopicPath[]>();
+    const scopeOf = (path: TopicPath) => {
+      const scope = scopes.get(path.join()) ?? [["a", "a"], ["b"]];
+      scopes.set(path.join(), scope);
+      return scope;
+    };
+    let granted: Record<string, "all" | "some" | "nothing"> = {};
+    const narrow = (path: TopicPath) => {
+      const what = granted[path[0] ?? ""] ?? "all";
+      return what === "all" ? undefined : what === "nothing" ? [] : scopeOf(path);
+    };
+    const tasks: Generator<void>[] = [];
+    const change = () => {
+      granted = Object.fromEntries(
+        ["", "a", "b"].map((name) => [name, random.pick(["all", "some", "nothing"] as const)]),
+      );
+      for (const peer of peers) tasks.push(router.narrow(peer, narrow, () => {}));
+    };
+    for (let step = 0; step < 100; step++) {
+      const [peer, path] = [random.pick(peers), pathOf(random)];
+      const kind = random.int(10);
+      if (kind < 5) {
+        router.add(peer, path, narrow(path));
+        wants.get(peer)!.set(path.join(), path);
+      } else if (kind < 7) {
+        router.remove(peer, path);
+        wants.get(peer)!.delete(path.join());
+      } else if (kind < 8) change();
+      else random.pick([...tasks, router.sweep()]).next();
+    }
+    for (const task of tasks) finish(task);
+    for (const peer of peers) finish(router.narrow(peer, narrow, () => {}));
+    for (const asked of [["a"], ["a", "a"], ["a", "b"], ["b"], ["c"]]) {
+      const names = peers.filter((peer) =>
+        wants.get(peer)!.values().some((path) => {
+          const gets = narrow(path) === undefined ? [path] : narrow(path)!;
+          return gets.some((one) => one.every((element, i) => element === asked[i]));
+        })
+      ).map(({ name }) => name);
+      assertEquals(namesOf(router, asked), names, `seed ${seed}: ${asked}`);
+    }
+  }
+});
+
+Deno.test("Router.narrow does not bring back what is removed while what is granted of it is prepared", () => {
+  const router = routerOf([ANN, ["a", "b"], ["c"]]);
+  const granted = longTopics(64);
+  const steps = router.narrow(ANN, ([first]) => first === "a" ? granted : undefined, () => {});
+  steps.next();
+  assert(router.remove(ANN, ["a", "b"]));
+  finish(steps);
+  assertEquals([router.interestsOf(ANN), namesOf(router, granted[0]!)], [1, []]);
 });

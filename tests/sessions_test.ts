@@ -1,6 +1,7 @@
 /** What is kept of a client at the broker, and when it is forgotten. */
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { Background } from "../base/background.ts";
+import { Rounds } from "../base/rounds.ts";
 import { TimeSlice } from "../base/time_slice.ts";
 import { Callbacks } from "../broker/callbacks.ts";
 import type { ClientPeer } from "../broker/client_peer.ts";
@@ -18,8 +19,10 @@ import type { Peer } from "../routing/peer.ts";
 import { Router } from "../routing/router.ts";
 import type { TopicPath } from "../topic.ts";
 import { streamPair } from "../tools/harness/memory_streams.ts";
+import { concat } from "../tools/harness/bytes.ts";
 import { until } from "../tools/harness/until.ts";
-import { FramePeer } from "./helpers/frame_peer.ts";
+import { FramePeer, type LoneFrame } from "./helpers/frame_peer.ts";
+import { quiet } from "./helpers/quiet.ts";
 
 const MIB = 1024 * 1024;
 const KEYS: BrokerKey[] = [
@@ -42,7 +45,13 @@ class Stage implements Disposable {
   readonly counters = new Counters();
   readonly keyring = new Keyring(undefined, KEYS);
   readonly sessions: Sessions;
-  readonly router = new Router<Peer>();
+  /** How often a topic was wanted once more. */
+  wanted = 0;
+  readonly router = new Router<Peer>({
+    onInterest: (_peer, _path, wants) => {
+      if (wants) this.wanted++;
+    },
+  });
   isStopping = false;
   readonly #links = new Set<Link>();
   readonly #background: Background;
@@ -71,21 +80,39 @@ class Stage implements Disposable {
     });
   }
 
+  /** A connection without a session. */
+  connect(): { link: Link; client: FramePeer } {
+    const [here, there] = streamPair();
+    const link = new Link(here, new Array(256).fill(MIB));
+    this.#links.add(link);
+    return { link, client: new FramePeer(there) };
+  }
+
   open(
     opening: Partial<Opening> = {},
     keyName = "ann",
     topics: readonly TopicPath[] = [["a"]],
   ): Connected {
-    const [here, there] = streamPair();
-    const link = new Link(here, new Array(256).fill(MIB));
-    this.#links.add(link);
-    const peer = this.sessions.open(link, {
+    const { link, client } = this.connect();
+    const opened = this.opening(link, opening, keyName, topics);
+    let step = opened.next();
+    while (!step.done) step = opened.next();
+    return { peer: step.value!, link, client };
+  }
+
+  /** The steps in which a session is opened over a link. */
+  opening(
+    link: Link,
+    opening: Partial<Opening>,
+    keyName: string,
+    topics: readonly TopicPath[],
+  ): Generator<void, ClientPeer | undefined, undefined> {
+    return this.sessions.open(link, {
       key: this.keyring.get(keyName)!,
       opening: { session: undefined, taken: 0, wait: false, patience: 0, name: "", ...opening },
       topics,
       address: undefined,
     });
-    return { peer, link, client: new FramePeer(there) };
   }
 
   /** The connection has ended. */
@@ -106,9 +133,9 @@ class Stage implements Disposable {
 }
 
 /** Queues a message of so many bytes for a client. */
-function feed(peer: ClientPeer, bytes: number): void {
+function feed(peer: ClientPeer, bytes: number, path: TopicPath = ["a"]): void {
   peer.take(
-    encodeFrame(FrameType.PUBLISH, encodeTopic(["a"]), new Uint8Array(bytes)),
+    encodeFrame(FrameType.PUBLISH, encodeTopic(path), new Uint8Array(bytes)),
     1,
     NOBODY,
     undefined,
@@ -151,7 +178,7 @@ Deno.test("Sessions forget at once a client that said why it goes", () => {
 Deno.test("Sessions forget many interests in turns with everything else, and their client takes no more", async () => {
   let time = 0;
   // Each look at the clock finds that the turn is over.
-  using stage = new Stage({}, new Background(new TimeSlice(() => time += 10)));
+  using stage = new Stage({}, new Background(new TimeSlice(new Rounds(() => time += 10))));
   const topics = Array.from({ length: 320 }, (_, i) => ["a", `${i}`]);
   const [fleet, other] = [stage.open({}, "ann", topics), stage.open({}, "bob", topics)];
   stage.end(fleet, { reason: Reason.DONE });
@@ -162,6 +189,162 @@ Deno.test("Sessions forget many interests in turns with everything else, and the
   assertEquals([fleet.peer.bytes, other.peer.bytes > 100], [0, true]);
   await until(() => !isLeft());
   for (const path of topics) assertEquals(stage.router.peersOf(path), [other.peer]);
+});
+
+/** Each look at its clock finds that the turn is over. */
+function slowBackground(): Background {
+  let time = 0;
+  return new Background(new TimeSlice(new Rounds(() => time += 10)));
+}
+
+/** So many topics, of which each few are a step. */
+function manyTopics(count: number, first = "a"): TopicPath[] {
+  return Array.from({ length: count }, (_, i) => [first, `${i}`]);
+}
+
+Deno.test("Sessions open one with many topics in steps, and queue meanwhile what its client wants", async () => {
+  using stage = new Stage();
+  const topics = manyTopics(320);
+  const before = stage.open({}, "ann", topics.slice(0, 300));
+  const { link, client } = stage.connect();
+  const steps = stage.opening(link, { session: before.peer.id }, "ann", topics.slice(20));
+  let count = 0;
+  for (let step = steps.next(); !step.done; step = steps.next()) {
+    const [peer] = stage.router.peersOf(topics[100]!);
+    feed(peer as ClientPeer, 100);
+    count++;
+  }
+  assert(count >= 10, `${count} steps`);
+  await client.expect(FrameType.OPENED);
+  for (let i = 0; i < count; i++) await client.expect(FrameType.PUBLISH);
+  assertEquals(stage.router.interestsOf(before.peer), 300);
+  assertEquals(stage.events, ["joined 1", "resumed 1"]);
+});
+
+Deno.test("Sessions that are opened over another connection meanwhile go on over that, with its topics", async () => {
+  using stage = new Stage();
+  const { peer } = stage.open({}, "ann");
+  const [first, second] = [stage.connect(), stage.connect()];
+  const opening = { session: peer.id };
+  const begun = stage.opening(first.link, opening, "ann", manyTopics(320));
+  begun.next();
+  begun.next();
+  const other = stage.opening(second.link, opening, "ann", [["a", "other"]]);
+  other.next();
+  assertEquals(begun.next(), { done: true, value: undefined });
+  let step = other.next();
+  while (!step.done) step = other.next();
+  assertStrictEquals(step.value, peer);
+  assertEquals((await first.client.goodbye()).reason, Reason.REPLACED);
+  await second.client.expect(FrameType.OPENED);
+  assertEquals([stage.router.interestsOf(peer), stage.router.peersOf(["a", "0"])], [1, []]);
+  assertEquals(stage.events, ["joined 1", "resumed 1"]);
+});
+
+Deno.test("Sessions that are forgotten while they are opened leave nothing behind, and were never there", () => {
+  using stage = new Stage();
+  const { link } = stage.connect();
+  const steps = stage.opening(link, {}, "ann", manyTopics(320));
+  steps.next();
+  steps.next();
+  const [peer] = stage.router.peersOf(["a", "0"]);
+  assert(stage.router.interestsOf(peer!) > 0);
+  stage.sessions.applyKeys(stage.keyring, stage.keyring.replace([]));
+  assertEquals(steps.next(), { done: true, value: undefined });
+  assertEquals([stage.sessions.size, stage.router.interestsOf(peer!)], [0, 0]);
+  assertEquals([stage.router.peersOf(["a", "0"]), stage.events], [[], []]);
+});
+
+Deno.test("Sessions that are cut off while they are opened are opened, and then end for that", async () => {
+  using stage = new Stage({ maxPatience: 1000 });
+  const { peer } = stage.open({}, "ann");
+  const { link, client } = stage.connect();
+  const steps = stage.opening(link, { session: peer.id }, "ann", manyTopics(320));
+  steps.next();
+  feed(peer, 100);
+  peer.cutOff("no memory");
+  while (!steps.next().done);
+  await client.expect(FrameType.OPENED);
+  assertEquals(await client.goodbye(), { reason: Reason.CUT_OFF, text: "no memory" });
+});
+
+Deno.test("Sessions take rights away at once, and apply them to many interests in turns with everything else", async () => {
+  using stage = new Stage({}, slowBackground());
+  const topics = [...manyTopics(320, "a"), ...manyTopics(320, "b")];
+  const rights = (...subscribe: string[]) => [{ ...KEYS[0]!, subscribe }, KEYS[1]!];
+  stage.keyring.replace(rights("a", "b"));
+  const { peer, client } = stage.open({}, "ann", [...topics, ["c"]]);
+  await client.expect(FrameType.DENIED);
+  await client.expect(FrameType.OPENED);
+  const change = stage.keyring.replace(rights("b", "c"));
+  stage.sessions.applyKeys(stage.keyring, change);
+  const routed = () => topics.filter((path) => stage.router.peersOf(path).includes(peer)).length;
+  assert(routed() > 320, "all at once");
+  for (const path of [["a", "319"], ["b", "319"], ["a", "0"], []]) feed(peer, 100, path);
+  const frames: (LoneFrame | undefined)[] = [];
+  for (let i = 0; i < 322; i++) frames.push(await client.next());
+  const got = frames.filter((frame) => frame!.type === FrameType.PUBLISH);
+  const blocks = [["b", "319"], []].map((path) => encodeTopic(path));
+  assertEquals(got.map((frame, i) => frame!.body.slice(0, blocks[i]!.length)), blocks);
+  assertEquals(frames.filter((frame) => frame!.type === FrameType.DENIED).length, 320);
+  await until(() => routed() === 320);
+  await until(() => stage.router.peersOf(["c"]).includes(peer));
+  // Once all is applied, a message is not looked at any more.
+  const { bytes } = peer;
+  await until(() => {
+    feed(peer, 100, ["a", "1"]);
+    return peer.bytes > bytes;
+  });
+});
+
+Deno.test("Sessions hold back those who feed them with messages of which they get only some", () => {
+  using stage = new Stage({ limits: { queueBytes: 2 * MIB }, maxPatience: 1000 }, slowBackground());
+  const waiting = { wait: true, patience: 1000 };
+  const { peer } = stage.open(waiting, "ann", manyTopics(320));
+  stage.sessions.applyKeys(
+    stage.keyring,
+    stage.keyring.replace([{ ...KEYS[0]!, subscribe: [["a", "1"]] }]),
+  );
+  const withheld: number[][] = [];
+  const from = {
+    withhold(...what: number[]) {
+      withheld.push(what);
+      return () => {};
+    },
+  };
+  const frames = [["a", "1"], ["a", "2"]].map((path) =>
+    encodeFrame(FrameType.PUBLISH, encodeTopic(path), new Uint8Array(2 * MIB))
+  );
+  peer.take(concat(...frames), 2, from, undefined);
+  assertEquals(withheld, [[2, 2 * frames[0]!.length]]);
+  assert(!peer.isCutOff && peer.bytes < 3 * MIB);
+  peer.cutOff("the test is over");
+});
+
+Deno.test("Sessions answer nothing behind a SUBSCRIBE before all that is granted of it is there", async () => {
+  using stage = new Stage({}, slowBackground());
+  const granted = manyTopics(320);
+  stage.keyring.replace([{ ...KEYS[0]!, subscribe: granted }]);
+  const { peer, client } = stage.open({}, "ann", []);
+  await client.expect(FrameType.OPENED);
+  await client.send(FrameType.SUBSCRIBE, encodeTopic([]));
+  await client.send(FrameType.ASK);
+  await client.expect(FrameType.ACK);
+  for (const path of granted) assertEquals(stage.router.peersOf(path), [peer]);
+});
+
+Deno.test("Sessions that are resumed meanwhile do not get what was subscribed to before", async () => {
+  using stage = new Stage({}, slowBackground());
+  stage.keyring.replace([{ ...KEYS[0]!, subscribe: manyTopics(320) }]);
+  const before = stage.open({}, "ann", []);
+  await before.client.expect(FrameType.OPENED);
+  await before.client.send(FrameType.SUBSCRIBE, encodeTopic([]));
+  await until(() => stage.wanted > 0);
+  const { peer } = stage.open({ session: before.peer.id }, "ann", [["a", "0"]]);
+  assert(stage.wanted < 320, "all at once");
+  await until(() => stage.wanted > 320);
+  await quiet();
+  assertEquals([stage.router.interestsOf(peer), stage.router.peersOf(["a", "1"])], [1, []]);
 });
 
 Deno.test("Sessions forget a client that does not come back in time", async () => {

@@ -1,6 +1,6 @@
 /** Maps from strings that may have been chosen to collide. */
 import { assert, assertEquals } from "@std/assert";
-import { secretHash, StringMap } from "../base/string_map.ts";
+import { salted, secretHash, StringMap } from "../base/string_map.ts";
 import { randomNumbers } from "../base/seeded_random.ts";
 
 const COUNT = 20_000;
@@ -77,4 +77,11 @@ Deno.test("StringMap does what a Map does, in random operations", () => {
       }
     }
   }
+});
+
+Deno.test("salted gives texts of one hash others that do not begin alike, always the same ones", () => {
+  const texts = numbers.map((i) => `9\x9a\x96i${i.toString(36).padStart(8, "0")}e\\M\x99`);
+  const first = texts.map((text) => salted(text));
+  assertEquals(first, texts.map((text) => salted(text)));
+  assert(new Set(first.map((text) => text.slice(0, 8))).size > 0.99 * COUNT);
 });

@@ -1,11 +1,12 @@
 import { assertEquals } from "@std/assert";
+import { Rounds } from "../base/rounds.ts";
 import { TimeSlice } from "../base/time_slice.ts";
 import { quiet } from "./helpers/quiet.ts";
 
 /** TimeSlice on a clock of the test's own, and what spends time on it. */
 function setUp() {
   let time = 1000;
-  const turns = new TimeSlice(() => time);
+  const turns = new TimeSlice(new Rounds(() => time));
   const spend = (ms: number) => {
     turns.begin();
     time += ms;
@@ -61,10 +62,12 @@ Deno.test("TimeSlice that has ended leaves no timer behind", () => {
 
 Deno.test("TimeSlice.did looks at the clock after work that took some time when it was last looked at", () => {
   let [time, looks] = [0, 0];
-  const turns = new TimeSlice(() => {
-    looks++;
-    return time;
-  });
+  const turns = new TimeSlice(
+    new Rounds(() => {
+      looks++;
+      return time;
+    }),
+  );
   turns.begin();
   /** How much is done from one look to the next, when each piece takes so long. */
   const steps = (ms: number, count: number) =>

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { concat } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
-import { decodeTopic, encodeTopic, topicEnd } from "../protocol/topic_block.ts";
+import { decodeTopic, encodeTopic, longestElement, topicEnd } from "../protocol/topic_block.ts";
 
 const LIMITS = { messageBytes: 1000, topicElements: 16, elementBytes: 255, subscriptions: 4 };
 
@@ -24,6 +24,20 @@ Deno.test("decodeTopic gives back what encodeTopic took", () => {
     assertEquals(path, topic);
     assert(Object.isFrozen(path));
   }
+});
+
+Deno.test("longestElement says how many bytes the longest element of a topic has", () => {
+  const rows: [path: string[], longest: number][] = [
+    [[], 0],
+    [["a"], 1],
+    [["abc", "ab"], 3],
+    [["ab", "é€"], 5],
+    [["a".repeat(254), "b"], 254],
+    [["a", "b".repeat(255), "c"], 255],
+    [["é".repeat(200), "b".repeat(300)], 400],
+    [Array.from({ length: 16 }, (_, i) => "x".repeat(i + 240)), 255],
+  ];
+  for (const [path, longest] of rows) assertEquals(longestElement(encodeTopic(path)), longest);
 });
 
 Deno.test("decodeTopic takes a topic at the limits and refuses one past them", () => {

@@ -293,9 +293,10 @@ export function testUplink(mode: string, stream?: string): void {
       await using machines = await Machines.start([{ uplink }, { uplink }]);
       await machines.subscriber("there", 1, [["a"]]);
       const publish = await machines.publisher("publisher", 0);
-      for (let i = 0; i < 5000; i++) publish(["a", String(i % 50)]);
+      // A broker takes at most 10 s to end, in which a busy machine passes on many more than these.
+      for (let i = 0; i < 500; i++) publish(["a", String(i % 50)]);
       await machines.all[0]!.stop();
-      await until(() => machines.seen.there!.length === 5000);
+      await until(() => machines.seen.there!.length === 500);
       assertEquals(machines.faults(), []);
       await until(() => machines.all[1]!.uplink.brokers === 0);
       assertEquals(machines.gaps.there, []);

@@ -53,7 +53,7 @@ export class Program implements AsyncDisposable {
       Run,
   ) {
     const program = COMPILED === undefined
-      ? [Deno.execPath(), "run", "--no-prompt", ...permissions, CLI]
+      ? [Deno.execPath(), "run", "--quiet", "--no-prompt", ...permissions, CLI]
       : [COMPILED];
     const command = [...program, ...args];
     const line = `mpubsub() { ${program.join(" ")} "$@"; }; ${shell}`;

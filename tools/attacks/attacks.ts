@@ -9,6 +9,7 @@ import {
   tooFast,
   topicFlood,
 } from "./attacks_by_flood.ts";
+import { manyFloods, repeatedRoots, resumeFlood } from "./attacks_by_many.ts";
 import { poison, rights } from "./attacks_by_message.ts";
 import {
   changesOfInterests,
@@ -68,6 +69,9 @@ export const ATTACKS: readonly Attack[] = [
   hoarders,
   topicFlood,
   tooFast,
+  ...manyFloods,
+  resumeFlood,
+  repeatedRoots,
   poison,
   rights,
   ...changesOfInterests,

@@ -43,7 +43,8 @@ const KINDS: readonly Kind[] = [
 /** Integers whose hashes end in the same bits. */
 const COLLIDING: number[] = [];
 
-function colliding(i: number): number {
+/** One of them. */
+export function colliding(i: number): number {
   for (let next = (COLLIDING.at(-1) ?? 0) + 1; COLLIDING.length <= i; next++) {
     if ((hashOf(next) & HASH_BITS) === 77) COLLIDING.push(next);
   }

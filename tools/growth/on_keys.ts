@@ -74,11 +74,19 @@ function narrowing(
     ...facts,
     name,
     async prepare(n) {
-      const before = keyWith({ subscribe: grantsOf(n) });
+      const last = ["what comes last"];
+      const before = keyWith({ subscribe: [...grantsOf(n), last] });
       return await withKeys([before], async (memory) => {
-        await memory.member({ topics: granted(n).map((path) => topic(...path)) }, before);
-        const keys = [{ ...before, publish: ["something"] }];
-        return { units: n, run: () => memory.broker.setKeys(keys) };
+        const topics = [...granted(n), last].map((path) => topic(...path));
+        const { client } = await memory.member({ topics }, before);
+        const keys = [keyWith({ subscribe: grantsOf(n) })];
+        return {
+          units: n,
+          async run() {
+            memory.broker.setKeys(keys);
+            await client.frameOf(Type.DENIED); // Rights are applied topic by topic.
+          },
+        };
       });
     },
   };
@@ -120,6 +128,23 @@ function frames(
     },
   };
 }
+
+/** The first who gets the granted topics of one waits until their places are there. */
+const FIRST: Operation = {
+  name: "a key subscribes to the root for the first time",
+  of: "grants, 16 deep",
+  per: "grant",
+  from: 1000,
+  few: 50,
+  async prepare(n) {
+    const rest = Array.from({ length: 15 }, (_, i) => `e${i}`);
+    const key = keyWith({ subscribe: Array.from({ length: n }, (_, i) => [`t${i}`, ...rest]) });
+    return await withKeys([key], async (memory) => {
+      const { client } = await memory.member({}, key);
+      return { units: n, run: () => sendAll(client, frame(Type.SUBSCRIBE, topic())) };
+    });
+  },
+};
 
 function changesOf(block: Uint8Array, times: number): Uint8Array {
   return repeat(join(frame(Type.SUBSCRIBE, block), frame(Type.UNSUBSCRIBE, block)), times);
@@ -167,4 +192,9 @@ const OF_CLIENTS: readonly Operation[] = [
 ];
 
 /** All of them. */
-export const ON_KEYS: readonly Operation[] = [...SETTINGS, ...NARROWINGS, ...OF_CLIENTS];
+export const ON_KEYS: readonly Operation[] = [
+  ...SETTINGS,
+  ...NARROWINGS,
+  FIRST,
+  ...OF_CLIENTS,
+];

@@ -7,6 +7,7 @@ import { HEADER_BYTES_MAX, readPacket, sealPacket, UNDER_WAY_MAX } from "../../n
 import { subjectOf } from "../../nats/subject.ts";
 import { encodeFrame, FrameType } from "../../protocol/frame.ts";
 import { encodeTopic } from "../../protocol/topic_block.ts";
+import { colliding } from "./on_codec.ts";
 import type { Operation } from "./operation.ts";
 
 const PREFIX = "mpubsub.growth";
@@ -82,11 +83,11 @@ function wants(from: string, version: number): Said & { type: "wants" } {
 }
 
 /** What another broker says that wants so many topics, or no longer wants them: all parts of it. */
-function wantsAll(version: number, count: number): Said[] {
+function wantsAll(version: number, count: number, idOf = (i: number) => i): Said[] {
   return Array.from({ length: Math.ceil(count / TOPICS_PER_PART) }, (_, part) => {
     const start = part * TOPICS_PER_PART;
     const end = Math.min(count, start + TOPICS_PER_PART);
-    const ids = Array.from({ length: end - start }, (_, i) => start + i);
+    const ids = Array.from({ length: end - start }, (_, i) => idOf(start + i));
     return {
       ...wants(OTHER, version),
       ...(version === 1 ? { add: ids.map((id) => [id, ["topic", String(id)]]) } : { remove: ids }),
@@ -110,6 +111,23 @@ const REMOTE_WANTS: Operation = {
         for (const version of [1, 2]) {
           for (const said of wantsAll(version, n)) hear(exchange, said);
         }
+      },
+    };
+  },
+};
+
+const COLLIDING_WANTS: Operation = {
+  ...REMOTE_WANTS,
+  name: "what another broker wants comes and goes, with numbers that collide",
+  from: 8000,
+  without: "counts",
+  prepare(n) {
+    const exchange = connected();
+    const said = [1, 2].flatMap((version) => wantsAll(version, n, colliding));
+    return {
+      units: n,
+      run() {
+        for (const one of said) hear(exchange, one);
       },
     };
   },
@@ -351,6 +369,7 @@ const REORDERED: Operation = {
 /** All of them. */
 export const ON_NATS: readonly Operation[] = [
   REMOTE_WANTS,
+  COLLIDING_WANTS,
   remoteChanges("which confirms its counts", true),
   remoteChanges("which confirms nothing", false),
   SENT,

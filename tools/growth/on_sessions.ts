@@ -119,23 +119,53 @@ const OPENS: readonly Operation[] = [
   open("an OPEN with topics that are denied", (n) => topics(n, "own"), NOTHING),
 ];
 
-const RESUME: Operation = {
-  name: "a session goes on, with the same topics",
-  of: "topics",
-  per: "topic",
-  from: 1000,
-  few: 100,
+function resume(what: string, topicsOf: (n: number, time: number) => Uint8Array[]): Operation {
+  return {
+    name: `a session goes on, with ${what}`,
+    of: "topics",
+    per: "topic",
+    from: 1000,
+    few: 100,
+    prepare: (n) =>
+      withBroker({ limits: { subscriptions: MANY } }, async (memory) => {
+        const { client, opened: { session } } = await memory.member({ topics: topicsOf(n, 0) });
+        client.close();
+        const again = await memory.authenticated();
+        const opening = openFrame({ session, topics: topicsOf(n, 1) });
+        return {
+          units: n,
+          async run() {
+            await again.send(opening);
+            await again.frameOf(Type.OPENED);
+          },
+        };
+      }),
+  };
+}
+
+const RESUMES: readonly Operation[] = [
+  resume("the same topics", (n) => topics(n, "own")),
+  resume(
+    "other topics, 16 deep",
+    (n, time) => topics(n, ...Array.from({ length: 15 }, (_, i) => `${time}, ${i}`)),
+  ),
+];
+
+/** The same from many connections at once, which take their turns together. */
+const MANY_ASK: Operation = {
+  name: "ASK from many connections at once",
+  of: "connections",
+  per: "ASK",
+  from: 20,
+  few: 10,
   prepare: (n) =>
-    withBroker({ limits: { subscriptions: MANY } }, async (memory) => {
-      const { client, opened: { session } } = await memory.member({ topics: topics(n, "own") });
-      client.close();
-      const again = await memory.authenticated();
-      const opening = openFrame({ session, topics: topics(n, "own") });
+    withBroker({}, async (memory) => {
+      const members = await memory.members(n, () => ({}));
+      const asks = repeat(frame(Type.ASK), 2000);
       return {
-        units: n,
+        units: 2000 * n,
         async run() {
-          await again.send(opening);
-          await again.frameOf(Type.OPENED);
+          await Promise.all(members.map(({ client }) => sendAll(client, asks)));
         },
       };
     }),
@@ -264,7 +294,8 @@ export const ON_SESSIONS: readonly Operation[] = [
   VANISH,
   JOIN,
   ...OPENS,
-  RESUME,
+  ...RESUMES,
+  MANY_ASK,
   MEMORY,
   ADMISSION,
   AWAY,

@@ -130,12 +130,21 @@ async function* filesIn(folder: string): AsyncGenerator<string> {
 async function deno(args: string[]): Promise<void> {
   const { success } = await new Deno.Command(Deno.execPath(), { args, stdin: "null" }).spawn()
     .status;
-  if (!success) throw new Error(`Cannot compile: deno ${args[0]} failed`);
+  if (!success) throw new CompileError(`Cannot compile: deno ${args[0]} failed`);
 }
+
+/** Deno could not do it, and has said why. */
+class CompileError extends Error {}
 
 if (import.meta.main) {
   const { output = "mpubsub-broker", target } = parseArgs(Deno.args, {
     string: ["output", "target"],
   }) as { output?: string; target?: string };
-  await compile({ output, target });
+  try {
+    await compile({ output, target });
+  } catch (error) { // Whatever else it is, the stack says where.
+    if (!(error instanceof CompileError)) throw error;
+    console.error(error.message);
+    Deno.exitCode = 1;
+  }
 }
