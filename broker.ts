@@ -42,9 +42,9 @@ import {
   ConnectionLostError,
   ProtocolError,
 } from "./errors.ts";
-import { type Address, formatEndpoint, isExposed } from "./io/address.ts";
+import { type Address, formatEndpoint, reachNotice } from "./io/address.ts";
 import { listen } from "./io/listener.ts";
-import type { Certificate } from "./io/tls.ts";
+import { type Certificate, certificateAdvice } from "./io/certificate.ts";
 import { decodeTopic } from "./protocol/topic_block.ts";
 import type { Origin, Peer } from "./routing/peer.ts";
 import { Router } from "./routing/router.ts";
@@ -212,6 +212,11 @@ export class Broker {
     return this.#listening.address;
   }
 
+  /** What tells this broker from all others: 32 random hexadecimal digits. Whoever connects is told it. */
+  get id(): string {
+    return this.#connections.brokerId.toHex();
+  }
+
   /**
    * A copy of the key that has no name, and grants everything: the option `authkey`, or the random one.
    */
@@ -270,6 +275,8 @@ export class Broker {
     const { address, tls } = this.#options;
     this.#advise();
     const listener = await listen(address, tls, (text) => this.#callbacks.warn(text));
+    const advice = tls && certificateAdvice(tls);
+    if (advice !== undefined) this.#callbacks.warn(advice);
     if (this.#isStopping) {
       await listener.close();
       throw new Error("Cannot start the broker: it was shut down meanwhile");
@@ -282,11 +289,8 @@ export class Broker {
     }
     const listensAt = formatEndpoint(listener.endpoint);
     this.#listening = { address: listensAt, since: clock.now() };
-    if (isExposed(listener.endpoint)) {
-      this.#callbacks.warn(
-        `Listening at ${listensAt} without TLS: messages can be read and changed on the way`,
-      );
-    }
+    const notice = reachNotice(listener.endpoint, listener.ip);
+    if (notice !== undefined) this.#callbacks.warn(`Listening at ${listensAt}${notice}`);
     this.#connections.listen(listener);
     this.#callbacks.listens(listensAt);
   }

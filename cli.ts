@@ -27,7 +27,8 @@ import {
   PROGRAM,
   UsageError,
 } from "./cli/command.ts";
-import { complain, printLine, printLines } from "./cli/output.ts";
+import { IgnoredHangups } from "./cli/signals.ts";
+import { complain, finishOutput, printLine, printLines } from "./cli/output.ts";
 import manifest from "./deno.json" with { type: "json" };
 
 /** A command in the overview; its code is loaded only when it is used. */
@@ -96,20 +97,21 @@ export async function main(args: readonly string[]): Promise<number> {
   // `help pub` is `pub --help`.
   const [first = "", ...rest] = args[0] === "help" ? [...args.slice(1), "--help"] : args;
   const name = Object.hasOwn(COMMANDS, first) ? first : "";
+  using _hangups = name === "" || name === "broker" ? new IgnoredHangups() : undefined;
   try {
     if (rest.length === 0 && (first === "--help" || first === "-h")) {
-      printLines(overview());
+      await printLines(overview());
       return 0;
     }
     if (first === "--version") {
-      printLine(`${PROGRAM} ${manifest.version}`);
+      await printLine(`${PROGRAM} ${manifest.version}`);
       return 0;
     }
     const command = await COMMANDS[name || "broker"]!.load();
     if (name === "") checkNoCommand([first, ...rest], command);
     const parsed = new Arguments(command, name === "" ? args : rest, name);
     if (parsed.has("help")) {
-      printLines(helpOf(command));
+      await printLines(helpOf(command));
       return 0;
     }
     if (name === "" || name === "broker") checkFile(parsed.operands[0], name);
@@ -121,6 +123,8 @@ export async function main(args: readonly string[]): Promise<number> {
     const more = ` (${`${PROGRAM} ${name}`.trimEnd()} --help tells more)`;
     complain(`${messageOf(error)}${isUsage ? more : ""}`);
     return isUsage ? 2 : 1;
+  } finally {
+    await finishOutput();
   }
 }
 

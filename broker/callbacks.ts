@@ -2,12 +2,13 @@
  * The functions that the program gave to its broker. What one of them throws is written to the console,
  * and ends no connection.
  */
-import { printable } from "../base/printable.ts";
+import { textOf, WarningLines } from "../base/warn.ts";
 import type { CheckedOptions, ClientEvent } from "./options.ts";
 
 /** Calls the program's own functions. */
 export class Callbacks {
   readonly #options: Pick<CheckedOptions, "onListen" | "onClient" | "onError">;
+  readonly #lines = new WarningLines("other problems");
 
   /** Calls those of these options that are there. */
   constructor(options: Pick<CheckedOptions, "onListen" | "onClient" | "onError">) {
@@ -32,14 +33,14 @@ export class Callbacks {
   /** Something deserves a warning; without `onError` it is written to the console. */
   warn(problem: unknown): void {
     if (this.#options.onError !== undefined) return this.error(problem);
-    console.warn(printable(`mpubsub: ${problem instanceof Error ? problem.message : problem}`));
+    this.#lines.write(problem instanceof Error ? problem.message : textOf(problem));
   }
 
   async #call(name: string, call: () => unknown): Promise<void> {
     try {
       await call();
     } catch (thrown) { // Whatever the program throws or rejects with.
-      console.warn(printable(`mpubsub: ${name} of the broker failed: ${thrown}`));
+      this.#lines.write(`${name} of the broker failed: ${textOf(thrown)}`);
     }
   }
 }

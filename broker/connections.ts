@@ -59,7 +59,8 @@ interface Client {
 export class Connections {
   readonly #context: ConnectionsContext;
   readonly #frameLimits: FrameLimits;
-  readonly #brokerId = randomBytes(BROKER_ID_BYTES);
+  /** Whatever connects is told it first. */
+  readonly brokerId = randomBytes(BROKER_ID_BYTES);
   /** The turns of all that are authenticated. */
   readonly #rounds = new Rounds();
   /** Those that are not authenticated yet. */
@@ -136,7 +137,7 @@ export class Connections {
     );
     try {
       const key = await authenticateClient(stream, {
-        brokerId: this.#brokerId,
+        brokerId: this.brokerId,
         keyOf: (name) => keyring.get(name),
         isBusy: () => !this.#hasPlace(),
         delay: () => entrant.pause(REFUSAL_DELAY_MS),

@@ -2,7 +2,7 @@
  * The options of a broker, and what its callbacks get.
  */
 import { type Address, parseAddress } from "../io/address.ts";
-import type { Certificate } from "../io/tls.ts";
+import { type Certificate, readCertificate } from "../io/certificate.ts";
 import { HEARTBEAT_MAX_MS, HEARTBEAT_MIN_MS, LIMITS_MAX } from "../protocol/frame_bodies.ts";
 import { WINDOW_BYTES } from "../protocol/session.ts";
 import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX } from "../topic.ts";
@@ -230,10 +230,10 @@ export function checkedOptions(options: BrokerOptions): CheckedOptions {
   checkRange("resumeWindow", resumeWindow, 0, MILLISECONDS_MAX);
   checkRange("memory", memory, QUEUE_BYTES_MIN, Number.MAX_SAFE_INTEGER);
   checkRange("maxPatience", maxPatience, 0, MILLISECONDS_MAX);
-  checkAddress(address, tls);
+  const certificate = checkTls(address, tls);
   return {
     address,
-    tls,
+    tls: certificate,
     limits: checkLimits(limits),
     authTimeout,
     heartbeat,
@@ -247,7 +247,10 @@ export function checkedOptions(options: BrokerOptions): CheckedOptions {
   };
 }
 
-function checkAddress(address: Address | undefined, tls: Certificate | undefined): void {
+function checkTls(
+  address: Address | undefined,
+  tls: Certificate | undefined,
+): Certificate | undefined {
   const isTls = address !== undefined && parseAddress(address).transport === "tls";
   if (isTls && tls === undefined) {
     throw new TypeError(`Cannot listen at ${address}: give the certificate, tls: { cert, key }`);
@@ -255,6 +258,7 @@ function checkAddress(address: Address | undefined, tls: Certificate | undefined
   if (!isTls && tls !== undefined) {
     throw new TypeError("Cannot use tls: the address must begin with tls://");
   }
+  return tls && readCertificate(tls);
 }
 
 function checkLimits(limits: BrokerLimits): CheckedLimits {

@@ -16,12 +16,30 @@
  */
 import type { Granted } from "../routing/router.ts";
 import { type TopicNode, TopicTree } from "../routing/topic_tree.ts";
-import { isBrokerPath, type Topic, type TopicPath, topicPath } from "../topic.ts";
+import {
+  formatTopic,
+  isBrokerPath,
+  isLocalPath,
+  type Topic,
+  type TopicPath,
+  topicPath,
+} from "../topic.ts";
 import type { BrokerKey } from "./keys.ts";
 
 /** How many topics a key may grant to publish to, and how many to subscribe to. */
 export const GRANTS_MAX = 4096;
 const NOTHING: readonly TopicPath[] = Object.freeze([]);
+
+/** Refuses a grant of what nobody can have. */
+function checkGrant(field: string, path: TopicPath): void {
+  const why = isLocalPath(path)
+    ? "what ends with *local never leaves the process of its publisher"
+    : field === "publish" && isBrokerPath(path)
+    ? "only the broker publishes to *broker"
+    : undefined;
+  if (why === undefined) return;
+  throw new TypeError(`${field} has ${formatTopic(path)}, which grants nothing: ${why}`);
+}
 
 /** Topics that are granted, each with all below it. */
 class Grants {
@@ -37,6 +55,7 @@ class Grants {
       );
     }
     const paths = topics.map((topic) => topicPath(topic));
+    for (const path of paths) checkGrant(field, path);
     // The shortest first: what is covered then grants nothing more.
     for (const path of paths.toSorted((a, b) => a.length - b.length)) {
       if (!this.covers(path)) this.#tree.at(path).value = true;

@@ -67,7 +67,7 @@ async function run(args: Arguments): Promise<number> {
     const broker = await accessOf(args, signal);
     const times = new Histogram();
     const result = await measure(load, broker, times, isShown, signal);
-    printLines(isJson ? JSON.stringify(result) : tableOf(result, times));
+    await printLines(isJson ? JSON.stringify(result) : tableOf(result, times));
     if (result.lost === 0) return 0;
     const silence = timeText(signal.aborted ? STOPPED_SILENCE_MS : SILENCE_MS);
     complain(`Lost ${result.lost} messages: nothing came for ${silence}`);

@@ -4,7 +4,7 @@
 import type { Counts, Load, Published, Received } from "./bench_worker.ts";
 import { formatBytes, formatCount, formatMs } from "./format.ts";
 import type { Histogram, Row } from "./histogram.ts";
-import { draw } from "./output.ts";
+import { draw, drawFrame } from "./output.ts";
 
 /** What was measured, as `--json` prints it on one line. Times are in milliseconds. */
 export interface Result {
@@ -220,7 +220,10 @@ export class Progress implements Disposable {
     const part = Math.min(1, this.#part(now));
     const drawn = bar(part * PROGRESS_CELLS).padEnd(PROGRESS_CELLS, "░");
     const percent = `${Math.floor(part * 100)} %`.padStart(5);
-    draw(`\r${drawn} ${percent}  published ${rates[0]}/s, received ${rates[1]}/s\x1b[K`, "stderr");
+    drawFrame(
+      `\r${drawn} ${percent}  published ${rates[0]}/s, received ${rates[1]}/s\x1b[K`,
+      "stderr",
+    );
   }
 
   #part(now: number): number {

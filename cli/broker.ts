@@ -1,17 +1,20 @@
 /**
  * `mpubsub [FILE]`: the broker as a program.
  */
-import { printable } from "../base/printable.ts";
-import { Broker, type BrokerKey, type BrokerOptions, type BrokerStats } from "../broker.ts";
-import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
+import { Broker, type BrokerKey, type BrokerOptions } from "../broker.ts";
+import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import { addressBeside, parseAddress } from "../io/address.ts";
 import {
   type ConnectionFile,
   readConnectionFile,
   writeConnectionFile,
 } from "../io/connection_file.ts";
+import { dial } from "../io/dial.ts";
 import { takeLock } from "../io/lock_file.ts";
 import { removeDeadSocket } from "../io/socket_file.ts";
+import { askForId } from "../protocol/authenticate.ts";
+import { VersionError } from "../protocol/handshake.ts";
+import { BrokerEvents } from "./broker_events.ts";
 import {
   type Arguments,
   asSentence,
@@ -31,15 +34,6 @@ import { UPLINK, type UplinkArguments, uplinkArguments, uplinkOf } from "./uplin
 const PROBE_MS = 2000;
 /** For how long a key with the right to wait may hold others back. */
 const MAX_PATIENCE_MS = 60_000;
-/** How often problems of clients are logged, summed up: an attack must not fill a disk with lines. */
-const SUMMARY_MS = 10_000;
-const WORDS = {
-  joined: "joined",
-  resumed: "came back",
-  lost: "lost its connection",
-  left: "left",
-} as const;
-
 /** Runs a broker. */
 export const broker: Command = {
   usage: ["[OPTIONS] [FILE]"],
@@ -99,58 +93,6 @@ Passes messages between programs. While it runs, its address and key are in FILE
     }
   },
 };
-
-/** The problems of clients that are logged, each with its line. */
-const SUMMARIES: readonly {
-  readonly event: string;
-  readonly count: (stats: BrokerStats) => Readonly<Record<string, number>>;
-  readonly text: (total: number, grown: Readonly<Record<string, number>>) => string;
-}[] = [
-  {
-    event: "dropped",
-    count: ({ dropped }) => ({ dropped }),
-    text: (total) => `Dropped ${total} messages that clients did not take in time`,
-  },
-  {
-    event: "cut-off",
-    count: ({ cutOff }) => ({ cutOff }),
-    text: (total) => `Cut off ${total} clients that held publishers back too long`,
-  },
-  {
-    event: "refused",
-    count: ({ refusals }) => ({ ...refusals }),
-    text: (total, grown) => `Refused ${total} connections (${listed(grown)})`,
-  },
-  {
-    event: "ended",
-    count: ({ endings }) => ({ ...endings }),
-    text: (total, grown) => `Ended ${total} sessions (${listed(grown)})`,
-  },
-  {
-    event: "refused-messages",
-    count: ({ tooBig, tooFast, forbidden, deniedSubscriptions }) => ({
-      tooBig,
-      tooFast,
-      forbidden,
-      deniedSubscriptions,
-    }),
-    text: (total, grown) => `Refused ${total} messages or subscriptions (${listed(grown)})`,
-  },
-  {
-    event: "uplink-dropped",
-    count: ({ uplink }) => uplink === undefined ? {} : { dropped: uplink.dropped },
-    text: (total) => `Dropped ${total} messages for other brokers: too many waited for NATS`,
-  },
-  {
-    event: "uplink-lost",
-    count: ({ uplink }) => uplink === undefined ? {} : { lost: uplink.lost, gaps: uplink.gaps },
-    text: (_total, grown) => `Missed messages of other brokers (${listed(grown)})`,
-  },
-];
-
-function listed(grown: Readonly<Record<string, number>>): string {
-  return Object.entries(grown).map(([name, count]) => `${name} ${count}`).join(", ");
-}
 
 /** A file is in the way, which `--overwrite` replaces. */
 class InTheWayError extends Error {
@@ -213,13 +155,17 @@ function logOf(args: Arguments): Log {
 async function serve(options: ServeOptions): Promise<void> {
   const { file, keysFile, log } = options;
   using stop = new StopSignals();
-  const { ca, ...settings } = await brokerOptions(options);
-  await using broker = new Broker({ ...settings, ...loggedBy(log) });
-  stop.onAgain = () => broker.shutdown();
+  const events = new BrokerEvents(log);
+  const made = Promise.withResolvers<Broker>();
   if (keysFile !== undefined) {
     let reloading = Promise.resolve();
-    stop.onHangup = () => reloading = reloading.then(() => reload(broker, keysFile, log));
+    stop.onHangup = () =>
+      reloading = reloading.then(async () => reload(await made.promise, keysFile, log));
   }
+  const { ca, ...settings } = await brokerOptions(options);
+  await using broker = new Broker({ ...settings, ...events.options });
+  made.resolve(broker);
+  stop.onAgain = () => broker.shutdown();
   const onWait = waiting(options);
   const removeFile = await start(broker, options, ca, stop);
   if (removeFile === undefined) return;
@@ -232,7 +178,7 @@ async function serve(options: ServeOptions): Promise<void> {
     });
     sayKeys(settings.keys, log);
     {
-      using _summaries = summaries(broker, log);
+      using _summaries = events.watch(broker);
       await stop.happened;
     }
     log.say("info", "stopping", "Shutting down");
@@ -253,55 +199,6 @@ function sayKeys(keys: readonly BrokerKey[] = [], log: Log): void {
   }
 }
 
-/** What a broker logs while it runs. */
-function loggedBy(log: Log): Pick<BrokerOptions, "onClient" | "onError"> {
-  return {
-    onClient({ type, client, name, keyName, address, reason }) {
-      const called = name && ` ${printable(JSON.stringify(name))}`;
-      const who = `Client ${client}${called}${keyName && ` with the key "${keyName}"`}`;
-      const from = address === undefined ? "" : ` from ${address}`;
-      const why = reason === undefined ? "" : `: ${reason}`;
-      log.say("debug", type, `${who} ${WORDS[type]}${from}${why}`, {
-        client,
-        ...(name && { name }),
-        ...(keyName && { keyName }),
-        ...(address !== undefined && { address }),
-        ...(reason !== undefined && { reason }),
-      });
-    },
-    onError(error) {
-      const isOfOne = error instanceof AuthError || error instanceof ProtocolError ||
-        error instanceof ConnectionLostError;
-      log.say(isOfOne ? "debug" : "warn", isOfOne ? "connection" : "warning", messageOf(error));
-    },
-  };
-}
-
-/** Logs now and then, and at the end, what went wrong for clients meanwhile. */
-function summaries(broker: Broker, log: Log): Disposable {
-  let before = broker.stats();
-  const tell = () => {
-    const now = broker.stats();
-    for (const { event, count, text } of SUMMARIES) {
-      const grown: Record<string, number> = {};
-      for (const [name, value] of Object.entries(count(now))) {
-        const more = value - count(before)[name]!;
-        if (more > 0) grown[name] = more;
-      }
-      const total = Object.values(grown).reduce((sum, value) => sum + value, 0);
-      if (total > 0) log.say("warn", event, text(total, grown), grown);
-    }
-    before = now;
-  };
-  const timer = setInterval(tell, SUMMARY_MS);
-  return {
-    [Symbol.dispose]() {
-      clearInterval(timer);
-      tell();
-    },
-  };
-}
-
 /** The options of the broker, and the certificates that clients need to trust. */
 async function brokerOptions(options: ServeOptions): Promise<BrokerOptions & { ca?: string }> {
   const { file, authkeyFile, keysFile, tlsCert, tlsKey, maxPatience, uplink, log } = options;
@@ -315,7 +212,8 @@ async function brokerOptions(options: ServeOptions): Promise<BrokerOptions & { c
     ...(keysFile && { keys: await readKeys(keysFile) }),
     ...(patience && { maxPatience: patience }),
     ...(uplink && { uplink: await uplinkOf(uplink, log) }),
-    ...(cert && key && { tls: { cert, key }, ca: certificatesIn(tlsCert!, cert) }),
+    ...(cert !== undefined && key !== undefined &&
+      { tls: { cert, key }, ca: certificatesIn(tlsCert!, cert) }),
   };
 }
 
@@ -363,6 +261,7 @@ async function start(
     address: broker.address,
     ...(keysFile === undefined && { authkey: broker.authkey }),
     ...(ca !== undefined && { ca }),
+    id: broker.id,
     pid: Deno.pid,
   };
   return await doing(
@@ -391,7 +290,7 @@ async function makeRoom(file: string, signal: AbortSignal): Promise<string | und
   try {
     found = await readConnectionFile(file);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return await checkNoLink(file);
+    if (error instanceof Deno.errors.NotFound) return await removeEmptyLink(file);
     const why = asSentence(`read ${file}`, error);
     const isHopeless = error instanceof Deno.errors.NotCapable ||
       error instanceof Deno.errors.NotADirectory || error instanceof Deno.errors.IsADirectory;
@@ -407,36 +306,31 @@ async function makeRoom(file: string, signal: AbortSignal): Promise<string | und
   return `Replacing ${file}, whose broker is gone (process ${found.pid})`;
 }
 
-/** Refuses a symbolic link to a file that is not there, because writing does not follow it. */
-async function checkNoLink(file: string): Promise<undefined> {
+/** Removes a symbolic link to a file that is not there; writing would not follow it. */
+async function removeEmptyLink(file: string): Promise<string | undefined> {
   try {
     await Deno.lstat(file);
   } catch (error) { // There is nothing at all.
-    if (error instanceof Deno.errors.NotFound) return;
+    if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
-  throw new InTheWayError(
-    `Cannot use ${file}: it is a symbolic link to a file that is not there; --overwrite replaces it`,
-  );
+  await doing(`replace ${file}`, Deno.remove(file));
+  return `Replacing ${file}, a symbolic link to a file that is not there`;
 }
 
-/** Whether the file's broker is alive; throws if it cannot find out. */
+/**
+ * Whether the file's broker is alive: whoever answers where it listened says the id of the file.
+ *
+ * @throws {InTheWayError} If that cannot be found out.
+ */
 async function answers(file: string, found: ConnectionFile, stop: AbortSignal): Promise<boolean> {
   const timeout = AbortSignal.timeout(PROBE_MS);
-  // Rarely needed, so not loaded at each start.
-  const { NetPubSub } = await import("../net.ts");
-  // Without a key nobody can prove to be the broker, but somebody may answer.
-  const bus = new NetPubSub(found.address, found.authkey ?? crypto.randomUUID(), {
-    ...(found.keyName !== undefined && { keyName: found.keyName }),
-    ...(found.ca !== undefined && { tls: { caCerts: [found.ca] } }),
-    onError() {},
-  });
   try {
-    await bus.connect({ signal: AbortSignal.any([stop, timeout]) });
-    return true;
-  } catch (error) { // Nobody answers; or somebody does, perhaps not a broker, or another one.
+    const id = await idAt(found, AbortSignal.any([stop, timeout]));
+    return found.id === undefined || id === found.id;
+  } catch (error) { // Nobody answers, or somebody who is no broker; or that is not known.
     if (error instanceof ConnectionLostError && isNobody(error.cause)) return false;
-    if (found.authkey === undefined && error instanceof AuthError) return true;
+    if (error instanceof ProtocolError && !(error instanceof VersionError)) return false;
     const why = timeout.aborted
       ? `no answer within ${timeText(PROBE_MS)}`
       : messageOf(error).replace(/; to trust it, .*/, "");
@@ -444,8 +338,19 @@ async function answers(file: string, found: ConnectionFile, stop: AbortSignal): 
       `Cannot tell whether the broker of ${file} is alive (${why}); --overwrite replaces it`,
       { cause: error },
     );
+  }
+}
+
+async function idAt({ address, ca }: ConnectionFile, signal: AbortSignal): Promise<string> {
+  const stream = await dial(address, signal, ca === undefined ? [] : [ca]);
+  const close = () => stream.close();
+  signal.addEventListener("abort", close);
+  try {
+    signal.throwIfAborted(); // It may have been aborted since.
+    return (await askForId(stream)).toHex();
   } finally {
-    await bus.disconnect();
+    signal.removeEventListener("abort", close);
+    close();
   }
 }
 

@@ -101,6 +101,10 @@ export class Arguments {
         );
       },
     });
+    for (const { name, value } of known) {
+      if (value === undefined || ![flags[name]].flat().includes("")) continue;
+      throw new UsageError(`Option --${name} needs a value, ${value}`);
+    }
     this.operands = _.map(String);
     this.#flags = flags;
   }
@@ -119,15 +123,12 @@ export class Arguments {
   /** The value of an option, if it is given. */
   text(name: string): string | undefined {
     const value = this.#flags[name];
-    if (value === "") throw new UsageError(`Option --${name} needs a value`);
     return typeof value === "string" ? value : undefined;
   }
 
   /** The values of an option that may be given several times. */
   texts(name: string): readonly string[] {
-    const values = this.#flags[name] as readonly string[] | undefined ?? [];
-    if (values.includes("")) throw new UsageError(`Option --${name} needs a value`);
-    return values;
+    return this.#flags[name] as readonly string[] | undefined ?? [];
   }
 
   /** The value of an option as a whole number, at least `min`. */
@@ -239,7 +240,12 @@ export async function doing<T>(action: string, work: Promise<T>): Promise<T> {
 /** What could not be done, and why; our own errors say both themselves. */
 export function asSentence(action: string, error: unknown): string {
   const message = missing(action, error) ?? messageOf(error);
-  return message.startsWith("Cannot ") ? message : `Cannot ${action}: ${message}`;
+  return isWhole(message) ? message : `Cannot ${action}: ${message}`;
+}
+
+/** Whether a message says what could not be done; some of a system's begin as ours do. */
+function isWhole(message: string): boolean {
+  return message.startsWith("Cannot ") && !/^Cannot [^:]*\(os error \d+\)/.test(message);
 }
 
 /** Says in words that a file is not there; the system would name the lock that stands beside it. */

@@ -43,7 +43,7 @@ Prints a script that makes the shell complete commands and options.`,
         const what = shell === "" ? "print a script" : `complete for "${shell}"`;
         throw new UsageError(`Cannot ${what}: give bash, zsh or fish`);
       }
-      printLines(SCRIPTS[shell]!(await load()));
+      await printLines(SCRIPTS[shell]!(await load()));
     },
   };
 }

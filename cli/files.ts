@@ -74,26 +74,42 @@ export function addressOf(args: Arguments): string | undefined {
 
 /** The key that a file holds. */
 export async function readKey(path: string): Promise<Uint8Array> {
-  const bytes = await doing(`read ${path}`, readSecret(path, KEY_FILE_BYTES_MAX));
-  // Editors and echo put a newline after a key.
-  const key = bytes.subarray(0, bytes.length - (bytes.at(-1) === 0x0a ? 1 : 0));
+  const bytes = await doing(`read ${path}`, readSecret(path, KEY_FILE_BYTES_MAX, (bytes) => bytes));
+  if (BOM.every((byte, at) => bytes[at] === byte)) {
+    throw new TypeError(
+      `Cannot use ${path}: it begins with a byte order mark, which would be part of the key; ` +
+        "write it without one",
+    );
+  }
+  const key = bytes.subarray(0, bytes.length - newlineBytes(bytes));
   if (key.length === 0) throw new RangeError(`Cannot use ${path}: the key is empty`);
   return key;
 }
 
+/** What editors on Windows put before a text. */
+const BOM = [0xef, 0xbb, 0xbf];
+
+/** How many bytes of newline end a key: editors and echo put one there, on Windows with a return. */
+function newlineBytes(bytes: Uint8Array): number {
+  if (bytes.at(-1) !== 0x0a) return 0;
+  return bytes.at(-2) === 0x0d ? 2 : 1;
+}
+
 /** The keys that a keys file holds. */
 export async function readKeys(path: string): Promise<BrokerKey[]> {
-  const text = await doing(`read ${path}`, readSecretText(path));
-  try {
-    return parseKeys(text);
-  } catch (error) { // What is wrong with them.
-    throw new Error(`Cannot use ${path}: ${messageOf(error)}`, { cause: error });
-  }
+  const keysIn = (bytes: Uint8Array) => {
+    try {
+      return parseKeys(new TextDecoder().decode(bytes));
+    } catch (error) { // What is wrong with them.
+      throw new Error(`Cannot use ${path}: ${messageOf(error)}`, { cause: error });
+    }
+  };
+  return await doing(`read ${path}`, readSecret(path, CONFIG_FILE_BYTES_MAX, keysIn));
 }
 
 /** The text of a file that only this user can read. */
 export async function readSecretText(path: string): Promise<string> {
-  return new TextDecoder().decode(await readSecret(path, CONFIG_FILE_BYTES_MAX));
+  return await readSecret(path, CONFIG_FILE_BYTES_MAX, (bytes) => new TextDecoder().decode(bytes));
 }
 
 /** The certificates in a text, without anything else that is there. */

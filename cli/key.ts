@@ -91,11 +91,11 @@ async function makeKey(args: Arguments, operands: readonly string[]): Promise<vo
   };
   const [made] = parseKeys(JSON.stringify({ keys: [entry] }));
   const path = args.text("keys");
-  if (path === undefined) printLine(JSON.stringify(entry));
+  if (path === undefined) await printLine(JSON.stringify(entry));
   else {
     await addKey(path, entry);
     const text = `Added to ${path}: ${name} ${grantsText(made!)}`;
-    printLine(`${text}. A broker that runs with it reads it at SIGHUP`);
+    await printLine(`${text}. A broker that runs with it reads it at SIGHUP`);
   }
   if (publish!.length + subscribe!.length > 0) return;
   complain(`The key ${name} grants nothing; --publish TOPIC and --subscribe TOPIC grant something`);
@@ -152,7 +152,7 @@ async function listKeys(args: Arguments, [extra]: readonly string[]): Promise<vo
   refuse(extra);
   refuseOptions(args, "list", ["publish", "subscribe", "address"]);
   const keys = await readKeys(keysFile(args, "list the keys"));
-  for (const line of tableOf(COLUMNS, keys)) printLine(line);
+  for (const line of tableOf(COLUMNS, keys)) await printLine(line);
 }
 
 async function printFile(args: Arguments, operands: readonly string[]): Promise<void> {
@@ -171,7 +171,7 @@ async function printFile(args: Arguments, operands: readonly string[]): Promise<
   const broker = file && await doing(`read ${file}`, readConnectionFile(file));
   const content = { ...broker, ...(address && { address }) } as ConnectionFile;
   const authkey = found.key as Uint8Array;
-  printLine(formatConnectionFile({ ...content, authkey, keyName: name }).trimEnd());
+  await printLine(formatConnectionFile({ ...content, authkey, keyName: name }).trimEnd());
   const mode = await outputMode();
   if (mode === undefined || (mode & 0o077) === 0) return;
   complain(

@@ -1,7 +1,7 @@
 /**
  * What the broker as a program logs while it runs: one line for each event, in words or as JSON.
  */
-import { complain, say, sayJson } from "./output.ts";
+import { complain, leftOutLine, leftOutText, say, sayJson, setLeftOutLine } from "./output.ts";
 
 /** How important an event is. */
 export type Level = "debug" | "info" | "warn" | "error";
@@ -21,6 +21,7 @@ export class Log {
   constructor(isJson: boolean, least: Level) {
     this.#isJson = isJson;
     this.#least = LEVELS.indexOf(least);
+    setLeftOutLine(isJson ? leftOutJson : leftOutLine);
   }
 
   /** Prints one event: warnings and errors to standard error, all else to standard output. */
@@ -32,4 +33,9 @@ export class Log {
     else if (isProblem) complain(message);
     else say(message);
   }
+}
+
+function leftOutJson(count: number): string {
+  const message = leftOutText(count);
+  return JSON.stringify({ time: new Date(), level: "warn", event: "left-out", message, count });
 }

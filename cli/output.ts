@@ -5,17 +5,22 @@
  * arguments, texts of servers. Only two ways print a text as it is: {@linkcode Output}, for what other
  * programs read, and {@linkcode draw}, for what is made here.
  */
-import { concat } from "../base/bytes.ts";
+import { concat, writeAll } from "../base/bytes.ts";
 import { printable } from "../base/printable.ts";
-import { PROGRAM } from "./command.ts";
+import { asSentence, PROGRAM } from "./command.ts";
 
 /** The longest message that is printed, in UTF-16 units: a name from outside must not fill a log. */
 const MESSAGE_UNITS_MAX = 4096;
+/** How much waits to be printed, in UTF-16 units; messages beyond it are left out. */
+const WAITING_UNITS_MAX = 2 ** 20;
+/** How long the end of the program waits for what it prints, in milliseconds. */
+const FINISH_MS = 1000;
+
+const encoder = new TextEncoder();
 
 /** Gathers output, and writes it to standard output as it is, no faster than it is read. */
 export class Output implements Disposable {
   readonly #writer = Deno.stdout.writable.getWriter();
-  readonly #encoder = new TextEncoder();
   #parts: Uint8Array[] = [];
   #text = "";
   #bytes = 0;
@@ -35,7 +40,7 @@ export class Output implements Disposable {
   }
 
   #finishText(): void {
-    if (this.#text !== "") this.#push(this.#encoder.encode(this.#text));
+    if (this.#text !== "") this.#push(encoder.encode(this.#text));
     this.#text = "";
   }
 
@@ -50,7 +55,7 @@ export class Output implements Disposable {
     const parts = this.#parts;
     this.#parts = [];
     this.#bytes = 0;
-    if (parts.length > 0) await this.#writer.write(concat(...parts));
+    if (parts.length > 0) await written(this.#writer.write(concat(...parts)));
   }
 
   [Symbol.dispose](): void {
@@ -58,34 +63,24 @@ export class Output implements Disposable {
   }
 }
 
-/**
- * Prints a line at once. JSON stays equal JSON.
- *
- * @throws {Deno.errors.BrokenPipe} If nobody reads it; `console.log` does not say so.
- */
-export function printLine(line: string): void {
-  draw(`${printable(line)}\n`);
+/** Prints a line, and waits for that. JSON stays equal JSON. */
+export async function printLine(line: string): Promise<void> {
+  await lines.print(`${printable(line)}\n`);
 }
 
-/** Prints lines at once, as {@linkcode printLine} does. */
-export function printLines(text: string): void {
-  for (const line of text.split("\n")) printLine(line);
+/** Prints lines, as {@linkcode printLine} does. */
+export async function printLines(text: string): Promise<void> {
+  await lines.print(text.split("\n").map((line) => `${printable(line)}\n`).join(""));
 }
 
-/** Writes a text that is made here, with what moves the cursor and sets colours. */
-export function draw(text: string, to: "stdout" | "stderr" = "stdout"): void {
-  const bytes = new TextEncoder().encode(text);
-  for (let at = 0; at < bytes.length;) at += Deno[to].writeSync(bytes.subarray(at));
-}
-
-/** Prints a message to standard error, which is not part of the output. */
+/** Prints a message to standard error, which is not part of the output; it waits for nobody. */
 export function complain(message: string): void {
-  console.error(printable(`${PROGRAM}: ${message}`, MESSAGE_UNITS_MAX));
+  lines.add("stderr", `${printable(`${PROGRAM}: ${message}`, MESSAGE_UNITS_MAX)}\n`);
 }
 
 /** Prints a message to standard output; does not care whether anybody reads it. */
 export function say(message: string): void {
-  console.log(printable(message, MESSAGE_UNITS_MAX));
+  lines.add("stdout", `${printable(message, MESSAGE_UNITS_MAX)}\n`);
 }
 
 /** Prints an event as JSON, its texts cut as messages are; to standard error if it is a problem. */
@@ -94,9 +89,139 @@ export function sayJson(event: Record<string, unknown>, isProblem: boolean): voi
     typeof value === "string" && value.length > MESSAGE_UNITS_MAX
       ? `${value.slice(0, MESSAGE_UNITS_MAX - 1)}…`
       : value;
-  const line = printable(JSON.stringify(event, cut));
-  if (isProblem) console.error(line);
-  else console.log(line);
+  lines.add(isProblem ? "stderr" : "stdout", `${printable(JSON.stringify(event, cut))}\n`);
+}
+
+/** Sets the line that tells how many messages could not be printed. */
+export function setLeftOutLine(lineOf: (count: number) => string): void {
+  lines.leftOutLine = lineOf;
+}
+
+/** That line in words. */
+export function leftOutLine(count: number): string {
+  return `${PROGRAM}: ${leftOutText(count)}`;
+}
+
+/** Those words. */
+export function leftOutText(count: number): string {
+  return `Could not print ${count} ${count === 1 ? "line" : "lines"} before this one`;
+}
+
+/** Writes a text that is made here, with what moves the cursor and sets colours. */
+export function draw(text: string, to: StreamName = "stdout"): void {
+  lines.add(to, text);
+}
+
+/** Draws as {@linkcode draw} does, unless what came before is not written yet. */
+export function drawFrame(text: string, to: StreamName = "stdout"): void {
+  if (lines.isIdle) draw(text, to);
+}
+
+/** Waits until everything is written, but not for long if nobody takes it. */
+export async function finishOutput(): Promise<void> {
+  await lines.finish();
+}
+
+type StreamName = "stdout" | "stderr";
+
+/** A text to be written, and who waits for that. */
+interface Waiting {
+  readonly to: StreamName;
+  readonly text: string;
+  readonly done?: PromiseWithResolvers<void>;
+}
+
+/**
+ * Texts that are written one after the other, in the background: a terminal may be stopped with Ctrl-S,
+ * a disk may be full, and the program goes on.
+ */
+class Lines {
+  /** The line that tells of messages that could not be written. */
+  leftOutLine = leftOutLine;
+  #waiting: Waiting[] = [];
+  #units = 0;
+  #leftOut = 0;
+  #writing: Promise<void> | undefined;
+
+  /** Whether everything is written. */
+  get isIdle(): boolean {
+    return this.#writing === undefined;
+  }
+
+  /** Writes a message when it can; leaves it out when too much waits, or when that fails. */
+  add(to: StreamName, text: string): void {
+    if (this.#units + text.length > WAITING_UNITS_MAX) this.#leftOut++;
+    else this.#push({ to, text });
+  }
+
+  /**
+   * Writes a text, and waits for that.
+   *
+   * @throws {Error} If it cannot be written.
+   */
+  print(text: string): Promise<void> {
+    const done = Promise.withResolvers<void>();
+    this.#push({ to: "stdout", text, done });
+    return written(done.promise);
+  }
+
+  /** Waits until everything is written, at most for {@linkcode FINISH_MS}. */
+  async finish(): Promise<void> {
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, FINISH_MS);
+    await Promise.race([this.#writing, late.promise]);
+    clearTimeout(timer);
+  }
+
+  #push(waiting: Waiting): void {
+    this.#waiting.push(waiting);
+    this.#units += waiting.text.length;
+    this.#writing ??= this.#write();
+  }
+
+  async #write(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting;
+      this.#waiting = [];
+      let works = false;
+      for (const { to, text, done } of batch) {
+        try {
+          await writeAll(Deno[to], encoder.encode(text));
+          done?.resolve();
+          works = true;
+        } catch (error) {
+          if (done === undefined) this.#leftOut++;
+          else done.reject(error);
+        }
+        this.#units -= text.length;
+      }
+      if (works && this.#waiting.length === 0) await this.#tellLeftOut();
+    }
+    this.#writing = undefined;
+  }
+
+  async #tellLeftOut(): Promise<void> {
+    const count = this.#leftOut;
+    if (count === 0) return;
+    try {
+      await writeAll(Deno.stderr, encoder.encode(`${this.leftOutLine(count)}\n`));
+      this.#leftOut -= count;
+    } catch {
+      // They stay counted.
+    }
+  }
+}
+
+const lines = new Lines();
+
+/** Waits until output is written; an error says that it was this. */
+async function written(done: Promise<void>): Promise<void> {
+  try {
+    await done;
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) throw error; // Whoever reads it has had enough.
+    throw new Error(asSentence("write the output", error), { cause: error });
+  }
 }
 
 /** A text or bytes as a terminal shows them safely; lines and tabs stay. */

@@ -52,16 +52,16 @@ async function run(args: Arguments): Promise<number> {
         );
         const trip = performance.now() - before;
         trips.push(trip);
-        if (!isQuiet && !isJson) printLine(`${number}: ${formatMs(trip)}`);
+        if (!isQuiet && !isJson) await printLine(`${number}: ${formatMs(trip)}`);
       }
     } catch (error) { // Interrupted: what was measured is shown.
       if (error !== signal.reason || trips.length === 0) throw error;
     }
     const [min, median, p99] = [0, 0.5, 0.99].map((part) => quantile(trips, part));
     const done = trips.length;
-    if (isJson) printLine(JSON.stringify({ count: done, min, median, p99 }));
+    if (isJson) await printLine(JSON.stringify({ count: done, min, median, p99 }));
     else if (!isQuiet) {
-      printLine(
+      await printLine(
         `min ${formatMs(min!)}, median ${formatMs(median!)}, p99 ${formatMs(p99!)} of ${done}`,
       );
     }

@@ -71,6 +71,22 @@ export class StopSignals implements Disposable {
   }
 }
 
+/**
+ * Keeps SIGHUP from ending the program, until it is disposed: a broker may be told to read its keys
+ * before it has read them first.
+ */
+export class IgnoredHangups implements Disposable {
+  readonly #ignore = () => {};
+
+  constructor() {
+    if (Deno.build.os !== "windows") Deno.addSignalListener("SIGHUP", this.#ignore);
+  }
+
+  [Symbol.dispose](): void {
+    if (Deno.build.os !== "windows") Deno.removeSignalListener("SIGHUP", this.#ignore);
+  }
+}
+
 /** After a terminal was closed, the output is not a terminal any more. */
 function isGone(): boolean {
   return !Deno.stdout.isTerminal();

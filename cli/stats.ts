@@ -55,7 +55,7 @@ async function run(args: Arguments): Promise<number> {
       "Cannot print figures: none came",
       (late) => abortable(complete, AbortSignal.any([signal, late])),
     );
-    printLine(formatJson(Object.assign({}, ...kinds.map((kind) => reports.get(kind)))));
+    await printLine(formatJson(Object.assign({}, ...kinds.map((kind) => reports.get(kind)))));
   }, {
     prepare(bus) {
       for (const kind of kinds) {

@@ -7,7 +7,7 @@ import type { BrokerReport, ClientStats } from "../broker/stats.ts";
 import type { Gap } from "../net.ts";
 import { type Client, clientName, CONNECTION, withBroker } from "./client.ts";
 import type { Arguments, Command } from "./command.ts";
-import { complain, draw, printLine } from "./output.ts";
+import { complain, draw, drawFrame, printLine } from "./output.ts";
 import { cut } from "./table.ts";
 import { lineOf, type Moment, pageOf } from "./top_page.ts";
 
@@ -38,9 +38,9 @@ async function run(args: Arguments): Promise<number> {
   return await withBroker(args, async ({ signal }) => {
     using _screen = screen?.open();
     const ending = AbortSignal.any([signal, keyPressed("q")]);
-    await moments.each(ending, count, (now, before) => {
+    await moments.each(ending, count, async (now, before) => {
       if (screen !== undefined) screen.show(now, before);
-      else if (before !== undefined) printLine(lineOf(now, before));
+      else if (before !== undefined) await printLine(lineOf(now, before));
     });
   }, {
     prepare: (bus) => moments.subscribe(bus),
@@ -104,13 +104,13 @@ class Moments {
   async each(
     signal: AbortSignal,
     count: number,
-    take: (now: Moment, before: Moment | undefined) => void,
+    take: (now: Moment, before: Moment | undefined) => Promise<void>,
   ): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     signal.addEventListener("abort", () => resolve());
-    this.#take = (now, before) => {
+    this.#take = async (now, before) => {
       try {
-        take(now, before);
+        await take(now, before);
       } catch (error) { // Nobody reads the output any more.
         reject(error);
       }
@@ -177,7 +177,7 @@ class Screen implements Disposable {
 
   #draw(lines: readonly string[]): void {
     const drawn = lines.map((line) => line + CLEAR_LINE).join("\r\n");
-    draw(HOME + drawn + CLEAR_BELOW);
+    drawFrame(HOME + drawn + CLEAR_BELOW);
   }
 }
 

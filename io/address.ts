@@ -120,6 +120,20 @@ export function isExposed(endpoint: Endpoint): boolean {
 }
 
 /**
+ * What a person may not expect of who can reach a broker that listens at an endpoint, as the end of a
+ * sentence; `undefined` if there is nothing to say.
+ *
+ * @param ip What its name stands for on this machine; a Unix socket has none.
+ */
+export function reachNotice(endpoint: Endpoint, ip: string | undefined): string | undefined {
+  if (endpoint.transport === "unix" || ip === undefined) return undefined;
+  const actual = { ...endpoint, hostname: ip };
+  if (isExposed(actual)) return " without TLS: messages can be read and changed on the way";
+  if (isLoopback(endpoint) || !isLoopback(actual)) return undefined;
+  return `, which is ${ip} on this machine: no other can connect; use 0.0.0.0 to let others`;
+}
+
+/**
  * An address for a broker that was given none: a socket beside its connection file. `undefined` if that
  * path would be too long, or there are no Unix sockets: the broker then chooses an address.
  */

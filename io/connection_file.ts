@@ -1,7 +1,7 @@
 /**
  * Connection files, in which a broker as a program (cli/broker.ts) writes its address and key.
  *
- * The file is JSON, `{ version, address, authkey, pid }` with the key in base64. It has `keyName` if the
+ * The file is JSON, `{ version, address, authkey, id, pid }` with the key in base64. It has `keyName` if the
  * key has a name, `ca` if the broker has a certificate, and no `authkey` if each client has a key of its
  * own. Whoever can read it can do all that a client can; so it is written with mode 0600, and refused
  * unless it is private.
@@ -25,6 +25,8 @@ export interface ConnectionFile {
   readonly keyName?: string;
   /** The certificate to trust for the broker, in PEM. */
   readonly ca?: string;
+  /** What tells the broker from all others; absent if it is not known. */
+  readonly id?: string;
   /** The number of the broker's process; absent if it is not known. */
   readonly pid?: number;
 }
@@ -48,8 +50,11 @@ export function isMissing(error: unknown): boolean {
  * @throws {TypeError} If it is not a connection file.
  */
 export async function readConnectionFile(path: string | URL): Promise<ConnectionFile> {
-  const bytes = await readSecret(path, CONNECTION_FILE_BYTES_MAX);
-  return parseConnectionFile(path, new TextDecoder().decode(bytes));
+  return await readSecret(
+    path,
+    CONNECTION_FILE_BYTES_MAX,
+    (bytes) => parseConnectionFile(path, new TextDecoder().decode(bytes)),
+  );
 }
 
 /** Makes sure that the content of a connection file has a key. */
@@ -67,7 +72,7 @@ export function withKey(
 
 function parseConnectionFile(path: string | URL, text: string): ConnectionFile {
   try {
-    const { version, address, authkey, keyName, ca, pid } = JSON.parse(text);
+    const { version, address, authkey, keyName, ca, id, pid } = JSON.parse(text);
     if (version !== FILE_VERSION) throw new TypeError(`its version is ${version}`);
     if (typeof address !== "string") throw new TypeError("its address is not a text");
     parseAddress(address);
@@ -76,11 +81,13 @@ function parseConnectionFile(path: string | URL, text: string): ConnectionFile {
     if (pid !== undefined && !Number.isInteger(pid)) throw new TypeError("its pid is not a number");
     checkText("keyName", keyName);
     checkText("ca", ca);
+    checkText("id", id);
     return {
       address,
       ...(key && { authkey: key }),
       ...(keyName !== undefined && { keyName }),
       ...(ca !== undefined && { ca }),
+      ...(id !== undefined && { id }),
       ...(pid !== undefined && { pid }),
     };
   } catch (error) { // JSON.parse, fromBase64, or one of the checks.
@@ -98,8 +105,16 @@ function checkText(field: string, value: unknown): void {
 
 /** The text of a connection file. */
 export function formatConnectionFile(content: ConnectionFile): string {
-  const { address, authkey, keyName, ca, pid } = content;
-  const fields = { version: FILE_VERSION, address, authkey: authkey?.toBase64(), keyName, ca, pid };
+  const { address, authkey, keyName, ca, id, pid } = content;
+  const fields = {
+    version: FILE_VERSION,
+    address,
+    authkey: authkey?.toBase64(),
+    keyName,
+    ca,
+    id,
+    pid,
+  };
   return JSON.stringify(fields) + "\n";
 }
 

@@ -3,11 +3,12 @@
  */
 import { pause } from "../base/timers.ts";
 import { type Address, type Endpoint, formatEndpoint, parseAddress } from "./address.ts";
+import type { Certificate } from "./certificate.ts";
 import { type Conn, Connection } from "./connection.ts";
 import { type OnWait, takeLock } from "./lock_file.ts";
 import { needDeno } from "./runtime.ts";
 import { bindSocket, lockOf, makeRoom, type SocketFile } from "./socket_file.ts";
-import { type Certificate, checkCertificate, TlsServerConn } from "./tls.ts";
+import { checkCertificate, TlsServerConn } from "./tls.ts";
 
 /** How long a listener waits after it could not accept, so that a lack of descriptors can pass. */
 const ACCEPT_RETRY_MS = 100;
@@ -26,6 +27,8 @@ const ACCEPTS_PER_TURN = 32;
 export class Listener {
   /** Where it listens, with the port or path that it got. */
   readonly endpoint: Endpoint;
+  /** The IP address that its host name stands for; `undefined` for a Unix socket. */
+  readonly ip: string | undefined;
   readonly #listener: Deno.TcpListener | Deno.UnixListener;
   readonly #certificate: Certificate | undefined;
   /** Connections with TLS, which stay open after `close()` until everything is sent. */
@@ -47,6 +50,7 @@ export class Listener {
   ) {
     this.#listener = listener;
     this.endpoint = endpoint;
+    this.ip = "hostname" in listener.addr ? listener.addr.hostname : undefined;
     this.#socket = socket;
     this.#onWait = onWait;
     this.#certificate = certificate;
@@ -167,11 +171,24 @@ async function listenAt(
       lock[Symbol.dispose]();
     }
   }
-  const { hostname, port } = endpoint;
   if (certificate !== undefined) checkCertificate(certificate);
-  const listener = Deno.listen({ hostname, port, tcpBacklog: TCP_BACKLOG });
+  const listener = bindTcp(endpoint);
   const listening = { ...endpoint, port: listener.addr.port };
   return new Listener(listener, listening, certificate && { certificate });
+}
+
+function bindTcp(endpoint: Exclude<Endpoint, { transport: "unix" }>): Deno.TcpListener {
+  const { hostname, port } = endpoint;
+  try {
+    return Deno.listen({ hostname, port, tcpBacklog: TCP_BACKLOG });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AddrNotAvailable)) throw error;
+    throw new Deno.errors.AddrNotAvailable(
+      `Cannot listen at ${formatEndpoint(endpoint)}: this machine has no such address; ` +
+        "listen at one that it has, at 127.0.0.1 for this machine alone, or at 0.0.0.0 for all",
+      { cause: error },
+    );
+  }
 }
 
 function listenUnix(path: string, folder?: string, onWait?: OnWait): Listener {

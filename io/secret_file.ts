@@ -18,17 +18,20 @@ export const CONFIG_FILE_BYTES_MAX = 1024 * 1024;
 /**
  * Reads a file with a secret, unless other users can read or change it.
  *
+ * @param read Makes of the bytes what is returned. What it throws comes before what is said of the mode:
+ * somebody who named the wrong file must not be told to make that private.
  * @param userOf Tells who this process runs as, if that can be known.
  * @throws {Deno.errors.PermissionDenied} If others can read or change it, or this user cannot read it.
  * @throws {Deno.errors.IsADirectory} If it is a directory.
  * @throws {TypeError} If it is not a file, or has more than `limit` bytes.
  * @throws {DOMException} If there is no Deno; see {@linkcode needDeno}.
  */
-export async function readSecret(
+export async function readSecret<T>(
   path: string | URL,
   limit: number,
+  read: (bytes: Uint8Array<ArrayBuffer>) => T,
   userOf: () => Promise<number | undefined> = ownUser,
-): Promise<Uint8Array<ArrayBuffer>> {
+): Promise<T> {
   needDeno(`read "${path}"`);
   // Checked before it is opened: opening a FIFO waits for its other end.
   const { isFile, isDirectory } = await Deno.stat(path);
@@ -38,17 +41,20 @@ export async function readSecret(
   if (!isFile) throw new TypeError(`Cannot use "${path}": it is not a file`);
   const file = await Deno.open(path);
   try {
-    await checkPrivate(path, await file.stat(), userOf);
+    const info = await file.stat();
+    await checkOwner(path, info, userOf);
     const bytes = new Uint8Array(limit + 1);
-    for (let size = 0; size <= limit;) {
-      const count = await file.read(bytes.subarray(size));
-      if (count === null) return bytes.subarray(0, size);
-      size += count;
+    let size = 0;
+    for (let count: number | null = 1; count !== null && size <= limit; size += count ?? 0) {
+      count = await file.read(bytes.subarray(size));
     }
+    if (size > limit) throw new TypeError(`Cannot use "${path}": it has more than ${limit} bytes`);
+    const secret = read(bytes.subarray(0, size));
+    checkMode(path, info);
+    return secret;
   } finally {
     file.close();
   }
-  throw new TypeError(`Cannot use "${path}": it has more than ${limit} bytes`);
 }
 
 /**
@@ -83,11 +89,7 @@ export async function removeIfThere(path: string): Promise<void> {
 }
 
 /** Where there are no users, as on Windows, mode and uid are `null`. */
-async function checkPrivate(
-  path: string | URL,
-  { mode, uid }: Deno.FileInfo,
-  userOf: () => Promise<number | undefined>,
-): Promise<void> {
+function checkMode(path: string | URL, { mode }: Deno.FileInfo): void {
   if (mode !== null && (mode & 0o077) !== 0) {
     throw new Deno.errors.PermissionDenied(
       `Cannot use "${path}": others can read or change it (mode ${
@@ -95,6 +97,13 @@ async function checkPrivate(
       }); make it private with chmod 600`,
     );
   }
+}
+
+async function checkOwner(
+  path: string | URL,
+  { uid }: Deno.FileInfo,
+  userOf: () => Promise<number | undefined>,
+): Promise<void> {
   if (uid === null || uid === ROOT) return;
   const user = await userOf();
   if (user === undefined || user === uid) return;

@@ -17,15 +17,8 @@
 import { writeAll } from "../base/bytes.ts";
 import { later, type Timer } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
+import type { Certificate } from "./certificate.ts";
 import { TlsPumps } from "./tls_pumps.ts";
-
-/** The certificate with which a broker proves its name to clients that connect with TLS. */
-export interface Certificate {
-  /** The certificate, then those that lead from it to one that clients trust, in PEM. */
-  cert: string;
-  /** Its private key, in PEM. */
-  key: string;
-}
 
 const INNER = { hostname: "127.0.0.1", port: 0 };
 /** The first byte that a client sends if it speaks TLS. */
@@ -40,10 +33,16 @@ const LINGER_MS = 1000;
 /**
  * Checks that a certificate can be used.
  *
- * @throws {Deno.errors.InvalidData} If it is not a valid certificate, or its key not a valid key.
+ * @throws {Deno.errors.InvalidData} If it is not valid, or its key is not, or is another's.
  */
 export function checkCertificate(certificate: Certificate): void {
-  listenWithin(certificate).close();
+  try {
+    listenWithin(certificate).close();
+  } catch (error) { // InvalidData, or an Error for two that do not belong together.
+    const { message } = error as Error;
+    const what = /KeyMismatch/.test(message) ? "the key is that of another certificate" : message;
+    throw new Deno.errors.InvalidData(`Cannot use tls: ${what}`, { cause: error });
+  }
 }
 
 /** The broker's end of a TLS connection, in the form of a `Deno.Conn`. */

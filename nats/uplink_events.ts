@@ -9,6 +9,7 @@ import { Allowance } from "../base/allowance.ts";
 import { clock } from "../base/clock.ts";
 import { printable } from "../base/printable.ts";
 import { REPORT_CHARS_MAX, Reports } from "../base/reports.ts";
+import { textOf, warn } from "../base/warn.ts";
 
 /** Something that happened to a `NatsUplink`. */
 export interface NatsUplinkEvent {
@@ -105,7 +106,7 @@ export class UplinkEvents {
     try {
       this.#onEvent?.({ type, message });
     } catch (thrown) { // What the program throws must not end the connection.
-      console.warn(`mpubsub: onEvent of the uplink failed: ${thrown}`);
+      warn(`onEvent of the uplink failed: ${textOf(thrown)}`);
     }
   }
 }

@@ -10,8 +10,8 @@
  * - that the connection has ended for good, unless a call rejects with that.
  */
 import { later, type Timer } from "../base/timers.ts";
+import { WarningLines } from "../base/warn.ts";
 import { ConnectionLostError } from "../errors.ts";
-import { WarningLines } from "../pubsub/callback_errors.ts";
 import type { Dispatcher } from "../pubsub/dispatcher.ts";
 import type { Gap, NetPubSubOptions, State } from "./options.ts";
 

@@ -2,12 +2,14 @@
  * The handshake over a stream of bytes, for both sides: sends and receives what `handshake.ts` makes.
  */
 import {
+  BROKER_ID_BYTES,
   BrokerHandshake,
   CHALLENGE_HEAD_BYTES,
   CHALLENGE_TAIL_BYTES,
   ClientHandshake,
   HELLO_HEAD_BYTES,
   PROOF_BYTES,
+  randomBytes,
   Refusal,
   type Secret,
 } from "./handshake.ts";
@@ -32,6 +34,30 @@ export async function authenticateToBroker(
   keyName: string,
 ): Promise<Uint8Array> {
   const handshake = new ClientHandshake(key, keyName);
+  const challenge = await challengeOf(stream, handshake);
+  await writeAll(stream, await handshake.prove(challenge));
+  handshake.checkAnswer((await readExactly(stream, new Uint8Array(1)))[0]!);
+  return await handshake.verify(await readExactly(stream, new Uint8Array(PROOF_BYTES)));
+}
+
+/**
+ * Asks who answers, and proves nothing; the broker takes this for a client that gave up.
+ *
+ * @returns The id that the broker says it has.
+ * @throws {VersionError} If it is a broker that speaks other versions of the protocol.
+ * @throws {ProtocolError} If it is no broker.
+ * @throws {ConnectionLostError} If the other side is busy or closes.
+ */
+export async function askForId(stream: ByteStream): Promise<Uint8Array> {
+  const challenge = await challengeOf(stream, new ClientHandshake(randomBytes(1), ""));
+  return challenge.subarray(CHALLENGE_HEAD_BYTES, CHALLENGE_HEAD_BYTES + BROKER_ID_BYTES);
+}
+
+/** Sends the hello, and reads the challenge. */
+async function challengeOf(
+  stream: ByteStream,
+  handshake: ClientHandshake,
+): Promise<Uint8Array<ArrayBuffer>> {
   await writeAll(stream, handshake.hello);
   const challenge = new Uint8Array(CHALLENGE_HEAD_BYTES + CHALLENGE_TAIL_BYTES);
   await readExactly(stream, challenge.subarray(0, 1));
@@ -40,12 +66,12 @@ export async function authenticateToBroker(
       "Cannot connect: what answers speaks TLS; use an address that begins with tls://",
     );
   }
+  // What is no broker may say less than a broker does.
+  handshake.checkMagic(challenge.subarray(0, 1));
   await readExactly(stream, challenge.subarray(1, CHALLENGE_HEAD_BYTES));
   handshake.checkChallengeHead(challenge);
   await readExactly(stream, challenge.subarray(CHALLENGE_HEAD_BYTES));
-  await writeAll(stream, await handshake.prove(challenge));
-  handshake.checkAnswer((await readExactly(stream, new Uint8Array(1)))[0]!);
-  return await handshake.verify(await readExactly(stream, new Uint8Array(PROOF_BYTES)));
+  return challenge;
 }
 
 /** What a broker brings into each handshake. */

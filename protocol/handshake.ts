@@ -91,6 +91,9 @@ export function randomBytes(count: number): Uint8Array<ArrayBuffer> {
   return crypto.getRandomValues(new Uint8Array(count));
 }
 
+/** The other side is a broker, but speaks other versions of the protocol. */
+export class VersionError extends ProtocolError {}
+
 /** The client's side: four steps, in order. */
 export class ClientHandshake {
   /** Step 1: the bytes to send first. */
@@ -115,22 +118,30 @@ export class ClientHandshake {
   }
 
   /**
+   * Checks what has come of the challenge so far.
+   *
+   * @throws {ProtocolError} If what answers is not an mpubsub broker.
+   */
+  checkMagic(begin: Uint8Array): void {
+    if (startsWithMagic(begin)) return;
+    throw new ProtocolError("Cannot connect: what answers is not an mpubsub broker");
+  }
+
+  /**
    * Step 2: checks the head of the challenge, which may be a refusal.
    *
    * @throws {ProtocolError} If what answers is not an mpubsub broker, or speaks other versions.
    * @throws {ConnectionLostError} If the broker is busy.
    */
   checkChallengeHead(head: Uint8Array): void {
-    if (!startsWithMagic(head)) {
-      throw new ProtocolError("Cannot connect: what answers is not an mpubsub broker");
-    }
+    this.checkMagic(head);
     if (head[8] === Refusal.BUSY) {
       throw new ConnectionLostError(
         "Cannot connect: the broker has as many connections as it may have; try again later",
       );
     }
     if (head[8] === Refusal.VERSION || (head[8] === GRANTED && head[9] !== PROTOCOL_VERSION)) {
-      throw new ProtocolError(
+      throw new VersionError(
         `Cannot connect: the broker speaks version ${
           head[9]
         } of the protocol, and this client ${PROTOCOL_VERSION}`,
@@ -269,8 +280,9 @@ export class BrokerHandshake<K extends Secret> {
   }
 }
 
+/** Whether bytes are the first of what a client or a broker sends, as far as they are there. */
 function startsWithMagic(bytes: Uint8Array): boolean {
-  return MAGIC.every((byte, i) => bytes[i] === byte);
+  return MAGIC.subarray(0, bytes.length).every((byte, i) => bytes[i] === byte);
 }
 
 function importKey(key: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {

@@ -16,6 +16,7 @@
  */
 import { Fifo } from "../base/fifo.ts";
 import { Queue } from "../base/queue.ts";
+import { warn, WarningLines } from "../base/warn.ts";
 import { BacklogError, ForbiddenError } from "../errors.ts";
 import { TopicCache } from "../routing/topic_cache.ts";
 import { TopicTree } from "../routing/topic_tree.ts";
@@ -30,7 +31,7 @@ import {
 } from "../topic.ts";
 import { AbortListeners } from "./abort_listeners.ts";
 import { fitOf } from "./accepts.ts";
-import { advise, WarningLines, watch } from "./callback_errors.ts";
+import { describeError, watch } from "./callback_errors.ts";
 import { LocalRoute } from "./local_route.ts";
 import { QueueSubscription } from "./queue_subscription.ts";
 import { NOTHING, Registration, Removal } from "./registration.ts";
@@ -100,7 +101,7 @@ export class Dispatcher {
     }
     this.onError = (error, context) =>
       options.onError === undefined
-        ? this.#lines.write(error, context)
+        ? this.#lines.write(describeError(error, context))
         : options.onError(error, context);
     this.#options = options;
   }
@@ -116,7 +117,7 @@ export class Dispatcher {
     const notice = this.#isAdvised ? undefined : slashNotice(topic);
     if (notice !== undefined) {
       this.#isAdvised = true;
-      advise(`The topic ${notice}`);
+      warn(`The topic ${notice}`);
     }
     return path;
   }
@@ -316,8 +317,8 @@ export class Dispatcher {
   /** Calls `onError`; never throws. */
   report(error: unknown, context: ErrorContext): void {
     const failed = (second: unknown) => {
-      this.#lines.write(error, context);
-      this.#lines.write(second, context, "onError failed: ");
+      this.#lines.write(describeError(error, context));
+      this.#lines.write(describeError(second, context, "onError failed: "));
     };
     try {
       watch(this.onError(error, context) as unknown, failed);

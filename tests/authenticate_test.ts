@@ -169,7 +169,8 @@ Deno.test("authenticateToBroker sends no proof to what is not a broker", async (
     "not an mpubsub broker",
   );
   await broker.read(new Uint8Array(100));
-  await writeAll(broker, new TextEncoder().encode("SSH-2.0-Op"));
+  // It may say less than a broker does.
+  await writeAll(broker, new TextEncoder().encode("-"));
   await refused;
   client.close();
   assertEquals(await broker.read(new Uint8Array(1)), null);

@@ -34,7 +34,7 @@ Deno.test("cli --keys lets in whoever holds a key, by its name and with its righ
     args: ["--keys", `${folder.path}/keys`, `${folder.path}/x.json`],
   });
   const content = JSON.parse(await Deno.readTextFile(`${folder.path}/x.json`));
-  assertEquals(Object.keys(content), ["version", "address", "pid"], "there is no key in it");
+  assertEquals(Object.keys(content), ["version", "address", "id", "pid"], "there is no key in it");
   await assertRejects(() => NetPubSub.fromFile(`${folder.path}/x.json`), TypeError, "holds no key");
   const { err } = await fails({ args: ["pub", "-c", `${folder.path}/x.json`, "a"] });
   assertStringIncludes(err, `; ${NAME} key file NAME prints a file that holds one`);
@@ -100,6 +100,7 @@ Deno.test("cli says what is wrong with a keys file, in one line with status 1", 
     assertEquals(code, 1);
     assertStringIncludes(err, problem);
   }
+  await writeKeys(`${folder.path}/keys`, [ANN]);
   await Deno.chmod(`${folder.path}/keys`, 0o640);
   assertStringIncludes((await fails({ args })).err, "chmod 600");
   assertEquals(folder.names, ["keys"]);

@@ -4,12 +4,13 @@ import { printable } from "../base/printable.ts";
 import { main } from "../cli.ts";
 import { Arguments } from "../cli/command.ts";
 import { Log } from "../cli/log.ts";
-import { shown } from "../cli/output.ts";
+import { finishOutput, shown } from "../cli/output.ts";
 import { formatOf, sub } from "../cli/sub.ts";
 import { topicText } from "../cli/syntax.ts";
 import { tableOf } from "../cli/table.ts";
 import { Bus } from "./helpers/bus.ts";
 import { TempFolder } from "./helpers/folder.ts";
+import { Printed } from "./helpers/printed.ts";
 import { output, Program } from "./helpers/program.ts";
 import { terminalTest } from "./helpers/terminal.ts";
 import { until } from "../tools/harness/until.ts";
@@ -17,20 +18,6 @@ import { until } from "../tools/harness/until.ts";
 /** Clears a screen in two ways, turns text around, hides, and is cut by who cuts a pair. */
 const HOSTILE = "\x1b[2J\x9b2J\u202e\u200b\u{e0041}\x07";
 const ESCAPED = "\\u001b[2J\\u009b2J\\u202e\\u200b\\udb40\\udc41\\u0007";
-
-/** Takes what is printed with `console` while it lives. */
-class Printed implements Disposable {
-  readonly lines: string[] = [];
-  readonly #before = { log: console.log, error: console.error };
-
-  constructor() {
-    console.log = console.error = (...parts: unknown[]) => void this.lines.push(parts.join(" "));
-  }
-
-  [Symbol.dispose](): void {
-    Object.assign(console, this.#before);
-  }
-}
 
 const MESSAGE = { topic: ["a"], message: { v: `${HOSTILE}\n\tb`, n: HOSTILE } };
 
@@ -165,13 +152,14 @@ Deno.test("cli cuts what it shows of something long", async () => {
 });
 
 for (const isJson of [false, true]) {
-  Deno.test(`Log prints a line that is safe and short, as ${isJson ? "JSON" : "text"}`, () => {
+  Deno.test(`Log prints a line that is safe and short, as ${isJson ? "JSON" : "text"}`, async () => {
     using printed = new Printed();
     const log = new Log(isJson, "info");
     for (const level of ["info", "warn"] as const) {
       log.say(level, "e", HOSTILE, { keyName: HOSTILE });
       log.say(level, "e", "x".repeat(1e6), { reason: "y".repeat(1e6) });
     }
+    await finishOutput();
     assertEquals(printed.lines.length, 4);
     for (const line of printed.lines) {
       assertEquals(printable(line), line);

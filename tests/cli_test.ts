@@ -16,7 +16,7 @@ for (const signals of [["SIGINT", "SIGINT"], ["SIGTERM"]] as const) {
     await using program = await started({ args: [`${folder.path}/x.json`] });
     assertEquals((await Deno.stat(`${folder.path}/x.json`)).mode! & 0o777, 0o600);
     const content = JSON.parse(await Deno.readTextFile(`${folder.path}/x.json`));
-    assertEquals(Object.keys(content), ["version", "address", "authkey", "pid"]);
+    assertEquals(Object.keys(content), ["version", "address", "authkey", "id", "pid"]);
     assert(content.address.startsWith(`unix://${folder.path}/x.json.`), content.address);
     await using bus = await NetPubSub.fromFile(`${folder.path}/x.json`);
     await bus.connect();
@@ -105,15 +105,83 @@ Deno.test("cli leaves a directory, and offers no --overwrite, which would not he
   }
 });
 
-Deno.test("cli does not write through a symbolic link to nothing, and --overwrite replaces it", async () => {
+Deno.test("cli replaces a symbolic link itself, be its target gone or a dead broker's file", async () => {
+  await using folder = await TempFolder.make();
+  const [file, target] = [`${folder.path}/x.json`, `${folder.path}/target`];
+  await Deno.symlink(target, file);
+  const first = await started({ args: [file] });
+  assert((await Deno.lstat(file)).isFile);
+  await first[Symbol.asyncDispose](); // SIGKILL
+  await Deno.rename(file, target);
+  await Deno.symlink(target, file);
+  const left = await Deno.readTextFile(target);
+  await using _second = await started({ args: [file] });
+  assert((await Deno.lstat(file)).isFile);
+  assertEquals(await Deno.readTextFile(target), left);
+});
+
+/** Who may listen where a broker did, once it is dead. */
+const STRANGERS: Record<string, (conn: Deno.Conn) => Promise<unknown>> = {
+  "a program that speaks first": (conn) => conn.write(new TextEncoder().encode("220 hi\r\n")),
+  "a program that refuses what it hears": async (conn) => {
+    await conn.read(new Uint8Array(64));
+    await conn.write(new TextEncoder().encode("-\n"));
+    await conn.closeWrite();
+  },
+};
+
+/** Starts a broker with these arguments that is killed; returns its port. */
+async function leaveFile(args: string[], file: string): Promise<number> {
+  await using program = await started({ args: [...args, "--address", "127.0.0.1:0", file] });
+  program.kill("SIGKILL");
+  await program.end();
+  return Number(JSON.parse(await Deno.readTextFile(file)).address.split(":").at(-1));
+}
+
+for (const [who, behave] of Object.entries(STRANGERS)) {
+  Deno.test(`cli replaces the file of a dead broker whose port ${who} has taken`, async () => {
+    await using folder = await TempFolder.make();
+    const file = `${folder.path}/x.json`;
+    const port = await leaveFile([], file);
+    using listener = Deno.listen({ hostname: "127.0.0.1", port });
+    const accepted = listener.accept().then(async (conn) => {
+      using taken = conn;
+      await behave(taken);
+      while (await taken.read(new Uint8Array(64)).catch(() => null) !== null);
+    });
+    await using _program = await started({ args: [file] });
+    await accepted;
+  });
+}
+
+for (const hasKeys of [false, true]) {
+  const what = hasKeys ? ", with named keys" : "";
+  Deno.test(`cli replaces the file of a dead broker whose port another broker has taken${what}`, async () => {
+    await using folder = await TempFolder.make();
+    const [file, keys] = [`${folder.path}/x.json`, `${folder.path}/keys`];
+    await Deno.writeTextFile(keys, '{ "keys": [] }', { mode: 0o600 });
+    const args = hasKeys ? ["--keys", keys] : [];
+    const port = await leaveFile(args, file);
+    const address = `127.0.0.1:${port}`;
+    await using _other = await started({
+      args: [...args, "--address", address, `${folder.path}/y.json`],
+    });
+    await using _program = await started({ args: [...args, file] });
+    // And of the one that lives, it leaves the file.
+    assertStringIncludes((await fails({ args: [file] })).err, "its broker is alive at");
+  });
+}
+
+Deno.test("cli does not replace a file when whoever answers says nothing, or too little", async () => {
   await using folder = await TempFolder.make();
   const file = `${folder.path}/x.json`;
-  await Deno.symlink(`${folder.path}/none`, file);
+  const port = await leaveFile([], file);
+  using listener = Deno.listen({ hostname: "127.0.0.1", port });
+  const accepted = listener.accept().then((conn) => conn.close());
   const { code, err } = await fails({ args: [file] });
   assertEquals(code, 1);
-  assertMatch(err, /symbolic link to a file that is not there; --overwrite replaces it/);
-  await using _program = await started({ args: ["--overwrite", file] });
-  assert((await Deno.lstat(file)).isFile);
+  assertMatch(err, /Cannot tell whether the broker of \S+ is alive \(.*; --overwrite replaces it/);
+  await accepted;
 });
 
 Deno.test("cli waits for no FIFO, be it its file or that of the key", async () => {

@@ -22,13 +22,8 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   // It can be faked, as all of these; what a promise does cannot.
   queueMicrotask: ["cli/"],
   // What the user sees: in the library only errors that a program does not take.
-  console: [
-    "cli/output.ts",
-    "pubsub/callback_errors.ts",
-    "broker/callbacks.ts",
-    "nats/uplink_events.ts",
-  ],
-  writeSync: ["cli/output.ts"],
+  console: ["base/warn.ts"],
+  writeSync: [],
   // What others wrote; modules of nobody else are imported.
   "@nats-io/": ["nats/"],
   "@std/": ["cli/"],

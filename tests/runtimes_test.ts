@@ -34,7 +34,7 @@ for await (const { topic, message: { n } } of messages) {
 
 const client = new NetPubSub("tcp://127.0.0.1:7411", "secret");
 client.addSubscriber("foo", (topic, { n }) => console.log("heard", topic.join(), n));
-const tls = { cert: "a certificate", key: "a key" };
+const tls = { cert: "-----BEGIN CERTIFICATE-----", key: "-----BEGIN PRIVATE KEY-----" };
 const servers = "nats://127.0.0.1:4222";
 const calls = {
   connect: () => client.connect(),

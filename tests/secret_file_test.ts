@@ -4,6 +4,7 @@ import { TempFolder } from "./helpers/folder.ts";
 import { fails, started } from "./helpers/program.ts";
 
 const LIMIT = 100;
+const textIn = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const OTHER_USER = 12345;
 const IS_ROOT = Deno.build.os !== "windows" && Deno.uid() === 0;
 
@@ -27,11 +28,14 @@ Deno.test("readSecret reads a file of this user", async () => {
   await using folder = await TempFolder.make();
   const path = `${folder.path}/secret`;
   await Deno.writeTextFile(path, "secret", { mode: 0o600 });
-  assertEquals(new TextDecoder().decode(await readSecret(path, LIMIT)), "secret");
+  assertEquals(await readSecret(path, LIMIT, textIn), "secret");
 });
 
 rootTest("readSecret refuses the file of another user, and says whose it is", async (path) => {
-  const error = await assertRejects(() => readSecret(path, LIMIT), Deno.errors.PermissionDenied);
+  const error = await assertRejects(
+    () => readSecret(path, LIMIT, textIn),
+    Deno.errors.PermissionDenied,
+  );
   assertEquals(
     error.message,
     `Cannot use "${path}": it belongs to another user (uid ${OTHER_USER}), who can change it; ` +
@@ -41,11 +45,15 @@ rootTest("readSecret refuses the file of another user, and says whose it is", as
 
 rootTest("readSecret refuses a link to the file of another user", async (path) => {
   await Deno.symlink(path, `${path}.link`);
-  await assertRejects(() => readSecret(`${path}.link`, LIMIT), Deno.errors.PermissionDenied);
+  await assertRejects(
+    () => readSecret(`${path}.link`, LIMIT, textIn),
+    Deno.errors.PermissionDenied,
+  );
 });
 
 rootTest("readSecret reads the file of the user that it runs as, and of root", async (path) => {
-  const as = (user: number | undefined) => readSecret(path, LIMIT, () => Promise.resolve(user));
+  const as = (user: number | undefined) =>
+    readSecret(path, LIMIT, textIn, () => Promise.resolve(user));
   assertEquals((await as(OTHER_USER)).length, 6);
   assertEquals((await as(undefined)).length, 6, "it is not known who that is");
   await assertRejects(() => as(OTHER_USER + 1), Deno.errors.PermissionDenied);

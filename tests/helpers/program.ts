@@ -55,13 +55,13 @@ export class Program implements AsyncDisposable {
     const program = COMPILED === undefined
       ? [Deno.execPath(), "run", "--quiet", "--no-prompt", ...permissions, CLI]
       : [COMPILED];
-    const command = [...program, ...args];
+    const command = [...under, ...program, ...args];
     const line = `mpubsub() { ${program.join(" ")} "$@"; }; ${shell}`;
     const [first, ...rest] = shell !== undefined
       ? ["bash", "-c", line]
       : onTerminal
       ? ["script", "--quiet", "--command", command.join(" "), "/dev/null"]
-      : [...under, ...command];
+      : command;
     this.#process = new Deno.Command(first!, {
       args: rest,
       // Another HOME must not mean another cache.
