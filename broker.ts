@@ -22,6 +22,8 @@
  * @module
  */
 import { Background } from "./base/background.ts";
+import { clock } from "./base/clock.ts";
+import { asyncDispose, followPolyfill } from "./base/disposal.ts";
 import { later } from "./base/timers.ts";
 import { BrokerTopics } from "./broker/broker_topics.ts";
 import { Callbacks } from "./broker/callbacks.ts";
@@ -163,7 +165,7 @@ export class Broker {
       counters: this.#counters,
       callbacks: this.#callbacks,
       maxPatience,
-      now: () => performance.now(),
+      now: () => clock.now(),
       connected: () => this.#connections.authenticated,
       isStopping: () => this.#isStopping,
       onWatch: () => {
@@ -188,7 +190,7 @@ export class Broker {
         router.peersOf(path).reduce((sum, peer) => peer === this.#uplinkPeer ? sum : sum + 1, 0),
       stats: () => ({
         ...this.stats(),
-        uptime: performance.now() - this.#listening!.since,
+        uptime: clock.now() - this.#listening!.since,
         address: this.address,
       }),
       clients: () => this.#sessions.clients(),
@@ -286,7 +288,7 @@ export class Broker {
       throw error;
     }
     const listensAt = formatEndpoint(listener.endpoint);
-    this.#listening = { address: listensAt, since: performance.now() };
+    this.#listening = { address: listensAt, since: clock.now() };
     const notice = reachNotice(listener.endpoint, listener.ip);
     if (notice !== undefined) this.#callbacks.warn(`Listening at ${listensAt}${notice}`);
     this.#connections.listen(listener);
@@ -352,7 +354,7 @@ export class Broker {
     await closed;
     // The publishers are gone; what they published last goes to other brokers before the uplink ends.
     await this.#uplinkPeer?.leave(this.#aborting.signal);
-    timeout[Symbol.dispose]();
+    timeout.cancel();
     this.#background.end();
   }
 
@@ -361,11 +363,17 @@ export class Broker {
     this.#connections.abort();
   }
 
+  /** `"Broker"`; so Vue makes no proxy of a broker that stands in what it observes. */
+  get [Symbol.toStringTag](): string {
+    return "Broker";
+  }
+
   /** Shuts down, as `shutdown()` does. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
   }
 }
+followPolyfill(Broker.prototype, asyncDispose);
 
 // The errors that `onError` gets.
 export { AuthError, ConnectionLostError, ProtocolError };

@@ -9,7 +9,7 @@
 /** What the constructor of each mpubsub error takes besides the message. */
 export interface ErrorDetails {
   /** The error that led to this one. */
-  cause?: unknown;
+  cause?: unknown | undefined;
 }
 
 /**
@@ -53,7 +53,10 @@ export class AuthError extends Error {
    */
   constructor(
     message: string,
-    details: ErrorDetails & { keyName?: string; certificate?: CertificateProblem } = {},
+    details: ErrorDetails & {
+      keyName?: string | undefined;
+      certificate?: CertificateProblem | undefined;
+    } = {},
   ) {
     super(message, details);
     this.keyName = details.keyName ?? "";
@@ -108,7 +111,7 @@ export class ConnectionLostError extends Error {
    * @param message What was done, and why there is no connection.
    * @param details How many messages were not delivered, and the error that led to this one.
    */
-  constructor(message: string, details: ErrorDetails & { undelivered?: number } = {}) {
+  constructor(message: string, details: ErrorDetails & { undelivered?: number | undefined } = {}) {
     super(message, details);
     this.undelivered = details.undelivered ?? 0;
   }

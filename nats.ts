@@ -17,8 +17,9 @@
  * @module
  */
 import type { NatsConnection } from "@nats-io/nats-core";
+import { clock } from "./base/clock.ts";
 import { addCounts } from "./base/count.ts";
-import { later } from "./base/timers.ts";
+import { later, type Timer } from "./base/timers.ts";
 import type { UplinkStats } from "./broker/stats.ts";
 import type { Uplink, UplinkBus } from "./broker/uplink.ts";
 import { ProtocolError } from "./errors.ts";
@@ -95,7 +96,7 @@ export class NatsUplink implements Uplink {
   readonly #reconnector: Reconnector;
   readonly #members: Membership;
   readonly #leaving = new AbortController();
-  readonly #timers = new Set<Disposable>();
+  readonly #timers = new Set<Timer>();
   #mode: Mode | undefined;
   #running: Promise<void> | undefined;
 
@@ -194,18 +195,18 @@ export class NatsUplink implements Uplink {
     };
   }
 
-  /** Calls `callback` after a while, unless the timer is disposed before, or this has left. */
-  #later(callback: () => void, ms: number): Disposable {
-    if (this.#leaving.signal.aborted) return { [Symbol.dispose]() {} };
+  /** Calls `callback` after a while, unless the timer is cancelled before, or this has left. */
+  #later(callback: () => void, ms: number): Timer {
+    if (this.#leaving.signal.aborted) return { cancel() {} };
     const timer = later(() => {
       this.#timers.delete(timer);
       callback();
     }, ms);
     this.#timers.add(timer);
     return {
-      [Symbol.dispose]: () => {
+      cancel: () => {
         this.#timers.delete(timer);
-        timer[Symbol.dispose]();
+        timer.cancel();
       },
     };
   }
@@ -232,7 +233,7 @@ export class NatsUplink implements Uplink {
       try {
         await mode.serve(nc, AbortSignal.any([closed.signal, signal]));
       } finally {
-        beats[Symbol.dispose]();
+        beats.cancel();
       }
     }, signal);
   }
@@ -288,7 +289,7 @@ export class NatsUplink implements Uplink {
    * @returns A snapshot.
    */
   stats(): UplinkStats {
-    const now = performance.now();
+    const now = clock.now();
     const mode = this.#mode;
     const { connection, server, disconnects } = this.#reconnector;
     return {
@@ -326,7 +327,7 @@ export class NatsUplink implements Uplink {
       Promise.all([this.#reconnector.connection?.close(), this.#running]),
       aborted.promise,
     ]);
-    for (const timer of this.#timers) timer[Symbol.dispose]();
+    for (const timer of this.#timers) timer.cancel();
   }
 
   /** Sends what waits, and says goodbye, if there is a connection. */

@@ -24,6 +24,7 @@
  *
  * @module
  */
+import { asyncDispose, followPolyfill } from "./base/disposal.ts";
 import {
   AuthError,
   BacklogError,
@@ -37,7 +38,7 @@ import { BrokerFinder } from "./net/broker_finder.ts";
 import { Client } from "./net/client.ts";
 import type { Gap, NetPubSubOptions, State } from "./net/options.ts";
 import {
-  type MessageOf,
+  type MessageTo,
   type PublishArgs,
   type PublishOptions,
   PubSub,
@@ -46,6 +47,7 @@ import {
   type Untyped,
 } from "./pubsub.ts";
 import { Dispatcher } from "./pubsub/dispatcher.ts";
+import { noReceiver } from "./pubsub/receiver.ts";
 import type { Topic } from "./topic.ts";
 
 export { AuthError, BacklogError, ConnectionLostError, ForbiddenError, ProtocolError };
@@ -57,7 +59,7 @@ export interface WaitOptions {
    * When it aborts, the call stops waiting, and rejects with the signal's reason. By default nothing
    * but the call's own timeout, if it has one, ends the wait.
    */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** Options of `connect`. */
@@ -68,8 +70,11 @@ export interface ConnectOptions extends WaitOptions {
    *
    * @default {false}
    */
-  wait?: boolean;
+  wait?: boolean | undefined;
 }
+
+/** The client of a bus; throws if it is none. Set by the class. */
+let clientOf: (bus: object) => Client;
 
 /**
  * Publishes to other processes, and subscribes to what they publish: a `PubSub` that is a client of a
@@ -127,6 +132,18 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   readonly #finder: BrokerFinder;
   readonly #client: Client;
 
+  static {
+    clientOf = (bus) => {
+      if (typeof bus === "object" && bus !== null && #client in bus) return bus.#client;
+      throw noReceiver(bus, "NetPubSub", (bus as unknown) instanceof NetPubSub);
+    };
+  }
+
+  /** `"NetPubSub"`; so Vue makes no proxy of a bus that stands in what it observes. */
+  override get [Symbol.toStringTag](): string {
+    return "NetPubSub";
+  }
+
   /**
    * Makes an object that is not connected yet; does no I/O.
    *
@@ -182,7 +199,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
 
   /** Whether this object is connected, or about to be. */
   get state(): State {
-    return this.#client.state;
+    return clientOf(this).state;
   }
 
   /**
@@ -190,7 +207,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * there is a connection, and what is on its way. 0 means that it has acknowledged everything.
    */
   get pending(): number {
-    return this.#client.pending;
+    return clientOf(this).pending;
   }
 
   /**
@@ -199,7 +216,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * the broker ended the session for good. You need not handle the rejection.
    */
   get closed(): Promise<void> {
-    return this.#client.closed;
+    return clientOf(this).closed;
   }
 
   /**
@@ -240,11 +257,12 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    */
   override publish<const K extends TopicOf<T>>(
     topic: K,
-    ...rest: PublishArgs<MessageOf<T, K>>
+    ...rest: PublishArgs<MessageTo<T, K>>
   ): void;
   override publish(topic: Topic, message: object = {}, options?: PublishOptions): void {
+    const client = clientOf(this);
     const route = this.#dispatcher.checkPublish(topic, message);
-    if (options?.local !== true && !route.isLocal) this.#client.publish(route.path, message);
+    if (options?.local !== true && !route.isLocal) client.publish(route.path, message);
     this.#dispatcher.deliver(route, message);
   }
 
@@ -274,7 +292,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * cannot be used, as for `fromFile`.
    */
   connect(options: ConnectOptions = {}): Promise<void> {
-    return this.#client.connect(options);
+    return clientOf(this).connect(options);
   }
 
   /**
@@ -294,7 +312,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * `onError` gets the same error.
    */
   disconnect(options: WaitOptions = {}): Promise<void> {
-    return this.#client.disconnect(options.signal);
+    return clientOf(this).disconnect(options.signal);
   }
 
   /**
@@ -310,17 +328,17 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * because the rights of the key have changed; `onError` gets one error for each.
    */
   flush(options: WaitOptions = {}): Promise<void> {
-    return this.#client.flush(options.signal);
+    return clientOf(this).flush(options.signal);
   }
 
   /** Lets the program end although this object is connected, which otherwise keeps it running. */
   unref(): void {
-    this.#client.keepsAlive = false;
+    clientOf(this).keepsAlive = false;
   }
 
   /** Undoes `unref()`. */
   ref(): void {
-    this.#client.keepsAlive = true;
+    clientOf(this).keepsAlive = true;
   }
 
   /** Disconnects, as `disconnect()` does. */
@@ -328,6 +346,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     await this.disconnect();
   }
 }
+followPolyfill(NetPubSub.prototype, asyncDispose);
 
 /** The finder of a new object; `fromFile` passes one of its own as the address. */
 function finderOf(

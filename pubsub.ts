@@ -43,19 +43,33 @@
  */
 import type { StandardSchema } from "./pubsub/accepts.ts";
 import { Dispatcher } from "./pubsub/dispatcher.ts";
+import { noReceiver } from "./pubsub/receiver.ts";
 import type {
+  Handle,
   PubSubOptions,
   SubscribeOptions,
   Subscriber,
   SubscriberOptions,
   Subscription,
 } from "./pubsub/subscriber.ts";
+import type {
+  MessageOf,
+  MessageTo,
+  PathOf,
+  PublishArgs,
+  PublishOptions,
+  TopicMap,
+  TopicOf,
+  Untyped,
+} from "./pubsub/topic_map.ts";
 import { type Topic, topicPath } from "./topic.ts";
 
 export { BacklogError, type ErrorDetails, ForbiddenError, MessageError } from "./errors.ts";
 export type {
+  Deliveries,
   Delivery,
   ErrorContext,
+  Handle,
   PubSubOptions,
   SubscribeOptions,
   Subscriber,
@@ -63,67 +77,22 @@ export type {
   Subscription,
 } from "./pubsub/subscriber.ts";
 export type { StandardSchema } from "./pubsub/accepts.ts";
+export type {
+  MessageOf,
+  MessageTo,
+  PathOf,
+  PublishArgs,
+  PublishOptions,
+  RootPath,
+  TopicMap,
+  TopicOf,
+  Untyped,
+} from "./pubsub/topic_map.ts";
 export type { Overflow } from "./base/queue.ts";
 export type { Topic, TopicPath } from "./topic.ts";
 
-/**
- * The messages of a typed bus: an object type for each first element of a topic.
- *
- * - The map, and the type of each message, may be an `interface`.
- *
- * @typeParam T The map.
- */
-export type TopicMap<T> = { readonly [K in keyof T]: object };
-
-/** The {@linkcode TopicMap} of a bus without types: any topic takes any message. */
-// deno-lint-ignore no-explicit-any
-export type Untyped = Record<string, any>;
-
-/**
- * The topics of a bus.
- *
- * - On a typed bus, the compiler must know the first element: `["count", id]` is a topic, a `string[]`
- *   is not.
- *
- * @typeParam T The map of the bus.
- */
-export type TopicOf<T> = string extends keyof T ? Topic
-  : (keyof T & string) | readonly [keyof T & string, ...string[]] | readonly [] | null;
-
-/**
- * The type of a topic's messages, which the first element of the topic decides.
- *
- * - At the root (`null`), it is the union of all message types. A broadcast also goes to subscribers
- *   that expect another type; the option `accepts` keeps it from them.
- *
- * @typeParam T The map of the bus.
- * @typeParam K The topic.
- */
-export type MessageOf<T, K> = K extends string ? K extends keyof T ? T[K] : never
-  : K extends readonly [infer First extends string, ...unknown[]]
-    ? First extends keyof T ? T[First] : never
-  : T[keyof T];
-
-/**
- * The arguments of `publish` after the topic: the message, which may be left out if nothing in it is
- * required, and options.
- *
- * @typeParam M The message.
- */
-export type PublishArgs<M> = 0 extends 1 & M ? [message?: object, options?: PublishOptions]
-  : Partial<Record<never, never>> extends M ? [message?: M, options?: PublishOptions]
-  : [message: M, options?: PublishOptions];
-
-/** Options of `publish`. */
-export interface PublishOptions {
-  /**
-   * Keeps the message in this process, as a plain `PubSub` always does. By default a `NetPubSub` also
-   * sends it to the broker.
-   *
-   * @default {false}
-   */
-  readonly local?: boolean;
-}
+/** The dispatcher of a bus; throws if it is none. Set by the class. */
+let dispatcherOf: (bus: object) => Dispatcher;
 
 /**
  * Publishes messages to the subscribers of their topics, within one process.
@@ -187,8 +156,20 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    *
    * @ignore
    */
-  declare protected readonly _topics?: (map: T) => T;
+  declare readonly _topics?: (map: T) => T;
   readonly #dispatcher: Dispatcher;
+
+  static {
+    dispatcherOf = (bus) => {
+      if (typeof bus === "object" && bus !== null && #dispatcher in bus) return bus.#dispatcher;
+      throw noReceiver(bus, "PubSub", (bus as unknown) instanceof PubSub);
+    };
+  }
+
+  /** `"PubSub"`; so Vue makes no proxy of a bus that stands in what it observes. */
+  get [Symbol.toStringTag](): string {
+    return "PubSub";
+  }
 
   /**
    * Makes a bus without subscribers.
@@ -204,20 +185,20 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * Subscribes a function to messages that fit a schema; it gets what the schema makes of each.
    *
    * @typeParam Out What the schema makes of a message.
+   * @typeParam K The topic.
    * @param topic The topic; `null` for all.
    * @param subscriber Called with the topic and the validated value.
    * @param options `accepts`, which may be any synchronous Standard Schema, and the other options.
-   * @returns An object that removes exactly this subscription when disposed; disposing twice is a
-   * no-op.
+   * @returns Removes exactly this subscription; see {@linkcode Handle}.
    * @throws {TypeError} If `topic` is not a valid topic, `subscriber` is not a function, or `accepts` is
    * not a schema.
    * @throws {RangeError} If the topic is too long.
    */
-  addSubscriber<Out>(
-    topic: TopicOf<T>,
-    subscriber: Subscriber<Out>,
+  addSubscriber<Out, const K extends TopicOf<T>>(
+    topic: K,
+    subscriber: Subscriber<Out, PathOf<T, K>>,
     options: SubscriberOptions<StandardSchema<Out>> & { readonly accepts: StandardSchema<Out> },
-  ): Disposable;
+  ): Handle;
   /**
    * Subscribes a function.
    *
@@ -228,23 +209,23 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * @param topic The topic; `null` for all.
    * @param subscriber Called with the topic and the message.
    * @param options `once`, `signal`, and `accepts`: the names of the values that it accepts.
-   * @returns An object that removes exactly this subscription when disposed; disposing twice is a
-   * no-op.
+   * @returns Removes exactly this subscription; see {@linkcode Handle}.
    * @throws {TypeError} If `topic` is not a valid topic, `subscriber` is not a function, or `accepts` is
    * neither names nor a schema.
    * @throws {RangeError} If the topic is too long.
    */
   addSubscriber<const K extends TopicOf<T>>(
     topic: K,
-    subscriber: Subscriber<MessageOf<T, K>>,
+    subscriber: Subscriber<MessageOf<T, K>, PathOf<T, K>>,
     options?: SubscriberOptions,
-  ): Disposable;
+  ): Handle;
   addSubscriber(
     topic: Topic,
-    subscriber: Subscriber<never>,
+    subscriber: Subscriber<never, never>,
     options?: SubscriberOptions<unknown>,
-  ): Disposable {
-    return this.#dispatcher.add(this.#dispatcher.pathOf(topic), subscriber, options);
+  ): Handle {
+    const dispatcher = dispatcherOf(this);
+    return dispatcher.add(dispatcher.pathOf(topic), subscriber, options);
   }
 
   /**
@@ -258,15 +239,15 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    */
   removeSubscriber<const K extends TopicOf<T>>(
     topic: K,
-    subscriber: Subscriber<MessageOf<T, K>>,
+    subscriber: Subscriber<MessageOf<T, K>, PathOf<T, K>>,
   ): boolean;
-  removeSubscriber(topic: Topic, subscriber: Subscriber<never>): boolean {
-    return this.#dispatcher.remove(topicPath(topic), subscriber);
+  removeSubscriber(topic: Topic, subscriber: Subscriber<never, never>): boolean {
+    return dispatcherOf(this).remove(topicPath(topic), subscriber);
   }
 
   /** Removes all subscribers. A `Subscription` still yields what it holds, then ends. */
   clearSubscribers(): void {
-    this.#dispatcher.clear();
+    dispatcherOf(this).clear();
   }
 
   /**
@@ -284,25 +265,27 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * @throws {BacklogError} If a `Subscription` with `overflow: "wait"` has no room, or too many
    * messages, published by subscribers, wait for the delivery under way to end.
    */
-  publish<const K extends TopicOf<T>>(topic: K, ...rest: PublishArgs<MessageOf<T, K>>): void;
+  publish<const K extends TopicOf<T>>(topic: K, ...rest: PublishArgs<MessageTo<T, K>>): void;
   publish(topic: Topic, message: object = {}, _options?: PublishOptions): void {
-    this.#dispatcher.deliver(this.#dispatcher.checkPublish(topic, message), message);
+    const dispatcher = dispatcherOf(this);
+    dispatcher.deliver(dispatcher.checkPublish(topic, message), message);
   }
 
   /**
    * Subscribes to messages that fit a schema, to iterate over what the schema makes of each.
    *
    * @typeParam Out What the schema makes of a message.
+   * @typeParam K The topic.
    * @param topic The topic; `null` for all.
    * @param options `accepts`, which may be any synchronous Standard Schema, and the other options.
    * @returns The messages from now on; see {@linkcode Subscription}.
    * @throws {TypeError} If `topic` is not a valid topic, or an option is of the wrong kind.
    * @throws {RangeError} If the topic is too long, or `limit` is not a positive whole number.
    */
-  subscribe<Out>(
-    topic: TopicOf<T>,
+  subscribe<Out, const K extends TopicOf<T>>(
+    topic: K,
     options: SubscribeOptions<StandardSchema<Out>> & { readonly accepts: StandardSchema<Out> },
-  ): Subscription<Out>;
+  ): Subscription<Out, PathOf<T, K>>;
   /**
    * Subscribes to messages, to iterate over them.
    *
@@ -316,8 +299,9 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
   subscribe<const K extends TopicOf<T>>(
     topic: K,
     options?: SubscribeOptions,
-  ): Subscription<MessageOf<T, K>>;
+  ): Subscription<MessageOf<T, K>, PathOf<T, K>>;
   subscribe(topic: Topic, options?: SubscribeOptions<unknown>): Subscription<unknown> {
-    return this.#dispatcher.subscribe(this.#dispatcher.pathOf(topic), options);
+    const dispatcher = dispatcherOf(this);
+    return dispatcher.subscribe(dispatcher.pathOf(topic), options);
   }
 }

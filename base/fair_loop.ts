@@ -16,6 +16,7 @@
  * - A look at the clock takes longer than a step of a loop that does little. So the looks are as many
  *   steps apart as take `LOOK_MS`, which adapts to what the steps do.
  */
+import { clock } from "./clock.ts";
 import { Turn } from "./turn.ts";
 
 /** How long a loop goes on before the timer is set. */
@@ -32,8 +33,8 @@ const STRIDE_MAX = 128;
 const RESTED_STRIDE_MAX = 8;
 
 /** Shared by all, because there is a loop for each queue. */
-function clock(): number {
-  return performance.now();
+function read(): number {
+  return clock.now();
 }
 
 /** Counts how long one loop has gone on without a turn. */
@@ -53,7 +54,7 @@ export class FairLoop {
   #due = 0;
 
   /** Begins with nothing spent; `now` is a monotonic time in milliseconds. */
-  constructor(now: () => number = clock) {
+  constructor(now: () => number = read) {
     this.#now = now;
   }
 
@@ -96,7 +97,7 @@ export class FairLoop {
     if (this.#turn === undefined || now < this.#due) this.#free = this.#stride;
   }
 
-  /** The loop waits for what is not there yet, or is done: disposes of the timer. */
+  /** The loop waits for what is not there yet, or is done: cancels the timer. */
   rest(): void {
     this.#stride = Math.min(RESTED_STRIDE_MAX, 2 * this.#stride);
     this.#free = this.#stride;

@@ -18,8 +18,9 @@
  * - The timer is set early enough to be due at the end of the turn, so to wait for it costs one turn of
  *   the event loop only. If a turn comes anyway, nobody has waited.
  */
+import { clock } from "./clock.ts";
 import { Fifo } from "./fifo.ts";
-import { later } from "./timers.ts";
+import { later, type Timer } from "./timers.ts";
 
 /** How long one turn may take, for all tasks together. */
 const TURN_MS = 5;
@@ -31,8 +32,8 @@ const SHARE_MS = 0.5;
 const ARM_MS = 1;
 
 /** Shared by all, because there may be many. */
-function clock(): number {
-  return performance.now();
+function read(): number {
+  return clock.now();
 }
 
 /** What a task has of its rounds. */
@@ -61,12 +62,12 @@ export class Rounds {
   #isWaitedFor = false;
   /** Whose turn it is among them. */
   #current: Share | undefined;
-  #timer: Disposable | undefined;
+  #timer: Timer | undefined;
   /** How many tasks there are. */
   #tasks = 0;
 
   /** Begins with nothing spent; `now` is a monotonic time in milliseconds. */
-  constructor(now: () => number = clock) {
+  constructor(now: () => number = read) {
     this.now = now;
   }
 
@@ -83,7 +84,7 @@ export class Rounds {
     goOn?.();
     this.rest(share);
     if (--this.#tasks > 0) return;
-    this.#timer?.[Symbol.dispose]();
+    this.#timer?.cancel();
     this.#timer = undefined;
     this.#spent = 0;
   }

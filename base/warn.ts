@@ -1,6 +1,7 @@
 /**
  * What a program is told on its console without having asked for it.
  */
+import { clock } from "./clock.ts";
 import { printable } from "./printable.ts";
 import { REPORT_CHARS_MAX, Reports } from "./reports.ts";
 
@@ -30,7 +31,7 @@ export class WarningLines {
 
   /** Writes a line, unless there were too many; never throws. */
   write(text: string): void {
-    if (!this.#reports.admit(performance.now())) return;
+    if (!this.#reports.admit(clock.now())) return;
     const rest = this.#reports.told();
     warn(printable(text, REPORT_CHARS_MAX) + (rest === "" ? "" : ` (${rest})`));
   }

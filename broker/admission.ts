@@ -64,7 +64,7 @@ class Entrant<C extends Caller> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = later(resolve, ms);
     await Promise.race([promise, this.#gone.promise]);
-    timer[Symbol.dispose]();
+    timer.cancel();
   }
 }
 

@@ -10,7 +10,7 @@
  *
  * client_peer.ts decides what is dropped from a full queue.
  */
-import { later } from "../base/timers.ts";
+import { later, type Timer } from "../base/timers.ts";
 import type { Origin } from "../routing/peer.ts";
 
 /** How long those who can wait before they send more wait for room. */
@@ -26,7 +26,7 @@ export interface BackpressureQueue {
 
 /** Those who wait for room. */
 interface Room extends PromiseWithResolvers<void> {
-  readonly timer: Disposable;
+  readonly timer: Timer;
 }
 
 /** Slows down those who feed one queue. */
@@ -35,7 +35,7 @@ export class Backpressure {
   #patience = 0;
   /** Those who are held back, each with what releases it; `undefined` while nobody is. */
   #held: Map<Origin, () => void> | undefined;
-  #impatience: Disposable | undefined;
+  #impatience: Timer | undefined;
   #room: Room | undefined;
   /** Whether room took too long; nobody waits for it then until half of the queue is empty. */
   #isSlow = false;
@@ -70,7 +70,7 @@ export class Backpressure {
   }
 
   #awaitProgress(): void {
-    this.#impatience?.[Symbol.dispose]();
+    this.#impatience?.cancel();
     this.#impatience = later(() => this.#queue.onImpatience(this.#patience), this.#patience);
   }
 
@@ -87,7 +87,7 @@ export class Backpressure {
 
   /** Releases all who are held back. */
   release(): void {
-    this.#impatience?.[Symbol.dispose]();
+    this.#impatience?.cancel();
     const held = this.#held;
     this.#held = undefined;
     for (const release of held?.values() ?? []) release();
@@ -107,7 +107,7 @@ export class Backpressure {
   }
 
   #giveRoom(): void {
-    this.#room?.timer[Symbol.dispose]();
+    this.#room?.timer.cancel();
     this.#room?.resolve();
     this.#room = undefined;
   }

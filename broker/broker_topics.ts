@@ -11,7 +11,8 @@
  *
  * If a message would be too large, the least busy entries are left out.
  */
-import { every, later } from "../base/timers.ts";
+import { clock } from "../base/clock.ts";
+import { every, later, type Timer } from "../base/timers.ts";
 import { encodeMessage, Encoder } from "../codec/codec.ts";
 import { encodeFrame, FrameType } from "../protocol/frame.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
@@ -48,7 +49,7 @@ export interface BrokerTopicsSource {
 export class BrokerTopics {
   readonly #source: BrokerTopicsSource;
   readonly #encoder = new Encoder();
-  #timer: Disposable | undefined;
+  #timer: Timer | undefined;
   #since = 0;
   /** What each client had done at the last report. */
   #before = new Map<number, number>();
@@ -70,7 +71,7 @@ export class BrokerTopics {
 
   /** Stops publishing. */
   end(): void {
-    this.#timer?.[Symbol.dispose]();
+    this.#timer?.cancel();
     this.#timer = undefined;
     this.#source.topicCounts.isWatched = false;
     this.#before.clear();
@@ -82,7 +83,7 @@ export class BrokerTopics {
     if (source.subscribers(STATS) > 0) this.#publish(STATS, source.stats());
     if (source.subscribers(CLIENTS) > 0) this.#publishClients();
     const isWatched = source.subscribers(TOPICS) > 0;
-    if (isWatched && !source.topicCounts.isWatched) this.#since = performance.now();
+    if (isWatched && !source.topicCounts.isWatched) this.#since = clock.now();
     source.topicCounts.isWatched = isWatched;
     if (isWatched) this.#publishTopics();
   }
@@ -102,7 +103,7 @@ export class BrokerTopics {
   }
 
   #publishTopics(): void {
-    const now = performance.now();
+    const now = clock.now();
     const period = now - this.#since;
     this.#since = now;
     const { topics: passed, other } = this.#source.topicCounts.takeBusiest(ENTRIES_MAX);

@@ -9,7 +9,7 @@
  */
 import type { Background } from "../base/background.ts";
 import { Rounds } from "../base/rounds.ts";
-import { every, later } from "../base/timers.ts";
+import { every, later, type Timer } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
 import type { Connection } from "../io/connection.ts";
 import type { Listener } from "../io/listener.ts";
@@ -70,7 +70,7 @@ export class Connections {
   /** What is under way: accepting, authenticating, serving. */
   readonly #tasks = new Set<Promise<void>>();
   #listener: Listener | undefined;
-  #ticker: Disposable | undefined;
+  #ticker: Timer | undefined;
   #keepsAlive = true;
 
   /** Makes one that accepts nothing yet. */
@@ -153,7 +153,7 @@ export class Connections {
       stream.close();
       callbacks.error(error);
     } finally {
-      timeout[Symbol.dispose]();
+      timeout.cancel();
     }
   }
 
@@ -177,13 +177,13 @@ export class Connections {
       },
     });
     this.#clients.set(link, client);
-    let tooLate: Disposable | undefined = later(
+    let tooLate: Timer | undefined = later(
       () => link.fail(new ProtocolError("Cannot wait longer: no OPEN came")),
       options.authTimeout,
     );
     // Disposed of at once, because this function lasts as long as the connection.
     const inTime = () => {
-      tooLate?.[Symbol.dispose]();
+      tooLate?.cancel();
       tooLate = undefined;
     };
     const end = await link.finished;
@@ -232,7 +232,7 @@ export class Connections {
       if (peer === undefined) link.end(Reason.SHUTDOWN, why);
     }
     await Promise.allSettled([closed, ...this.#tasks]);
-    this.#ticker?.[Symbol.dispose]();
+    this.#ticker?.cancel();
   }
 
   /** Closes all connections at once, without a GOODBYE. */

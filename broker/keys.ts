@@ -19,7 +19,7 @@ export interface BrokerKey {
    *
    * @default {[]}
    */
-  publish?: readonly Topic[];
+  publish?: readonly Topic[] | undefined;
   /**
    * The topics to which its holders may subscribe, each with all below it. The root (`null`) grants
    * every topic. A subscription to a topic above granted ones gets only messages of the granted ones.
@@ -27,21 +27,21 @@ export interface BrokerKey {
    *
    * @default {[]}
    */
-  subscribe?: readonly Topic[];
+  subscribe?: readonly Topic[] | undefined;
   /**
    * Whether its holders may hold publishers back (`overflow: "wait"`), for at most the broker's
    * `maxPatience`.
    *
    * @default {false}
    */
-  wait?: boolean;
+  wait?: boolean | undefined;
   /**
    * How many messages per second all its holders together may publish; a burst may be as large. The
    * broker refuses any more.
    *
    * @default {Infinity}
    */
-  messagesPerSecond?: number;
+  messagesPerSecond?: number | undefined;
 }
 
 /** How many bytes a random key has. */

@@ -16,25 +16,25 @@ export interface BrokerLimits {
    *
    * @default {1048576}
    */
-  messageBytes?: number;
+  messageBytes?: number | undefined;
   /**
    * The most elements of a topic, at most 16.
    *
    * @default {16}
    */
-  topicElements?: number;
+  topicElements?: number | undefined;
   /**
    * The longest element of a topic, in bytes of UTF-8, at most 255.
    *
    * @default {255}
    */
-  elementBytes?: number;
+  elementBytes?: number | undefined;
   /**
    * The most topics to which one client subscribes.
    *
    * @default {1024}
    */
-  subscriptions?: number;
+  subscriptions?: number | undefined;
   /**
    * The most clients, including those that lost their connection and may come back. At the limit, a new
    * client takes the place of the one that has been away longest; if none is away, the new one is
@@ -42,20 +42,20 @@ export interface BrokerLimits {
    *
    * @default {10000}
    */
-  connections?: number;
+  connections?: number | undefined;
   /**
    * The most connections that are not authenticated yet. At the limit, a new one replaces the oldest.
    *
    * @default {4096}
    */
-  halfOpen?: number;
+  halfOpen?: number | undefined;
   /**
    * The most such connections from one IPv4 address, or one /64 network of IPv6. Unix sockets have no
    * such limit.
    *
    * @default {2048}
    */
-  halfOpenPerAddress?: number;
+  halfOpenPerAddress?: number | undefined;
   /**
    * The most bytes that are queued for one client, or not acknowledged by it; at least 2 MiB, and twice
    * `messageBytes`. A client that holds publishers back gets twice as much room, because what they have
@@ -63,7 +63,7 @@ export interface BrokerLimits {
    *
    * @default {67108864}
    */
-  queueBytes?: number;
+  queueBytes?: number | undefined;
 }
 
 /** What happened to one client of a broker. */
@@ -95,43 +95,43 @@ export interface BrokerOptions {
    * Where to listen. By default a new Unix socket that only this user can reach, or loopback TCP where
    * there are no Unix sockets.
    */
-  address?: Address;
+  address?: Address | undefined;
   /**
    * The key for clients that use no named key: bytes, or a string that stands for its UTF-8 bytes.
    * Whoever has it may do everything. By default 32 random bytes.
    */
-  authkey?: string | Uint8Array;
+  authkey?: string | Uint8Array | undefined;
   /**
    * Named keys, each with rights of its own.
    *
    * @default {[]}
    */
-  keys?: readonly BrokerKey[];
+  keys?: readonly BrokerKey[] | undefined;
   /**
    * The certificate for a `tls://` address; without one the broker cannot listen there.
    */
-  tls?: Certificate;
+  tls?: Certificate | undefined;
   /** Limits; those left out have their defaults. */
-  limits?: BrokerLimits;
+  limits?: BrokerLimits | undefined;
   /**
    * How long a client may take to authenticate after it connected, in milliseconds.
    *
    * @default {5000}
    */
-  authTimeout?: number;
+  authTimeout?: number | undefined;
   /**
    * After how much silence each side sends a heartbeat, in milliseconds; at least 10. If a side is
    * silent for twice as long, the other one takes the connection for lost.
    *
    * @default {15000}
    */
-  heartbeat?: number;
+  heartbeat?: number | undefined;
   /**
    * How long the broker keeps the session of a client that lost its connection, in milliseconds.
    *
    * @default {60000}
    */
-  resumeWindow?: number;
+  resumeWindow?: number | undefined;
   /**
    * The most bytes that are queued for all clients together; at least 2 MiB. Beyond that, the client
    * with the largest queue loses its oldest messages (all of them if it holds publishers back), and its
@@ -139,7 +139,7 @@ export interface BrokerOptions {
    *
    * @default {1073741824}
    */
-  memory?: number;
+  memory?: number | undefined;
   /**
    * How long a client with `overflow: "wait"` may hold publishers back without acknowledging anything,
    * in milliseconds. After that it is cut off: its queue is dropped, and its `onGap` is called. A
@@ -148,31 +148,31 @@ export interface BrokerOptions {
    *
    * @default {0}
    */
-  maxPatience?: number;
+  maxPatience?: number | undefined;
   /**
    * Joins the broker to others, as `NatsUplink` of `@mpubsub/mpubsub/nats` does. An uplink serves only
    * one broker. By default the broker stands alone.
    */
-  uplink?: Uplink;
+  uplink?: Uplink | undefined;
   /**
    * Called once the broker listens.
    *
    * @param info Where it listens, with the actual port or path.
    */
-  onListen?(info: { address: string }): void;
+  onListen?: ((info: { address: string }) => void) | undefined;
   /**
    * Called when a client joins, resumes its session, loses its connection, or leaves.
    *
    * @param event What happened, to whom, and why.
    */
-  onClient?(event: ClientEvent): void;
+  onClient?: ((event: ClientEvent) => void) | undefined;
   /**
    * Called when something goes wrong with one connection (no other is affected), and with warnings. By
    * default `stats()` counts the former, and the latter are written to `console.warn`.
    *
    * @param error Why a client was refused or lost its session; or the warning.
    */
-  onError?(error: unknown): void;
+  onError?: { bivarianceHack(error: unknown): void }["bivarianceHack"] | undefined;
 }
 
 const MESSAGE_BYTES = 1024 * 1024;
@@ -190,11 +190,14 @@ const MEMORY_BYTES = 1024 * 1024 * 1024;
 /** The longest time that a timer measures. */
 const MILLISECONDS_MAX = 2 ** 31 - 1;
 
+/** The limits, checked, each with its value. */
+export type CheckedLimits = { readonly [K in keyof BrokerLimits]-?: number };
+
 /** The options, checked, each with its value. */
 export interface CheckedOptions {
   readonly address: Address | undefined;
   readonly tls: Certificate | undefined;
-  readonly limits: Required<BrokerLimits>;
+  readonly limits: CheckedLimits;
   readonly authTimeout: number;
   readonly heartbeat: number;
   readonly resumeWindow: number;
@@ -258,7 +261,7 @@ function checkTls(
   return tls && readCertificate(tls);
 }
 
-function checkLimits(limits: BrokerLimits): Required<BrokerLimits> {
+function checkLimits(limits: BrokerLimits): CheckedLimits {
   const {
     messageBytes = MESSAGE_BYTES,
     topicElements = TOPIC_ELEMENTS_MAX,

@@ -14,7 +14,7 @@
  * - All sessions together hold at most `memory`. When that is full, those that hold most lose what waits
  *   for them, and if that is not enough, their sessions.
  */
-import { later } from "../base/timers.ts";
+import { later, type Timer } from "../base/timers.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
 import {
   encodeOpened,
@@ -61,7 +61,7 @@ export class Sessions {
   /** By their secret id. */
   readonly #all = new Map<string, ClientPeer>();
   /** Those without a connection, the longest away first, each with the timer that forgets it. */
-  readonly #away = new Map<ClientPeer, Disposable>();
+  readonly #away = new Map<ClientPeer, Timer>();
   /** Those that are being opened over a connection: neither away nor connected. */
   readonly #opening = new Map<ClientPeer, { readonly link: Link; readonly isNew: boolean }>();
   /** How many there have been. */
@@ -181,7 +181,7 @@ export class Sessions {
   }
 
   #awaitNoMore(peer: ClientPeer): void {
-    this.#away.get(peer)?.[Symbol.dispose]();
+    this.#away.get(peer)?.cancel();
     this.#away.delete(peer);
   }
 

@@ -3,8 +3,9 @@
  * together, a little later. Whoever is on the bus can make such losses, and to find all clients that may
  * have wanted something takes a while; so there is a rest of many times as long in between.
  */
+import { clock } from "../base/clock.ts";
 import { addCounts } from "../base/count.ts";
-import { later } from "../base/timers.ts";
+import { later, type Timer } from "../base/timers.ts";
 import type { Peer } from "../routing/peer.ts";
 import type { Router } from "../routing/router.ts";
 import { ROOT, type TopicPath } from "../topic.ts";
@@ -29,7 +30,7 @@ export class UplinkLosses {
   readonly #router: Router<Peer>;
   /** What is to be told, by topic as a text. */
   #losses = new Map<string, Loss>();
-  #rest: Disposable | undefined;
+  #rest: Timer | undefined;
 
   /** Makes one that has told nothing; the router knows who wants what. */
   constructor(router: Router<Peer>) {
@@ -58,14 +59,14 @@ export class UplinkLosses {
   }
 
   #tell(): void {
-    const began = performance.now();
+    const began = clock.now();
     const losses = this.#losses;
     this.#losses = new Map();
     for (const [peer, { messages, isUnknown }] of this.#byPeer(losses.values())) {
       if (messages > 0) peer.lose(messages);
       if (isUnknown) peer.lose(0);
     }
-    const rest = Math.max(REST_MS, REST * (performance.now() - began));
+    const rest = Math.max(REST_MS, REST * (clock.now() - began));
     this.#rest = later(() => {
       this.#rest = undefined;
       if (this.#losses.size > 0) this.#tell();
@@ -91,8 +92,8 @@ export class UplinkLosses {
 
   /** Tells what is left, and ends. */
   end(): void {
-    this.#rest?.[Symbol.dispose]();
+    this.#rest?.cancel();
     if (this.#losses.size > 0) this.#tell();
-    this.#rest?.[Symbol.dispose]();
+    this.#rest?.cancel();
   }
 }

@@ -2,7 +2,7 @@
  * The signals that end the program.
  */
 
-import { every } from "../base/timers.ts";
+import { every, type Timer } from "../base/timers.ts";
 
 /** Signals closer together count as one: under `deno task`, Ctrl-C arrives twice. */
 const SAME_SIGNAL_MS = 1000;
@@ -31,7 +31,7 @@ export class StopSignals implements Disposable {
   };
 
   readonly #isOnTerminal = Deno.stdout.isTerminal();
-  #looks: Disposable | undefined;
+  #looks: Timer | undefined;
 
   readonly #hangup = () => {
     if (!this.#isOnTerminal) return this.onHangup?.();
@@ -66,7 +66,7 @@ export class StopSignals implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#looks?.[Symbol.dispose]();
+    this.#looks?.cancel();
     for (const [name, listener] of this.#listeners) Deno.removeSignalListener(name, listener);
   }
 }

@@ -13,6 +13,7 @@ import { ProtocolError } from "../errors.ts";
 import { BytePool, RunBytes, VIEW_BYTES_MAX } from "./byte_views.ts";
 import { KINDS, MESSAGE_DEPTH_MAX, type TypedArray } from "./format.ts";
 import { HashFloodGuard, WATCHED_MEMBERS_MIN } from "./hash_flooding.ts";
+import { PlatformDate } from "./kinds.ts";
 import { checkNames, setMember } from "./object_names.ts";
 import { type Shape, Shapes } from "./shapes.ts";
 import { Texts } from "./utf8.ts";
@@ -270,7 +271,7 @@ export class Decoder {
   }
 
   #date(): Date {
-    const date = new Date(this.#f64());
+    const date = new PlatformDate(this.#f64());
     if (Number.isNaN(date.getTime())) fail("a date is invalid");
     return date;
   }

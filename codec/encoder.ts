@@ -16,7 +16,6 @@ import {
   F32,
   F64,
   FALSE,
-  KINDS,
   MAP,
   MESSAGE_DEPTH_MAX,
   NEGATIVE,
@@ -32,8 +31,10 @@ import {
   TRUE,
   TYPED,
 } from "./format.ts";
+import { arrayHasHidden, hasOwnMembers, HiddenMembers, objectHasHidden } from "./hidden_members.ts";
+import { isOutOfBounds, isPlain, kindOf, typedKindOf, typeNameOf } from "./kinds.ts";
 import { type Shape, Shapes } from "./shapes.ts";
-import { explainUnsendable, isDetached, isGenuine, isPlain } from "./unsendable.ts";
+import { explainUnreadable, explainUnsendable } from "./unsendable.ts";
 
 /** Bytes that are being written, and may move to a larger buffer meanwhile. */
 export interface Output {
@@ -73,6 +74,7 @@ const MEMBERS_KEPT = 1024;
 
 const utf8 = new TextEncoder();
 const { getPrototypeOf } = Object;
+const { getTime } = Date.prototype;
 
 /** What the fast pass throws; {@linkcode explainUnsendable} then finds out what is wrong. */
 const REFUSED = Symbol("refused");
@@ -86,6 +88,7 @@ export class Encoder {
   #start = 0;
   #limit = 0;
   readonly #shapes = new Shapes<Names>();
+  readonly #hidden = new HiddenMembers();
   /** The members of the objects that are being written, those of the innermost last. */
   #members: unknown[] = [];
   #top = 0;
@@ -122,7 +125,7 @@ export class Encoder {
       this.#members = [];
       this.#top = 0;
       if (error === REFUSED) throw explainUnsendable(message);
-      throw error;
+      throw error instanceof TypeError ? explainUnreadable(message, error) : error;
     } finally {
       this.#output = undefined;
       this.#bytes = NO_BYTES; // The buffer is not this object's to keep.
@@ -163,10 +166,14 @@ export class Encoder {
     const expected = shape === undefined ? NO_NAMES : shape.names;
     let names: string[] | undefined; // Set if they are not those that were expected.
     let count = 0;
+    let left = 0; // Members that are left out.
     const own = isPolluted() ? { __proto__: null, ...object } : object;
     for (const name in own) {
       const member = memberOf(own, name);
-      if (member === undefined) continue;
+      if (member === undefined) {
+        left++;
+        continue;
+      }
       if (names !== undefined) names.push(name);
       else if (name !== expected[count]) (names = expected.slice(0, count)).push(name);
       members[first + count++] = member;
@@ -176,8 +183,9 @@ export class Encoder {
     const end = first + count;
     if (!(shape !== undefined && shape.isPlain(object)) && !isPlain(object)) {
       members.fill(undefined, first, end);
-      return NOT_PLAIN;
+      return this.#foreignObject(object, at, depth);
     }
+    if (this.#hidden.isObjectDue(count) && objectHasHidden(object, count + left)) throw REFUSED;
     if (depth === MESSAGE_DEPTH_MAX && count > 0) throw REFUSED;
     if (shape === undefined) at = this.#names(names ?? [], at);
     else {
@@ -191,6 +199,13 @@ export class Encoder {
     }
     this.#top = first;
     return at;
+  }
+
+  /** Writes a plain object of another realm. */
+  #foreignObject(object: object, at: number, depth: number): number {
+    if (kindOf(object) !== "Object") return NOT_PLAIN;
+    if (objectHasHidden(object, Object.keys(object).length)) throw REFUSED;
+    return this.#object({ ...object }, at, depth);
   }
 
   #known(names: readonly string[]): Names | undefined {
@@ -392,11 +407,12 @@ export class Encoder {
     this.#bytes[at] = OBJECT;
     const end = this.#object(value as Record<string, unknown>, at + 1, depth);
     if (end !== NOT_PLAIN) return end;
-    if (!isGenuine(value)) throw REFUSED;
-    switch (getPrototypeOf(value)) {
-      case Date.prototype:
-        return this.#date((value as Date).getTime(), at);
-      case Map.prototype:
+    const kind = kindOf(value);
+    if (kind === undefined || this.#hidden.isDue() && hasOwnMembers(value)) throw REFUSED;
+    switch (kind) {
+      case "Date":
+        return this.#date(getTime.call(value), at);
+      case "Map":
         return this.#map(value as Map<unknown, unknown>, at, depth);
       default:
         return this.#set(value as Set<unknown>, at, depth);
@@ -405,18 +421,21 @@ export class Encoder {
 
   #view(value: ArrayBufferView, at: number): number {
     if (value instanceof Uint8Array) {
-      if (value.length === 0 && isDetached(value)) throw REFUSED;
+      if (value.length === 0 && isOutOfBounds(value)) throw REFUSED;
       return this.#sized(value, this.#byte(BYTES, at));
     }
-    const kind = KINDS.findIndex((type) => type !== undefined && value instanceof type);
-    if (kind < 0 || isDetached(value)) throw REFUSED;
+    const kind = typedKindOf(value);
+    const isBytes = kind < 0 && typeNameOf(value) === "Uint8Array"; // Of another realm.
+    if (kind < 0 && !isBytes || value.byteLength === 0 && isOutOfBounds(value)) throw REFUSED;
+    if (isBytes) return this.#sized(value as Uint8Array, this.#byte(BYTES, at));
     const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
     return this.#sized(bytes, this.#byte(kind, this.#byte(TYPED, at)));
   }
 
   #array(array: unknown[], at: number, depth: number): number {
-    if (!isArray(array)) throw REFUSED;
+    if (!isArray(array) && kindOf(array) === undefined) throw REFUSED;
     const { length } = array;
+    if (this.#hidden.isDue(length) && arrayHasHidden(array)) throw REFUSED;
     at = this.#size(length, this.#byte(ARRAY, at));
     if (depth === MESSAGE_DEPTH_MAX && length > 0) throw REFUSED;
     for (let i = 0; i < length; i++) at = this.#value(array[i], at, depth + 1);

@@ -15,6 +15,7 @@
  * take the processor meanwhile, but only between a few members, not between all of them. So once that
  * may have happened, each member is timed, and the few that took longest do not count.
  */
+import { clock } from "../base/clock.ts";
 import { ProtocolError } from "../errors.ts";
 
 /** Fewer members cannot cost much, however they collide. */
@@ -51,7 +52,7 @@ export class HashFloodGuard {
   #limits: { readonly memberMs: number; readonly timingMs: number } | undefined;
 
   /** Begins with a message; `now` is a monotonic time in milliseconds. */
-  constructor(now: Clock = () => performance.now()) {
+  constructor(now: Clock = () => clock.now()) {
     this.#now = now;
   }
 

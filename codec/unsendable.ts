@@ -3,107 +3,146 @@
  * one; then the message is searched again to find it.
  */
 import { MESSAGE_DEPTH_MAX } from "./format.ts";
+import { hiddenProblem } from "./hidden_members.ts";
+import { isOutOfBounds, kindOf, kindOfPrototype, typedKindOf, typeNameOf } from "./kinds.ts";
 
-/** Whether a value is a plain object: one that has nothing but its names and values. */
-export function isPlain(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
+const TypedArray = Object.getPrototypeOf(Uint8Array);
+const SENDABLE = "send plain objects, arrays, Map, Set, Date, typed arrays or simple values";
+
+/** What is wrong with a value, and where it stands. */
+interface Refused {
+  readonly path: string;
+  readonly problem: string;
 }
 
 /** Finds the value for which a message was refused. */
 export function explainUnsendable(message: unknown): TypeError {
-  const found = isPlain(message)
-    ? findRefused(message, "message", [])
-    : { path: "message", problem: `is ${describe(message)}; it must be a plain object` };
-  const { path, problem } = found ?? { path: "message", problem: "changed while it was sent" };
+  const { path, problem } = findIn(message) ??
+    { path: "message", problem: "changed while it was sent" };
   return new TypeError(`Cannot send ${path}: it ${problem}`);
+}
+
+/** Finds out why a value could not be read: a proxy that was revoked, or what a getter threw. */
+export function explainUnreadable(message: object, cause: TypeError): TypeError {
+  const found = findIn(message);
+  if (found === undefined) return cause;
+  return new TypeError(`Cannot send ${found.path}: it ${found.problem}`, { cause });
+}
+
+function findIn(message: unknown): Refused | undefined {
+  const path = "message";
+  try {
+    if (typeof message === "object" && message !== null && kindOf(message) === "Object") {
+      return findRefused(message, path, []);
+    }
+    return { path, problem: `is ${describe(message)}; it must be a plain object` };
+  } catch (error) { // What a proxy throws.
+    return { path, problem: unreadable(error) };
+  }
+}
+
+function unreadable(error: unknown): string {
+  return `cannot be read: ${error instanceof Error ? error.message : typeof error}`;
 }
 
 function findRefused(
   value: unknown,
   path: string,
   parents: readonly unknown[],
-): { path: string; problem: string } | undefined {
-  const sendable = `send plain objects, arrays, Map, Set, Date, typed arrays or simple values`;
+): Refused | undefined {
   if (parents.length > MESSAGE_DEPTH_MAX) {
     return { path, problem: `is nested deeper than ${MESSAGE_DEPTH_MAX}; send it in parts` };
   }
   if (value === undefined) return { path, problem: "is undefined; send null or leave it out" };
   if (typeof value === "function" || typeof value === "symbol") {
-    return { path, problem: `is a ${typeof value}; ${sendable}` };
+    return { path, problem: `is a ${typeof value}; ${SENDABLE}` };
   }
   if (typeof value !== "object" || value === null) return undefined;
   if (parents.includes(value)) return { path, problem: "is part of a cycle; send a tree" };
-  if (!isSendable(value)) return { path, problem: `is ${describe(value)}; ${sendable}` };
-  if (value instanceof Date && Number.isNaN(value.getTime())) {
-    return { path, problem: "is an invalid date" };
+  try {
+    const problem = problemOf(value);
+    return problem === undefined ? findBelow(value, path, [...parents, value]) : { path, problem };
+  } catch (error) { // What a proxy, or a getter, throws.
+    return { path, problem: unreadable(error) };
   }
-  if (ArrayBuffer.isView(value) && isDetached(value)) {
-    return { path, problem: "is empty because its buffer was transferred" };
-  }
+}
+
+function findBelow(value: object, path: string, parents: readonly unknown[]): Refused | undefined {
   const texts = new Set<string>();
   for (const [childPath, child, text] of childrenOf(value, path)) {
     if (typeof text === "string" && texts.size === texts.add(text.toWellFormed()).size) {
-      const what = isPlain(value) ? "has the name of" : "is the same as";
+      const what = kindOf(value) === "Object" ? "has the name of" : "is the same as";
       return { path: childPath, problem: `${what} another once lone surrogates are U+FFFD` };
     }
-    const found = findRefused(child, childPath, [...parents, value]);
+    const found = findRefused(child, childPath, parents);
     if (found !== undefined) return found;
   }
 }
 
-function isSendable(value: object): boolean {
-  if (ArrayBuffer.isView(value)) return !((value as unknown) instanceof DataView);
-  return isPlain(value) || isGenuine(value);
-}
-
-/** Whether the bytes of a typed array were transferred elsewhere. */
-export function isDetached({ buffer }: ArrayBufferView): boolean {
-  return buffer instanceof ArrayBuffer && buffer.detached;
-}
-
-/** Whether a value really is an array, a `Date`, a `Map` or a `Set`, and does not only look like one. */
-export function isGenuine(value: object): boolean {
-  try {
-    switch (Object.getPrototypeOf(value)) {
-      case Array.prototype:
-        return Array.isArray(value);
-      case Date.prototype:
-        Date.prototype.getTime.call(value);
-        return true;
-      case Map.prototype:
-        Map.prototype.has.call(value, undefined);
-        return true;
-      case Set.prototype:
-        Set.prototype.has.call(value, undefined);
-        return true;
-      default:
-        return false;
+/** What is wrong with an object itself, whatever is in it. */
+function problemOf(value: object): string | undefined {
+  if (ArrayBuffer.isView(value)) {
+    if (typedKindOf(value) < 0 && typeNameOf(value) !== "Uint8Array") {
+      return `is ${describe(value)}; ${SENDABLE}`;
     }
-  } catch (error) { // The TypeError of a method that is called on something else.
-    if (!(error instanceof TypeError)) throw error;
-    return false;
+    return value.byteLength === 0 && isOutOfBounds(value)
+      ? `is empty because its buffer ${fateOf(value.buffer)}`
+      : undefined;
   }
+  const kind = kindOf(value);
+  if (kind === undefined) return `is ${describe(value)}; ${adviceFor(value)}`;
+  if (kind === "Date" && Number.isNaN(Date.prototype.getTime.call(value))) {
+    return "is an invalid date";
+  }
+  return hiddenProblem(value, kind);
 }
+
+function fateOf(buffer: ArrayBufferLike): string {
+  const isTransferred = buffer instanceof ArrayBuffer && buffer.detached;
+  return isTransferred ? "was transferred" : "has become shorter; make another view of it";
+}
+
+/** What to send instead of an object that is of no kind that can be sent. */
+function adviceFor(value: object): string {
+  const prototype = Object.getPrototypeOf(value);
+  if (kindOfPrototype(prototype) !== undefined || prototype instanceof TypedArray) {
+    return "it only looks like one, as a proxy does; send what is behind it (in Vue toRaw(it)), or " +
+      "a copy";
+  }
+  const copy = COPIES.find(([type]) => value instanceof type)?.[1];
+  return copy === undefined ? SENDABLE : `send a copy that is of no subclass: ${copy}`;
+}
+
+/** How to copy an object of a subclass. */
+const COPIES: readonly (readonly [new () => object, string])[] = [
+  [Array, "Array.from(it)"],
+  [Date, "new Date(it.getTime())"],
+  [Map, "new Map(it)"],
+  [Set, "new Set(it)"],
+];
 
 /** The path of each child, the child, and what must not come twice in one parent. */
 function* childrenOf(value: object, path: string): Generator<[string, unknown, unknown?]> {
-  if (isPlain(value)) {
-    for (const [name, member] of Object.entries(value)) {
-      if (member === undefined) continue;
-      const plain = /^[A-Za-z_$][\w$]*$/.test(name);
-      yield [plain ? `${path}.${name}` : `${path}[${JSON.stringify(name)}]`, member, name];
-    }
-  } else if (Array.isArray(value)) {
-    for (const [i, member] of value.entries()) yield [`${path}[${i}]`, member];
-  } else if (value instanceof Map) {
-    for (const [key, member] of value) {
-      yield [`a key of ${path}`, key, key];
-      yield [`${path}.get(${describe(key)})`, member];
-    }
-  } else if (value instanceof Set) {
-    for (const member of value) yield [`a member of ${path}`, member, member];
+  switch (ArrayBuffer.isView(value) ? undefined : kindOf(value)) {
+    case "Object":
+      for (const [name, member] of Object.entries(value)) {
+        if (member === undefined) continue;
+        const plain = /^[A-Za-z_$][\w$]*$/.test(name);
+        yield [plain ? `${path}.${name}` : `${path}[${JSON.stringify(name)}]`, member, name];
+      }
+      break;
+    case "Array":
+      for (const [i, member] of (value as unknown[]).entries()) yield [`${path}[${i}]`, member];
+      break;
+    case "Map":
+      for (const [key, member] of value as Map<unknown, unknown>) {
+        yield [`a key of ${path}`, key, key];
+        yield [`${path}.get(${describe(key)})`, member];
+      }
+      break;
+    case "Set":
+      for (const member of value as Set<unknown>) yield [`a member of ${path}`, member, member];
+      break;
   }
 }
 
@@ -111,7 +150,7 @@ function describe(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "function" || typeof value === "symbol") return `a ${typeof value}`;
   if (typeof value !== "object" || value === null) return String(value);
-  if (Array.isArray(value) && isGenuine(value)) return "an array";
+  if (kindOf(value) === "Array") return "an array";
   const name: unknown = value.constructor?.name;
   return typeof name === "string" && name !== "" ? `of class ${name}` : "an object";
 }

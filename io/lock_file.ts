@@ -5,6 +5,7 @@
  *   written to, and no link is followed: others may have put it there, where they can. A file that
  *   nobody holds is removed, since the process that made it died.
  */
+import { clock } from "../base/clock.ts";
 import { later, pause } from "../base/timers.ts";
 
 /**
@@ -61,7 +62,7 @@ export async function takeLock(path: string, options: LockOptions = {}): Promise
     return await take(path, options);
   } finally {
     isDone = true;
-    notice[Symbol.dispose]();
+    notice.cancel();
   }
 }
 
@@ -69,7 +70,7 @@ async function take(
   path: string,
   { signal = new AbortController().signal, patience = PATIENCE_MS }: LockOptions,
 ): Promise<Disposable> {
-  const deadline = performance.now() + patience;
+  const deadline = clock.now() + patience;
   for (;;) {
     signal.throwIfAborted();
     const made = await make(path);
@@ -85,7 +86,7 @@ async function take(
         }
         // It is that of a dead process, or not wanted any more.
         Deno.removeSync(path);
-      } else if (!signal.aborted && performance.now() >= deadline) {
+      } else if (!signal.aborted && clock.now() >= deadline) {
         throw await heldError(path, patience);
       }
     } finally {
@@ -146,7 +147,7 @@ async function lockUntil(
 ): Promise<boolean> {
   if (file.tryLock === undefined) return await lockBlocking(file, deadline, signal);
   while (!await file.tryLock(true)) {
-    const left = deadline - performance.now();
+    const left = deadline - clock.now();
     if (signal.aborted || left <= 0) return false;
     await pause(Math.min(TRY_MS, left), signal);
   }
@@ -163,7 +164,7 @@ async function lockBlocking(
   signal: AbortSignal,
 ): Promise<boolean> {
   const done = new AbortController();
-  const late = pause(deadline - performance.now(), AbortSignal.any([signal, done.signal]));
+  const late = pause(deadline - clock.now(), AbortSignal.any([signal, done.signal]));
   try {
     return await Promise.race([file.lock(true).then(() => true), late.then(() => false)]);
   } finally {

@@ -15,7 +15,7 @@
  * - `tls_pumps.ts` has the pumps, and why they send something ahead of the client.
  */
 import { writeAll } from "../base/bytes.ts";
-import { later } from "../base/timers.ts";
+import { later, type Timer } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
 import type { Certificate } from "./certificate.ts";
 import { TlsPumps } from "./tls_pumps.ts";
@@ -57,7 +57,7 @@ export class TlsServerConn {
   readonly #closed = Promise.withResolvers<void>();
   #isOpen = true;
   #keepsAlive = true;
-  #linger: Disposable | undefined;
+  #linger: Timer | undefined;
 
   /** Takes over a connection that was just accepted. */
   constructor(outer: Deno.TcpConn, certificate: Certificate) {
@@ -120,7 +120,7 @@ export class TlsServerConn {
 
   #abort(): void {
     this.#isOpen = false;
-    this.#linger?.[Symbol.dispose]();
+    this.#linger?.cancel();
     for (const conn of [this.#outer, ...this.#inner]) {
       try {
         conn.close();

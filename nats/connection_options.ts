@@ -9,8 +9,8 @@ const PING_MS = 10_000;
 /** Those of the `NatsUplinkOptions`, which explain them. */
 export interface ServerOptions {
   readonly servers: string | readonly string[];
-  readonly credentials?: string | Uint8Array;
-  readonly tls?: { caCerts?: readonly string[] };
+  readonly credentials?: string | Uint8Array | undefined;
+  readonly tls?: { caCerts?: readonly string[] | undefined } | undefined;
 }
 
 /**

@@ -73,7 +73,7 @@ export class Announcer {
   announce(): void {
     if (this.#isAnnouncing) return;
     this.#isAnnouncing = true;
-    queueMicrotask(() => {
+    Promise.resolve().then(() => {
       this.#isAnnouncing = false;
       const changes = [...this.#added, ...this.#removed];
       this.#added.clear();

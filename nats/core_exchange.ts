@@ -29,6 +29,7 @@
  * core_sent_counts.ts), what was heard against their counts (core_losses.ts), and numbered packets
  * (core_sender.ts).
  */
+import type { Timer } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
 import { runAt } from "../protocol/topic_run.ts";
 import type { TopicPath } from "../topic.ts";
@@ -93,7 +94,7 @@ export class CoreExchange implements Exchange {
   #registrations = 0;
   /** The brokers that were not heard over this connection yet; `undefined`: it waits for nobody. */
   #awaited: Set<Remote> | undefined;
-  #awaiting: Disposable | undefined;
+  #awaiting: Timer | undefined;
   /** The brokers that get our counts after that wait, because some messages may come again before. */
   readonly #countsDue = new Set<Remote>();
 
@@ -162,7 +163,7 @@ export class CoreExchange implements Exchange {
 
   /** All others are here: sends what waits. */
   #goOn(): void {
-    this.#awaiting?.[Symbol.dispose]();
+    this.#awaiting?.cancel();
     this.#awaited = undefined;
     if (this.#wire !== undefined) this.#sender.connected(this.#wire);
     for (const remote of this.#countsDue) this.#sayCounts(remote, true);
@@ -173,7 +174,7 @@ export class CoreExchange implements Exchange {
   disconnected(): void {
     this.#wire = undefined;
     this.#sender.disconnected();
-    this.#awaiting?.[Symbol.dispose]();
+    this.#awaiting?.cancel();
     this.#interests.disconnected();
   }
 

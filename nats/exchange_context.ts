@@ -2,6 +2,7 @@
  * What the exchange of either mode needs of the uplink that it belongs to.
  */
 import { addCounts } from "../base/count.ts";
+import type { Timer } from "../base/timers.ts";
 import type { ControlMessage } from "./control_message.ts";
 import type { PacketHeader } from "./packet.ts";
 import type { TopicPath } from "../topic.ts";
@@ -41,8 +42,8 @@ export interface ExchangeContext {
   deliver(frames: Uint8Array): void;
   /** Reads the header of a packet and calls `take`; counts what is not a valid packet. */
   read(bytes: Uint8Array, take: (header: PacketHeader, body: Uint8Array) => void): void;
-  /** Calls `callback` once, after `ms` milliseconds, unless the returned timer is disposed before. */
-  later(callback: () => void, ms: number): Disposable;
+  /** Calls `callback` once, after `ms` milliseconds, unless the returned timer is cancelled before. */
+  later(callback: () => void, ms: number): Timer;
   /** Warns whoever runs the broker. */
   warn(message: string): void;
 }

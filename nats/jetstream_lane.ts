@@ -14,6 +14,7 @@
  * - No more packets are held than a broker has under way: each says that what lies further back than it
  *   names was confirmed, and nothing waits for that.
  */
+import type { Timer } from "../base/timers.ts";
 import { type ExchangeContext, lose } from "./exchange_context.ts";
 import type { HeldBytes, Holder } from "./held_bytes.ts";
 import { PacketFlag, type PacketHeader } from "./packet.ts";
@@ -61,7 +62,7 @@ export class RemoteLane implements Holder {
   #isSettling = false;
   readonly #held = new Map<number, Held>();
   #heldBytes = 0;
-  #timer: Disposable | undefined;
+  #timer: Timer | undefined;
   readonly #reassembly: Reassembly;
 
   /** Makes one of which nothing was heard. */
@@ -129,7 +130,7 @@ export class RemoteLane implements Holder {
   }
 
   #endTimer(): void {
-    this.#timer?.[Symbol.dispose]();
+    this.#timer?.cancel();
     this.#timer = undefined;
   }
 

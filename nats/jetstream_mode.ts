@@ -3,6 +3,7 @@
  */
 import { jetstream } from "@nats-io/jetstream";
 import { errors, type NatsConnection } from "@nats-io/nats-core";
+import { clock } from "../base/clock.ts";
 import { pause } from "../base/timers.ts";
 import type { TopicPath } from "../topic.ts";
 import { type ExchangeContext, lose } from "./exchange_context.ts";
@@ -86,7 +87,7 @@ export class JetStreamMode implements Mode {
       } catch (error) { // No leader, no answer, no rights, another stream of that name: may pass.
         if (nc.isClosed() || signal.aborted) break;
         this.#warn("cannot be used now", error);
-        await Promise.race([pause(RETRY_MS, signal), nc.closed()]);
+        await pause(RETRY_MS, signal); // It aborts when the connection is closed, too.
       }
     }
     await nc.closed();
@@ -95,7 +96,7 @@ export class JetStreamMode implements Mode {
 
   #wireOf(nc: NatsConnection): StreamWire {
     const client = jetstream(nc, { timeout: CONFIRM_MS });
-    let doubted = performance.now();
+    let doubted = clock.now();
     return {
       publish: async (subject, bytes, msgID) => {
         try {
@@ -106,7 +107,7 @@ export class JetStreamMode implements Mode {
             throw new RefusedError(`NATS does not allow publishing: ${cause.message}`);
           }
           if (!nc.isClosed()) this.#warn("did not confirm a packet", error);
-          const now = performance.now();
+          const now = clock.now();
           if (now - doubted > DOUBT_MS) {
             doubted = now;
             this.#reader.doubt();

@@ -9,8 +9,9 @@ import {
   type StreamInfo,
 } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
+import { clock } from "../base/clock.ts";
 import { isCount } from "../base/count.ts";
-import { later } from "../base/timers.ts";
+import { later, type Timer } from "../base/timers.ts";
 import { ANSWER_MS } from "./jetstream_setup.ts";
 
 const encoder = new TextEncoder();
@@ -60,7 +61,7 @@ export class JetStreamReader {
   /** The latest filters; `undefined`: everything, `null`: nothing. */
   #chosen: string | undefined | null = null;
   #onChange: (() => void) | undefined;
-  #changing: Disposable | undefined;
+  #changing: Timer | undefined;
   #isDoubted = false;
   #manager: JetStreamManager | undefined;
   #looking: Promise<void> | undefined;
@@ -90,7 +91,7 @@ export class JetStreamReader {
   }
 
   #stop(): void {
-    this.#changing?.[Symbol.dispose]();
+    this.#changing?.cancel();
     this.#changing = undefined;
     this.#onChange?.();
     this.#messages?.stop();
@@ -123,7 +124,7 @@ export class JetStreamReader {
     try {
       while (!signal.aborted && !nc.isClosed() && !this.#isDoubted) {
         if (this.#options.isWanted()) await this.#consume(nc, manager, this.#options.wanted());
-        else await this.#idle(nc);
+        else await this.#idle();
       }
     } finally {
       signal.removeEventListener("abort", stop);
@@ -133,13 +134,13 @@ export class JetStreamReader {
   }
 
   /** Waits while nothing is wanted, and skips what comes meanwhile. */
-  async #idle(nc: NatsConnection): Promise<void> {
+  async #idle(): Promise<void> {
     this.#position = undefined;
     this.#chosen = null;
     this.behind = 0;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#onChange = resolve;
-    await Promise.race([promise, nc.closed()]);
+    await promise; // Also when the connection is closed: then `stop` is called.
     this.#onChange = undefined;
   }
 
@@ -213,7 +214,7 @@ export class JetStreamReader {
     if (isOther || this.#made === undefined) this.#made = made;
     if (position === undefined) return last;
     if (!isOther && last < position) {
-      const now = performance.now();
+      const now = clock.now();
       this.#shortSince ??= now;
       if (now - this.#shortSince < SHORT_MS) {
         throw new Error(`it ends at ${last}, but was read up to ${position}`);

@@ -5,7 +5,8 @@
  * - A broker that was not heard for a minute is gone.
  */
 import type { NatsConnection } from "@nats-io/nats-core";
-import { every } from "../base/timers.ts";
+import { clock } from "../base/clock.ts";
+import { every, type Timer } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
 import {
   type ControlMessage,
@@ -54,7 +55,7 @@ export class Membership {
   /** Makes one that has heard nobody. */
   constructor(options: MembershipOptions) {
     this.#options = options;
-    this.#now = () => options.now?.() ?? performance.now();
+    this.#now = () => options.now?.() ?? clock.now();
   }
 
   /** How many others were heard lately. */
@@ -82,7 +83,7 @@ export class Membership {
    *
    * @param mode Gets what they say.
    */
-  begin(nc: NatsConnection, mode: Mode): Disposable {
+  begin(nc: NatsConnection, mode: Mode): Timer {
     const { prefix, id, events } = this.#options;
     this.#connection = nc;
     this.#mode = mode;

@@ -15,7 +15,7 @@ export interface NatsUplinkOptions {
    *
    * @default {"default"}
    */
-  bus?: string;
+  bus?: string | undefined;
   /**
    * The name of a JetStream stream that keeps all messages, so that a broker can catch up after it lost
    * its connection. All brokers of a bus must name the same one. If it does not exist, it is created:
@@ -23,16 +23,16 @@ export interface NatsUplinkOptions {
    * no stream: a broker misses what others send while it is not connected, and its clients' `onGap` is
    * called.
    */
-  stream?: string;
+  stream?: string | undefined;
   /**
    * The content of a credentials file of NATS: a JWT, and the seed of a key. By default the user in
    * `servers`, if there is one.
    */
-  credentials?: string | Uint8Array;
+  credentials?: string | Uint8Array | undefined;
   /**
    * For TLS: certificates to trust besides those that the system trusts, in PEM. By default none.
    */
-  tls?: { caCerts?: readonly string[] };
+  tls?: { caCerts?: readonly string[] | undefined } | undefined;
   /**
    * How many bytes may wait to be sent to NATS, or for its confirmation. Beyond that the oldest
    * messages are dropped, and other brokers are told. At least 1 MiB, and twice `messageBytes` of the
@@ -40,11 +40,11 @@ export interface NatsUplinkOptions {
    *
    * @default {67108864}
    */
-  queueBytes?: number;
+  queueBytes?: number | undefined;
   /**
    * Called when something happens to the connection, or to the bus. By default, nothing reports that.
    *
    * @param event What happened.
    */
-  onEvent?(event: NatsUplinkEvent): void;
+  onEvent?: ((event: NatsUplinkEvent) => void) | undefined;
 }

@@ -2,6 +2,7 @@
  * Gathers messages into packets, in their order: several of one topic in one packet, and a message that
  * is too long for one in parts.
  */
+import { clock } from "../base/clock.ts";
 import { Fifo } from "../base/fifo.ts";
 import { framesEnd, runAt } from "../protocol/topic_run.ts";
 import {
@@ -101,7 +102,7 @@ export class Packer<R extends PacketRoute> {
     this.#close();
     this.#open = {
       route,
-      since: performance.now(),
+      since: clock.now(),
       buffer: this.#buffer(HEADER_BYTES_MAX + length),
       end: HEADER_BYTES_MAX,
       messages: 0,

@@ -15,6 +15,7 @@
  * Whoever may publish to the bus can send what looks like a packet. {@linkcode readPacket} lets none
  * through whose numbers no broker writes, so nothing behind it has to doubt them.
  */
+import { clock } from "../base/clock.ts";
 import { readCount, writeCount } from "../base/count.ts";
 import { ProtocolError } from "../errors.ts";
 import { LIMITS_MAX } from "../protocol/frame_bodies.ts";
@@ -228,7 +229,7 @@ function unreadable(why: string): ProtocolError {
 export function droppedPacket<R extends PacketRoute>(route: R, messages: number): Packet<R> {
   return {
     route,
-    since: performance.now(),
+    since: clock.now(),
     buffer: new Uint8Array(HEADER_BYTES_MAX),
     end: HEADER_BYTES_MAX,
     messages,

@@ -2,6 +2,7 @@
  * Connects to NATS, and again whenever the connection is lost.
  */
 import type { ConnectionOptions, NatsConnection } from "@nats-io/nats-core";
+import { clock } from "../base/clock.ts";
 import { isCount } from "../base/count.ts";
 import { pause } from "../base/timers.ts";
 import { PACKET_BYTES_MAX } from "./packet.ts";
@@ -70,9 +71,9 @@ export class Reconnector {
       try {
         const nc = await connect({ ...this.#options, servers: [...this.#hosts], signal });
         if (signal.aborted) return await nc.close();
-        const since = performance.now();
+        const since = clock.now();
         await this.#use(nc, serve, signal);
-        if (performance.now() - since > BACKOFF_MAX_MS) attempt = 0;
+        if (clock.now() - since > BACKOFF_MAX_MS) attempt = 0;
         told = "";
       } catch (error) { // Nobody answers, a wrong password, a wrong certificate: it may pass.
         if (signal.aborted) break;

@@ -225,7 +225,7 @@ class NatsTransport implements Transport {
       await Promise.resolve(); // The client sends in this turn what it was asked to send just before.
       // Deno before 2.9 does not end a write when its connection is closed.
       await Promise.race([this.#writing, this.#closed.promise]);
-      timer[Symbol.dispose]();
+      timer.cancel();
     }
     this.#end(error);
   }

@@ -11,7 +11,9 @@
  * - What one owner has to be done is done in its order. However much that is, others wait for a few
  *   steps of it only.
  */
+import { clock } from "../base/clock.ts";
 import { Fifo } from "../base/fifo.ts";
+import type { Timer } from "../base/timers.ts";
 
 /** Work in steps that each take some microseconds at most; must not throw. */
 export type Work = Generator<void, void, void>;
@@ -25,16 +27,16 @@ const REST = 2;
 
 /** Does work in pieces. */
 export class Turns {
-  readonly #later: (callback: () => void, ms: number) => Disposable;
+  readonly #later: (callback: () => void, ms: number) => Timer;
   /** What is to be done, by owner; whose turn it is first. */
   readonly #works = new Map<object, Fifo<Work>>();
   /** How many steps were done since the latest rest. */
   #steps = 0;
-  #rest: Disposable | undefined;
+  #rest: Timer | undefined;
   #isGoing = false;
 
   /** Makes one that has nothing to do; `later` calls a function once after some milliseconds. */
-  constructor(later: (callback: () => void, ms: number) => Disposable) {
+  constructor(later: (callback: () => void, ms: number) => Timer) {
     this.#later = later;
   }
 
@@ -47,7 +49,7 @@ export class Turns {
   }
 
   #go(): void {
-    const began = performance.now();
+    const began = clock.now();
     this.#isGoing = true;
     for (const [owner, works] of this.#works) {
       if (this.#steps >= TURN_STEPS) break;
@@ -62,7 +64,7 @@ export class Turns {
       this.#rest = undefined;
       this.#steps = 0;
       this.#go();
-    }, REST * (performance.now() - began));
+    }, REST * (clock.now() - began));
   }
 
   #slice(works: Fifo<Work>): void {

@@ -6,6 +6,7 @@
  * is reported of one broker, and in all. What is left out is counted, and the next report tells it.
  */
 import { Allowance } from "../base/allowance.ts";
+import { clock } from "../base/clock.ts";
 import { printable } from "../base/printable.ts";
 import { REPORT_CHARS_MAX, Reports } from "../base/reports.ts";
 import { textOf, warn } from "../base/warn.ts";
@@ -53,7 +54,7 @@ export class UplinkEvents {
   /** Reports to `onEvent`, if there is one; `now` is a monotonic time in milliseconds. */
   constructor(
     onEvent: ((event: NatsUplinkEvent) => void) | undefined,
-    now: () => number = () => performance.now(),
+    now: () => number = () => clock.now(),
   ) {
     this.#onEvent = onEvent;
     this.#now = now;

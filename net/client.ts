@@ -35,7 +35,7 @@ import { formatTopic, type TopicPath } from "../topic.ts";
 import type { BrokerFinder } from "./broker_finder.ts";
 import { attempt } from "./connect_attempt.ts";
 import { asError, ConnectSpan, DISCONNECTED } from "./connect_span.ts";
-import { abortable, Deferred, type Outcome } from "./deferred.ts";
+import { Deferred, type Outcome } from "./deferred.ts";
 import { Incoming } from "./incoming.ts";
 import {
   clientName,
@@ -165,7 +165,7 @@ export class Client {
     const before = this.#span;
     if (before !== undefined && !before.isEnding) {
       before.waits ||= wait;
-      return await abortable(before.connected.promise, signal);
+      return await before.connected.wait(signal);
     }
     const span = this.#begin(before, wait);
     const giveUp = () => span.end({ error: signal?.reason });
@@ -272,12 +272,12 @@ export class Client {
   }
 
   async #pause(ms: number, signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = later(resolve, ms, this.#keepsAlive);
+    const due = new Deferred();
+    const timer = later(() => due.settle({}), ms, this.#keepsAlive);
     try {
-      await abortable(promise, signal);
+      await due.wait(signal);
     } finally {
-      timer[Symbol.dispose]();
+      timer.cancel();
     }
   }
 
@@ -302,7 +302,7 @@ export class Client {
   #opened(span: ConnectSpan, link: Link, brokerId: string, opened: Opened): void {
     const { loss, misfits } = span.remote.open(link, brokerId, opened);
     const ticker = every(() => link.tick(), opened.heartbeat / TICKS);
-    link.finished.then(() => ticker[Symbol.dispose]());
+    link.finished.then(() => ticker.cancel());
     span.connected.settle({});
     this.#setState("connected");
     if (loss !== undefined) this.#incoming.lose(loss);

@@ -140,7 +140,7 @@ export class ClientSession implements SessionHandler, FrameSource {
     const { denied } = this;
     if (denied === undefined) return;
     // All who wait now get it, and nobody later.
-    queueMicrotask(() => {
+    Promise.resolve().then(() => {
       if (this.denied === denied) this.denied = undefined;
     });
     throw denied;

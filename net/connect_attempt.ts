@@ -63,7 +63,7 @@ export async function attempt(
     const signal = AbortSignal.any([span.signal, tooLate.signal]);
     return await attemptUntil(signal, span, target, attempter);
   } finally {
-    timer[Symbol.dispose]();
+    timer.cancel();
   }
 }
 

@@ -11,7 +11,7 @@
  * takes what is published.
  */
 import { later } from "../base/timers.ts";
-import { ConnectionLostError } from "../errors.ts";
+import { AuthError, ConnectionLostError, ForbiddenError, ProtocolError } from "../errors.ts";
 import { Reason } from "../protocol/frame.ts";
 import { ClientSession } from "./client_session.ts";
 import { Deferred, type Outcome } from "./deferred.ts";
@@ -101,7 +101,7 @@ export class ConnectSpan {
     } catch (error) { // The session is over, or there was no time left.
       this.outcome ??= { error };
     }
-    tooLate[Symbol.dispose]();
+    tooLate.cancel();
     const { id, link } = this.remote;
     if ("error" in this.outcome) this.end(this.outcome);
     else if (id !== undefined && link?.ended === false) {
@@ -136,7 +136,7 @@ export class ConnectSpan {
     const count = session.outbox.unacknowledged;
     if (count > 0) this.undelivered = undelivered(count, reason);
     const error = reason === TOO_LATE ? this.undelivered ?? reason : reason;
-    session.end(error);
+    session.end(asOurs(error));
     this.connected.settle({ error });
     this.over.settle({});
     this.closed.settle(isGood ? {} : { error });
@@ -150,6 +150,14 @@ function undelivered(count: number, cause: Error): ConnectionLostError {
     cause,
     undelivered: count,
   });
+}
+
+/** The reason for those who wait for the session; that of somebody's signal is not for them. */
+function asOurs(error: Error): Error {
+  const kinds = [ConnectionLostError, ProtocolError, AuthError, ForbiddenError];
+  return kinds.some((kind) => error instanceof kind)
+    ? error
+    : new ConnectionLostError(DISCONNECTED, { cause: error });
 }
 
 /** Whatever was thrown, as an error. */

@@ -5,6 +5,12 @@
 /** How something ended: with an error, or without one, as its owner wanted. */
 export type Outcome = { readonly error?: unknown };
 
+/** Who waits for a {@linkcode Deferred}, until a signal aborts. */
+interface Waiter {
+  resolve(): void;
+  reject(reason: unknown): void;
+}
+
 /**
  * A promise that is settled from outside. Its rejection need not be handled: whoever calls and waits
  * for it gets a promise of its own.
@@ -13,6 +19,8 @@ export class Deferred {
   readonly promise: Promise<void>;
   readonly #resolve: () => void;
   readonly #reject: (reason: unknown) => void;
+  /** Nothing can be taken off a promise; so those who may give up are not at it. */
+  readonly #waiters = new Set<Waiter>();
   settled = false;
 
   constructor() {
@@ -25,28 +33,33 @@ export class Deferred {
 
   /** Rejects with the error of the outcome, or resolves if it has none. */
   settle(outcome: Outcome): void {
+    if (this.settled) return;
     this.settled = true;
-    if ("error" in outcome) this.#reject(outcome.error);
-    else this.#resolve();
+    const settle = ({ resolve, reject }: Waiter) =>
+      "error" in outcome ? reject(outcome.error) : resolve();
+    settle({ resolve: this.#resolve, reject: this.#reject });
+    for (const waiter of this.#waiters) settle(waiter);
+    this.#waiters.clear();
   }
-}
 
-/**
- * Waits for `promise`, but not after `signal` aborts. `@std/async` has one, too, but the library
- * depends on nothing but the platform.
- */
-export async function abortable(
-  promise: Promise<void>,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  if (signal === undefined) return await promise;
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
+  /**
+   * Waits until it settles, but not after `signal` aborts; then nothing of the wait is left.
+   *
+   * @returns Rejects with the error of the outcome, or the reason of the signal.
+   */
+  async wait(signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted();
+    if (signal === undefined || this.settled) return await this.promise;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const waiter = { resolve, reject };
+    const onAbort = () => reject(signal.reason);
+    this.#waiters.add(waiter);
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      await promise;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      this.#waiters.delete(waiter);
+    }
   }
 }

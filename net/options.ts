@@ -49,14 +49,14 @@ export interface NetPubSubOptions extends PubSubOptions {
    * empty for none. The broker trusts it for nothing. By default the program's name and the number of
    * its process, such as `"logger.ts 4711"`; in a page none.
    */
-  name?: string;
+  name?: string | undefined;
   /**
    * The name of the key, at most 64 bytes of UTF-8; empty for the broker's `authkey`. By default the
    * name in the connection file, if it has one.
    *
    * @default {""}
    */
-  keyName?: string;
+  keyName?: string | undefined;
   /**
    * For a `tls://` address: certificates to trust besides those that the system trusts and the one in
    * the connection file. By default none.
@@ -67,15 +67,15 @@ export interface NetPubSubOptions extends PubSubOptions {
      *
      * @default {[]}
      */
-    caCerts?: string[];
-  };
+    caCerts?: readonly string[] | undefined;
+  } | undefined;
   /**
    * How many published bytes may be unacknowledged, those included that wait for a connection;
    * `publish` throws `BacklogError` rather than exceed it. If none are, a message of any size fits.
    *
    * @default {16777216}
    */
-  backlog?: number;
+  backlog?: number | undefined;
   /**
    * What the broker does when messages come faster than this object takes them.
    *
@@ -85,7 +85,7 @@ export interface NetPubSubOptions extends PubSubOptions {
    *
    * @default {"drop-oldest"}
    */
-  overflow?: "drop-oldest" | "wait";
+  overflow?: "drop-oldest" | "wait" | undefined;
   /**
    * With `overflow: "wait"`: how long this object may hold publishers back without taking a message, in
    * milliseconds. After that it is cut off: the broker drops what waits for it, and `onGap` is called.
@@ -93,7 +93,7 @@ export interface NetPubSubOptions extends PubSubOptions {
    *
    * @default {Infinity}
    */
-  patience?: number;
+  patience?: number | undefined;
   /**
    * Called on each change of `state`, and while `"reconnecting"` also when the reason changes, as when
    * the broker begins to refuse the key. So is it while `connect({ wait: true })` waits: with the first
@@ -107,14 +107,14 @@ export interface NetPubSubOptions extends PubSubOptions {
    * @param reason The error that caused the state; only for `"reconnecting"`, for `"connecting"` while
    * it waits, and for `"disconnected"` unless `disconnect()` succeeded.
    */
-  onState?(state: State, reason?: Error): void;
+  onState?: ((state: State, reason?: Error) => void) | undefined;
   /**
    * Called whenever messages were, or may have been, missed or repeated. By default each such gap is
    * written to `console.warn`, on one line, as errors are without `onError`.
    *
    * @param gap Which messages, why, and how many.
    */
-  onGap?(gap: Gap): void;
+  onGap?: ((gap: Gap) => void) | undefined;
 }
 
 const BACKLOG_BYTES = 16 * 1024 * 1024;

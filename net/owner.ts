@@ -9,7 +9,7 @@
  * - that the broker refuses the client, which hardly passes by itself;
  * - that the connection has ended for good, unless a call rejects with that.
  */
-import { later } from "../base/timers.ts";
+import { later, type Timer } from "../base/timers.ts";
 import { WarningLines } from "../base/warn.ts";
 import { ConnectionLostError } from "../errors.ts";
 import type { Dispatcher } from "../pubsub/dispatcher.ts";
@@ -27,7 +27,7 @@ export class Owner {
   readonly #gapLines = new WarningLines("other gaps");
   readonly #stateLines = new WarningLines("other changes of the connection");
   /** Waits until it is time to write that there is no connection. */
-  #notice: Disposable | undefined;
+  #notice: Timer | undefined;
   /** Why there is no connection. */
   #reason: Error | undefined;
   /** Whether that was written. */
@@ -87,7 +87,7 @@ export class Owner {
   }
 
   #dropNotice(): void {
-    this.#notice?.[Symbol.dispose]();
+    this.#notice?.cancel();
     this.#notice = undefined;
   }
 

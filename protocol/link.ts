@@ -18,7 +18,7 @@
 import { printable } from "../base/printable.ts";
 import type { Rounds } from "../base/rounds.ts";
 import { TimeSlice } from "../base/time_slice.ts";
-import { later } from "../base/timers.ts";
+import { later, type Timer } from "../base/timers.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import { encodeFrame, FrameError, type FrameLimits, FrameType, Reason } from "./frame.ts";
 import { decodeGoodbye, encodeGoodbye } from "./frame_bodies.ts";
@@ -89,7 +89,7 @@ export class Link {
   #space: Uint8Array;
   readonly #writer: LinkWriter;
   #end: LinkEnd | undefined;
-  #linger: Disposable | undefined;
+  #linger: Timer | undefined;
   #silentTicks = 0;
 
   /**
@@ -213,7 +213,7 @@ export class Link {
     } catch (error) { // Whatever the stream throws: the connection is gone.
       this.#end ??= { error: lostError(error) };
     }
-    this.#linger?.[Symbol.dispose]();
+    this.#linger?.cancel();
     this.#slice.end();
     this.close();
     return this.#end;

@@ -36,6 +36,12 @@ export interface StandardSchema<Out = unknown> {
   };
 }
 
+/** One of them. */
+interface Issue {
+  readonly message: string;
+  readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
+}
+
 const SHOWN_ISSUES_MAX = 5;
 const SHOWN_CHARS_MAX = 500;
 
@@ -78,6 +84,7 @@ function fitOfNames(accepts: readonly string[]): Fit {
 function fitOfSchema(schema: StandardSchema): Fit {
   return (path, message) => {
     const result = schema["~standard"].validate(message);
+    if (typeof result !== "object" || result === null) throw noResult(path, result);
     if ("then" in result) {
       watch(result, () => {
         // Nobody waits for this promise; that there is one is the error.
@@ -88,14 +95,31 @@ function fitOfSchema(schema: StandardSchema): Fit {
       );
     }
     if (!result.issues) return result.value;
-    throw misfit(
-      path,
-      result.issues.map(({ message: text, path: at = [] }) => {
-        const keys = at.map((step) => String(typeof step === "object" ? step.key : step));
-        return keys.length === 0 ? text : `${keys.join(".")}: ${text}`;
-      }),
-    );
+    throw misfit(path, textsOf(result.issues));
   };
+}
+
+function noResult(path: TopicPath, result: unknown): TypeError {
+  return new TypeError(
+    `Cannot deliver a message of ${formatTopic(path)} to a subscriber: accepts must be a schema ` +
+      `whose validate returns an object, but it returned ${result}`,
+  );
+}
+
+/**
+ * Issues of a schema as texts. They are others' objects, and may be of subclasses of `Array` whose `map`
+ * makes another one. So they are only read, and what leaves is ours.
+ */
+function textsOf(issues: Iterable<Issue>): string[] {
+  const texts: string[] = [];
+  for (const { message, path } of issues) {
+    const keys: string[] = [];
+    for (const step of path ?? []) {
+      keys.push(String(typeof step === "object" && step !== null ? step.key : step));
+    }
+    texts.push(keys.length === 0 ? String(message) : `${keys.join(".")}: ${message}`);
+  }
+  return texts;
 }
 
 function misfit(topic: TopicPath, issues: readonly string[]): MessageError {

@@ -33,11 +33,13 @@ import { AbortListeners } from "./abort_listeners.ts";
 import { fitOf } from "./accepts.ts";
 import { describeError, watch } from "./callback_errors.ts";
 import { LocalRoute } from "./local_route.ts";
+import { QueueSubscription } from "./queue_subscription.ts";
 import { NOTHING, Registration, Removal } from "./registration.ts";
 import { Registrations } from "./registrations.ts";
 import type {
   Delivery,
   ErrorContext,
+  Handle,
   PubSubOptions,
   SubscribeOptions,
   Subscriber,
@@ -60,9 +62,9 @@ export interface DispatcherOptions extends PubSubOptions {
 /** Options of {@linkcode Dispatcher.add}. */
 export interface AddOptions {
   /** Removes it before its first call. */
-  readonly once?: boolean;
+  readonly once?: boolean | undefined;
   /** Removes it when aborted. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Names or a schema; checked here. */
   readonly accepts?: unknown;
 }
@@ -123,10 +125,10 @@ export class Dispatcher {
   /**
    * Adds a subscriber.
    *
-   * @returns Removes exactly this one when disposed; twice is a no-op.
+   * @returns Removes exactly this one; twice is a no-op.
    * @throws {TypeError} If `subscriber` is not a function, or `accepts` is neither names nor a schema.
    */
-  add(path: TopicPath, subscriber: Subscriber<never>, options: AddOptions = {}): Disposable {
+  add(path: TopicPath, subscriber: Subscriber<never>, options: AddOptions = {}): Handle {
     if (typeof subscriber !== "function") {
       throw new TypeError(
         `Cannot subscribe to ${formatTopic(path)}: the subscriber is ` +
@@ -189,14 +191,7 @@ export class Dispatcher {
     };
     const registration: Registration | undefined = this.#add(path, take, options, queue);
     if (registration === undefined) queue.close({ error: options.signal?.reason });
-    return {
-      get dropped() {
-        return queue.dropped;
-      },
-      [Symbol.asyncIterator]: () => queue[Symbol.asyncIterator](),
-      [Symbol.dispose]: () => queue.cancel(),
-      [Symbol.asyncDispose]: () => Promise.resolve(queue.cancel()),
-    };
+    return new QueueSubscription(queue);
   }
 
   /** The paths that have a subscriber here, except those that end in `"*local"`. */

@@ -1,25 +1,32 @@
 /**
  * One subscriber at one path, and how it is removed.
  */
+import { dispose, followPolyfill } from "../base/disposal.ts";
 import type { Queue } from "../base/queue.ts";
 import type { TopicNode } from "../routing/topic_tree.ts";
 import type { TopicPath } from "../topic.ts";
 import type { Fit } from "./accepts.ts";
 import type { Registrations } from "./registrations.ts";
-import type { Delivery, Subscriber } from "./subscriber.ts";
+import type { Delivery, Handle, Subscriber } from "./subscriber.ts";
 
 /** Removes one subscriber. A class, because an object literal with such a method is slow. */
-export class Removal implements Disposable {
-  readonly #remove: () => void;
+export class Removal implements Handle {
+  /** Needs no `this`: it is often passed on alone. */
+  readonly remove: () => void;
 
   constructor(remove: () => void) {
-    this.#remove = remove;
+    this.remove = remove;
   }
 
-  [Symbol.dispose](): void {
-    this.#remove();
+  get [Symbol.toStringTag](): string {
+    return "Handle"; // So Vue makes no proxy of it.
+  }
+
+  [dispose](): void {
+    this.remove();
   }
 }
+followPolyfill(Removal.prototype);
 
 export const NOTHING = new Removal(() => {});
 

@@ -12,9 +12,10 @@ import type { TopicPath } from "../topic.ts";
  * - Its return value is ignored, but if that is a promise that rejects, `onError` gets the reason.
  *
  * @typeParam M The message.
+ * @typeParam P The topic.
  */
-export type Subscriber<M> = {
-  bivarianceHack(topic: TopicPath, message: M): unknown;
+export type Subscriber<M, P = TopicPath> = {
+  bivarianceHack(topic: P, message: M): unknown;
 }["bivarianceHack"];
 
 /** Where an error that `onError` gets comes from. What is not known is absent. */
@@ -39,7 +40,37 @@ export interface PubSubOptions {
    * @param error What the subscriber threw, or one of the errors of mpubsub.
    * @param context Where it comes from.
    */
-  onError?(error: unknown, context: ErrorContext): void;
+  onError?:
+    | { bivarianceHack(error: unknown, context: ErrorContext): void }["bivarianceHack"]
+    | undefined;
+}
+
+/**
+ * Removes one subscriber, which `addSubscriber` added, and no other; twice is a no-op.
+ *
+ * - With `using`, it is removed at the end of the block.
+ *
+ * @example Two ways to remove a subscriber
+ * ```ts
+ * import { PubSub } from "@mpubsub/mpubsub/pubsub";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const bus = new PubSub();
+ * const heard: string[] = [];
+ * const handle = bus.addSubscriber("a", () => heard.push("until it is removed"));
+ * {
+ *   using _handle = bus.addSubscriber("a", () => heard.push("in the block"));
+ *   bus.publish("a");
+ * }
+ * handle.remove();
+ * bus.publish("a");
+ *
+ * assertEquals(heard, ["until it is removed", "in the block"]);
+ * ```
+ */
+export interface Handle extends Disposable {
+  /** Removes the subscriber; for where there is no `using`. It can be passed on alone. */
+  remove(): void;
 }
 
 /**
@@ -53,15 +84,15 @@ export interface SubscriberOptions<Accepts = readonly string[]> {
    *
    * @default {false}
    */
-  readonly once?: boolean;
+  readonly once?: boolean | undefined;
   /** Removes the subscriber when aborted. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /**
    * What the subscriber accepts: a list of names of values, of which a message may leave some out, or a
    * schema. A message that has any other name, or that the schema refuses, is not delivered to it;
    * `onError` gets a `MessageError`. By default it accepts any message.
    */
-  readonly accepts?: Accepts;
+  readonly accepts?: Accepts | undefined;
 }
 
 /**
@@ -75,7 +106,7 @@ export interface SubscribeOptions<Accepts = readonly string[]> {
    *
    * @default {65536}
    */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   /**
    * What happens when it is full and one more message comes.
    *
@@ -88,29 +119,46 @@ export interface SubscribeOptions<Accepts = readonly string[]> {
    *
    * @default {"drop-oldest"}
    */
-  readonly overflow?: Overflow;
+  readonly overflow?: Overflow | undefined;
   /**
    * Ends the subscription when aborted: what it holds is discarded, and its consumer gets the signal's
    * reason as an error.
    */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /**
    * What it accepts: the names of values, or a schema; see {@linkcode SubscriberOptions}. By default it
    * accepts any message.
    */
-  readonly accepts?: Accepts;
+  readonly accepts?: Accepts | undefined;
 }
 
 /**
  * A message as a `Subscription` yields it.
  *
  * @typeParam M The message.
+ * @typeParam P The topic.
  */
-export interface Delivery<M = object> {
+export interface Delivery<M = object, P = TopicPath> {
   /** The topic to which it was published. */
-  readonly topic: TopicPath;
+  readonly topic: P;
   /** The message, or what the schema in `accepts` made of it. */
   readonly message: M;
+}
+
+/**
+ * What iterates over a `Subscription`. It says more than the iterators of TypeScript before 5.6.
+ *
+ * @typeParam M The message.
+ * @typeParam P The topic.
+ */
+export interface Deliveries<M = object, P = TopicPath>
+  extends AsyncIterator<Delivery<M, P>, undefined, undefined> {
+  /**
+   * The same, for `for await`.
+   *
+   * @returns Itself.
+   */
+  [Symbol.asyncIterator](): Deliveries<M, P>;
 }
 
 /**
@@ -125,6 +173,7 @@ export interface Delivery<M = object> {
  *   is up to the consumer.
  *
  * @typeParam M The message.
+ * @typeParam P The topic.
  *
  * @example Only the newest
  * ```ts
@@ -140,7 +189,7 @@ export interface Delivery<M = object> {
  * assertEquals(positions.dropped, 2);
  * ```
  */
-export interface Subscription<M = object> extends AsyncIterable<Delivery<M>> {
+export interface Subscription<M = object, P = TopicPath> extends AsyncIterable<Delivery<M, P>> {
   /** How many messages were dropped to make room for newer ones. */
   readonly dropped: number;
   /**
@@ -149,7 +198,7 @@ export interface Subscription<M = object> extends AsyncIterable<Delivery<M>> {
    * @returns Yields each message with its topic.
    * @throws {TypeError} If something iterates over it already.
    */
-  [Symbol.asyncIterator](): AsyncIterableIterator<Delivery<M>, undefined>;
+  [Symbol.asyncIterator](): Deliveries<M, P>;
   /** Ends the subscription, and discards what it holds. */
   [Symbol.dispose](): void;
   /** The same, for `await using`. */

@@ -25,7 +25,7 @@ export interface Fault {
    *
    * @default {Infinity}
    */
-  readonly ms?: number;
+  readonly ms?: number | undefined;
 }
 
 /**
@@ -44,13 +44,13 @@ export interface RandomPlanOptions {
    *
    * @default {["cut"]}
    */
-  readonly kinds?: readonly (Fault["kind"] | "refuse")[];
+  readonly kinds?: readonly (Fault["kind"] | "refuse")[] | undefined;
   /**
    * The longest freeze or delay, in milliseconds.
    *
    * @default {100}
    */
-  readonly ms?: number;
+  readonly ms?: number | undefined;
 }
 
 /** A part of the random faults come this early: in handshakes, or while sessions are resumed. */

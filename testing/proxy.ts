@@ -1,7 +1,9 @@
 /**
  * A proxy between clients and a broker that breaks connections as planned.
  */
-import { later } from "../base/timers.ts";
+import { clock } from "../base/clock.ts";
+import { asyncDispose, followPolyfill } from "../base/disposal.ts";
+import { later, type Timer } from "../base/timers.ts";
 import { type Address, formatEndpoint } from "../io/address.ts";
 import type { Connection } from "../io/connection.ts";
 import { dial } from "../io/dial.ts";
@@ -15,11 +17,11 @@ export interface ProxyOptions {
   /**
    * Where to listen. By default a new Unix socket, or loopback TCP where there are no Unix sockets.
    */
-  readonly address?: Address;
+  readonly address?: Address | undefined;
   /**
    * Which faults each connection gets. By default none.
    */
-  readonly plan?: Plan;
+  readonly plan?: Plan | undefined;
 }
 
 /** Counts of what a {@linkcode Proxy} has done since it was made. */
@@ -67,7 +69,7 @@ export class Proxy implements AsyncDisposable {
   readonly #relays = new Map<Relay, Promise<void>>();
   #listener: Listener | undefined;
   #accepting: Promise<void> | undefined;
-  #refusing: Disposable | undefined;
+  #refusing: Timer | undefined;
   #connections = 0;
   #cut = 0;
   #refused = 0;
@@ -145,7 +147,7 @@ export class Proxy implements AsyncDisposable {
    * @param ms For how long, in milliseconds.
    */
   refuse(ms: number): void {
-    this.#refusing?.[Symbol.dispose]();
+    this.#refusing?.cancel();
     this.#refusing = later(() => this.#refusing = undefined, ms);
   }
 
@@ -165,7 +167,7 @@ export class Proxy implements AsyncDisposable {
 
   /** Closes all connections, and stops listening; twice is a no-op. */
   async close(): Promise<void> {
-    this.#refusing?.[Symbol.dispose]();
+    this.#refusing?.cancel();
     await this.#listener?.close();
     for (const relay of this.#relays.keys()) relay.close();
     await Promise.all([this.#accepting, ...this.#relays.values()]);
@@ -176,6 +178,7 @@ export class Proxy implements AsyncDisposable {
     await this.close();
   }
 }
+followPolyfill(Proxy.prototype, asyncDispose);
 
 interface RelayCounts {
   cut(): void;
@@ -223,7 +226,7 @@ class Relay {
   }
 
   freeze(ms: number): void {
-    this.#frozenUntil = performance.now() + ms;
+    this.#frozenUntil = clock.now() + ms;
   }
 
   async #pass(direction: Fault["direction"], from: Connection, to: Connection): Promise<void> {
@@ -246,7 +249,7 @@ class Relay {
       const room = Math.min(PIECE_BYTES, (faults[0]?.after ?? Infinity) - passed);
       const piece = new Uint8Array(room);
       const count = await from.read(piece);
-      await this.#wait(this.#frozenUntil - performance.now());
+      await this.#wait(this.#frozenUntil - clock.now());
       if (count === null) {
         await late.written;
         return await to.closeWrite();
@@ -266,7 +269,7 @@ class Relay {
     signal.addEventListener("abort", () => resolve(), { once: true });
     if (signal.aborted) resolve();
     await promise;
-    timer?.[Symbol.dispose]();
+    timer?.cancel();
   }
 }
 
@@ -287,14 +290,14 @@ class LateWriter {
   async write(piece: Uint8Array, delay: number): Promise<void> {
     const before = this.written;
     this.#pieces++;
-    this.written = this.#writeLate(piece, before, performance.now() + delay);
+    this.written = this.#writeLate(piece, before, clock.now() + delay);
     this.written.catch(() => {}); // Whoever waits for it, or for the next, gets the error.
     if (delay === 0 || this.#pieces > LATE_PIECES_MAX) await this.written;
   }
 
   async #writeLate(piece: Uint8Array, before: Promise<void>, due: number): Promise<void> {
     await before;
-    await this.#wait(due - performance.now());
+    await this.#wait(due - clock.now());
     for (let at = 0; at < piece.length;) at += await this.#to.write(piece.subarray(at));
     this.#pieces--;
   }

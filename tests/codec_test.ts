@@ -161,12 +161,6 @@ Deno.test("Encoder leaves undefined members out", () => {
   assertEquals(show(decode(encode(message))), show({ b: { d: 1 }, e: [{}] }));
 });
 
-Deno.test("Encoder takes own enumerable string names only", () => {
-  const message = { a: 1, [Symbol("s")]: 2 };
-  Object.defineProperty(message, "hidden", { value: 3 });
-  assertEquals(show(decode(encode(message))), show({ a: 1 }));
-});
-
 Deno.test("decode makes plain objects of objects without a prototype", () => {
   const inner = Object.assign(Object.create(null), { a: 1 });
   const message = decode(encode(Object.assign(Object.create(null), { inner })));

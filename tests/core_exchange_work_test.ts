@@ -45,7 +45,7 @@ class Victim extends Heard {
       heard: (id) => this.noted.push(id),
       later: (callback, ms) => {
         if (ms < 1000) this.#rests.push(callback);
-        return { [Symbol.dispose]: () => {} };
+        return { cancel() {} };
       },
     }));
     this.exchange.connected({
@@ -340,7 +340,7 @@ Deno.test("LossDetector keeps counts of what is wanted, and few of what was", ()
   const rests: (() => void)[] = [];
   const turns = new Turns((callback) => {
     rests.push(callback);
-    return { [Symbol.dispose]() {} };
+    return { cancel() {} };
   });
   const interests = new Interests(context, new KnownVersions(), turns);
   const memory = new RemoteMemory();

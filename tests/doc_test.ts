@@ -38,6 +38,8 @@ interface Member extends Partial<Signature> {
   readonly isStatic?: boolean;
   readonly functionDef?: Signature;
   readonly jsDoc?: Comment;
+  readonly optional?: boolean;
+  readonly tsType?: unknown;
 }
 
 /** A class, an interface, a function or another type. */
@@ -60,6 +62,8 @@ interface Entry {
   readonly name: string;
   readonly comment: Comment;
   readonly signature?: Signature | undefined;
+  /** Whether it is an optional property or method that cannot be `undefined`. */
+  readonly isAbsentOnly?: boolean;
 }
 
 interface Node extends Declaration {
@@ -117,10 +121,12 @@ function entriesOf(name: string, { kind, declarationKind, jsDoc, def = {} }: Dec
       name: nameOf(method),
       comment: method.jsDoc ?? {},
       signature: method.kind === "getter" ? undefined : signatureOf(method.functionDef ?? method),
+      isAbsentOnly: method.optional === true,
     })),
     ...properties.map((property) => ({
       name: nameOf(property),
       comment: property.jsDoc ?? {},
+      isAbsentOnly: property.optional === true && !takesUndefined(property),
     })),
   ];
 }
@@ -132,6 +138,10 @@ function signatureOf({ params, returnType }: Partial<Signature>): Signature {
 function isImplementation({ name, functionDef }: Member, methods: readonly Member[]): boolean {
   return functionDef?.hasBody === true &&
     methods.filter((method) => method.name === name).length > 1;
+}
+
+function takesUndefined({ tsType }: Member): boolean {
+  return /"repr":"undefined"[^{}]*\}\]\}$/.test(JSON.stringify(tsType));
 }
 
 function nameOfParam(param: Param): string {
@@ -164,6 +174,13 @@ for (const [name, file] of Object.entries(manifest.exports)) {
       }
     }
     assertEquals(missing, []);
+  });
+
+  Deno.test(`${name} has options that may all be undefined, as what is looked up may be`, () => {
+    const options = documentation.filter(({ name }) =>
+      /^(\w*Options|\w*Details|BrokerKey|BrokerLimits)\./.test(name)
+    );
+    assertEquals(options.filter(({ isAbsentOnly }) => isAbsentOnly).map(({ name }) => name), []);
   });
 
   Deno.test(`${name} has links only to what it exports`, () => {

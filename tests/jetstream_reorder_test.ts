@@ -38,7 +38,7 @@ class Reader extends Heard {
       isHere: () => true,
       later: () => {
         this.timers++;
-        return { [Symbol.dispose]: () => this.timers-- };
+        return { cancel: () => this.timers-- };
       },
       ...options,
     });

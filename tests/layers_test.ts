@@ -18,6 +18,9 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   "node:": ["io/", "cli/"],
   setTimeout: ["base/timers.ts", "base/turn.ts", "cli/"],
   setInterval: ["base/timers.ts", "cli/"],
+  performance: ["base/clock.ts", "cli/"],
+  // It can be faked, as all of these; what a promise does cannot.
+  queueMicrotask: ["cli/"],
   // What the user sees: in the library only errors that a program does not take.
   console: ["base/warn.ts"],
   writeSync: [],

@@ -1,6 +1,7 @@
 /** Which brokers are on a bus, when anybody can say that they are one. */
 import type { NatsConnection } from "@nats-io/nats-core";
 import { assert, assertEquals } from "@std/assert";
+import type { Timer } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
 import { type ControlMessage, encodeControlMessage } from "../nats/control_message.ts";
 import { Membership } from "../nats/membership.ts";
@@ -20,7 +21,7 @@ class Member implements Disposable {
   readonly said: string[] = [];
   readonly members: Membership;
   #hear: (bytes: Uint8Array) => void = () => {};
-  readonly #beats: Disposable;
+  readonly #beats: Timer;
 
   constructor() {
     const now = () => this.now;
@@ -64,7 +65,7 @@ class Member implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#beats[Symbol.dispose]();
+    this.#beats.cancel();
   }
 }
 

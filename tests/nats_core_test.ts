@@ -91,7 +91,7 @@ class Node extends Heard implements SimulatedBroker {
       say: (message, to) => this.#say(message, to),
       later: (callback, ms) => {
         if (ms < LONG_MS) this.rests.push(callback);
-        return { [Symbol.dispose]: () => {} };
+        return { cancel() {} };
       },
     }));
     nats.nodes.push(this);

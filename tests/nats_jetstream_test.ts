@@ -77,7 +77,7 @@ class Node extends Heard implements SimulatedBroker {
       later: (callback) => {
         this.timers.push(callback);
         return {
-          [Symbol.dispose]: () => this.timers.splice(this.timers.indexOf(callback) >>> 0, 1),
+          cancel: () => this.timers.splice(this.timers.indexOf(callback) >>> 0, 1),
         };
       },
     }));

@@ -866,6 +866,53 @@ for (const [name, validate] of ASYNCHRONOUS) {
   });
 }
 
+/** An array as ArkType makes it: `map` makes another, by a call with its length as the one item. */
+class Odd extends Array<unknown> {
+  readonly of = "a library";
+
+  constructor(...items: unknown[]) {
+    super();
+    this.push(...items);
+  }
+}
+
+Deno.test("PubSub.addSubscriber reports issues of any class of arrays as texts and arrays of its own", () => {
+  const { bus, errors } = makeBus();
+  const step = { key: { toString: () => "of an object" } as unknown as string };
+  const issues = new Odd(
+    { message: "at the root", path: new Odd() },
+    { message: "below", path: new Odd("a", 0, step, Symbol("s")) },
+    { message: new String("boxed"), path: new Set(["b"]) },
+    { message: "no path", path: undefined },
+  );
+  bus.addSubscriber("a", () => {}, { accepts: schemaOf(() => ({ issues }) as never) });
+  bus.publish("a");
+  const { error } = errors[0]!;
+  assertInstanceOf(error, MessageError);
+  const texts = ["at the root", "a.0.of an object.Symbol(s): below", "b: boxed", "no path"];
+  assertEquals(error.issues, texts);
+  assertEquals(Object.getPrototypeOf(error.issues), Array.prototype);
+  assertEquals(structuredClone({ topic: error.topic, issues: error.issues }), {
+    topic: ["a"],
+    issues: texts,
+  });
+  assertEquals(JSON.parse(JSON.stringify(error.issues)), texts);
+});
+
+for (const result of [undefined, null, "valid", true]) {
+  Deno.test(`PubSub.addSubscriber reports a schema whose validate returns ${result}`, () => {
+    const { bus, errors } = makeBus();
+    bus.addSubscriber("a", () => {}, { accepts: schemaOf(() => result as never) });
+    bus.publish("a");
+    const { error } = errors[0]!;
+    assertInstanceOf(error, TypeError);
+    assertStringIncludes(
+      error.message,
+      `whose validate returns an object, but it returned ${result}`,
+    );
+  });
+}
+
 Deno.test("PubSub.addSubscriber reports a schema that throws", () => {
   const { bus, errors } = makeBus();
   const log: string[] = [];

@@ -538,12 +538,14 @@ Deno.test("NetPubSub.disconnect while reconnecting waits for what is pending, an
   await until(() => alice.state === "reconnecting");
   alice.publish("t");
   const controller = new AbortController();
+  const flushing = assertRejects(() => alice.flush(), ConnectionLostError, "was disconnected");
   const leaving = alice.disconnect({ signal: controller.signal });
   const { closed } = alice;
   const reason = new Error("no more time");
   controller.abort(reason);
   assertEquals(await assertRejects(() => leaving), reason);
   assertEquals(await assertRejects(() => closed), reason);
+  assertEquals((await flushing).cause, reason);
   assertEquals([alice.state, alice.pending], ["disconnected", 0]);
 });
 

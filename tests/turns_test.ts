@@ -7,7 +7,7 @@ class Stage {
   readonly log: string[] = [];
   readonly turns = new Turns((callback) => {
     this.rests.push(callback);
-    return { [Symbol.dispose]: () => {} };
+    return { cancel() {} };
   });
 
   /** Work of so many steps, each of which is noted. */

@@ -4,20 +4,37 @@
  */
 import { assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
 import {
+  type Broker,
+  type BrokerKey,
+  type BrokerLimits,
+  type BrokerOptions,
+  type ConnectOptions,
+  type Deliveries,
   type Delivery,
+  type ErrorDetails,
+  type Handle,
   type MessageOf,
+  type MessageTo,
   NetPubSub,
+  type NetPubSubOptions,
   type Overflow,
+  type PathOf,
   type PublishArgs,
+  type PublishOptions,
   PubSub,
+  type PubSubOptions,
+  type RootPath,
   type StandardSchema,
+  type SubscribeOptions,
   type Subscriber,
+  type SubscriberOptions,
   type Subscription,
   type Topic,
   type TopicMap,
   type TopicOf,
   type TopicPath,
   type Untyped,
+  type WaitOptions,
 } from "../mod.ts";
 
 interface Hello {
@@ -33,6 +50,9 @@ interface Topics {
   stop: Stop;
   point: { x: number; y: number };
 }
+
+/** The topic as subscribers of `"hello"` get it. */
+type HelloPath = PathOf<Topics, "hello">;
 
 type Same<A, B> = (<X>() => X extends A ? 1 : 2) extends (<X>() => X extends B ? 1 : 2) ? true
   : false;
@@ -158,7 +178,7 @@ Deno.test("PubSub with types broadcasts the message of any topic", () => {
 Deno.test("PubSub with types gives subscribers the message of their topic", () => {
   const bus = new PubSub<Topics>();
   bus.addSubscriber("hello", (topic, message) => {
-    assertType<Same<typeof topic, TopicPath>>();
+    assertType<Same<typeof topic, readonly ["hello", ...string[]] | RootPath>>();
     assertType<Same<typeof message, Hello>>();
   });
   bus.addSubscriber(["point", "x"], (_topic, { x, y }) => {
@@ -217,18 +237,24 @@ Deno.test("PubSub with types gives subscribers what their schema makes", () => {
 Deno.test("PubSub iterates over messages with their types", () => {
   const bus = new PubSub<Topics>();
   using hellos = bus.subscribe(["hello", "x"], { limit: 1, accepts: ["message"] });
-  assertType<Same<typeof hellos, Subscription<Hello>>>();
+  assertType<Same<typeof hellos, Subscription<Hello, HelloPath>>>();
   using values = bus.subscribe("hello", { accepts: upper });
-  assertType<Same<typeof values, Subscription<{ upper: string }>>>();
+  assertType<Same<typeof values, Subscription<{ upper: string }, HelloPath>>>();
   using all = bus.subscribe(null);
-  assertType<Same<typeof all, Subscription<Topics[keyof Topics]>>>();
+  assertType<Same<typeof all, Subscription<Topics[keyof Topics], PathOf<Topics, null>>>>();
+  const anyPath: Subscription<Hello> = hellos;
+  assertEquals(anyPath.dropped, 0);
   const _neverCalled = async () => {
-    for await (const delivery of hellos) assertType<Same<typeof delivery, Delivery<Hello>>>();
+    for await (const delivery of hellos) {
+      assertType<Same<typeof delivery, Delivery<Hello, HelloPath>>>();
+    }
     for await (const { topic, message: { upper } } of values) {
-      assertType<Same<[typeof topic, typeof upper], [TopicPath, string]>>();
+      assertType<Same<[typeof topic, typeof upper], [HelloPath, string]>>();
     }
     const last = await hellos[Symbol.asyncIterator]().return?.();
-    assertType<Same<typeof last, IteratorResult<Delivery<Hello>, undefined> | undefined>>();
+    assertType<
+      Same<typeof last, IteratorResult<Delivery<Hello, HelloPath>, undefined> | undefined>
+    >();
     // @ts-expect-error a policy that there is not
     bus.subscribe("hello", { overflow: "drop-newest" });
     // @ts-expect-error it counts by itself
@@ -332,7 +358,7 @@ Deno.test("PubSub can be passed to generic helpers, with types and without", () 
   function publishTwice<T extends TopicMap<T>, const K extends TopicOf<T>>(
     bus: PubSub<T>,
     topic: K,
-    ...rest: PublishArgs<MessageOf<T, K>>
+    ...rest: PublishArgs<MessageTo<T, K>>
   ): void {
     bus.publish(topic, ...rest);
     bus.publish(topic, ...rest);
@@ -358,6 +384,44 @@ Deno.test("PubSub can be passed to generic helpers, with types and without", () 
   publishTwice(bus, "hello");
   // @ts-expect-error a helper checks as the bus does
   publishTwice(bus, "helo", { message: "x" });
+});
+
+Deno.test("PubSub can be wrapped by methods for each of its topics", () => {
+  class Wrapped {
+    readonly bus = new PubSub<Topics>();
+    readonly any = new PubSub();
+
+    hear<K extends keyof Topics>(topic: K, subscriber: Subscriber<Topics[K]>): Handle {
+      return this.bus.addSubscriber(topic, subscriber);
+    }
+
+    hearMessage<K extends keyof Topics>(topic: K, take: (m: MessageOf<Topics, K>) => void): Handle {
+      return this.bus.addSubscriber(topic, (_topic, message) => take(message));
+    }
+
+    say<const K extends TopicOf<Topics>>(
+      topic: K,
+      ...rest: PublishArgs<MessageTo<Topics, K>>
+    ): void {
+      this.bus.publish(topic, ...rest);
+    }
+
+    sayAny<K extends string>(topic: K, message: object): void {
+      this.any.addSubscriber(topic, (_topic, { anything }) => anything);
+      this.any.publish(topic, message);
+      this.any.publish([topic, "below"], { anything: message });
+    }
+  }
+  const wrapped = new Wrapped();
+  const heard: unknown[] = [];
+  wrapped.hear("hello", (_topic, { message }) => heard.push(message.length));
+  wrapped.hearMessage("point", ({ x }) => heard.push(x.toFixed()));
+  wrapped.say("hello", { message: "abc" });
+  wrapped.say(["point", "x"], { x: 1, y: 2 });
+  wrapped.sayAny("anything", { anything: 1 });
+  // @ts-expect-error it checks as the bus does
+  wrapped.say("hello");
+  assertEquals(heard, [3, "1"]);
 });
 
 Deno.test("NetPubSub.fromFile has the types that it is asked for", () => {
@@ -399,7 +463,7 @@ Deno.test("PubSub takes any schema of the specification's form, also a callable 
     const bus = new PubSub<Topics>();
     bus.addSubscriber("hello", (_topic, { size }) => size.toFixed(), { accepts: specified });
     const sizes = bus.subscribe("hello", { accepts: callable });
-    assertType<Same<typeof sizes, Subscription<{ size: number }>>>();
+    assertType<Same<typeof sizes, Subscription<{ size: number }, HelloPath>>>();
     // @ts-expect-error no schema
     bus.subscribe("hello", { accepts: { parse: () => 1 } });
   };
@@ -416,4 +480,234 @@ Deno.test({
     assertEquals([heard, bus.state], [["at home"], "disconnected"]);
     assertThrows(() => new NetPubSub("nowhere", "key"), TypeError);
   },
+});
+
+/** Whether each option of `O` may be given as `undefined`. */
+type TakesUndefined<O> = {
+  [K in keyof O]: Partial<Record<never, never>> extends Pick<O, K> ? undefined : O[K];
+} extends O ? true : false;
+
+Deno.test("options may be undefined, with exactOptionalPropertyTypes, too", () => {
+  assertType<TakesUndefined<PubSubOptions>>();
+  assertType<TakesUndefined<SubscriberOptions>>();
+  assertType<TakesUndefined<SubscribeOptions>>();
+  assertType<TakesUndefined<PublishOptions>>();
+  assertType<TakesUndefined<NetPubSubOptions>>();
+  assertType<TakesUndefined<NonNullable<NetPubSubOptions["tls"]>>>();
+  assertType<TakesUndefined<WaitOptions>>();
+  assertType<TakesUndefined<ConnectOptions>>();
+  assertType<TakesUndefined<BrokerOptions>>();
+  assertType<TakesUndefined<BrokerLimits>>();
+  assertType<TakesUndefined<BrokerKey>>();
+  assertType<TakesUndefined<ErrorDetails>>();
+  const bus = new PubSub<Topics>({ onError: undefined });
+  const given: { signal: AbortSignal | undefined; accepts: string[] | undefined } = {
+    signal: undefined,
+    accepts: undefined,
+  };
+  let heard = 0;
+  bus.addSubscriber("hello", () => heard++, given);
+  bus.addSubscriber("hello", () => heard++, { once: undefined });
+  bus.addSubscriber("hello", () => heard++, undefined);
+  using hellos = bus.subscribe("hello", { ...given, limit: undefined, overflow: undefined });
+  bus.publish("hello", { message: "x" }, { local: undefined });
+  bus.publish("hello", { message: "x" }, undefined);
+  assertEquals([heard, hellos.dropped], [6, 0]);
+  const _neverCalled = (net: NetPubSub, signal: AbortSignal | undefined) => {
+    void [
+      net.connect({ signal, wait: undefined }),
+      net.flush({ signal }),
+      net.disconnect({ signal }),
+    ];
+  };
+});
+
+Deno.test("callbacks of options may say which errors they take", () => {
+  new PubSub({ onError: (error: Error) => error.message });
+  const _neverCalled = (broker: (options: BrokerOptions) => Broker) => {
+    broker({ onError: ({ message }: Error) => message });
+  };
+});
+
+Deno.test("a function of PubSub<any> takes every bus", () => {
+  // deno-lint-ignore no-explicit-any
+  function hear(bus: PubSub<any>): Handle {
+    bus.publish(["any", "topic"], { any: "message" });
+    bus.removeSubscriber(null, () => {});
+    return bus.addSubscriber("any", (topic, { message }) => [topic.join(), message.length]);
+  }
+  class Own extends PubSub<Topics> {
+    readonly own = 1;
+  }
+  const buses = [new PubSub(), new PubSub<Topics>(), netPubSub(), netPubSub<Topics>(), new Own()];
+  hear(new PubSub<Topics>());
+  hear(netPubSub<Topics>());
+  hear(new Own());
+  for (const bus of buses) hear(bus).remove();
+  // deno-lint-ignore no-explicit-any
+  function connect(bus: NetPubSub<any>): string {
+    return bus.state;
+  }
+  assertEquals([connect(netPubSub<Topics>()), connect(netPubSub())], Array(2).fill("disconnected"));
+  // @ts-expect-error a PubSub cannot connect
+  assertEquals(connect(new PubSub<Topics>()), undefined);
+});
+
+Deno.test("PubSub with types takes what fits all of the topics that it may be", () => {
+  const bus = new PubSub<Topics>();
+  const _neverCalled = (
+    some: "hello" | "point",
+    path: readonly ["hello" | "point", ...string[]],
+    either: "hello" | readonly ["point"],
+    lax: "hello" | "stop",
+    root: "hello" | null,
+  ) => {
+    // @ts-expect-error it may be a point
+    bus.publish(some, { message: "x" });
+    // @ts-expect-error the same of a path
+    bus.publish(path, { message: "x" });
+    // @ts-expect-error the same of one or the other
+    bus.publish(either, { message: "x" });
+    // @ts-expect-error one of the two requires a message
+    bus.publish(lax);
+    // @ts-expect-error the root may go without, "hello" not
+    bus.publish(root);
+    bus.publish(some, { message: "x", x: 1, y: 2 });
+    bus.publish(path, { message: "x", x: 1, y: 2 });
+    bus.publish(lax, { message: "x" });
+    bus.publish(root, { message: "x" });
+    netPubSub<Topics>().publish(lax, { message: "x", force: true });
+    // @ts-expect-error the same of a NetPubSub
+    netPubSub<Topics>().publish(lax);
+    bus.addSubscriber(some, (_topic, message) => {
+      assertType<Same<typeof message, Hello | Topics["point"]>>();
+    });
+  };
+});
+
+Deno.test("PubSub takes no map with a topic that may be missing, or is no string", () => {
+  // @ts-expect-error a topic is there or not
+  new PubSub<{ hello?: Hello }>();
+  // @ts-expect-error one of several
+  netPubSub<{ hello: Hello; stop?: Stop }>();
+  // @ts-expect-error the first element of a topic is a string
+  new PubSub<{ 1: Hello }>();
+  const key: unique symbol = Symbol();
+  // @ts-expect-error and no symbol
+  new PubSub<{ [key]: Hello }>();
+  assertEquals(typeof key, "symbol");
+});
+
+Deno.test("PubSub takes maps of names by their form, and of all names", () => {
+  const rooms = new PubSub<{ [room: `room-${string}`]: Hello; lobby: Stop }>();
+  rooms.publish("room-1", { message: "x" });
+  rooms.publish(["room-1", "door"], { message: "x" });
+  rooms.publish("lobby");
+  // @ts-expect-error not of the form
+  rooms.publish("hall", { message: "x" });
+  // @ts-expect-error the message of another
+  rooms.publish("room-1", { force: true });
+  const all = new PubSub<Record<string, Hello>>();
+  all.publish(["anything"] as string[], { message: "x" });
+  // @ts-expect-error every topic has the same messages
+  all.publish("anything", { x: 1 });
+});
+
+Deno.test("PubSub with types passes on to another bus what its subscribers get", async () => {
+  const [from, to, more] = [
+    new PubSub<Topics>(),
+    netPubSub<Topics>(),
+    new PubSub<Topics & { other: { n: number } }>(),
+  ];
+  const heard: unknown[] = [];
+  to.addSubscriber(null, (topic, message) => heard.push([topic.join(), message]));
+  from.addSubscriber("hello", (topic, message) => to.publish(topic, message));
+  from.addSubscriber(["point", "x"], (topic, message) => to.publish(topic, message));
+  from.addSubscriber(null, (topic, message) => more.publish(topic, message));
+  more.addSubscriber(null, (topic, message) => heard.push([topic[0], message]));
+  const all = from.subscribe(null);
+  from.publish(["hello", "x"], { message: "m" });
+  from.publish(["point", "x"], { x: 1, y: 2 });
+  assertEquals(heard, [
+    ["hello,x", { message: "m" }],
+    ["hello", { message: "m" }],
+    ["point,x", { x: 1, y: 2 }],
+    ["point", { x: 1, y: 2 }],
+  ]);
+  from.clearSubscribers();
+  for await (const { topic, message } of all) {
+    to.publish(topic, message);
+    // @ts-expect-error the message must be one of those that are delivered
+    if (heard.length === 0) to.publish(topic, { other: 1 });
+  }
+  assertEquals(heard.length, 6);
+  const few = new PubSub<{ hello: Hello }>();
+  // @ts-expect-error the other bus has no points
+  from.addSubscriber(null, (topic, message) => few.publish(topic, message));
+  from.addSubscriber("hello", (topic, message) => few.publish(topic, message));
+});
+
+Deno.test("the topic that a subscriber gets is a path of strings", () => {
+  const bus = new PubSub<Topics>();
+  const heard: unknown[] = [];
+  bus.addSubscriber("hello", (topic) => {
+    const path: TopicPath = topic;
+    const [first, second] = topic;
+    assertType<Same<typeof first, "hello" | undefined>>();
+    assertType<Same<typeof second, string | undefined>>();
+    heard.push(first, second, path.at(-1), topic.includes("x"), topic.indexOf("x"), topic[2]);
+    heard.push(topic.map((element) => element.length), topic.slice(1), topic.join("/"));
+    for (const element of topic) heard.push(element.toUpperCase());
+    if (topic.length === 0) heard.push("a broadcast");
+    // @ts-expect-error it begins with the topic to which it subscribed
+    if (topic[0] === "point") heard.push("never");
+  });
+  bus.publish(["hello", "x"], { message: "m" });
+  assertEquals(heard, [
+    ...["hello", "x", "x", true, 1, undefined, [5, 1], ["x"], "hello/x", "HELLO", "X"],
+  ]);
+});
+
+export const Anonymous = class extends PubSub<Topics> {};
+
+/** A bus with more methods, as a mixin makes it; its type can be written into declarations. */
+export function withMore() {
+  return class extends NetPubSub<Topics> {
+    more(): string {
+      this.publish("hello", { message: "more" });
+      return this.state;
+    }
+  };
+}
+
+Deno.test("a class that extends PubSub can be exported, also without a name", () => {
+  const More = withMore();
+  const more = new More("tcp://127.0.0.1:1", "key");
+  assertEquals([new Anonymous() instanceof PubSub, more.more()], [true, "disconnected"]);
+});
+
+Deno.test("PubSub.subscribe gives an iterator of messages with their types", () => {
+  const bus = new PubSub<Topics>();
+  const iterator = bus.subscribe("hello")[Symbol.asyncIterator]();
+  assertType<Same<typeof iterator, Deliveries<Hello, HelloPath>>>();
+  const _neverCalled = async () => {
+    const next = await iterator.next();
+    if (next.done) assertType<Same<typeof next.value, undefined>>();
+    else assertType<Same<typeof next.value, Delivery<Hello, HelloPath>>>();
+    for await (const { message } of iterator) assertType<Same<typeof message, Hello>>();
+  };
+});
+
+Deno.test("PubSub.addSubscriber gives a Handle", () => {
+  const bus = new PubSub<Topics>();
+  let heard = 0;
+  const handle = bus.addSubscriber("stop", () => heard++);
+  assertType<Same<typeof handle, Handle>>();
+  const disposable: Disposable = handle;
+  bus.publish("stop");
+  handle.remove();
+  handle.remove();
+  disposable[Symbol.dispose]();
+  bus.publish("stop");
+  assertEquals(heard, 1);
 });

@@ -1,14 +1,15 @@
 /** The time of this process, as a test spends it. */
+import { clock } from "../../base/clock.ts";
 
-/** Takes the place of `performance.now`, until it is disposed; goes on only when the test says so. */
+/** Takes the place of the clock, until it is disposed; goes on only when the test says so. */
 export class Clock implements Disposable {
   /** How often it was looked at. */
   looks = 0;
   #time = 1000;
-  readonly #real = performance.now;
+  readonly #real = clock.now;
 
   constructor() {
-    performance.now = () => {
+    clock.now = () => {
       this.looks++;
       return this.#time;
     };
@@ -19,6 +20,6 @@ export class Clock implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    performance.now = this.#real;
+    clock.now = this.#real;
   }
 }

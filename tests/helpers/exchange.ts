@@ -84,7 +84,7 @@ export function contextOf(
     say: () => {},
     deliver: (frames) => heard.delivered.push(...messagesIn(frames)),
     read: () => {},
-    later: () => ({ [Symbol.dispose]() {} }),
+    later: () => ({ cancel() {} }),
     warn: (message) => {
       throw new Error(message);
     },

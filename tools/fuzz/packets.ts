@@ -54,7 +54,7 @@ class Victim {
       read() {},
       later: (callback) => {
         this.#timers.push(callback);
-        return { [Symbol.dispose]() {} };
+        return { cancel() {} };
       },
       warn() {},
     };

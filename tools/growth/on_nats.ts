@@ -34,7 +34,7 @@ function context(): ExchangeContext {
     say() {},
     deliver() {},
     read() {},
-    later: () => ({ [Symbol.dispose]() {} }),
+    later: () => ({ cancel() {} }),
     warn() {},
   };
 }

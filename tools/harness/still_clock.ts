@@ -1,7 +1,9 @@
-/** Lets no time pass for those who look at `performance.now()`, until it is disposed of. */
+import { clock } from "../../base/clock.ts";
+
+/** Lets no time pass for those who look at the clock, until it is disposed of. */
 export function stillClock(): Disposable {
-  const { now } = performance;
-  const at = performance.now();
-  performance.now = () => at;
-  return { [Symbol.dispose]: () => void (performance.now = now) };
+  const { now } = clock;
+  const at = now();
+  clock.now = () => at;
+  return { [Symbol.dispose]: () => void (clock.now = now) };
 }
