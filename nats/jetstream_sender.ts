@@ -14,6 +14,7 @@
  * - An unconfirmed packet is sent again with the same number. The stream drops it if it has it already;
  *   so does whoever hears a number twice.
  * - If too much waits, the oldest messages are dropped; a packet for their topic says so.
+ * - A packet that is refused for good gives its number to one that says so: readers wait for no other.
  */
 import { Fifo } from "../base/fifo.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
@@ -23,6 +24,8 @@ import {
   BEFORE_BYTES_MAX,
   droppedPacket,
   LANES,
+  MESSAGES_MAX,
+  type Packet,
   PacketFlag,
   sealPacket,
   UNDER_WAY_MAX,
@@ -40,9 +43,17 @@ export interface StreamWire {
   publish(subject: string, bytes: Uint8Array, id: string): Promise<void>;
 }
 
-/** NATS will never take a packet. */
+/** NATS will never take a packet, whatever it takes of others. */
 export class RefusedError extends Error {
   override readonly name = "RefusedError";
+  /** Whether it takes nothing at all for this subject; otherwise a shorter packet may pass. */
+  readonly isSubject: boolean;
+
+  /** Makes one; `message` is for whoever runs the broker. */
+  constructor(message: string, { isSubject }: { isSubject: boolean }) {
+    super(message);
+    this.isSubject = isSubject;
+  }
 }
 
 /** How many bytes of a lane are under way at a time. */
@@ -60,10 +71,14 @@ interface OutRoute {
 
 /** A packet that the stream has not confirmed, or that follows such a packet. */
 interface UnderWay {
-  readonly route: OutRoute;
-  readonly bytes: Uint8Array;
+  route: OutRoute;
+  bytes: Uint8Array;
   readonly number: number;
-  messages: number;
+  /** The topics of those before it that it names. */
+  readonly before: readonly Uint8Array[];
+  readonly messages: number;
+  /** Whether it only says that its messages were dropped. */
+  isNotice: boolean;
   readonly since: number;
   isConfirmed: boolean;
   retries: number;
@@ -174,12 +189,12 @@ export class JetStreamSender {
       if (before.reduce((sum, { length }) => sum + length, 0) > BEFORE_BYTES_MAX) break;
       const packet = this.#takeDropped(lane) ?? lane.packer.next(underWay.length === 0);
       if (packet === undefined) break;
-      const { route, since, flags } = packet;
+      const { route, since, flags, messages } = packet;
       const number = ++lane.number;
-      const seal = { broker: this.#context.id, lane: lane.index, number, before };
-      const bytes = sealPacket(packet, seal);
-      const messages = flags & PacketFlag.DROPPED ? 0 : packet.messages;
-      const sent = { route, bytes, number, messages, since, isConfirmed: false, retries: 0 };
+      const bytes = this.#seal(lane, packet, number, before);
+      const isNotice = (flags & PacketFlag.DROPPED) > 0;
+      const made = { route, bytes, number, before, messages, isNotice, since };
+      const sent: UnderWay = { ...made, isConfirmed: false, retries: 0 };
       underWay.push(sent);
       lane.underWayBytes += bytes.length;
       this.#queue.sent(bytes.length);
@@ -188,10 +203,21 @@ export class JetStreamSender {
     this.#queue.settle();
   }
 
-  #takeDropped({ dropped }: Lane) {
+  #seal(
+    { index: lane }: Lane,
+    packet: Packet<OutRoute>,
+    number: number,
+    before: readonly Uint8Array[],
+  ): Uint8Array {
+    return sealPacket(packet, { broker: this.#context.id, lane, number, before });
+  }
+
+  #takeDropped({ dropped }: Lane): Packet<OutRoute> | undefined {
     for (const [route, messages] of dropped) {
-      dropped.delete(route);
-      if (messages > 0) return droppedPacket(route, messages);
+      const told = Math.min(messages, MESSAGES_MAX);
+      if (told < messages) dropped.set(route, messages - told); // The next packet tells of more.
+      else dropped.delete(route);
+      if (told > 0) return droppedPacket(route, told);
     }
   }
 
@@ -202,7 +228,7 @@ export class JetStreamSender {
     wire.publish(subject, bytes, `${this.#context.id}.${lane.index}.${number}`).then(
       () => this.#confirmed(lane, packet),
       (error) => { // The stream did not confirm it: it is sent again, unless NATS refuses it for good.
-        if (error instanceof RefusedError) return this.#refused(lane, packet, error);
+        if (error instanceof RefusedError) return this.#refused(lane, packet, bytes, error);
         const wait = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** packet.retries++);
         this.#context.later(() => {
           if (this.#wire === wire) this.#send(lane, packet);
@@ -211,19 +237,37 @@ export class JetStreamSender {
     );
   }
 
-  /** NATS does not allow the topic: other brokers are told, and the lane goes on. */
-  #refused(lane: Lane, packet: UnderWay, { message }: RefusedError): void {
-    if (packet.isConfirmed) return;
+  /**
+   * NATS does not take these bytes for a packet: another one in its place says how many messages that
+   * were, to those who want the topic, or to all if it is the topic that NATS does not take.
+   */
+  #refused(
+    lane: Lane,
+    packet: UnderWay,
+    bytes: Uint8Array,
+    { message, isSubject }: RefusedError,
+  ): void {
+    if (packet.isConfirmed || packet.bytes !== bytes) return; // Another answer came before.
     this.#context.warn(message);
-    this.#noteDropped(lane, this.#broadcasts, packet.messages);
-    packet.messages = 0;
-    this.#confirmed(lane, packet);
+    if (!packet.isNotice) this.#context.counts.dropped += packet.messages;
+    const route = isSubject ? this.#broadcasts : packet.route;
+    const isFurther = !packet.isNotice || route !== packet.route;
+    if (!isFurther) return this.#confirmed(lane, packet); // Not even that can be told.
+    const notice = droppedPacket(route, packet.messages);
+    packet.route = route;
+    packet.isNotice = true;
+    packet.bytes = this.#seal(lane, notice, packet.number, packet.before);
+    const change = packet.bytes.length - bytes.length;
+    lane.underWayBytes += change;
+    this.#queue.sent(change);
+    lane.packer.recycle(bytes);
+    if (this.#wire !== undefined) this.#send(lane, packet);
   }
 
   #confirmed(lane: Lane, packet: UnderWay): void {
     if (packet.isConfirmed) return; // An earlier attempt was confirmed, too.
     packet.isConfirmed = true;
-    this.#context.counts.sent += packet.messages;
+    if (!packet.isNotice) this.#context.counts.sent += packet.messages;
     const { underWay } = lane;
     const wasFull = this.#queue.isFull;
     for (let first = underWay.at(0); first?.isConfirmed; first = underWay.at(0)) {
