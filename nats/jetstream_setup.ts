@@ -31,7 +31,7 @@ const NANOSECONDS_PER_MS = 1_000_000;
 export const ANSWER_MS = 2000;
 
 /** A stream keeps a message so long at least: after as long a silence a broker counts as gone. */
-const AGE_MIN_MS = 60_000;
+export const AGE_MIN_MS = 60_000;
 
 /**
  * Makes the stream, unless it is there.
