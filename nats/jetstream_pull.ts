@@ -11,6 +11,8 @@
  *
  * - There are two requests at a time, so that one is under way while what the other has brought is taken.
  *   A request is made again when all that it brought is taken.
+ * - Each request has a reply subject of its own: what a server says of one may come when the next one is
+ *   under way.
  * - NATS's client can limit bytes, too, but then forgets what requests have left over, and asks for less
  *   and less.
  */
@@ -56,6 +58,8 @@ export interface StreamMessage {
 interface Slot {
   readonly inbox: string;
   readonly subscription: Subscription;
+  /** How many requests it has made; the latest number ends the reply subject. */
+  requests: number;
   /** How many messages may still come; 0: the request is over. */
   left: number;
   /** How many of those that came were not taken. */
@@ -94,14 +98,14 @@ export class Pull {
 
   #makeSlot(): Slot {
     const inbox = createInbox();
-    const subscription = this.#nc.subscribe(inbox, {
+    const subscription = this.#nc.subscribe(`${inbox}.*`, {
       callback: (error, message) => {
         if (error !== null) this.#fail(error);
         else this.#take(slot, message);
       },
     });
-    const counts = { left: 0, waiting: 0, isUsed: false, isForLong: false, ticks: 0 };
-    const slot: Slot = { inbox, subscription, ...counts };
+    const counts = { requests: 0, left: 0, waiting: 0, ticks: 0 };
+    const slot: Slot = { inbox, subscription, ...counts, isUsed: false, isForLong: false };
     return slot;
   }
 
@@ -120,7 +124,8 @@ export class Pull {
         idle_heartbeat: nanos(HEARTBEAT_MS),
       };
       slot.isForLong = false;
-      this.#nc.publish(this.#subject, JSON.stringify(options), { reply: slot.inbox });
+      const reply = `${slot.inbox}.${++slot.requests}`;
+      this.#nc.publish(this.#subject, JSON.stringify(options), { reply });
     }
   }
 
@@ -129,8 +134,10 @@ export class Pull {
     this.#silentTicks = 0;
     try {
       const code = message.headers?.code ?? 0;
-      if (code > 0) this.#takeStatus(slot, code, message.headers!.description);
-      else this.#takeMessage(slot, message);
+      if (code === 0) this.#takeMessage(slot, message);
+      else if (message.subject === `${slot.inbox}.${slot.requests}`) {
+        this.#takeStatus(slot, code, message.headers!.description);
+      }
     } catch (error) { // What NATS tells cannot be.
       this.#fail(error as Error);
     }
@@ -142,7 +149,8 @@ export class Pull {
     slot.left = 0;
     if (code === 408 || code === 404) return; // Its time is over.
     if (code === 503) return this.stop(); // The consumer is gone.
-    if (code !== 409 || !/exceeds maxbytes/i.test(description)) throw new Error(description);
+    const isOver = code === 409 && /^(batch completed|.*exceeds maxbytes)$/i.test(description);
+    if (!isOver) throw new Error(description);
     slot.isForLong = !slot.isUsed; // Not even the first fits: no packet of ours, but it must pass.
   }
 

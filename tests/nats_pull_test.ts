@@ -5,7 +5,7 @@ import {
   type JetStreamManager,
   jetstreamManager,
 } from "@nats-io/jetstream";
-import type { NatsConnection } from "@nats-io/nats-core";
+import type { Msg, MsgHdrs, NatsConnection } from "@nats-io/nats-core";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Pull } from "../nats/jetstream_pull.ts";
 import { Proxy } from "../testing.ts";
@@ -160,3 +160,129 @@ natsTest(
     assertEquals([await ended, closed.pull.isSilent], [undefined, false]);
   },
 );
+
+/** How NATS says that a message is the nth of a stream, and of a consumer. */
+function placeOf(n: unknown): string {
+  return `$JS.ACK.S.C.1.${n}.${n}.0.0`;
+}
+
+/** A connection whose server is the test. */
+class FakeConnection {
+  readonly requests: { readonly reply: string; readonly batch: number; readonly bytes?: number }[] =
+    [];
+  readonly #listeners = new Map<string, (error: Error | null, message: Msg) => void>();
+  #delivered = 0;
+  readonly #closed = Promise.withResolvers<void>();
+
+  subscribe(
+    subject: string,
+    { callback }: { callback: (error: Error | null, message: Msg) => void },
+  ): { unsubscribe(): void } {
+    this.#listeners.set(subject, callback);
+    return { unsubscribe: () => this.#listeners.delete(subject) };
+  }
+
+  publish(_subject: string, options: string, { reply }: { reply: string }): void {
+    const { batch, max_bytes: bytes } = JSON.parse(options);
+    this.requests.push({ reply, batch, bytes });
+  }
+
+  closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
+  isClosed(): boolean {
+    return false;
+  }
+
+  #tell(reply: string, message: Partial<Msg>): void {
+    const subject = reply.replace(/[^.]+$/, "*");
+    this.#listeners.get(subject)?.(null, { data: new Uint8Array(0), ...message } as Msg);
+  }
+
+  message(reply: string, place = placeOf(++this.#delivered)): void {
+    this.#tell(reply, { subject: "s.a", reply: place });
+  }
+
+  status(reply: string, code: number, description: string): void {
+    this.#tell(reply, { subject: reply, headers: { code, description } as MsgHdrs });
+  }
+}
+
+function fakePull(): { connection: FakeConnection; pull: Pull } {
+  const connection = new FakeConnection();
+  const pull = new Pull(connection as unknown as NatsConnection, "S", "C");
+  return { connection, pull };
+}
+
+Deno.test("Pull makes two requests at a time, also when a server says late that one is over", async () => {
+  const { connection, pull } = fakePull();
+  const { requests } = connection;
+  assertEquals(requests.map(({ bytes }) => bytes), [AHEAD_BYTES / 2, AHEAD_BYTES / 2]);
+  for (let round = 0; round < 10; round++) {
+    const { reply, batch } = requests.at(-2)!;
+    for (let n = 0; n < batch; n++) {
+      connection.message(reply);
+      await pull.next();
+    }
+    assertEquals(requests.length, 3 + round, "a request that is over is made again");
+    connection.status(reply, 409, "Batch Completed");
+    assertEquals(requests.length, 3 + round, "the one that follows is not over");
+  }
+  pull.stop();
+});
+
+Deno.test("Pull asks again when a request is over, and for one message of any length when none fits", () => {
+  for (
+    const [code, description, bytes] of [
+      [408, "Request Timeout", AHEAD_BYTES / 2],
+      [409, "Message Size Exceeds MaxBytes", undefined],
+    ] as const
+  ) {
+    const { connection, pull } = fakePull();
+    const { requests } = connection;
+    connection.status(requests[0]!.reply, code, description);
+    assertEquals([requests.length, requests[2]!.bytes], [3, bytes]);
+    connection.message(requests[1]!.reply);
+    connection.status(requests[1]!.reply, code, description);
+    assertEquals(requests.length, 3, "what it brought is not taken");
+    pull.stop();
+  }
+});
+
+Deno.test("Pull ends with what a server says else, after what has come, and when something is missing", async () => {
+  for (
+    const [code, description] of [
+      [409, "Consumer Deleted"],
+      [409, "Leadership Change"],
+      [409, "Exceeded MaxRequestBatch of 1"],
+      [400, "Bad Request"],
+    ] as const
+  ) {
+    const { connection, pull } = fakePull();
+    const { reply } = connection.requests[0]!;
+    connection.message(reply);
+    connection.status(reply, code, description);
+    assertEquals((await pull.next())?.sequence, 1);
+    await assertRejects(() => pull.next(), Error, description);
+  }
+  const { connection, pull } = fakePull();
+  const { reply } = connection.requests[0]!;
+  connection.message(reply);
+  connection.message(reply, placeOf(3));
+  assertEquals((await pull.next())?.sequence, 1);
+  assertEquals(await pull.next(), undefined, "2 is read again by somebody else");
+});
+
+Deno.test("Pull ends when it cannot tell where a message stands", async () => {
+  for (const place of ["", "s.b", placeOf("x"), placeOf(2n ** 53n)]) {
+    const { connection, pull } = fakePull();
+    connection.message(connection.requests[0]!.reply, place);
+    await assertRejects(() => pull.next(), Error, "NATS says that the place of a message is");
+  }
+  const { connection, pull } = fakePull();
+  const long = placeOf(1).replace("S.C", "domain.hash.S.C") + ".random";
+  connection.message(connection.requests[0]!.reply, long);
+  assertEquals((await pull.next())?.sequence, 1);
+  pull.stop();
+});

@@ -295,6 +295,25 @@ natsTest(
   },
 );
 
+natsTest("NatsUplink takes nothing for passed on that another stream has taken", async () => {
+  await using server = await NatsServer.start({ jetstream: true });
+  const one = { uplink: { servers: server.url, stream: "BUS" } };
+  await using machines = await Machines.start([one, one]);
+  await machines.subscriber("there", 1, [["a"]]);
+  await using nc = await connected(server.url);
+  const manager = await jetstreamManager(nc.connection);
+  await manager.streams.delete("BUS");
+  await makeStream(server.url, "OTHER", ["mpubsub.default.m.>", "mpubsub.default.b"]);
+  const publish = await machines.publisher("publisher", 0);
+  publish(["a"]);
+  const { events } = machines.all[0]!;
+  const text = "did not confirm a packet: the stream OTHER took it instead";
+  await until(() => events.some((event) => event.includes(text)));
+  assertEquals(machines.all[0]!.uplink.sent, 0);
+  await manager.streams.delete("OTHER");
+  await until(() => machines.seen.there!.length === 1);
+});
+
 Deno.test("streamProblem names all that is wrong, and nothing of limits that can serve", () => {
   const can = {
     name: "BUS",
