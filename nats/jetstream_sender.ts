@@ -16,15 +16,16 @@
  * - If too much waits, the oldest messages are dropped; a packet for their topic says so.
  * - A packet that is refused for good gives its number to one that says so: readers wait for no other.
  */
+import { COUNT_MAX } from "../base/count.ts";
 import { Fifo } from "../base/fifo.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
-import type { ExchangeContext } from "./exchange_context.ts";
+import { DroppedCounts } from "./dropped_counts.ts";
+import { type ExchangeContext, warnOfEnd } from "./exchange_context.ts";
 import { Packer } from "./packer.ts";
 import {
   BEFORE_BYTES_MAX,
   droppedPacket,
   LANES,
-  MESSAGES_MAX,
   type Packet,
   PacketFlag,
   sealPacket,
@@ -58,8 +59,6 @@ export class RefusedError extends Error {
 
 /** How many bytes of a lane are under way at a time. */
 const WINDOW_BYTES = 1024 * 1024;
-/** For how many topics dropped messages are counted apart. */
-const DROPPED_TOPICS_MAX = 1024;
 const RETRY_MIN_MS = 50;
 const RETRY_MAX_MS = 2000;
 
@@ -91,8 +90,8 @@ interface Lane {
   number: number;
   readonly underWay: Fifo<UnderWay>;
   underWayBytes: number;
-  /** By subject, how many messages were dropped since the latest packet. */
-  readonly dropped: Map<OutRoute, number>;
+  /** What was dropped since the latest packet. */
+  readonly dropped: DroppedCounts<OutRoute>;
 }
 
 /** Sends our clients' messages to the stream. */
@@ -106,8 +105,8 @@ export class JetStreamSender {
   readonly #routes: TopicBlockCache<OutRoute>;
   readonly #broadcasts: OutRoute;
 
-  /** Makes one without a connection. */
-  constructor(context: ExchangeContext) {
+  /** Makes one without a connection; the numbers of its packets go on from `first`. */
+  constructor(context: ExchangeContext, first = 0) {
     const { prefix } = context;
     this.#context = context;
     this.#routes = new TopicBlockCache((path, block) => (
@@ -117,10 +116,10 @@ export class JetStreamSender {
     this.#lanes = Array.from({ length: LANES }, (_, index): Lane => ({
       index: index + 1,
       packer: new Packer(),
-      number: 0,
+      number: first,
       underWay: new Fifo(),
       underWayBytes: 0,
-      dropped: new Map(),
+      dropped: new DroppedCounts(this.#broadcasts),
     }));
     this.#queue = new SendQueue({
       packers: this.#lanes.map(({ packer }) => packer),
@@ -172,10 +171,8 @@ export class JetStreamSender {
   }
 
   /** Remembers to tell others that messages were dropped. */
-  #noteDropped({ dropped }: Lane, to: OutRoute, messages: number): void {
-    const isKnown = dropped.has(to) || dropped.size < DROPPED_TOPICS_MAX;
-    const route = isKnown ? to : this.#broadcasts;
-    dropped.set(route, (dropped.get(route) ?? 0) + messages);
+  #noteDropped({ dropped }: Lane, route: OutRoute, messages: number): void {
+    dropped.add(route, messages);
     this.#context.counts.dropped += messages;
   }
 
@@ -185,9 +182,13 @@ export class JetStreamSender {
     while (
       underWay.length < UNDER_WAY_MAX && lane.underWayBytes < WINDOW_BYTES && !this.#queue.isFull
     ) {
+      if (lane.number === COUNT_MAX) {
+        warnOfEnd(this.#context);
+        break;
+      }
       const before = Array.from({ length: underWay.length }, (_, i) => underWay.at(i)!.route.topic);
       if (before.reduce((sum, { length }) => sum + length, 0) > BEFORE_BYTES_MAX) break;
-      const packet = this.#takeDropped(lane) ?? lane.packer.next(underWay.length === 0);
+      const packet = lane.dropped.take() ?? lane.packer.next(underWay.length === 0);
       if (packet === undefined) break;
       const { route, since, flags, messages } = packet;
       const number = ++lane.number;
@@ -210,15 +211,6 @@ export class JetStreamSender {
     before: readonly Uint8Array[],
   ): Uint8Array {
     return sealPacket(packet, { broker: this.#context.id, lane, number, before });
-  }
-
-  #takeDropped({ dropped }: Lane): Packet<OutRoute> | undefined {
-    for (const [route, messages] of dropped) {
-      const told = Math.min(messages, MESSAGES_MAX);
-      if (told < messages) dropped.set(route, messages - told); // The next packet tells of more.
-      else dropped.delete(route);
-      if (told > 0) return droppedPacket(route, told);
-    }
   }
 
   #send(lane: Lane, packet: UnderWay): void {
