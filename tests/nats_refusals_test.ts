@@ -295,6 +295,31 @@ natsTest(
   },
 );
 
+natsTest("Brokers in stream mode send again what a stream refuses only for now", async () => {
+  const account = "A { jetstream { max_store: 8MB }, users: [{ user: u, password: p }] }";
+  const config = `accounts { ${account} }\nno_auth_user: u`;
+  await using server = await NatsServer.start({ jetstream: true, config });
+  await makeStream(server.url, "BUS", ["mpubsub.default.m.>", "mpubsub.default.b"]);
+  await makeStream(server.url, "FULL", ["full"]);
+  await using nc = await connected(server.url);
+  const manager = await jetstreamManager(nc.connection);
+  for (let n = 0; n < 40; n++) nc.connection.publish("full", new Uint8Array(100_000));
+  await until(async () => (await manager.streams.info("FULL")).state.messages === 40);
+  const one = { uplink: { servers: server.url, stream: "BUS" } };
+  await using machines = await Machines.start([one, one]);
+  await machines.subscriber("there", 1, [["a"]]);
+  const publish = await machines.publisher("publisher", 0, "x".repeat(100_000));
+  for (let n = 0; n < 60; n++) publish(["a"]);
+  const sender = machines.all[0]!;
+  const text = "The stream BUS did not confirm a packet: resource limits exceeded for account";
+  await until(() => sender.events.includes(`warning: ${text}`));
+  assertEquals(sender.uplink.dropped, 0);
+  await manager.streams.delete("FULL"); // There is room again.
+  await until(() => machines.seen.there!.length === 60);
+  assertEquals(machines.faults(), []);
+  assertEquals(sender.uplink.dropped, 0);
+});
+
 natsTest("NatsUplink takes nothing for passed on that another stream has taken", async () => {
   await using server = await NatsServer.start({ jetstream: true });
   const one = { uplink: { servers: server.url, stream: "BUS" } };
