@@ -4,13 +4,14 @@
  * again; the least that servers are given is some megabytes.
  *
  * ```
- *             ┌ request 1: at most 512 KiB ┐
+ *             ┌ request 1: at most 288 KiB ┐
  *  server ──▶ │ message message …          │ ──▶ waiting ──▶ next()
- *             └ request 2: at most 512 KiB ┘
+ *             └ request 2, request 3       ┘
  * ```
  *
- * - There are two requests at a time, so that one is under way while what the other has brought is taken.
- *   A request is made again when all that it brought is taken.
+ * - There are three requests at a time, so that some are under way while what one has brought is taken.
+ *   A request is made again when all that it brought is taken. One for a message that is longer than
+ *   that is alone under way.
  * - Each request has a reply subject of its own: what a server says of one may come when the next one is
  *   under way.
  * - NATS's client can limit bytes, too, but then forgets what requests have left over, and asks for less
@@ -27,9 +28,14 @@ import { isCount } from "../base/count.ts";
 import { Fifo } from "../base/fifo.ts";
 import { every } from "../base/timers.ts";
 
-/** How much one request brings: more than the longest packet, with its subject and headers. */
-const REQUEST_BYTES = 512 * 1024;
+/**
+ * How much one request brings: more than the longest packet, with its subject and headers. A server may
+ * count twice what all requests bring: it may still write what we have taken, and been asked for more.
+ */
+const REQUEST_BYTES = 288 * 1024;
 const REQUEST_MESSAGES = 64;
+/** How many requests there are at a time. */
+const REQUESTS = 3;
 /** After so long a request ends by itself. */
 const REQUEST_MS = 2000;
 /** How often the server gives a sign of life while it has no message. */
@@ -66,7 +72,7 @@ interface Slot {
   waiting: number;
   /** Whether it has brought something. */
   isUsed: boolean;
-  /** Whether the next message is longer than a request is meant to bring. */
+  /** Whether its next request, or the one under way, is for one message of any length. */
   isForLong: boolean;
   ticks: number;
 }
@@ -90,7 +96,7 @@ export class Pull {
   constructor(nc: NatsConnection, stream: string, consumer: string) {
     this.#nc = nc;
     this.#subject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
-    this.#slots = [this.#makeSlot(), this.#makeSlot()];
+    this.#slots = Array.from({ length: REQUESTS }, () => this.#makeSlot());
     this.#timer = every(() => this.#tick(), TICK_MS);
     nc.closed().then(() => this.stop());
     this.#request();
@@ -109,24 +115,29 @@ export class Pull {
     return slot;
   }
 
-  /** Makes the requests that can be made. */
+  /** Makes the requests that can be made: all, or only the one for a long message. */
   #request(): void {
     if (this.#isOver || this.#nc.isClosed()) return;
+    const long = this.#slots.find(({ isForLong }) => isForLong);
+    const isAlone = this.#slots.every((slot) => slot === long || !isUnderWay(slot));
     for (const slot of this.#slots) {
-      if (slot.left > 0 && slot.ticks <= REQUEST_TICKS || slot.waiting > 0) continue;
-      slot.left = slot.isForLong ? 1 : REQUEST_MESSAGES;
-      slot.isUsed = false;
-      slot.ticks = 0;
-      const options = {
-        batch: slot.left,
-        ...(!slot.isForLong && { max_bytes: REQUEST_BYTES }),
-        expires: nanos(REQUEST_MS),
-        idle_heartbeat: nanos(HEARTBEAT_MS),
-      };
-      slot.isForLong = false;
-      const reply = `${slot.inbox}.${++slot.requests}`;
-      this.#nc.publish(this.#subject, JSON.stringify(options), { reply });
+      if (long === undefined || slot === long && isAlone) this.#requestFor(slot);
     }
+  }
+
+  #requestFor(slot: Slot): void {
+    if (isUnderWay(slot) || slot.waiting > 0) return;
+    slot.left = slot.isForLong ? 1 : REQUEST_MESSAGES;
+    slot.isUsed = false;
+    slot.ticks = 0;
+    const options = {
+      batch: slot.left,
+      ...(!slot.isForLong && { max_bytes: REQUEST_BYTES }),
+      expires: nanos(REQUEST_MS),
+      idle_heartbeat: nanos(HEARTBEAT_MS),
+    };
+    const reply = `${slot.inbox}.${++slot.requests}`;
+    this.#nc.publish(this.#subject, JSON.stringify(options), { reply });
   }
 
   #take(slot: Slot, message: Msg): void {
@@ -147,11 +158,13 @@ export class Pull {
   #takeStatus(slot: Slot, code: number, description: string): void {
     if (code === 100) return; // A sign of life.
     slot.left = 0;
+    slot.isForLong = false;
     if (code === 408 || code === 404) return; // Its time is over.
     if (code === 503) return this.stop(); // The consumer is gone.
     const isOver = code === 409 && /^(batch completed|.*exceeds maxbytes)$/i.test(description);
     if (!isOver) throw new Error(description);
-    slot.isForLong = !slot.isUsed; // Not even the first fits: no packet of ours, but it must pass.
+    // Not even the first fits: no packet of ours, but it must pass.
+    slot.isForLong = !slot.isUsed && !this.#slots.some(({ isForLong }) => isForLong);
   }
 
   #takeMessage(slot: Slot, { subject, data, reply }: Msg): void {
@@ -161,6 +174,7 @@ export class Pull {
     slot.left--;
     slot.waiting++;
     slot.isUsed = true;
+    slot.isForLong = false;
     this.#waiting.push({ slot, message: { subject, data, sequence, pending } });
     this.#wake?.();
   }
@@ -209,6 +223,10 @@ export class Pull {
     for (const { subscription } of this.#slots) subscription.unsubscribe();
     this.#wake?.();
   }
+}
+
+function isUnderWay({ left, ticks }: Slot): boolean {
+  return left > 0 && ticks <= REQUEST_TICKS;
 }
 
 /** Where a message stands, as its reply subject tells. */

@@ -49,8 +49,9 @@ natsTest(
 );
 
 const STREAM = "PULLED";
-/** What the requests of a pull may bring together. */
-const AHEAD_BYTES = 1024 * 1024;
+/** How many requests there are at a time, and what each may bring. */
+const REQUESTS = 3;
+const REQUEST_BYTES = 288 * 1024;
 const LEAST_PENDING = "max_pending: 2MB";
 
 /** The connections of a test, and a stream that they share. */
@@ -106,7 +107,7 @@ natsTest(
     const random = randomOf(20261130);
     const lengths = Array.from({ length: 600 }, (_, index) => {
       if (index < 200) return random.int(2) === 0 ? random.int(200) : 262_000 + random.int(300);
-      if (index < 300) return 131_000; // Four of them are a little less than a request may bring.
+      if (index < 300) return 98_250; // Four of them are a little less than a request may bring.
       return random.pick([0, 5000, 500_000, 540_000, 1_000_000]);
     });
     await stage.store(lengths);
@@ -132,7 +133,7 @@ natsTest("Pull asks for no more than is taken", async () => {
   await stage.store(Array(40).fill(100_000));
   const { pull, consumer } = await stage.pull();
   const info = async () => await stage.manager.consumers.info(STREAM, consumer);
-  const most = Math.floor(AHEAD_BYTES / 100_000);
+  const most = REQUESTS * Math.floor(REQUEST_BYTES / 100_000);
   await until(async () => (await info()).delivered.consumer_seq >= most);
   await until(async () => (await info()).num_waiting === 0); // No request is left.
   assertEquals((await info()).delivered.consumer_seq, most);
@@ -215,37 +216,53 @@ function fakePull(): { connection: FakeConnection; pull: Pull } {
   return { connection, pull };
 }
 
-Deno.test("Pull makes two requests at a time, also when a server says late that one is over", async () => {
+Deno.test("Pull makes three requests at a time, also when a server says late that one is over", async () => {
   const { connection, pull } = fakePull();
   const { requests } = connection;
-  assertEquals(requests.map(({ bytes }) => bytes), [AHEAD_BYTES / 2, AHEAD_BYTES / 2]);
+  assertEquals(requests.map(({ bytes }) => bytes), Array(REQUESTS).fill(REQUEST_BYTES));
   for (let round = 0; round < 10; round++) {
-    const { reply, batch } = requests.at(-2)!;
+    const { reply, batch } = requests.at(-REQUESTS)!;
     for (let n = 0; n < batch; n++) {
       connection.message(reply);
       await pull.next();
     }
-    assertEquals(requests.length, 3 + round, "a request that is over is made again");
+    assertEquals(requests.length, REQUESTS + 1 + round, "a request that is over is made again");
     connection.status(reply, 409, "Batch Completed");
-    assertEquals(requests.length, 3 + round, "the one that follows is not over");
+    assertEquals(requests.length, REQUESTS + 1 + round, "the one that follows is not over");
   }
   pull.stop();
 });
 
-Deno.test("Pull asks again when a request is over, and for one message of any length when none fits", () => {
-  for (
-    const [code, description, bytes] of [
-      [408, "Request Timeout", AHEAD_BYTES / 2],
-      [409, "Message Size Exceeds MaxBytes", undefined],
-    ] as const
-  ) {
+Deno.test("Pull asks again when a request is over, once what it brought is taken", async () => {
+  const { connection, pull } = fakePull();
+  const { requests } = connection;
+  const [first, second] = requests as [typeof requests[number], typeof requests[number]];
+  connection.status(first.reply, 408, "Request Timeout");
+  assertEquals([requests.length, requests.at(-1)!.bytes], [REQUESTS + 1, REQUEST_BYTES]);
+  connection.message(second.reply);
+  connection.status(second.reply, 409, "Message Size Exceeds MaxBytes");
+  assertEquals(requests.length, REQUESTS + 1);
+  await pull.next();
+  assertEquals([requests.length, requests.at(-1)!.bytes], [REQUESTS + 2, REQUEST_BYTES]);
+  pull.stop();
+});
+
+Deno.test("Pull asks for one message of any length when none fits, and for nothing else meanwhile", async () => {
+  for (const comes of [true, false]) {
     const { connection, pull } = fakePull();
     const { requests } = connection;
-    connection.status(requests[0]!.reply, code, description);
-    assertEquals([requests.length, requests[2]!.bytes], [3, bytes]);
-    connection.message(requests[1]!.reply);
-    connection.status(requests[1]!.reply, code, description);
-    assertEquals(requests.length, 3, "what it brought is not taken");
+    for (const { reply } of requests.slice()) {
+      assertEquals(requests.length, REQUESTS, "the others are under way");
+      connection.status(reply, 409, "Message Size Exceeds MaxBytes");
+    }
+    const long = requests.at(-1)!;
+    assertEquals([requests.length, long.batch, long.bytes], [REQUESTS + 1, 1, undefined]);
+    if (comes) {
+      connection.message(long.reply);
+      await pull.next();
+    } else connection.status(long.reply, 408, "Request Timeout");
+    const further = requests.slice(REQUESTS + 1);
+    assertEquals(further.map(({ bytes }) => bytes), Array(REQUESTS).fill(REQUEST_BYTES));
     pull.stop();
   }
 });
