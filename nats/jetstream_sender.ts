@@ -252,7 +252,6 @@ export class JetStreamSender {
     const change = packet.bytes.length - bytes.length;
     lane.underWayBytes += change;
     this.#queue.sent(change);
-    lane.packer.recycle(bytes);
     if (this.#wire !== undefined) this.#send(lane, packet);
   }
 
