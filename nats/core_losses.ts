@@ -2,6 +2,7 @@
  * Notices which of another broker's messages were lost: compares what was heard with the counts in each
  * packet, and in the answers of that broker. jetstream_reader.ts notices what a stream has lost.
  */
+import { COUNT_MAX } from "../base/count.ts";
 import type { ControlMessage } from "./control_message.ts";
 import type { Interest, Interests } from "./core_own_wants.ts";
 import type { PacketCount, PacketHeader } from "./packet.ts";
@@ -82,7 +83,8 @@ export class LossDetector {
     for (const { id, path } of interests) {
       const count = countAt(counts, path?.length ?? 0);
       const known = this.#counts.get(id);
-      if (count === undefined || known === undefined) continue;
+      // A count that has come to its end says nothing any more.
+      if (count === undefined || known === undefined || known === COUNT_MAX) continue;
       if (count <= known) return false; // It was counted as lost before.
       this.#counts.set(id, count);
       const missing = count - messages - known;

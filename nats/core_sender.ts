@@ -3,10 +3,11 @@
  *
  * - Over a new connection, unconfirmed packets are sent again, with the same numbers.
  */
+import { addCounts, COUNT_MAX } from "../base/count.ts";
 import { Fifo } from "../base/fifo.ts";
 import type { CountedRoute, SentCounts } from "./core_sent_counts.ts";
 import type { Wire } from "./core_wire.ts";
-import type { ExchangeContext } from "./exchange_context.ts";
+import { type ExchangeContext, warnOfEnd } from "./exchange_context.ts";
 import { Packer } from "./packer.ts";
 import { sealPacket } from "./packet.ts";
 import { SendQueue } from "./send_queue.ts";
@@ -29,12 +30,13 @@ export class CoreSender {
   readonly #packer = new Packer<CountedRoute>();
   readonly #queue: SendQueue<CountedRoute>;
   readonly #unconfirmed = new Fifo<Sent>();
-  #number = 0;
+  #number: number;
   #wire: Wire | undefined;
   #flushing: Wire | undefined;
 
-  /** Makes one without a connection; it counts what it sends. */
-  constructor(context: ExchangeContext, counts: SentCounts) {
+  /** Makes one without a connection; it counts what it sends. Its numbers go on from `first`. */
+  constructor(context: ExchangeContext, counts: SentCounts, first = 0) {
+    this.#number = first;
     this.#context = context;
     this.#counts = counts;
     this.#queue = new SendQueue({
@@ -42,7 +44,7 @@ export class CoreSender {
       bytesMax: context.queueBytes,
       windowBytes: WINDOW_BYTES,
       dropped: ({ route, messages }) => { // The counts show it.
-        this.#number++;
+        this.#number = addCounts(this.#number, 1);
         counts.add(route, messages);
         context.counts.dropped += messages;
       },
@@ -91,6 +93,10 @@ export class CoreSender {
     if (wire === undefined) return;
     const { id: broker, counts } = this.#context;
     while (!this.#queue.isFull) {
+      if (this.#number === COUNT_MAX) {
+        warnOfEnd(this.#context);
+        break;
+      }
       const packet = this.#packer.next(this.#unconfirmed.length === 0);
       if (packet === undefined) break;
       const { route, messages, since } = packet;

@@ -3,6 +3,7 @@
  *
  * - A message counts for its topic and for each topic above it that somebody wants.
  */
+import { addCounts } from "../base/count.ts";
 import type { UplinkBus } from "../broker/uplink.ts";
 import { TopicTree } from "../routing/topic_tree.ts";
 import type { TopicPath } from "../topic.ts";
@@ -72,7 +73,7 @@ export class SentCounts {
   /** Counts messages that leave or are dropped; they may have waited for a long time. */
   add(route: CountedRoute, messages: number): readonly SentCount[] {
     this.#refresh(route);
-    for (const sent of route.counts) sent.count += messages;
+    for (const sent of route.counts) sent.count = addCounts(sent.count, messages);
     return route.counts;
   }
 

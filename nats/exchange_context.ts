@@ -1,7 +1,7 @@
 /**
  * What the exchange of either mode needs of the uplink that it belongs to.
  */
-import { addCounts } from "../base/count.ts";
+import { addCounts, COUNT_MAX } from "../base/count.ts";
 import type { Timer } from "../base/timers.ts";
 import type { ControlMessage } from "./control_message.ts";
 import type { PacketHeader } from "./packet.ts";
@@ -57,4 +57,9 @@ export function lose(
   if (messages === 0) counts.gaps++;
   else counts.lost = addCounts(counts.lost, messages);
   bus.lost(path, messages);
+}
+
+/** Warns that there is no number left for a packet. What waits stays, up to the bound of the queue. */
+export function warnOfEnd({ warn }: Pick<ExchangeContext, "warn">): void {
+  warn(`This broker has sent ${COUNT_MAX} packets, and can number no more; start it again`);
 }

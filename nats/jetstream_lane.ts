@@ -171,7 +171,10 @@ export class RemoteLane implements Holder {
 
   #take({ subject, header, body }: Held): void {
     const { context } = this.#context;
-    if (header.flags & PacketFlag.DROPPED) return this.#lose(subject, header.messages);
+    if (header.flags & PacketFlag.DROPPED) {
+      if (header.messages > 0) this.#lose(subject, header.messages);
+      return;
+    }
     const frames = this.#reassembly.take(header, body);
     if (frames === undefined) return;
     if (frames === "lost") return this.#lose(subject, 1);

@@ -2,15 +2,16 @@
  * Brokers joined through a stream: {@linkcode JetStreamExchange}, over connections of NATS's client.
  */
 import { jetstream } from "@nats-io/jetstream";
-import { errors, type NatsConnection } from "@nats-io/nats-core";
+import type { NatsConnection } from "@nats-io/nats-core";
 import { clock } from "../base/clock.ts";
 import { pause } from "../base/timers.ts";
 import type { TopicPath } from "../topic.ts";
 import { type ExchangeContext, lose } from "./exchange_context.ts";
 import { JetStreamExchange } from "./jetstream_exchange.ts";
 import { JetStreamReader } from "./jetstream_reader.ts";
-import { setUpStream } from "./jetstream_setup.ts";
-import { RefusedError, type StreamWire } from "./jetstream_sender.ts";
+import { refusalOf, whyOf } from "./jetstream_errors.ts";
+import { setUpStream, streamProblem } from "./jetstream_setup.ts";
+import type { StreamWire } from "./jetstream_sender.ts";
 import type { Mode } from "./mode.ts";
 import { patternOf, subjectOf } from "./subject.ts";
 
@@ -80,7 +81,11 @@ export class JetStreamMode implements Mode {
     let isConnected = false;
     while (!nc.isClosed() && !signal.aborted) {
       try {
-        await setUpStream(nc, this.#stream, this.#subjects);
+        const problem = streamProblem(await setUpStream(nc, this.#stream, this.#subjects));
+        if (problem !== undefined) {
+          if (!isConnected) throw new Error(problem);
+          this.#warn("was changed", problem); // What it has can be read, and some may pass.
+        }
         if (!isConnected) this.exchange.connected(wire);
         isConnected = true;
         await this.#reader.read(nc, signal);
@@ -100,12 +105,11 @@ export class JetStreamMode implements Mode {
     return {
       publish: async (subject, bytes, msgID) => {
         try {
-          await client.publish(subject, bytes, { msgID });
-        } catch (error) { // Not allowed, no leader, no answer, no stream, no connection.
-          const { cause = error } = error as Error;
-          if (cause instanceof errors.PermissionViolationError) {
-            throw new RefusedError(`NATS does not allow publishing: ${cause.message}`);
-          }
+          const { stream } = await client.publish(subject, bytes, { msgID });
+          if (stream !== this.#stream) throw new Error(`the stream ${stream} took it instead`);
+        } catch (error) { // Refused, no leader, no answer, no stream, no room, no connection.
+          const refusal = refusalOf(error, this.#stream);
+          if (refusal !== undefined) throw refusal;
           if (!nc.isClosed()) this.#warn("did not confirm a packet", error);
           const now = clock.now();
           if (now - doubted > DOUBT_MS) {
@@ -118,12 +122,7 @@ export class JetStreamMode implements Mode {
     };
   }
 
-  #warn(what: string, error: unknown): void {
-    let why = error instanceof Error ? error.message : error;
-    // NATS's client takes any silence for that; it does not export the class.
-    if (error instanceof Error && error.name === "JetStreamNotEnabled") {
-      why = "it has no leader at this moment, or NATS has no JetStream";
-    }
-    this.#context.warn(`The stream ${this.#stream} ${what}: ${why}`);
+  #warn(what: string, why: unknown): void {
+    this.#context.warn(`The stream ${this.#stream} ${what}: ${whyOf(why)}`);
   }
 }

@@ -2,16 +2,16 @@
  * Reads a JetStream stream in its order, over any number of connections, each from where the last ended.
  */
 import {
-  type ConsumerMessages,
+  AckPolicy,
   DeliverPolicy,
   type JetStreamManager,
   jetstreamManager,
   type StreamInfo,
 } from "@nats-io/jetstream";
-import type { NatsConnection } from "@nats-io/nats-core";
+import { nanos, type NatsConnection } from "@nats-io/nats-core";
 import { clock } from "../base/clock.ts";
-import { isCount } from "../base/count.ts";
 import { later, type Timer } from "../base/timers.ts";
+import { known, Pull } from "./jetstream_pull.ts";
 import { ANSWER_MS } from "./jetstream_setup.ts";
 
 const encoder = new TextEncoder();
@@ -32,10 +32,8 @@ export interface JetStreamReaderOptions {
   lost(why: string): void;
 }
 
-/** How many messages are on their way at a time. */
-const MESSAGES_AHEAD = 128;
-/** After so long, a request for messages counts as lost with its server. */
-const REQUEST_MS = 2000;
+/** After so long without a request, NATS forgets a consumer. */
+const FORGOTTEN_MS = 5 * 60 * 1000;
 /** Older servers take only one filter; with them, everything is read. */
 const FILTERS_SINCE = [2, 10] as const;
 /** How long all filters may be together, so that they fit a message. */
@@ -56,7 +54,7 @@ export class JetStreamReader {
   #made: number | undefined;
   /** Since when the stream has had less than was read. */
   #shortSince: number | undefined;
-  #messages: ConsumerMessages | undefined;
+  #messages: Pull | undefined;
   #isFiltered = false;
   /** The latest filters; `undefined`: everything, `null`: nothing. */
   #chosen: string | undefined | null = null;
@@ -162,39 +160,40 @@ export class JetStreamReader {
     const chosen = filters?.join(" ");
     if (chosen !== this.#chosen) this.#options.chosenAnew();
     this.#chosen = chosen;
-    const consumer = await manager.jetstream().consumers.get(stream, {
+    const { name: consumer } = await manager.consumers.add(stream, {
+      name: crypto.randomUUID(),
       deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: this.#position + 1,
+      ack_policy: AckPolicy.None,
+      max_deliver: 1,
+      mem_storage: true,
+      num_replicas: 1,
+      inactive_threshold: nanos(FORGOTTEN_MS),
       ...(filters !== undefined && { filter_subjects: [...filters] }),
     });
-    const messages = await consumer.consume({
-      max_messages: MESSAGES_AHEAD,
-      expires: REQUEST_MS,
-      abort_on_missing_resource: true,
-    });
-    this.#messages = messages;
-    const watching = stopWhenSilent(messages);
+    const messages = this.#messages = new Pull(nc, stream, consumer);
     try {
-      if (isChanged) messages.stop(); // What is stopped without being read never closes.
+      if (isChanged) messages.stop();
       else this.isReading = true;
-      for await (const { subject, data, info } of messages) {
-        const sequence = known(info.streamSequence, "its sequence");
+      for (let next = await messages.next(); next !== undefined; next = await messages.next()) {
+        const { subject, data, sequence, pending } = next;
         // Without filters, whatever is missing in between is gone.
         if (filters === undefined && sequence > this.#position + 1) {
           this.#options.lost(`the stream ${stream} has dropped messages that were not read`);
         }
         // Whatever it does, it is not read again: what cannot be taken now never can.
         this.#position = sequence;
-        this.behind = known(info.pending, "what is left");
+        this.behind = pending;
         await this.#options.message(subject, data);
       }
     } finally {
       this.#messages = undefined;
       this.isReading = false;
-      await messages.close();
-      const isSilent = await watching;
+      messages.stop();
       // Otherwise the server would delete it after a while.
-      if (!isSilent && !nc.isClosed()) await consumer.delete().catch(() => {});
+      if (!messages.isSilent && !nc.isClosed()) {
+        await manager.consumers.delete(stream, consumer).catch(() => {});
+      }
     }
   }
 
@@ -240,31 +239,10 @@ function stateOf({ created, state }: StreamInfo): { first: number; last: number;
   };
 }
 
-/** A number that NATS tells, which must be exact: reading goes on after it. */
-function known(value: unknown, what: string): number {
-  if (isCount(value)) return value;
-  throw new Error(`NATS says that ${what} is ${value}`);
-}
-
 function knownDate(text: string): number {
   const date = Date.parse(text);
   if (!Number.isNaN(date)) return date;
   throw new Error(`NATS says that it was made at ${text}`);
-}
-
-/**
- * Ends the messages of a consumer that gives no sign of life. A consumer lives at one node of a cluster,
- * whichever we are connected to. When that node dies, nobody says so, and the library asks for ever.
- *
- * @returns Whether it was silent.
- */
-async function stopWhenSilent(messages: ConsumerMessages): Promise<boolean> {
-  for await (const { type } of messages.status()) {
-    if (type !== "heartbeats_missed") continue;
-    messages.stop();
-    return true;
-  }
-  return false;
 }
 
 function fits(filters: readonly string[]): boolean {

@@ -14,15 +14,19 @@
  * - An unconfirmed packet is sent again with the same number. The stream drops it if it has it already;
  *   so does whoever hears a number twice.
  * - If too much waits, the oldest messages are dropped; a packet for their topic says so.
+ * - A packet that is refused for good gives its number to one that says so: readers wait for no other.
  */
+import { COUNT_MAX } from "../base/count.ts";
 import { Fifo } from "../base/fifo.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
-import type { ExchangeContext } from "./exchange_context.ts";
+import { DroppedCounts } from "./dropped_counts.ts";
+import { type ExchangeContext, warnOfEnd } from "./exchange_context.ts";
 import { Packer } from "./packer.ts";
 import {
   BEFORE_BYTES_MAX,
   droppedPacket,
   LANES,
+  type Packet,
   PacketFlag,
   sealPacket,
   UNDER_WAY_MAX,
@@ -40,15 +44,21 @@ export interface StreamWire {
   publish(subject: string, bytes: Uint8Array, id: string): Promise<void>;
 }
 
-/** NATS will never take a packet. */
+/** NATS will never take a packet, whatever it takes of others. */
 export class RefusedError extends Error {
   override readonly name = "RefusedError";
+  /** Whether it takes nothing at all for this subject; otherwise a shorter packet may pass. */
+  readonly isSubject: boolean;
+
+  /** Makes one; `message` is for whoever runs the broker. */
+  constructor(message: string, { isSubject }: { isSubject: boolean }) {
+    super(message);
+    this.isSubject = isSubject;
+  }
 }
 
 /** How many bytes of a lane are under way at a time. */
 const WINDOW_BYTES = 1024 * 1024;
-/** For how many topics dropped messages are counted apart. */
-const DROPPED_TOPICS_MAX = 1024;
 const RETRY_MIN_MS = 50;
 const RETRY_MAX_MS = 2000;
 
@@ -60,10 +70,14 @@ interface OutRoute {
 
 /** A packet that the stream has not confirmed, or that follows such a packet. */
 interface UnderWay {
-  readonly route: OutRoute;
-  readonly bytes: Uint8Array;
+  route: OutRoute;
+  bytes: Uint8Array;
   readonly number: number;
-  messages: number;
+  /** The topics of those before it that it names. */
+  readonly before: readonly Uint8Array[];
+  readonly messages: number;
+  /** Whether it only says that its messages were dropped. */
+  isNotice: boolean;
   readonly since: number;
   isConfirmed: boolean;
   retries: number;
@@ -76,8 +90,8 @@ interface Lane {
   number: number;
   readonly underWay: Fifo<UnderWay>;
   underWayBytes: number;
-  /** By subject, how many messages were dropped since the latest packet. */
-  readonly dropped: Map<OutRoute, number>;
+  /** What was dropped since the latest packet. */
+  readonly dropped: DroppedCounts<OutRoute>;
 }
 
 /** Sends our clients' messages to the stream. */
@@ -91,8 +105,8 @@ export class JetStreamSender {
   readonly #routes: TopicBlockCache<OutRoute>;
   readonly #broadcasts: OutRoute;
 
-  /** Makes one without a connection. */
-  constructor(context: ExchangeContext) {
+  /** Makes one without a connection; the numbers of its packets go on from `first`. */
+  constructor(context: ExchangeContext, first = 0) {
     const { prefix } = context;
     this.#context = context;
     this.#routes = new TopicBlockCache((path, block) => (
@@ -102,10 +116,10 @@ export class JetStreamSender {
     this.#lanes = Array.from({ length: LANES }, (_, index): Lane => ({
       index: index + 1,
       packer: new Packer(),
-      number: 0,
+      number: first,
       underWay: new Fifo(),
       underWayBytes: 0,
-      dropped: new Map(),
+      dropped: new DroppedCounts(this.#broadcasts),
     }));
     this.#queue = new SendQueue({
       packers: this.#lanes.map(({ packer }) => packer),
@@ -157,10 +171,8 @@ export class JetStreamSender {
   }
 
   /** Remembers to tell others that messages were dropped. */
-  #noteDropped({ dropped }: Lane, to: OutRoute, messages: number): void {
-    const isKnown = dropped.has(to) || dropped.size < DROPPED_TOPICS_MAX;
-    const route = isKnown ? to : this.#broadcasts;
-    dropped.set(route, (dropped.get(route) ?? 0) + messages);
+  #noteDropped({ dropped }: Lane, route: OutRoute, messages: number): void {
+    dropped.add(route, messages);
     this.#context.counts.dropped += messages;
   }
 
@@ -170,16 +182,20 @@ export class JetStreamSender {
     while (
       underWay.length < UNDER_WAY_MAX && lane.underWayBytes < WINDOW_BYTES && !this.#queue.isFull
     ) {
+      if (lane.number === COUNT_MAX) {
+        warnOfEnd(this.#context);
+        break;
+      }
       const before = Array.from({ length: underWay.length }, (_, i) => underWay.at(i)!.route.topic);
       if (before.reduce((sum, { length }) => sum + length, 0) > BEFORE_BYTES_MAX) break;
-      const packet = this.#takeDropped(lane) ?? lane.packer.next(underWay.length === 0);
+      const packet = lane.dropped.take() ?? lane.packer.next(underWay.length === 0);
       if (packet === undefined) break;
-      const { route, since, flags } = packet;
+      const { route, since, flags, messages } = packet;
       const number = ++lane.number;
-      const seal = { broker: this.#context.id, lane: lane.index, number, before };
-      const bytes = sealPacket(packet, seal);
-      const messages = flags & PacketFlag.DROPPED ? 0 : packet.messages;
-      const sent = { route, bytes, number, messages, since, isConfirmed: false, retries: 0 };
+      const bytes = this.#seal(lane, packet, number, before);
+      const isNotice = (flags & PacketFlag.DROPPED) > 0;
+      const made = { route, bytes, number, before, messages, isNotice, since };
+      const sent: UnderWay = { ...made, isConfirmed: false, retries: 0 };
       underWay.push(sent);
       lane.underWayBytes += bytes.length;
       this.#queue.sent(bytes.length);
@@ -188,11 +204,13 @@ export class JetStreamSender {
     this.#queue.settle();
   }
 
-  #takeDropped({ dropped }: Lane) {
-    for (const [route, messages] of dropped) {
-      dropped.delete(route);
-      if (messages > 0) return droppedPacket(route, messages);
-    }
+  #seal(
+    { index: lane }: Lane,
+    packet: Packet<OutRoute>,
+    number: number,
+    before: readonly Uint8Array[],
+  ): Uint8Array {
+    return sealPacket(packet, { broker: this.#context.id, lane, number, before });
   }
 
   #send(lane: Lane, packet: UnderWay): void {
@@ -202,7 +220,7 @@ export class JetStreamSender {
     wire.publish(subject, bytes, `${this.#context.id}.${lane.index}.${number}`).then(
       () => this.#confirmed(lane, packet),
       (error) => { // The stream did not confirm it: it is sent again, unless NATS refuses it for good.
-        if (error instanceof RefusedError) return this.#refused(lane, packet, error);
+        if (error instanceof RefusedError) return this.#refused(lane, packet, bytes, error);
         const wait = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** packet.retries++);
         this.#context.later(() => {
           if (this.#wire === wire) this.#send(lane, packet);
@@ -211,19 +229,36 @@ export class JetStreamSender {
     );
   }
 
-  /** NATS does not allow the topic: other brokers are told, and the lane goes on. */
-  #refused(lane: Lane, packet: UnderWay, { message }: RefusedError): void {
-    if (packet.isConfirmed) return;
+  /**
+   * NATS does not take these bytes for a packet: another one in its place says how many messages that
+   * were, to those who want the topic, or to all if it is the topic that NATS does not take.
+   */
+  #refused(
+    lane: Lane,
+    packet: UnderWay,
+    bytes: Uint8Array,
+    { message, isSubject }: RefusedError,
+  ): void {
+    if (packet.isConfirmed || packet.bytes !== bytes) return; // Another answer came before.
     this.#context.warn(message);
-    this.#noteDropped(lane, this.#broadcasts, packet.messages);
-    packet.messages = 0;
-    this.#confirmed(lane, packet);
+    if (!packet.isNotice) this.#context.counts.dropped += packet.messages;
+    const route = isSubject ? this.#broadcasts : packet.route;
+    const isFurther = !packet.isNotice || route !== packet.route;
+    if (!isFurther) return this.#confirmed(lane, packet); // Not even that can be told.
+    const notice = droppedPacket(route, packet.messages);
+    packet.route = route;
+    packet.isNotice = true;
+    packet.bytes = this.#seal(lane, notice, packet.number, packet.before);
+    const change = packet.bytes.length - bytes.length;
+    lane.underWayBytes += change;
+    this.#queue.sent(change);
+    if (this.#wire !== undefined) this.#send(lane, packet);
   }
 
   #confirmed(lane: Lane, packet: UnderWay): void {
     if (packet.isConfirmed) return; // An earlier attempt was confirmed, too.
     packet.isConfirmed = true;
-    this.#context.counts.sent += packet.messages;
+    if (!packet.isNotice) this.#context.counts.sent += packet.messages;
     const { underWay } = lane;
     const wasFull = this.#queue.isFull;
     for (let first = underWay.at(0); first?.isConfirmed; first = underWay.at(0)) {

@@ -19,9 +19,10 @@ export interface NatsUplinkOptions {
   /**
    * The name of a JetStream stream that keeps all messages, so that a broker can catch up after it lost
    * its connection. All brokers of a bus must name the same one. If it does not exist, it is created:
-   * it keeps messages for a day and up to 1 GiB, with three replicas in a cluster. By default there is
-   * no stream: a broker misses what others send while it is not connected, and its clients' `onGap` is
-   * called.
+   * it keeps messages for a day and up to 1 GiB, with three replicas in a cluster. One that cannot
+   * serve gets nothing, and a warning says what to change; `docs/scaling.md` has what it must be like.
+   * By default there is no stream: a broker misses what others send while it is not connected, and its
+   * clients' `onGap` is called.
    */
   stream?: string | undefined;
   /**

@@ -24,6 +24,10 @@ import { TOPIC_ELEMENTS_MAX, type TopicPath } from "../topic.ts";
 
 /** The longest packet, with its header. */
 export const PACKET_BYTES_MAX = 256 * 1024;
+/** What NATS has to take in one message: a packet, the topics that it names, and headers. */
+export const PAYLOAD_BYTES_MIN = PACKET_BYTES_MAX + 16 * 1024;
+/** How many messages one packet tells of. */
+export const MESSAGES_MAX = 2 ** 32 - 1;
 const VERSION = 1;
 const BROKER_AT = 2;
 const LANE_AT = 10;
@@ -53,7 +57,10 @@ export const PacketFlag = {
   REST: 1,
   /** Its frame goes on in the next packet. */
   MORE: 2,
-  /** It holds nothing: its messages were dropped before they were passed on. */
+  /**
+   * It holds nothing: its messages were dropped before they were passed on, or refused. Without
+   * messages it only takes the place of a part of one, of which the last part tells.
+   */
   DROPPED: 4,
 } as const;
 const FLAGS_MAX = 7;
@@ -225,7 +232,7 @@ function unreadable(why: string): ProtocolError {
   return new ProtocolError(`Cannot read a packet: ${why}`);
 }
 
-/** A packet that says that messages were dropped. */
+/** A packet that says that messages were dropped, at most {@linkcode MESSAGES_MAX}. */
 export function droppedPacket<R extends PacketRoute>(route: R, messages: number): Packet<R> {
   return {
     route,

@@ -5,14 +5,12 @@ import type { ConnectionOptions, NatsConnection } from "@nats-io/nats-core";
 import { clock } from "../base/clock.ts";
 import { isCount } from "../base/count.ts";
 import { pause } from "../base/timers.ts";
-import { PACKET_BYTES_MAX } from "./packet.ts";
+import { PAYLOAD_BYTES_MIN } from "./packet.ts";
 import { connect } from "./transport.ts";
 import type { UplinkEvents } from "./uplink_events.ts";
 
 const BACKOFF_MIN_MS = 50;
 const BACKOFF_MAX_MS = 5000;
-/** The largest payload that NATS must allow: a packet, the topics that it names, and headers. */
-const PAYLOAD_BYTES_MIN = PACKET_BYTES_MAX + 16 * 1024;
 
 /** What a {@linkcode Reconnector} needs. */
 export interface ReconnectorOptions {

@@ -10,6 +10,7 @@
  *             └───────────────── at most a window ─────────────────┘
  * ```
  */
+import { COUNT_MAX } from "../base/count.ts";
 import { Fifo } from "../base/fifo.ts";
 import { ProtocolError } from "../errors.ts";
 import type { Frame } from "./frame.ts";
@@ -53,10 +54,14 @@ export class Inbox {
   #wanted = 0;
   #closed = false;
 
-  /** Makes an empty one; at most `window` bytes may be here and not acknowledged. */
-  constructor(window: number, handler: InboxHandler) {
+  /**
+   * Makes an empty one; at most `window` bytes may be here and not acknowledged. The number of the last
+   * frame before is `first`.
+   */
+  constructor(window: number, handler: InboxHandler, first = 0) {
     this.#window = window;
     this.#handler = handler;
+    this.taken.count = this.acknowledged.count = first;
   }
 
   /** Takes or holds a frame that arrives. */
@@ -81,6 +86,9 @@ export class Inbox {
   }
 
   #count(frames: number, bytes: number): void {
+    if (frames > COUNT_MAX - this.taken.count) {
+      throw new ProtocolError(`Cannot count a frame: a session has at most ${COUNT_MAX} of them`);
+    }
     this.taken.count += frames;
     this.taken.bytes += bytes;
   }
@@ -132,6 +140,8 @@ export class Inbox {
   acknowledge(): number {
     const { count, bytes } = this.acknowledgeable;
     this.acknowledged.bytes = bytes;
+    // Of bytes only differences count: while nobody has a place in the sums, these begin anew.
+    if (this.#withheld.first === undefined) this.taken.bytes = this.acknowledged.bytes = 0;
     return this.acknowledged.count = count;
   }
 

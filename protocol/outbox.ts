@@ -50,13 +50,16 @@ export class Outbox {
   readonly #sent: Sent;
   #total = 0;
 
-  /** Makes an empty one; calls `onBytes` with each change of `heldBytes`. */
-  constructor(window: number, onBytes: (change: number) => void = () => {}) {
+  /**
+   * Makes an empty one; calls `onBytes` with each change of `heldBytes`. The number of the last frame
+   * before is `first`.
+   */
+  constructor(window: number, onBytes: (change: number) => void = () => {}, first = 0) {
     this.window = window;
     this.#onBytes = onBytes;
     const buffers = new Buffers();
     this.#waiting = new Waiting(buffers);
-    this.#sent = new Sent(buffers);
+    this.#sent = new Sent(buffers, first);
     this.composer = new Composer(this.#waiting);
   }
 

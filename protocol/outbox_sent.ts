@@ -52,9 +52,14 @@ export class Sent {
   readonly #notices = new Fifo<Notices>();
   readonly #buffers: Buffers;
 
-  /** Makes one without frames. */
-  constructor(buffers: Buffers) {
+  /** Makes one without frames; `first` is the number of the last one before. */
+  constructor(buffers: Buffers, first = 0) {
     this.#buffers = buffers;
+    this.numbered =
+      this.acknowledged =
+      this.handed =
+      this.#base =
+        first;
   }
 
   /**

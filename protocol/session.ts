@@ -52,20 +52,36 @@ export interface SessionHandler extends InboxHandler {
   acknowledged?(): void;
 }
 
+/** What the numbers of a session go on from; something else than 0 where a test is about their end. */
+export interface SessionStart {
+  /** The number of the last counted frame, in both directions. */
+  readonly frames?: number;
+  /** How many requests for an acknowledgement there were before each connection. */
+  readonly asks?: number;
+}
+
 /** Requests for an acknowledgement over one connection. */
 class Asks {
   /** How many of the other side's have arrived. */
-  arrived = 0;
+  arrived: number;
   /** How many of those were answered. */
-  answered = 0;
+  answered: number;
   /** How many of this side's were sent. */
-  sent = 0;
+  sent: number;
   /** How many of those the other side has answered. */
-  settled = 0;
+  settled: number;
   /** Which of this side's requests is meant to open the window. */
   unblocking = 0;
   /** How much was acknowledged when it was sent. */
   unblockingAt = -1;
+
+  constructor(first: number) {
+    this.arrived =
+      this.answered =
+      this.sent =
+      this.settled =
+        first;
+  }
 }
 
 /** Sends to one peer and takes what it sends, across connections. */
@@ -76,7 +92,8 @@ export class Session implements LinkHandler {
   #link: Link | undefined;
   /** What comes from the other side. */
   readonly #inbox: Inbox;
-  #asks = new Asks();
+  readonly #firstAsk: number;
+  #asks: Asks;
   readonly #flushes = new Flushes();
   /** The turns in which it takes what was held; made when something was. */
   #slice: TimeSlice | undefined;
@@ -84,10 +101,16 @@ export class Session implements LinkHandler {
   #isPaused = false;
 
   /** Makes a session without a connection; calls `onBytes` with each change of what it holds. */
-  constructor(handler: SessionHandler, onBytes?: (change: number) => void) {
+  constructor(
+    handler: SessionHandler,
+    onBytes?: (change: number) => void,
+    { frames = 0, asks = 0 }: SessionStart = {},
+  ) {
     this.#handler = handler;
-    this.outbox = new Outbox(WINDOW_BYTES, onBytes);
-    this.#inbox = new Inbox(WINDOW_BYTES, handler);
+    this.outbox = new Outbox(WINDOW_BYTES, onBytes, frames);
+    this.#inbox = new Inbox(WINDOW_BYTES, handler, frames);
+    this.#firstAsk = asks;
+    this.#asks = new Asks(asks);
   }
 
   /** The connection, if there is one. */
@@ -104,7 +127,7 @@ export class Session implements LinkHandler {
   attach(link: Link): void {
     this.#link = link;
     this.#inbox.rewind();
-    this.#asks = new Asks();
+    this.#asks = new Asks(this.#firstAsk);
     this.#flushes.reconnect();
     link.handler = this;
     // An acknowledgement may have been lost with the connection before.

@@ -1,7 +1,7 @@
 /** Holds `docs/scaling.md` against what runs. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { STREAM_LIMITS } from "../nats/jetstream_setup.ts";
-import { PACKET_BYTES_MAX } from "../nats/packet.ts";
+import { AGE_MIN_MS, STREAM_LIMITS } from "../nats/jetstream_setup.ts";
+import { PAYLOAD_BYTES_MIN } from "../nats/packet.ts";
 import { busPrefix, patternOf, SUBJECT_BYTES_MAX, subjectOf } from "../nats/subject.ts";
 import { NatsServer } from "../tools/harness/nats_server.ts";
 import { Machine, Machines } from "./helpers/machines.ts";
@@ -50,7 +50,10 @@ Deno.test("docs/scaling.md shows subjects as they are, and the limits", () => {
   assertStringIncludes(PAGE, `\`${subjectOf(busPrefix("plant"), [])}\``);
   const text = PAGE.replaceAll(/\s+/g, " ");
   assertStringIncludes(text, `has at most ${SUBJECT_BYTES_MAX} bytes`);
-  assertStringIncludes(text, `messages of ${PACKET_BYTES_MAX / 1024} KiB`);
+  assertStringIncludes(text, `messages of ${PAYLOAD_BYTES_MIN / 1024} KiB`);
+  const least = PAYLOAD_BYTES_MIN.toLocaleString("en");
+  assertStringIncludes(text, `\`max_msg_size\` and \`max_bytes\` of at least ${least} bytes`);
+  assertStringIncludes(text, `\`max_age\` of at least ${AGE_MIN_MS / 1000} s`);
   const { bytes, ageMs, replicas } = STREAM_LIMITS;
   assertEquals([bytes, ageMs, replicas], [2 ** 30, 24 * 3600 * 1000, 3]);
   assert(text.includes("at most 1 GiB and a day") && text.includes("with three replicas"));
