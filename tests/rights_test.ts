@@ -11,9 +11,11 @@ import {
   NetPubSub,
   type NetPubSubOptions,
 } from "../mod.ts";
+import { Rights as GrantedRights } from "../broker/rights.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
 import { decodeGoodbye, decodeRefused } from "../protocol/frame_bodies.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
+import { TopicTree } from "../routing/topic_tree.ts";
 import { Peer } from "../tools/harness/peer.ts";
 import { until } from "../tools/harness/until.ts";
 import { Warnings } from "./helpers/warnings.ts";
@@ -396,4 +398,26 @@ Deno.test("Broker tells once of a grant that is a plain string with a slash", as
   heard.setKeys(keys);
   assertEquals([warnings.lines.length, told.length], [1, 1]);
   assertStringIncludes(String(told[0]), text);
+});
+
+Deno.test("Rights find what is granted below a topic at the cost of the grants, however deep these are", () => {
+  const { nodes } = TopicTree.prototype;
+  let walked = 0;
+  TopicTree.prototype.nodes = function* (path) {
+    for (const node of nodes.call(this, path)) {
+      walked++;
+      yield node;
+    }
+  };
+  try {
+    const rest = Array.from({ length: 14 }, (_, i) => `e${i}`);
+    const subscribe = Array.from({ length: 100 }, (_, i) => [`t${i % 10}`, `${i}`, ...rest]);
+    const rights = new GrantedRights({ subscribe });
+    assertEquals(rights.narrow([])?.length, 100);
+    assertEquals(rights.narrow(["t3"])?.map((path) => path[0]), Array(10).fill("t3"));
+    assertEquals(rights.narrow(["t3", "13", "e0"]), [["t3", "13", ...rest]]);
+    assert(walked <= 3 * 100, `${walked} nodes`);
+  } finally {
+    TopicTree.prototype.nodes = nodes;
+  }
 });
