@@ -372,6 +372,36 @@ Deno.test("Broker ends a session that subscribes over and over and does not read
   await flooding;
 });
 
+Deno.test("Broker ends a session that does not read what is taken away from it over and over", async () => {
+  const all = { subscribe: [null] };
+  await using stage = await Stage.start({ ann: all });
+  await using peer = await Peer.authenticate(stage.broker, secretOf("ann"), "ann");
+  const long = Array.from({ length: 4 }, () => "x".repeat(255));
+  const topics = Array.from({ length: 1000 }, (_, i) => encodeTopic([...long, `${i}`]));
+  await peer.send(FrameType.OPEN, new Uint8Array(30), ...topics);
+  await peer.expect(FrameType.OPENED);
+  const { broker } = stage;
+  const { bus } = stage.client();
+  await bus.connect();
+  const isOver = () => broker.stats().endings.notReading > 0;
+  for (let times = 0; times < 4 && !isOver(); times++) {
+    const { deniedSubscriptions } = broker.stats();
+    broker.setKeys(keysOf({ ann: {} }));
+    await until(() =>
+      broker.stats().deniedSubscriptions === deniedSubscriptions + 1000 || isOver()
+    );
+    broker.setKeys(keysOf({ ann: all }));
+    for (let got = 0; got < 1000 && !isOver();) {
+      const { delivered } = broker.stats();
+      for (let i = 0; i < 1000; i++) bus.publish([...long, `${i}`]);
+      await bus.flush();
+      got = broker.stats().delivered - delivered;
+    }
+  }
+  await until(isOver);
+  while (await peer.next() !== undefined);
+});
+
 Deno.test("NetPubSub.connect rejects with AuthError for the key of another name", async () => {
   await using stage = await Stage.start({ ann: {}, bob: {} });
   const { bus } = stage.client("bob");
