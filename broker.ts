@@ -183,6 +183,7 @@ export class Broker {
       onTick: background.repeatedly(() => router.sweep()),
     });
     this.#brokerTopics = new BrokerTopics({
+      background,
       topicCounts,
       messageBytes: limits.messageBytes,
       isWanted: (path) => router.isWanted(path),

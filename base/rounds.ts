@@ -30,6 +30,8 @@ const LIGHT_MS = 2;
 const SHARE_MS = 0.5;
 /** When the timer is set. */
 const ARM_MS = 1;
+/** What a read takes, about, that brings too little to do anything with. */
+const IN_VAIN_MS = 0.01;
 
 /** Shared by all, because there may be many. */
 function read(): number {
@@ -87,6 +89,11 @@ export class Rounds {
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#spent = 0;
+  }
+
+  /** Notes that a task has read in vain, which takes longer than to see that; it counts for all. */
+  readInVain(): void {
+    this.#spent += IN_VAIN_MS;
   }
 
   /** Notes that a task has spent some time; returns whether it must let others have their turn. */

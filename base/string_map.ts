@@ -22,6 +22,8 @@ const BLOCK = 256;
 
 const FACTORS = crypto.getRandomValues(new Int32Array(BLOCK));
 const OTHER_FACTORS = crypto.getRandomValues(new Int32Array(BLOCK));
+/** Of the length: zero characters at the end add nothing else. */
+const [LENGTH_FACTOR, OTHER_LENGTH_FACTOR] = crypto.getRandomValues(new Int32Array(2));
 
 interface Entry<V> {
   readonly key: string;
@@ -122,8 +124,8 @@ export function salted(text: string): string {
  * characters times random factors has that property in its high bits, which are taken here.)
  */
 export function secretHash(text: string): number {
-  let a = text.length;
-  let b = 0;
+  let a = Math.imul(LENGTH_FACTOR!, text.length);
+  let b = Math.imul(OTHER_LENGTH_FACTOR!, text.length);
   for (let start = 0; start < text.length; start += BLOCK) {
     if (start > 0) {
       // Otherwise characters could change places with those a block before.

@@ -40,6 +40,11 @@ export class TimeSlice {
     this.#isOver = false;
   }
 
+  /** Notes that what was read before it began was too little to do anything with. */
+  readInVain(): void {
+    this.#rounds.readInVain();
+  }
+
   /** Whether others must have their turn before it begins. */
   get mustWait(): boolean {
     return !this.#hasEnded && this.#rounds.mustWait(this.#share);

@@ -11,6 +11,7 @@
  *
  * If a message would be too large, the least busy entries are left out.
  */
+import type { Background } from "../base/background.ts";
 import { clock } from "../base/clock.ts";
 import { every, later, type Timer } from "../base/timers.ts";
 import { encodeMessage, Encoder } from "../codec/codec.ts";
@@ -24,6 +25,8 @@ import type { TopicCounts } from "./topic_counts.ts";
 const PERIOD_MS = 1000;
 /** How many clients, and how many topics, are listed. */
 const ENTRIES_MAX = 256;
+/** How many clients are asked in one step. */
+const STEP_CLIENTS = 64;
 
 const BROKER = topicPath(["*broker"]);
 const STATS = topicPath(["*broker", "stats"]);
@@ -32,6 +35,8 @@ const TOPICS = topicPath(["*broker", "topics"]);
 
 /** What {@linkcode BrokerTopics} ask their broker. */
 export interface BrokerTopicsSource {
+  /** Where it is done in steps, because there may be many clients. */
+  readonly background: Background;
   readonly topicCounts: TopicCounts;
   /** The most bytes of a message. */
   readonly messageBytes: number;
@@ -53,10 +58,12 @@ export class BrokerTopics {
   #since = 0;
   /** What each client had done at the last report. */
   #before = new Map<number, number>();
+  readonly #report: () => void;
 
   /** Makes one that does nothing until {@linkcode BrokerTopics.watch}. */
   constructor(source: BrokerTopicsSource) {
     this.#source = source;
+    this.#report = source.background.repeatedly(() => this.#publishAll());
   }
 
   /** Starts to publish, at once and then every second, if somebody wants it. */
@@ -78,41 +85,50 @@ export class BrokerTopics {
   }
 
   #tick(): void {
+    if (this.#source.isWanted(BROKER)) this.#report();
+    else this.end();
+  }
+
+  *#publishAll(): Generator<void, void, undefined> {
     const source = this.#source;
-    if (!source.isWanted(BROKER)) return this.end();
     if (source.subscribers(STATS) > 0) this.#publish(STATS, source.stats());
-    if (source.subscribers(CLIENTS) > 0) this.#publishClients();
+    yield;
+    if (source.subscribers(CLIENTS) > 0) yield* this.#publishClients();
+    if (this.#timer === undefined) return; // It has ended meanwhile.
     const isWatched = source.subscribers(TOPICS) > 0;
     if (isWatched && !source.topicCounts.isWatched) this.#since = clock.now();
     source.topicCounts.isWatched = isWatched;
-    if (isWatched) this.#publishTopics();
+    if (isWatched) yield* this.#publishTopics();
   }
 
-  #publishClients(): void {
+  *#publishClients(): Generator<void, void, undefined> {
     const done = new Map<number, number>();
-    const busy = new Map<number, number>();
-    const clients = [...this.#source.clients()];
-    for (const { client, received, delivered, dropped } of clients) {
+    const clients: { readonly stats: ClientStats; readonly busy: number }[] = [];
+    for (const stats of this.#source.clients()) {
+      const { client, received, delivered, dropped } = stats;
       const sum = received + delivered + dropped;
       done.set(client, sum);
-      busy.set(client, sum - (this.#before.get(client) ?? 0));
+      clients.push({ stats, busy: sum - (this.#before.get(client) ?? 0) });
+      if (clients.length % STEP_CLIENTS === 0) yield;
     }
+    if (this.#timer === undefined) return;
     this.#before = done;
-    clients.sort((a, b) => busy.get(b.client)! - busy.get(a.client)! || a.client - b.client);
-    this.#publishSome(CLIENTS, clients, (some) => ({ clients: some, total: clients.length }));
+    clients.sort((a, b) => b.busy - a.busy || a.stats.client - b.stats.client);
+    yield;
+    const busiest = clients.slice(0, ENTRIES_MAX).map(({ stats }) => stats);
+    this.#publishSome(CLIENTS, busiest, (some) => ({ clients: some, total: clients.length }));
   }
 
-  #publishTopics(): void {
+  *#publishTopics(): Generator<void, void, undefined> {
     const now = clock.now();
     const period = now - this.#since;
     this.#since = now;
     const { topics: passed, other } = this.#source.topicCounts.takeBusiest(ENTRIES_MAX);
-    const topics = passed.map(({ path, messages, bytes }): TopicStats => ({
-      topic: path,
-      messages,
-      bytes,
-      subscribers: this.#source.subscribers(path),
-    }));
+    const topics: TopicStats[] = [];
+    for (const { path, messages, bytes } of passed) {
+      yield; // Many may subscribe to each.
+      topics.push({ topic: path, messages, bytes, subscribers: this.#source.subscribers(path) });
+    }
     this.#publishSome(TOPICS, topics, (some) => ({
       topics: some,
       other: topics.slice(some.length).reduce(sumOf, other),
@@ -126,6 +142,7 @@ export class BrokerTopics {
     entries: readonly E[],
     message: (some: readonly E[]) => object,
   ): void {
+    if (this.#timer === undefined) return; // It has ended meanwhile.
     let count = Math.min(entries.length, ENTRIES_MAX);
     while (!this.#publish(path, message(entries.slice(0, count))) && count > 0) count >>= 1;
   }

@@ -209,11 +209,18 @@ export class ClientPeer implements Peer, SessionHandler {
     if (this.key.rights === rights) this.#applied = rights;
   }
 
-  /** Tells its client that it may not subscribe to a topic. */
+  /** Tells its client that it may not subscribe to a topic; ends a link over which too much is not read. */
   deny(path: TopicPath, link = this.session.link): void {
-    this.#context.counters.deniedSubscriptions++;
+    const { counters, limits: { subscriptions } } = this.#context;
+    counters.deniedSubscriptions++;
+    if (link === undefined || link.ended) return;
+    const waiting = Math.max(DENIALS_WAITING_MAX, subscriptions);
+    if (link.waiting > waiting) {
+      const text = `Cannot subscribe: ${waiting} answers wait to be read`;
+      return link.fail(new FrameError(text, Reason.NOT_READING));
+    }
     const text = `Cannot subscribe to ${formatTopic(path)}: ${notGranted(this.key.name)}`;
-    link?.send(FrameType.DENIED, encodeRefused(Reason.FORBIDDEN, encodeTopic(path), text));
+    link.send(FrameType.DENIED, encodeRefused(Reason.FORBIDDEN, encodeTopic(path), text));
   }
 
   /** How many messages it missed, if it had taken so many counted frames when it was cut off. */
@@ -373,15 +380,7 @@ export class ClientPeer implements Peer, SessionHandler {
     router.add(this, path, granted);
     checkSubscriptions(router.interestsOf(this), limits);
     if (isBrokerPath(path)) onWatch();
-    if (granted?.length !== 0) return;
-    const waiting = Math.max(DENIALS_WAITING_MAX, limits.subscriptions);
-    if (this.session.link!.waiting > waiting) {
-      throw new FrameError(
-        `Cannot subscribe: ${waiting} answers wait to be read`,
-        Reason.NOT_READING,
-      );
-    }
-    this.deny(path);
+    if (granted?.length === 0) this.deny(path);
   }
 
   batch(): void {

@@ -43,6 +43,8 @@ function checkGrant(field: string, path: TopicPath): void {
 
 /** Topics that are granted, each with all below it. */
 class Grants {
+  /** Those that no other one covers, the shortest first. */
+  readonly topics: readonly TopicPath[];
   readonly #tree = new TopicTree<true>();
   /** By a node above some of them: these. */
   readonly #below = new Map<TopicNode<true>, readonly TopicPath[]>();
@@ -57,14 +59,10 @@ class Grants {
     const paths = topics.map((topic) => topicPath(topic));
     for (const path of paths) checkGrant(field, path);
     // The shortest first: what is covered then grants nothing more.
-    for (const path of paths.toSorted((a, b) => a.length - b.length)) {
-      if (!this.covers(path)) this.#tree.at(path).value = true;
-    }
-  }
-
-  /** Those that no other one covers. */
-  get topics(): readonly TopicPath[] {
-    return [...this.#tree.nodes()].flatMap(({ path, value }) => value ? [path] : []);
+    this.topics = paths.toSorted((a, b) => a.length - b.length).filter((path) => {
+      if (this.covers(path)) return false;
+      return this.#tree.at(path).value = true;
+    });
   }
 
   /** Whether a topic is one of them, or below one. */
@@ -81,14 +79,17 @@ class Grants {
     return below;
   }
 
+  /** Goes through all, which is much less than the nodes below a topic may be. */
   #find(path: TopicPath): TopicPath[] {
-    const found: TopicPath[] = [];
-    for (const { path: grant, value } of this.#tree.nodes(path)) {
-      // What the broker itself publishes is not for the catch-all.
-      if (value && !(path.length === 0 && isBrokerPath(grant))) found.push(grant);
-    }
-    return found;
+    // What the broker itself publishes is not for the catch-all.
+    if (path.length === 0) return this.topics.filter((grant) => !isBrokerPath(grant));
+    return this.topics.filter((grant) => isAtOrBelow(grant, path));
   }
+}
+
+/** Whether a topic is another one, or below it. */
+function isAtOrBelow(path: TopicPath, top: TopicPath): boolean {
+  return path.length >= top.length && top.every((element, depth) => element === path[depth]);
 }
 
 /** What the holders of a key may do. */

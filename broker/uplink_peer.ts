@@ -1,6 +1,7 @@
 /**
  * The other brokers that an uplink joins, as one peer of the router.
  */
+import type { Background } from "../base/background.ts";
 import type { Limits } from "../protocol/frame.ts";
 import { type Run, runAt } from "../protocol/topic_run.ts";
 import type { Origin, Peer } from "../routing/peer.ts";
@@ -13,6 +14,8 @@ import { UplinkLosses } from "./uplink_losses.ts";
 
 /** What an {@linkcode UplinkPeer} needs from its broker. */
 export interface UplinkContext {
+  /** Where what takes long is done. */
+  readonly background: Background;
   readonly router: Router<Peer>;
   readonly limits: Limits;
   readonly decodeTopic: DecodeTopic;
@@ -32,7 +35,7 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
   constructor(uplink: Uplink, context: UplinkContext) {
     this.#uplink = uplink;
     this.#context = context;
-    this.#losses = new UplinkLosses(context.router);
+    this.#losses = new UplinkLosses(context.router, context.background);
   }
 
   /**

@@ -247,14 +247,20 @@ export class CoreExchange implements Exchange {
       if (remote.losses.hasToAsk(message.sent)) this.#ask(remote);
       if (message.wants !== remote.wants.version) this.#sayCounts(remote, false);
     } else if (message.type === "ask") {
-      remote.wants.commit(message.got);
+      this.#commit(remote, message.got);
       this.#sayCounts(remote, true);
-    } else if (message.type === "got") remote.wants.commit(message.got);
+    } else if (message.type === "got") this.#commit(remote, message.got);
     else if (message.type === "counts") this.#takeCounts(remote, message);
     else {
       const change = remote.wants.take(message);
       if (change !== undefined) this.#turns.add(remote, this.#apply(remote, change));
     }
+  }
+
+  /** A broker has an answer; it is noted before the next one is made for it. */
+  #commit(remote: Remote, got: number): void {
+    const noting = remote.wants.commit(got);
+    if (noting !== undefined) this.#turns.add(remote, noting);
   }
 
   *#apply(remote: Remote, change: WantsChange): Work {

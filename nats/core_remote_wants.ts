@@ -24,8 +24,9 @@ const REMOVED_BYTES = 16;
 /** The content of so many answers is remembered, while they are not much more than what it wants. */
 const ANSWERS_MAX = 16;
 const ANSWERED_MIN = 64;
-/** How many counts that it knows are passed over in one step. */
+/** How many counts that it knows are passed over in one step, and how many that it has got are noted. */
 const KNOWN_PER_STEP = 64;
+const GOT_PER_STEP = 16;
 
 /** Something that another broker wants. */
 interface Want {
@@ -259,17 +260,31 @@ export class RemoteWants {
     return undefined;
   }
 
-  /** It has this answer; 0: it has none, and has forgotten everything. */
-  commit(answer: number): void {
+  /**
+   * It has this answer; 0: it has none, and has forgotten everything.
+   *
+   * @returns Notes what that told, in steps, if it told anything; once for each answer.
+   */
+  commit(answer: number): Work | undefined {
     if (answer === 0) this.#epoch++;
-    for (const [id, count] of this.#told.get(answer) ?? []) {
+    const got = this.#told.get(answer);
+    // Nothing more is to be learned from that answer, or from those before it.
+    for (const before of this.#told.keys()) if (before <= answer) this.#forgetAnswer(before);
+    return got === undefined || got.length === 0 ? undefined : this.#note(got);
+  }
+
+  *#note(got: readonly NumberedCount[]): Work {
+    const since = this.#since;
+    const epoch = this.#epoch;
+    for (let at = 0; at < got.length; at++) {
+      if (at % GOT_PER_STEP === GOT_PER_STEP - 1) yield;
+      if (since !== this.#since) return;
+      const [id, count] = got[at]!;
       const want = this.#wants.get(hiddenNumber(id));
       if (want === undefined) continue;
       want.told = count;
-      want.epoch = this.#epoch;
+      want.epoch = epoch;
     }
-    // Nothing more is to be learned from that answer, or from those before it.
-    for (const before of this.#told.keys()) if (before <= answer) this.#forgetAnswer(before);
   }
 }
 

@@ -223,8 +223,10 @@ export class Link {
   #takeFrames(): Promise<void> | undefined {
     if (this.#slice.mustWait) return this.#slice.next();
     this.#slice.begin();
+    let isInVain = true;
     try {
       while (this.#end === undefined && this.#reader.next()) {
+        isInVain = false;
         this.#counted = 0;
         this.#reader.runMax = this.#slice.left;
         const work = this.#takeFrame();
@@ -242,6 +244,7 @@ export class Link {
     }
     // Also after the end: what is read then must not overwrite frames that somebody holds.
     this.#space = this.#reader.space();
+    if (isInVain) this.#slice.readInVain();
     if (this.#end === undefined && this.#slice.isOver()) return this.#slice.next();
     this.#slice.rest();
     return undefined;

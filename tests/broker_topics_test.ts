@@ -8,6 +8,11 @@ import {
   NetPubSub,
   type TopicStats,
 } from "../mod.ts";
+import { Background } from "../base/background.ts";
+import { Rounds } from "../base/rounds.ts";
+import { TimeSlice } from "../base/time_slice.ts";
+import { BrokerTopics } from "../broker/broker_topics.ts";
+import { TopicCounts } from "../broker/topic_counts.ts";
 import { Scene, take } from "./helpers/scene.ts";
 import { until } from "../tools/harness/until.ts";
 
@@ -167,4 +172,44 @@ Deno.test("Broker tells onClient of each client that comes, comes back, and leav
   await until(() => events.length === 2);
   const told = { client: 1, name: "Ann", keyName: "ann", address: "127.0.0.1" };
   assertEquals(events, [{ type: "joined", ...told }, { type: "left", ...told }]);
+});
+
+Deno.test("BrokerTopics asks many clients, and who gets many topics, in turns with everything else", async () => {
+  let [time, asked, longest, before] = [0, 0, 0, 0];
+  const published: string[] = [];
+  // Each step takes a turn.
+  const background = new Background(new TimeSlice(new Rounds(() => time += 10)));
+  const topicCounts = new TopicCounts();
+  const pass = () => {
+    for (let n = 0; n < 300; n++) topicCounts.count([`${n}`], 1, 1);
+  };
+  const topics = new BrokerTopics({
+    background,
+    topicCounts,
+    messageBytes: 2 ** 20,
+    isWanted: () => true,
+    subscribers([first]) {
+      if (first !== "*broker") asked++;
+      return 1;
+    },
+    stats: () => ({}) as BrokerReport,
+    *clients() {
+      for (let client = 1; client <= 5000; client++) {
+        asked++;
+        yield { client, received: client, delivered: 0, dropped: 0 } as ClientStats;
+      }
+    },
+    publish: (path) => published.push(path.at(-1)!),
+  });
+  topics.watch();
+  for (; published.length < 6; before = asked) {
+    pass();
+    await new Promise((resolve) => setTimeout(resolve));
+    longest = Math.max(longest, asked - before);
+  }
+  assertEquals(published, ["stats", "clients", "topics", "stats", "clients", "topics"]);
+  assert(asked >= 2 * 5000 + 256, `${asked} asked`);
+  assert(longest <= 64, `${longest} asked in a turn`);
+  topics.end();
+  background.end();
 });

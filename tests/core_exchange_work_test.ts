@@ -315,6 +315,49 @@ Deno.test("RemoteWants gives back all that it took, whatever becomes of it", () 
   assertEquals(memory.bytes, 0);
 });
 
+Deno.test("RemoteWants notes in steps what a broker got, and tells it only the rest", () => {
+  const { bus } = contextOf(new Heard(), { id: "me", messageBytes: 1000 });
+  const wants = new RemoteWants(new SentCounts(bus, PREFIX), 1, new RemoteMemory());
+  const count = 5000;
+  const change = wants.take({
+    ...{ type: "wants", from: "a", version: 1, base: null, remove: [], part: 0, more: false },
+    add: upTo(count).map((id) => [id, [String(id)]]),
+  });
+  [...wants.apply(change!)];
+  const answer = () => {
+    const number = wants.beginAnswer();
+    return { number, told: [...wants.countsFor(number, true)].filter((one) => one).length };
+  };
+  const { number } = answer();
+  const noting = wants.commit(number)!;
+  const few = 10;
+  for (let steps = 0; steps < few; steps++) assert(!noting.next().done);
+  const { told } = answer();
+  assert(told >= count - 64 * few && told < count, `${told} told of ${count}`);
+  assert([...noting].length > count / 64);
+  assertEquals(answer().told, 0);
+  assertEquals(wants.commit(number), undefined, "it is noted once");
+  assertEquals(wants.commit(0), undefined);
+  assertEquals(answer().told, count, "it has forgotten everything");
+});
+
+Deno.test("CoreExchange notes what a broker got before it answers that one again", () => {
+  const victim = new Victim();
+  const count = 5000;
+  victim.wants("a", upTo(count));
+  victim.finish();
+  victim.said.length = 0;
+  victim.ask("a", 0);
+  victim.finish();
+  const { answer } = victim.said.at(-1)!.message as ControlMessage & { type: "counts" };
+  assertEquals(victim.told, count);
+  victim.said.length = 0;
+  victim.exchange.tick();
+  victim.ask("a", answer);
+  victim.finish();
+  assertEquals([victim.said.length, victim.told], [1, 0]);
+});
+
 Deno.test("KnownVersions tells what all know, as a look at each of them would", () => {
   const random = randomOf(SEED);
   const known = new KnownVersions();

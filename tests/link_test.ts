@@ -6,6 +6,7 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { writeAll } from "../base/bytes.ts";
+import { Rounds } from "../base/rounds.ts";
 import { every } from "../base/timers.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import { encodeFrame, FrameError, FrameType, Reason } from "../protocol/frame.ts";
@@ -252,6 +253,33 @@ Deno.test("Link looks at the clock after messages that caused much work elsewher
   const parts = [{ count: 5000, ms: 0 }, { count: 100, ms: 6, work: 10_000 }];
   const [, long] = await takenAtATime(clock, kind, parts);
   assertEquals(Math.max(...long!), 1);
+});
+
+Deno.test("Link leaves turns to everything else between reads of a few bytes that are there", async () => {
+  let [time, longest, count] = [0, 0, 0];
+  const most = 20_000;
+  const closed = Promise.withResolvers<null>();
+  const stream: ByteStream = {
+    read(into) {
+      if (count >= most) return closed.promise;
+      time += 0.01;
+      into[0] = count++ < 5 ? 255 : FrameType.PUBLISH; // Its end never comes.
+      return Promise.resolve(1);
+    },
+    write: ({ length }) => Promise.resolve(length),
+    closeWrite: () => Promise.resolve(),
+    close: () => closed.resolve(null),
+  };
+  const handler = { frame() {}, batch() {}, next: () => undefined, idle() {} };
+  const limits = { ...FRAME_LIMITS, [FrameType.PUBLISH]: 2 ** 32 };
+  const link = new Link(stream, limits, handler, new Rounds(() => time));
+  for (let before = 0; count < most; before = time) {
+    await new Promise((resolve) => setTimeout(resolve));
+    longest = Math.max(longest, time - before);
+  }
+  assert(longest < 8, `${longest} ms of reads in a turn`);
+  link.close();
+  await link.finished;
 });
 
 Deno.test("Link leaves turns to everything else between writes that need none", async () => {

@@ -11,9 +11,11 @@ import {
   NetPubSub,
   type NetPubSubOptions,
 } from "../mod.ts";
+import { Rights as GrantedRights } from "../broker/rights.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
 import { decodeGoodbye, decodeRefused } from "../protocol/frame_bodies.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
+import { TopicTree } from "../routing/topic_tree.ts";
 import { Peer } from "../tools/harness/peer.ts";
 import { until } from "../tools/harness/until.ts";
 import { Warnings } from "./helpers/warnings.ts";
@@ -370,6 +372,36 @@ Deno.test("Broker ends a session that subscribes over and over and does not read
   await flooding;
 });
 
+Deno.test("Broker ends a session that does not read what is taken away from it over and over", async () => {
+  const all = { subscribe: [null] };
+  await using stage = await Stage.start({ ann: all });
+  await using peer = await Peer.authenticate(stage.broker, secretOf("ann"), "ann");
+  const long = Array.from({ length: 4 }, () => "x".repeat(255));
+  const topics = Array.from({ length: 1000 }, (_, i) => encodeTopic([...long, `${i}`]));
+  await peer.send(FrameType.OPEN, new Uint8Array(30), ...topics);
+  await peer.expect(FrameType.OPENED);
+  const { broker } = stage;
+  const { bus } = stage.client();
+  await bus.connect();
+  const isOver = () => broker.stats().endings.notReading > 0;
+  for (let times = 0; times < 4 && !isOver(); times++) {
+    const { deniedSubscriptions } = broker.stats();
+    broker.setKeys(keysOf({ ann: {} }));
+    await until(() =>
+      broker.stats().deniedSubscriptions === deniedSubscriptions + 1000 || isOver()
+    );
+    broker.setKeys(keysOf({ ann: all }));
+    for (let got = 0; got < 1000 && !isOver();) {
+      const { delivered } = broker.stats();
+      for (let i = 0; i < 1000; i++) bus.publish([...long, `${i}`]);
+      await bus.flush();
+      got = broker.stats().delivered - delivered;
+    }
+  }
+  await until(isOver);
+  while (await peer.next() !== undefined);
+});
+
 Deno.test("NetPubSub.connect rejects with AuthError for the key of another name", async () => {
   await using stage = await Stage.start({ ann: {}, bob: {} });
   const { bus } = stage.client("bob");
@@ -396,4 +428,26 @@ Deno.test("Broker tells once of a grant that is a plain string with a slash", as
   heard.setKeys(keys);
   assertEquals([warnings.lines.length, told.length], [1, 1]);
   assertStringIncludes(String(told[0]), text);
+});
+
+Deno.test("Rights find what is granted below a topic at the cost of the grants, however deep these are", () => {
+  const { nodes } = TopicTree.prototype;
+  let walked = 0;
+  TopicTree.prototype.nodes = function* (path) {
+    for (const node of nodes.call(this, path)) {
+      walked++;
+      yield node;
+    }
+  };
+  try {
+    const rest = Array.from({ length: 14 }, (_, i) => `e${i}`);
+    const subscribe = Array.from({ length: 100 }, (_, i) => [`t${i % 10}`, `${i}`, ...rest]);
+    const rights = new GrantedRights({ subscribe });
+    assertEquals(rights.narrow([])?.length, 100);
+    assertEquals(rights.narrow(["t3"])?.map((path) => path[0]), Array(10).fill("t3"));
+    assertEquals(rights.narrow(["t3", "13", "e0"]), [["t3", "13", ...rest]]);
+    assert(walked <= 3 * 100, `${walked} nodes`);
+  } finally {
+    TopicTree.prototype.nodes = nodes;
+  }
 });

@@ -38,6 +38,20 @@ class Stage implements Disposable {
     }
   }
 
+  /** Begins a task that has nothing to do but to read in vain, so many times. */
+  async reader(times: number, ms = 0.01): Promise<void> {
+    const slice = this.slice();
+    for (; times > 0 && !this.#ended.has(slice); times--) {
+      await undefined;
+      this.time += ms;
+      if (slice.mustWait) await slice.next();
+      slice.begin();
+      slice.readInVain();
+      if (slice.isOver()) await slice.next();
+      slice.rest();
+    }
+  }
+
   /** The longest time from one turn of the event loop to the next, of so many. */
   async longest(turns: number): Promise<number> {
     let longest = 0;
@@ -66,6 +80,15 @@ for (const tasks of [1, 2, 40, 400]) {
     await quiet(); // In the first, nobody was known to have much to do.
     const longest = await stage.longest(20);
     assert(longest > 4 && longest < 7.2, `${longest}`);
+  });
+}
+
+for (const tasks of [1, 40]) {
+  Deno.test(`Rounds of ${tasks} tasks that read in vain are as long as those of others`, async () => {
+    using stage = new Stage();
+    for (let i = 0; i < tasks; i++) stage.reader(40_000 / tasks);
+    const longest = await stage.longest(20);
+    assert(longest > 4 && longest < 7.2 + 0.01 * tasks, `${longest}`);
   });
 }
 

@@ -21,6 +21,11 @@ for (
       numbers.map((i) => `9\x9a\x96i${i.toString(36).padStart(8, "0")}e\\M\x99`),
     ],
     ["strings of one letter", numbers.slice(0, 5000).map((i) => "a".repeat(i))],
+    [
+      "strings that end in zero characters",
+      numbers.slice(0, 1000).map((i) => "a" + "\0".repeat(i)),
+    ],
+    ["strings of zero characters", numbers.slice(0, 1000).map((i) => "\0".repeat(i))],
     ["strings in which a letter moves", numbers.slice(0, 600).map((i) => at(i, 600))],
     [
       "strings in which two letters change places with those 256 before",

@@ -1,5 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
+import { Background } from "../base/background.ts";
 import { COUNT_MAX } from "../base/count.ts";
+import { Rounds } from "../base/rounds.ts";
+import { TimeSlice } from "../base/time_slice.ts";
 import { UplinkLosses } from "../broker/uplink_losses.ts";
 import type { Peer } from "../routing/peer.ts";
 import { Router } from "../routing/router.ts";
@@ -8,12 +11,16 @@ import { until } from "../tools/harness/until.ts";
 /** Clients that want one topic each, and what they are told. */
 class Clients implements Disposable {
   readonly router = new Router<Peer>();
-  readonly losses = new UplinkLosses(this.router);
+  readonly losses: UplinkLosses;
   /** How often clients were searched for. */
   searches = 0;
   readonly told: Record<string, number[]> = {};
 
-  constructor(topics: readonly string[]) {
+  readonly #background: Background;
+
+  constructor(topics: readonly string[], background = new Background()) {
+    this.#background = background;
+    this.losses = new UplinkLosses(this.router, background);
     for (const topic of topics) {
       const told: number[] = this.told[topic] = [];
       const peer: Peer = {
@@ -41,6 +48,7 @@ class Clients implements Disposable {
 
   [Symbol.dispose](): void {
     this.losses.end();
+    this.#background.end();
   }
 }
 
@@ -85,4 +93,42 @@ Deno.test("UplinkLosses tells what is left when it ends, and no sum that is not 
   for (let n = 0; n < 5; n++) clients.losses.add(["a"], COUNT_MAX);
   clients.losses.end();
   assertEquals(clients.told.a, [1, COUNT_MAX]);
+});
+
+/** A background in which each step takes a turn. */
+function stepwise(): Background {
+  let time = 0;
+  return new Background(new TimeSlice(new Rounds(() => time += 10)));
+}
+
+function manyTopics(): string[] {
+  return Array.from({ length: 5000 }, (_, i) => `a/${i}`);
+}
+
+Deno.test("UplinkLosses tells many clients in turns with everything else", async () => {
+  using clients = new Clients(manyTopics(), stepwise());
+  const told = () => Object.values(clients.told).flat().length;
+  let [longest, before] = [0, 0];
+  const look = () => {
+    longest = Math.max(longest, told() - before);
+    before = told();
+  };
+  clients.losses.add(["a"], 1);
+  look();
+  clients.losses.add(["a"], 2); // It is told of when all know the first.
+  for (let turns = 0; told() < 10_000; turns++) {
+    await new Promise((resolve) => setTimeout(resolve));
+    look();
+    assert(turns < 10_000, `${told()} told`);
+  }
+  assert(longest <= 256, `${longest} told in a turn`);
+  assertEquals(clients.told["a/4999"], [1, 2]);
+});
+
+Deno.test("UplinkLosses tells all when it ends while it tells", () => {
+  using clients = new Clients(manyTopics(), stepwise());
+  clients.losses.add(["a"], 1);
+  clients.losses.add(["a"], 2);
+  clients.losses.end();
+  assert(Object.values(clients.told).every((told) => told.join() === "1,2"));
 });

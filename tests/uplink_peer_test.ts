@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { Background } from "../base/background.ts";
 import { TopicCounts } from "../broker/topic_counts.ts";
 import type { Uplink } from "../broker/uplink.ts";
 import { UplinkPeer } from "../broker/uplink_peer.ts";
@@ -14,6 +15,7 @@ function setUp() {
   const peer = new UplinkPeer({} as Uplink, {
     router,
     limits: LIMITS_MAX,
+    background: new Background(),
     topicCounts: new TopicCounts(),
     decodeTopic: (bytes, start, end) => decodeTopic(bytes, start, end, LIMITS_MAX),
   });
