@@ -19,8 +19,7 @@ const FINISH_MS = 1000;
 const encoder = new TextEncoder();
 
 /** Gathers output, and writes it to standard output as it is, no faster than it is read. */
-export class Output implements Disposable {
-  readonly #writer = Deno.stdout.writable.getWriter();
+export class Output {
   #parts: Uint8Array[] = [];
   #text = "";
   #bytes = 0;
@@ -55,11 +54,9 @@ export class Output implements Disposable {
     const parts = this.#parts;
     this.#parts = [];
     this.#bytes = 0;
-    if (parts.length > 0) await written(this.#writer.write(concat(...parts)));
-  }
-
-  [Symbol.dispose](): void {
-    this.#writer.releaseLock();
+    if (parts.length === 0) return;
+    // Not its stream, which loses the error of a full disk (seen on 2.6.8).
+    await written(writeAll(Deno.stdout, concat(...parts)));
   }
 }
 

@@ -184,7 +184,7 @@ async function print(
   count: number,
   signal: AbortSignal,
 ): Promise<void> {
-  using output = new Output();
+  const output = new Output();
   for await (const { line, time } of messages.take(signal)) {
     output.add(format(line, time));
     const isLast = messages.taken >= count;
