@@ -94,6 +94,40 @@ terminalTest("a broker whose terminal is closed ends well", async () => {
   assertEquals(await Deno.readTextFile(status), "0\n");
 });
 
+for (const redirection of ["2>LOG", ">LOG", ">LOG 2>&1", "2>&1 | cat >LOG"]) {
+  for (const command of ["FOLDER/x.json", "sub -c BUS topic"]) {
+    terminalTest(
+      `${command} ${redirection} ends with the terminal it was started from`,
+      async () => {
+        await using folder = await TempFolder.make();
+        const joined = Promise.withResolvers<void>();
+        await using bus = await Bus.start({ onClient: () => joined.resolve() });
+        const fill = (text: string) =>
+          text.replaceAll("LOG", `${folder.path}/log`).replace("FOLDER", folder.path)
+            .replace("BUS", bus.file);
+        // It passes the signal on, as the shell that a person types into does; stdin stays the terminal.
+        const script = `${folder.path}/run.sh`;
+        await Deno.writeTextFile(
+          script,
+          `cd ${folder.path}; trap 'kill -HUP $(cat pid); wait; touch ended' HUP
+        { bash -c 'echo $$ >pid; exec "$@" 2>&3' bash "$@" 3>&2 0<&4 ${fill(redirection)}; } 4<&0 &
+        wait; wait`,
+        );
+        await using terminal = new Program({
+          args: fill(command).split(" "),
+          onTerminal: true,
+          under: ["bash", script],
+          input: "open",
+        });
+        if (command.startsWith("FOLDER")) await fileOf(`${folder.path}/x.json`);
+        else await joined.promise;
+        terminal.kill("SIGKILL");
+        await until(() => folder.names.includes("ended"));
+      },
+    );
+  }
+}
+
 terminalTest("a broker goes on, and can be ended, when its terminal is stopped", async () => {
   await using folder = await TempFolder.make();
   const path = `${folder.path}/x.json`;
