@@ -1,8 +1,14 @@
 /** A line that cannot be written ends nothing: full disks, terminals that are gone or stopped. */
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { Warnings } from "../cli/broker_events.ts";
 import { Log } from "../cli/log.ts";
-import { complain, finishOutput, say } from "../cli/output.ts";
+import { complain, finishOutput, printLine, say } from "../cli/output.ts";
 import { NetPubSub } from "../mod.ts";
 import { until } from "../tools/harness/until.ts";
 import { Bus } from "./helpers/bus.ts";
@@ -160,6 +166,16 @@ Deno.test("a broker is not ended by a SIGHUP that comes while it starts", async 
   await fileOf(path);
   process.kill("SIGTERM");
   assertEquals((await process.status).code, 0);
+});
+
+Deno.test("printLine says why an output that does not wait cannot be written", async () => {
+  const { write } = Deno.stdout;
+  Deno.stdout.write = () => Promise.reject(new Deno.errors.WouldBlock("os error 11"));
+  try {
+    await assertRejects(() => printLine("a"), Error, "whoever opened it has set it not to wait");
+  } finally {
+    Deno.stdout.write = write;
+  }
 });
 
 Deno.test("cli says that its output cannot be written, and fails", async () => {
