@@ -247,7 +247,9 @@ function parseJson(text: string): unknown {
     return JSON.parse(text);
   } catch (cause) { // SyntaxError, whose message quotes what may be a key.
     const [place = ""] = / \(line \d+ column \d+\)/.exec((cause as Error).message) ?? [];
-    throw new TypeError(`it is not JSON${place}`);
+    // A text of Windows has 0 bytes between its letters.
+    const what = text.includes("\0") ? "it is UTF-16; save it as UTF-8" : `it is not JSON${place}`;
+    throw new TypeError(what);
   }
 }
 

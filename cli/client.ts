@@ -73,6 +73,8 @@ export interface ClientOptions {
   onGap?(gap: Gap): void;
   /** Subscribes, before the connection is made. */
   prepare?(bus: NetPubSub): void;
+  /** How long connecting may take, in milliseconds. */
+  patience?: number | undefined;
   /** Shows what happens to the connection; by default prints it to standard error. */
   tell?(text: string): void;
 }
@@ -114,7 +116,7 @@ async function connected(
   args: Arguments,
   signal: AbortSignal,
   work: (client: Client) => Promise<number | void>,
-  { onGap, prepare, tell = complain }: ClientOptions,
+  { onGap, prepare, patience, tell = complain }: ClientOptions,
 ): Promise<number | void> {
   const problems = { count: 0 };
   const leaving: Leaving = { isUnderWay: false, undelivered: 0 };
@@ -138,7 +140,7 @@ async function connected(
   });
   try {
     prepare?.(bus);
-    await connect(bus, { signal, wait: args.has("wait") });
+    await connect(bus, { signal, wait: args.has("wait"), patience });
     return await work({ bus, signal, problems });
   } catch (error) { // Whatever it is, what was published before is still sent.
     await leave(bus, signal, leaving).catch((other) => complain(messageOf(other)));
@@ -197,16 +199,18 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal;
   /** Whether it waits until there is a broker, for ever. */
   readonly wait?: boolean;
+  /** How long that may take without `wait`, in milliseconds. */
+  readonly patience?: number | undefined;
 }
 
 /** Connects, if a broker answers in time. */
 export async function connect(
   bus: NetPubSub,
-  { signal, wait = false }: ConnectOptions = {},
+  { signal, wait = false, patience = CONNECT_MS }: ConnectOptions = {},
 ): Promise<void> {
   if (wait) return await bus.connect({ wait, ...(signal && { signal }) });
   await inTime(
-    CONNECT_MS,
+    patience,
     "Cannot connect: no answer",
     (late) => bus.connect({ signal: AbortSignal.any([late, ...signal ? [signal] : []]) }),
   );

@@ -15,6 +15,8 @@ const MESSAGE_UNITS_MAX = 4096;
 const WAITING_UNITS_MAX = 2 ** 20;
 /** How long the end of the program waits for what it prints, in milliseconds. */
 const FINISH_MS = 1000;
+const WOULD_BLOCK =
+  "Cannot write the output: it is full, and whoever opened it has set it not to wait";
 
 const encoder = new TextEncoder();
 
@@ -217,6 +219,8 @@ async function written(done: Promise<void>): Promise<void> {
     await done;
   } catch (error) {
     if (error instanceof Deno.errors.BrokenPipe) throw error; // Whoever reads it has had enough.
+    // Retrying could write a part twice: Deno does not say how much was written before the error.
+    if (error instanceof Deno.errors.WouldBlock) throw new Error(WOULD_BLOCK, { cause: error });
     throw new Error(asSentence("write the output", error), { cause: error });
   }
 }

@@ -65,5 +65,5 @@ async function run(args: Arguments): Promise<number> {
         `min ${formatMs(min!)}, median ${formatMs(median!)}, p99 ${formatMs(p99!)} of ${done}`,
       );
     }
-  });
+  }, { patience: timeout });
 }

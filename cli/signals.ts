@@ -8,6 +8,15 @@ import { every, type Timer } from "../base/timers.ts";
 const SAME_SIGNAL_MS = 1000;
 /** How often to look whether the terminal is gone, once SIGHUP has come. */
 const LOOK_MS = 500;
+/** How often it looks: a terminal that goes later is not what SIGHUP told of. */
+const LOOKS_MAX = 20;
+/**
+ * What tells whether the program is on a terminal: the output may be in a file or a pipe, and the terminal
+ * is still what it was started from. The nohup of macOS leaves the input on the terminal.
+ */
+const STREAMS = Deno.build.os === "darwin"
+  ? ["stdout", "stderr"] as const
+  : ["stdin", "stdout", "stderr"] as const;
 
 /** Listens for the signals that end the program, until it is disposed. */
 export class StopSignals implements Disposable {
@@ -30,21 +39,26 @@ export class StopSignals implements Disposable {
     this.#happened.resolve();
   };
 
-  readonly #isOnTerminal = Deno.stdout.isTerminal();
+  readonly #terminals = STREAMS.filter((name) => Deno[name].isTerminal());
   #looks: Timer | undefined;
 
   readonly #hangup = () => {
-    if (!this.#isOnTerminal) return this.onHangup?.();
-    if (this.onHangup === undefined || isGone()) return this.#take();
+    if (this.#terminals.length === 0) return this.onHangup?.();
+    if (this.onHangup === undefined || this.#isGone()) return this.#take();
     this.onHangup();
     // When the shell of a terminal ends, SIGHUP comes before the terminal is gone.
-    this.#looks ??= every(() => isGone() && this.#take(), LOOK_MS);
+    this.#looks?.cancel();
+    let looks = 0;
+    this.#looks = every(() => {
+      if (this.#isGone()) this.#take();
+      else if (++looks === LOOKS_MAX) this.#looks?.cancel();
+    }, LOOK_MS);
   };
 
   readonly #listeners: readonly (readonly [Deno.Signal, () => void])[] = Deno.build.os === "windows"
     ? [["SIGINT", this.#take], ["SIGBREAK", this.#take]]
     // Once a program listens for any signal, Deno ends it at SIGHUP, even under nohup, which ignores
-    // SIGHUP; and under nohup the output is not a terminal.
+    // SIGHUP; and under nohup none of STREAMS is a terminal.
     : [
       ["SIGINT", this.#take],
       ["SIGTERM", this.#take],
@@ -63,6 +77,11 @@ export class StopSignals implements Disposable {
   /** Resolves with the first signal. */
   get happened(): Promise<void> {
     return this.#happened.promise;
+  }
+
+  /** After a terminal was closed, what led to it does not lead to a terminal any more. */
+  #isGone(): boolean {
+    return this.#terminals.some((name) => !Deno[name].isTerminal());
   }
 
   [Symbol.dispose](): void {
@@ -85,9 +104,4 @@ export class IgnoredHangups implements Disposable {
   [Symbol.dispose](): void {
     if (Deno.build.os !== "windows") Deno.removeSignalListener("SIGHUP", this.#ignore);
   }
-}
-
-/** After a terminal was closed, the output is not a terminal any more. */
-function isGone(): boolean {
-  return !Deno.stdout.isTerminal();
 }

@@ -57,6 +57,7 @@ async function run(args: Arguments): Promise<number> {
     );
     await printLine(formatJson(Object.assign({}, ...kinds.map((kind) => reports.get(kind)))));
   }, {
+    patience: timeout,
     prepare(bus) {
       for (const kind of kinds) {
         bus.addSubscriber(["*broker", kind], (_topic, message) => {

@@ -181,17 +181,27 @@ async function listenAt(
   });
 }
 
+/** Why nobody can listen at an address, and what to do; nothing if the error itself says it. */
+function whyNot(error: unknown): string | undefined {
+  if (error instanceof Deno.errors.AddrInUse) {
+    return "another program listens there; end it, or take another port";
+  }
+  if (error instanceof Deno.errors.AddrNotAvailable) {
+    return "this machine has no such address; " +
+      "listen at one that it has, at 127.0.0.1 for this machine alone, or at 0.0.0.0 for all";
+  }
+  return undefined;
+}
+
 function bindTcp(endpoint: Exclude<Endpoint, { transport: "unix" }>): Deno.TcpListener {
   const { hostname, port } = endpoint;
   try {
     return Deno.listen({ hostname, port, tcpBacklog: TCP_BACKLOG });
   } catch (error) {
-    if (!(error instanceof Deno.errors.AddrNotAvailable)) throw error;
-    throw new Deno.errors.AddrNotAvailable(
-      `Cannot listen at ${formatEndpoint(endpoint)}: this machine has no such address; ` +
-        "listen at one that it has, at 127.0.0.1 for this machine alone, or at 0.0.0.0 for all",
-      { cause: error },
-    );
+    const why = whyNot(error);
+    if (why === undefined) throw error;
+    const Kind = (error as Error).constructor as ErrorConstructor;
+    throw new Kind(`Cannot listen at ${formatEndpoint(endpoint)}: ${why}`, { cause: error });
   }
 }
 

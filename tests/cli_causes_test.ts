@@ -102,6 +102,24 @@ for (
   });
 }
 
+Deno.test("cli says that a keys file is UTF-16, as some editors of Windows save it", async () => {
+  await using folder = await TempFolder.make();
+  const path = `${folder.path}/keys.json`;
+  const text = Uint16Array.from('\ufeff{ "keys": [] }', (letter) => letter.charCodeAt(0));
+  await Deno.writeFile(path, new Uint8Array(text.buffer), { mode: 0o600 });
+  const { err } = await fails({ args: ["--keys", path, `${folder.path}/x.json`] });
+  assertStringIncludes(err, "it is UTF-16; save it as UTF-8");
+});
+
+Deno.test("cli says that another program listens at an address, and what to do", async () => {
+  await using folder = await TempFolder.make();
+  using other = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const address = `tcp://127.0.0.1:${other.addr.port}`;
+  const { err } = await fails({ args: ["--address", address, `${folder.path}/x.json`] });
+  const why = "another program listens there; end it, or take another port";
+  assertEquals(err, `${NAME}: Cannot listen at ${address}: ${why}\n`);
+});
+
 for (const [end, what] of [["\n", "a newline"], ["\r\n", "a newline of Windows"]]) {
   Deno.test(`cli takes a key from a file that ends with ${what}`, async () => {
     await using folder = await TempFolder.make();

@@ -1,8 +1,14 @@
 /** A line that cannot be written ends nothing: full disks, terminals that are gone or stopped. */
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { Warnings } from "../cli/broker_events.ts";
 import { Log } from "../cli/log.ts";
-import { complain, finishOutput, say } from "../cli/output.ts";
+import { complain, finishOutput, printLine, say } from "../cli/output.ts";
 import { NetPubSub } from "../mod.ts";
 import { until } from "../tools/harness/until.ts";
 import { Bus } from "./helpers/bus.ts";
@@ -94,6 +100,40 @@ terminalTest("a broker whose terminal is closed ends well", async () => {
   assertEquals(await Deno.readTextFile(status), "0\n");
 });
 
+for (const redirection of ["2>LOG", ">LOG", ">LOG 2>&1", "2>&1 | cat >LOG"]) {
+  for (const command of ["FOLDER/x.json", "sub -c BUS topic"]) {
+    terminalTest(
+      `${command} ${redirection} ends with the terminal it was started from`,
+      async () => {
+        await using folder = await TempFolder.make();
+        const joined = Promise.withResolvers<void>();
+        await using bus = await Bus.start({ onClient: () => joined.resolve() });
+        const fill = (text: string) =>
+          text.replaceAll("LOG", `${folder.path}/log`).replace("FOLDER", folder.path)
+            .replace("BUS", bus.file);
+        // It passes the signal on, as the shell that a person types into does; stdin stays the terminal.
+        const script = `${folder.path}/run.sh`;
+        await Deno.writeTextFile(
+          script,
+          `cd ${folder.path}; trap 'kill -HUP $(cat pid); wait; touch ended' HUP
+        { bash -c 'echo $$ >pid; exec "$@" 2>&3' bash "$@" 3>&2 0<&4 ${fill(redirection)}; } 4<&0 &
+        wait; wait`,
+        );
+        await using terminal = new Program({
+          args: fill(command).split(" "),
+          onTerminal: true,
+          under: ["bash", script],
+          input: "open",
+        });
+        if (command.startsWith("FOLDER")) await fileOf(`${folder.path}/x.json`);
+        else await joined.promise;
+        terminal.kill("SIGKILL");
+        await until(() => folder.names.includes("ended"));
+      },
+    );
+  }
+}
+
 terminalTest("a broker goes on, and can be ended, when its terminal is stopped", async () => {
   await using folder = await TempFolder.make();
   const path = `${folder.path}/x.json`;
@@ -126,6 +166,16 @@ Deno.test("a broker is not ended by a SIGHUP that comes while it starts", async 
   await fileOf(path);
   process.kill("SIGTERM");
   assertEquals((await process.status).code, 0);
+});
+
+Deno.test("printLine says why an output that does not wait cannot be written", async () => {
+  const { write } = Deno.stdout;
+  Deno.stdout.write = () => Promise.reject(new Deno.errors.WouldBlock("os error 11"));
+  try {
+    await assertRejects(() => printLine("a"), Error, "whoever opened it has set it not to wait");
+  } finally {
+    Deno.stdout.write = write;
+  }
 });
 
 Deno.test("cli says that its output cannot be written, and fails", async () => {

@@ -350,6 +350,19 @@ Deno.test("cli ping fails when the broker does not answer in time", async () => 
   assertEquals([code, err], [1, `${NAME}: No answer within 100ms\n`]);
 });
 
+for (const command of ["ping", "stats"]) {
+  Deno.test(`cli ${command} --timeout is also how long connecting may take`, async () => {
+    await using folder = await TempFolder.make();
+    await using broker = await started({ args: [`${folder.path}/x.json`] });
+    broker.kill("SIGSTOP");
+    const args = [command, "-c", `${folder.path}/x.json`, "--timeout", "100ms"];
+    await using program = new Program({ args });
+    const { code, err } = await program.end();
+    broker.kill("SIGCONT");
+    assertEquals([code, err], [1, `${NAME}: Cannot connect: no answer within 100ms\n`]);
+  });
+}
+
 Deno.test("cli --log json prints one JSON object for each event", async () => {
   await using folder = await TempFolder.make();
   const file = `${folder.path}/x.json`;
