@@ -32,7 +32,15 @@ import {
   TYPED,
 } from "./format.ts";
 import { arrayHasHidden, hasOwnMembers, HiddenMembers, objectHasHidden } from "./hidden_members.ts";
-import { isOutOfBounds, isPlain, kindOf, typedKindOf, typeNameOf } from "./kinds.ts";
+import {
+  bytesOf,
+  isOutOfBounds,
+  isPlain,
+  kindOf,
+  sizeOf,
+  typedKindOf,
+  typeNameOf,
+} from "./kinds.ts";
 import { type Shape, Shapes } from "./shapes.ts";
 import { explainUnreadable, explainUnsendable } from "./unsendable.ts";
 
@@ -293,8 +301,7 @@ export class Encoder {
   }
 
   /** Copies bytes, without their size. */
-  #raw(bytes: Uint8Array, at: number): number {
-    const { length } = bytes;
+  #raw(bytes: Uint8Array, at: number, length = bytes.length): number {
     at = this.#room(at, length);
     const target = this.#bytes;
     if (length > LOOP_BYTES_MAX) target.set(bytes, at);
@@ -395,10 +402,10 @@ export class Encoder {
   }
 
   /** Copies bytes behind their size. */
-  #sized(bytes: Uint8Array, at: number): number {
-    this.#check(at, bytes.length);
-    at = this.#room(at, 5 + bytes.length);
-    return this.#raw(bytes, this.#size(bytes.length, at));
+  #sized(bytes: Uint8Array, at: number, length = bytes.length): number {
+    this.#check(at, length);
+    at = this.#room(at, 5 + length);
+    return this.#raw(bytes, this.#size(length, at), length);
   }
 
   #compound(value: object, at: number, depth: number): number {
@@ -419,17 +426,16 @@ export class Encoder {
     }
   }
 
+  /** Writes a typed array: what it is, and not what it says of itself. */
   #view(value: ArrayBufferView, at: number): number {
-    if (value instanceof Uint8Array) {
-      if (value.length === 0 && isOutOfBounds(value)) throw REFUSED;
-      return this.#sized(value, this.#byte(BYTES, at));
-    }
-    const kind = typedKindOf(value);
-    const isBytes = kind < 0 && typeNameOf(value) === "Uint8Array"; // Of another realm.
-    if (kind < 0 && !isBytes || value.byteLength === 0 && isOutOfBounds(value)) throw REFUSED;
-    if (isBytes) return this.#sized(value as Uint8Array, this.#byte(BYTES, at));
-    const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-    return this.#sized(bytes, this.#byte(kind, this.#byte(TYPED, at)));
+    const name = typeNameOf(value);
+    const isBytes = name === "Uint8Array";
+    const kind = isBytes ? -1 : typedKindOf(name);
+    if (kind < 0 && !isBytes) throw REFUSED;
+    const size = sizeOf(value);
+    if (size === 0 && isOutOfBounds(value)) throw REFUSED;
+    if (isBytes) return this.#sized(value as Uint8Array, this.#byte(BYTES, at), size);
+    return this.#sized(bytesOf(value), this.#byte(kind, this.#byte(TYPED, at)));
   }
 
   #array(array: unknown[], at: number, depth: number): number {

@@ -149,6 +149,10 @@ const REFUSED: Readonly<Record<string, readonly [value: () => unknown, says: Reg
     () => foreign("new (class Map {})()"),
     /^is of class Map; send plain objects/,
   ],
+  "bytes of another realm whose buffer was transferred": [
+    () => foreign("(() => { const a = new Uint8Array(1); a.buffer.transfer(); return a; })()"),
+    /^is empty because its buffer was transferred$/,
+  ],
   "a DataView of another realm": [
     () => foreign("new DataView(new ArrayBuffer(1))"),
     /^is of class DataView; send plain objects/,
@@ -187,6 +191,42 @@ for (const code of FOREIGN) {
     assertEquals(show(passed(here)), show(code.includes("__proto__") ? { a: { b: 1 } } : here));
   });
 }
+
+/** Typed arrays that say something else of themselves than they are. */
+const PRETENDING: Readonly<Record<string, (view: Int16Array | Uint8Array) => unknown>> = {
+  "has no prototype": (view) => Object.setPrototypeOf(view, null),
+  "has the prototype of objects": (view) => Object.setPrototypeOf(view, Object.prototype),
+  "has the prototype of another kind": (view) =>
+    Object.setPrototypeOf(view, Float64Array.prototype),
+  "has members of the names of its own": (view) =>
+    Object.defineProperties(view, {
+      length: { value: 5 },
+      byteLength: { value: 0 },
+      byteOffset: { value: 1 },
+      buffer: { value: new ArrayBuffer(1) },
+    }),
+};
+
+for (const [what, pretend] of Object.entries(PRETENDING)) {
+  Deno.test(`Encoder takes a typed array that ${what} as what it is`, () => {
+    for (const type of [Int16Array, Uint8Array]) {
+      const make = () => new type([1, 2]);
+      assertEquals(show(passed(pretend(make()))), show(make()));
+      const lost = make();
+      lost.buffer.transfer();
+      assertMatch(refusal(pretend(lost)), /^is empty because its buffer was transferred/);
+    }
+  });
+}
+
+Deno.test("Encoder takes a subclass of bytes that has another length", () => {
+  class Longer extends Uint8Array {
+    override get length(): number {
+      return 9;
+    }
+  }
+  assertEquals(show(passed(new Longer([1, 2]))), show(new Uint8Array([1, 2])));
+});
 
 Deno.test("Encoder takes a message of another realm, and says what else it is", () => {
   assertEquals(decode(encode(foreign("({ a: [1] })") as object)), { a: [1] });
