@@ -31,7 +31,7 @@ import {
   TRUE,
   TYPED,
 } from "./format.ts";
-import { arrayHasHidden, hasOwnMembers, HiddenMembers, objectHasHidden } from "./hidden_members.ts";
+import { HiddenMembers } from "./hidden_members.ts";
 import {
   bytesOf,
   isOutOfBounds,
@@ -75,7 +75,10 @@ const ASCII_MAX = 64;
 const UNIT_BYTES_MAX = 4;
 /** Up to this length, bytes are copied one by one; a call of `set` costs as much as 20 of them. */
 const LOOP_BYTES_MAX = 20;
-/** What `#object` returns for what is not a plain object; then nothing is written. */
+/**
+ * What `#object` returns for what is not a plain object, less the number of its enumerable names; then
+ * nothing is written.
+ */
 const NOT_PLAIN = -1;
 /** How many places for members are kept between two messages. */
 const MEMBERS_KEPT = 1024;
@@ -126,7 +129,7 @@ export class Encoder {
     try {
       if (typeof message !== "object" || message === null) throw REFUSED;
       const end = this.#object(message as Record<string, unknown>, at, 0);
-      if (end === NOT_PLAIN) throw REFUSED;
+      if (end <= NOT_PLAIN) throw REFUSED;
       if (end - this.#start > limit) this.#tooLong(end - this.#start);
       return end;
     } catch (error) {
@@ -191,9 +194,9 @@ export class Encoder {
     const end = first + count;
     if (!(shape !== undefined && shape.isPlain(object)) && !isPlain(object)) {
       members.fill(undefined, first, end);
-      return this.#foreignObject(object, at, depth);
+      return this.#foreignObject(object, count + left, at, depth);
     }
-    if (this.#hidden.isObjectDue(count) && objectHasHidden(object, count + left)) throw REFUSED;
+    if (this.#hidden.inObject(object, count + left, shape === undefined)) throw REFUSED;
     if (depth === MESSAGE_DEPTH_MAX && count > 0) throw REFUSED;
     if (shape === undefined) at = this.#names(names ?? [], at);
     else {
@@ -210,9 +213,9 @@ export class Encoder {
   }
 
   /** Writes a plain object of another realm. */
-  #foreignObject(object: object, at: number, depth: number): number {
-    if (kindOf(object) !== "Object") return NOT_PLAIN;
-    if (objectHasHidden(object, Object.keys(object).length)) throw REFUSED;
+  #foreignObject(object: object, names: number, at: number, depth: number): number {
+    if (kindOf(object) !== "Object") return NOT_PLAIN - names;
+    if (this.#hidden.inObject(object, Object.keys(object).length, true)) throw REFUSED;
     return this.#object({ ...object }, at, depth);
   }
 
@@ -413,9 +416,9 @@ export class Encoder {
     if (Array.isArray(value)) return this.#array(value, at, depth);
     this.#bytes[at] = OBJECT;
     const end = this.#object(value as Record<string, unknown>, at + 1, depth);
-    if (end !== NOT_PLAIN) return end;
+    if (end > NOT_PLAIN) return end;
     const kind = kindOf(value);
-    if (kind === undefined || this.#hidden.isDue() && hasOwnMembers(value)) throw REFUSED;
+    if (kind === undefined || this.#hidden.inOther(value, kind, NOT_PLAIN - end)) throw REFUSED;
     switch (kind) {
       case "Date":
         return this.#date(getTime.call(value), at);
@@ -441,7 +444,7 @@ export class Encoder {
   #array(array: unknown[], at: number, depth: number): number {
     if (!isArray(array) && kindOf(array) === undefined) throw REFUSED;
     const { length } = array;
-    if (this.#hidden.isDue(length) && arrayHasHidden(array)) throw REFUSED;
+    if (this.#hidden.inArray(array)) throw REFUSED;
     at = this.#size(length, this.#byte(ARRAY, at));
     if (depth === MESSAGE_DEPTH_MAX && length > 0) throw REFUSED;
     for (let i = 0; i < length; i++) at = this.#value(array[i], at, depth + 1);

@@ -99,6 +99,10 @@ const REFUSED: Readonly<Record<string, readonly [value: () => unknown, says: Reg
     () => Object.assign(new Date(0), { zone: "UTC" }),
     /^has a member "zone" of its own/,
   ],
+  "a Date that has a text as its constructor": [
+    () => Object.assign(new Date(0), { constructor: "mine" }),
+    /^has a member "constructor" of its own/,
+  ],
   "a proxy of a Map": [
     () => new Proxy(new Map(), {}),
     /^is of class Map; it only looks like one, as a proxy does; send what is behind it .*toRaw/,
@@ -304,5 +308,53 @@ Deno.test("Encoder notices hidden members in a burst, too, before many of them w
       for (; sent < 5000; sent++) send(make());
     }, TypeError);
     assert(sent < 1000, `${sent} were sent`);
+  }
+});
+
+/** What is refused in the middle of a burst, too. */
+const NOTICED: Readonly<Record<string, () => unknown>> = {
+  "objects of other names": () => Object.defineProperty({ c: 1 }, "hidden", { value: 3 }),
+  "objects of other names with a symbol": () => ({ d: 1, [Symbol.for("mine")]: 1 }),
+  "matches of regular expressions": () => /a(?<x>b)/.exec("ab"),
+  "texts of a template": () => templateOf`a${1}b`,
+  "Maps with a name": () => Object.assign(new Map(), { x: 1 }),
+  "Sets with a name": () => Object.assign(new Set(), { x: 1 }),
+  "Dates with a name": () => Object.assign(new Date(0), { x: 1 }),
+};
+
+for (const [what, make] of Object.entries(NOTICED)) {
+  Deno.test(`Encoder refuses each of many ${what} in a burst`, () => {
+    const encoder = new Encoder();
+    const send = (value: unknown) => encode({ value }, { encoder });
+    const harmless = () => send([{ a: 1, b: [1] }, new Map(), new Set(), new Date(0)]);
+    for (let i = 0; i < 1000; i++) harmless();
+    for (let i = 0; i < 200; i++) {
+      assertThrows(() => send(make()), TypeError, "has a member");
+      harmless();
+    }
+  });
+}
+
+Deno.test("Encoder always refuses what has a key for which something else was refused", () => {
+  const key = Symbol("theirs");
+  const makes: (() => unknown)[] = [
+    () => Object.defineProperty({ a: 1, b: 2 }, key, { value: 3 }),
+    () => Object.defineProperty({ a: 1, b: 2 }, "hidden", { value: 3 }),
+    () => Object.assign([1], { columns: ["a"] }),
+    () => Object.assign(Array(1000).fill(1), { columns: ["a"] }),
+    () => Object.assign(new Map(), { [key]: 1 }),
+  ];
+  const encoder = new Encoder();
+  const send = (value: unknown) => encode({ value }, { encoder });
+  const harmless = () => send([{ a: 1, b: 2 }, { hidden: 1, columns: [1] }, Array(100).fill(0)]);
+  for (const make of makes) {
+    for (let i = 0; i < 1000; i++) harmless();
+    assertThrows(() => {
+      for (let i = 0; i < 5000; i++) send(make());
+    }, TypeError);
+    for (let i = 0; i < 200; i++) {
+      assertThrows(() => send(make()), TypeError, "has a member");
+      harmless();
+    }
   }
 });
