@@ -136,7 +136,7 @@ export class Encoder {
       this.#members = [];
       this.#top = 0;
       if (error === REFUSED) throw explainUnsendable(message);
-      throw error instanceof TypeError ? explainUnreadable(message, error) : error;
+      throw error instanceof RangeError ? error : explainUnreadable(message, error);
     } finally {
       this.#output = undefined;
       this.#bytes = NO_BYTES; // The buffer is not this object's to keep.

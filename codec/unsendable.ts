@@ -30,8 +30,12 @@ export function explainUnsendable(message: unknown): TypeError {
   return new TypeError(`Cannot send ${path}: it ${problem}`);
 }
 
-/** Finds out why a value could not be read: a proxy that was revoked, or what a getter threw. */
-export function explainUnreadable(message: object, cause: TypeError): TypeError {
+/**
+ * Finds out why a value could not be read: a proxy that was revoked, or what a getter threw.
+ *
+ * @returns What to throw: `cause`, if nothing is found.
+ */
+export function explainUnreadable(message: object, cause: unknown): unknown {
   const found = findIn(message);
   if (found === undefined) return cause;
   return new TypeError(`Cannot send ${found.path}: it ${found.problem}`, { cause });
@@ -50,7 +54,9 @@ function findIn(message: unknown): Refused | undefined {
 }
 
 function unreadable(error: unknown): string {
-  return `cannot be read: ${error instanceof Error ? error.message : typeof error}`;
+  // An error may be of another realm.
+  const text: unknown = (error as Partial<Error> | null | undefined)?.message;
+  return `cannot be read: ${typeof text === "string" ? text : `a ${typeof error} was thrown`}`;
 }
 
 function findRefused(

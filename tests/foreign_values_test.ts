@@ -129,6 +129,26 @@ const REFUSED: Readonly<Record<string, readonly [value: () => unknown, says: Reg
     }),
     /^cannot be read: Cannot read properties of undefined/,
   ],
+  "an object with a getter that fails with an error of its own": [
+    () => ({
+      get x() {
+        throw new Error("not loaded yet");
+      },
+    }),
+    /^cannot be read: not loaded yet$/,
+  ],
+  "an object with a getter that throws a number": [
+    () => ({
+      get x() {
+        throw 5;
+      },
+    }),
+    /^cannot be read: a number was thrown$/,
+  ],
+  "an object of another realm with a getter that fails": [
+    () => foreign("({ get x() { return null.y; } })"),
+    /^cannot be read: Cannot read properties of null/,
+  ],
   "a Map of a subclass": [
     () => new Registry(),
     /^is of class Registry; send a copy that is of no subclass: new Map\(it\)$/,
