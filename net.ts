@@ -230,8 +230,9 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * is empty.
    */
   setBroker(address: Address, authkey: string | Uint8Array): void {
-    if (this.state !== "disconnected") {
-      throw new Error(`Cannot set the broker: the object is ${this.state}; disconnect it first`);
+    const { state } = clientOf(this);
+    if (state !== "disconnected") {
+      throw new Error(`Cannot set the broker: the object is ${state}; disconnect it first`);
     }
     this.#finder.set({ address, authkey });
   }

@@ -31,8 +31,16 @@ import {
   TRUE,
   TYPED,
 } from "./format.ts";
-import { arrayHasHidden, hasOwnMembers, HiddenMembers, objectHasHidden } from "./hidden_members.ts";
-import { isOutOfBounds, isPlain, kindOf, typedKindOf, typeNameOf } from "./kinds.ts";
+import { HiddenMembers } from "./hidden_members.ts";
+import {
+  bytesOf,
+  isOutOfBounds,
+  isPlain,
+  kindOf,
+  sizeOf,
+  typedKindOf,
+  typeNameOf,
+} from "./kinds.ts";
 import { type Shape, Shapes } from "./shapes.ts";
 import { explainUnreadable, explainUnsendable } from "./unsendable.ts";
 
@@ -67,7 +75,10 @@ const ASCII_MAX = 64;
 const UNIT_BYTES_MAX = 4;
 /** Up to this length, bytes are copied one by one; a call of `set` costs as much as 20 of them. */
 const LOOP_BYTES_MAX = 20;
-/** What `#object` returns for what is not a plain object; then nothing is written. */
+/**
+ * What `#object` returns for what is not a plain object, less the number of its enumerable names; then
+ * nothing is written.
+ */
 const NOT_PLAIN = -1;
 /** How many places for members are kept between two messages. */
 const MEMBERS_KEPT = 1024;
@@ -118,14 +129,14 @@ export class Encoder {
     try {
       if (typeof message !== "object" || message === null) throw REFUSED;
       const end = this.#object(message as Record<string, unknown>, at, 0);
-      if (end === NOT_PLAIN) throw REFUSED;
+      if (end <= NOT_PLAIN) throw REFUSED;
       if (end - this.#start > limit) this.#tooLong(end - this.#start);
       return end;
     } catch (error) {
       this.#members = [];
       this.#top = 0;
       if (error === REFUSED) throw explainUnsendable(message);
-      throw error instanceof TypeError ? explainUnreadable(message, error) : error;
+      throw error instanceof RangeError ? error : explainUnreadable(message, error);
     } finally {
       this.#output = undefined;
       this.#bytes = NO_BYTES; // The buffer is not this object's to keep.
@@ -183,9 +194,9 @@ export class Encoder {
     const end = first + count;
     if (!(shape !== undefined && shape.isPlain(object)) && !isPlain(object)) {
       members.fill(undefined, first, end);
-      return this.#foreignObject(object, at, depth);
+      return this.#foreignObject(object, count + left, at, depth);
     }
-    if (this.#hidden.isObjectDue(count) && objectHasHidden(object, count + left)) throw REFUSED;
+    if (this.#hidden.inObject(object, count + left, shape === undefined)) throw REFUSED;
     if (depth === MESSAGE_DEPTH_MAX && count > 0) throw REFUSED;
     if (shape === undefined) at = this.#names(names ?? [], at);
     else {
@@ -202,9 +213,9 @@ export class Encoder {
   }
 
   /** Writes a plain object of another realm. */
-  #foreignObject(object: object, at: number, depth: number): number {
-    if (kindOf(object) !== "Object") return NOT_PLAIN;
-    if (objectHasHidden(object, Object.keys(object).length)) throw REFUSED;
+  #foreignObject(object: object, names: number, at: number, depth: number): number {
+    if (kindOf(object) !== "Object") return NOT_PLAIN - names;
+    if (this.#hidden.inObject(object, Object.keys(object).length, true)) throw REFUSED;
     return this.#object({ ...object }, at, depth);
   }
 
@@ -293,8 +304,7 @@ export class Encoder {
   }
 
   /** Copies bytes, without their size. */
-  #raw(bytes: Uint8Array, at: number): number {
-    const { length } = bytes;
+  #raw(bytes: Uint8Array, at: number, length = bytes.length): number {
     at = this.#room(at, length);
     const target = this.#bytes;
     if (length > LOOP_BYTES_MAX) target.set(bytes, at);
@@ -395,10 +405,10 @@ export class Encoder {
   }
 
   /** Copies bytes behind their size. */
-  #sized(bytes: Uint8Array, at: number): number {
-    this.#check(at, bytes.length);
-    at = this.#room(at, 5 + bytes.length);
-    return this.#raw(bytes, this.#size(bytes.length, at));
+  #sized(bytes: Uint8Array, at: number, length = bytes.length): number {
+    this.#check(at, length);
+    at = this.#room(at, 5 + length);
+    return this.#raw(bytes, this.#size(length, at), length);
   }
 
   #compound(value: object, at: number, depth: number): number {
@@ -406,9 +416,9 @@ export class Encoder {
     if (Array.isArray(value)) return this.#array(value, at, depth);
     this.#bytes[at] = OBJECT;
     const end = this.#object(value as Record<string, unknown>, at + 1, depth);
-    if (end !== NOT_PLAIN) return end;
+    if (end > NOT_PLAIN) return end;
     const kind = kindOf(value);
-    if (kind === undefined || this.#hidden.isDue() && hasOwnMembers(value)) throw REFUSED;
+    if (kind === undefined || this.#hidden.inOther(value, kind, NOT_PLAIN - end)) throw REFUSED;
     switch (kind) {
       case "Date":
         return this.#date(getTime.call(value), at);
@@ -419,23 +429,22 @@ export class Encoder {
     }
   }
 
+  /** Writes a typed array: what it is, and not what it says of itself. */
   #view(value: ArrayBufferView, at: number): number {
-    if (value instanceof Uint8Array) {
-      if (value.length === 0 && isOutOfBounds(value)) throw REFUSED;
-      return this.#sized(value, this.#byte(BYTES, at));
-    }
-    const kind = typedKindOf(value);
-    const isBytes = kind < 0 && typeNameOf(value) === "Uint8Array"; // Of another realm.
-    if (kind < 0 && !isBytes || value.byteLength === 0 && isOutOfBounds(value)) throw REFUSED;
-    if (isBytes) return this.#sized(value as Uint8Array, this.#byte(BYTES, at));
-    const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-    return this.#sized(bytes, this.#byte(kind, this.#byte(TYPED, at)));
+    const name = typeNameOf(value);
+    const isBytes = name === "Uint8Array";
+    const kind = isBytes ? -1 : typedKindOf(name);
+    if (kind < 0 && !isBytes) throw REFUSED;
+    const size = sizeOf(value);
+    if (size === 0 && isOutOfBounds(value)) throw REFUSED;
+    if (isBytes) return this.#sized(value as Uint8Array, this.#byte(BYTES, at), size);
+    return this.#sized(bytesOf(value), this.#byte(kind, this.#byte(TYPED, at)));
   }
 
   #array(array: unknown[], at: number, depth: number): number {
     if (!isArray(array) && kindOf(array) === undefined) throw REFUSED;
     const { length } = array;
-    if (this.#hidden.isDue(length) && arrayHasHidden(array)) throw REFUSED;
+    if (this.#hidden.inArray(array)) throw REFUSED;
     at = this.#size(length, this.#byte(ARRAY, at));
     if (depth === MESSAGE_DEPTH_MAX && length > 0) throw REFUSED;
     for (let i = 0; i < length; i++) at = this.#value(array[i], at, depth + 1);

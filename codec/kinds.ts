@@ -18,11 +18,14 @@ const { getPrototypeOf, getOwnPropertyDescriptor } = Object;
 const { getTime } = Date.prototype;
 const { has: mapHas } = Map.prototype;
 const { has: setHas } = Set.prototype;
-const { indexOf } = Uint8Array.prototype;
-const { get: typeName } = getOwnPropertyDescriptor(
-  getPrototypeOf(Uint8Array.prototype),
-  Symbol.toStringTag,
-)!;
+
+/** Those of all typed arrays, for what has lost them or has others of the same name. */
+const TypedArrayPrototype = getPrototypeOf(Uint8Array.prototype);
+const { indexOf } = TypedArrayPrototype;
+const typeName = getterOf(TypedArrayPrototype, Symbol.toStringTag);
+const buffer = getterOf(TypedArrayPrototype, "buffer");
+const byteOffset = getterOf(TypedArrayPrototype, "byteOffset");
+const byteLength = getterOf(TypedArrayPrototype, "byteLength");
 
 /** Throws a `TypeError` for what is not of the kind. */
 const CHECKS: Readonly<Record<Kind, (value: never) => unknown>> = {
@@ -34,6 +37,10 @@ const CHECKS: Readonly<Record<Kind, (value: never) => unknown>> = {
   Map: (value: Map<unknown, unknown>) => mapHas.call(value, undefined),
   Set: (value: Set<unknown>) => setHas.call(value, undefined),
 };
+
+function getterOf(prototype: object, key: PropertyKey): () => unknown {
+  return getOwnPropertyDescriptor(prototype, key)!.get!;
+}
 
 /** Whether a value is a plain object of this realm: one that has nothing but its names and values. */
 export function isPlain(value: unknown): value is Record<string, unknown> {
@@ -84,17 +91,29 @@ function kindOfForeign(prototype: object): Kind | undefined {
   return name !== undefined && Object.hasOwn(CHECKS, name) ? name as Kind : undefined;
 }
 
-/** The name of the type of a typed array, in any realm; `undefined` for a `DataView`. */
+/** The name of the type of a typed array, whatever its prototype is; `undefined` for a `DataView`. */
 export function typeNameOf(view: ArrayBufferView): string | undefined {
-  return typeName!.call(view);
+  return typeName.call(view) as string | undefined;
 }
 
-/** The kind of a typed array on the wire; below 0 for a `Uint8Array`, and for what has none. */
-export function typedKindOf(view: ArrayBufferView): number {
-  const kind = KINDS.findIndex((type) => type !== undefined && view instanceof type);
-  if (kind >= 0) return kind;
-  const name = typeNameOf(view);
-  return KINDS.findIndex((type) => type?.name === name);
+/** How many bytes a typed array has, whatever it says itself. */
+export function sizeOf(view: ArrayBufferView): number {
+  return byteLength.call(view) as number;
+}
+
+/** Where the elements of a typed array are. */
+export function bufferOf(view: ArrayBufferView): ArrayBufferLike {
+  return buffer.call(view) as ArrayBufferLike;
+}
+
+/** The bytes of a typed array. */
+export function bytesOf(view: ArrayBufferView): Uint8Array {
+  return new Uint8Array(bufferOf(view), byteOffset.call(view) as number, sizeOf(view));
+}
+
+/** The kind on the wire of typed arrays whose type has this name; below 0 for those that have none. */
+export function typedKindOf(name: string | undefined): number {
+  return name === undefined ? -1 : KINDS.findIndex((type) => type?.name === name);
 }
 
 /**
@@ -103,7 +122,7 @@ export function typedKindOf(view: ArrayBufferView): number {
  */
 export function isOutOfBounds(view: ArrayBufferView): boolean {
   try {
-    indexOf.call(view as Uint8Array, 0);
+    indexOf.call(view, 0);
     return false;
   } catch (error) { // The TypeError of each method of such an array.
     if (!(error instanceof TypeError)) throw error;

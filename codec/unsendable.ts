@@ -4,7 +4,15 @@
  */
 import { MESSAGE_DEPTH_MAX } from "./format.ts";
 import { hiddenProblem } from "./hidden_members.ts";
-import { isOutOfBounds, kindOf, kindOfPrototype, typedKindOf, typeNameOf } from "./kinds.ts";
+import {
+  bufferOf,
+  isOutOfBounds,
+  kindOf,
+  kindOfPrototype,
+  sizeOf,
+  typedKindOf,
+  typeNameOf,
+} from "./kinds.ts";
 
 const TypedArray = Object.getPrototypeOf(Uint8Array);
 const SENDABLE = "send plain objects, arrays, Map, Set, Date, typed arrays or simple values";
@@ -22,8 +30,12 @@ export function explainUnsendable(message: unknown): TypeError {
   return new TypeError(`Cannot send ${path}: it ${problem}`);
 }
 
-/** Finds out why a value could not be read: a proxy that was revoked, or what a getter threw. */
-export function explainUnreadable(message: object, cause: TypeError): TypeError {
+/**
+ * Finds out why a value could not be read: a proxy that was revoked, or what a getter threw.
+ *
+ * @returns What to throw: `cause`, if nothing is found.
+ */
+export function explainUnreadable(message: object, cause: unknown): unknown {
   const found = findIn(message);
   if (found === undefined) return cause;
   return new TypeError(`Cannot send ${found.path}: it ${found.problem}`, { cause });
@@ -42,7 +54,9 @@ function findIn(message: unknown): Refused | undefined {
 }
 
 function unreadable(error: unknown): string {
-  return `cannot be read: ${error instanceof Error ? error.message : typeof error}`;
+  // An error may be of another realm.
+  const text: unknown = (error as Partial<Error> | null | undefined)?.message;
+  return `cannot be read: ${typeof text === "string" ? text : `a ${typeof error} was thrown`}`;
 }
 
 function findRefused(
@@ -82,11 +96,12 @@ function findBelow(value: object, path: string, parents: readonly unknown[]): Re
 /** What is wrong with an object itself, whatever is in it. */
 function problemOf(value: object): string | undefined {
   if (ArrayBuffer.isView(value)) {
-    if (typedKindOf(value) < 0 && typeNameOf(value) !== "Uint8Array") {
+    const name = typeNameOf(value);
+    if (typedKindOf(name) < 0 && name !== "Uint8Array") {
       return `is ${describe(value)}; ${SENDABLE}`;
     }
-    return value.byteLength === 0 && isOutOfBounds(value)
-      ? `is empty because its buffer ${fateOf(value.buffer)}`
+    return sizeOf(value) === 0 && isOutOfBounds(value)
+      ? `is empty because its buffer ${fateOf(bufferOf(value))}`
       : undefined;
   }
   const kind = kindOf(value);
@@ -98,8 +113,10 @@ function problemOf(value: object): string | undefined {
 }
 
 function fateOf(buffer: ArrayBufferLike): string {
-  const isTransferred = buffer instanceof ArrayBuffer && buffer.detached;
-  return isTransferred ? "was transferred" : "has become shorter; make another view of it";
+  // Of any realm; one that is shared cannot be transferred.
+  return (buffer as Partial<ArrayBuffer>).detached
+    ? "was transferred"
+    : "has become shorter; make another view of it";
 }
 
 /** What to send instead of an object that is of no kind that can be sent. */

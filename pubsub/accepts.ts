@@ -94,15 +94,19 @@ function fitOfSchema(schema: StandardSchema): Fit {
           "accepts must be a synchronous schema, but its validate returned a promise",
       );
     }
-    if (!result.issues) return result.value;
-    throw misfit(path, textsOf(result.issues));
+    const { issues } = result;
+    if (!issues) return result.value;
+    if (typeof issues !== "object" || !(Symbol.iterator in issues)) throw noResult(path, result);
+    throw misfit(path, textsOf(issues));
   };
 }
 
 function noResult(path: TopicPath, result: unknown): TypeError {
+  const isObject = typeof result === "object" && result !== null;
+  const what = isObject ? "one whose issues are no list" : String(result);
   return new TypeError(
     `Cannot deliver a message of ${formatTopic(path)} to a subscriber: accepts must be a schema ` +
-      `whose validate returns an object, but it returned ${result}`,
+      `whose validate returns an object, but it returned ${what}`,
   );
 }
 

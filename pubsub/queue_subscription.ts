@@ -3,11 +3,22 @@
  */
 import { asyncDispose, dispose, followPolyfill } from "../base/disposal.ts";
 import type { Queue } from "../base/queue.ts";
+import { noReceiver } from "./receiver.ts";
 import type { Deliveries, Delivery, Subscription } from "./subscriber.ts";
+
+/** The queue of a subscription; throws if it is none. Set by the class. */
+let queueOf: (subscription: object) => Queue<Delivery<unknown>>;
 
 /** Iterates over what a queue holds, once. */
 export class QueueSubscription implements Subscription<unknown> {
   readonly #queue: Queue<Delivery<unknown>>;
+
+  static {
+    queueOf = (subscription) => {
+      if (#queue in subscription) return subscription.#queue;
+      throw noReceiver(subscription, "Subscription", subscription instanceof QueueSubscription);
+    };
+  }
 
   /** Makes one for a queue that nobody else iterates over. */
   constructor(queue: Queue<Delivery<unknown>>) {
@@ -15,11 +26,11 @@ export class QueueSubscription implements Subscription<unknown> {
   }
 
   get dropped(): number {
-    return this.#queue.dropped;
+    return queueOf(this).dropped;
   }
 
   [Symbol.asyncIterator](): Deliveries<unknown> {
-    return this.#queue[Symbol.asyncIterator]();
+    return queueOf(this)[Symbol.asyncIterator]();
   }
 
   get [Symbol.toStringTag](): string {
@@ -27,11 +38,11 @@ export class QueueSubscription implements Subscription<unknown> {
   }
 
   [dispose](): void {
-    this.#queue.cancel();
+    queueOf(this).cancel();
   }
 
   [asyncDispose](): Promise<void> {
-    this.#queue.cancel();
+    queueOf(this).cancel();
     return Promise.resolve();
   }
 }

@@ -1,5 +1,5 @@
 /**
- * What a method of a bus is called on, if that is none: JavaScript would only say that it cannot read a
+ * What a method of a bus, or of a subscription, is called on, if that is none: JavaScript would only say that it cannot read a
  * private member.
  */
 
@@ -11,7 +11,9 @@ export function noReceiver(receiver: unknown, name: string, isOfClass: boolean):
         "where nothing makes a proxy of it (in Vue shallowRef() or markRaw())",
     );
   }
-  const what = receiver === undefined ? "without one" : `on something else, a ${typeof receiver}`;
+  const what = receiver === undefined
+    ? "without one"
+    : `on something else, of type ${receiver === null ? "null" : typeof receiver}`;
   return new TypeError(
     `Cannot use a ${name}: its method was called ${what}; ` +
       "write bus.publish(…), and pass (…) => bus.publish(…) to others",

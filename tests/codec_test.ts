@@ -369,12 +369,14 @@ Deno.test("Encoder is as good as new after it refused a message", () => {
   const bad = { list: ["x".repeat(3000), { f: () => {} }] };
   assertThrows(() => encode(bad, { encoder }), TypeError);
   assertThrows(() => encode({ a: "x".repeat(100) }, { encoder, limit: 99 }), RangeError);
-  assertThrows(() =>
-    encode({
-      get a() {
-        throw new SyntaxError("mine");
-      },
-    }, { encoder }), SyntaxError);
+  const mine = new SyntaxError("mine");
+  const failing = {
+    get a() {
+      throw mine;
+    },
+  };
+  const { cause } = assertThrows(() => encode(failing, { encoder }), TypeError, "mine");
+  assertEquals(cause, mine);
   assertEquals(show(decode(encode(message, { encoder }))), show(message));
 });
 

@@ -99,6 +99,10 @@ const REFUSED: Readonly<Record<string, readonly [value: () => unknown, says: Reg
     () => Object.assign(new Date(0), { zone: "UTC" }),
     /^has a member "zone" of its own/,
   ],
+  "a Date that has a text as its constructor": [
+    () => Object.assign(new Date(0), { constructor: "mine" }),
+    /^has a member "constructor" of its own/,
+  ],
   "a proxy of a Map": [
     () => new Proxy(new Map(), {}),
     /^is of class Map; it only looks like one, as a proxy does; send what is behind it .*toRaw/,
@@ -125,6 +129,26 @@ const REFUSED: Readonly<Record<string, readonly [value: () => unknown, says: Reg
     }),
     /^cannot be read: Cannot read properties of undefined/,
   ],
+  "an object with a getter that fails with an error of its own": [
+    () => ({
+      get x() {
+        throw new Error("not loaded yet");
+      },
+    }),
+    /^cannot be read: not loaded yet$/,
+  ],
+  "an object with a getter that throws a number": [
+    () => ({
+      get x() {
+        throw 5;
+      },
+    }),
+    /^cannot be read: a number was thrown$/,
+  ],
+  "an object of another realm with a getter that fails": [
+    () => foreign("({ get x() { return null.y; } })"),
+    /^cannot be read: Cannot read properties of null/,
+  ],
   "a Map of a subclass": [
     () => new Registry(),
     /^is of class Registry; send a copy that is of no subclass: new Map\(it\)$/,
@@ -148,6 +172,10 @@ const REFUSED: Readonly<Record<string, readonly [value: () => unknown, says: Reg
   "a Map that is none in another realm": [
     () => foreign("new (class Map {})()"),
     /^is of class Map; send plain objects/,
+  ],
+  "bytes of another realm whose buffer was transferred": [
+    () => foreign("(() => { const a = new Uint8Array(1); a.buffer.transfer(); return a; })()"),
+    /^is empty because its buffer was transferred$/,
   ],
   "a DataView of another realm": [
     () => foreign("new DataView(new ArrayBuffer(1))"),
@@ -187,6 +215,42 @@ for (const code of FOREIGN) {
     assertEquals(show(passed(here)), show(code.includes("__proto__") ? { a: { b: 1 } } : here));
   });
 }
+
+/** Typed arrays that say something else of themselves than they are. */
+const PRETENDING: Readonly<Record<string, (view: Int16Array | Uint8Array) => unknown>> = {
+  "has no prototype": (view) => Object.setPrototypeOf(view, null),
+  "has the prototype of objects": (view) => Object.setPrototypeOf(view, Object.prototype),
+  "has the prototype of another kind": (view) =>
+    Object.setPrototypeOf(view, Float64Array.prototype),
+  "has members of the names of its own": (view) =>
+    Object.defineProperties(view, {
+      length: { value: 5 },
+      byteLength: { value: 0 },
+      byteOffset: { value: 1 },
+      buffer: { value: new ArrayBuffer(1) },
+    }),
+};
+
+for (const [what, pretend] of Object.entries(PRETENDING)) {
+  Deno.test(`Encoder takes a typed array that ${what} as what it is`, () => {
+    for (const type of [Int16Array, Uint8Array]) {
+      const make = () => new type([1, 2]);
+      assertEquals(show(passed(pretend(make()))), show(make()));
+      const lost = make();
+      lost.buffer.transfer();
+      assertMatch(refusal(pretend(lost)), /^is empty because its buffer was transferred/);
+    }
+  });
+}
+
+Deno.test("Encoder takes a subclass of bytes that has another length", () => {
+  class Longer extends Uint8Array {
+    override get length(): number {
+      return 9;
+    }
+  }
+  assertEquals(show(passed(new Longer([1, 2]))), show(new Uint8Array([1, 2])));
+});
 
 Deno.test("Encoder takes a message of another realm, and says what else it is", () => {
   assertEquals(decode(encode(foreign("({ a: [1] })") as object)), { a: [1] });
@@ -264,5 +328,53 @@ Deno.test("Encoder notices hidden members in a burst, too, before many of them w
       for (; sent < 5000; sent++) send(make());
     }, TypeError);
     assert(sent < 1000, `${sent} were sent`);
+  }
+});
+
+/** What is refused in the middle of a burst, too. */
+const NOTICED: Readonly<Record<string, () => unknown>> = {
+  "objects of other names": () => Object.defineProperty({ c: 1 }, "hidden", { value: 3 }),
+  "objects of other names with a symbol": () => ({ d: 1, [Symbol.for("mine")]: 1 }),
+  "matches of regular expressions": () => /a(?<x>b)/.exec("ab"),
+  "texts of a template": () => templateOf`a${1}b`,
+  "Maps with a name": () => Object.assign(new Map(), { x: 1 }),
+  "Sets with a name": () => Object.assign(new Set(), { x: 1 }),
+  "Dates with a name": () => Object.assign(new Date(0), { x: 1 }),
+};
+
+for (const [what, make] of Object.entries(NOTICED)) {
+  Deno.test(`Encoder refuses each of many ${what} in a burst`, () => {
+    const encoder = new Encoder();
+    const send = (value: unknown) => encode({ value }, { encoder });
+    const harmless = () => send([{ a: 1, b: [1] }, new Map(), new Set(), new Date(0)]);
+    for (let i = 0; i < 1000; i++) harmless();
+    for (let i = 0; i < 200; i++) {
+      assertThrows(() => send(make()), TypeError, "has a member");
+      harmless();
+    }
+  });
+}
+
+Deno.test("Encoder always refuses what has a key for which something else was refused", () => {
+  const key = Symbol("theirs");
+  const makes: (() => unknown)[] = [
+    () => Object.defineProperty({ a: 1, b: 2 }, key, { value: 3 }),
+    () => Object.defineProperty({ a: 1, b: 2 }, "hidden", { value: 3 }),
+    () => Object.assign([1], { columns: ["a"] }),
+    () => Object.assign(Array(1000).fill(1), { columns: ["a"] }),
+    () => Object.assign(new Map(), { [key]: 1 }),
+  ];
+  const encoder = new Encoder();
+  const send = (value: unknown) => encode({ value }, { encoder });
+  const harmless = () => send([{ a: 1, b: 2 }, { hidden: 1, columns: [1] }, Array(100).fill(0)]);
+  for (const make of makes) {
+    for (let i = 0; i < 1000; i++) harmless();
+    assertThrows(() => {
+      for (let i = 0; i < 5000; i++) send(make());
+    }, TypeError);
+    for (let i = 0; i < 200; i++) {
+      assertThrows(() => send(make()), TypeError, "has a member");
+      harmless();
+    }
   }
 });

@@ -899,8 +899,18 @@ Deno.test("PubSub.addSubscriber reports issues of any class of arrays as texts a
   assertEquals(JSON.parse(JSON.stringify(error.issues)), texts);
 });
 
-for (const result of [undefined, null, "valid", true]) {
-  Deno.test(`PubSub.addSubscriber reports a schema whose validate returns ${result}`, () => {
+const NO_RESULTS: readonly (readonly [result: unknown, says: string])[] = [
+  [undefined, "undefined"],
+  [null, "null"],
+  ["valid", "valid"],
+  [true, "true"],
+  [Symbol("valid"), "Symbol(valid)"],
+  [{ issues: true }, "one whose issues are no list"],
+  [{ issues: {} }, "one whose issues are no list"],
+];
+
+for (const [result, says] of NO_RESULTS) {
+  Deno.test(`PubSub.addSubscriber reports a schema whose validate returns ${Deno.inspect(result)}`, () => {
     const { bus, errors } = makeBus();
     bus.addSubscriber("a", () => {}, { accepts: schemaOf(() => result as never) });
     bus.publish("a");
@@ -908,7 +918,7 @@ for (const result of [undefined, null, "valid", true]) {
     assertInstanceOf(error, TypeError);
     assertStringIncludes(
       error.message,
-      `whose validate returns an object, but it returned ${result}`,
+      `whose validate returns an object, but it returned ${says}`,
     );
   });
 }

@@ -97,9 +97,10 @@ for (const [name, call] of Object.entries(NET_CALLS)) {
 }
 
 Deno.test("NetPubSub says that it was not there where only its method is called", async () => {
-  const { publish, connect } = new NetPubSub("tcp://127.0.0.1:1", "key");
+  const { publish, connect, setBroker, ref, unref } = new NetPubSub("tcp://127.0.0.1:1", "key");
   const says = /^Cannot use a NetPubSub: its method was called without one; write bus\.publish/;
-  assertMatch(assertThrows(() => publish("a"), TypeError).message, says);
+  const calls = [() => publish("a"), () => setBroker("tcp://127.0.0.1:2", "key"), ref, unref];
+  for (const call of calls) assertMatch(assertThrows(() => call(), TypeError).message, says);
   const call = async () => await connect();
   assertMatch((await assertRejects(call, TypeError)).message, says);
 });
@@ -114,4 +115,18 @@ Deno.test("Handle.remove works without its handle, and through a proxy", () => {
   proxy.remove();
   bus.publish("a");
   assertEquals(heard, 2);
+});
+
+Deno.test("Subscription through a proxy says that it is one, and what to do", () => {
+  const proxy = new Proxy(new PubSub().subscribe("a"), {});
+  const calls = [
+    () => proxy.dropped,
+    () => proxy[Symbol.asyncIterator](),
+    () => proxy[Symbol.dispose](),
+    () => proxy[Symbol.asyncDispose](),
+  ];
+  for (const call of calls) {
+    const { message } = assertThrows(call, TypeError);
+    assertMatch(message, /^Cannot use a Subscription through a proxy: .*shallowRef\(\) or markRaw/);
+  }
 });
