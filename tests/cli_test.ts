@@ -82,7 +82,7 @@ Deno.test("cli says in one line, with status 1, what is in its way", async () =>
   const tcp = ["--address", `tcp://127.0.0.1:${taken.addr.port}`];
   const cases: [string[], string][] = [
     [[`${folder.path}/none/x.json`], "none/x.json: there is no such folder"],
-    [[...tcp, `${folder.path}/x.json`], "in use"],
+    [[...tcp, `${folder.path}/x.json`], "another program listens there"],
     [[`${folder.path}/notes.txt`], "--overwrite"],
     [["--authkey-file", `${folder.path}/key`, `${folder.path}/x.json`], "chmod 600"],
   ];
