@@ -40,9 +40,15 @@ export function checkCertificate(certificate: Certificate): void {
     listenWithin(certificate).close();
   } catch (error) { // InvalidData, or an Error for two that do not belong together.
     const { message } = error as Error;
-    const what = /KeyMismatch/.test(message) ? "the key is that of another certificate" : message;
-    throw new Deno.errors.InvalidData(`Cannot use tls: ${what}`, { cause: error });
+    throw new Deno.errors.InvalidData(`Cannot use tls: ${whyUnusable(message)}`, { cause: error });
   }
+}
+
+function whyUnusable(message: string): string {
+  if (/KeyMismatch/.test(message)) return "the key is that of another certificate";
+  if (!/UnsupportedCertVersion/.test(message)) return message;
+  return "the certificate is of version 1, which has no extensions; " +
+    "make it with an extension subjectAltName";
 }
 
 /** The broker's end of a TLS connection, in the form of a `Deno.Conn`. */

@@ -1,5 +1,12 @@
 /** What is wrong with an option or a file is named, with what to do. */
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { certificateAdvice } from "../io/certificate.ts";
 
 import { parseAddress, reachNotice } from "../io/address.ts";
@@ -165,11 +172,17 @@ Deno.test("certificateAdvice names what clients refuse, and nothing else", () =>
     assertEquals(certificateAdvice({ cert, key }), undefined);
   }
   assertMatch(certificateAdvice(WRONG.expired!)!, /it expired on 20\d\d-/);
+  assertMatch(certificateAdvice(WRONG.future!)!, /it is not valid before \d{4}-/);
   assertMatch(certificateAdvice(WRONG.authority!)!, /that of an authority/);
+  const nameless = Deno.readTextFileSync(pathOf("nameless.pem"));
+  assertMatch(certificateAdvice({ cert: nameless, key: "" })!, /it names no host, and its CN/);
+  const unreadable = SIGNED.cert.replace(/\n.*\n/, "\n");
+  assertEquals(certificateAdvice({ cert: unreadable, key: "" }), undefined);
 });
 
 Deno.test("a broker refuses a certificate that is none before it listens", () => {
-  for (const cert of ["", "x", SIGNED.key]) {
+  const trusted = SIGNED.cert.replaceAll(" CERTIFICATE", " TRUSTED CERTIFICATE");
+  for (const cert of ["", "x", SIGNED.key, trusted]) {
     let message = "";
     try {
       new Broker({ address: "tls://127.0.0.1:0", tls: { cert, key: SIGNED.key } });
@@ -178,6 +191,38 @@ Deno.test("a broker refuses a certificate that is none before it listens", () =>
     }
     assertMatch(message, /^Cannot use tls.cert: there is no certificate in it; give the text/);
   }
+});
+
+for (
+  const key of [
+    SIGNED.key.replaceAll(" PRIVATE KEY", " ENCRYPTED PRIVATE KEY"),
+    "-----BEGIN RSA PRIVATE KEY-----\r\nProc-Type: 4,ENCRYPTED\r\n\r\nAA==\r\n" +
+    "-----END RSA PRIVATE KEY-----\r\n",
+  ]
+) {
+  Deno.test(`a broker says that its private key is encrypted: ${key.slice(0, 30)}`, () => {
+    const tls = { cert: SIGNED.cert, key };
+    assertThrows(
+      () => new Broker({ address: "tls://127.0.0.1:0", tls }),
+      TypeError,
+      "Cannot use tls.key: it is encrypted; openssl pkey prints it without its password",
+    );
+  });
+}
+
+Deno.test("a broker says that its certificate is of a version that TLS no longer takes", async () => {
+  const [cert, key] = ["version1.pem", "self-key.pem"].map((name) =>
+    Deno.readTextFileSync(pathOf(name))
+  );
+  await using broker = new Broker({
+    address: "tls://127.0.0.1:0",
+    tls: { cert: cert!, key: key! },
+  });
+  await assertRejects(
+    () => broker.start(),
+    Deno.errors.InvalidData,
+    "the certificate is of version 1",
+  );
 });
 
 Deno.test("reachNotice tells of what a name stands for, where that is not plain", () => {
