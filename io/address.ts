@@ -111,7 +111,7 @@ export function formatEndpoint(endpoint: Endpoint): string {
 function isLoopback(endpoint: Endpoint): boolean {
   if (endpoint.transport === "unix") return true;
   return endpoint.hostname === "localhost" || endpoint.hostname === "::1" ||
-    /^127\.\d+\.\d+\.\d+$/.test(endpoint.hostname);
+    /^(::ffff:)?127\.\d+\.\d+\.\d+$/i.test(endpoint.hostname);
 }
 
 /** Whether others can read and change what is sent there. */

@@ -22,6 +22,8 @@ const TCP_BACKLOG = 4096;
  * hardly serves those that are open.
  */
 const ACCEPTS_PER_TURN = 32;
+/** From which port on every user may listen; root may change it. */
+const UNPRIVILEGED_PORT = 1024;
 
 /** A socket that takes connections. */
 export class Listener {
@@ -182,13 +184,16 @@ async function listenAt(
 }
 
 /** Why nobody can listen at an address, and what to do; nothing if the error itself says it. */
-function whyNot(error: unknown): string | undefined {
+function whyNot(error: unknown, port: number): string | undefined {
   if (error instanceof Deno.errors.AddrInUse) {
     return "another program listens there; end it, or take another port";
   }
   if (error instanceof Deno.errors.AddrNotAvailable) {
     return "this machine has no such address; " +
       "listen at one that it has, at 127.0.0.1 for this machine alone, or at 0.0.0.0 for all";
+  }
+  if (error instanceof Deno.errors.PermissionDenied && port > 0 && port < UNPRIVILEGED_PORT) {
+    return `this user may not listen at a port below ${UNPRIVILEGED_PORT}; take a higher one`;
   }
   return undefined;
 }
@@ -198,7 +203,7 @@ function bindTcp(endpoint: Exclude<Endpoint, { transport: "unix" }>): Deno.TcpLi
   try {
     return Deno.listen({ hostname, port, tcpBacklog: TCP_BACKLOG });
   } catch (error) {
-    const why = whyNot(error);
+    const why = whyNot(error, port);
     if (why === undefined) throw error;
     const Kind = (error as Error).constructor as ErrorConstructor;
     throw new Kind(`Cannot listen at ${formatEndpoint(endpoint)}: ${why}`, { cause: error });

@@ -8,8 +8,8 @@ import {
   assertThrows,
 } from "@std/assert";
 import { certificateAdvice } from "../io/certificate.ts";
-
 import { parseAddress, reachNotice } from "../io/address.ts";
+import { listen } from "../io/listener.ts";
 import { Broker, NetPubSub } from "../mod.ts";
 import { TempFolder } from "./helpers/folder.ts";
 import { fails, NAME, started } from "./helpers/program.ts";
@@ -127,6 +127,22 @@ Deno.test("cli says that another program listens at an address, and what to do",
   assertEquals(err, `${NAME}: Cannot listen at ${address}: ${why}\n`);
 });
 
+Deno.test("listen says that a port is not for this user, and which are", async () => {
+  const { listen: real } = Deno;
+  Deno.listen = () => { // Root, who may run this, can listen at all ports.
+    throw new Deno.errors.PermissionDenied("Permission denied (os error 13)");
+  };
+  try {
+    await assertRejects(
+      () => listen("tcp://127.0.0.1:80"),
+      Deno.errors.PermissionDenied,
+      "this user may not listen at a port below 1024; take a higher one",
+    );
+  } finally {
+    Deno.listen = real;
+  }
+});
+
 for (const [end, what] of [["\n", "a newline"], ["\r\n", "a newline of Windows"]]) {
   Deno.test(`cli takes a key from a file that ends with ${what}`, async () => {
     await using folder = await TempFolder.make();
@@ -237,6 +253,8 @@ Deno.test("reachNotice tells of what a name stands for, where that is not plain"
       ["tcp://localhost:1", "::1", undefined],
       ["tcp://127.0.0.2:1", "127.0.0.2", undefined],
       ["tcp://[::1]:1", "::1", undefined],
+      ["tcp://[::ffff:127.0.0.1]:1", "::ffff:127.0.0.1", undefined],
+      ["tcp://[::ffff:10.0.0.1]:1", "::ffff:10.0.0.1", /without TLS/],
       ["unix:///a", undefined, undefined],
     ] as const
   ) {
