@@ -121,7 +121,8 @@ export async function finishOutput(): Promise<void> {
   await lines.finish();
 }
 
-type StreamName = "stdout" | "stderr";
+const STREAMS = ["stdout", "stderr"] as const;
+type StreamName = typeof STREAMS[number];
 
 /** A text to be written, and who waits for that. */
 interface Waiting {
@@ -141,6 +142,8 @@ class Lines {
   #units = 0;
   #leftOut = 0;
   #writing: Promise<void> | undefined;
+  /** The streams that may end within a line. */
+  #cut = new Set<StreamName>();
 
   /** Whether everything is written. */
   get isIdle(): boolean {
@@ -182,10 +185,11 @@ class Lines {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting;
       this.#waiting = [];
+      const before = this.#leftOut;
       let works = false;
       for (const { to, text, done } of batch) {
         try {
-          await writeAll(Deno[to], encoder.encode(text));
+          await this.#writeTo(to, text);
           done?.resolve();
           works = true;
         } catch (error) {
@@ -194,16 +198,31 @@ class Lines {
         }
         this.#units -= text.length;
       }
-      if (works && this.#waiting.length === 0) await this.#tellLeftOut();
+      // What was left out meanwhile comes after what waits.
+      if (works) await this.#tellLeftOut(this.#waiting.length > 0 ? before : this.#leftOut);
     }
     this.#writing = undefined;
   }
 
-  async #tellLeftOut(): Promise<void> {
-    const count = this.#leftOut;
+  /** Writes a text; it does not continue a line of which only a part could be written. */
+  async #writeTo(to: StreamName, text: string): Promise<void> {
+    const begin = this.#cut.has(to) ? "\n" : "";
+    const bytes = encoder.encode(begin + text);
+    let at = 0;
+    try {
+      while (at < bytes.length) at += await Deno[to].write(bytes.subarray(at));
+      this.#cut.delete(to);
+    } catch (error) {
+      // Both streams may lead to the same file.
+      if (at > begin.length) this.#cut = new Set(STREAMS);
+      throw error;
+    }
+  }
+
+  async #tellLeftOut(count: number): Promise<void> {
     if (count === 0) return;
     try {
-      await writeAll(Deno.stderr, encoder.encode(`${this.leftOutLine(count)}\n`));
+      await this.#writeTo("stderr", `${this.leftOutLine(count)}\n`);
       this.#leftOut -= count;
     } catch {
       // They stay counted.

@@ -241,6 +241,50 @@ Deno.test("what fails to be written is counted, and told once a line can be writ
   assertEquals(printed.lines.slice(2), ["d"]);
 });
 
+Deno.test("what is left out is told also while more always waits", async () => {
+  let writes = 0;
+  const text = "x".repeat(4096);
+  // Two more come for each line that is written.
+  using printed = new Printed(async () => {
+    await Promise.resolve();
+    if (++writes >= 2000) return;
+    for (let times = 0; times < 2; times++) say(text);
+  });
+  new Log(false, "info");
+  say(text);
+  await finishOutput();
+  const told = printed.lines.filter((line) => line.startsWith("mpubsub: Could not print"));
+  assert(told.length > 1, `told ${told.length} times`);
+});
+
+Deno.test("a line of which only a part was written does not run into the next one", async () => {
+  let room = 5;
+  let printed = "";
+  const write = (bytes: Uint8Array) => {
+    const part = bytes.subarray(0, room);
+    if (part.length === 0) return Promise.reject(new Error("full"));
+    room -= part.length;
+    printed += new TextDecoder().decode(part);
+    return Promise.resolve(part.length);
+  };
+  const streams = [Deno.stdout, Deno.stderr];
+  for (const stream of streams) Object.assign(stream, { write });
+  try {
+    say("the first");
+    await finishOutput();
+    room = Infinity;
+    complain("second"); // Both streams may lead to the same file.
+    say("third");
+    say("fourth");
+    await finishOutput();
+  } finally {
+    for (const stream of streams) delete (stream as { write?: unknown }).write;
+  }
+  const lines = printed.split("\n").filter((line) => line !== "");
+  const told = "mpubsub: Could not print 1 line before this one";
+  assertEquals(lines, ["the f", "mpubsub: second", told, "third", "fourth"]);
+});
+
 Deno.test("a broker that has no descriptors left says so once, and then sums it up", async () => {
   await using folder = await TempFolder.make();
   const path = `${folder.path}/x.json`;
