@@ -26,6 +26,12 @@ export class DroppedCounts<R extends PacketRoute> {
     counts.set(route, addCounts(counts.get(route) ?? 0, messages));
   }
 
+  /** Notes with others all that is noted here, and forgets it. */
+  moveTo(others: DroppedCounts<R>): void {
+    for (const [route, messages] of this.#counts) others.add(route, messages);
+    this.#counts.clear();
+  }
+
   /** Takes a packet that tells of some of them; `undefined` if there are none. */
   take(): Packet<R> | undefined {
     for (const [route, messages] of this.#counts) {

@@ -15,6 +15,7 @@
  *   so does whoever hears a number twice.
  * - If too much waits, the oldest messages are dropped; a packet for their topic says so.
  * - A packet that is refused for good gives its number to one that says so: readers wait for no other.
+ *   If that one is refused, too, others are told later.
  */
 import { COUNT_MAX } from "../base/count.ts";
 import { Fifo } from "../base/fifo.ts";
@@ -92,6 +93,10 @@ interface Lane {
   underWayBytes: number;
   /** What was dropped since the latest packet. */
   readonly dropped: DroppedCounts<OutRoute>;
+  /** Of what was dropped, that of which NATS took no packet that tells of it. */
+  readonly untold: DroppedCounts<OutRoute>;
+  /** Whether this will be tried again. */
+  isToTell: boolean;
 }
 
 /** Sends our clients' messages to the stream. */
@@ -120,6 +125,8 @@ export class JetStreamSender {
       underWay: new Fifo(),
       underWayBytes: 0,
       dropped: new DroppedCounts(this.#broadcasts),
+      untold: new DroppedCounts(this.#broadcasts),
+      isToTell: false,
     }));
     this.#queue = new SendQueue({
       packers: this.#lanes.map(({ packer }) => packer),
@@ -244,7 +251,10 @@ export class JetStreamSender {
     if (!packet.isNotice) this.#context.counts.dropped += packet.messages;
     const route = isSubject ? this.#broadcasts : packet.route;
     const isFurther = !packet.isNotice || route !== packet.route;
-    if (!isFurther) return this.#confirmed(lane, packet); // Not even that can be told.
+    if (!isFurther) { // Not even that can be told now.
+      this.#tellLater(lane, packet);
+      return this.#confirmed(lane, packet);
+    }
     const notice = droppedPacket(route, packet.messages);
     packet.route = route;
     packet.isNotice = true;
@@ -253,6 +263,18 @@ export class JetStreamSender {
     lane.underWayBytes += change;
     this.#queue.sent(change);
     if (this.#wire !== undefined) this.#send(lane, packet);
+  }
+
+  /** Tries again to tell of what was dropped: NATS may be set up otherwise by then. */
+  #tellLater(lane: Lane, { route, messages }: UnderWay): void {
+    lane.untold.add(route, messages);
+    if (lane.isToTell) return;
+    lane.isToTell = true;
+    this.#context.later(() => {
+      lane.isToTell = false;
+      lane.untold.moveTo(lane.dropped);
+      this.#sendMore(lane);
+    }, RETRY_MAX_MS);
   }
 
   #confirmed(lane: Lane, packet: UnderWay): void {

@@ -51,7 +51,7 @@ Deno.test("JetStreamExchange tells those who want it of a packet that is refused
   assertEquals(nodes.map(({ timers }) => timers.length), [0, 0, 0]);
 });
 
-Deno.test("JetStreamExchange tells all of a packet whose topic is refused, and nobody of one that is refused even then", async () => {
+Deno.test("JetStreamExchange tells all of a packet whose topic is refused, and of one that is refused even then nobody before NATS takes it", async () => {
   for (const [refusesBroadcasts, told] of [[false, 1], [true, 0]] as const) {
     const stream = new FakeStream(randomOf(1), 0);
     stream.refuse = (subject) => {
@@ -72,6 +72,31 @@ Deno.test("JetStreamExchange tells all of a packet whose topic is refused, and n
     assertEquals([sender.counts.sent, sender.counts.dropped], [2, 1]);
     assertEquals(sender.exchange.queuedBytes, 0);
   }
+});
+
+Deno.test("JetStreamExchange tells later of what it could not even tell, in one packet", async () => {
+  const stream = new FakeStream(randomOf(1), 0);
+  stream.refuse = () => {
+    throw new RefusedError("not allowed", { isSubject: true });
+  };
+  const sender = new Node(stream, 0);
+  const reader = new Node(stream, 1, { isFiltered: true });
+  reader.wants(["a"], true);
+  sender.connect();
+  for (let id = 0; id < 3; id++) {
+    sender.take({ path: ["a"], from: "p", id });
+    await drain(stream, [sender, reader]);
+  }
+  for (let times = 0; times < 2; times++) { // Not sooner, and not more than once at a time.
+    assertEquals([sender.timers.length, reader.missed], [1, 0]);
+    sender.timers.shift()!();
+    await drain(stream, [sender, reader]);
+  }
+  stream.refuse = () => {};
+  sender.timers.shift()!();
+  await drain(stream, [sender, reader]);
+  assertEquals([sender.timers.length, reader.missed, stream.stored.length], [0, 3, 1]);
+  assertEquals([sender.counts.sent, sender.counts.dropped], [0, 3]);
 });
 
 Deno.test("JetStreamExchange tells once of a message of several packets, whichever of them are refused", async () => {
