@@ -100,9 +100,9 @@ export class Program implements AsyncDisposable {
     return this.#complained;
   }
 
-  /** Reads what it prints until it contains `text`. */
-  async until(text: string): Promise<void> {
-    while (!this.#said.includes(text)) {
+  /** Reads what it prints until it contains a text, or something that a pattern matches. */
+  async until(text: string | RegExp): Promise<void> {
+    while (typeof text === "string" ? !this.#said.includes(text) : !text.test(this.#said)) {
       const { value, done } = await this.#lines.read();
       if (done) throw new Error(`ended after ${this.#said} ${await this.#allErrors()}`);
       this.#said += value;
