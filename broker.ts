@@ -255,8 +255,10 @@ export class Broker {
    *
    * @returns Resolves when clients can connect. A second call waits for the same start.
    * @throws {Deno.errors.AddrInUse} If another program listens at the address.
+   * @throws {Deno.errors.AddrNotAvailable} If this machine does not have the address.
    * @throws {Deno.errors.Busy} If another process holds the lock of the socket for too long.
-   * @throws {Deno.errors.InvalidData} If the certificate or its private key cannot be used.
+   * @throws {Deno.errors.InvalidData} If the certificate or its private key cannot be used, or the key
+   * is another's.
    * @throws {DOMException} Its name is `NotSupportedError`, if this is not Deno.
    * @throws {Error} If `shutdown()` was called, or the uplink cannot join this broker.
    */

@@ -138,6 +138,7 @@ function cannotAccept(error: unknown): Error {
  * @param certificate For a `tls://` address.
  * @param onWait Called when another process holds the lock of the socket for long, now or at the end.
  * @throws {Deno.errors.AddrInUse} If something else listens there.
+ * @throws {Deno.errors.AddrNotAvailable} If this machine does not have the address.
  * @throws {Deno.errors.Busy} If another process holds the lock of the socket for too long.
  * @throws {DOMException} If there is no Deno; see {@linkcode needDeno}.
  */

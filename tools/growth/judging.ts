@@ -12,7 +12,7 @@ export const FACTORS = [1, 2, 4] as const;
  * - `own`: what the operation counts itself.
  * - `cpu`: processor time, in µs.
  */
-export const METRICS = ["steps", "touched", "own", "cpu"] as const;
+const METRICS = ["steps", "touched", "own", "cpu"] as const;
 
 /** One of them. */
 export type Metric = typeof METRICS[number];

@@ -148,7 +148,7 @@ function credentialsOf(key?: BrokerKey): Credentials {
 }
 
 /** Does something so many times, some at once. */
-export async function inTurns(count: number, action: (i: number) => Promise<void>): Promise<void> {
+async function inTurns(count: number, action: (i: number) => Promise<void>): Promise<void> {
   let next = 0;
   const some = async () => {
     while (next < count) await action(next++);
