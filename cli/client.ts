@@ -16,7 +16,7 @@ import {
   UsageError,
 } from "./command.ts";
 import { addressOf, certificatesIn, defaultFile, readKey } from "./files.ts";
-import { complain } from "./output.ts";
+import { complain, giveUpOutput } from "./output.ts";
 import { StopSignals } from "./signals.ts";
 
 /** How a command finds its broker. */
@@ -103,6 +103,7 @@ export async function interruptible(
   using stop = new StopSignals();
   stop.onAgain = () => Deno.exit(INTERRUPTED);
   const { signal } = stop;
+  signal.addEventListener("abort", () => giveUpOutput(signal.reason));
   try {
     const status = await work(signal) ?? 0;
     return signal.aborted ? INTERRUPTED : status;

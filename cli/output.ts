@@ -7,6 +7,7 @@
  */
 import { concat, writeAll } from "../base/bytes.ts";
 import { printable } from "../base/printable.ts";
+import { later } from "../base/timers.ts";
 import { asSentence, PROGRAM } from "./command.ts";
 
 /** The longest message that is printed, in UTF-16 units: a name from outside must not fill a log. */
@@ -116,6 +117,11 @@ export function drawFrame(text: string, to: StreamName = "stdout"): void {
   if (lines.isIdle) draw(text, to);
 }
 
+/** Has whoever waits for what is printed wait no longer than the end of the program does. */
+export function giveUpOutput(reason: unknown): void {
+  later(() => lines.giveUp(reason), FINISH_MS);
+}
+
 /** Waits until everything is written, but not for long if nobody takes it. */
 export async function finishOutput(): Promise<void> {
   await lines.finish();
@@ -142,6 +148,9 @@ class Lines {
   #units = 0;
   #leftOut = 0;
   #writing: Promise<void> | undefined;
+  /** Those who wait for what they print, and why they wait no longer. */
+  readonly #printing = new Set<PromiseWithResolvers<void>>();
+  #givenUp: { readonly reason: unknown } | undefined;
   /** The streams that may end within a line. */
   #cut = new Set<StreamName>();
 
@@ -160,18 +169,39 @@ class Lines {
    * Writes a text, and waits for that.
    *
    * @throws {Error} If it cannot be written.
+   * @throws The reason for which it was given up.
    */
-  print(text: string): Promise<void> {
+  async print(text: string): Promise<void> {
+    this.#throwIfGivenUp();
     const done = Promise.withResolvers<void>();
+    this.#printing.add(done);
     this.#push({ to: "stdout", text, done });
-    return written(done.promise);
+    try {
+      await written(done.promise);
+    } catch (error) {
+      this.#throwIfGivenUp();
+      throw error;
+    } finally {
+      this.#printing.delete(done);
+    }
+  }
+
+  #throwIfGivenUp(): void {
+    if (this.#givenUp !== undefined) throw this.#givenUp.reason;
+  }
+
+  /** Lets go of those who wait for what they print, if it is not printed yet, and of all to come. */
+  giveUp(reason: unknown): void {
+    if (this.isIdle) return;
+    this.#givenUp = { reason };
+    for (const done of this.#printing) done.reject(reason);
   }
 
   /** Waits until everything is written, at most for {@linkcode FINISH_MS}. */
   async finish(): Promise<void> {
     const late = Promise.withResolvers<void>();
     const timer = setTimeout(late.resolve, FINISH_MS);
-    await Promise.race([this.#writing, late.promise]);
+    if (this.#givenUp === undefined) await Promise.race([this.#writing, late.promise]);
     clearTimeout(timer);
   }
 

@@ -1,4 +1,5 @@
 /** A line that cannot be written ends nothing: full disks, terminals that are gone or stopped. */
+import { abortable } from "@std/async/abortable";
 import {
   assert,
   assertEquals,
@@ -177,6 +178,24 @@ Deno.test("printLine says why an output that does not wait cannot be written", a
     Deno.stdout.write = write;
   }
 });
+
+for (const command of ["ping --count 1000", "top", "stats"]) {
+  Deno.test(`cli ${command} can be ended when nobody reads what it prints`, async () => {
+    await using bus = await Bus.start();
+    await using folder = await TempFolder.make();
+    const pipe = `${folder.path}/pipe`;
+    await new Deno.Command("mkfifo", { args: [pipe] }).output();
+    await using program = new Program({
+      // The pipe is full before the command begins.
+      shell:
+        `exec 7<>${pipe}; head -c 65536 /dev/zero >&7; mpubsub ${command} -c ${bus.file} >&7 & ` +
+        `trap 'kill -TERM $(cat /proc/$!/task/$!/children)' TERM; wait; wait; echo ended`,
+    });
+    await until(() => bus.broker.stats().sessions === 1);
+    program.kill("SIGTERM");
+    await abortable(program.until("ended"), AbortSignal.timeout(10_000));
+  });
+}
 
 Deno.test("cli says that its output cannot be written, and fails", async () => {
   await using bus = await Bus.start();
