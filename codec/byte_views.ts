@@ -12,7 +12,7 @@ import { NO_BYTES } from "../base/bytes.ts";
 /** Up to this size a byte array is a view. */
 export const VIEW_BYTES_MAX = 1024;
 /** How large the buffers are, and how much of a run is copied at most at a time. */
-const BUFFER_BYTES = 8192;
+const BUFFER_BYTES = 16_384;
 /** Up to this size bytes are copied one by one; `subarray` and `set` cost as much as 48 of them. */
 const LOOP_BYTES_MAX = 48;
 
