@@ -134,8 +134,11 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
 
   static {
     clientOf = (bus) => {
-      if (typeof bus === "object" && bus !== null && #client in bus) return bus.#client;
-      throw noReceiver(bus, "NetPubSub", (bus as unknown) instanceof NetPubSub);
+      try {
+        return (bus as NetPubSub).#client;
+      } catch { // It has none.
+        throw noReceiver(bus, "NetPubSub", bus instanceof NetPubSub);
+      }
     };
   }
 

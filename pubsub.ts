@@ -161,8 +161,11 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
 
   static {
     dispatcherOf = (bus) => {
-      if (typeof bus === "object" && bus !== null && #dispatcher in bus) return bus.#dispatcher;
-      throw noReceiver(bus, "PubSub", (bus as unknown) instanceof PubSub);
+      try {
+        return (bus as PubSub).#dispatcher;
+      } catch { // It has none.
+        throw noReceiver(bus, "PubSub", bus instanceof PubSub);
+      }
     };
   }
 

@@ -432,13 +432,12 @@ export class Encoder {
   /** Writes a typed array: what it is, and not what it says of itself. */
   #view(value: ArrayBufferView, at: number): number {
     const name = typeNameOf(value);
-    const isBytes = name === "Uint8Array";
-    const kind = isBytes ? -1 : typedKindOf(name);
-    if (kind < 0 && !isBytes) throw REFUSED;
-    const size = sizeOf(value);
-    if (size === 0 && isOutOfBounds(value)) throw REFUSED;
-    if (isBytes) return this.#sized(value as Uint8Array, this.#byte(BYTES, at), size);
-    return this.#sized(bytesOf(value), this.#byte(kind, this.#byte(TYPED, at)));
+    if (name === "Uint8Array") {
+      return this.#sized(value as Uint8Array, this.#byte(BYTES, at), checkedSize(value));
+    }
+    const kind = typedKindOf(name);
+    if (kind < 0) throw REFUSED;
+    return this.#sized(bytesOf(value), this.#byte(kind, this.#byte(TYPED, at)), checkedSize(value));
   }
 
   #array(array: unknown[], at: number, depth: number): number {
@@ -490,6 +489,13 @@ function isPolluted(): boolean {
 function isArray(array: unknown[]): boolean {
   return (array.constructor === Array && getPrototypeOf(array) === Array.prototype) ||
     getPrototypeOf(array) === Array.prototype;
+}
+
+/** How many bytes a typed array has that has not lost its elements. */
+function checkedSize(value: ArrayBufferView): number {
+  const size = sizeOf(value);
+  if (size === 0 && isOutOfBounds(value)) throw REFUSED;
+  return size;
 }
 
 /** Bytes before the UTF-8 of a string that has `size` bytes. */

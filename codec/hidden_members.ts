@@ -9,7 +9,7 @@
  * ```
  *  always            short objects whose names did not come lately; matches of regular expressions; what
  *                    has a key for which something else was refused
- *  in each turn      the first objects and short arrays, and about one of 64 others
+ *  in each turn      the first objects and short arrays, and about one of 128 others
  *  what is large     the first, and again when 64 times as many names or elements have passed
  * ```
  *
@@ -19,9 +19,9 @@
 import type { Kind } from "./kinds.ts";
 
 /** What is looked at first in each turn: so many objects, and elements of arrays. */
-const CREDIT = 16;
+const CREDIT = 8;
 /** About one of so many others is looked at, and of twice as many at least one. */
-const OTHERS = 64;
+const OTHERS = 128;
 /** What has more names or elements is large. */
 const SHORT_MAX = 32;
 /** What has more is looked at only for what is suspect: a list of the names would take too much memory. */
@@ -39,12 +39,18 @@ export class HiddenMembers {
   readonly #suspects: PropertyKey[] = [];
   readonly #suspectsOfArrays: PropertyKey[] = [];
   #credit = CREDIT;
-  /** How many others pass before the next look at one. */
-  #others = OTHERS;
+  /** How many others pass before the next look at one; none while there is credit. */
+  #passes = 0;
+  /** How many will when that is used up. */
+  #passesLater = OTHERS;
   #random = 1;
   /** How many names and elements of what is large pass before the next look. */
   #left = 0;
-  readonly #refill = () => void (this.#credit = CREDIT);
+  readonly #refill = () => {
+    this.#credit = CREDIT;
+    this.#passesLater = this.#passes;
+    this.#passes = 0;
+  };
 
   /**
    * Whether such a member is seen in a plain object with so many enumerable names.
@@ -52,6 +58,10 @@ export class HiddenMembers {
    * @param isNew Whether the names did not come lately.
    */
   inObject(object: object, names: number, isNew: boolean): boolean {
+    if (this.#passes > 0 && !isNew && names <= SHORT_MAX && this.#suspects.length === 0) {
+      this.#passes--;
+      return false;
+    }
     const isDue = this.#isDue(names > SHORT_MAX ? names : 0) || // V8 takes the same time for few.
       isNew && names <= SHORT_MAX || hasOneOf(object, this.#suspects);
     if (!isDue || !objectHasHidden(object, names)) return false;
@@ -85,14 +95,16 @@ export class HiddenMembers {
     if (elements > SHORT_MAX) return this.#isLargeDue(elements);
     if (this.#credit > 0) {
       this.#credit -= 1 + elements;
+      if (this.#credit > 0) return true;
+      this.#passes = this.#passesLater;
       // In a later turn of the program; a microtask is one, too.
-      if (this.#credit <= 0) Promise.resolve().then(this.#refill);
+      Promise.resolve().then(this.#refill);
       return true;
     }
-    if (--this.#others > 0) return false;
+    if (this.#passes-- > 0) return false;
     // Not the same number each time: it could meet the same place of each message.
     this.#random = Math.imul(this.#random, 0x41c64e6d) + 12345 | 0;
-    this.#others = 1 + (this.#random >>> 16) % (2 * OTHERS - 1);
+    this.#passes = (this.#random >>> 16) % (2 * OTHERS - 1);
     return true;
   }
 
