@@ -54,6 +54,8 @@ export class Share {
 export class Rounds {
   /** A monotonic time in milliseconds. */
   readonly now: () => number;
+  /** How far the tasks are trusted to know by themselves how much work something is. */
+  readonly trust: number;
   /** How many there have been. */
   #number = 0;
   /** What all tasks have spent of this one. */
@@ -68,9 +70,16 @@ export class Rounds {
   /** How many tasks there are. */
   #tasks = 0;
 
-  /** Begins with nothing spent; `now` is a monotonic time in milliseconds. */
-  constructor(now: () => number = read) {
+  /**
+   * Begins with nothing spent.
+   *
+   * @param now A monotonic time in milliseconds.
+   * @param trust The clock is looked at after so many times as much work, and where there is less at a
+   * time, for one of so many times. More than 1 is for tasks that know how much work something is.
+   */
+  constructor(now: () => number = read, trust = 1) {
     this.now = now;
+    this.trust = trust;
   }
 
   /** One more task. */

@@ -29,6 +29,8 @@ import type { Key, Keyring } from "./keys.ts";
 import type { CheckedOptions } from "./options.ts";
 import type { Sessions } from "./sessions.ts";
 
+/** How far connections are trusted to know how much work a frame is. */
+const TRUST = 8;
 /** How long a client waits until it hears that its proof is wrong. */
 const REFUSAL_DELAY_MS = 500;
 
@@ -62,7 +64,7 @@ export class Connections {
   /** Whatever connects is told it first. */
   readonly brokerId = randomBytes(BROKER_ID_BYTES);
   /** The turns of all that are authenticated. */
-  readonly #rounds = new Rounds();
+  readonly #rounds = new Rounds(undefined, TRUST);
   /** Those that are not authenticated yet. */
   readonly #admission: Admission<Connection>;
   /** Those that are. */

@@ -24,7 +24,7 @@ import { encodeFrame, FrameError, type FrameLimits, FrameType, Reason } from "./
 import { decodeGoodbye, encodeGoodbye } from "./frame_bodies.ts";
 import { FrameReader } from "./frame_reader.ts";
 import { LinkWriter } from "./link_writer.ts";
-import { workOf } from "./work.ts";
+import { type Counted, furtherWork, workOf } from "./work.ts";
 
 /** A connection, as everything but the transport sees it: a stream of bytes. */
 export interface ByteStream {
@@ -83,8 +83,8 @@ export class Link {
   readonly #stream: ByteStream;
   readonly #reader: FrameReader;
   readonly #slice: TimeSlice;
-  /** How many frames of the current run were counted as work. */
-  #counted = 0;
+  /** What of the current run was counted as work. */
+  readonly #counted: Counted = { frames: 0, bytes: 0 };
   /** What the next read fills. */
   #space: Uint8Array;
   readonly #writer: LinkWriter;
@@ -227,8 +227,8 @@ export class Link {
     try {
       while (this.#end === undefined && this.#reader.next()) {
         isInVain = false;
-        this.#counted = 0;
-        this.#reader.runMax = this.#slice.left;
+        this.#counted.frames = this.#counted.bytes = 0;
+        this.#reader.runMax = this.#longestRun();
         const work = this.#takeFrame();
         if (!this.#slice.did(workOf(this.#reader, this.#counted)) && work === undefined) continue;
         this.handler.batch();
@@ -245,7 +245,7 @@ export class Link {
     // Also after the end: what is read then must not overwrite frames that somebody holds.
     this.#space = this.#reader.space();
     if (isInVain) this.#slice.readInVain();
-    if (this.#end === undefined && this.#slice.isOver()) return this.#slice.next();
+    if (this.#end === undefined && this.#slice.finish()) return this.#slice.next();
     this.#slice.rest();
     return undefined;
   }
@@ -257,10 +257,20 @@ export class Link {
 
   /** Looks at the clock within a run; returns how many frames it may have. */
   #longerRun(): number {
-    const { frames } = this.#reader;
-    const isOver = this.#slice.did(frames - this.#counted);
-    this.#counted = frames;
-    return isOver ? frames : frames + this.#slice.left;
+    const { frames, start, end } = this.#reader;
+    const counted = this.#counted;
+    const isOver = this.#slice.did(
+      furtherWork(frames - counted.frames, end - start - counted.bytes),
+    );
+    counted.frames = frames;
+    counted.bytes = end - start;
+    return isOver ? frames : this.#longestRun();
+  }
+
+  /** How many frames a run may have until the clock is looked at, if they are about as long. */
+  #longestRun(): number {
+    const { frames, start, end } = this.#reader;
+    return frames + this.#slice.left / furtherWork(1, (end - start) / frames);
   }
 
   /** Ends because the other side broke the protocol. */

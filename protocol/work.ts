@@ -1,7 +1,6 @@
 /**
  * How much work it is to take frames, as `TimeSlice` counts it: one for each further message of a run.
  */
-import { WORK_MAX } from "../base/time_slice.ts";
 import { FrameType } from "./frame.ts";
 import type { FrameReader } from "./frame_reader.ts";
 
@@ -12,20 +11,31 @@ const BYTES_SHIFT = 6;
 
 /** The work of so many messages, one behind the other, of so many bytes together. */
 export function messageWork(messages: number, bytes: number): number {
-  return Math.min(WORK_MAX, MESSAGE_WORK + messages + (bytes >> BYTES_SHIFT));
+  return MESSAGE_WORK + furtherWork(messages, bytes);
+}
+
+/** The same where others of the run are counted already. */
+export function furtherWork(messages: number, bytes: number): number {
+  return messages + (bytes >> BYTES_SHIFT);
+}
+
+/** What is counted of the current run. */
+export interface Counted {
+  frames: number;
+  bytes: number;
 }
 
 /** What a frame costs that is not a message, and so many bytes of it, as a power of two. */
 const FRAME_WORK = 64;
 const FRAME_BYTES_SHIFT = 3;
 
-/** The work of the frames that were just taken, of which some are `counted` already. */
-export function workOf(reader: FrameReader, counted: number): number {
+/** The work of the frames that were just taken, of which some are counted already. */
+export function workOf(reader: FrameReader, counted: Counted): number {
   const { type, frames, start, end, spent } = reader;
   reader.spent = 0;
   const bytes = end - start;
   const work = type === FrameType.PUBLISH
-    ? messageWork(frames - counted, bytes)
+    ? messageWork(frames - counted.frames, bytes - counted.bytes)
     : FRAME_WORK + (bytes >> FRAME_BYTES_SHIFT);
-  return Math.min(WORK_MAX, work + spent);
+  return work + spent;
 }

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { Rounds } from "../base/rounds.ts";
 import { TimeSlice } from "../base/time_slice.ts";
 import { quiet } from "./helpers/quiet.ts";
@@ -92,4 +92,35 @@ Deno.test("TimeSlice lets go of whoever waits for a turn when it ends", async ()
   const waits = turns.next();
   turns.end();
   await waits;
+});
+
+Deno.test("TimeSlice of tasks that are trusted measures a few of many small pieces, for all of them", () => {
+  let [time, looks, pieces] = [0, 0, 0];
+  const now = () => {
+    looks++;
+    return time;
+  };
+  const turns = new TimeSlice(new Rounds(now, 8));
+  do {
+    turns.begin();
+    time += 0.01;
+    turns.did(1);
+    pieces++;
+  } while (!turns.finish());
+  // Each of the 63 that it takes is one of eight; eight times the standard deviation is 480.
+  assert(pieces > 100 && pieces < 1000, `${pieces} pieces of 0.01 ms were 5 ms`);
+  assert(looks < pieces / 2, `${looks} looks for ${pieces} pieces`);
+  turns.end();
+});
+
+Deno.test("TimeSlice of tasks that are trusted measures whatever is much work", () => {
+  let [time, pieces] = [0, 0];
+  const turns = new TimeSlice(new Rounds(() => time, 8));
+  turns.begin();
+  do {
+    time += 0.3;
+    pieces++;
+  } while (!turns.did(100_000));
+  assert(pieces === 17 || pieces === 18, `${pieces} pieces of 0.3 ms were 5 ms`); // The first may be free.
+  turns.end();
 });
