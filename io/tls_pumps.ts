@@ -17,7 +17,7 @@ import { TimeSlice } from "../base/time_slice.ts";
 import { ClientRecords } from "./tls_records.ts";
 
 const BYTES_MIN = 1024;
-const BYTES_MAX = 64 * 1024;
+const BYTES_MAX = 128 * 1024;
 /** What counts as a millisecond of passing bytes on. */
 const BYTES_PER_MS = 2 * 1024 * 1024;
 
