@@ -1,0 +1,382 @@
+/**
+ * WebSockets as streams of bytes, at either end: the framing of RFC 6455, over a connection on which the
+ * upgrade is done.
+ *
+ * ```
+ *  read()   header │ payload │ header │ payl…    what was read is decoded where it stands:
+ *           └─▶ payload payl…                    payloads move to the front, headers go
+ *  write()  one binary message for each call; boundaries mean nothing to whoever reads
+ * ```
+ *
+ * - No frame is ever held as a whole, nor are fragments: a payload passes as it comes.
+ * - A ping is answered between two writes, the latest of several only. A peer that sends them without end
+ *   takes the place of one.
+ * - There are no extensions and no texts.
+ */
+import { NO_BYTES, writeAll } from "../base/bytes.ts";
+import { ProtocolError } from "../errors.ts";
+
+/** A connection, or what is like one. */
+export type Carrier = Pick<Deno.Conn, "read" | "write" | "closeWrite" | "close">;
+
+/** Why a WebSocket is closed; section 7.4.1. */
+export const CloseCode = {
+  NORMAL: 1000,
+  GOING_AWAY: 1001,
+  PROTOCOL: 1002,
+  UNSUPPORTED: 1003,
+  INVALID: 1007,
+  TOO_BIG: 1009,
+} as const;
+
+const Opcode = { CONTINUATION: 0, TEXT: 1, BINARY: 2, CLOSE: 8, PING: 9, PONG: 10 } as const;
+const FIN = 0x80;
+const RESERVED = 0x70;
+const MASKED = 0x80;
+/** From this opcode on, frames are not of a message. */
+const CONTROL = 8;
+const CONTROL_BYTES_MAX = 125;
+const HEADER_BYTES_MAX = 14;
+/** As much goes out in one message, so that what is masked for it stays small. */
+const MESSAGE_BYTES_MAX = 64 * 1024;
+/** A larger message of a broker is not copied behind its header. */
+const JOIN_BYTES_MAX = 16 * 1024;
+
+/** How the other side closed. */
+export interface Closing {
+  /** Its code; 1005 if it gave none. */
+  readonly code: number;
+  readonly reason: string;
+}
+
+/** One end of a WebSocket. */
+export class WebSocketStream {
+  readonly #carrier: Carrier;
+  readonly #isClient: boolean;
+  /** What was read behind the head of the upgrade, until it is decoded. */
+  #first: Uint8Array;
+  /** A header that has begun to arrive. */
+  readonly #header = new Uint8Array(HEADER_BYTES_MAX);
+  #headerBytes = 0;
+  /** How much of the current payload is still to come. */
+  #left = 0;
+  #mask = 0;
+  /** The opcode of the current frame. */
+  #opcode: number = Opcode.CONTINUATION;
+  /** Whether a message has begun, of which more frames follow. */
+  #isFragmented = false;
+  /** The payload of a control frame, as far as it has come. */
+  readonly #control = new Uint8Array(CONTROL_BYTES_MAX);
+  #controlBytes = 0;
+  /** A buffer in which what goes out is masked, or put behind its header. */
+  #out: Uint8Array = NO_BYTES;
+  /** What is being written. */
+  #writing: Promise<unknown> | undefined;
+  /** The answer to the latest ping, until it is written. */
+  #pong: Uint8Array | undefined;
+  #hasSentClose = false;
+  #closing: Closing | undefined;
+
+  /**
+   * Begins behind the head of the upgrade.
+   *
+   * @param first What was read behind it.
+   */
+  constructor(carrier: Carrier, isClient: boolean, first: Uint8Array = NO_BYTES) {
+    this.#carrier = carrier;
+    this.#isClient = isClient;
+    this.#first = first;
+  }
+
+  /** How the other side closed, once it has. */
+  get closing(): Closing | undefined {
+    return this.#closing;
+  }
+
+  /**
+   * Reads into `into`; returns how many bytes of messages, or `null` at the end.
+   *
+   * @throws {ProtocolError} If the other side does not keep to RFC 6455; it is told, as that demands.
+   */
+  async read(into: Uint8Array): Promise<number | null> {
+    while (this.#closing === undefined) {
+      const count = await this.#readRaw(into);
+      if (count === null) return null;
+      let length: number;
+      try {
+        length = this.#decode(into, count);
+      } catch (error) {
+        if (error instanceof Violation) await this.#close(error.code, error.message);
+        throw error;
+      }
+      if (this.#closing !== undefined) await this.#answerClose();
+      else if (this.#pong !== undefined) this.#sendPong();
+      if (length > 0) return length;
+    }
+    return null;
+  }
+
+  async #readRaw(into: Uint8Array): Promise<number | null> {
+    const first = this.#first;
+    if (first.length === 0) return await this.#carrier.read(into);
+    const count = Math.min(first.length, into.length);
+    into.set(first.subarray(0, count));
+    this.#first = first.subarray(count);
+    return count;
+  }
+
+  /** Decodes the first `count` bytes where they stand; returns how many bytes of messages they have. */
+  #decode(bytes: Uint8Array, count: number): number {
+    let end = 0;
+    for (let at = 0; at < count && this.#closing === undefined;) {
+      if (this.#left === 0) {
+        this.#header[this.#headerBytes++] = bytes[at++]!;
+        if (this.#headerBytes < this.#headerLength()) continue;
+        this.#begin();
+        if (this.#left === 0) this.#finish();
+        continue;
+      }
+      const part = Math.min(this.#left, count - at);
+      if (!this.#isClient) this.#unmask(bytes, at, part);
+      if (this.#opcode < CONTROL) {
+        if (end < at) bytes.copyWithin(end, at, at + part);
+        end += part;
+      } else {
+        this.#control.set(bytes.subarray(at, at + part), this.#controlBytes);
+        this.#controlBytes += part;
+      }
+      at += part;
+      this.#left -= part;
+      if (this.#left === 0) this.#finish();
+    }
+    return end;
+  }
+
+  /** How long the header is that has begun to arrive, as far as that is known. */
+  #headerLength(): number {
+    if (this.#headerBytes < 2) return 2;
+    const length = this.#header[1]! & 0x7f;
+    const mask = this.#header[1]! & MASKED ? 4 : 0;
+    return 2 + mask + (length === 127 ? 8 : length === 126 ? 2 : 0);
+  }
+
+  /** Takes a header that is complete. */
+  #begin(): void {
+    const header = new DataView(this.#header.buffer, 0, this.#headerBytes);
+    const [flags, second] = [header.getUint8(0), header.getUint8(1)];
+    const opcode = this.#opcode = flags & 0x0f;
+    const isFinal = (flags & FIN) !== 0;
+    if ((flags & RESERVED) !== 0) throw new Violation("a reserved bit is set");
+    if ((second & MASKED) !== 0 === this.#isClient) {
+      throw new Violation(`a frame of a ${this.#isClient ? "server is" : "client is not"} masked`);
+    }
+    const left = payloadLength(header, second & 0x7f);
+    if (opcode >= CONTROL) {
+      if (opcode > Opcode.PONG) throw new Violation(`the opcode ${opcode} is not known`);
+      if (!isFinal) throw new Violation("a control frame is a fragment");
+      if (left > CONTROL_BYTES_MAX) throw new Violation(`a control frame has ${left} bytes`);
+    } else {
+      if (opcode > Opcode.BINARY) throw new Violation(`the opcode ${opcode} is not known`);
+      if (opcode === Opcode.TEXT) throw new Violation("a text came", CloseCode.UNSUPPORTED);
+      if ((opcode === Opcode.CONTINUATION) !== this.#isFragmented) {
+        throw new Violation(
+          this.#isFragmented ? "a message begins within another" : "no message is continued",
+        );
+      }
+      this.#isFragmented = !isFinal;
+    }
+    this.#left = left;
+    this.#mask = this.#isClient ? 0 : header.getUint32(this.#headerBytes - 4);
+    this.#headerBytes = 0;
+    this.#controlBytes = 0;
+  }
+
+  /** Unmasks a part of the current payload; the mask goes on where it ends. */
+  #unmask(bytes: Uint8Array, start: number, count: number): void {
+    this.#mask = xor(bytes, start, start + count, this.#mask);
+  }
+
+  /** Takes a frame whose payload is complete. */
+  #finish(): void {
+    if (this.#opcode < CONTROL) return;
+    const payload = this.#control.slice(0, this.#controlBytes);
+    if (this.#opcode === Opcode.PING) this.#pong = payload;
+    else if (this.#opcode === Opcode.CLOSE) this.#closing = closingOf(payload);
+  }
+
+  /**
+   * Writes some of `bytes` as one message; returns how many.
+   *
+   * @throws {ProtocolError} If it was closed.
+   */
+  async write(bytes: Uint8Array): Promise<number> {
+    if (this.#hasSentClose) throw new ProtocolError("Cannot write: the WebSocket is closed");
+    const count = Math.min(bytes.length, MESSAGE_BYTES_MAX);
+    await this.#send(Opcode.BINARY, bytes.subarray(0, count));
+    return count;
+  }
+
+  /** Writes one frame, behind what is being written. */
+  #send(opcode: number, payload: Uint8Array): Promise<void> {
+    const send = async () => {
+      if (this.#isClient || payload.length <= JOIN_BYTES_MAX) {
+        await writeAll(this.#carrier, this.#frame(opcode, payload));
+      } else {
+        await writeAll(this.#carrier, this.#frame(opcode, NO_BYTES, payload.length));
+        await writeAll(this.#carrier, payload);
+      }
+    };
+    const writing = this.#writing === undefined ? send() : this.#writing.then(send, send);
+    this.#writing = writing;
+    const done = () => {
+      if (this.#writing !== writing) return;
+      this.#writing = undefined;
+      if (this.#pong !== undefined) this.#sendPong();
+    };
+    writing.then(done, done);
+    return writing;
+  }
+
+  /** Answers the latest ping, unless something is being written; then it is answered after that. */
+  #sendPong(): void {
+    if (this.#writing !== undefined || this.#hasSentClose) return;
+    const pong = this.#pong!;
+    this.#pong = undefined;
+    this.#send(Opcode.PONG, pong).catch(() => {}); // Whoever reads or writes hears of it.
+  }
+
+  /** A frame, or its header where the payload of `length` bytes follows; valid until the next call. */
+  #frame(opcode: number, payload: Uint8Array, length = payload.length): Uint8Array {
+    const most = HEADER_BYTES_MAX + payload.length;
+    if (this.#out.length < most) this.#out = new Uint8Array(most);
+    const out = this.#out;
+    out[0] = FIN | opcode;
+    let at = 2;
+    if (length < 126) out[1] = length;
+    else if (length < 2 ** 16) {
+      out[1] = 126;
+      at = bigEndian(out, at, length, 2);
+    } else {
+      out[1] = 127;
+      at = bigEndian(out, at, length, 8);
+    }
+    let mask = 0;
+    if (this.#isClient) {
+      out[1]! |= MASKED;
+      mask = crypto.getRandomValues(new Uint32Array(1))[0]!;
+      at = bigEndian(out, at, mask, 4);
+    }
+    out.set(payload, at);
+    const end = at + payload.length;
+    if (this.#isClient) xor(out, at, end, mask);
+    return out.subarray(0, end);
+  }
+
+  /** Answers a close with the same code, once. */
+  async #answerClose(): Promise<void> {
+    const { code } = this.#closing!;
+    await this.#close(code === NO_CODE ? CloseCode.NORMAL : code, "");
+  }
+
+  async #close(code: number, reason: string): Promise<void> {
+    if (this.#hasSentClose) return;
+    this.#hasSentClose = true;
+    const text = new TextEncoder().encode(reason).subarray(0, CONTROL_BYTES_MAX - 2);
+    const payload = new Uint8Array(2 + text.length);
+    bigEndian(payload, 0, code, 2);
+    payload.set(text, 2);
+    await this.#send(Opcode.CLOSE, payload).catch(() => {}); // The other side is gone.
+  }
+
+  /** Ends the direction out: a broker closes. A client goes on, because a close would end both directions. */
+  async closeWrite(): Promise<void> {
+    if (this.#isClient) return;
+    await this.#close(CloseCode.NORMAL, "");
+    await this.#carrier.closeWrite();
+  }
+
+  /** Ends both directions at once. */
+  close(): void {
+    this.#carrier.close();
+  }
+}
+
+/** Stands for a close without a code; section 7.1.5. */
+const NO_CODE = 1005;
+
+/** What the other side did against RFC 6455. */
+class Violation extends ProtocolError {
+  readonly code: number;
+
+  constructor(what: string, code: number = CloseCode.PROTOCOL) {
+    super(`Cannot read a WebSocket: ${what}`);
+    this.code = code;
+  }
+}
+
+/** The length of a payload; `short` is the one in the second byte. */
+function payloadLength(header: DataView, short: number): number {
+  if (short < 126) return short;
+  if (short === 126) {
+    const length = header.getUint16(2);
+    if (length < 126) throw new Violation(`the length ${length} takes more bytes than it needs`);
+    return length;
+  }
+  const length = header.getBigUint64(2);
+  if (length < 2n ** 16n) {
+    throw new Violation(`the length ${length} takes more bytes than it needs`);
+  }
+  if (length >= 2n ** 63n) throw new Violation(`the length ${length} is negative`);
+  if (length > BigInt(Number.MAX_SAFE_INTEGER)) {
+    throw new Violation(`a frame has ${length} bytes`, CloseCode.TOO_BIG);
+  }
+  return Number(length);
+}
+
+/** What a close says. */
+function closingOf(payload: Uint8Array): Closing {
+  if (payload.length === 0) return { code: NO_CODE, reason: "" };
+  if (payload.length === 1) throw new Violation("a close has half a code");
+  const code = payload[0]! << 8 | payload[1]!;
+  if (!isCloseCode(code)) throw new Violation(`the code ${code} must not be sent`);
+  try {
+    const reason = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+      .decode(payload.subarray(2));
+    return { code, reason };
+  } catch (error) { // TypeError: it is not UTF-8.
+    if (!(error instanceof TypeError)) throw error;
+    throw new Violation("the reason of a close is not UTF-8", CloseCode.INVALID);
+  }
+}
+
+/** Whether a peer may send this code: those that are registered, and those for programs. */
+function isCloseCode(code: number): boolean {
+  return code >= 1000 && code <= 1014 && code !== 1004 && code !== NO_CODE && code !== 1006 ||
+    code >= 3000 && code <= 4999;
+}
+
+/** Masks or unmasks bytes; returns the mask as it goes on behind them. */
+function xor(bytes: Uint8Array, start: number, end: number, mask: number): number {
+  const [a, b, c, d] = [mask >>> 24, mask >>> 16 & 255, mask >>> 8 & 255, mask & 255];
+  let at = start;
+  for (; at + 4 <= end; at += 4) {
+    bytes[at]! ^= a;
+    bytes[at + 1]! ^= b;
+    bytes[at + 2]! ^= c;
+    bytes[at + 3]! ^= d;
+  }
+  const rest = end - at;
+  if (rest > 0) bytes[at]! ^= a;
+  if (rest > 1) bytes[at + 1]! ^= b;
+  if (rest > 2) bytes[at + 2]! ^= c;
+  return rest === 0 ? mask : mask << 8 * rest | mask >>> 32 - 8 * rest;
+}
+
+/** Writes a number, the most significant byte first; returns where it ends. */
+function bigEndian(bytes: Uint8Array, at: number, value: number, size: number): number {
+  for (let i = size - 1; i >= 0; i--) {
+    bytes[at + i] = value % 256;
+    value = Math.floor(value / 256);
+  }
+  return at + size;
+}

@@ -1,0 +1,160 @@
+/**
+ * The upgrade from HTTP/1.1 to a WebSocket, at both ends; section 4 of RFC 6455.
+ */
+import { concat } from "../base/bytes.ts";
+import { ProtocolError } from "../errors.ts";
+import { type Head, listOf, readHead, requestOf } from "./http_head.ts";
+
+const VERSION = "13";
+/** From section 1.3. */
+const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+const NONCE_BYTES = 16;
+
+/** What a server answers that does not upgrade. */
+export interface Refusal {
+  readonly status: number;
+  /** In words, for people. */
+  readonly text: string;
+  /** Further fields. */
+  readonly fields?: Readonly<Record<string, string>>;
+}
+
+/** Whether an origin may connect; `undefined` where none is given, as by what is no browser. */
+export type IsAllowed = (origin: string, host: string) => boolean;
+
+/**
+ * Checks the head of a request for an upgrade.
+ *
+ * @param path The only path at which there is a bus.
+ * @returns The value of `Sec-WebSocket-Accept`, or why not.
+ */
+export async function checkUpgrade(
+  head: Head,
+  path: string,
+  isAllowed: IsAllowed,
+): Promise<string | Refusal> {
+  const request = requestOf(head);
+  const { fields } = head;
+  if (request.path !== path) {
+    return { status: 404, text: `There is nothing at this path; the bus is at ${path}` };
+  }
+  if (!listOf(head, "upgrade").includes("websocket")) {
+    return {
+      status: 426,
+      text: "Here is a bus of mpubsub: connect a WebSocket to it",
+      fields: { upgrade: "websocket" },
+    };
+  }
+  if (request.method !== "GET") {
+    return { status: 405, text: "A WebSocket begins with GET", fields: { allow: "GET" } };
+  }
+  const bad = (text: string): Refusal => ({ status: 400, text });
+  if (!listOf(head, "connection").includes("upgrade")) return bad("Connection is not upgrade");
+  const [version, anotherVersion] = fields.get("sec-websocket-version") ?? [];
+  if (version !== VERSION || anotherVersion !== undefined) {
+    return {
+      status: 426,
+      text: `Only version ${VERSION} of WebSockets is spoken here`,
+      fields: { "sec-websocket-version": VERSION },
+    };
+  }
+  const [key = "", anotherKey] = fields.get("sec-websocket-key") ?? [];
+  if (anotherKey !== undefined || !isNonce(key)) {
+    return bad("Sec-WebSocket-Key is not one of 16 bytes in base64");
+  }
+  const origins = fields.get("origin") ?? [];
+  if (origins.some((origin) => !isAllowed(origin, request.host))) {
+    return { status: 403, text: `Pages of this origin may not connect: ${origins.join(", ")}` };
+  }
+  return await acceptOf(key);
+}
+
+/** The answer that upgrades. */
+export function switching(accept: string): Uint8Array<ArrayBuffer> {
+  return ascii([
+    "HTTP/1.1 101 Switching Protocols",
+    "upgrade: websocket",
+    "connection: Upgrade",
+    `sec-websocket-accept: ${accept}`,
+  ]);
+}
+
+/** An answer in words, after which the connection is closed. */
+export function refusing({ status, text, fields = {} }: Refusal): Uint8Array<ArrayBuffer> {
+  const body = new TextEncoder().encode(text + "\n");
+  const head = ascii([
+    `HTTP/1.1 ${status} ${PHRASES[status] ?? ""}`,
+    ...Object.entries(fields).map(([name, value]) => `${name}: ${value}`),
+    "content-type: text/plain; charset=utf-8",
+    `content-length: ${body.length}`,
+    "connection: close",
+  ]);
+  return concat(head, body);
+}
+
+const PHRASES: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  426: "Upgrade Required",
+  431: "Request Header Fields Too Large",
+  503: "Service Unavailable",
+  505: "HTTP Version Not Supported",
+};
+
+/**
+ * Asks for an upgrade, as a client.
+ *
+ * @param host The host, with the port if that is not the usual one.
+ * @returns What was read behind the head of the answer.
+ * @throws {ProtocolError} If the other side answers something else.
+ */
+export async function askForUpgrade(
+  carrier: Pick<Deno.Conn, "read" | "write">,
+  host: string,
+  path: string,
+): Promise<Uint8Array> {
+  const key = crypto.getRandomValues(new Uint8Array(NONCE_BYTES)).toBase64();
+  const request = ascii([
+    `GET ${path} HTTP/1.1`,
+    `host: ${host}`,
+    "upgrade: websocket",
+    "connection: Upgrade",
+    `sec-websocket-key: ${key}`,
+    `sec-websocket-version: ${VERSION}`,
+  ]);
+  for (let at = 0; at < request.length;) at += await carrier.write(request.subarray(at));
+  const head = await readHead(carrier);
+  if (head === undefined) throw refused("the other side closed");
+  const [, status] = /^HTTP\/1\.1 (\d{3})(?: |$)/.exec(head.start) ?? [];
+  if (status !== "101") {
+    throw refused(status === undefined ? "the answer is not HTTP/1.1" : `the answer is ${status}`);
+  }
+  const [accept, another] = head.fields.get("sec-websocket-accept") ?? [];
+  const isRight = listOf(head, "upgrade").includes("websocket") &&
+    listOf(head, "connection").includes("upgrade") &&
+    accept === await acceptOf(key) && another === undefined;
+  if (!isRight) throw refused("the answer does not fit the request");
+  if (head.fields.has("sec-websocket-extensions") || head.fields.has("sec-websocket-protocol")) {
+    throw refused("the answer has an extension or a protocol that was not asked for");
+  }
+  return head.rest;
+}
+
+function refused(why: string): ProtocolError {
+  return new ProtocolError(`Cannot open a WebSocket: ${why}`);
+}
+
+function isNonce(key: string): boolean {
+  return /^[A-Za-z0-9+/]{22}==$/.test(key);
+}
+
+async function acceptOf(key: string): Promise<string> {
+  const bytes = new TextEncoder().encode(key + GUID);
+  return new Uint8Array(await crypto.subtle.digest("SHA-1", bytes)).toBase64();
+}
+
+function ascii(lines: readonly string[]): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode([...lines, "", ""].join("\r\n"));
+}
