@@ -15,7 +15,6 @@ const READ_BYTES = 1024;
 /** Names of fields and methods; RFC 9110, section 5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** What a field may hold besides spaces and tabs; bytes over 127 have no meaning of their own. */
-// deno-lint-ignore no-control-regex
 const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 /** A head, taken apart. */
