@@ -1,7 +1,7 @@
 /**
  * The options of a broker, and what its callbacks get.
  */
-import { type Address, parseAddress } from "../io/address.ts";
+import { type Address, isSecured, parseAddress } from "../io/address.ts";
 import { type Certificate, readCertificate } from "../io/certificate.ts";
 import { HEARTBEAT_MAX_MS, HEARTBEAT_MIN_MS, LIMITS_MAX } from "../protocol/frame_bodies.ts";
 import { WINDOW_BYTES } from "../protocol/session.ts";
@@ -251,12 +251,12 @@ function checkTls(
   address: Address | undefined,
   tls: Certificate | undefined,
 ): Certificate | undefined {
-  const isTls = address !== undefined && parseAddress(address).transport === "tls";
+  const isTls = address !== undefined && isSecured(parseAddress(address));
   if (isTls && tls === undefined) {
     throw new TypeError(`Cannot listen at ${address}: give the certificate, tls: { cert, key }`);
   }
   if (!isTls && tls !== undefined) {
-    throw new TypeError("Cannot use tls: the address must begin with tls://");
+    throw new TypeError("Cannot use tls: the address must begin with tls:// or wss://");
   }
   return tls && readCertificate(tls);
 }

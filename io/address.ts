@@ -10,6 +10,8 @@ import { printable } from "../base/printable.ts";
  * - `"unix:///run/bus.sock"`: a Unix socket.
  * - `"tcp://127.0.0.1:7411"`, `"127.0.0.1:7411"` or `["127.0.0.1", 7411]`: TCP.
  * - `"tls://bus.example.org:7411"`: TCP with TLS.
+ * - `"ws://127.0.0.1:8080/bus"` and `"wss://bus.example.org/bus"`: a WebSocket, without and with TLS. The
+ *   path is `/` if there is none, the port 80 or 443.
  * - In a string, an IPv6 address is in brackets. A broker that listens at port 0 gets any free port.
  */
 export type Address = string | readonly [hostname: string, port: number];
@@ -17,7 +19,19 @@ export type Address = string | readonly [hostname: string, port: number];
 /** An address, taken apart. */
 export type Endpoint =
   | { readonly transport: "unix"; readonly path: string }
-  | { readonly transport: "tcp" | "tls"; readonly hostname: string; readonly port: number };
+  | { readonly transport: "tcp" | "tls"; readonly hostname: string; readonly port: number }
+  | WebEndpoint;
+
+/** The address of a WebSocket, taken apart. */
+export interface WebEndpoint {
+  readonly transport: "ws" | "wss";
+  readonly hostname: string;
+  readonly port: number;
+  readonly path: string;
+}
+
+/** Where a WebSocket connects that names no port. */
+export const WEB_PORTS = { ws: 80, wss: 443 } as const;
 
 const SHOWN_UNITS_MAX = 160;
 /** The longest path of a Unix socket, in bytes: what Linux allows, and what other systems do. */
@@ -34,10 +48,22 @@ export function parseAddress(address: Address): Endpoint {
   if (Array.isArray(address)) return netEndpoint("tcp", address, address[0], address[1]);
   if (typeof address !== "string") throw badAddress(address);
   if (address.startsWith("unix://")) return unixEndpoint(address.slice("unix://".length));
+  if (/^wss?:/.test(address)) return webEndpoint(address);
   const match = /^(?:(tcp|tls):\/\/)?(\[[^\s/[\]]+\]|[^\s:/[\]]+):(\d+)$/.exec(address);
   if (match === null) throw badAddress(address);
   const transport = match[1] === "tls" ? "tls" : "tcp";
   return netEndpoint(transport, address, match[2], Number(match[3]));
+}
+
+function webEndpoint(address: string): WebEndpoint {
+  const match =
+    /^(wss?):\/\/(\[[^\s/[\]]+\]|[^\s:/?#@[\]]+)(?::(\d+))?(\/[\w\-.~!$&'()*+,;=:@%/]*)?$/
+      .exec(address);
+  if (match === null) throw badAddress(address);
+  const transport = match[1] as "ws" | "wss";
+  const port = match[3] === undefined ? WEB_PORTS[transport] : Number(match[3]);
+  const { hostname } = netEndpoint("tcp", address, match[2], port);
+  return { transport, hostname, port, path: match[4] ?? "/" };
 }
 
 function unixEndpoint(path: string): Endpoint {
@@ -69,7 +95,7 @@ function netEndpoint(
   address: Address,
   hostname: unknown,
   port: unknown,
-): Endpoint {
+): Extract<Endpoint, { transport: "tcp" | "tls" }> {
   if (typeof hostname !== "string" || hostname === "") throw badAddress(address);
   if (typeof port !== "number") throw badAddress(address);
   const literal = hostname.startsWith("[") ? ipv6InBrackets(hostname) : hostname;
@@ -91,7 +117,8 @@ function ipv6InBrackets(hostname: string): string | undefined {
 function badAddress(address: unknown): TypeError {
   return new TypeError(
     `Cannot use address ${show(address)}: ` +
-      `write "unix:///path/to.sock", "tcp://127.0.0.1:7411", "tls://host:7411" or ["127.0.0.1", 7411]`,
+      `write "unix:///path/to.sock", "tcp://127.0.0.1:7411", "tls://host:7411", ` +
+      `"ws://127.0.0.1:8080/bus", "wss://host/bus" or ["127.0.0.1", 7411]`,
   );
 }
 
@@ -104,11 +131,22 @@ function show(address: unknown): string {
 export function formatEndpoint(endpoint: Endpoint): string {
   if (endpoint.transport === "unix") return `unix://${endpoint.path}`;
   const { transport, hostname, port } = endpoint;
-  return `${transport}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+  const path = isWeb(endpoint) && endpoint.path !== "/" ? endpoint.path : "";
+  return `${transport}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}${path}`;
+}
+
+/** Whether a WebSocket is spoken there. */
+export function isWeb(endpoint: Endpoint): endpoint is WebEndpoint {
+  return endpoint.transport === "ws" || endpoint.transport === "wss";
+}
+
+/** Whether TLS is spoken there. */
+export function isSecured({ transport }: Endpoint): boolean {
+  return transport === "tls" || transport === "wss";
 }
 
 /** Whether only this machine can reach the endpoint. */
-function isLoopback(endpoint: Endpoint): boolean {
+export function isLoopback(endpoint: Endpoint): boolean {
   if (endpoint.transport === "unix") return true;
   return endpoint.hostname === "localhost" || endpoint.hostname === "::1" ||
     /^(::ffff:)?127\.\d+\.\d+\.\d+$/i.test(endpoint.hostname);
@@ -116,7 +154,7 @@ function isLoopback(endpoint: Endpoint): boolean {
 
 /** Whether others can read and change what is sent there. */
 export function isExposed(endpoint: Endpoint): boolean {
-  return endpoint.transport !== "tls" && !isLoopback(endpoint);
+  return !isSecured(endpoint) && !isLoopback(endpoint);
 }
 
 /**

@@ -1,13 +1,19 @@
 /**
  * Connections: the streams of bytes that the rest of the code sees of sockets.
  */
+import { WEB_PORTS, type WebEndpoint } from "./address.ts";
 import type { TlsServerConn } from "./tls.ts";
+import type { WebConn } from "./web_conn.ts";
+import { WebSocketStream } from "./websocket.ts";
+import { askForUpgrade } from "./websocket_upgrade.ts";
 
-export type Conn = Deno.TcpConn | Deno.UnixConn | Deno.TlsConn | TlsServerConn;
+export type Conn = Deno.TcpConn | Deno.UnixConn | Deno.TlsConn | TlsServerConn | WebConn;
 
 /** One connection: a stream of bytes; see `ByteStream` in `protocol/link.ts`. */
 export class Connection {
   readonly #conn: Conn;
+  /** What is read and written: the connection, or a WebSocket over it. */
+  #stream: Pick<Conn, "read" | "write" | "closeWrite">;
   #closed = false;
 
   /** Wraps a connection that was just made. */
@@ -15,6 +21,7 @@ export class Connection {
     // Otherwise a small write may wait 40 ms for the acknowledgement of the one before.
     if ("setNoDelay" in conn) conn.setNoDelay(true);
     this.#conn = conn;
+    this.#stream = conn;
   }
 
   /** The IP address of the other side; `undefined` for a Unix socket. */
@@ -25,12 +32,12 @@ export class Connection {
 
   /** Reads into `into`; returns how many bytes, or `null` at the end. */
   read(into: Uint8Array): Promise<number | null> {
-    return this.#conn.read(into);
+    return this.#stream.read(into);
   }
 
   /** Writes some of `bytes`; returns how many. */
   write(bytes: Uint8Array): Promise<number> {
-    return this.#conn.write(bytes);
+    return this.#stream.write(bytes);
   }
 
   /** Whether the open connection keeps the program running. */
@@ -55,9 +62,21 @@ export class Connection {
     return new Connection(await secure(this.#conn as Deno.TcpConn, hostname, signal, caCerts));
   }
 
+  /**
+   * Asks for a WebSocket over this connection, as its client.
+   *
+   * @throws {ProtocolError} If the other side does not upgrade to one.
+   */
+  async upgrade({ transport, hostname, port, path }: WebEndpoint): Promise<void> {
+    const name = hostname.includes(":") ? `[${hostname.replace(/%.*/, "")}]` : hostname;
+    const isUsual = port === WEB_PORTS[transport];
+    const first = await askForUpgrade(this.#conn, isUsual ? name : `${name}:${port}`, path);
+    this.#stream = new WebSocketStream(this.#conn, true, first);
+  }
+
   /** Ends the direction out. */
   closeWrite(): Promise<void> {
-    return this.#conn.closeWrite();
+    return this.#stream.closeWrite();
   }
 
   /** Ends both directions; twice is once. */

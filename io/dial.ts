@@ -2,7 +2,15 @@
  * Dials: connects to an address, over TCP, TLS or a Unix socket.
  */
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
-import { type Address, type Endpoint, formatEndpoint, parseAddress } from "./address.ts";
+import {
+  type Address,
+  type Endpoint,
+  formatEndpoint,
+  isSecured,
+  isWeb,
+  parseAddress,
+  type WebEndpoint,
+} from "./address.ts";
 import { type Conn, Connection, secure } from "./connection.ts";
 import { isNoDeno, needDeno } from "./runtime.ts";
 import { tlsError } from "./tls_errors.ts";
@@ -39,7 +47,7 @@ export async function dial(
     const connection = new Connection(conn);
     if (signal.aborted) connection.close();
     signal.throwIfAborted();
-    return connection;
+    return isWeb(endpoint) ? await upgraded(connection, endpoint, signal) : connection;
   } catch (error) { // Refused, not found, unreachable, aborted; or a missing permission of Deno's.
     signal.throwIfAborted();
     if (isHopeless(error) || CLEAR.some((kind) => error instanceof kind)) throw error;
@@ -51,6 +59,25 @@ export async function dial(
   }
 }
 
+/** Asks for a WebSocket over a connection. */
+async function upgraded(
+  connection: Connection,
+  endpoint: WebEndpoint,
+  signal: AbortSignal,
+): Promise<Connection> {
+  const close = () => connection.close();
+  signal.addEventListener("abort", close);
+  try {
+    await connection.upgrade(endpoint);
+    return connection;
+  } catch (error) {
+    connection.close();
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", close);
+  }
+}
+
 async function connect(
   endpoint: Endpoint,
   signal: AbortSignal,
@@ -59,9 +86,9 @@ async function connect(
   if (endpoint.transport === "unix") {
     return await Deno.connect({ transport: "unix", path: endpoint.path });
   }
-  const { transport, hostname, port } = endpoint;
+  const { hostname, port } = endpoint;
   const conn = await Deno.connect({ hostname, port, signal: lenient(signal) });
-  if (transport === "tcp") return conn;
+  if (!isSecured(endpoint)) return conn;
   try {
     return await secure(conn, hostname, signal, caCerts);
   } catch (error) { // The certificate, or what answers; a TypeError: what is to be trusted.

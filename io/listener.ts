@@ -2,13 +2,23 @@
  * Listens: accepts connections over TCP, TLS or a Unix socket.
  */
 import { pause } from "../base/timers.ts";
-import { type Address, type Endpoint, formatEndpoint, parseAddress } from "./address.ts";
+import {
+  type Address,
+  type Endpoint,
+  formatEndpoint,
+  isLoopback,
+  isSecured,
+  isWeb,
+  parseAddress,
+  type WebEndpoint,
+} from "./address.ts";
 import type { Certificate } from "./certificate.ts";
 import { type Conn, Connection } from "./connection.ts";
 import { type OnWait, takeLock } from "./lock_file.ts";
 import { needDeno } from "./runtime.ts";
 import { bindSocket, lockOf, makeRoom, type SocketFile } from "./socket_file.ts";
 import { checkCertificate, TlsServerConn } from "./tls.ts";
+import { WebConn, type WebOptions } from "./web_conn.ts";
 
 /** How long a listener waits after it could not accept, so that a lack of descriptors can pass. */
 const ACCEPT_RETRY_MS = 100;
@@ -33,6 +43,8 @@ export class Listener {
   readonly ip: string | undefined;
   readonly #listener: Deno.TcpListener | Deno.UnixListener;
   readonly #certificate: Certificate | undefined;
+  /** What is served over HTTP. */
+  readonly #web: WebOptions | undefined;
   /** Connections with TLS, which stay open after `close()` until everything is sent. */
   readonly #secured = new Set<TlsServerConn>();
   readonly #socket: SocketFile | undefined;
@@ -44,10 +56,11 @@ export class Listener {
   constructor(
     listener: Deno.TcpListener | Deno.UnixListener,
     endpoint: Endpoint,
-    { ip, socket, certificate, onWait }: {
+    { ip, socket, certificate, web, onWait }: {
       ip?: string;
       socket?: SocketFile;
       certificate?: Certificate;
+      web?: WebOptions;
       onWait?: OnWait;
     } = {},
   ) {
@@ -57,11 +70,17 @@ export class Listener {
     this.#socket = socket;
     this.#onWait = onWait;
     this.#certificate = certificate;
+    this.#web = web;
   }
 
-  #secure(conn: Deno.TcpConn | Deno.UnixConn): Conn {
-    if (this.#certificate === undefined) return conn;
-    const secured = new TlsServerConn(conn as Deno.TcpConn, this.#certificate);
+  #wrap(conn: Deno.TcpConn | Deno.UnixConn): Conn {
+    const secured = this.#certificate === undefined ? conn : this.#secure(conn as Deno.TcpConn);
+    const web = this.#web;
+    return web === undefined ? secured : new WebConn(secured as Deno.TcpConn | TlsServerConn, web);
+  }
+
+  #secure(conn: Deno.TcpConn): TlsServerConn {
+    const secured = new TlsServerConn(conn, this.#certificate!);
     this.#secured.add(secured);
     secured.closed.then(() => this.#secured.delete(secured));
     return secured;
@@ -78,7 +97,7 @@ export class Listener {
       let connection: Connection;
       try {
         connection = new Connection(
-          this.#secure(await (this.#accepting = this.#listener.accept())),
+          this.#wrap(await (this.#accepting = this.#listener.accept())),
         );
       } catch (error) { // Closed; or EMFILE, a reset, whatever accept has.
         if (this.#retry.signal.aborted) return;
@@ -175,13 +194,28 @@ async function listenAt(
       lock[Symbol.dispose]();
     }
   }
-  if (certificate !== undefined) checkCertificate(certificate);
+  if (isSecured(endpoint) && certificate !== undefined) checkCertificate(certificate);
   const listener = bindTcp(endpoint);
   const listening = { ...endpoint, port: listener.addr.port };
   return new Listener(listener, listening, {
     ip: listener.addr.hostname,
-    ...(certificate && { certificate }),
+    ...(isSecured(endpoint) && certificate && { certificate }),
+    ...(isWeb(endpoint) && { web: webOptions(endpoint) }),
   });
+}
+
+/** Whom a browser may bring: pages of the same host, and local files where only this machine can connect. */
+function webOptions(endpoint: WebEndpoint): WebOptions {
+  return {
+    path: endpoint.path,
+    takesFrames: false,
+    isAllowed: (origin, host) =>
+      origin === "null" ? isLoopback(endpoint) : hostOf(origin) === hostOf(`http://${host}`),
+  };
+}
+
+function hostOf(url: string): string | undefined {
+  return URL.parse(url)?.hostname;
 }
 
 /** Why nobody can listen at an address, and what to do; nothing if the error itself says it. */

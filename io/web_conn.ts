@@ -1,0 +1,164 @@
+/**
+ * The broker's end of a connection over which HTTP is spoken, in the form of a `Deno.Conn`: once it is
+ * upgraded, a stream of bytes like any other.
+ *
+ * ```
+ *  first byte   m ──────────▶ a client of ours without WebSockets, where the address allows it
+ *               otherwise ──▶ head ── upgrade ──▶ WebSocketStream
+ *                                  └─ anything else: answered in words, and closed
+ * ```
+ *
+ * Whoever reads waits for that; so the time that the connection has to authenticate bounds it, too.
+ */
+import { NO_BYTES, writeAll } from "../base/bytes.ts";
+import { ProtocolError } from "../errors.ts";
+import { HeadError, readHead } from "./http_head.ts";
+import type { TlsServerConn } from "./tls.ts";
+import { WebSocketStream } from "./websocket.ts";
+import {
+  checkUpgrade,
+  type IsAllowed,
+  type Refusal,
+  refusing,
+  switching,
+} from "./websocket_upgrade.ts";
+
+/** The first byte that a client of ours sends. */
+const OWN = 0x6d;
+const FIRST_BYTES = 1024;
+/** As much of what a client goes on sending is read after it was refused, so that it reads why. */
+const DRAINED_BYTES_MAX = 64 * 1024;
+
+/** What is served at a port. */
+export interface WebOptions {
+  /** The path of the bus. */
+  readonly path: string;
+  /** Whether clients may speak without HTTP as well. */
+  readonly takesFrames: boolean;
+  readonly isAllowed: IsAllowed;
+}
+
+/** What is read and written once it is known what is spoken. */
+type Stream = Pick<Deno.Conn, "read" | "write" | "closeWrite">;
+
+/** The broker's end of a connection that begins with HTTP, or may. */
+export class WebConn {
+  readonly #carrier: Deno.TcpConn | TlsServerConn;
+  readonly #open: Promise<Stream>;
+  #stream: Stream | undefined;
+
+  /** Takes over a connection that was just accepted. */
+  constructor(carrier: Deno.TcpConn | TlsServerConn, options: WebOptions) {
+    this.#carrier = carrier;
+    this.#open = this.#begin(options);
+    this.#open.catch(() => {}); // Reads and writes reject with it.
+  }
+
+  /** The other side. */
+  get remoteAddr(): Deno.NetAddr {
+    return this.#carrier.remoteAddr;
+  }
+
+  async #begin(options: WebOptions): Promise<Stream> {
+    const carrier = this.#carrier;
+    const first = new Uint8Array(FIRST_BYTES);
+    const count = await carrier.read(first);
+    if (count === null) throw new Deno.errors.UnexpectedEof("the other side closed");
+    const came = first.subarray(0, count);
+    this.#stream = options.takesFrames && came[0] === OWN
+      ? new Behind(carrier, came)
+      : await this.#upgrade(came, options);
+    return this.#stream;
+  }
+
+  async #upgrade(came: Uint8Array, { path, isAllowed }: WebOptions): Promise<WebSocketStream> {
+    const carrier = this.#carrier;
+    try {
+      const head = (await readHead(carrier, came))!; // Something came.
+      const accept = await checkUpgrade(head, path, isAllowed);
+      if (typeof accept !== "string") return await this.#refuse(accept);
+      await writeAll(carrier, switching(accept));
+      return new WebSocketStream(carrier, false, head.rest);
+    } catch (error) {
+      if (!(error instanceof HeadError)) throw error;
+      return await this.#refuse({ status: error.status, text: error.message });
+    }
+  }
+
+  /** Answers in words, and waits until the other side has read that, or goes on for long. */
+  async #refuse(refusal: Refusal): Promise<never> {
+    const carrier = this.#carrier;
+    await writeAll(carrier, refusing(refusal));
+    await carrier.closeWrite();
+    const rest = new Uint8Array(FIRST_BYTES);
+    for (let drained = 0; drained < DRAINED_BYTES_MAX;) {
+      const count = await carrier.read(rest);
+      if (count === null) break;
+      drained += count;
+    }
+    throw new ProtocolError(`Cannot open a WebSocket: ${refusal.status}, ${refusal.text}`);
+  }
+
+  /** Reads into `into`; returns how many bytes, or `null` at the end. */
+  read(into: Uint8Array): Promise<number | null> {
+    return this.#stream?.read(into) ?? this.#open.then((stream) => stream.read(into));
+  }
+
+  /** Writes some of `bytes`; returns how many. */
+  write(bytes: Uint8Array): Promise<number> {
+    return this.#stream?.write(bytes) ?? this.#open.then((stream) => stream.write(bytes));
+  }
+
+  /** Ends the direction out. */
+  closeWrite(): Promise<void> {
+    return this.#stream?.closeWrite() ?? this.#open.then((stream) => stream.closeWrite());
+  }
+
+  /** Ends both directions at once. */
+  close(): void {
+    this.#carrier.close();
+  }
+
+  /** Sends what is written at once. */
+  setNoDelay(): void {
+    if ("setNoDelay" in this.#carrier) this.#carrier.setNoDelay(true);
+  }
+
+  /** Keeps the program running. */
+  ref(): void {
+    this.#carrier.ref();
+  }
+
+  /** Lets the program end. */
+  unref(): void {
+    this.#carrier.unref();
+  }
+}
+
+/** A connection of which some was read already. */
+class Behind implements Stream {
+  readonly #carrier: Stream;
+  #first: Uint8Array;
+
+  constructor(carrier: Stream, first: Uint8Array) {
+    this.#carrier = carrier;
+    this.#first = first;
+  }
+
+  read(into: Uint8Array): Promise<number | null> {
+    const first = this.#first;
+    if (first.length === 0) return this.#carrier.read(into);
+    const count = Math.min(first.length, into.length);
+    into.set(first.subarray(0, count));
+    this.#first = count < first.length ? first.subarray(count) : NO_BYTES;
+    return Promise.resolve(count);
+  }
+
+  write(bytes: Uint8Array): Promise<number> {
+    return this.#carrier.write(bytes);
+  }
+
+  closeWrite(): Promise<void> {
+    return this.#carrier.closeWrite();
+  }
+}
