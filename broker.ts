@@ -42,8 +42,8 @@ import {
   ConnectionLostError,
   ProtocolError,
 } from "./errors.ts";
-import { type Address, formatEndpoint, reachNotice } from "./io/address.ts";
-import { listen } from "./io/listener.ts";
+import { type Address, type Addresses, formatEndpoint, reachNotice } from "./io/address.ts";
+import { listenAll, type Listener } from "./io/listener.ts";
 import { type Certificate, certificateAdvice } from "./io/certificate.ts";
 import { decodeTopic } from "./protocol/topic_block.ts";
 import type { Origin, Peer } from "./routing/peer.ts";
@@ -59,7 +59,7 @@ export type {
   TopicStats,
   UplinkStats,
 } from "./broker/stats.ts";
-export type { Address, BrokerKey, Certificate, Uplink, UplinkBus };
+export type { Address, Addresses, BrokerKey, Certificate, Uplink, UplinkBus };
 
 const SHUTDOWN_MS = 10_000;
 const GOING = "the broker is shutting down";
@@ -121,7 +121,7 @@ export class Broker {
   readonly #uplinkPeer: UplinkPeer | undefined;
   readonly #brokerTopics: BrokerTopics;
   /** Where it listens, and since when. */
-  #listening: { readonly address: string; readonly since: number } | undefined;
+  #listening: { readonly addresses: readonly string[]; readonly since: number } | undefined;
   #starting: Promise<void> | undefined;
   #isStopping = false;
   readonly #aborting = new AbortController();
@@ -202,15 +202,26 @@ export class Broker {
   }
 
   /**
-   * Where the broker listens, with the actual port or path.
+   * Where the broker listens, with the actual port or path; the first of several.
+   *
+   * @throws {Error} If `start()` has not resolved yet, or it listens nowhere.
+   */
+  get address(): string {
+    const [address] = this.addresses;
+    if (address !== undefined) return address;
+    throw new Error("Cannot get the address: the broker listens nowhere; give it an address");
+  }
+
+  /**
+   * All addresses at which the broker listens, in the order in which they were given.
    *
    * @throws {Error} If `start()` has not resolved yet.
    */
-  get address(): string {
+  get addresses(): readonly string[] {
     if (this.#listening === undefined) {
       throw new Error("Cannot get the address: the broker does not listen; await start() first");
     }
-    return this.#listening.address;
+    return this.#listening.addresses;
   }
 
   /** What tells this broker from all others: 32 random hexadecimal digits. Whoever connects is told it. */
@@ -277,25 +288,33 @@ export class Broker {
   async #start(): Promise<void> {
     const { address, tls } = this.#options;
     this.#advise();
-    const listener = await listen(address, tls, (text) => this.#callbacks.warn(text));
+    const { listeners, endpoints } = await listenAll(
+      address,
+      tls,
+      (text) => this.#callbacks.warn(text),
+    );
     const advice = tls && certificateAdvice(tls);
     if (advice !== undefined) this.#callbacks.warn(advice);
     if (this.#isStopping) {
-      await listener.close();
+      await closeAll(listeners);
       throw new Error("Cannot start the broker: it was shut down meanwhile");
     }
     try {
       this.#uplinkPeer?.join();
     } catch (error) { // It is another broker's, or does not fit this one's limits.
-      await listener.close();
+      await closeAll(listeners);
       throw error;
     }
-    const listensAt = formatEndpoint(listener.endpoint);
-    this.#listening = { address: listensAt, since: clock.now() };
-    const notice = reachNotice(listener.endpoint, listener.ip);
-    if (notice !== undefined) this.#callbacks.warn(`Listening at ${listensAt}${notice}`);
-    this.#connections.listen(listener);
-    this.#callbacks.listens(listensAt);
+    this.#listening = { addresses: endpoints.map(formatEndpoint), since: clock.now() };
+    for (const { endpoints, ip } of listeners) {
+      for (const endpoint of endpoints) {
+        const notice = reachNotice(endpoint, ip);
+        if (notice === undefined) continue;
+        this.#callbacks.warn(`Listening at ${formatEndpoint(endpoint)}${notice}`);
+      }
+    }
+    this.#connections.listen(listeners);
+    this.#callbacks.listens(this.addresses);
   }
 
   /** Tells once of a grant that may not be what was meant. */
@@ -377,6 +396,10 @@ export class Broker {
   }
 }
 followPolyfill(Broker.prototype, asyncDispose);
+
+async function closeAll(listeners: readonly Listener[]): Promise<void> {
+  await Promise.all(listeners.map((listener) => listener.close()));
+}
 
 // The errors that `onError` gets.
 export { AuthError, ConnectionLostError, ProtocolError };

@@ -16,8 +16,10 @@ export class Callbacks {
   }
 
   /** The broker listens. */
-  listens(address: string): void {
-    this.#call("onListen", () => this.#options.onListen?.({ address }));
+  listens(addresses: readonly string[]): void {
+    const [address] = addresses;
+    if (address === undefined) return; // It listens nowhere.
+    this.#call("onListen", () => this.#options.onListen?.({ address, addresses }));
   }
 
   /** Something happened to a client. */

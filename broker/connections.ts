@@ -71,7 +71,7 @@ export class Connections {
   readonly #clients = new Map<Link, Client>();
   /** What is under way: accepting, authenticating, serving. */
   readonly #tasks = new Set<Promise<void>>();
-  #listener: Listener | undefined;
+  #listeners: readonly Listener[] = [];
   #ticker: Timer | undefined;
   #keepsAlive = true;
 
@@ -95,17 +95,19 @@ export class Connections {
   /** Whether they keep the program running. */
   set keepsAlive(keeps: boolean) {
     this.#keepsAlive = keeps;
-    if (this.#listener !== undefined) this.#listener.keepsAlive = keeps;
+    for (const listener of this.#listeners) listener.keepsAlive = keeps;
     for (const { caller } of this.#admission.entrants()) caller.keepsAlive = keeps;
     for (const { stream } of this.#clients.values()) stream.keepsAlive = keeps;
   }
 
   /** Accepts connections from now on. */
-  listen(listener: Listener): void {
-    this.#listener = listener;
-    listener.keepsAlive = this.#keepsAlive;
+  listen(listeners: readonly Listener[]): void {
+    this.#listeners = listeners;
     this.#ticker = every(() => this.#tick(), this.#context.options.heartbeat / TICKS);
-    this.#track(this.#accept(listener));
+    for (const listener of listeners) {
+      listener.keepsAlive = this.#keepsAlive;
+      this.#track(this.#accept(listener));
+    }
   }
 
   #tick(): void {
@@ -228,12 +230,12 @@ export class Connections {
    * @returns Resolves when all have ended; never rejects.
    */
   async close(why: string): Promise<void> {
-    const closed = this.#listener?.close();
+    const closed = this.#listeners.map((listener) => listener.close());
     for (const entrant of this.#admission.entrants()) entrant.refuse("busy", why);
     for (const [link, { peer }] of this.#clients) {
       if (peer === undefined) link.end(Reason.SHUTDOWN, why);
     }
-    await Promise.allSettled([closed, ...this.#tasks]);
+    await Promise.allSettled([...closed, ...this.#tasks]);
     this.#ticker?.cancel();
   }
 

@@ -1,7 +1,8 @@
 /**
  * The options of a broker, and what its callbacks get.
  */
-import { type Address, isSecured, parseAddress } from "../io/address.ts";
+import { type Addresses, formatEndpoint, isSecured, parseAddresses } from "../io/address.ts";
+import { groupsOf } from "../io/listener.ts";
 import { type Certificate, readCertificate } from "../io/certificate.ts";
 import { HEARTBEAT_MAX_MS, HEARTBEAT_MIN_MS, LIMITS_MAX } from "../protocol/frame_bodies.ts";
 import { WINDOW_BYTES } from "../protocol/session.ts";
@@ -95,7 +96,7 @@ export interface BrokerOptions {
    * Where to listen. By default a new Unix socket that only this user can reach, or loopback TCP where
    * there are no Unix sockets.
    */
-  address?: Address | undefined;
+  address?: Addresses | undefined;
   /**
    * The key for clients that use no named key: bytes, or a string that stands for its UTF-8 bytes.
    * Whoever has it may do everything. By default 32 random bytes.
@@ -159,7 +160,7 @@ export interface BrokerOptions {
    *
    * @param info Where it listens, with the actual port or path.
    */
-  onListen?: ((info: { address: string }) => void) | undefined;
+  onListen?: ((info: { address: string; addresses: readonly string[] }) => void) | undefined;
   /**
    * Called when a client joins, resumes its session, loses its connection, or leaves.
    *
@@ -195,7 +196,7 @@ export type CheckedLimits = { readonly [K in keyof BrokerLimits]-?: number };
 
 /** The options, checked, each with its value. */
 export interface CheckedOptions {
-  readonly address: Address | undefined;
+  readonly address: Addresses | undefined;
   readonly tls: Certificate | undefined;
   readonly limits: CheckedLimits;
   readonly authTimeout: number;
@@ -248,15 +249,19 @@ export function checkedOptions(options: BrokerOptions): CheckedOptions {
 }
 
 function checkTls(
-  address: Address | undefined,
+  address: Addresses | undefined,
   tls: Certificate | undefined,
 ): Certificate | undefined {
-  const isTls = address !== undefined && isSecured(parseAddress(address));
-  if (isTls && tls === undefined) {
-    throw new TypeError(`Cannot listen at ${address}: give the certificate, tls: { cert, key }`);
+  const endpoints = address === undefined ? [] : parseAddresses(address);
+  groupsOf(endpoints);
+  const secured = endpoints.find(isSecured);
+  if (secured !== undefined && tls === undefined) {
+    throw new TypeError(
+      `Cannot listen at ${formatEndpoint(secured)}: give the certificate, tls: { cert, key }`,
+    );
   }
-  if (!isTls && tls !== undefined) {
-    throw new TypeError("Cannot use tls: the address must begin with tls:// or wss://");
+  if (secured === undefined && tls !== undefined) {
+    throw new TypeError("Cannot use tls: an address must begin with tls:// or wss://");
   }
   return tls && readCertificate(tls);
 }

@@ -16,6 +16,9 @@ import { printable } from "../base/printable.ts";
  */
 export type Address = string | readonly [hostname: string, port: number];
 
+/** One address, or several: an array whose second element is a number is one. */
+export type Addresses = Address | readonly Address[];
+
 /** An address, taken apart. */
 export type Endpoint =
   | { readonly transport: "unix"; readonly path: string }
@@ -53,6 +56,21 @@ export function parseAddress(address: Address): Endpoint {
   if (match === null) throw badAddress(address);
   const transport = match[1] === "tls" ? "tls" : "tcp";
   return netEndpoint(transport, address, match[2], Number(match[3]));
+}
+
+/**
+ * Takes one address or several apart.
+ *
+ * @throws What {@linkcode parseAddress} throws.
+ */
+export function parseAddresses(addresses: Addresses): Endpoint[] {
+  return listAddresses(addresses).map(parseAddress);
+}
+
+/** The addresses one by one. */
+export function listAddresses(addresses: Addresses): readonly Address[] {
+  if (!Array.isArray(addresses) || typeof addresses[1] === "number") return [addresses as Address];
+  return addresses;
 }
 
 function webEndpoint(address: string): WebEndpoint {

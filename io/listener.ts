@@ -3,14 +3,16 @@
  */
 import { pause } from "../base/timers.ts";
 import {
+  absolute,
   type Address,
+  type Addresses,
   type Endpoint,
   formatEndpoint,
   isLoopback,
   isSecured,
   isWeb,
   parseAddress,
-  type WebEndpoint,
+  parseAddresses,
 } from "./address.ts";
 import type { Certificate } from "./certificate.ts";
 import { type Conn, Connection } from "./connection.ts";
@@ -37,8 +39,8 @@ const UNPRIVILEGED_PORT = 1024;
 
 /** A socket that takes connections. */
 export class Listener {
-  /** Where it listens, with the port or path that it got. */
-  readonly endpoint: Endpoint;
+  /** Where it listens, with the port or path that it got; several where one port serves them all. */
+  readonly endpoints: readonly Endpoint[];
   /** The IP address that its host name stands for; `undefined` for a Unix socket. */
   readonly ip: string | undefined;
   readonly #listener: Deno.TcpListener | Deno.UnixListener;
@@ -55,7 +57,7 @@ export class Listener {
   /** Use {@linkcode listen}. */
   constructor(
     listener: Deno.TcpListener | Deno.UnixListener,
-    endpoint: Endpoint,
+    endpoints: readonly Endpoint[],
     { ip, socket, certificate, web, onWait }: {
       ip?: string;
       socket?: SocketFile;
@@ -65,12 +67,17 @@ export class Listener {
     } = {},
   ) {
     this.#listener = listener;
-    this.endpoint = endpoint;
+    this.endpoints = endpoints;
     this.ip = ip;
     this.#socket = socket;
     this.#onWait = onWait;
     this.#certificate = certificate;
     this.#web = web;
+  }
+
+  /** The only one of its endpoints, or the first. */
+  get endpoint(): Endpoint {
+    return this.endpoints[0]!;
   }
 
   #wrap(conn: Deno.TcpConn | Deno.UnixConn): Conn {
@@ -151,25 +158,68 @@ function cannotAccept(error: unknown): Error {
 }
 
 /**
- * Listens at an address; without one, at a Unix socket in a new folder that only this user can enter, or
- * on loopback TCP if there are no Unix sockets.
+ * Listens at all these addresses, or at none; without any given, at a Unix socket in a new folder that
+ * only this user can enter, or on loopback TCP if there are no Unix sockets.
  *
- * @param certificate For a `tls://` address.
- * @param onWait Called when another process holds the lock of the socket for long, now or at the end.
+ * @param certificate For `tls://` and `wss://` addresses.
+ * @param onWait Called when another process holds the lock of a socket for long, now or at the end.
+ * @returns The listeners; addresses with the same host and port share one. And where they listen, in the
+ * order of the addresses.
+ * @throws {TypeError} If two that share one are with TLS and without.
  * @throws {Deno.errors.AddrInUse} If something else listens there.
- * @throws {Deno.errors.AddrNotAvailable} If this machine does not have the address.
- * @throws {Deno.errors.Busy} If another process holds the lock of the socket for too long.
+ * @throws {Deno.errors.AddrNotAvailable} If this machine does not have an address.
+ * @throws {Deno.errors.Busy} If another process holds the lock of a socket for too long.
  * @throws {DOMException} If there is no Deno; see {@linkcode needDeno}.
  */
+export async function listenAll(
+  addresses: Addresses | undefined,
+  certificate?: Certificate,
+  onWait?: OnWait,
+): Promise<Listening> {
+  const endpoints = addresses === undefined ? undefined : different(parseAddresses(addresses));
+  const shown = endpoints?.map(formatEndpoint).join(", ");
+  needDeno(shown === undefined ? "listen" : `listen at ${shown}`);
+  if (endpoints === undefined) {
+    const listener = await listenAnywhere();
+    return { listeners: [listener], endpoints: listener.endpoints };
+  }
+  const listeners: Listener[] = [];
+  const actual = new Map<Endpoint, Endpoint>();
+  try {
+    for (const group of groupsOf(endpoints)) {
+      const listener = await listenAt(group, certificate, onWait);
+      listeners.push(listener);
+      group.forEach((endpoint, i) => actual.set(endpoint, listener.endpoints[i]!));
+    }
+    return { listeners, endpoints: endpoints.map((endpoint) => actual.get(endpoint)!) };
+  } catch (error) {
+    await Promise.all(listeners.map((listener) => listener.close()));
+    throw error;
+  }
+}
+
+/** Listens at one address, or anywhere, as {@linkcode listenAll} does. */
 export async function listen(
   address: Address | undefined,
   certificate?: Certificate,
   onWait?: OnWait,
 ): Promise<Listener> {
-  const endpoint = address === undefined ? undefined : parseAddress(address);
-  needDeno(endpoint === undefined ? "listen" : `listen at ${formatEndpoint(endpoint)}`);
-  if (endpoint !== undefined) return await listenAt(endpoint, certificate, onWait);
-  if (Deno.build.os === "windows") return await listenAt(parseAddress("tcp://127.0.0.1:0"));
+  const { listeners: [listener] } = await listenAll(address, certificate, onWait);
+  return listener!;
+}
+
+/** What listens, and where. */
+export interface Listening {
+  readonly listeners: readonly Listener[];
+  readonly endpoints: readonly Endpoint[];
+}
+
+function different(endpoints: readonly Endpoint[]): Endpoint[] {
+  return [...new Map(endpoints.map((endpoint) => [formatEndpoint(endpoint), endpoint])).values()];
+}
+
+async function listenAnywhere(): Promise<Listener> {
+  if (Deno.build.os === "windows") return await listenAt([parseAddress("tcp://127.0.0.1:0")]);
   const folder = await Deno.makeTempDir({ prefix: "mpubsub-" });
   try {
     return listenUnix(`${folder}/bus.sock`, folder);
@@ -179,13 +229,37 @@ export async function listen(
   }
 }
 
+/**
+ * Endpoints by their host and port.
+ *
+ * @throws {TypeError} If some of a group are with TLS, and some without.
+ */
+export function groupsOf(endpoints: readonly Endpoint[]): Endpoint[][] {
+  const groups = Map.groupBy(
+    endpoints,
+    (endpoint) =>
+      endpoint.transport === "unix" ? endpoint.path : `${endpoint.hostname}:${endpoint.port}`,
+  );
+  for (const group of groups.values()) {
+    if (new Set(group.map(isSecured)).size < 2) continue;
+    throw new TypeError(
+      `Cannot listen at ${
+        group.map(formatEndpoint).join(" and ")
+      }: one port serves all with TLS, ` +
+        "or all without; take two ports",
+    );
+  }
+  return [...groups.values()];
+}
+
 async function listenAt(
-  endpoint: Endpoint,
+  group: readonly Endpoint[],
   certificate?: Certificate,
   onWait?: OnWait,
 ): Promise<Listener> {
-  if (endpoint.transport === "unix") {
-    const path = endpoint.path.startsWith("/") ? endpoint.path : `${Deno.cwd()}/${endpoint.path}`;
+  const [endpoint] = group;
+  if (endpoint!.transport === "unix") {
+    const path = absolute(endpoint!.path) as string;
     const lock = await takeLock(lockOf(path), { onWait });
     try {
       await makeRoom(path);
@@ -194,23 +268,24 @@ async function listenAt(
       lock[Symbol.dispose]();
     }
   }
-  if (isSecured(endpoint) && certificate !== undefined) checkCertificate(certificate);
-  const listener = bindTcp(endpoint);
-  const listening = { ...endpoint, port: listener.addr.port };
-  return new Listener(listener, listening, {
-    ip: listener.addr.hostname,
-    ...(isSecured(endpoint) && certificate && { certificate }),
-    ...(isWeb(endpoint) && { web: webOptions(endpoint) }),
+  const needsCertificate = certificate !== undefined && isSecured(endpoint!);
+  if (needsCertificate) checkCertificate(certificate);
+  const listener = bindTcp(endpoint!);
+  const { hostname: ip, port } = listener.addr;
+  return new Listener(listener, group.map((one) => ({ ...one, port })), {
+    ip,
+    ...(needsCertificate && { certificate }),
+    ...(group.some(isWeb) && { web: webOptions(group) }),
   });
 }
 
 /** Whom a browser may bring: pages of the same host, and local files where only this machine can connect. */
-function webOptions(endpoint: WebEndpoint): WebOptions {
+function webOptions(group: readonly Endpoint[]): WebOptions {
   return {
-    path: endpoint.path,
-    takesFrames: false,
+    paths: group.filter(isWeb).map(({ path }) => path),
+    takesFrames: !group.every(isWeb),
     isAllowed: (origin, host) =>
-      origin === "null" ? isLoopback(endpoint) : hostOf(origin) === hostOf(`http://${host}`),
+      origin === "null" ? isLoopback(group[0]!) : hostOf(origin) === hostOf(`http://${host}`),
   };
 }
 
@@ -247,7 +322,7 @@ function bindTcp(endpoint: Exclude<Endpoint, { transport: "unix" }>): Deno.TcpLi
 
 function listenUnix(path: string, folder?: string, onWait?: OnWait): Listener {
   const { listener, file } = bindSocket(path, folder);
-  return new Listener(listener, { transport: "unix", path }, {
+  return new Listener(listener, [{ transport: "unix", path }], {
     socket: file,
     ...(onWait && { onWait }),
   });

@@ -31,8 +31,8 @@ const DRAINED_BYTES_MAX = 64 * 1024;
 
 /** What is served at a port. */
 export interface WebOptions {
-  /** The path of the bus. */
-  readonly path: string;
+  /** The paths of the bus. */
+  readonly paths: readonly string[];
   /** Whether clients may speak without HTTP as well. */
   readonly takesFrames: boolean;
   readonly isAllowed: IsAllowed;
@@ -71,11 +71,11 @@ export class WebConn {
     return this.#stream;
   }
 
-  async #upgrade(came: Uint8Array, { path, isAllowed }: WebOptions): Promise<WebSocketStream> {
+  async #upgrade(came: Uint8Array, { paths, isAllowed }: WebOptions): Promise<WebSocketStream> {
     const carrier = this.#carrier;
     try {
       const head = (await readHead(carrier, came))!; // Something came.
-      const accept = await checkUpgrade(head, path, isAllowed);
+      const accept = await checkUpgrade(head, paths, isAllowed);
       if (typeof accept !== "string") return await this.#refuse(accept);
       await writeAll(carrier, switching(accept));
       return new WebSocketStream(carrier, false, head.rest);

@@ -25,18 +25,21 @@ export type IsAllowed = (origin: string, host: string) => boolean;
 /**
  * Checks the head of a request for an upgrade.
  *
- * @param path The only path at which there is a bus.
+ * @param paths The paths at which there is the bus.
  * @returns The value of `Sec-WebSocket-Accept`, or why not.
  */
 export async function checkUpgrade(
   head: Head,
-  path: string,
+  paths: readonly string[],
   isAllowed: IsAllowed,
 ): Promise<string | Refusal> {
   const request = requestOf(head);
   const { fields } = head;
-  if (request.path !== path) {
-    return { status: 404, text: `There is nothing at this path; the bus is at ${path}` };
+  if (!paths.includes(request.path)) {
+    return {
+      status: 404,
+      text: `There is nothing at this path; the bus is at ${paths.join(", ")}`,
+    };
   }
   if (!listOf(head, "upgrade").includes("websocket")) {
     return {

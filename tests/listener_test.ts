@@ -14,7 +14,7 @@ Deno.test("Listener tells once that it cannot accept, until it can again", async
   const endpoint = { transport: "tcp", hostname: "127.0.0.1", port: 1 } as const;
   const socket = { accept, close() {} } as unknown as Deno.TcpListener;
   const told: string[] = [];
-  const connections = new Listener(socket, endpoint).connections((error) =>
+  const connections = new Listener(socket, [endpoint]).connections((error) =>
     told.push(error.message)
   );
   await connections.next();
@@ -27,7 +27,7 @@ Deno.test("Listener tells once that it cannot accept, until it can again", async
 Deno.test("Listener leaves turns to everything else while many wait to be accepted", async () => {
   const endpoint = { transport: "tcp", hostname: "127.0.0.1", port: 1 } as const;
   const accept = () => Promise.resolve({} as Deno.TcpConn);
-  const listener = new Listener({ accept, close() {} } as unknown as Deno.TcpListener, endpoint);
+  const listener = new Listener({ accept, close() {} } as unknown as Deno.TcpListener, [endpoint]);
   let others = 0;
   // Set anew in each turn: an interval leaves some out when it is late.
   const next = () => {
