@@ -33,7 +33,7 @@ import {
   ForbiddenError,
   ProtocolError,
 } from "./errors.ts";
-import type { Address } from "./io/address.ts";
+import type { Address, Addresses } from "./io/address.ts";
 import { BrokerFinder } from "./net/broker_finder.ts";
 import { Client } from "./net/client.ts";
 import type { Gap, NetPubSubOptions, State } from "./net/options.ts";
@@ -51,7 +51,7 @@ import { noReceiver } from "./pubsub/receiver.ts";
 import type { Topic } from "./topic.ts";
 
 export { AuthError, BacklogError, ConnectionLostError, ForbiddenError, ProtocolError };
-export type { Address, CertificateProblem, Gap, NetPubSubOptions, State };
+export type { Address, Addresses, CertificateProblem, Gap, NetPubSubOptions, State };
 
 /** Options of `disconnect` and `flush`. */
 export interface WaitOptions {
@@ -158,7 +158,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * @throws {RangeError} If the port or an option is out of range, the path of a Unix socket is too
    * long, or the key is empty.
    */
-  constructor(address: Address, authkey: string | Uint8Array, options: NetPubSubOptions = {}) {
+  constructor(address: Addresses, authkey: string | Uint8Array, options: NetPubSubOptions = {}) {
     const finder = finderOf(address, authkey, options);
     const dispatcher = new Dispatcher({
       ...(options.onError && { onError: (error, context) => options.onError!(error, context) }),
@@ -232,7 +232,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * @throws {RangeError} If the port is out of range, the path of a Unix socket is too long, or the key
    * is empty.
    */
-  setBroker(address: Address, authkey: string | Uint8Array): void {
+  setBroker(address: Addresses, authkey: string | Uint8Array): void {
     const { state } = clientOf(this);
     if (state !== "disconnected") {
       throw new Error(`Cannot set the broker: the object is ${state}; disconnect it first`);
@@ -354,7 +354,7 @@ followPolyfill(NetPubSub.prototype, asyncDispose);
 
 /** The finder of a new object; `fromFile` passes one of its own as the address. */
 function finderOf(
-  address: Address | BrokerFinder,
+  address: Addresses | BrokerFinder,
   authkey: string | Uint8Array,
   options: NetPubSubOptions,
 ): BrokerFinder {

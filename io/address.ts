@@ -170,6 +170,15 @@ export function isLoopback(endpoint: Endpoint): boolean {
     /^(::ffff:)?127\.\d+\.\d+\.\d+$/i.test(endpoint.hostname);
 }
 
+/**
+ * Those of a broker's endpoints that a client may try, in their order: after one with TLS none at which
+ * others can read, so that whoever blocks the first gains nothing by it.
+ */
+export function safeOf(endpoints: readonly Endpoint[]): Endpoint[] {
+  const secured = endpoints.findIndex(isSecured);
+  return endpoints.filter((one, i) => secured < 0 || i < secured || !isExposed(one));
+}
+
 /** Whether others can read and change what is sent there. */
 export function isExposed(endpoint: Endpoint): boolean {
   return !isSecured(endpoint) && !isLoopback(endpoint);

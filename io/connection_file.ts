@@ -1,8 +1,8 @@
 /**
  * Connection files, in which a broker as a program (cli/broker.ts) writes its address and key.
  *
- * The file is JSON, `{ version, address, authkey, id, pid }` with the key in base64. It has `keyName` if the
- * key has a name, `ca` if the broker has a certificate, and no `authkey` if each client has a key of its
+ * The file is JSON, `{ version, address, authkey, id, pid }` with the key in base64. It has `addresses` if there
+ * are several, `keyName` if the key has a name, `ca` if the broker has a certificate, and no `authkey` if each client has a key of its
  * own. Whoever can read it can do all that a client can; so it is written with mode 0600, and refused
  * unless it is private.
  */
@@ -17,8 +17,10 @@ import {
 
 /** What a connection file says. */
 export interface ConnectionFile {
-  /** Where the broker listens. */
+  /** Where the broker listens; the first of several. */
   readonly address: string;
+  /** All addresses, in the order in which clients try them; absent if there is one. */
+  readonly addresses?: readonly string[];
   /** The key; absent if each client has a key of its own. */
   readonly authkey?: Uint8Array;
   /** The name of the key. */
@@ -72,10 +74,11 @@ export function withKey(
 
 function parseConnectionFile(path: string | URL, text: string): ConnectionFile {
   try {
-    const { version, address, authkey, keyName, ca, id, pid } = JSON.parse(text);
+    const { version, address, addresses, authkey, keyName, ca, id, pid } = JSON.parse(text);
     if (version !== FILE_VERSION) throw new TypeError(`its version is ${version}`);
     if (typeof address !== "string") throw new TypeError("its address is not a text");
     parseAddress(address);
+    checkAddresses(addresses);
     const key = authkey === undefined ? undefined : Uint8Array.fromBase64(authkey);
     if (key?.length === 0) throw new TypeError("its authkey is empty");
     if (pid !== undefined && !Number.isInteger(pid)) throw new TypeError("its pid is not a number");
@@ -84,6 +87,7 @@ function parseConnectionFile(path: string | URL, text: string): ConnectionFile {
     checkText("id", id);
     return {
       address,
+      ...(addresses !== undefined && { addresses }),
       ...(key && { authkey: key }),
       ...(keyName !== undefined && { keyName }),
       ...(ca !== undefined && { ca }),
@@ -98,6 +102,17 @@ function parseConnectionFile(path: string | URL, text: string): ConnectionFile {
   }
 }
 
+function checkAddresses(addresses: unknown): void {
+  if (addresses === undefined) return;
+  if (!Array.isArray(addresses) || addresses.length === 0) {
+    throw new TypeError("its addresses are no list");
+  }
+  for (const address of addresses) {
+    if (typeof address !== "string") throw new TypeError("one of its addresses is not a text");
+    parseAddress(address);
+  }
+}
+
 function checkText(field: string, value: unknown): void {
   if (value === undefined || typeof value === "string") return;
   throw new TypeError(`its ${field} is not a text`);
@@ -105,10 +120,11 @@ function checkText(field: string, value: unknown): void {
 
 /** The text of a connection file. */
 export function formatConnectionFile(content: ConnectionFile): string {
-  const { address, authkey, keyName, ca, id, pid } = content;
+  const { address, addresses, authkey, keyName, ca, id, pid } = content;
   const fields = {
     version: FILE_VERSION,
     address,
+    addresses,
     authkey: authkey?.toBase64(),
     keyName,
     ca,

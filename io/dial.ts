@@ -23,11 +23,24 @@ export function isHopeless(error: unknown): boolean {
   return error instanceof Error && (error.name === "NotCapable" || isNoDeno(error));
 }
 
+/** Nobody answers at an address: another may be tried. */
+export class UnreachableError extends ConnectionLostError {
+  /** The same where it is said of which address. */
+  readonly why: string;
+
+  /** Says where and why. */
+  constructor(endpoint: Endpoint, why: string, cause?: unknown) {
+    super(`Cannot connect to ${formatEndpoint(endpoint)}: ${why}`, { cause });
+    this.why = why;
+  }
+}
+
 /**
  * Connects to an address.
  *
  * @param caCerts Certificates to trust besides those that the system trusts, in PEM.
- * @throws {ConnectionLostError} If nobody answers there.
+ * @throws {UnreachableError} If nobody answers there.
+ * @throws {ConnectionLostError} If the connection is lost before it can be used.
  * @throws {AuthError} If the other side's certificate cannot be used.
  * @throws {ProtocolError} If it does not speak TLS, and has to.
  * @throws {TypeError} If a certificate to trust cannot be used.
@@ -35,11 +48,11 @@ export function isHopeless(error: unknown): boolean {
  * @throws The signal's reason, when it aborts before.
  */
 export async function dial(
-  address: Address,
+  address: Address | Endpoint,
   signal: AbortSignal,
   caCerts: readonly string[] = [],
 ): Promise<Connection> {
-  const endpoint = parseAddress(address);
+  const endpoint = isEndpoint(address) ? address : parseAddress(address);
   needDeno(`connect to ${formatEndpoint(endpoint)}`);
   signal.throwIfAborted();
   try {
@@ -52,11 +65,12 @@ export async function dial(
     signal.throwIfAborted();
     if (isHopeless(error) || CLEAR.some((kind) => error instanceof kind)) throw error;
     const what = error instanceof Error ? error.message : error;
-    throw new ConnectionLostError(
-      `Cannot connect to ${formatEndpoint(endpoint)}: no broker answers (${what})`,
-      { cause: error },
-    );
+    throw new UnreachableError(endpoint, `no broker answers (${what})`, error);
   }
+}
+
+function isEndpoint(address: Address | Endpoint): address is Endpoint {
+  return typeof address === "object" && "transport" in address;
 }
 
 /** Asks for a WebSocket over a connection. */

@@ -2,7 +2,15 @@
  * Finds the broker of a client: at the address that it was given, or at that in a connection file.
  */
 import { ConnectionLostError } from "../errors.ts";
-import { absolute, type Address, formatEndpoint, isExposed, parseAddress } from "../io/address.ts";
+import {
+  absolute,
+  type Addresses,
+  type Endpoint,
+  formatEndpoint,
+  isExposed,
+  parseAddresses,
+  safeOf,
+} from "../io/address.ts";
 import {
   type ConnectionFile,
   isMissing,
@@ -15,7 +23,8 @@ import type { NetPubSubOptions } from "./options.ts";
 
 /** Where a broker is, and its key. */
 export interface Target {
-  readonly address: Address;
+  /** What to try, in this order; at least one. */
+  readonly endpoints: readonly Endpoint[];
   readonly key: Uint8Array<ArrayBuffer>;
   /** The name of the key. */
   readonly keyName: string;
@@ -24,8 +33,8 @@ export interface Target {
 }
 
 /** What a program, or a connection file, says about a broker. */
-type BrokerInfo = Omit<ConnectionFile, "address" | "authkey"> & {
-  readonly address: Address;
+type BrokerInfo = Omit<ConnectionFile, "address" | "addresses" | "authkey"> & {
+  readonly address: Addresses;
   readonly authkey: string | Uint8Array;
 };
 
@@ -78,15 +87,17 @@ export class BrokerFinder {
   }
 
   async #read(file: string | URL): Promise<Target> {
-    return this.#targetOf(withKey(file, await readConnectionFile(file)));
+    const content = withKey(file, await readConnectionFile(file));
+    return this.#targetOf({ ...content, address: content.addresses ?? content.address });
   }
 
   #targetOf({ address, authkey, keyName = "", ca }: BrokerInfo): Target {
-    parseAddress(address);
+    const endpoints = safeOf(parseAddresses(address));
+    if (endpoints.length === 0) throw new TypeError("Cannot use the address: there is none");
     const { keyName: name = keyName, tls } = this.#options;
     keyNameBytes(name);
     const caCerts = [...tls?.caCerts ?? [], ...ca === undefined ? [] : [ca]];
-    return { address, key: keyBytes(authkey), keyName: name, caCerts };
+    return { endpoints, key: keyBytes(authkey), keyName: name, caCerts };
   }
 
   /**
@@ -102,10 +113,10 @@ export class BrokerFinder {
   ): Promise<Target> {
     const target = await this.#find(waits);
     this.#target = target;
-    const endpoint = parseAddress(target.address);
-    if (!this.#warned && isExposed(endpoint)) {
+    const exposed = target.endpoints.find(isExposed);
+    if (!this.#warned && exposed !== undefined) {
       this.#warned = true;
-      const shown = formatEndpoint(endpoint);
+      const shown = formatEndpoint(exposed);
       warn(
         new Error(
           `Connecting to ${shown} without TLS: messages can be read and changed on the way`,

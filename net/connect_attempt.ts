@@ -8,9 +8,9 @@
  */
 import { later } from "../base/timers.ts";
 import { AuthError, ConnectionLostError, ForbiddenError, ProtocolError } from "../errors.ts";
-import { formatEndpoint, parseAddress } from "../io/address.ts";
+import { type Endpoint, formatEndpoint } from "../io/address.ts";
 import type { Connection } from "../io/connection.ts";
-import { dial } from "../io/dial.ts";
+import { dial, UnreachableError } from "../io/dial.ts";
 import { authenticateToBroker } from "../protocol/authenticate.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
 import {
@@ -53,15 +53,41 @@ export async function attempt(
   target: Target,
   attempter: Attempter,
 ): Promise<Link> {
-  const shown = formatEndpoint(parseAddress(target.address));
+  const { endpoints } = target;
+  const unreachable: UnreachableError[] = [];
+  for (const endpoint of endpoints) {
+    try {
+      return await attemptAt(endpoint, CONNECT_MS / endpoints.length, span, target, attempter);
+    } catch (error) {
+      // Only where nobody answers, another address may be better.
+      if (!(error instanceof UnreachableError)) throw error;
+      unreachable.push(error);
+    }
+  }
+  const [first, ...others] = unreachable;
+  if (others.length === 0) throw first;
+  throw new ConnectionLostError(
+    `Cannot connect to any of ${endpoints.length} addresses: ` +
+      endpoints.map((one, i) => `${formatEndpoint(one)}: ${unreachable[i]!.why}`).join("; "),
+    { cause: new AggregateError(unreachable) },
+  );
+}
+
+/** Makes one attempt at an endpoint. */
+async function attemptAt(
+  endpoint: Endpoint,
+  ms: number,
+  span: ConnectSpan,
+  target: Target,
+  attempter: Attempter,
+): Promise<Link> {
   const tooLate = new AbortController();
   const timer = later(() => {
-    const text = `Cannot connect to ${shown}: no answer within ${CONNECT_MS} ms`;
-    tooLate.abort(new ConnectionLostError(text));
-  }, CONNECT_MS);
+    tooLate.abort(new UnreachableError(endpoint, `no answer within ${ms} ms`));
+  }, ms);
   try {
     const signal = AbortSignal.any([span.signal, tooLate.signal]);
-    return await attemptUntil(signal, span, target, attempter);
+    return await attemptUntil(signal, span, endpoint, target, attempter);
   } finally {
     timer.cancel();
   }
@@ -70,10 +96,11 @@ export async function attempt(
 async function attemptUntil(
   signal: AbortSignal,
   span: ConnectSpan,
-  { address, key, keyName, caCerts }: Target,
+  endpoint: Endpoint,
+  { key, keyName, caCerts }: Target,
   attempter: Attempter,
 ): Promise<Link> {
-  const stream = await dial(address, signal, caCerts);
+  const stream = await dial(endpoint, signal, caCerts);
   attempter.dialled(stream);
   const close = () => stream.close();
   signal.addEventListener("abort", close);
