@@ -286,13 +286,13 @@ export class Broker {
   }
 
   async #start(): Promise<void> {
-    const { address, tls } = this.#options;
+    const { address, origins, tls } = this.#options;
     this.#advise();
-    const { listeners, endpoints } = await listenAll(
-      address,
-      tls,
-      (text) => this.#callbacks.warn(text),
-    );
+    const { listeners, endpoints } = await listenAll(address, {
+      certificate: tls,
+      origins,
+      onWait: (text) => this.#callbacks.warn(text),
+    });
     const advice = tls && certificateAdvice(tls);
     if (advice !== undefined) this.#callbacks.warn(advice);
     if (this.#isStopping) {

@@ -1,6 +1,7 @@
 /**
  * The options of a broker, and what its callbacks get.
  */
+import { printable } from "../base/printable.ts";
 import { type Addresses, formatEndpoint, isSecured, parseAddresses } from "../io/address.ts";
 import { groupsOf } from "../io/listener.ts";
 import { type Certificate, readCertificate } from "../io/certificate.ts";
@@ -109,7 +110,12 @@ export interface BrokerOptions {
    */
   keys?: readonly BrokerKey[] | undefined;
   /**
-   * The certificate for a `tls://` address; without one the broker cannot listen there.
+   * Whose pages may connect over WebSockets, such as `"https://app.example.org"`, besides those of the
+   * host at which they connect. What is no browser names no origin, and may always.
+   */
+  origins?: readonly string[] | undefined;
+  /**
+   * The certificate for a `tls://` or `wss://` address; without one the broker cannot listen there.
    */
   tls?: Certificate | undefined;
   /** Limits; those left out have their defaults. */
@@ -197,6 +203,7 @@ export type CheckedLimits = { readonly [K in keyof BrokerLimits]-?: number };
 /** The options, checked, each with its value. */
 export interface CheckedOptions {
   readonly address: Addresses | undefined;
+  readonly origins: readonly string[];
   readonly tls: Certificate | undefined;
   readonly limits: CheckedLimits;
   readonly authTimeout: number;
@@ -214,6 +221,7 @@ export interface CheckedOptions {
 export function checkedOptions(options: BrokerOptions): CheckedOptions {
   const {
     address,
+    origins = [],
     tls,
     limits = {},
     authTimeout = AUTH_TIMEOUT_MS,
@@ -232,8 +240,10 @@ export function checkedOptions(options: BrokerOptions): CheckedOptions {
   checkRange("memory", memory, QUEUE_BYTES_MIN, Number.MAX_SAFE_INTEGER);
   checkRange("maxPatience", maxPatience, 0, MILLISECONDS_MAX);
   const certificate = checkTls(address, tls);
+  for (const origin of origins) checkOrigin(origin);
   return {
     address,
+    origins,
     tls: certificate,
     limits: checkLimits(limits),
     authTimeout,
@@ -264,6 +274,14 @@ function checkTls(
     throw new TypeError("Cannot use tls: an address must begin with tls:// or wss://");
   }
   return tls && readCertificate(tls);
+}
+
+function checkOrigin(origin: unknown): void {
+  if (typeof origin === "string" && URL.parse(origin)?.origin === origin) return;
+  throw new TypeError(
+    `Cannot use origins: ${printable(JSON.stringify(origin) ?? String(origin))} is none; write ` +
+      `"https://app.example.org", with a port where that is not the usual one`,
+  );
 }
 
 function checkLimits(limits: BrokerLimits): CheckedLimits {

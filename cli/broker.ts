@@ -3,7 +3,7 @@
  */
 import { Broker, type BrokerKey, type BrokerOptions } from "../broker.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
-import { addressBeside, parseAddress } from "../io/address.ts";
+import { addressBeside, isSecured, parseAddress } from "../io/address.ts";
 import {
   type ConnectionFile,
   readConnectionFile,
@@ -24,7 +24,7 @@ import {
   timeText,
   UsageError,
 } from "./command.ts";
-import { addressOf, certificatesIn, fileOf, readKey, readKeys, readSecretText } from "./files.ts";
+import { addressesOf, certificatesIn, fileOf, readKey, readKeys, readSecretText } from "./files.ts";
 import { grantsOf, grantsText } from "./grants.ts";
 import { Log } from "./log.ts";
 import { StopSignals } from "./signals.ts";
@@ -44,7 +44,14 @@ Passes messages between programs. While it runs, its address and key are in FILE
     {
       name: "address",
       value: "ADDRESS",
-      about: "unix:///path, tcp:// or tls://host:port [new socket]",
+      isMany: true,
+      about: "unix:///path, tcp://, tls://, ws:// or wss://host:port [new socket]; or several",
+    },
+    {
+      name: "origin",
+      value: "URL",
+      isMany: true,
+      about: "Let pages of this origin connect over ws:// or wss://, too",
     },
     {
       name: "authkey-file",
@@ -102,7 +109,8 @@ class InTheWayError extends Error {
 /** What a broker is started with. */
 interface ServeOptions {
   readonly file: string;
-  readonly address: string | undefined;
+  readonly addresses: readonly string[];
+  readonly origins: readonly string[];
   readonly authkeyFile: string | undefined;
   readonly keysFile: string | undefined;
   readonly tlsCert: string | undefined;
@@ -116,7 +124,8 @@ interface ServeOptions {
 function serveOptions(args: Arguments): ServeOptions {
   const options = {
     file: fileOf(args.operands),
-    address: addressOf(args),
+    addresses: addressesOf(args),
+    origins: args.texts("origin"),
     authkeyFile: args.text("authkey-file"),
     keysFile: args.text("keys"),
     tlsCert: args.text("tls-cert"),
@@ -131,9 +140,11 @@ function serveOptions(args: Arguments): ServeOptions {
       "Cannot use both --authkey-file and --keys: with --keys each key has a name",
     );
   }
-  const isTls = options.address?.startsWith("tls://") === true;
+  const isTls = options.addresses.some((address) => isSecured(parseAddress(address)));
   if (isTls !== (options.tlsCert !== undefined) || isTls !== (options.tlsKey !== undefined)) {
-    throw new UsageError("Give --tls-cert and --tls-key with an --address that begins with tls://");
+    throw new UsageError(
+      "Give --tls-cert and --tls-key with an --address that begins with tls:// or wss://",
+    );
   }
   return options;
 }
@@ -170,9 +181,10 @@ async function serve(options: ServeOptions): Promise<void> {
   const removeFile = await start(broker, options, ca, stop);
   if (removeFile === undefined) return;
   try {
-    const { address } = broker;
-    log.say("info", "listening", `Listening at ${address}, connection file ${file}`, {
+    const { address, addresses } = broker;
+    log.say("info", "listening", `Listening at ${addresses.join(", ")}, connection file ${file}`, {
       address,
+      ...(addresses.length > 1 && { addresses }),
       file,
       pid: Deno.pid,
     });
@@ -202,12 +214,14 @@ function sayKeys(keys: readonly BrokerKey[] = [], log: Log): void {
 /** The options of the broker, and the certificates that clients need to trust. */
 async function brokerOptions(options: ServeOptions): Promise<BrokerOptions & { ca?: string }> {
   const { file, authkeyFile, keysFile, tlsCert, tlsKey, maxPatience, uplink, log } = options;
-  const address = options.address ?? addressBeside(file);
+  const beside = addressBeside(file);
+  const address = options.addresses.length > 0 ? options.addresses : beside;
   const cert = tlsCert && await doing(`read ${tlsCert}`, Deno.readTextFile(tlsCert));
   const key = tlsKey && await doing(`read ${tlsKey}`, readSecretText(tlsKey));
   const patience = maxPatience ?? (keysFile && MAX_PATIENCE_MS);
   return {
     ...(address && { address }),
+    origins: options.origins,
     ...(authkeyFile && { authkey: await readKey(authkeyFile) }),
     ...(keysFile && { keys: await readKeys(keysFile) }),
     ...(patience && { maxPatience: patience }),
@@ -241,7 +255,7 @@ async function start(
   ca: string | undefined,
   stop: StopSignals,
 ): Promise<(() => Promise<void>) | undefined> {
-  const { file, address, keysFile, overwrite, log } = options;
+  const { file, addresses, keysFile, overwrite, log } = options;
   const locking = takeLock(lockOf(file), { signal: stop.signal, onWait: waiting(options) });
   using _lock = await doing(`use ${file}`, locking).catch((error) => {
     if (stop.signal.aborted) return undefined;
@@ -256,9 +270,11 @@ async function start(
     if (!overwrite || !(error instanceof InTheWayError)) throw error;
     log.say("info", "replacing", `Replacing ${file}`, { file });
   }
-  await doing(`listen ${address ? `at ${address}` : `beside ${file}`}`, broker.start());
+  const where = addresses.length > 0 ? `at ${addresses.join(", ")}` : `beside ${file}`;
+  await doing(`listen ${where}`, broker.start());
   const content = {
     address: broker.address,
+    ...(broker.addresses.length > 1 && { addresses: broker.addresses }),
     ...(keysFile === undefined && { authkey: broker.authkey }),
     ...(ca !== undefined && { ca }),
     id: broker.id,
@@ -359,8 +375,12 @@ function isNobody(error: unknown): boolean {
 }
 
 /** Removes what a dead broker left. */
-async function removeDead(file: string, { address }: ConnectionFile): Promise<void> {
-  const endpoint = parseAddress(address);
-  if (endpoint.transport === "unix") await removeDeadSocket(endpoint.path);
+async function removeDead(
+  file: string,
+  { address, addresses = [address] }: ConnectionFile,
+): Promise<void> {
+  for (const endpoint of addresses.map(parseAddress)) {
+    if (endpoint.transport === "unix") await removeDeadSocket(endpoint.path);
+  }
   await Deno.remove(file);
 }

@@ -3,6 +3,7 @@
  * happens to the connection, and how a signal ends them.
  */
 import { AuthError, ConnectionLostError, ForbiddenError } from "../errors.ts";
+import { type Addresses, isSecured, parseAddress } from "../io/address.ts";
 import { readConnectionFile, withKey } from "../io/connection_file.ts";
 import { type Gap, NetPubSub, type NetPubSubOptions, type State } from "../net.ts";
 import { CLIENT_NAME_BYTES_MAX } from "../protocol/frame_bodies.ts";
@@ -251,7 +252,7 @@ async function busOf(args: Arguments, options: NetPubSubOptions): Promise<NetPub
 
 /** The address of a broker, a key for it, and how the client is called, in a form for other threads. */
 export interface BrokerAccess {
-  readonly address: string;
+  readonly address: Addresses;
   readonly authkey: Uint8Array;
   /** The name of the key. */
   readonly keyName: string;
@@ -271,8 +272,8 @@ export async function accessOf(args: Arguments, signal: AbortSignal): Promise<Br
     readConnectionFile(file).then((content) => withKey(file, content)),
   );
   const all = [...caCerts, ...ca === undefined ? [] : [ca]];
-  const { address, authkey } = content;
-  return { address, authkey, keyName, caCerts: all, name };
+  const { address, addresses, authkey } = content;
+  return { address: addresses ?? address, authkey, keyName, caCerts: all, name };
 }
 
 /** Waits until the broker that the arguments name is there. */
@@ -322,8 +323,8 @@ async function namedBy(args: Arguments): Promise<Named> {
       "Give --connect FILE, or both --address and --authkey-file, and --key-name if the key has one",
     );
   }
-  if (caFile !== undefined && address !== undefined && !address.startsWith("tls://")) {
-    throw new UsageError(`Cannot use --tls-ca: ${address} is no tls:// address`);
+  if (caFile !== undefined && address !== undefined && !isSecured(parseAddress(address))) {
+    throw new UsageError(`Cannot use --tls-ca: ${address} is no tls:// or wss:// address`);
   }
   const pem = caFile && await doing(`read ${caFile}`, Deno.readTextFile(caFile));
   const caCerts = pem === undefined ? [] : [certificatesIn(caFile!, pem)];

@@ -60,16 +60,27 @@ export async function outputMode(): Promise<number | undefined> {
 /** What `--address` says, checked. */
 export function addressOf(args: Arguments): string | undefined {
   const address = args.text("address");
-  if (address === undefined) return undefined;
+  if (address !== undefined) checkAddress(address);
+  return address;
+}
+
+/** What `--address` says where it may be given several times, checked. */
+export function addressesOf(args: Arguments): readonly string[] {
+  const addresses = args.texts("address");
+  for (const address of addresses) checkAddress(address);
+  return addresses;
+}
+
+function checkAddress(address: string): void {
   try {
     parseAddress(address);
   } catch (error) { // TypeError: not an address; RangeError: an impossible one.
     const why = error instanceof TypeError
-      ? `Cannot use --address ${address}: write unix:///path/to.sock or tcp://127.0.0.1:7411`
+      ? `Cannot use --address ${address}: write unix:///path/to.sock, tcp://127.0.0.1:7411 or ` +
+        "ws://127.0.0.1:8080/bus"
       : messageOf(error);
     throw new UsageError(why, { cause: error });
   }
-  return address;
 }
 
 /** The key that a file holds. */

@@ -169,7 +169,10 @@ async function printFile(args: Arguments, operands: readonly string[]): Promise<
   const address = addressOf(args);
   const file = address === undefined || files.length > 0 ? fileOf(files) : undefined;
   const broker = file && await doing(`read ${file}`, readConnectionFile(file));
-  const content = { ...broker, ...(address && { address }) } as ConnectionFile;
+  const content =
+    (address === undefined
+      ? broker
+      : { ...broker, address, addresses: undefined }) as ConnectionFile;
   const authkey = found.key as Uint8Array;
   await printLine(formatConnectionFile({ ...content, authkey, keyName: name }).trimEnd());
   const mode = await outputMode();

@@ -20,7 +20,7 @@ export interface ConnectionFile {
   /** Where the broker listens; the first of several. */
   readonly address: string;
   /** All addresses, in the order in which clients try them; absent if there is one. */
-  readonly addresses?: readonly string[];
+  readonly addresses?: readonly string[] | undefined;
   /** The key; absent if each client has a key of its own. */
   readonly authkey?: Uint8Array;
   /** The name of the key. */

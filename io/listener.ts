@@ -157,12 +157,20 @@ function cannotAccept(error: unknown): Error {
   return new Error(`Cannot accept a connection: ${what}`, { cause: error });
 }
 
+/** How to listen. */
+export interface ListenOptions {
+  /** For `tls://` and `wss://` addresses. */
+  readonly certificate?: Certificate | undefined;
+  /** Whose pages may connect over WebSockets, besides those of the same host. */
+  readonly origins?: readonly string[];
+  /** Called when another process holds the lock of a socket for long, now or at the end. */
+  readonly onWait?: OnWait;
+}
+
 /**
  * Listens at all these addresses, or at none; without any given, at a Unix socket in a new folder that
  * only this user can enter, or on loopback TCP if there are no Unix sockets.
  *
- * @param certificate For `tls://` and `wss://` addresses.
- * @param onWait Called when another process holds the lock of a socket for long, now or at the end.
  * @returns The listeners; addresses with the same host and port share one. And where they listen, in the
  * order of the addresses.
  * @throws {TypeError} If two that share one are with TLS and without.
@@ -173,8 +181,7 @@ function cannotAccept(error: unknown): Error {
  */
 export async function listenAll(
   addresses: Addresses | undefined,
-  certificate?: Certificate,
-  onWait?: OnWait,
+  options: ListenOptions = {},
 ): Promise<Listening> {
   const endpoints = addresses === undefined ? undefined : different(parseAddresses(addresses));
   const shown = endpoints?.map(formatEndpoint).join(", ");
@@ -187,7 +194,7 @@ export async function listenAll(
   const actual = new Map<Endpoint, Endpoint>();
   try {
     for (const group of groupsOf(endpoints)) {
-      const listener = await listenAt(group, certificate, onWait);
+      const listener = await listenAt(group, options);
       listeners.push(listener);
       group.forEach((endpoint, i) => actual.set(endpoint, listener.endpoints[i]!));
     }
@@ -199,12 +206,8 @@ export async function listenAll(
 }
 
 /** Listens at one address, or anywhere, as {@linkcode listenAll} does. */
-export async function listen(
-  address: Address | undefined,
-  certificate?: Certificate,
-  onWait?: OnWait,
-): Promise<Listener> {
-  const { listeners: [listener] } = await listenAll(address, certificate, onWait);
+export async function listen(address: Address | undefined): Promise<Listener> {
+  const { listeners: [listener] } = await listenAll(address);
   return listener!;
 }
 
@@ -254,8 +257,7 @@ export function groupsOf(endpoints: readonly Endpoint[]): Endpoint[][] {
 
 async function listenAt(
   group: readonly Endpoint[],
-  certificate?: Certificate,
-  onWait?: OnWait,
+  { certificate, origins = [], onWait }: ListenOptions = {},
 ): Promise<Listener> {
   const [endpoint] = group;
   if (endpoint!.transport === "unix") {
@@ -275,17 +277,18 @@ async function listenAt(
   return new Listener(listener, group.map((one) => ({ ...one, port })), {
     ip,
     ...(needsCertificate && { certificate }),
-    ...(group.some(isWeb) && { web: webOptions(group) }),
+    ...(group.some(isWeb) && { web: webOptions(group, origins) }),
   });
 }
 
 /** Whom a browser may bring: pages of the same host, and local files where only this machine can connect. */
-function webOptions(group: readonly Endpoint[]): WebOptions {
+function webOptions(group: readonly Endpoint[], origins: readonly string[]): WebOptions {
   return {
     paths: group.filter(isWeb).map(({ path }) => path),
     takesFrames: !group.every(isWeb),
     isAllowed: (origin, host) =>
-      origin === "null" ? isLoopback(group[0]!) : hostOf(origin) === hostOf(`http://${host}`),
+      origins.includes(origin) ||
+      (origin === "null" ? isLoopback(group[0]!) : hostOf(origin) === hostOf(`http://${host}`)),
   };
 }
 
