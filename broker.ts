@@ -44,6 +44,7 @@ import {
 } from "./errors.ts";
 import { type Address, type Addresses, formatEndpoint, reachNotice } from "./io/address.ts";
 import { listenAll, type Listener } from "./io/listener.ts";
+import { upgradeRequest } from "./io/web_request.ts";
 import { type Certificate, certificateAdvice } from "./io/certificate.ts";
 import { decodeTopic } from "./protocol/topic_block.ts";
 import type { Origin, Peer } from "./routing/peer.ts";
@@ -315,6 +316,32 @@ export class Broker {
     }
     this.#connections.listen(listeners);
     this.#callbacks.listens(this.addresses);
+  }
+
+  /**
+   * Takes a client over a WebSocket of a server that you run, such as `Deno.serve`: no second port, no
+   * second certificate.
+   *
+   * - It looks at no path; who calls it decides for which there is a bus.
+   * - The bounds of a connection before its upgrade are those of that server.
+   *
+   * @param request The request for the WebSocket.
+   * @returns What to answer: the upgrade; status 426 if the request is for something else, 403 if it
+   * comes from a page of an origin that may not connect, 503 if the broker is not started or shuts down.
+   *
+   * @example
+   * ```ts ignore
+   * Deno.serve((request) => broker.upgrade(request));
+   * ```
+   */
+  upgrade(request: Request): Response {
+    const isReady = this.#listening !== undefined && !this.#isStopping;
+    const taken = isReady
+      ? upgradeRequest(request, this.#options.origins)
+      : new Response("The broker is not running\n", { status: 503 });
+    if (taken instanceof Response) return taken;
+    this.#connections.take(taken.connection);
+    return taken.response;
   }
 
   /** Tells once of a grant that may not be what was meant. */

@@ -128,8 +128,13 @@ export class Connections {
     };
     for await (const stream of listener.connections(failed)) {
       stream.keepsAlive = this.#keepsAlive;
-      this.#track(this.#admit(stream));
+      this.take(stream);
     }
+  }
+
+  /** Takes a connection that was accepted here or elsewhere. */
+  take(stream: Connection): void {
+    this.#track(this.#admit(stream));
   }
 
   async #admit(stream: Connection): Promise<void> {

@@ -2,12 +2,19 @@
  * Connections: the streams of bytes that the rest of the code sees of sockets.
  */
 import { WEB_PORTS, type WebEndpoint } from "./address.ts";
+import type { SocketObject } from "./socket_object.ts";
 import type { TlsServerConn } from "./tls.ts";
 import type { WebConn } from "./web_conn.ts";
 import { WebSocketStream } from "./websocket.ts";
 import { askForUpgrade } from "./websocket_upgrade.ts";
 
-export type Conn = Deno.TcpConn | Deno.UnixConn | Deno.TlsConn | TlsServerConn | WebConn;
+export type Conn =
+  | Deno.TcpConn
+  | Deno.UnixConn
+  | Deno.TlsConn
+  | TlsServerConn
+  | WebConn
+  | SocketObject;
 
 /** One connection: a stream of bytes; see `ByteStream` in `protocol/link.ts`. */
 export class Connection {
@@ -27,7 +34,7 @@ export class Connection {
   /** The IP address of the other side; `undefined` for a Unix socket. */
   get remoteAddress(): string | undefined {
     const { remoteAddr } = this.#conn;
-    return "hostname" in remoteAddr ? remoteAddr.hostname : undefined;
+    return remoteAddr && "hostname" in remoteAddr ? remoteAddr.hostname : undefined;
   }
 
   /** Reads into `into`; returns how many bytes, or `null` at the end. */
@@ -70,8 +77,9 @@ export class Connection {
   async upgrade({ transport, hostname, port, path }: WebEndpoint): Promise<void> {
     const name = hostname.includes(":") ? `[${hostname.replace(/%.*/, "")}]` : hostname;
     const isUsual = port === WEB_PORTS[transport];
-    const first = await askForUpgrade(this.#conn, isUsual ? name : `${name}:${port}`, path);
-    this.#stream = new WebSocketStream(this.#conn, true, first);
+    const carrier = this.#conn as Deno.TcpConn | Deno.TlsConn;
+    const first = await askForUpgrade(carrier, isUsual ? name : `${name}:${port}`, path);
+    this.#stream = new WebSocketStream(carrier, true, first);
   }
 
   /** Ends the direction out. */

@@ -21,6 +21,7 @@ import { needDeno } from "./runtime.ts";
 import { bindSocket, lockOf, makeRoom, type SocketFile } from "./socket_file.ts";
 import { checkCertificate, TlsServerConn } from "./tls.ts";
 import { WebConn, type WebOptions } from "./web_conn.ts";
+import { isAllowed } from "./websocket_upgrade.ts";
 
 /** How long a listener waits after it could not accept, so that a lack of descriptors can pass. */
 const ACCEPT_RETRY_MS = 100;
@@ -286,14 +287,8 @@ function webOptions(group: readonly Endpoint[], origins: readonly string[]): Web
   return {
     paths: group.filter(isWeb).map(({ path }) => path),
     takesFrames: !group.every(isWeb),
-    isAllowed: (origin, host) =>
-      origins.includes(origin) ||
-      (origin === "null" ? isLoopback(group[0]!) : hostOf(origin) === hostOf(`http://${host}`)),
+    isAllowed: (origin, host) => isAllowed(origin, host, origins, isLoopback(group[0]!)),
   };
-}
-
-function hostOf(url: string): string | undefined {
-  return URL.parse(url)?.hostname;
 }
 
 /** Why nobody can listen at an address, and what to do; nothing if the error itself says it. */

@@ -19,8 +19,29 @@ export interface Refusal {
   readonly fields?: Readonly<Record<string, string>>;
 }
 
-/** Whether an origin may connect; `undefined` where none is given, as by what is no browser. */
+/** What is said to those who ask for something else than a WebSocket. */
+export const NO_BUS = "Here is a bus of mpubsub: connect a WebSocket to it";
+
+/** Whether pages of an origin may connect, over a request for this host. */
 export type IsAllowed = (origin: string, host: string) => boolean;
+
+/**
+ * Whether pages of an origin may connect: those of the same host, whatever its port, and those that are
+ * listed; and files, whose origin is `null`, where only this machine can connect.
+ */
+export function isAllowed(
+  origin: string,
+  host: string,
+  origins: readonly string[],
+  isLocal: boolean,
+): boolean {
+  if (origins.includes(origin)) return true;
+  return origin === "null" ? isLocal : hostOf(origin) === hostOf(`http://${host}`);
+}
+
+function hostOf(url: string): string | undefined {
+  return URL.parse(url)?.hostname;
+}
 
 /**
  * Checks the head of a request for an upgrade.
@@ -31,7 +52,7 @@ export type IsAllowed = (origin: string, host: string) => boolean;
 export async function checkUpgrade(
   head: Head,
   paths: readonly string[],
-  isAllowed: IsAllowed,
+  mayConnect: IsAllowed,
 ): Promise<string | Refusal> {
   const request = requestOf(head);
   const { fields } = head;
@@ -44,7 +65,7 @@ export async function checkUpgrade(
   if (!listOf(head, "upgrade").includes("websocket")) {
     return {
       status: 426,
-      text: "Here is a bus of mpubsub: connect a WebSocket to it",
+      text: NO_BUS,
       fields: { upgrade: "websocket" },
     };
   }
@@ -66,7 +87,7 @@ export async function checkUpgrade(
     return bad("Sec-WebSocket-Key is not one of 16 bytes in base64");
   }
   const origins = fields.get("origin") ?? [];
-  if (origins.some((origin) => !isAllowed(origin, request.host))) {
+  if (origins.some((origin) => !mayConnect(origin, request.host))) {
     return { status: 403, text: `Pages of this origin may not connect: ${origins.join(", ")}` };
   }
   return await acceptOf(key);

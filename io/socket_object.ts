@@ -1,0 +1,129 @@
+/**
+ * A platform's `WebSocket` as a stream of bytes: where the framing is not ours to do.
+ *
+ * It has no backpressure in either direction. In the one, the window of a session bounds what the other
+ * side may send; who sends more is closed. In the other, a write waits while much is buffered, and looks
+ * now and then, because nothing tells when less is.
+ */
+import { Fifo } from "../base/fifo.ts";
+import { later } from "../base/timers.ts";
+import { ProtocolError } from "../errors.ts";
+import { CloseCode } from "./websocket.ts";
+
+/** The most that may wait to be read: a window, what is held beside it, and a long frame. */
+const WAITING_BYTES_MAX = 4 * 1024 * 1024;
+/** A write waits while more is buffered. */
+const BUFFERED_BYTES_MAX = 256 * 1024;
+const LOOK_MS = 10;
+/** As much goes out in one message. */
+const MESSAGE_BYTES_MAX = 64 * 1024;
+
+/** A stream of bytes over a `WebSocket` that is open, or about to be. */
+export class SocketObject {
+  /** The other side is not known here. */
+  readonly remoteAddr = undefined;
+  readonly #socket: WebSocket;
+  readonly #messages = new Fifo<Uint8Array>();
+  /** How much of the first message was read. */
+  #read = 0;
+  #waitingBytes = 0;
+  #reader: PromiseWithResolvers<void> | undefined;
+  readonly #opened = Promise.withResolvers<void>();
+  #isClosed = false;
+  #error: Error | undefined;
+
+  /** Takes over a socket whose messages nobody has read. */
+  constructor(socket: WebSocket) {
+    this.#socket = socket;
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => this.#opened.resolve();
+    socket.onmessage = ({ data }) => this.#take(data);
+    socket.onclose = () => this.#close();
+    socket.onerror = () => this.#close();
+    if (socket.readyState === WebSocket.OPEN) this.#opened.resolve();
+    this.#opened.promise.catch(() => {}); // Whoever writes hears of it.
+  }
+
+  #take(data: unknown): void {
+    if (!(data instanceof ArrayBuffer)) {
+      return this.#refuse(CloseCode.UNSUPPORTED, "a text came");
+    }
+    if (data.byteLength === 0 || this.#isClosed) return;
+    this.#messages.push(new Uint8Array(data));
+    this.#waitingBytes += data.byteLength;
+    if (this.#waitingBytes > WAITING_BYTES_MAX) {
+      this.#refuse(CloseCode.TOO_BIG, `more than ${WAITING_BYTES_MAX} bytes came at once`);
+    }
+    this.#wake();
+  }
+
+  #refuse(code: number, what: string): void {
+    this.#error ??= new ProtocolError(`Cannot read a WebSocket: ${what}`);
+    this.#socket.close(code === CloseCode.UNSUPPORTED ? 3000 : 3001, what);
+    this.#close();
+  }
+
+  #close(): void {
+    this.#isClosed = true;
+    this.#opened.reject(new Error("the WebSocket is closed"));
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#reader?.resolve();
+    this.#reader = undefined;
+  }
+
+  /** Reads into `into`; returns how many bytes, or `null` at the end. */
+  async read(into: Uint8Array): Promise<number | null> {
+    while (this.#messages.length === 0) {
+      if (this.#error !== undefined) throw this.#error;
+      if (this.#isClosed) return null;
+      this.#reader = Promise.withResolvers();
+      await this.#reader.promise;
+    }
+    let filled = 0;
+    while (filled < into.length && this.#messages.length > 0) {
+      const first = this.#messages.at(0)!;
+      const part = first.subarray(this.#read, this.#read + into.length - filled);
+      into.set(part, filled);
+      filled += part.length;
+      this.#read += part.length;
+      if (this.#read < first.length) break;
+      this.#messages.shift();
+      this.#read = 0;
+    }
+    this.#waitingBytes -= filled;
+    return filled;
+  }
+
+  /** Writes some of `bytes` as one message; returns how many. */
+  async write(bytes: Uint8Array): Promise<number> {
+    await this.#opened.promise;
+    while (this.#socket.bufferedAmount > BUFFERED_BYTES_MAX && !this.#isClosed) {
+      await new Promise<void>((resolve) => later(resolve, LOOK_MS, true));
+    }
+    if (this.#isClosed) throw new Error("the WebSocket is closed");
+    const part = bytes.slice(0, MESSAGE_BYTES_MAX);
+    this.#socket.send(part);
+    return part.length;
+  }
+
+  /** Ends the direction out: closes, which is all that there is. */
+  closeWrite(): Promise<void> {
+    this.#socket.close(CloseCode.NORMAL);
+    return Promise.resolve();
+  }
+
+  /** Keeps the program running, as it does anyway. */
+  ref(): void {}
+
+  /** Cannot let the program end. */
+  unref(): void {}
+
+  /** Ends both directions. */
+  close(): void {
+    if (this.#socket.readyState <= WebSocket.OPEN) this.#socket.close(CloseCode.NORMAL);
+    this.#close();
+  }
+}
