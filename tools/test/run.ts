@@ -27,13 +27,13 @@ const FILES_PER_PROCESSOR = 1.5;
 /** The files that take longest, most of it waiting; they begin first, so that none is left alone. */
 const LONGEST = [
   "tests/nats_jetstream_test.ts",
-  "tests/nats_core_test.ts",
   "tests/reliability_test.ts",
-  "tests/nats_transport_test.ts",
   "tests/cli_pub_sub_test.ts",
-  "tests/cli_watch_test.ts",
-  "tests/demo_test.ts",
+  "tests/nats_core_test.ts",
   "tests/test_run_test.ts",
+  "tests/cli_watch_test.ts",
+  "tests/nats_transport_test.ts",
+  "tests/demo_test.ts",
   "tests/typescript_test.ts",
 ];
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
