@@ -22,8 +22,6 @@ const HELLO = "Runs all tests, in two to three minutes on two cores; Ctrl-C ends
 /** How long processes may take to end in order. */
 const END_MS = 5000;
 const POLL_MS = 50;
-/** Files that run at once, for each processor: a third of the time tests wait. */
-const FILES_PER_PROCESSOR = 1.5;
 /** The files that take longest, most of it waiting; they begin first, so that none is left alone. */
 const LONGEST = [
   "tests/nats_jetstream_test.ts",
@@ -134,11 +132,10 @@ async function processesOfPs(): Promise<ProcessState[]> {
 /** Runs `deno test`; its exit status. */
 async function run(args: readonly string[]): Promise<number> {
   const folder = makeFolder();
-  const jobs = Math.ceil(navigator.hardwareConcurrency * FILES_PER_PROCESSOR);
   try {
     const tests = new Deno.Command(Deno.execPath(), {
       args: ["test", ...args],
-      env: { DENO_JOBS: Deno.env.get("DENO_JOBS") ?? String(jobs), TMPDIR: folder },
+      env: { TMPDIR: folder },
       stdin: "null",
       detached: true,
     }).spawn();
