@@ -89,7 +89,7 @@ export class CoreExchange implements Exchange {
   readonly #gone = new Set<string>();
   readonly #known = new KnownVersions();
   readonly #held: HeldBytes;
-  readonly #memory = new RemoteMemory();
+  readonly #memory: RemoteMemory;
   readonly #turns: Turns;
   #registrations = 0;
   /** The brokers that were not heard over this connection yet; `undefined`: it waits for nobody. */
@@ -103,7 +103,8 @@ export class CoreExchange implements Exchange {
     this.#context = context;
     this.#turns = new Turns((callback, ms) => context.later(callback, ms));
     this.#interests = new Interests(context, this.#known, this.#turns);
-    this.#held = new HeldBytes(context.queueBytes);
+    this.#held = new HeldBytes(context.queueBytes, context.onBytes);
+    this.#memory = RemoteMemory.within(context.bus.memory, context.onBytes);
     this.#counts = new SentCounts(context.bus, context.prefix);
     this.#sender = new CoreSender(context, this.#counts);
   }
@@ -141,6 +142,13 @@ export class CoreExchange implements Exchange {
 
   take(frames: Uint8Array): void {
     this.#sender.take(frames);
+  }
+
+  free(bytes: number): void {
+    const held = this.#held.bytes;
+    this.#held.free(bytes);
+    const left = bytes - (held - this.#held.bytes);
+    if (left > 0) this.#sender.free(left);
   }
 
   drained(signal: AbortSignal): Promise<void> {
@@ -221,7 +229,7 @@ export class CoreExchange implements Exchange {
       losses: new LossDetector({
         interests,
         memory,
-        reassembly: new Reassembly(context.bus.messageBytes, this.#held),
+        reassembly: new Reassembly(id, context.bus.messageBytes, this.#held),
         lost: (path, messages) => lose(context, path ?? [], messages),
       }),
       confirmed: 0,

@@ -111,3 +111,44 @@ export const logFlood: Attack = {
     [`the broker logged ${logged} characters`]: logged <= LOG_AT_MOST + seconds * LOG_PER_SECOND,
   }),
 };
+
+/** As many brokers as a bus may have; each sends packets that name some before them that never come. */
+const HOLDERS = 4096;
+/** The longest message that fits a packet, but for its header and its frame. */
+const LONG_BYTES = 255 * 1024;
+/** Packets under way whose topics take the most room of what a header may have. */
+const LONG_NAMES = Array.from(
+  { length: 15 },
+  () => Array.from({ length: 16 }, () => "1234567"),
+);
+/** What waits for other packets at most, by default, in `docs/limits.md`. */
+const HELD_BYTES = 64 * 2 ** 20;
+
+/** Packets that wait for others, of so many brokers that what each may hold is not enough. */
+export const packetsWithGaps: Attack = {
+  name: "packets-with-gaps",
+  what: `packets of a stream of ${HOLDERS} brokers that wait for others, long ones and many names`,
+  broker: { uplink: "stream" },
+  feignsLosses: true,
+  memoryBytes: 2 * HELD_BYTES + MEMORY_BYTES,
+  run: (assault) =>
+    withNats(assault, async (nats) => {
+      const brokers = Array.from({ length: HOLDERS }, randomId);
+      for (let round = 0; !assault.isOver; round++) {
+        for (const broker of brokers) {
+          if (assault.isOver) break;
+          const lane = 1 + round % 64;
+          await nats.say(beat(broker, "ABUSE"));
+          await nats.publish(PACKET_SUBJECT, packet({ broker, lane, number: 1 }));
+          const long = { broker, lane, number: 3, before: 2, bytes: LONG_BYTES };
+          await nats.publish(PACKET_SUBJECT, packet(long));
+          await nats.publish(
+            PACKET_SUBJECT,
+            packet({ broker, lane, number: 99, names: LONG_NAMES }),
+          );
+          assault.count("packets", 3);
+        }
+      }
+    }),
+  check: ({ moved }) => ({ "nothing was given up": moved["uplink.gaps"]! > 0 }),
+};
