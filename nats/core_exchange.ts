@@ -46,7 +46,7 @@ import { HeldBytes } from "./held_bytes.ts";
 import type { Exchange } from "./mode.ts";
 import type { PacketHeader } from "./packet.ts";
 import { Reassembly } from "./reassembly.ts";
-import { RemoteMemory } from "./remote_memory.ts";
+import { REMOTE_BYTES, RemoteMemory } from "./remote_memory.ts";
 import { Turns, type Work } from "./turns.ts";
 
 /** How long to wait for the others over a new connection. */
@@ -210,6 +210,7 @@ export class CoreExchange implements Exchange {
   #remote(id: string): Remote {
     let remote = this.#remotes.get(id);
     if (remote === undefined) {
+      this.#memory.take(REMOTE_BYTES);
       remote = this.#makeRemote(id);
       this.#remotes.set(id, remote);
       this.#known.set(id, 0);
@@ -366,7 +367,7 @@ export class CoreExchange implements Exchange {
 
   #forget(id: string): void {
     this.#remotes.get(id)?.losses.end();
-    this.#remotes.delete(id);
+    if (this.#remotes.delete(id)) this.#memory.give(REMOTE_BYTES);
     this.#gone.delete(id);
   }
 }

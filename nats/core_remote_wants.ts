@@ -10,7 +10,7 @@ import { ProtocolError } from "../errors.ts";
 import type { TopicPath } from "../topic.ts";
 import type { ControlMessage, NumberedCount, NumberedTopic } from "./control_message.ts";
 import type { SentCount, SentCounts } from "./core_sent_counts.ts";
-import { type RemoteMemory, topicBytes, WANT_BYTES } from "./remote_memory.ts";
+import { elementBytes, type RemoteMemory, WANT_BYTES } from "./remote_memory.ts";
 import type { Work } from "./turns.ts";
 
 /** How many topics a broker may want. */
@@ -192,9 +192,10 @@ export class RemoteWants {
       yield;
       if (change.since !== this.#since) return;
       if (this.#wants.has(id) || this.#wants.size >= WANTS_MAX) continue;
+      const before = this.#counts.bytes;
       const sent = this.#counts.hold(path);
-      // From now on the want takes them, and the topic if it is the first.
-      change.bytes -= WANT_BYTES + (sent.holders === 1 ? topicBytes(path) : 0);
+      // From now on the want takes them, and what is new of the topic.
+      change.bytes -= WANT_BYTES + this.#counts.bytes - before;
       this.#bytes += wantBytes(path);
       this.#wants.set(id, { sent, told: -1, epoch: this.#epoch });
       this.#untold.add(id);
@@ -202,8 +203,9 @@ export class RemoteWants {
   }
 
   #drop({ sent }: Want): void {
+    const before = this.#counts.bytes;
     this.#counts.release(sent);
-    this.#memory.give(WANT_BYTES + (sent.holders === 0 ? topicBytes(sent.path) : 0));
+    this.#memory.give(WANT_BYTES + before - this.#counts.bytes);
   }
 
   /** Forgets what it wants; if it comes back, it begins anew. What is left to do has steps. */
@@ -306,5 +308,5 @@ function isSame(a: TopicPath | null | undefined, b: TopicPath | null): boolean {
 
 /** What it takes at most that a broker wants a topic. */
 function wantBytes(path: TopicPath | null): number {
-  return WANT_BYTES + topicBytes(path);
+  return WANT_BYTES + elementBytes(path ?? []);
 }

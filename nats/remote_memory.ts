@@ -11,20 +11,29 @@ import { ProtocolError } from "../errors.ts";
 const MEMORY_PART = 1 / 2;
 const BYTES_MIN = 32 * 2 ** 20;
 /** The part of that for what one of them wants. */
-const BROKER_PART = 1 / 4;
-/** What a topic takes that somebody wants, here and in the router, besides its text. */
-const TOPIC_BYTES = 800;
+const BROKER_PART = 1 / 2;
+/** What each element takes of a topic that somebody wants, here and in the router, besides its text. */
+const ELEMENT_BYTES = 800;
 /** What each character of that takes. */
 const CHAR_BYTES = 4;
-/** What it takes that a broker wants a topic. */
-export const WANT_BYTES = 160;
+/** What it takes that a broker wants a topic, with what it was told of it. */
+export const WANT_BYTES = 320;
 /** What a count of another broker takes. */
 export const COUNT_BYTES = 48;
+/** What another broker takes of which nothing else is known. */
+export const REMOTE_BYTES = 2048;
 
-/** What a topic takes, however many want it; `null`: broadcasts, which are always there. */
-export function topicBytes(path: readonly string[] | null): number {
-  if (path === null) return 0;
-  return path.reduce((sum, { length }) => sum + CHAR_BYTES * length, TOPIC_BYTES);
+/**
+ * What the elements of a topic take, however many want it.
+ *
+ * @param from How many of them others have, too, that are wanted.
+ */
+export function elementBytes(path: readonly string[], from = 0): number {
+  let bytes = 0;
+  for (let at = from; at < path.length; at++) {
+    bytes += ELEMENT_BYTES + CHAR_BYTES * path[at]!.length;
+  }
+  return bytes;
 }
 
 /** Counts what is remembered of other brokers, and refuses more than there may be. */

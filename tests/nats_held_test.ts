@@ -37,9 +37,12 @@ class Keeper implements Holder {
   }
 }
 
-/** Holds packets of that kind in a process of its own. */
-async function holding(kind: string): Promise<{ counted: number; kept: number; held: number }> {
-  const module = new URL("helpers/nats_held.ts", import.meta.url).pathname;
+/** What is counted, and kept alive, in a process of its own. */
+async function measured(
+  name: string,
+  kind: string,
+): Promise<{ counted: number; kept: number; held?: number }> {
+  const module = new URL(`helpers/${name}.ts`, import.meta.url).pathname;
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-check", "--allow-all", "--quiet", "--v8-flags=--expose-gc", module, kind],
   }).output();
@@ -47,13 +50,23 @@ async function holding(kind: string): Promise<{ counted: number; kept: number; h
   return JSON.parse(new TextDecoder().decode(stdout));
 }
 
+function assertSame({ counted, kept }: { counted: number; kept: number }): void {
+  assert(kept > MIB, `${kept} bytes`);
+  const sums = `${counted} bytes are counted, ${kept} kept alive`;
+  assert(kept <= FACTOR * counted && counted <= FACTOR * kept, sums);
+}
+
 for (const kind of ["long", "names", "parts", "lanes"]) {
   Deno.test(`ReorderBuffer counts what ${kind} of many brokers really keep alive`, async () => {
-    const { counted, kept, held } = await holding(kind);
-    assert(held <= QUEUE_BYTES);
-    assert(kept > MIB, `${kept} bytes`);
-    const sums = `${counted} bytes are counted, ${kept} kept alive`;
-    assert(kept <= FACTOR * counted && counted <= FACTOR * kept, sums);
+    const figures = await measured("nats_held", kind);
+    assertSame(figures);
+    assert(figures.held! <= QUEUE_BYTES);
+  });
+}
+
+for (const kind of ["own", "shared", "deep", "few"]) {
+  Deno.test(`CoreExchange counts what ${kind} topics really take that many brokers want`, async () => {
+    assertSame(await measured("nats_wanted", kind));
   });
 }
 
