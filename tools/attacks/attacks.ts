@@ -37,7 +37,13 @@ import {
   lengthBombs,
   outOfTurn,
 } from "./attacks_on_session.ts";
-import { forgedCounts, forgedNumbers, logFlood, packetsWithGaps } from "./attacks_through_nats.ts";
+import {
+  deepWants,
+  forgedCounts,
+  forgedNumbers,
+  logFlood,
+  packetsWithGaps,
+} from "./attacks_through_nats.ts";
 
 /** Does nothing: what the others are compared with. */
 const nothing: Attack = {
@@ -85,4 +91,5 @@ export const ATTACKS: readonly Attack[] = [
   forgedCounts,
   logFlood,
   packetsWithGaps,
+  deepWants,
 ];

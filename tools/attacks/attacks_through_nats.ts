@@ -134,7 +134,7 @@ export const packetsWithGaps: Attack = {
   what: `packets of a stream of ${HOLDERS} brokers that wait for others, long ones and many names`,
   broker: { uplink: "stream" },
   feignsLosses: true,
-  memoryBytes: 2 * HELD_BYTES + MEMORY_BYTES,
+  memoryBytes: 1.5 * HELD_BYTES + MEMORY_BYTES,
   run: (assault) =>
     withNats(assault, async (nats) => {
       const brokers = Array.from({ length: HOLDERS }, randomId);
@@ -158,5 +158,36 @@ export const packetsWithGaps: Attack = {
   check: ({ moved }) => ({
     "nothing was given up": moved["uplink.gaps"]! > 0,
     "the uplink holds more than it may": moved["uplink.heldBytes"]! <= HELD_BYTES + LANES_BYTES,
+  }),
+};
+
+/** How many topics one broker wants, in one message; each has elements that no other one has. */
+const DEEP_TOPICS = 800;
+/** What other brokers may want takes no more, by default, in `docs/scaling.md`. */
+const WANTED_BYTES = 512 * 2 ** 20;
+
+/** Topics that take two hundred times as much as they are long. */
+export const deepWants: Attack = {
+  name: "deep-wants",
+  what: `many brokers that each want ${DEEP_TOPICS} topics of 16 elements`,
+  broker: CORE,
+  memoryBytes: 1.5 * WANTED_BYTES + MEMORY_BYTES,
+  run: (assault) =>
+    withNats(assault, async (nats) => {
+      const rest = Array.from({ length: 15 }, () => "x");
+      for (let broker = 0; !assault.isOver; broker++) {
+        const add = Array.from(
+          { length: DEEP_TOPICS },
+          (_, id) => [id, [`${broker}.${id}`, ...rest]],
+        );
+        const parts = { version: 1, base: null, add, remove: [], part: 0, more: false };
+        await nats.say({ type: "wants", from: randomId(), ...parts });
+        assault.count("topics", DEEP_TOPICS);
+        await delay(PAUSE_MS);
+      }
+    }),
+  check: ({ moved }) => ({
+    "nothing was refused": moved["uplink.invalid"]! > 0,
+    "the uplink holds more than it may": moved["uplink.heldBytes"]! <= WANTED_BYTES,
   }),
 };
