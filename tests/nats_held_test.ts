@@ -4,6 +4,7 @@ import { ProtocolError } from "../errors.ts";
 import { CoreExchange } from "../nats/core_exchange.ts";
 import { RemoteWants } from "../nats/core_remote_wants.ts";
 import { SentCounts } from "../nats/core_sent_counts.ts";
+import { DroppedCounts } from "../nats/dropped_counts.ts";
 import { HeldBytes, type Holder, kept } from "../nats/held_bytes.ts";
 import { JetStreamExchange } from "../nats/jetstream_exchange.ts";
 import { JetStreamSender } from "../nats/jetstream_sender.ts";
@@ -222,4 +223,25 @@ Deno.test("RemoteWants lets one broker take a part of what is remembered of all,
   assertEquals(told, memory.bytes);
   for (const remote of remotes) [...remote.clear(0)];
   assertEquals([told, memory.bytes], [0, 0]);
+});
+
+Deno.test("DroppedCounts keeps few long topics apart, tells the rest to all, and forgets none", () => {
+  const all = { subject: "all" };
+  const counts = new DroppedCounts(all);
+  const told = () => {
+    const sums = new Map<object, number>();
+    for (let next = counts.take(); next !== undefined; next = counts.take()) {
+      sums.set(next.route, (sums.get(next.route) ?? 0) + next.messages);
+    }
+    return sums;
+  };
+  for (let round = 0; round < 2; round++) {
+    for (let n = 0; n < 1000; n++) counts.add({ subject: `${n}`.padEnd(4000, "x") }, 2);
+    const sums = told();
+    const apart = sums.size - 1;
+    assert(apart >= 10 && apart <= 100, `${apart} topics`);
+    assertEquals(sums.get(all), 2 * (1000 - apart));
+  }
+  for (let n = 0; n < 1000; n++) counts.add({ subject: `mpubsub.plant.m.topic.${n}` }, 2);
+  assertEquals(told().size, 1000);
 });
