@@ -158,7 +158,11 @@ export class Broker {
       decodeTopic: (bytes: Uint8Array, start: number, end: number) =>
         decodeTopic(bytes, start, end, limits),
     };
-    this.#uplinkPeer = uplink && new UplinkPeer(uplink, passing);
+    this.#uplinkPeer = uplink && new UplinkPeer(uplink, {
+      ...passing,
+      memory: checked.memory,
+      onUplinkBytes: (change) => this.#sessions.heldElsewhere(change),
+    });
     this.#sessions = new Sessions({
       ...passing,
       options: checked,
@@ -166,6 +170,7 @@ export class Broker {
       callbacks: this.#callbacks,
       maxPatience,
       now: () => clock.now(),
+      elsewhere: this.#uplinkPeer,
       connected: () => this.#connections.authenticated,
       isStopping: () => this.#isStopping,
       onWatch: () => {

@@ -11,8 +11,8 @@
  *
  * - When a client says GOODBYE, or the broker says it to the client, the session is forgotten at once. A
  *   client that was cut off may still come to ask how much it missed.
- * - All sessions together hold at most `memory`. When that is full, those that hold most lose what waits
- *   for them, and if that is not enough, their sessions.
+ * - All sessions together, and the uplink, hold at most `memory`. When that is full, those that hold most
+ *   lose what waits for them, and if that is not enough, their sessions.
  */
 import { later, type Timer } from "../base/timers.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
@@ -35,10 +35,20 @@ import type { ClientStats } from "./stats.ts";
 /** How much of `memory` is free after it was full. */
 const FREED = 1 / 16;
 
+/** Something besides sessions that takes of the broker's memory, and can give some of that back. */
+export interface MemoryHolder {
+  /** How many bytes it holds. */
+  readonly bytes: number;
+  /** Gives up so many of them, if it can; {@linkcode Sessions.heldElsewhere} is called meanwhile. */
+  free(bytes: number): void;
+}
+
 /** What {@linkcode Sessions} need from their broker. */
 export interface SessionsContext extends Omit<PeerContext, "onBytes"> {
   readonly options: Pick<CheckedOptions, "limits" | "heartbeat" | "memory" | "resumeWindow">;
   readonly callbacks: Callbacks;
+  /** What else holds something of `memory`. */
+  readonly elsewhere?: MemoryHolder | undefined;
   /** How many authenticated connections there are; each has a place, with a session or without. */
   readonly connected: () => number;
   /** Whether the broker shuts down: nobody can come back then. */
@@ -67,6 +77,8 @@ export class Sessions {
   /** How many there have been. */
   #begun = 0;
   #queuedBytes = 0;
+  /** Whether what is held is being given up, which may pass on what the uplink held. */
+  #isFreeing = false;
 
   /** Makes one without sessions. */
   constructor(context: SessionsContext) {
@@ -75,7 +87,7 @@ export class Sessions {
       ...context,
       onBytes: (change) => {
         this.#queuedBytes += change;
-        if (change > 0 && this.#queuedBytes > context.options.memory) this.#freeMemory();
+        if (change > 0) this.#bound();
       },
     };
   }
@@ -243,12 +255,33 @@ export class Sessions {
     }
   }
 
+  /** What else holds something holds so many more bytes, or fewer. */
+  heldElsewhere(change: number): void {
+    if (change > 0) this.#bound();
+  }
+
+  get #heldBytes(): number {
+    return this.#queuedBytes + (this.#context.elsewhere?.bytes ?? 0);
+  }
+
+  #bound(): void {
+    if (this.#isFreeing || this.#heldBytes <= this.#context.options.memory) return;
+    this.#isFreeing = true;
+    this.#freeMemory();
+    this.#isFreeing = false;
+  }
+
   /** The memory is full: those who hold most lose what may be dropped; if need be, their sessions. */
   #freeMemory(): void {
-    const excess = () => this.#queuedBytes - this.#context.options.memory * (1 - FREED);
-    const largest = [...this.#all.values()].sort((a, b) => b.bytes - a.bytes);
-    for (const peer of largest) if (excess() > 0) peer.free(excess());
-    for (const peer of largest) if (excess() > 0) peer.cutOff(MEMORY_FULL);
+    const { options, elsewhere } = this.#context;
+    const excess = () => this.#heldBytes - options.memory * (1 - FREED);
+    const peers = [...this.#all.values()];
+    const holders: MemoryHolder[] = elsewhere === undefined ? peers : [...peers, elsewhere];
+    holders.sort((a, b) => b.bytes - a.bytes);
+    for (const holder of holders) if (excess() > 0) holder.free(excess());
+    for (const peer of peers.sort((a, b) => b.bytes - a.bytes)) {
+      if (excess() > 0) peer.cutOff(MEMORY_FULL);
+    }
   }
 
   /**

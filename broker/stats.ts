@@ -87,6 +87,11 @@ export interface UplinkStats {
   readonly disconnects: number;
   /** Bytes that wait to be passed on, or whose receipt is not confirmed. */
   readonly queuedBytes: number;
+  /**
+   * Bytes that the uplink holds of the broker's `memory`: those, packets of others that wait for earlier
+   * ones, and what it remembers of other brokers.
+   */
+  readonly heldBytes: number;
   /** How long the oldest of those bytes have been waiting, in milliseconds. */
   readonly lag: number;
   /**

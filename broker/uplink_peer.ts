@@ -20,6 +20,10 @@ export interface UplinkContext {
   readonly limits: Limits;
   readonly decodeTopic: DecodeTopic;
   readonly topicCounts: TopicCounts;
+  /** How many bytes the broker may hold. */
+  readonly memory: number;
+  /** The uplink holds so many more bytes, or fewer; may call {@linkcode UplinkPeer.free}. */
+  readonly onUplinkBytes: (change: number) => void;
 }
 
 /** The other brokers, as a peer of the router. */
@@ -30,6 +34,11 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
   #hasJoined = false;
   /** Who got the latest messages. */
   #fed: readonly Peer[] = [];
+  /** How many bytes the uplink holds. */
+  #bytes = 0;
+  #isDelivering = false;
+  /** How many bytes the uplink is to give up when that is over. */
+  #toFree = 0;
 
   /** Makes the peer of an uplink that has not begun. */
   constructor(uplink: Uplink, context: UplinkContext) {
@@ -65,6 +74,39 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
     return this.#context.limits.messageBytes;
   }
 
+  get memory(): number {
+    return this.#context.memory;
+  }
+
+  /** How many bytes the uplink holds, without those that it is about to give up. */
+  get bytes(): number {
+    return this.#bytes - this.#toFree;
+  }
+
+  onBytes(change: number): void {
+    this.#bytes += change;
+    this.#context.onUplinkBytes(change);
+  }
+
+  /**
+   * Lets the uplink give up so many bytes of what it holds. While it delivers, that waits, and they count
+   * as given up: what it holds may follow what not all clients have yet.
+   */
+  free(bytes: number): void {
+    if (!this.#isDelivering) return this.#uplink.free(bytes);
+    const more = Math.min(bytes, this.bytes);
+    this.#toFree += more;
+    this.#context.onUplinkBytes(-more);
+  }
+
+  #freeNow(): void {
+    const bytes = this.#toFree;
+    if (bytes === 0) return;
+    this.#uplink.free(bytes);
+    this.#toFree -= bytes;
+    this.#context.onUplinkBytes(bytes);
+  }
+
   take(frames: Uint8Array, messages: number, from: Origin): void {
     this.#uplink.take(frames, messages, from);
   }
@@ -90,10 +132,16 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
 
   deliver(frames: Uint8Array): number {
     let tooLarge = 0;
-    for (let at = 0; at < frames.length;) {
-      const run = runAt(frames, at, this.messageBytes);
-      if (!this.#pass(frames, at, run)) tooLarge++;
-      at = run.end;
+    this.#isDelivering = true;
+    try {
+      for (let at = 0; at < frames.length;) {
+        const run = runAt(frames, at, this.messageBytes);
+        if (!this.#pass(frames, at, run)) tooLarge++;
+        at = run.end;
+      }
+    } finally { // It may throw at what is not PUBLISH.
+      this.#isDelivering = false;
+      this.#freeNow();
     }
     return tooLarge;
   }

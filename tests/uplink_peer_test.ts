@@ -10,9 +10,11 @@ import { Router } from "../routing/router.ts";
 import { frameOf } from "./helpers/exchange.ts";
 
 /** A broker's side of an uplink. */
-function setUp() {
+function setUp(uplink: Partial<Uplink> = {}, onUplinkBytes: (change: number) => void = () => {}) {
   const router = new Router<Peer>();
-  const peer = new UplinkPeer({} as Uplink, {
+  const peer = new UplinkPeer(uplink as Uplink, {
+    memory: 2 ** 20,
+    onUplinkBytes,
     router,
     limits: LIMITS_MAX,
     background: new Background(),
@@ -40,4 +42,36 @@ Deno.test("UplinkPeer.want gives nobody what a broker publishes of itself", () =
   peer.want(["*broker", "stats"], true);
   peer.want(["a"], true);
   assertEquals([router.isWanted(["*broker"]), router.isWanted(["a"])], [false, true]);
+});
+
+Deno.test("UplinkPeer.free waits for the end of what is being delivered, and counts as done meanwhile", () => {
+  const happened: string[] = [];
+  let counted = 0;
+  const held = 1000;
+  const { router, peer } = setUp({
+    free(bytes) {
+      happened.push(`freed ${bytes}`);
+      peer.onBytes(-bytes);
+    },
+  }, (change) => counted += change);
+  peer.onBytes(held);
+  const client = (name: string): Peer => ({
+    take() {
+      peer.free(400);
+      happened.push(`${name}: ${peer.bytes} left of ${counted}`);
+    },
+    lose() {},
+    room: () => undefined,
+  });
+  router.add(client("first"), ["a"]);
+  router.add(client("second"), ["a"]);
+  peer.deliver(frameOf({ path: ["a"], from: "p", id: 1 }));
+  assertEquals(happened, [
+    "first: 600 left of 600",
+    "second: 200 left of 200",
+    "freed 800",
+  ]);
+  assertEquals([counted, peer.bytes], [200, 200]);
+  peer.free(100);
+  assertEquals([happened.at(-1), counted], ["freed 100", 100]);
 });

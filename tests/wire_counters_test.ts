@@ -337,8 +337,8 @@ Deno.test("A count of the messages of a topic stays at 2⁵³ − 1, and message
   const lost: number[] = [];
   const losses = new LossDetector({
     interests: { get: () => interest, size: 1 } as unknown as Interests,
-    memory: new RemoteMemory(),
-    reassembly: new Reassembly(1000, new HeldBytes(1000)),
+    memory: new RemoteMemory(2 ** 30),
+    reassembly: new Reassembly("f", 1000, new HeldBytes(1000)),
     lost: (_path, messages) => lost.push(messages),
   });
   const answer = { type: "counts", from: "f".repeat(16), version: 1, since: 1, answer: 1 } as const;

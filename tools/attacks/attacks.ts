@@ -37,7 +37,13 @@ import {
   lengthBombs,
   outOfTurn,
 } from "./attacks_on_session.ts";
-import { forgedCounts, forgedNumbers, logFlood } from "./attacks_through_nats.ts";
+import {
+  deepWants,
+  forgedCounts,
+  forgedNumbers,
+  logFlood,
+  packetsWithGaps,
+} from "./attacks_through_nats.ts";
 
 /** Does nothing: what the others are compared with. */
 const nothing: Attack = {
@@ -84,4 +90,6 @@ export const ATTACKS: readonly Attack[] = [
   forgedNumbers,
   forgedCounts,
   logFlood,
+  packetsWithGaps,
+  deepWants,
 ];
