@@ -60,7 +60,8 @@ export class Incoming {
   takeHeld({ type, bytes, body }: HeldFrame, { limits }: FrameSource): void {
     if (type !== FrameType.PUBLISH) return this.#takeNotice(type, bytes.subarray(body), limits);
     const payload = topicEnd(bytes, body, bytes.length);
-    this.#takeMessage(this.#routeOf(bytes, body, payload, limits), bytes, payload, bytes.length);
+    const route = this.#routeOf(bytes, body, payload, limits);
+    this.#takeMessage(route, bytes, payload, bytes.length, limits);
   }
 
   /** Takes a message, and those for the same topic right after it. */
@@ -68,7 +69,7 @@ export class Incoming {
     const { buffer, body } = frame;
     const payload = topicEnd(buffer, body, frame.end);
     const route = this.#routeOf(buffer, body, payload, origin.limits);
-    this.#takeMessage(route, buffer, payload, frame.end);
+    this.#takeMessage(route, buffer, payload, frame.end, origin.limits);
     const next = this.#extend(frame, payload - body, origin);
     if (next > 0) this.#takeRun(route, frame, payload - body, next, origin);
   }
@@ -101,18 +102,24 @@ export class Incoming {
     this.#decoder.beginRun(buffer, start, filled);
     try {
       for (; next > 0; next = this.#extend(frame, topicBytes, origin)) {
-        this.#takeMessage(route, buffer, next, frame.end);
+        this.#takeMessage(route, buffer, next, frame.end, origin.limits);
       }
     } finally {
       this.#decoder.endRun();
     }
   }
 
-  #takeMessage(route: LocalRoute, buffer: Uint8Array, start: number, end: number): void {
+  #takeMessage(
+    route: LocalRoute,
+    buffer: Uint8Array,
+    start: number,
+    end: number,
+    { messageBytes }: Limits,
+  ): void {
     if (!this.#dispatcher.wants(route)) return;
     let message: Record<string, unknown>;
     try {
-      message = this.#decoder.decode(buffer, start, end);
+      message = this.#decoder.decode(buffer, start, end, messageBytes);
     } catch (error) { // Another client's fault, not the broker's: only that message is lost.
       if (!(error instanceof ProtocolError)) throw error;
       return this.#dispatcher.report(error, { topic: route.path });
