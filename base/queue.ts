@@ -3,7 +3,8 @@
  *
  * ```
  *  push ──▶ [ held … ] ──▶ next()        a call of next() waits while the queue is empty; then
- *           at most `limit`              push() hands its value to that call at once
+ *           at most `limit`,             push() hands its value to that call at once
+ *           and `limitBytes`
  * ```
  *
  * - It ends quietly or with an error. Before that, what it holds is yielded or discarded.
@@ -39,6 +40,8 @@ export interface QueueOptions {
   readonly name: string;
   /** How many values it holds. */
   readonly limit: number;
+  /** How many bytes these are together, unless it is one alone; by default any number. */
+  readonly limitBytes?: number;
   /** What happens to one more. */
   readonly overflow: Overflow;
   /** Called when the queue was full and the consumer has made room. */
@@ -47,6 +50,14 @@ export interface QueueOptions {
   onCancel?(): void;
   /** A monotonic time in milliseconds, by which the consumer's turns are counted. */
   now?(): number;
+}
+
+/** A bound of a queue. */
+export interface Bound {
+  readonly name: "limit" | "limitBytes";
+  readonly limit: number;
+  /** What the queue holds of it. */
+  readonly holds: string;
 }
 
 interface Waiter<T> {
@@ -58,6 +69,9 @@ interface Waiter<T> {
 export class Queue<T> implements AsyncIterable<T> {
   readonly #options: QueueOptions;
   readonly #held = new Fifo<T>();
+  /** The bytes of the first of these; those behind have none. */
+  readonly #sizes = new Fifo<number>();
+  #bytes = 0;
   /** Calls of `next()` that wait for a value, or for a turn. */
   readonly #waiters = new Fifo<Waiter<T>>();
   readonly #loop: FairLoop;
@@ -73,16 +87,13 @@ export class Queue<T> implements AsyncIterable<T> {
   /**
    * Makes an empty queue.
    *
-   * @throws {RangeError} If `limit` is not a positive whole number.
+   * @throws {RangeError} If `limit` or `limitBytes` is not a positive whole number.
    * @throws {TypeError} If `overflow` is not one of the policies.
    */
   constructor(options: QueueOptions) {
-    const { name, limit, overflow } = options;
-    if (!Number.isSafeInteger(limit) || limit < 1) {
-      throw new RangeError(
-        `Cannot make ${name}: limit is ${String(limit)}; it must be a positive whole number`,
-      );
-    }
+    const { name, overflow } = options;
+    checkLimit(options, "limit");
+    if (options.limitBytes !== undefined) checkLimit(options, "limitBytes");
     if (overflow !== "drop-oldest" && overflow !== "wait" && overflow !== "throw") {
       throw new TypeError(
         `Cannot make ${name}: overflow is ${String(overflow)}; ` +
@@ -98,14 +109,29 @@ export class Queue<T> implements AsyncIterable<T> {
     return this.#held.length;
   }
 
-  /** How many values it may hold. */
-  get limit(): number {
-    return this.#options.limit;
+  /** How many bytes the values are that it holds. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
-  /** Whether it holds as many values as it may. */
+  /** Whether it holds as many values, or bytes, as it may. */
   get full(): boolean {
-    return this.#held.length >= this.#options.limit;
+    const { limit, limitBytes = Infinity } = this.#options;
+    return this.#held.length >= limit || this.#bytes >= limitBytes;
+  }
+
+  /** Which of its bounds is reached, or will be with one more value. */
+  get bound(): Bound {
+    const { limit, limitBytes = Infinity } = this.#options;
+    return this.#held.length >= limit
+      ? { name: "limit", limit, holds: `${this.#held.length} messages` }
+      : { name: "limitBytes", limit: limitBytes, holds: `${this.#bytes} bytes` };
+  }
+
+  /** Whether a value of so many bytes is one too many. */
+  #isTooMuch(bytes: number): boolean {
+    const { limit, limitBytes = Infinity } = this.#options;
+    return this.#held.length >= limit || this.#bytes > 0 && this.#bytes + bytes > limitBytes;
   }
 
   /** How many values were dropped to make room for newer ones. */
@@ -113,8 +139,12 @@ export class Queue<T> implements AsyncIterable<T> {
     return this.#dropped;
   }
 
-  /** Adds a value, or does what the policy says. */
-  push(value: T): Pushed {
+  /**
+   * Adds a value, or does what the policy says.
+   *
+   * @param bytes What it counts against `limitBytes`; one without any is bounded by `limit` alone.
+   */
+  push(value: T, bytes = 0): Pushed {
     if (this.#end !== undefined) return "ended";
     if (!this.#yielding) {
       const waiter = this.#waiters.shift();
@@ -123,27 +153,45 @@ export class Queue<T> implements AsyncIterable<T> {
         return "kept";
       }
     }
-    const { name, limit, overflow } = this.#options;
-    if (!this.full || overflow === "wait") {
-      this.#held.push(value);
+    const { name, overflow } = this.#options;
+    if (overflow === "wait" || !this.#isTooMuch(bytes)) {
+      this.#hold(value, bytes);
       return "kept";
     }
     if (overflow === "throw") {
+      const { bound } = this;
       this.close({
         error: new BacklogError(
-          `Cannot put another message into ${name}: it is full (the limit is ${limit}); ` +
-            `take them faster, raise limit or choose another overflow`,
-          { limit },
+          `Cannot put another message into ${name}: it is full (${bound.name} is ${bound.limit}); ` +
+            `take them faster, raise ${bound.name} or choose another overflow`,
+          { limit: bound.limit },
         ),
       });
       return "ended";
     }
-    this.#held.shift();
-    this.#held.push(value);
-    this.#dropped++;
+    do {
+      this.#shift();
+      this.#dropped++;
+    } while (this.#isTooMuch(bytes));
+    this.#hold(value, bytes);
     if (this.#dropping) return "dropped";
     this.#dropping = true;
     return "dropping";
+  }
+
+  #hold(value: T, bytes: number): void {
+    if (bytes > 0) {
+      // Those before it without bytes; most queues have either none with bytes, or all.
+      while (this.#sizes.length < this.#held.length) this.#sizes.push(0);
+      this.#sizes.push(bytes);
+      this.#bytes += bytes;
+    }
+    this.#held.push(value);
+  }
+
+  #shift(): T {
+    if (this.#bytes > 0) this.#bytes -= this.#sizes.shift() ?? 0;
+    return this.#held.shift() as T;
   }
 
   /**
@@ -170,6 +218,8 @@ export class Queue<T> implements AsyncIterable<T> {
   /** Discards what the queue holds. */
   clear(): void {
     this.#held.clear();
+    this.#sizes.clear();
+    this.#bytes = 0;
     this.#granted = 0;
     this.#dropping = false;
   }
@@ -235,11 +285,10 @@ export class Queue<T> implements AsyncIterable<T> {
 
   /** Takes the first of what it holds. */
   #take(): T {
-    const held = this.#held;
-    const { length } = held;
-    const value = held.shift() as T;
-    if (length === 1) this.#dropping = false;
-    if (length === this.#options.limit) this.#options.onRoom?.();
+    const wasFull = this.full;
+    const value = this.#shift();
+    if (this.#held.length === 0) this.#dropping = false;
+    if (wasFull && !this.full) this.#options.onRoom?.();
     return value;
   }
 
@@ -252,4 +301,12 @@ export class Queue<T> implements AsyncIterable<T> {
     this.#yielding = false;
     if (this.#end !== undefined) this.#endWaiters(this.#end);
   }
+}
+
+function checkLimit(options: QueueOptions, name: "limit" | "limitBytes"): void {
+  const limit: unknown = options[name];
+  if (Number.isSafeInteger(limit) && limit as number > 0) return;
+  throw new RangeError(
+    `Cannot make ${options.name}: ${name} is ${String(limit)}; it must be a positive whole number`,
+  );
 }

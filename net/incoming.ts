@@ -7,7 +7,7 @@
  */
 import { BytesCache } from "../base/bytes_cache.ts";
 import { printable } from "../base/printable.ts";
-import { Decoder } from "../codec/codec.ts";
+import { decodedBytes, Decoder } from "../codec/codec.ts";
 import { ForbiddenError, MessageError, ProtocolError } from "../errors.ts";
 import { type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
 import { decodeGap, decodeRefused } from "../protocol/frame_bodies.ts";
@@ -124,7 +124,8 @@ export class Incoming {
       if (!(error instanceof ProtocolError)) throw error;
       return this.#dispatcher.report(error, { topic: route.path });
     }
-    this.#dispatcher.deliver(route, message);
+    const taken = this.#dispatcher.holds ? decodedBytes(buffer, start, end) : 0;
+    this.#dispatcher.deliver(route, message, taken);
   }
 
   #takeNotice(type: number, body: Uint8Array, limits: Limits): void {
