@@ -52,6 +52,9 @@ export interface QueueOptions {
   now?(): number;
 }
 
+/** Up to this part of its bytes, a queue is nearly empty. */
+const UNMEASURED_PART = 16;
+
 /** A bound of a queue. */
 export interface Bound {
   readonly name: "limit" | "limitBytes";
@@ -112,6 +115,11 @@ export class Queue<T> implements AsyncIterable<T> {
   /** How many bytes the values are that it holds. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** A value of up to so many bytes need not be measured: the queue is nearly empty with it, too. */
+  get unmeasured(): number {
+    return (this.#options.limitBytes ?? Infinity) / UNMEASURED_PART - this.#bytes;
   }
 
   /** Whether it holds as many values, or bytes, as it may. */

@@ -6,7 +6,13 @@
 import { Encoder, type Output } from "./encoder.ts";
 
 export { Decoder } from "./decoder.ts";
-export { decodedBytes, decodedExcess, decodedLimit, mayTakeTooMuch } from "./decoded_bytes.ts";
+export {
+  decodedBytes,
+  decodedExcess,
+  decodedLimit,
+  DecodedSize,
+  mayTakeTooMuch,
+} from "./decoded_bytes.ts";
 export { MESSAGE_DEPTH_MAX } from "./format.ts";
 export { Encoder, type Output };
 

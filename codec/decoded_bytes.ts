@@ -7,6 +7,7 @@
  * - Each value says itself where it ends. So the values are walked over one behind the other, however
  *   they are nested; only the names of an object stand before them in a block.
  */
+import { NO_BYTES } from "../base/bytes.ts";
 import { LONG, LONG_BYTES, readLong } from "../base/size_prefix.ts";
 import {
   ARRAY,
@@ -217,4 +218,32 @@ class NameBlocks {
 
 function isDigit(byte: number): boolean {
   return byte >= 0x30 && byte <= 0x39;
+}
+
+/** What messages take, one after the other; it is worked out only where it matters. */
+export class DecodedSize {
+  #bytes: Uint8Array = NO_BYTES;
+  #start = 0;
+  #end = 0;
+  #exact = 0;
+
+  /** Begins with the message in `bytes` from `start` to before `end`, which stays as it is. */
+  begin(bytes: Uint8Array, start: number, end: number): void {
+    this.#bytes = bytes;
+    this.#start = start;
+    this.#end = end;
+    this.#exact = 0;
+  }
+
+  /** Lets go of it. */
+  end(): void {
+    this.#bytes = NO_BYTES;
+  }
+
+  /** What it takes, as {@linkcode decodedBytes}; or the most that it can, if that is not too much. */
+  bytes(unmeasured: number): number {
+    const most = FACTOR_MAX * (this.#end - this.#start);
+    if (most <= unmeasured) return most;
+    return this.#exact ||= decodedBytes(this.#bytes, this.#start, this.#end);
+  }
 }

@@ -7,7 +7,7 @@
  */
 import { BytesCache } from "../base/bytes_cache.ts";
 import { printable } from "../base/printable.ts";
-import { decodedBytes, Decoder } from "../codec/codec.ts";
+import { DecodedSize, Decoder } from "../codec/codec.ts";
 import { ForbiddenError, MessageError, ProtocolError } from "../errors.ts";
 import { type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
 import { decodeGap, decodeRefused } from "../protocol/frame_bodies.ts";
@@ -36,6 +36,7 @@ export class Incoming {
   readonly #dispatcher: Dispatcher;
   readonly #owner: Owner;
   readonly #decoder = new Decoder();
+  readonly #size = new DecodedSize();
   readonly #routes = new BytesCache<LocalRoute>(ROUTES_MAX);
 
   /** Makes one for these subscribers; the owner is told of messages that were lost. */
@@ -124,8 +125,10 @@ export class Incoming {
       if (!(error instanceof ProtocolError)) throw error;
       return this.#dispatcher.report(error, { topic: route.path });
     }
-    const taken = this.#dispatcher.holds ? decodedBytes(buffer, start, end) : 0;
-    this.#dispatcher.deliver(route, message, taken);
+    if (!this.#dispatcher.holds) return this.#dispatcher.deliver(route, message);
+    this.#size.begin(buffer, start, end);
+    this.#dispatcher.deliver(route, message, this.#size);
+    this.#size.end();
   }
 
   #takeNotice(type: number, body: Uint8Array, limits: Limits): void {

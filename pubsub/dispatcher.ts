@@ -59,6 +59,12 @@ export interface DispatcherOptions extends PubSubOptions {
   onRoom?(): void;
 }
 
+/** What a message counts in subscriptions that hold it. */
+export interface MessageSize {
+  /** How many bytes; perhaps more, if it is at most `unmeasured` then. */
+  bytes(unmeasured: number): number;
+}
+
 /** Options of {@linkcode Dispatcher.add}. */
 export interface AddOptions {
   /** Removes it before its first call. */
@@ -67,6 +73,13 @@ export interface AddOptions {
   readonly signal?: AbortSignal | undefined;
   /** Names or a schema; checked here. */
   readonly accepts?: unknown;
+}
+
+/** A message that waits for the deliveries before it. */
+interface Waiting {
+  readonly route: LocalRoute;
+  readonly message: object;
+  readonly size: MessageSize | undefined;
 }
 
 const ROOT = topicPath(null);
@@ -85,7 +98,7 @@ export class Dispatcher {
   /** The subscriptions with `overflow: "wait"` that have no room. */
   readonly #full = new Set<Registration>();
   readonly #abortListeners = new AbortListeners();
-  readonly #waiting = new Fifo<{ route: LocalRoute; message: object; bytes: number }>();
+  readonly #waiting = new Fifo<Waiting>();
   /** The routes of the topics that were published lately. */
   readonly #routes = new TopicCache(ROOT, this.routeOf(ROOT));
   readonly #lines = new WarningLines("other errors");
@@ -96,8 +109,8 @@ export class Dispatcher {
   #delivering = false;
   /** How many of all are subscriptions. */
   #queues = 0;
-  /** What the message that is being delivered counts in them. */
-  #bytes = 0;
+  /** What the message that is being delivered counts in them, if anything. */
+  #size: MessageSize | undefined;
 
   /** Makes a dispatcher without subscribers. */
   constructor(options: DispatcherOptions = {}) {
@@ -188,7 +201,8 @@ export class Dispatcher {
       onCancel: () => registration && this.#remove(registration),
     });
     const take = (topic: TopicPath, message: unknown) => {
-      const pushed = queue.push({ topic, message }, this.#bytes);
+      const bytes = this.#size === undefined ? 0 : this.#size.bytes(queue.unmeasured);
+      const pushed = queue.push({ topic, message }, bytes);
       if (pushed === "ended") this.#remove(registration!);
       else if (pushed === "dropping") {
         const { bound } = queue;
@@ -302,17 +316,22 @@ export class Dispatcher {
   /**
    * Delivers a message, now or after the deliveries under way.
    *
-   * @param bytes What it counts in a subscription that holds it.
+   * @param size What it counts in a subscription that holds it; only asked before this returns.
    * @throws {BacklogError} If too many wait.
    */
-  deliver(route: LocalRoute, message: object, bytes = 0): void {
+  deliver(route: LocalRoute, message: object, size?: MessageSize): void {
     if (this.#delivering) {
       this.#checkWaiting(route.path);
-      this.#waiting.push({ route, message, bytes });
+      const bytes = size?.bytes(0);
+      this.#waiting.push({
+        route,
+        message,
+        size: bytes === undefined ? undefined : { bytes: () => bytes },
+      });
       return;
     }
     this.#delivering = true;
-    this.#bytes = bytes;
+    this.#size = size;
     try {
       this.#pass(route, message);
       if (this.#waiting.length > 0) this.#deliverWaiting();
@@ -440,7 +459,7 @@ export class Dispatcher {
 
   #deliverWaiting(): void {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      this.#bytes = next.bytes;
+      this.#size = next.size;
       this.#pass(next.route, next.message);
     }
   }

@@ -4,11 +4,13 @@ import {
   decodedBytes,
   decodedExcess,
   decodedLimit,
+  DecodedSize,
   Decoder,
   encodeMessage,
   Encoder,
 } from "../codec/codec.ts";
 import { ProtocolError } from "../errors.ts";
+import { join } from "../tools/attacks/raw_client.ts";
 import { decode, encode } from "../tools/harness/payload.ts";
 import type { Measured } from "./helpers/decoded_memory.ts";
 import { fromHex } from "./helpers/hex.ts";
@@ -158,6 +160,28 @@ Deno.test("decodedExcess lets everything pass that is small, however low the lim
   const payload = crowded(0xb2, 600);
   assertEquals(decodedExcess(payload, 0, payload.length, 1), 0);
   assert(decodedExcess(crowded(0xb2, 6000), 0, 6009, 1) > 65_536);
+});
+
+Deno.test("DecodedSize works out what a message takes, unless the most that it can is little", () => {
+  const payload = encode({ a: [1, 2, 3] });
+  const size = new DecodedSize();
+  for (const start of [0, 5]) {
+    const buffer = join(new Uint8Array(start), payload, new Uint8Array(9));
+    size.begin(buffer, start, start + payload.length);
+    const exact = decodedBytes(payload, 0, payload.length);
+    const most = FACTOR_MAX * payload.length;
+    assertEquals([most, most - 1, 0, -1].map((limit) => size.bytes(limit)), [
+      most,
+      exact,
+      exact,
+      exact,
+    ]);
+    size.end();
+  }
+  for (const value of [{}, { a: new Int8Array() }, { 9: new Map() }, { "": 1, 9: 2, a: 3 }]) {
+    const some = encode(value);
+    assert(decodedBytes(some, 0, some.length) < FACTOR_MAX * some.length, Deno.inspect(value));
+  }
 });
 
 Deno.test("Encoder is as good as new after a message that takes too much", () => {

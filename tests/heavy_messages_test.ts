@@ -176,6 +176,23 @@ Deno.test("Subscription counts nothing for messages of its own process", async (
   assertEquals(it.subscription.dropped, 0, "a single one always fits");
 });
 
+Deno.test("Subscription holds as many messages of a usual size as limit says, by default", async () => {
+  await using scene = await Scene.start();
+  const bus = await scene.connected();
+  const subscription = bus.subscribe("t");
+  const end = bus.subscribe("end");
+  await bus.flush();
+  const publisher = await scene.connected();
+  const names = ["id", "celsius", "humidity", "room", "device", "battery", "at", "ok"];
+  for (let i = 0; i < 65_536; i++) {
+    publisher.publish("t", Object.fromEntries(names.map((name) => [name, i / 3])));
+    if (i % 10_000 === 0) await publisher.flush();
+  }
+  publisher.publish("end");
+  for await (const _ of end) break;
+  assertEquals(subscription.dropped, 0);
+});
+
 Deno.test("NetPubSub with a heap of 256 MiB outlives messages that would take 800 MiB together", async () => {
   await using stage = await RawStage.start();
   const code = `
