@@ -71,6 +71,8 @@ interface Waiter<T> {
 /** A bounded queue that one consumer iterates over. */
 export class Queue<T> implements AsyncIterable<T> {
   readonly #options: QueueOptions;
+  readonly #limit: number;
+  readonly #limitBytes: number;
   readonly #held = new Fifo<T>();
   /** The bytes of the first of these; those behind have none. */
   readonly #sizes = new Fifo<number>();
@@ -104,6 +106,8 @@ export class Queue<T> implements AsyncIterable<T> {
       );
     }
     this.#options = options;
+    this.#limit = options.limit;
+    this.#limitBytes = options.limitBytes ?? Infinity;
     this.#loop = new FairLoop(options.now);
   }
 
@@ -119,27 +123,26 @@ export class Queue<T> implements AsyncIterable<T> {
 
   /** A value of up to so many bytes need not be measured: the queue is nearly empty with it, too. */
   get unmeasured(): number {
-    return (this.#options.limitBytes ?? Infinity) / UNMEASURED_PART - this.#bytes;
+    return this.#limitBytes / UNMEASURED_PART - this.#bytes;
   }
 
   /** Whether it holds as many values, or bytes, as it may. */
   get full(): boolean {
-    const { limit, limitBytes = Infinity } = this.#options;
-    return this.#held.length >= limit || this.#bytes >= limitBytes;
+    return this.#held.length >= this.#limit || this.#bytes >= this.#limitBytes;
   }
 
   /** Which of its bounds is reached, or will be with one more value. */
   get bound(): Bound {
-    const { limit, limitBytes = Infinity } = this.#options;
-    return this.#held.length >= limit
-      ? { name: "limit", limit, holds: `${this.#held.length} messages` }
-      : { name: "limitBytes", limit: limitBytes, holds: `${this.#bytes} bytes` };
+    const { length } = this.#held;
+    return length >= this.#limit
+      ? { name: "limit", limit: this.#limit, holds: `${length} messages` }
+      : { name: "limitBytes", limit: this.#limitBytes, holds: `${this.#bytes} bytes` };
   }
 
   /** Whether a value of so many bytes is one too many. */
   #isTooMuch(bytes: number): boolean {
-    const { limit, limitBytes = Infinity } = this.#options;
-    return this.#held.length >= limit || this.#bytes > 0 && this.#bytes + bytes > limitBytes;
+    return this.#held.length >= this.#limit ||
+      this.#bytes > 0 && this.#bytes + bytes > this.#limitBytes;
   }
 
   /** How many values were dropped to make room for newer ones. */
