@@ -34,6 +34,14 @@ export type Overflow = "drop-oldest" | "wait" | "throw";
  */
 export type Pushed = "kept" | "dropping" | "dropped" | "ended";
 
+/** How many bytes a value counts. */
+export interface Size {
+  /** The most that these can be; it costs nothing to ask. */
+  readonly most: number;
+  /** How many they are. */
+  readonly bytes: number;
+}
+
 /** What a {@linkcode Queue} needs to know. */
 export interface QueueOptions {
   /** What the queue is called in errors. */
@@ -52,7 +60,7 @@ export interface QueueOptions {
   now?(): number;
 }
 
-/** Up to this part of its bytes, a queue is nearly empty. */
+/** Up to this part of its bytes values are not measured, until the queue has been empty. */
 const UNMEASURED_PART = 16;
 
 /** A bound of a queue. */
@@ -77,6 +85,8 @@ export class Queue<T> implements AsyncIterable<T> {
   /** The bytes of the first of these; those behind have none. */
   readonly #sizes = new Fifo<number>();
   #bytes = 0;
+  /** The most that those can be that came while there were few, and were not measured. */
+  #unmeasured = 0;
   /** Calls of `next()` that wait for a value, or for a turn. */
   readonly #waiters = new Fifo<Waiter<T>>();
   readonly #loop: FairLoop;
@@ -118,17 +128,12 @@ export class Queue<T> implements AsyncIterable<T> {
 
   /** How many bytes the values are that it holds. */
   get bytes(): number {
-    return this.#bytes;
-  }
-
-  /** A value of up to so many bytes need not be measured: the queue is nearly empty with it, too. */
-  get unmeasured(): number {
-    return this.#limitBytes / UNMEASURED_PART - this.#bytes;
+    return this.#bytes + this.#unmeasured;
   }
 
   /** Whether it holds as many values, or bytes, as it may. */
   get full(): boolean {
-    return this.#held.length >= this.#limit || this.#bytes >= this.#limitBytes;
+    return this.#held.length >= this.#limit || this.bytes >= this.#limitBytes;
   }
 
   /** Which of its bounds is reached, or will be with one more value. */
@@ -136,13 +141,13 @@ export class Queue<T> implements AsyncIterable<T> {
     const { length } = this.#held;
     return length >= this.#limit
       ? { name: "limit", limit: this.#limit, holds: `${length} messages` }
-      : { name: "limitBytes", limit: this.#limitBytes, holds: `${this.#bytes} bytes` };
+      : { name: "limitBytes", limit: this.#limitBytes, holds: `${this.bytes} bytes` };
   }
 
   /** Whether a value of so many bytes is one too many. */
   #isTooMuch(bytes: number): boolean {
     return this.#held.length >= this.#limit ||
-      this.#bytes > 0 && this.#bytes + bytes > this.#limitBytes;
+      this.#bytes > 0 && this.bytes + bytes > this.#limitBytes;
   }
 
   /** How many values were dropped to make room for newer ones. */
@@ -153,9 +158,10 @@ export class Queue<T> implements AsyncIterable<T> {
   /**
    * Adds a value, or does what the policy says.
    *
-   * @param bytes What it counts against `limitBytes`; one without any is bounded by `limit` alone.
+   * @param size What it counts against `limitBytes`; one without is bounded by `limit` alone. It is
+   * measured only once the queue holds more than a sixteenth of that.
    */
-  push(value: T, bytes = 0): Pushed {
+  push(value: T, size?: Size): Pushed {
     if (this.#end !== undefined) return "ended";
     if (!this.#yielding) {
       const waiter = this.#waiters.shift();
@@ -164,6 +170,7 @@ export class Queue<T> implements AsyncIterable<T> {
         return "kept";
       }
     }
+    const bytes = size === undefined || this.#isFew(size) ? 0 : size.bytes;
     const { name, overflow } = this.#options;
     if (overflow === "wait" || !this.#isTooMuch(bytes)) {
       this.#hold(value, bytes);
@@ -190,6 +197,14 @@ export class Queue<T> implements AsyncIterable<T> {
     return "dropping";
   }
 
+  /** Whether there are so few that a value of this size need not be measured; if so, counts it. */
+  #isFew({ most }: Size): boolean {
+    const sum = this.#unmeasured + most;
+    if (sum * UNMEASURED_PART > this.#limitBytes) return false;
+    this.#unmeasured = sum;
+    return true;
+  }
+
   #hold(value: T, bytes: number): void {
     if (bytes > 0) {
       // Those before it without bytes; most queues have either none with bytes, or all.
@@ -202,7 +217,9 @@ export class Queue<T> implements AsyncIterable<T> {
 
   #shift(): T {
     if (this.#bytes > 0) this.#bytes -= this.#sizes.shift() ?? 0;
-    return this.#held.shift() as T;
+    const value = this.#held.shift() as T;
+    if (this.#held.length === 0) this.#unmeasured = 0;
+    return value;
   }
 
   /**
@@ -230,7 +247,7 @@ export class Queue<T> implements AsyncIterable<T> {
   clear(): void {
     this.#held.clear();
     this.#sizes.clear();
-    this.#bytes = 0;
+    this.#bytes = this.#unmeasured = 0;
     this.#granted = 0;
     this.#dropping = false;
   }

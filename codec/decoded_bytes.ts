@@ -240,10 +240,13 @@ export class DecodedSize {
     this.#bytes = NO_BYTES;
   }
 
-  /** What it takes, as {@linkcode decodedBytes}; or the most that it can, if that is not too much. */
-  bytes(unmeasured: number): number {
-    const most = FACTOR_MAX * (this.#end - this.#start);
-    if (most <= unmeasured) return most;
+  /** The most that a message can take whose payload is as long. */
+  get most(): number {
+    return FACTOR_MAX * (this.#end - this.#start);
+  }
+
+  /** What it takes, as {@linkcode decodedBytes}. */
+  get bytes(): number {
     return this.#exact ||= decodedBytes(this.#bytes, this.#start, this.#end);
   }
 }

@@ -15,7 +15,7 @@
  * - Whatever goes wrong in a subscriber goes to {@linkcode Dispatcher.report}, and nowhere else.
  */
 import { Fifo } from "../base/fifo.ts";
-import { Queue } from "../base/queue.ts";
+import { Queue, type Size } from "../base/queue.ts";
 import { warn, WarningLines } from "../base/warn.ts";
 import { BacklogError, ForbiddenError } from "../errors.ts";
 import { TopicCache } from "../routing/topic_cache.ts";
@@ -59,12 +59,6 @@ export interface DispatcherOptions extends PubSubOptions {
   onRoom?(): void;
 }
 
-/** What a message counts in subscriptions that hold it. */
-export interface MessageSize {
-  /** How many bytes; perhaps more, if it is at most `unmeasured` then. */
-  bytes(unmeasured: number): number;
-}
-
 /** Options of {@linkcode Dispatcher.add}. */
 export interface AddOptions {
   /** Removes it before its first call. */
@@ -79,7 +73,7 @@ export interface AddOptions {
 interface Waiting {
   readonly route: LocalRoute;
   readonly message: object;
-  readonly size: MessageSize | undefined;
+  readonly size: Size | undefined;
 }
 
 const ROOT = topicPath(null);
@@ -110,7 +104,7 @@ export class Dispatcher {
   /** How many of all are subscriptions. */
   #queues = 0;
   /** What the message that is being delivered counts in them, if anything. */
-  #size: MessageSize | undefined;
+  #size: Size | undefined;
 
   /** Makes a dispatcher without subscribers. */
   constructor(options: DispatcherOptions = {}) {
@@ -201,8 +195,7 @@ export class Dispatcher {
       onCancel: () => registration && this.#remove(registration),
     });
     const take = (topic: TopicPath, message: unknown) => {
-      const bytes = this.#size === undefined ? 0 : this.#size.bytes(queue.unmeasured);
-      const pushed = queue.push({ topic, message }, bytes);
+      const pushed = queue.push({ topic, message }, this.#size);
       if (pushed === "ended") this.#remove(registration!);
       else if (pushed === "dropping") {
         const { bound } = queue;
@@ -319,14 +312,14 @@ export class Dispatcher {
    * @param size What it counts in a subscription that holds it; only asked before this returns.
    * @throws {BacklogError} If too many wait.
    */
-  deliver(route: LocalRoute, message: object, size?: MessageSize): void {
+  deliver(route: LocalRoute, message: object, size?: Size): void {
     if (this.#delivering) {
       this.#checkWaiting(route.path);
-      const bytes = size?.bytes(0);
+      const bytes = size?.bytes;
       this.#waiting.push({
         route,
         message,
-        size: bytes === undefined ? undefined : { bytes: () => bytes },
+        size: bytes === undefined ? bytes : { most: bytes, bytes },
       });
       return;
     }

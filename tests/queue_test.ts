@@ -11,7 +11,8 @@ function sizedQueue(overflow: Overflow, limitBytes: number, limit = 100, onRoom 
   const queue = new Queue<number>({ name: "the queue", limit, limitBytes, overflow, onRoom });
   return {
     queue,
-    push: (...sizes: number[]) => sizes.map((bytes) => queue.push(bytes, bytes)),
+    push: (...sizes: number[]) =>
+      sizes.map((bytes) => queue.push(bytes, { most: 160 * bytes, bytes })),
     iterator: queue[Symbol.asyncIterator](),
   };
 }
@@ -62,6 +63,35 @@ Deno.test("Queue counts the bytes of each value, wherever those stand that have 
   queue.clear();
   push(0, 4);
   assertEquals([queue.length, queue.bytes], [2, 4]);
+});
+
+Deno.test("Queue measures no value before it holds a sixteenth of its bytes, and again from then on", async () => {
+  const limitBytes = 16 * 1000;
+  const queue = new Queue<number>({ name: "it", limit: 1000, limitBytes, overflow: "drop-oldest" });
+  const iterator = queue[Symbol.asyncIterator]();
+  let measured = 0;
+  const push = (times: number) => {
+    for (let i = 0; i < times; i++) {
+      const size = {
+        most: 100,
+        get bytes() {
+          measured++;
+          return 50;
+        },
+      };
+      queue.push(i, size);
+    }
+  };
+  push(10);
+  assertEquals([measured, queue.bytes], [0, 1000]);
+  push(300);
+  assertEquals([measured, queue.bytes, queue.dropped], [300, 16_000, 0]);
+  push(1);
+  assertEquals([queue.bytes, queue.dropped, queue.length], [16_000, 11, 300]);
+  while (queue.length > 0) await iterator.next();
+  assertEquals(queue.bytes, 0);
+  push(10);
+  assertEquals([measured, queue.bytes], [301, 1000]);
 });
 
 Deno.test("Queue with the policy throw names limitBytes when that is exceeded", async () => {
