@@ -254,7 +254,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * @param rest The message, by default `{}`, and options.
    * @throws {TypeError} If `topic` is not a valid topic, the message is not an object of named values,
    * or it holds a value that cannot be sent.
-   * @throws {RangeError} If the topic or the message is larger than the broker allows, or any may allow.
+   * @throws {RangeError} If the topic or the message is larger than the broker allows, or any may allow,
+   * or if the message takes too much memory where it arrives.
    * @throws {ForbiddenError} If the topic begins with `"*broker"`.
    * @throws {BacklogError} If more than `backlog` bytes would be unacknowledged (`await flush()` makes
    * room), or as for a `PubSub`.
