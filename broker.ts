@@ -166,7 +166,7 @@ export class Broker {
       callbacks: this.#callbacks,
       maxPatience,
       now: () => clock.now(),
-      connected: () => this.#connections.authenticated,
+      onUnplaced: (link) => this.#connections.unplace(link),
       isStopping: () => this.#isStopping,
       onWatch: () => {
         if (!this.#isStopping) this.#brokerTopics.watch();

@@ -6,6 +6,8 @@
  *                   │                       │
  *                   └── refused             └── ended ────▶ Sessions.connectionEnded
  * ```
+ *
+ * It stays in the admission until it has a session, and returns there when another takes that from it.
  */
 import type { Background } from "../base/background.ts";
 import { Rounds } from "../base/rounds.ts";
@@ -21,7 +23,7 @@ import { Link, TICKS } from "../protocol/link.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import { Pace } from "../routing/pace.ts";
 import type { TopicPath } from "../topic.ts";
-import { Admission } from "./admission.ts";
+import { Admission, type Entrant } from "./admission.ts";
 import type { Callbacks } from "./callbacks.ts";
 import { checkSubscriptions, type ClientPeer } from "./client_peer.ts";
 import type { Counters } from "./counters.ts";
@@ -53,6 +55,8 @@ export interface ConnectionsContext {
 interface Client {
   readonly stream: Connection;
   readonly key: Key;
+  /** What it is to the admission, for as long as it has no session. */
+  entrant: Entrant<Connection>;
   /** Once it has opened a session. */
   peer: ClientPeer | undefined;
 }
@@ -65,9 +69,9 @@ export class Connections {
   readonly brokerId = randomBytes(BROKER_ID_BYTES);
   /** The turns of all that are authenticated. */
   readonly #rounds = new Rounds(undefined, TRUST);
-  /** Those that are not authenticated yet. */
+  /** Those without a session. */
   readonly #admission: Admission<Connection>;
-  /** Those that are. */
+  /** Those that are authenticated. */
   readonly #clients = new Map<Link, Client>();
   /** What is under way: accepting, authenticating, serving. */
   readonly #tasks = new Set<Promise<void>>();
@@ -84,12 +88,9 @@ export class Connections {
 
   /** How many there are. */
   get size(): number {
-    return this.#clients.size + this.#admission.size;
-  }
-
-  /** How many of them are authenticated. */
-  get authenticated(): number {
-    return this.#clients.size;
+    let size = this.#admission.size;
+    for (const { entrant } of this.#clients.values()) if (!this.#admission.has(entrant)) size++;
+    return size;
   }
 
   /** Whether they keep the program running. */
@@ -131,7 +132,7 @@ export class Connections {
   }
 
   async #admit(stream: Connection): Promise<void> {
-    const { options: { authTimeout }, keyring, counters, callbacks } = this.#context;
+    const { options: { authTimeout }, keyring, counters, callbacks, isStopping } = this.#context;
     const entrant = this.#admission.enter(stream);
     const timeout = later(
       () => entrant.refuse("timeout", `it took longer than ${authTimeout} ms`),
@@ -141,12 +142,11 @@ export class Connections {
       const key = await authenticateClient(stream, {
         brokerId: this.brokerId,
         keyOf: (name) => keyring.get(name),
-        isBusy: () => !this.#hasPlace(),
+        isBusy: isStopping,
         delay: () => entrant.pause(REFUSAL_DELAY_MS),
       });
-      if (!this.#hasPlace()) throw new BusyError();
-      this.#admission.leave(entrant);
-      this.#track(this.#serve(stream, key));
+      if (isStopping()) throw new BusyError("the broker is shutting down");
+      this.#track(this.#serve(stream, key, entrant));
     } catch (thrown) { // A wrong key, bytes that are not a handshake, or what the stream throws.
       this.#admission.leave(entrant);
       if (hasNoDescriptors(thrown)) this.#admission.shed();
@@ -159,16 +159,10 @@ export class Connections {
     }
   }
 
-  /** Whether one more client may come; one that is away gives up its place. */
-  #hasPlace(): boolean {
-    const { isStopping, options: { limits } } = this.#context;
-    return !isStopping() && this.#clients.size < limits.connections;
-  }
-
   /** Serves an authenticated connection to its end. */
-  async #serve(stream: Connection, key: Key): Promise<void> {
+  async #serve(stream: Connection, key: Key, entrant: Entrant<Connection>): Promise<void> {
     const { options, sessions, counters, callbacks, background } = this.#context;
-    const client: Client = { stream, key, peer: undefined };
+    const client: Client = { stream, key, entrant, peer: undefined };
     const link = new Link(stream, this.#frameLimits, undefined, this.#rounds);
     let opened: Promise<void> | undefined;
     link.expect({
@@ -192,9 +186,16 @@ export class Connections {
     await opened;
     inTime();
     this.#clients.delete(link);
+    this.#admission.leave(client.entrant);
     counters.countEnd(end);
+    let { error } = end;
     if (client.peer !== undefined) sessions.connectionEnded(client.peer, link, end);
-    if (end.error !== undefined) callbacks.error(end.error);
+    else if (client.entrant.isRefused) {
+      const refusal = client.entrant.refusal(error);
+      counters.refusals[refusal.kind]++;
+      error = refusal.error;
+    }
+    if (error !== undefined) callbacks.error(error);
   }
 
   *#open(link: Link, client: Client, frame: Frame): Generator<void, void, undefined> {
@@ -203,12 +204,26 @@ export class Connections {
     try {
       const { opening, topics } = yield* readOpen(frame, limits);
       if (!keyring.has(key)) throw revoked(key);
-      client.peer = yield* sessions.open(link, { key, opening, topics, address });
+      const placed = () => this.#admission.leave(client.entrant);
+      client.peer = yield* sessions.open(link, { key, opening, topics, address }, placed);
     } catch (error) {
       // A ProtocolError: what the client says cannot be, or its key is gone.
       if (error instanceof ProtocolError) link.fail(error);
+      else if (error instanceof BusyError) this.#refuse(link, error);
       else link.close(error as Error);
     }
+  }
+
+  /** Ends a connection for which there is no place. */
+  #refuse(link: Link, error: BusyError): void {
+    if (!link.ended) this.#context.counters.refusals.busy++;
+    link.end(Reason.BUSY, error.why, error);
+  }
+
+  /** A connection has lost its session to another, or to nobody; for a moment it is still there. */
+  unplace(link: Link): void {
+    const client = this.#clients.get(link);
+    if (client !== undefined) client.entrant = this.#admission.enter(client.stream);
   }
 
   /** Ends connections whose key is gone. */
@@ -229,9 +244,13 @@ export class Connections {
    */
   async close(why: string): Promise<void> {
     const closed = this.#listener?.close();
-    for (const entrant of this.#admission.entrants()) entrant.refuse("busy", why);
-    for (const [link, { peer }] of this.#clients) {
+    const served = new Set<Entrant<Connection>>();
+    for (const [link, { peer, entrant }] of this.#clients) {
+      served.add(entrant);
       if (peer === undefined) link.end(Reason.SHUTDOWN, why);
+    }
+    for (const entrant of this.#admission.entrants()) {
+      if (!served.has(entrant)) entrant.refuse("busy", why);
     }
     await Promise.allSettled([closed, ...this.#tasks]);
     this.#ticker?.cancel();
