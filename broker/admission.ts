@@ -96,11 +96,6 @@ export class Admission<C extends Caller> {
     return this.#all;
   }
 
-  /** Whether it is one of them. */
-  has(entrant: Entrant<C>): boolean {
-    return this.#all.has(entrant);
-  }
-
   /** Takes a new one; the oldest goes if there are too many. */
   enter(caller: C): Entrant<C> {
     const entrant = new Entrant(caller);

@@ -55,8 +55,8 @@ export interface ConnectionsContext {
 interface Client {
   readonly stream: Connection;
   readonly key: Key;
-  /** What it is to the admission, for as long as it has no session. */
-  entrant: Entrant<Connection>;
+  /** What it is to the admission; `undefined` while it has a session. */
+  entrant: Entrant<Connection> | undefined;
   /** Once it has opened a session. */
   peer: ClientPeer | undefined;
 }
@@ -89,7 +89,8 @@ export class Connections {
   /** How many there are. */
   get size(): number {
     let size = this.#admission.size;
-    for (const { entrant } of this.#clients.values()) if (!this.#admission.has(entrant)) size++;
+    // All others are in the admission, or closed by it.
+    for (const { entrant } of this.#clients.values()) if (entrant === undefined) size++;
     return size;
   }
 
@@ -146,7 +147,7 @@ export class Connections {
         delay: () => entrant.pause(REFUSAL_DELAY_MS),
       });
       if (isStopping()) throw new BusyError("the broker is shutting down");
-      this.#track(this.#serve(stream, key, entrant));
+      this.#track(this.#serve({ stream, key, entrant, peer: undefined }));
     } catch (thrown) { // A wrong key, bytes that are not a handshake, or what the stream throws.
       this.#admission.leave(entrant);
       if (hasNoDescriptors(thrown)) this.#admission.shed();
@@ -160,10 +161,9 @@ export class Connections {
   }
 
   /** Serves an authenticated connection to its end. */
-  async #serve(stream: Connection, key: Key, entrant: Entrant<Connection>): Promise<void> {
+  async #serve(client: Client): Promise<void> {
     const { options, sessions, counters, callbacks, background } = this.#context;
-    const client: Client = { stream, key, entrant, peer: undefined };
-    const link = new Link(stream, this.#frameLimits, undefined, this.#rounds);
+    const link = new Link(client.stream, this.#frameLimits, undefined, this.#rounds);
     let opened: Promise<void> | undefined;
     link.expect({
       [FrameType.OPEN]: (reader) => {
@@ -186,12 +186,13 @@ export class Connections {
     await opened;
     inTime();
     this.#clients.delete(link);
-    this.#admission.leave(client.entrant);
+    const { entrant: last } = client;
+    if (last !== undefined) this.#admission.leave(last);
     counters.countEnd(end);
     let { error } = end;
     if (client.peer !== undefined) sessions.connectionEnded(client.peer, link, end);
-    else if (client.entrant.isRefused) {
-      const refusal = client.entrant.refusal(error);
+    else if (last?.isRefused) {
+      const refusal = last.refusal(error);
       counters.refusals[refusal.kind]++;
       error = refusal.error;
     }
@@ -203,8 +204,12 @@ export class Connections {
     const { stream: { remoteAddress: address }, key } = client;
     try {
       const { opening, topics } = yield* readOpen(frame, limits);
+      if (link.ended) return; // Nobody would hear of a session.
       if (!keyring.has(key)) throw revoked(key);
-      const placed = () => this.#admission.leave(client.entrant);
+      const placed = () => {
+        this.#admission.leave(client.entrant!);
+        client.entrant = undefined;
+      };
       client.peer = yield* sessions.open(link, { key, opening, topics, address }, placed);
     } catch (error) {
       // A ProtocolError: what the client says cannot be, or its key is gone.
@@ -244,7 +249,7 @@ export class Connections {
    */
   async close(why: string): Promise<void> {
     const closed = this.#listener?.close();
-    const served = new Set<Entrant<Connection>>();
+    const served = new Set<Entrant<Connection> | undefined>();
     for (const [link, { peer, entrant }] of this.#clients) {
       served.add(entrant);
       if (peer === undefined) link.end(Reason.SHUTDOWN, why);

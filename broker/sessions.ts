@@ -299,6 +299,7 @@ export class Sessions {
   }
 }
 
+/** An id as a short text, one character a byte. */
 function textOf(id: Uint8Array): string {
-  return id.toString();
+  return String.fromCharCode(...id);
 }
