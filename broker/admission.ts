@@ -1,8 +1,7 @@
 /**
- * The connections without a session: those that are not authenticated yet, that have not said which
- * session they want, that find no place, or that lost it and are about to end. Their number is limited,
- * in all and for one address, so that whoever only connects takes little from the broker and nothing
- * from the others. At the limit a new one replaces the oldest: a client that knows its key is through in
+ * The connections that are not authenticated yet; and, in another of these, those that have no session
+ * yet, find no place, or lost theirs and are about to end. Their number is limited, in all and for one
+ * address, so that whoever only connects takes little from the broker and nothing from the others. At the limit a new one replaces the oldest: a client that knows its key is through in
  * a moment, one that sends nothing stays. The limits are in options.ts.
  */
 import { later } from "../base/timers.ts";

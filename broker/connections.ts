@@ -7,7 +7,8 @@
  *                   └── refused             └── ended ────▶ Sessions.connectionEnded
  * ```
  *
- * It stays in the admission until it has a session, and returns there when another takes that from it.
+ * One without a session is in an admission, for its number to be limited: in one until it is authenticated,
+ * and in another from then until it has a session, and when that is taken from it.
  */
 import type { Background } from "../base/background.ts";
 import { Rounds } from "../base/rounds.ts";
@@ -55,7 +56,7 @@ export interface ConnectionsContext {
 interface Client {
   readonly stream: Connection;
   readonly key: Key;
-  /** What it is to the admission; `undefined` while it has a session. */
+  /** What it is among those without a session; `undefined` while it has one. */
   entrant: Entrant<Connection> | undefined;
   /** Once it has opened a session. */
   peer: ClientPeer | undefined;
@@ -69,9 +70,11 @@ export class Connections {
   readonly brokerId = randomBytes(BROKER_ID_BYTES);
   /** The turns of all that are authenticated. */
   readonly #rounds = new Rounds(undefined, TRUST);
-  /** Those without a session. */
+  /** Those that are not authenticated yet. */
   readonly #admission: Admission<Connection>;
-  /** Those that are authenticated. */
+  /** Those that are, and have no session: not yet, or not any more, or there is no place. */
+  readonly #unplaced: Admission<Connection>;
+  /** All that are authenticated. */
   readonly #clients = new Map<Link, Client>();
   /** What is under way: accepting, authenticating, serving. */
   readonly #tasks = new Set<Promise<void>>();
@@ -83,13 +86,15 @@ export class Connections {
   constructor(context: ConnectionsContext) {
     this.#context = context;
     this.#frameLimits = clientFrameLimits(context.options.limits);
-    this.#admission = new Admission(context.options.limits);
+    const { limits } = context.options;
+    this.#admission = new Admission(limits);
+    this.#unplaced = new Admission({ ...limits, halfOpenPerAddress: Infinity });
   }
 
   /** How many there are. */
   get size(): number {
-    let size = this.#admission.size;
-    // All others are in the admission, or closed by it.
+    let size = this.#admission.size + this.#unplaced.size;
+    // All others are among the unplaced, or were closed as one too many of them.
     for (const { entrant } of this.#clients.values()) if (entrant === undefined) size++;
     return size;
   }
@@ -123,7 +128,7 @@ export class Connections {
 
   async #accept(listener: Listener): Promise<void> {
     const failed = (error: Error) => {
-      this.#admission.shed();
+      this.#shed();
       this.#context.callbacks.warn(error);
     };
     for await (const stream of listener.connections(failed)) {
@@ -147,10 +152,13 @@ export class Connections {
         delay: () => entrant.pause(REFUSAL_DELAY_MS),
       });
       if (isStopping()) throw new BusyError("the broker is shutting down");
-      this.#track(this.#serve({ stream, key, entrant, peer: undefined }));
+      this.#admission.leave(entrant);
+      this.#track(
+        this.#serve({ stream, key, entrant: this.#unplaced.enter(stream), peer: undefined }),
+      );
     } catch (thrown) { // A wrong key, bytes that are not a handshake, or what the stream throws.
       this.#admission.leave(entrant);
-      if (hasNoDescriptors(thrown)) this.#admission.shed();
+      if (hasNoDescriptors(thrown)) this.#shed();
       const { kind, error } = entrant.refusal(thrown);
       counters.refusals[kind]++;
       stream.close();
@@ -158,6 +166,11 @@ export class Connections {
     } finally {
       timeout.cancel();
     }
+  }
+
+  #shed(): void {
+    this.#admission.shed();
+    this.#unplaced.shed();
   }
 
   /** Serves an authenticated connection to its end. */
@@ -187,7 +200,7 @@ export class Connections {
     inTime();
     this.#clients.delete(link);
     const { entrant: last } = client;
-    if (last !== undefined) this.#admission.leave(last);
+    if (last !== undefined) this.#unplaced.leave(last);
     counters.countEnd(end);
     let { error } = end;
     if (client.peer !== undefined) sessions.connectionEnded(client.peer, link, end);
@@ -207,7 +220,7 @@ export class Connections {
       if (link.ended) return; // Nobody would hear of a session.
       if (!keyring.has(key)) throw revoked(key);
       const placed = () => {
-        this.#admission.leave(client.entrant!);
+        this.#unplaced.leave(client.entrant!);
         client.entrant = undefined;
       };
       client.peer = yield* sessions.open(link, { key, opening, topics, address }, placed);
@@ -228,7 +241,7 @@ export class Connections {
   /** A connection has lost its session to another, or to nobody; for a moment it is still there. */
   unplace(link: Link): void {
     const client = this.#clients.get(link);
-    if (client !== undefined) client.entrant = this.#admission.enter(client.stream);
+    if (client !== undefined) client.entrant = this.#unplaced.enter(client.stream);
   }
 
   /** Ends connections whose key is gone. */
@@ -249,13 +262,9 @@ export class Connections {
    */
   async close(why: string): Promise<void> {
     const closed = this.#listener?.close();
-    const served = new Set<Entrant<Connection> | undefined>();
-    for (const [link, { peer, entrant }] of this.#clients) {
-      served.add(entrant);
+    for (const entrant of this.#admission.entrants()) entrant.refuse("busy", why);
+    for (const [link, { peer }] of this.#clients) {
       if (peer === undefined) link.end(Reason.SHUTDOWN, why);
-    }
-    for (const entrant of this.#admission.entrants()) {
-      if (!served.has(entrant)) entrant.refuse("busy", why);
     }
     await Promise.allSettled([closed, ...this.#tasks]);
     this.#ticker?.cancel();

@@ -45,7 +45,8 @@ export interface BrokerLimits {
    */
   connections?: number | undefined;
   /**
-   * The most connections that are not authenticated yet. At the limit, a new one replaces the oldest.
+   * The most connections that are not authenticated yet, and the most that are and have no session. At
+   * the limit, a new one replaces the oldest.
    *
    * @default {4096}
    */

@@ -100,7 +100,7 @@ export interface UplinkStats {
 export interface Refusals {
   /** They did not authenticate within `authTimeout`. */
   readonly timeout: number;
-  /** They were the oldest when there were more than `halfOpen` or `halfOpenPerAddress` allows. */
+  /** They had no session, and were the oldest of more than `halfOpen` or `halfOpenPerAddress` allows. */
   readonly crowded: number;
   /**
    * There was no place for them: their key, or the broker, had as many clients as `connections`. Or the

@@ -430,7 +430,7 @@ Deno.test("Broker bounds connections that authenticate and never open a session,
   await ann.connect();
   const { sessions, connections, refusals } = stage.broker.stats();
   assertEquals([sessions, refusals.busy], [1, 0]);
-  assert(connections <= 4 + 6, `${connections} connections`);
+  assert(connections <= 4 + 2 * 6, `${connections} connections`);
   assert(refusals.crowded >= 14, `${refusals.crowded} crowded`);
 });
 
@@ -443,7 +443,7 @@ Deno.test("Broker bounds connections that are refused, or lose their sessions, a
     await refused.send(FrameType.OPEN, new Uint8Array(30));
     const { connections, sessions } = stage.broker.stats();
     assert(
-      connections <= 2 + 6 && sessions <= 2,
+      connections <= 2 + 2 * 6 && sessions <= 2,
       `${connections} connections, ${sessions} sessions`,
     );
   }
