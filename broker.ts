@@ -171,7 +171,7 @@ export class Broker {
       maxPatience,
       now: () => clock.now(),
       elsewhere: this.#uplinkPeer,
-      connected: () => this.#connections.authenticated,
+      onUnplaced: (link) => this.#connections.unplace(link),
       isStopping: () => this.#isStopping,
       onWatch: () => {
         if (!this.#isStopping) this.#brokerTopics.watch();

@@ -286,7 +286,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * any other call only stops waiting. Either rejects with the signal's reason.
    * @returns Resolves once both sides are authenticated and the subscriptions are in force.
    * @throws {ConnectionLostError} If there is no connection file, no broker listens at the address, it
-   * does not answer within 10 s, it is busy, or `disconnect()` is called meanwhile.
+   * does not answer within 10 s, it has no place for this client, or `disconnect()` is called
+   * meanwhile.
    * @throws {DOMException} Its name is `NotSupportedError`, if this is not Deno.
    * @throws {AuthError} If the keys differ, or the broker's certificate cannot be used.
    * @throws {ForbiddenError} If the key does not grant one of the subscriptions; `onError` gets one

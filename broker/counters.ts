@@ -56,6 +56,7 @@ export class Counters implements Tally<Omit<Counts, "refused" | "refusals" | "en
     subscriptions: 0,
     notReading: 0,
     revoked: 0,
+    crowded: 0,
   };
 
   /** Counts the end of a connection, if the broker ended it for a mistake of its client. */

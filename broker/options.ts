@@ -37,14 +37,16 @@ export interface BrokerLimits {
   subscriptions?: number | undefined;
   /**
    * The most clients, including those that lost their connection and may come back. At the limit, a new
-   * client takes the place of the one that has been away longest; if none is away, the new one is
-   * refused.
+   * client takes the place of another one, of the key that has most clients: of its clients goes first
+   * the one that lost its connection after it was connected for the shortest time. If the key of the new
+   * client has most, and all of them are connected, the new one is refused.
    *
    * @default {10000}
    */
   connections?: number | undefined;
   /**
-   * The most connections that are not authenticated yet. At the limit, a new one replaces the oldest.
+   * The most connections that are not authenticated yet, and the most that are and have no session. At
+   * the limit, a new one replaces the oldest.
    *
    * @default {4096}
    */

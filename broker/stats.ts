@@ -105,9 +105,12 @@ export interface UplinkStats {
 export interface Refusals {
   /** They did not authenticate within `authTimeout`. */
   readonly timeout: number;
-  /** They were the oldest when there were more than `halfOpen` or `halfOpenPerAddress` allows. */
+  /** They had no session, and were the oldest of more than `halfOpen` or `halfOpenPerAddress` allows. */
   readonly crowded: number;
-  /** There were as many clients as `connections`, or the broker was shutting down. */
+  /**
+   * There was no place for them: their key, or the broker, had as many clients as `connections`. Or the
+   * broker was shutting down.
+   */
   readonly busy: number;
   /** They could not prove that they have the key that they named. */
   readonly key: number;
@@ -129,6 +132,8 @@ export interface Endings {
   readonly notReading: number;
   /** Its key is no longer one of the broker's. */
   readonly revoked: number;
+  /** It gave up its place to a new client, or its key may have fewer clients now. */
+  readonly crowded: number;
 }
 
 /** What a broker publishes about itself to `["*broker", "stats"]`. */

@@ -81,6 +81,8 @@ export const Reason = {
   KEY_REVOKED: 10,
   /** The other side does not read the answers to it. */
   NOT_READING: 11,
+  /** There is no place for the other side: it may try again later. */
+  BUSY: 12,
 } as const;
 
 /** The number of a reason. */

@@ -309,6 +309,7 @@ function goodbyeEnd(reason: number, text: string): LinkEnd {
     case Reason.SHUTDOWN:
     case Reason.CUT_OFF:
     case Reason.REPLACED:
+    case Reason.BUSY:
       return { reason, error: new ConnectionLostError(said) };
     case Reason.KEY_REVOKED:
       return { reason, error: new AuthError(said) };

@@ -656,6 +656,7 @@ for (
     ["TOO_BIG", Reason.TOO_BIG, ProtocolError],
     ["TOO_MANY_SUBSCRIPTIONS", Reason.TOO_MANY_SUBSCRIPTIONS, ProtocolError],
     ["CUT_OFF", Reason.CUT_OFF, ConnectionLostError],
+    ["BUSY", Reason.BUSY, ConnectionLostError],
     ["FORBIDDEN", Reason.FORBIDDEN, ProtocolError],
     ["REPLACED", Reason.REPLACED, ConnectionLostError],
     ["a reason of a later version", 99 as Reason, ProtocolError],

@@ -29,6 +29,7 @@ import {
   replay,
   slowHello,
 } from "./attacks_on_handshake.ts";
+import { placeHolders, placeTakers } from "./attacks_on_places.ts";
 import {
   ackFlood,
   beyondWindow,
@@ -87,6 +88,8 @@ export const ATTACKS: readonly Attack[] = [
   powerless,
   fleetLeaves,
   fleetVanishes,
+  placeTakers,
+  placeHolders,
   forgedNumbers,
   forgedCounts,
   logFlood,

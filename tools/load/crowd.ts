@@ -252,7 +252,7 @@ function judge(outcome: Outcome, broker: MeasuredBroker): boolean {
     "more was queued than `memory`": queuedBytesMax <= MEMORY_BYTES,
     "the memory was never full, the load is too low": stats.dropped + stats.cutOff > 0,
     "there were more clients than there may be": sessionsMax <= CONNECTIONS &&
-      connectionsMax <= CONNECTIONS + HALF_OPEN,
+      connectionsMax <= CONNECTIONS + 2 * HALF_OPEN,
     "the pair lost something": received === outcome.published && disordered === 0,
     "the pair was told of gaps, or lost its connection": gaps.length + reconnected === 0,
   };
