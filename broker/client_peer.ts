@@ -9,8 +9,9 @@
  *   windows close. A client that acknowledges nothing for its patience is cut off: its queue is dropped,
  *   and when it comes back it is told how many messages it missed.
  */
+import type { Account } from "../base/account.ts";
 import type { Background } from "../base/background.ts";
-import type { Lease } from "../base/bytes.ts";
+import type { Lease } from "../base/lease.ts";
 import { ProtocolError } from "../errors.ts";
 import {
   encodeFrame,
@@ -32,6 +33,7 @@ import { formatTopic, isBrokerPath, type TopicPath } from "../topic.ts";
 import { Backpressure } from "./backpressure.ts";
 import { ClientCounters, type Counters } from "./counters.ts";
 import type { Key } from "./keys.ts";
+import { MEMORY_FULL } from "./memory.ts";
 import type { Rights } from "./rights.ts";
 import { notGranted, Publisher, type PublisherContext } from "./publisher.ts";
 import type { ClientStats } from "./stats.ts";
@@ -44,14 +46,14 @@ export interface PeerContext extends PublisherContext {
   readonly maxPatience: number;
   /** Where what takes long is done. */
   readonly background: Background;
+  /** Where what is kept for it counts. */
+  readonly account: Account;
   /** Called with each change of the bytes that a peer holds. */
   readonly onBytes: (change: number) => void;
   /** Called when a client has subscribed to what the broker itself publishes. */
   readonly onWatch: () => void;
 }
 
-/** Why a client loses its session when nothing is left that could be dropped. */
-export const MEMORY_FULL = "the broker's memory is full";
 /** How many times `queueBytes` may wait for a client that holds others back, for their many windows. */
 const HARD_LIMIT = 2;
 /** How many refusals of subscriptions may wait for a client, at least. */
@@ -104,7 +106,7 @@ export class ClientPeer implements Peer, SessionHandler {
     this.#applied = key.rights;
     this.#context = context;
     this.#counters = new ClientCounters(context.counters);
-    this.session = new Session(this, context.onBytes);
+    this.session = new Session(this, context.onBytes, { account: context.account });
     const roomy = context.limits.queueBytes / 2;
     this.#backpressure = new Backpressure({
       isHalfEmpty: () => this.bytes <= roomy,
@@ -137,6 +139,11 @@ export class ClientPeer implements Peer, SessionHandler {
   /** Bytes that are queued for it, or not acknowledged by it. */
   get bytes(): number {
     return this.session.outbox.heldBytes;
+  }
+
+  /** How much memory is kept for it: its queue, and what its connection has half read or not written. */
+  get keptBytes(): number {
+    return this.session.outbox.keptBytes + (this.session.link?.keptBytes ?? 0);
   }
 
   /** Whether it holds back those who feed it. */

@@ -21,6 +21,8 @@ import { Link, TICKS } from "../protocol/link.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import { Pace } from "../routing/pace.ts";
 import type { TopicPath } from "../topic.ts";
+import type { Holder, Memory } from "./memory.ts";
+import { MEMORY_FULL } from "./memory.ts";
 import { Admission } from "./admission.ts";
 import type { Callbacks } from "./callbacks.ts";
 import { checkSubscriptions, type ClientPeer } from "./client_peer.ts";
@@ -39,6 +41,7 @@ export interface ConnectionsContext {
   readonly options: Pick<CheckedOptions, "limits" | "authTimeout" | "heartbeat">;
   readonly keyring: Keyring;
   readonly sessions: Sessions;
+  readonly memory: Memory;
   readonly counters: Counters;
   readonly callbacks: Callbacks;
   /** Where what takes long is done. */
@@ -167,9 +170,12 @@ export class Connections {
 
   /** Serves an authenticated connection to its end. */
   async #serve(stream: Connection, key: Key): Promise<void> {
-    const { options, sessions, counters, callbacks, background } = this.#context;
+    const { options, sessions, memory, counters, callbacks, background } = this.#context;
     const client: Client = { stream, key, peer: undefined };
-    const link = new Link(stream, this.#frameLimits, undefined, this.#rounds);
+    const link = new Link(stream, this.#frameLimits, undefined, {
+      rounds: this.#rounds,
+      account: memory.account,
+    });
     let opened: Promise<void> | undefined;
     link.expect({
       [FrameType.OPEN]: (reader) => {
@@ -208,6 +214,20 @@ export class Connections {
       // A ProtocolError: what the client says cannot be, or its key is gone.
       if (error instanceof ProtocolError) link.fail(error);
       else link.close(error as Error);
+    }
+  }
+
+  /** Those that have no session yet, as those for whom memory is kept. */
+  *holders(): Generator<Holder, void, undefined> {
+    for (const [link, { key, peer }] of this.#clients) {
+      if (peer !== undefined) continue;
+      yield {
+        owner: key,
+        get keptBytes() {
+          return link.keptBytes;
+        },
+        losses: [() => link.end(Reason.CUT_OFF, MEMORY_FULL)],
+      };
     }
   }
 

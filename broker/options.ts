@@ -133,9 +133,10 @@ export interface BrokerOptions {
    */
   resumeWindow?: number | undefined;
   /**
-   * The most bytes that are queued for all clients together; at least 2 MiB. Beyond that, the client
-   * with the largest queue loses its oldest messages (all of them if it holds publishers back), and its
-   * `onGap` is called.
+   * The most bytes of memory that are kept for all clients together: queues, messages that have begun to
+   * arrive, answers that wait; at least 2 MiB. A buffer that several share counts once. Beyond that, the
+   * client that holds most of the key that holds most loses its oldest messages (all of them if it holds
+   * publishers back), and its `onGap` is called; if need be, its connection and its session.
    *
    * @default {1073741824}
    */

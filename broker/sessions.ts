@@ -11,8 +11,8 @@
  *
  * - When a client says GOODBYE, or the broker says it to the client, the session is forgotten at once. A
  *   client that was cut off may still come to ask how much it missed.
- * - All sessions together hold at most `memory`. When that is full, those that hold most lose what waits
- *   for them, and if that is not enough, their sessions.
+ * - When the broker's memory is full, a session loses what waits for it, then its connection and whatever
+ *   it holds, and is forgotten at last; memory.ts says which.
  */
 import { later, type Timer } from "../base/timers.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
@@ -27,18 +27,18 @@ import type { Link, LinkEnd } from "../protocol/link.ts";
 import { WINDOW_BYTES } from "../protocol/session.ts";
 import type { TopicPath } from "../topic.ts";
 import type { Callbacks } from "./callbacks.ts";
-import { ClientPeer, MEMORY_FULL, type PeerContext } from "./client_peer.ts";
+import { ClientPeer, type PeerContext } from "./client_peer.ts";
 import type { Key, Keyring } from "./keys.ts";
+import { type Holder, type Memory, MEMORY_FULL } from "./memory.ts";
 import type { CheckedOptions, ClientEvent } from "./options.ts";
 import type { ClientStats } from "./stats.ts";
 
-/** How much of `memory` is free after it was full. */
-const FREED = 1 / 16;
-
 /** What {@linkcode Sessions} need from their broker. */
-export interface SessionsContext extends Omit<PeerContext, "onBytes"> {
-  readonly options: Pick<CheckedOptions, "limits" | "heartbeat" | "memory" | "resumeWindow">;
+export interface SessionsContext extends Omit<PeerContext, "onBytes" | "account"> {
+  readonly options: Pick<CheckedOptions, "limits" | "heartbeat" | "resumeWindow">;
   readonly callbacks: Callbacks;
+  /** Where what is kept for the clients counts. */
+  readonly memory: Memory;
   /** How many authenticated connections there are; each has a place, with a session or without. */
   readonly connected: () => number;
   /** Whether the broker shuts down: nobody can come back then. */
@@ -73,9 +73,10 @@ export class Sessions {
     this.#context = context;
     this.#peerContext = {
       ...context,
+      account: context.memory.account,
       onBytes: (change) => {
         this.#queuedBytes += change;
-        if (change > 0 && this.#queuedBytes > context.options.memory) this.#freeMemory();
+        if (change > 0) context.memory.settle();
       },
     };
   }
@@ -243,12 +244,21 @@ export class Sessions {
     }
   }
 
-  /** The memory is full: those who hold most lose what may be dropped; if need be, their sessions. */
-  #freeMemory(): void {
-    const excess = () => this.#queuedBytes - this.#context.options.memory * (1 - FREED);
-    const largest = [...this.#all.values()].sort((a, b) => b.bytes - a.bytes);
-    for (const peer of largest) if (excess() > 0) peer.free(excess());
-    for (const peer of largest) if (excess() > 0) peer.cutOff(MEMORY_FULL);
+  /** All sessions, as those for whom memory is kept. */
+  *holders(): Generator<Holder, void, undefined> {
+    for (const peer of this.#all.values()) {
+      yield {
+        owner: peer.key,
+        get keptBytes() {
+          return peer.keptBytes;
+        },
+        losses: [
+          (bytes) => peer.free(bytes),
+          () => peer.cutOff(MEMORY_FULL),
+          () => this.#forget(peer),
+        ],
+      };
+    }
   }
 
   /**

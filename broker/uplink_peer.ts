@@ -1,7 +1,9 @@
 /**
  * The other brokers that an uplink joins, as one peer of the router.
  */
+import type { Account } from "../base/account.ts";
 import type { Background } from "../base/background.ts";
+import { Lease } from "../base/lease.ts";
 import type { Limits } from "../protocol/frame.ts";
 import { type Run, runAt } from "../protocol/topic_run.ts";
 import type { Origin, Peer } from "../routing/peer.ts";
@@ -20,6 +22,8 @@ export interface UplinkContext {
   readonly limits: Limits;
   readonly decodeTopic: DecodeTopic;
   readonly topicCounts: TopicCounts;
+  /** Where what clients keep of what it delivers counts. */
+  readonly account: Account;
 }
 
 /** The other brokers, as a peer of the router. */
@@ -90,17 +94,22 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
 
   deliver(frames: Uint8Array): number {
     let tooLarge = 0;
+    // All who keep some of it keep the same.
+    const lease = new Lease(frames, this.#context.account);
+    this.#context.account.add(frames.buffer.byteLength);
     for (let at = 0; at < frames.length;) {
       const run = runAt(frames, at, this.messageBytes);
-      if (!this.#pass(frames, at, run)) tooLarge++;
+      if (!this.#pass(lease, at, run)) tooLarge++;
       at = run.end;
     }
+    lease.disown();
     return tooLarge;
   }
 
   /** Passes messages of one topic on; returns `false` if they are too large. */
-  #pass(bytes: Uint8Array, start: number, { topic, payload, end, frames }: Run): boolean {
+  #pass(lease: Lease, start: number, { topic, payload, end, frames }: Run): boolean {
     const { router, decodeTopic, topicCounts } = this.#context;
+    const bytes = lease.buffer;
     const route = router.route(bytes, topic, payload, decodeTopic);
     const { path, forbidden } = route;
     if (forbidden !== undefined) return true;
@@ -111,7 +120,7 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
     topicCounts.count(path, frames, end - start);
     const slice = bytes.subarray(start, end);
     const peers = this.#fed = router.peers(route);
-    for (const peer of peers) if (peer !== this) peer.take(slice, frames, this, undefined);
+    for (const peer of peers) if (peer !== this) peer.take(slice, frames, this, lease);
     return true;
   }
 

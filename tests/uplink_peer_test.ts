@@ -1,3 +1,4 @@
+import { Account } from "../base/account.ts";
 import { assertEquals } from "@std/assert";
 import { Background } from "../base/background.ts";
 import { TopicCounts } from "../broker/topic_counts.ts";
@@ -13,6 +14,7 @@ import { frameOf } from "./helpers/exchange.ts";
 function setUp() {
   const router = new Router<Peer>();
   const peer = new UplinkPeer({} as Uplink, {
+    account: new Account(),
     router,
     limits: LIMITS_MAX,
     background: new Background(),
