@@ -147,6 +147,7 @@ export class Broker {
     this.#callbacks = new Callbacks(checked);
     this.#memory = new Memory(checked.memory, () => this.#holders());
     const router = new Router<Peer>({
+      account: this.#memory.account,
       ...(uplink !== undefined && {
         onInterest: (peer, path, wants) => this.#uplinkPeer!.wants(peer, path, wants),
         forbidden: (path) => uplink.refusal(path),

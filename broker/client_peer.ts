@@ -40,7 +40,7 @@ import type { ClientStats } from "./stats.ts";
 
 /** What a peer needs from its broker. */
 export interface PeerContext extends PublisherContext {
-  readonly limits: Limits & { readonly queueBytes: number };
+  readonly limits: SubscriptionLimits & Limits & { readonly queueBytes: number };
   readonly counters: Counters;
   /** The longest patience that a client may have, in milliseconds; 0: none may wait. */
   readonly maxPatience: number;
@@ -141,9 +141,19 @@ export class ClientPeer implements Peer, SessionHandler {
     return this.session.outbox.heldBytes;
   }
 
-  /** How much memory is kept for it: its queue, and what its connection has half read or not written. */
+  /**
+   * How much memory is kept for it: its queue, its subscriptions, and what its connection has half read or
+   * not written, unless that has ended.
+   */
   get keptBytes(): number {
-    return this.session.outbox.keptBytes + (this.session.link?.keptBytes ?? 0);
+    const { outbox, link } = this.session;
+    const linkBytes = link === undefined || link.ended ? 0 : link.keptBytes;
+    return outbox.keptBytes + linkBytes + this.interestBytes;
+  }
+
+  /** How much memory its subscriptions keep alive. */
+  get interestBytes(): number {
+    return this.#context.router.keptBytesOf(this);
   }
 
   /** Whether it holds back those who feed it. */
@@ -385,7 +395,7 @@ export class ClientPeer implements Peer, SessionHandler {
     const { router, limits, onWatch } = this.#context;
     const granted = this.#narrow(path);
     router.add(this, path, granted);
-    checkSubscriptions(router.interestsOf(this), limits);
+    checkSubscriptions(router.interestsOf(this), router.bytesOf(this), limits);
     if (isBrokerPath(path)) onWatch();
     if (granted?.length === 0) this.deny(path);
   }
@@ -406,15 +416,25 @@ export class ClientPeer implements Peer, SessionHandler {
   }
 }
 
+/** What one client may subscribe to. */
+export interface SubscriptionLimits {
+  readonly subscriptions: number;
+  readonly subscriptionBytes: number;
+}
+
 /**
- * Refuses a client that subscribes to too many topics.
+ * Refuses a client that subscribes to too many topics, or to such as take too much memory.
  *
  * @throws {FrameError} If it does.
  */
-export function checkSubscriptions(count: number, { subscriptions }: Limits): void {
-  if (count <= subscriptions) return;
-  throw new FrameError(
-    `Cannot subscribe: the limit is ${subscriptions} topics`,
-    Reason.TOO_MANY_SUBSCRIPTIONS,
-  );
+export function checkSubscriptions(
+  count: number,
+  bytes: number,
+  { subscriptions, subscriptionBytes }: SubscriptionLimits,
+): void {
+  if (count <= subscriptions && bytes <= subscriptionBytes) return;
+  const limit = count > subscriptions
+    ? `${subscriptions} topics`
+    : `${subscriptionBytes} bytes of memory for all topics`;
+  throw new FrameError(`Cannot subscribe: the limit is ${limit}`, Reason.TOO_MANY_SUBSCRIPTIONS);
 }

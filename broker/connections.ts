@@ -19,6 +19,7 @@ import { clientFrameLimits, decodeOpening, type Opening } from "../protocol/fram
 import { BROKER_ID_BYTES, randomBytes } from "../protocol/handshake.ts";
 import { Link, TICKS } from "../protocol/link.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
+import { interestBytes } from "../routing/interest_bytes.ts";
 import { Pace } from "../routing/pace.ts";
 import type { TopicPath } from "../topic.ts";
 import type { Holder, Memory } from "./memory.ts";
@@ -224,9 +225,12 @@ export class Connections {
       yield {
         owner: key,
         get keptBytes() {
-          return link.keptBytes;
+          return link.ended ? 0 : link.keptBytes;
         },
-        losses: [() => link.end(Reason.CUT_OFF, MEMORY_FULL)],
+        losses: [() => {
+          link.end(Reason.CUT_OFF, MEMORY_FULL);
+          return link.keptBytes;
+        }],
       };
     }
   }
@@ -276,15 +280,18 @@ function* readOpen(
 ): Generator<void, Open, undefined> {
   const { opening, topics: start } = decodeOpening(buffer.subarray(body, end));
   const topics: TopicPath[] = [];
+  let bytes = 0;
   const pace = new Pace();
   for (let at = body + start; at < end;) {
-    checkSubscriptions(topics.length + 1, limits);
+    checkSubscriptions(topics.length + 1, bytes, limits);
     const next = topicEnd(buffer, at, end);
     const path = decodeTopic(buffer, at, next, limits);
+    bytes += interestBytes(path);
     topics.push(path);
     at = next;
     if (pace.isStep(path)) yield;
   }
+  checkSubscriptions(topics.length, bytes, limits);
   return { opening, topics };
 }
 

@@ -26,8 +26,11 @@ export interface Holder {
   readonly owner: object;
   /** How much is kept for it, in bytes. */
   readonly keptBytes: number;
-  /** What it can lose, the mildest first: each gives up so many bytes if it can, or all. */
-  readonly losses: readonly ((bytes: number) => void)[];
+  /**
+   * What it can lose, the mildest first: each gives up so many bytes if it can, or all, and returns how
+   * many of them go only when something is done that is under way.
+   */
+  readonly losses: readonly ((bytes: number) => number)[];
 }
 
 /** What a broker keeps, within a bound. */
@@ -65,11 +68,13 @@ export class Memory {
   #free(wanted: number): void {
     const step = this.#max * STEP;
     const shares = sharesOf(this.#holders());
-    for (let excess = Infinity; (excess = this.account.bytes - wanted) > 0;) {
-      const share = shares.pop();
+    let going = 0;
+    for (;;) {
+      const excess = this.account.bytes - going - wanted;
+      const share = excess > 0 ? shares.pop() : undefined;
       if (share === undefined) return;
       const most = Math.max(step, share.bytes - (shares.at(-1)?.bytes ?? 0));
-      share.lose(Math.min(excess, most), step);
+      going += share.lose(Math.min(excess, most), step);
       if (!share.isEmpty) insert(shares, share);
     }
   }
@@ -95,14 +100,18 @@ class Share {
     return this.#parts.length === 0;
   }
 
-  /** Lets the largest part lose so many bytes, but no more than would make it smaller than the next. */
-  lose(bytes: number, step: number): void {
+  /**
+   * Lets the largest part lose so many bytes, but no more than would make it smaller than the next, or a
+   * step; returns how many of them go later.
+   */
+  lose(bytes: number, step: number): number {
     const parts = this.#parts;
     const part = parts.pop()!;
     const before = part.bytes;
-    part.lose(Math.min(bytes, Math.max(step, before - (parts.at(-1)?.bytes ?? 0))));
+    const going = part.lose(Math.min(bytes, Math.max(step, before - (parts.at(-1)?.bytes ?? 0))));
     this.bytes += part.bytes - before;
     if (!part.isEmpty) insert(parts, part);
+    return going;
   }
 }
 
@@ -122,11 +131,12 @@ class Part {
     return this.#lost === this.#holder.losses.length;
   }
 
-  lose(bytes: number): void {
+  lose(bytes: number): number {
     const before = this.bytes;
-    this.#holder.losses[this.#lost]!(bytes);
+    const going = this.#holder.losses[this.#lost]!(bytes);
     this.bytes = this.#holder.keptBytes;
     if (this.bytes >= before) this.#lost++;
+    return going;
   }
 }
 

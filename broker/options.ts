@@ -36,6 +36,13 @@ export interface BrokerLimits {
    */
   subscriptions?: number | undefined;
   /**
+   * The most bytes of memory that the subscriptions of one client may take, as estimated: 340 for each
+   * topic, and 430 with its length for each element. By default 8 KiB for each of `subscriptions`.
+   *
+   * @default {8388608}
+   */
+  subscriptionBytes?: number | undefined;
+  /**
    * The most clients, including those that lost their connection and may come back. At the limit, a new
    * client takes the place of the one that has been away longest; if none is away, the new one is
    * refused.
@@ -178,6 +185,8 @@ export interface BrokerOptions {
 
 const MESSAGE_BYTES = 1024 * 1024;
 const SUBSCRIPTIONS = 1024;
+/** What the subscription to a topic takes at most, if all are of about the same length. */
+const TOPIC_BYTES = 8192;
 const CONNECTIONS = 10_000;
 const HALF_OPEN = 4096;
 const HALF_OPEN_PER_ADDRESS = 2048;
@@ -268,6 +277,7 @@ function checkLimits(limits: BrokerLimits): CheckedLimits {
     topicElements = TOPIC_ELEMENTS_MAX,
     elementBytes = ELEMENT_BYTES_MAX,
     subscriptions = SUBSCRIPTIONS,
+    subscriptionBytes = TOPIC_BYTES * subscriptions,
     connections = CONNECTIONS,
     halfOpen = HALF_OPEN,
     halfOpenPerAddress = HALF_OPEN_PER_ADDRESS,
@@ -277,6 +287,7 @@ function checkLimits(limits: BrokerLimits): CheckedLimits {
   checkRange("limits.topicElements", topicElements, 1, LIMITS_MAX.topicElements);
   checkRange("limits.elementBytes", elementBytes, 1, LIMITS_MAX.elementBytes);
   checkRange("limits.subscriptions", subscriptions, 1, LIMITS_MAX.subscriptions);
+  checkRange("limits.subscriptionBytes", subscriptionBytes, 1, Number.MAX_SAFE_INTEGER);
   checkRange("limits.connections", connections, 1, 2 ** 20);
   checkRange("limits.halfOpen", halfOpen, 1, 2 ** 20);
   checkRange("limits.halfOpenPerAddress", halfOpenPerAddress, 1, 2 ** 20);
@@ -287,6 +298,7 @@ function checkLimits(limits: BrokerLimits): CheckedLimits {
     topicElements,
     elementBytes,
     subscriptions,
+    subscriptionBytes,
     connections,
     halfOpen,
     halfOpenPerAddress,

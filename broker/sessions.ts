@@ -33,6 +33,9 @@ import { type Holder, type Memory, MEMORY_FULL } from "./memory.ts";
 import type { CheckedOptions, ClientEvent } from "./options.ts";
 import type { ClientStats } from "./stats.ts";
 
+/** What a session and its connection take of memory, besides what else counts. */
+const SESSION_BYTES = 6 * 1024;
+
 /** What {@linkcode Sessions} need from their broker. */
 export interface SessionsContext extends Omit<PeerContext, "onBytes" | "account"> {
   readonly options: Pick<CheckedOptions, "limits" | "heartbeat" | "resumeWindow">;
@@ -170,6 +173,7 @@ export class Sessions {
     const id = randomBytes(SESSION_ID_BYTES);
     const peer = new ClientPeer(id, key, ++this.#begun, this.#peerContext);
     this.#all.set(textOf(id), peer);
+    this.#context.memory.account.add(SESSION_BYTES);
     return peer;
   }
 
@@ -216,9 +220,10 @@ export class Sessions {
     this.#awaitNoMore(peer);
     const isUnknown = this.#opening.get(peer)?.isNew ?? false;
     this.#opening.delete(peer);
-    const isNews = this.#all.delete(textOf(peer.id)) && !isUnknown;
+    const isKnown = this.#all.delete(textOf(peer.id));
+    if (isKnown) this.#context.memory.account.add(-SESSION_BYTES);
     peer.remove(error);
-    if (isNews) this.#report("left", peer, error);
+    if (isKnown && !isUnknown) this.#report("left", peer, error);
   }
 
   #report(
@@ -250,12 +255,21 @@ export class Sessions {
       yield {
         owner: peer.key,
         get keptBytes() {
-          return peer.keptBytes;
+          return SESSION_BYTES + peer.keptBytes;
         },
         losses: [
-          (bytes) => peer.free(bytes),
-          () => peer.cutOff(MEMORY_FULL),
-          () => this.#forget(peer),
+          (bytes) => {
+            peer.free(bytes);
+            return 0;
+          },
+          () => {
+            peer.cutOff(MEMORY_FULL);
+            return peer.session.link?.keptBytes ?? 0; // While it takes frames.
+          },
+          () => {
+            this.#forget(peer);
+            return peer.interestBytes;
+          },
         ],
       };
     }

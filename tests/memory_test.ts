@@ -7,6 +7,8 @@ import { encodeFrame, FrameType } from "../protocol/frame.ts";
 import { FrameReader } from "../protocol/frame_reader.ts";
 import { Outbox } from "../protocol/outbox.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
+import type { Peer } from "../routing/peer.ts";
+import { Router } from "../routing/router.ts";
 import { WINDOW_BYTES } from "../protocol/session.ts";
 
 const KIB = 1024;
@@ -26,6 +28,10 @@ function feed(reader: FrameReader, bytes: Uint8Array, take: () => void = () => {
     at += count;
     while (reader.next()) take();
   }
+}
+
+function peer(): Peer {
+  return { take() {}, lose() {}, room: () => undefined };
 }
 
 function readerOf(account: Account): FrameReader {
@@ -128,6 +134,36 @@ Deno.test("Account is even when queues that share are emptied in any order, sent
   }
 });
 
+Deno.test("Router counts topics once that many want, each for who wants it, and nothing in the end", () => {
+  const account = new Account();
+  const router = new Router<Peer>({ account });
+  const peers = Array.from({ length: 100 }, peer);
+  const path = Array.from({ length: 16 }, (_, depth) => `${depth}`.padEnd(100));
+  for (const each of peers) router.add(each, path);
+  assert(account.bytes < 16 * 700 + 100 * 200, `${account.bytes} bytes`);
+  router.add(peers[0]!, path);
+  const shares = peers.reduce((sum, each) => sum + router.keptBytesOf(each), 0);
+  assert(shares <= account.bytes, "what several want counts for each of them in part");
+  assert(router.bytesOf(peers[0]!) > 16 * 500);
+  router.add(peers[0]!, path, [["a"]]);
+  router.add(peers[1]!, path, []);
+  for (const each of peers) for (const _step of router.clear(each));
+  for (let n = 0; n < 3; n++) for (const _step of router.sweep());
+  assertEquals(account.bytes, 0);
+});
+
+Deno.test("Router says of each peer what only it keeps alive", () => {
+  const account = new Account();
+  const router = new Router<Peer>({ account });
+  const [one, other] = [peer(), peer()];
+  for (let n = 0; n < 100; n++) {
+    router.add(one, [`${n}`, "a", "b", "c"]);
+    router.add(other, ["x", `${n}`]);
+  }
+  const sum = router.keptBytesOf(one) + router.keptBytesOf(other);
+  assert(sum > 0.9 * account.bytes && sum <= account.bytes, `${sum} of ${account.bytes}`);
+});
+
 /** Somebody who holds bytes that it can drop, and others that only its end sets free. */
 class Fake implements Holder {
   readonly owner: object;
@@ -152,10 +188,12 @@ class Fake implements Holder {
       const count = Math.min(bytes, this.droppable);
       this.droppable -= count;
       this.#account.add(-count);
+      return 0;
     },
     () => {
       this.#account.add(-this.keptBytes);
       this.droppable = this.rest = 0;
+      return 0;
     },
   ];
 }
