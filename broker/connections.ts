@@ -19,8 +19,11 @@ import { clientFrameLimits, decodeOpening, type Opening } from "../protocol/fram
 import { BROKER_ID_BYTES, randomBytes } from "../protocol/handshake.ts";
 import { Link, TICKS } from "../protocol/link.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
+import { interestBytes } from "../routing/interest_bytes.ts";
 import { Pace } from "../routing/pace.ts";
 import type { TopicPath } from "../topic.ts";
+import type { Holder, Memory } from "./memory.ts";
+import { MEMORY_FULL } from "./memory.ts";
 import { Admission } from "./admission.ts";
 import type { Callbacks } from "./callbacks.ts";
 import { checkSubscriptions, type ClientPeer } from "./client_peer.ts";
@@ -39,6 +42,7 @@ export interface ConnectionsContext {
   readonly options: Pick<CheckedOptions, "limits" | "authTimeout" | "heartbeat">;
   readonly keyring: Keyring;
   readonly sessions: Sessions;
+  readonly memory: Memory;
   readonly counters: Counters;
   readonly callbacks: Callbacks;
   /** Where what takes long is done. */
@@ -167,9 +171,12 @@ export class Connections {
 
   /** Serves an authenticated connection to its end. */
   async #serve(stream: Connection, key: Key): Promise<void> {
-    const { options, sessions, counters, callbacks, background } = this.#context;
+    const { options, sessions, memory, counters, callbacks, background } = this.#context;
     const client: Client = { stream, key, peer: undefined };
-    const link = new Link(stream, this.#frameLimits, undefined, this.#rounds);
+    const link = new Link(stream, this.#frameLimits, undefined, {
+      rounds: this.#rounds,
+      account: memory.account,
+    });
     let opened: Promise<void> | undefined;
     link.expect({
       [FrameType.OPEN]: (reader) => {
@@ -208,6 +215,23 @@ export class Connections {
       // A ProtocolError: what the client says cannot be, or its key is gone.
       if (error instanceof ProtocolError) link.fail(error);
       else link.close(error as Error);
+    }
+  }
+
+  /** Those that have no session yet, as those for whom memory is kept. */
+  *holders(): Generator<Holder, void, undefined> {
+    for (const [link, { key, peer }] of this.#clients) {
+      if (peer !== undefined) continue;
+      yield {
+        owner: key,
+        get keptBytes() {
+          return link.ended ? 0 : link.keptBytes;
+        },
+        losses: [() => {
+          link.end(Reason.CUT_OFF, MEMORY_FULL);
+          return link.keptBytes;
+        }],
+      };
     }
   }
 
@@ -256,15 +280,18 @@ function* readOpen(
 ): Generator<void, Open, undefined> {
   const { opening, topics: start } = decodeOpening(buffer.subarray(body, end));
   const topics: TopicPath[] = [];
+  let bytes = 0;
   const pace = new Pace();
   for (let at = body + start; at < end;) {
-    checkSubscriptions(topics.length + 1, limits);
+    checkSubscriptions(topics.length + 1, bytes, limits);
     const next = topicEnd(buffer, at, end);
     const path = decodeTopic(buffer, at, next, limits);
+    bytes += interestBytes(path);
     topics.push(path);
     at = next;
     if (pace.isStep(path)) yield;
   }
+  checkSubscriptions(topics.length, bytes, limits);
   return { opening, topics };
 }
 
