@@ -22,9 +22,11 @@ import { clientFrameLimits, decodeOpening, type Opening } from "../protocol/fram
 import { BROKER_ID_BYTES, randomBytes } from "../protocol/handshake.ts";
 import { Link, TICKS } from "../protocol/link.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
+import { interestBytes } from "../routing/interest_bytes.ts";
 import { Pace } from "../routing/pace.ts";
 import type { TopicPath } from "../topic.ts";
 import { Admission, type Entrant } from "./admission.ts";
+import { type Holder, type Memory, MEMORY_FULL } from "./memory.ts";
 import type { Callbacks } from "./callbacks.ts";
 import { checkSubscriptions, type ClientPeer } from "./client_peer.ts";
 import type { Counters } from "./counters.ts";
@@ -42,6 +44,7 @@ export interface ConnectionsContext {
   readonly options: Pick<CheckedOptions, "limits" | "authTimeout" | "heartbeat">;
   readonly keyring: Keyring;
   readonly sessions: Sessions;
+  readonly memory: Memory;
   readonly counters: Counters;
   readonly callbacks: Callbacks;
   /** Where what takes long is done. */
@@ -175,8 +178,11 @@ export class Connections {
 
   /** Serves an authenticated connection to its end. */
   async #serve(client: Client): Promise<void> {
-    const { options, sessions, counters, callbacks, background } = this.#context;
-    const link = new Link(client.stream, this.#frameLimits, undefined, this.#rounds);
+    const { options, sessions, memory, counters, callbacks, background } = this.#context;
+    const link = new Link(client.stream, this.#frameLimits, undefined, {
+      rounds: this.#rounds,
+      account: memory.account,
+    });
     let opened: Promise<void> | undefined;
     link.expect({
       [FrameType.OPEN]: (reader) => {
@@ -244,6 +250,23 @@ export class Connections {
     if (client !== undefined) client.entrant = this.#unplaced.enter(client.stream);
   }
 
+  /** Those that have no session yet, as those for whom memory is kept. */
+  *holders(): Generator<Holder, void, undefined> {
+    for (const [link, { key, peer }] of this.#clients) {
+      if (peer !== undefined) continue;
+      yield {
+        owner: key,
+        get keptBytes() {
+          return link.ended ? 0 : link.keptBytes;
+        },
+        losses: [() => {
+          link.end(Reason.CUT_OFF, MEMORY_FULL);
+          return link.keptBytes;
+        }],
+      };
+    }
+  }
+
   /** Ends connections whose key is gone. */
   endRevoked(): void {
     const { keyring, counters } = this.#context;
@@ -289,15 +312,18 @@ function* readOpen(
 ): Generator<void, Open, undefined> {
   const { opening, topics: start } = decodeOpening(buffer.subarray(body, end));
   const topics: TopicPath[] = [];
+  let bytes = 0;
   const pace = new Pace();
   for (let at = body + start; at < end;) {
-    checkSubscriptions(topics.length + 1, limits);
+    checkSubscriptions(topics.length + 1, bytes, limits);
     const next = topicEnd(buffer, at, end);
     const path = decodeTopic(buffer, at, next, limits);
+    bytes += interestBytes(path);
     topics.push(path);
     at = next;
     if (pace.isStep(path)) yield;
   }
+  checkSubscriptions(topics.length, bytes, limits);
   return { opening, topics };
 }
 

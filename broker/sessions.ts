@@ -11,8 +11,8 @@
  *
  * - When a client says GOODBYE, or the broker says it to the client, the session is forgotten at once. A
  *   client that was cut off may still come to ask how much it missed.
- * - All sessions together, and the uplink, hold at most `memory`. When that is full, those that hold most
- *   lose what waits for them, and if that is not enough, their sessions.
+ * - When the broker's memory is full, a session loses what waits for it, then its connection and whatever
+ *   it holds, and is forgotten at last; memory.ts says which.
  */
 import { later, type Timer } from "../base/timers.ts";
 import { ConnectionLostError } from "../errors.ts";
@@ -28,29 +28,22 @@ import type { Link, LinkEnd } from "../protocol/link.ts";
 import { WINDOW_BYTES } from "../protocol/session.ts";
 import type { TopicPath } from "../topic.ts";
 import type { Callbacks } from "./callbacks.ts";
-import { ClientPeer, MEMORY_FULL, type PeerContext } from "./client_peer.ts";
+import { ClientPeer, type PeerContext } from "./client_peer.ts";
 import type { Key, Keyring } from "./keys.ts";
+import { type Holder, type Memory, MEMORY_FULL } from "./memory.ts";
 import { type Loser, Places } from "./places.ts";
 import type { CheckedOptions, ClientEvent } from "./options.ts";
 import type { ClientStats } from "./stats.ts";
 
-/** How much of `memory` is free after it was full. */
-const FREED = 1 / 16;
-
-/** Something besides sessions that takes of the broker's memory, and can give some of that back. */
-export interface MemoryHolder {
-  /** How many bytes it holds. */
-  readonly bytes: number;
-  /** Gives up so many of them, if it can; {@linkcode Sessions.heldElsewhere} is called meanwhile. */
-  free(bytes: number): void;
-}
+/** What a session and its connection take of memory, besides what else counts. */
+const SESSION_BYTES = 6 * 1024;
 
 /** What {@linkcode Sessions} need from their broker. */
-export interface SessionsContext extends Omit<PeerContext, "onBytes"> {
-  readonly options: Pick<CheckedOptions, "limits" | "heartbeat" | "memory" | "resumeWindow">;
+export interface SessionsContext extends Omit<PeerContext, "onBytes" | "account"> {
+  readonly options: Pick<CheckedOptions, "limits" | "heartbeat" | "resumeWindow">;
   readonly callbacks: Callbacks;
-  /** What else holds something of `memory`. */
-  readonly elsewhere?: MemoryHolder | undefined;
+  /** Where what is kept for the clients counts. */
+  readonly memory: Memory;
   /** A connection has no session any more, and is about to end. */
   readonly onUnplaced: (link: Link) => void;
   /** Whether the broker shuts down: nobody can come back then. */
@@ -80,8 +73,6 @@ export class Sessions {
   /** How many there have been. */
   #begun = 0;
   #queuedBytes = 0;
-  /** Whether what is held is being given up, which may pass on what the uplink held. */
-  #isFreeing = false;
 
   /** Makes one without sessions. */
   constructor(context: SessionsContext) {
@@ -89,9 +80,10 @@ export class Sessions {
     this.#places = new Places(context.options.limits.connections, context.now);
     this.#peerContext = {
       ...context,
+      account: context.memory.account,
       onBytes: (change) => {
         this.#queuedBytes += change;
-        if (change > 0) this.#bound();
+        if (change > 0) context.memory.settle();
       },
     };
   }
@@ -196,6 +188,7 @@ export class Sessions {
     const id = randomBytes(SESSION_ID_BYTES);
     const peer = new ClientPeer(id, key, ++this.#begun, this.#peerContext);
     this.#all.set(textOf(id), peer);
+    this.#context.memory.account.add(SESSION_BYTES);
     this.#places.take(peer);
     return peer;
   }
@@ -252,9 +245,10 @@ export class Sessions {
     const isUnknown = this.#opening.get(peer)?.isNew ?? false;
     this.#opening.delete(peer);
     this.#places.leave(peer);
-    const isNews = this.#all.delete(textOf(peer.id)) && !isUnknown;
+    const isKnown = this.#all.delete(textOf(peer.id));
+    if (isKnown) this.#context.memory.account.add(-SESSION_BYTES);
     peer.remove(error);
-    if (isNews) this.#report("left", peer, error);
+    if (isKnown && !isUnknown) this.#report("left", peer, error);
   }
 
   #report(
@@ -286,32 +280,29 @@ export class Sessions {
     }
   }
 
-  /** What else holds something holds so many more bytes, or fewer. */
-  heldElsewhere(change: number): void {
-    if (change > 0) this.#bound();
-  }
-
-  get #heldBytes(): number {
-    return this.#queuedBytes + (this.#context.elsewhere?.bytes ?? 0);
-  }
-
-  #bound(): void {
-    if (this.#isFreeing || this.#heldBytes <= this.#context.options.memory) return;
-    this.#isFreeing = true;
-    this.#freeMemory();
-    this.#isFreeing = false;
-  }
-
-  /** The memory is full: those who hold most lose what may be dropped; if need be, their sessions. */
-  #freeMemory(): void {
-    const { options, elsewhere } = this.#context;
-    const excess = () => this.#heldBytes - options.memory * (1 - FREED);
-    const peers = [...this.#all.values()];
-    const holders: MemoryHolder[] = elsewhere === undefined ? peers : [...peers, elsewhere];
-    holders.sort((a, b) => b.bytes - a.bytes);
-    for (const holder of holders) if (excess() > 0) holder.free(excess());
-    for (const peer of peers.sort((a, b) => b.bytes - a.bytes)) {
-      if (excess() > 0) peer.cutOff(MEMORY_FULL);
+  /** All sessions, as those for whom memory is kept. */
+  *holders(): Generator<Holder, void, undefined> {
+    for (const peer of this.#all.values()) {
+      yield {
+        owner: peer.key,
+        get keptBytes() {
+          return SESSION_BYTES + peer.keptBytes;
+        },
+        losses: [
+          (bytes) => {
+            peer.free(bytes);
+            return 0;
+          },
+          () => {
+            peer.cutOff(MEMORY_FULL);
+            return peer.session.link?.keptBytes ?? 0; // While it takes frames.
+          },
+          () => {
+            this.#forget(peer);
+            return peer.interestBytes;
+          },
+        ],
+      };
     }
   }
 

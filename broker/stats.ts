@@ -51,6 +51,11 @@ export interface BrokerStats {
   readonly cutOff: number;
   /** Bytes that are queued for clients, or not acknowledged by them. */
   readonly queuedBytes: number;
+  /**
+   * Bytes that are kept in memory for clients, each counted once: read buffers, queues with what they keep
+   * alive, answers that wait, subscriptions. `memory` bounds them.
+   */
+  readonly memoryBytes: number;
   /** Counts of the uplink that joins the broker to others; absent without one. */
   readonly uplink?: UplinkStats;
 }

@@ -2,22 +2,23 @@
  * The bounds of what is remembered of other brokers, of each and of all together: what they want, and how
  * much they sent of what is wanted here. It is an estimate in bytes, rather too much than too little.
  *
+ * - What the broker's router keeps of it is counted there, and is about as much.
  * - Unlike packets it is not given up for others: who is refused tells it again and again. So it may take
  *   only a part of the broker's memory.
  */
 import { ProtocolError } from "../errors.ts";
 
 /** The part of the broker's memory that all others may take, and the least that they may. */
-const MEMORY_PART = 1 / 2;
+const MEMORY_PART = 1 / 4;
 const BYTES_MIN = 32 * 2 ** 20;
 /** The part of that for what one of them wants. */
 const BROKER_PART = 1 / 2;
-/** What each element takes of a topic that somebody wants, here and in the router, besides its text. */
-const ELEMENT_BYTES = 800;
+/** What each element takes of a topic that somebody wants, besides its text and what it takes in the router. */
+const ELEMENT_BYTES = 400;
 /** What each character of that takes. */
 const CHAR_BYTES = 4;
 /** What it takes that a broker wants a topic, with what it was told of it. */
-export const WANT_BYTES = 320;
+export const WANT_BYTES = 260;
 /** What a count of another broker takes. */
 export const COUNT_BYTES = 48;
 /** What another broker takes of which nothing else is known. */

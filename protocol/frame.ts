@@ -11,7 +11,7 @@
  * checked before it is buffered: a frame that is too long for its type is refused as soon as its first
  * bytes are there.
  */
-import type { Lease } from "../base/bytes.ts";
+import type { Lease } from "../base/lease.ts";
 import { sizeLength, writeSize } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
 

@@ -272,7 +272,7 @@ Deno.test("Link leaves turns to everything else between reads of a few bytes tha
   };
   const handler = { frame() {}, batch() {}, next: () => undefined, idle() {} };
   const limits = { ...FRAME_LIMITS, [FrameType.PUBLISH]: 2 ** 32 };
-  const link = new Link(stream, limits, handler, new Rounds(() => time));
+  const link = new Link(stream, limits, handler, { rounds: new Rounds(() => time) });
   for (let before = 0; count < most; before = time) {
     await new Promise((resolve) => setTimeout(resolve));
     longest = Math.max(longest, time - before);

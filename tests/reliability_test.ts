@@ -690,7 +690,7 @@ Deno.test("Broker holds no more than its memory for all clients together", async
   for (let n = 0; n < 500; n++) {
     alice.publish("flood", { n, data: FLOOD });
     await alice.flush();
-    most = Math.max(most, scene.broker.stats().queuedBytes);
+    most = Math.max(most, scene.broker.stats().memoryBytes);
   }
   assert(most <= memory, `${most} bytes`);
   await until(() => heard === 500);

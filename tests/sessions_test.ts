@@ -7,6 +7,7 @@ import { Callbacks } from "../broker/callbacks.ts";
 import type { ClientPeer } from "../broker/client_peer.ts";
 import { Counters } from "../broker/counters.ts";
 import { type BrokerKey, Keyring } from "../broker/keys.ts";
+import { Memory } from "../broker/memory.ts";
 import { type BrokerOptions, checkedOptions } from "../broker/options.ts";
 import { Sessions } from "../broker/sessions.ts";
 import { TopicCounts } from "../broker/topic_counts.ts";
@@ -46,6 +47,7 @@ class Stage implements Disposable {
   readonly counters = new Counters();
   readonly keyring = new Keyring(undefined, KEYS);
   readonly sessions: Sessions;
+  readonly memory: Memory;
   /** How often a topic was wanted once more. */
   wanted = 0;
   readonly router = new Router<Peer>({
@@ -72,6 +74,7 @@ class Stage implements Disposable {
       options: checked,
       limits,
       maxPatience,
+      memory: this.memory = new Memory(checked.memory, () => this.sessions.holders()),
       callbacks: new Callbacks(checked),
       counters: this.counters,
       router: this.router,

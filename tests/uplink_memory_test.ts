@@ -49,10 +49,10 @@ Deno.test("Broker asks its uplink for what both hold beyond memory", async () =>
   const uplink = new Hoard();
   await using _broker = await started(uplink);
   assertEquals(uplink.bus.memory, MEMORY);
-  uplink.hold(MEMORY);
+  uplink.hold(MEMORY / 2);
   assertEquals(uplink.asked, []);
-  uplink.hold(1000);
-  assertEquals(uplink.asked.length, 1);
+  uplink.hold(MEMORY);
+  await until(() => uplink.asked.length > 0);
   assert(uplink.held <= MEMORY && uplink.held >= MEMORY / 2, `${uplink.held} bytes are left`);
 });
 
@@ -67,7 +67,7 @@ Deno.test("Broker takes nothing from a client that holds less than its uplink", 
   subscriber.addSubscriber("a", () => received++);
   await Promise.all([subscriber.connect(), publisher.connect()]);
   uplink.hold(MEMORY - 1000);
-  const count = 200;
+  const count = 50; // Much less than the uplink holds, even if nobody reads them.
   for (let n = 0; n < count; n++) publisher.publish("a", { filling: new Uint8Array(10_000) });
   await publisher.flush();
   await until(() => received === count || gaps > 0);

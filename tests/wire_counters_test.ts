@@ -36,7 +36,7 @@ import { FrameReader } from "../protocol/frame_reader.ts";
 import { Inbox } from "../protocol/inbox.ts";
 import { Link } from "../protocol/link.ts";
 import { Outbox } from "../protocol/outbox.ts";
-import { Session, type SessionStart, WINDOW_BYTES } from "../protocol/session.ts";
+import { Session, type SessionOptions, WINDOW_BYTES } from "../protocol/session.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import { streamPair } from "../tools/harness/memory_streams.ts";
 import { contextOf, frameOf, Heard, PREFIX } from "./helpers/exchange.ts";
@@ -55,7 +55,7 @@ class Pair {
   readonly sessions: readonly [Session, Session];
   #lost: Promise<unknown> = Promise.resolve();
 
-  constructor(start: SessionStart) {
+  constructor(start: SessionOptions) {
     const session = (index: 0 | 1) =>
       new Session({ frame: ({ frames }) => void (this.got[index]! += frames) }, undefined, start);
     this.sessions = [session(0), session(1)];

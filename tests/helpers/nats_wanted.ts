@@ -2,6 +2,7 @@
  * Lets many brokers want topics, of the kind that is named, and prints how many bytes are counted, and how
  * many are kept alive, both without what there was before. Run it with `--expose-gc`.
  */
+import { Account } from "../../base/account.ts";
 import { CoreExchange } from "../../nats/core_exchange.ts";
 import type { Peer } from "../../routing/peer.ts";
 import { Router } from "../../routing/router.ts";
@@ -18,7 +19,8 @@ const [brokers, topics, topicOf] = kinds[Deno.args[0]!]!;
 const PART = 500;
 
 const { gc } = globalThis as unknown as { gc(): void };
-const router = new Router<Peer>();
+const account = new Account();
+const router = new Router<Peer>({ account });
 const peer: Peer = { take: () => {}, lose: () => {}, room: () => undefined };
 let counted = 0;
 let due: (() => void)[] = [];
@@ -71,4 +73,4 @@ rest();
 const before = keptBytes();
 for (let broker = 0; broker < brokers; broker++) wants(broker);
 const kept = keptBytes() - before;
-console.log(JSON.stringify({ counted, kept, unaware: exchange.unaware }));
+console.log(JSON.stringify({ counted: counted + account.bytes, kept, unaware: exchange.unaware }));

@@ -164,14 +164,14 @@ export const packetsWithGaps: Attack = {
 /** How many topics one broker wants, in one message; each has elements that no other one has. */
 const DEEP_TOPICS = 800;
 /** What other brokers may want takes no more, by default, in `docs/scaling.md`. */
-const WANTED_BYTES = 512 * 2 ** 20;
+const WANTED_BYTES = 256 * 2 ** 20;
 
 /** Topics that take two hundred times as much as they are long. */
 export const deepWants: Attack = {
   name: "deep-wants",
   what: `many brokers that each want ${DEEP_TOPICS} topics of 16 elements`,
   broker: CORE,
-  memoryBytes: 1.5 * WANTED_BYTES + MEMORY_BYTES,
+  memoryBytes: 3 * WANTED_BYTES + MEMORY_BYTES,
   run: (assault) =>
     withNats(assault, async (nats) => {
       const rest = Array.from({ length: 15 }, () => "x");

@@ -8,7 +8,7 @@ import { NEWCOMER_PATIENCE_MS } from "./bystanders.ts";
 import type { Most } from "./scene.ts";
 
 /** Counters that go up and down. */
-const GAUGES = ["connections", "sessions", "detached", "waiting", "queuedBytes"];
+const GAUGES = ["connections", "sessions", "detached", "waiting", "queuedBytes", "memoryBytes"];
 
 /** What is known after an attack, to be printed and judged. */
 export interface Outcome {
