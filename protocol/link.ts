@@ -213,10 +213,15 @@ export class Link {
       this.lose(new Error(`nothing was heard for ${SILENT_HEARTBEATS} heartbeats`));
     } else if (++this.#writer.quietTicks >= TICKS) {
       this.#writer.quietTicks = 0;
-      this.#reader.trim();
-      this.#writer.trim();
+      this.trim();
       this.handler.idle();
     }
+  }
+
+  /** Drops what it keeps for speed. */
+  trim(): void {
+    this.#reader.trim();
+    this.#writer.trim();
   }
 
   async #run(): Promise<LinkEnd> {
