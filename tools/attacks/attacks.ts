@@ -37,6 +37,7 @@ import {
   lengthBombs,
   outOfTurn,
 } from "./attacks_on_session.ts";
+import { memoryAttacks } from "./attacks_on_memory.ts";
 import { forgedCounts, forgedNumbers, logFlood } from "./attacks_through_nats.ts";
 
 /** Does nothing: what the others are compared with. */
@@ -81,6 +82,7 @@ export const ATTACKS: readonly Attack[] = [
   powerless,
   fleetLeaves,
   fleetVanishes,
+  ...memoryAttacks,
   forgedNumbers,
   forgedCounts,
   logFlood,
