@@ -19,11 +19,14 @@ export class Lease<B extends Uint8Array = Uint8Array> {
   /** Whether somebody may still read it without holding it: then it is never used again. */
   isSpoilt = false;
   readonly #account: Account;
+  /** How many bytes the whole buffer has, of which this may be a part. */
+  readonly #bytes: number;
 
   /** Lends a buffer that counts in this account already. */
   constructor(buffer: B, account: Account) {
     this.buffer = buffer;
     this.#account = account;
+    this.#bytes = buffer.buffer.byteLength;
   }
 
   /** Whether its owner may use it again. */
@@ -33,7 +36,7 @@ export class Lease<B extends Uint8Array = Uint8Array> {
 
   /** How many bytes of it each that holds it is said to keep. */
   get share(): number {
-    return this.buffer.buffer.byteLength / Math.max(1, this.holders);
+    return this.holders > 1 ? this.#bytes / this.holders : this.#bytes;
   }
 
   /** One holds it no longer. */
@@ -48,7 +51,7 @@ export class Lease<B extends Uint8Array = Uint8Array> {
   }
 
   #gone(): void {
-    this.#account.add(-this.buffer.buffer.byteLength);
+    this.#account.add(-this.#bytes);
   }
 }
 

@@ -319,8 +319,9 @@ export class ClientPeer implements Peer, SessionHandler {
     this.#counters.count("dropped", this.session.outbox.drop(bytes));
   }
 
-  /** Frees so many bytes of its queue, which others need; all of it if it may not drop messages. */
+  /** Drops what it keeps for speed, and frees so many bytes of its queue, which others need; all of it if it may not drop messages. */
   free(bytes: number): void {
+    this.session.trim();
     if (this.#mayHoldBack) this.cutOff(MEMORY_FULL);
     else this.#drop(bytes);
   }

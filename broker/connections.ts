@@ -261,6 +261,7 @@ export class Connections {
         },
         losses: [() => {
           link.end(Reason.CUT_OFF, MEMORY_FULL);
+          link.hurry();
           return link.keptBytes;
         }],
       };

@@ -17,6 +17,9 @@ const FREED = 1 / 16;
 /** In steps of which size it is freed, unless somebody holds more than others by more than that. */
 const STEP = 1 / 64;
 
+/** Of those of one owner, who can only be ended has to hold so many times as much as who can drop something. */
+const ENDING = 4;
+
 /** Why a client loses its session when nothing is left that could be dropped. */
 export const MEMORY_FULL = "the broker's memory is full";
 
@@ -75,7 +78,7 @@ export class Memory {
       if (share === undefined) return;
       const most = Math.max(step, share.bytes - (shares.at(-1)?.bytes ?? 0));
       going += share.lose(Math.min(excess, most), step);
-      if (!share.isEmpty) insert(shares, share);
+      if (!share.isEmpty) insert(shares, share, (each) => each.bytes);
     }
   }
 }
@@ -92,7 +95,7 @@ class Share {
   }
 
   sort(): this {
-    this.#parts.sort(byBytes);
+    this.#parts.sort((a, b) => a.rank - b.rank);
     return this;
   }
 
@@ -108,9 +111,9 @@ class Share {
     const parts = this.#parts;
     const part = parts.pop()!;
     const before = part.bytes;
-    const going = part.lose(Math.min(bytes, Math.max(step, before - (parts.at(-1)?.bytes ?? 0))));
+    const going = part.lose(Math.min(bytes, Math.max(step, before - (parts.at(-1)?.rank ?? 0))));
     this.bytes += part.bytes - before;
-    if (!part.isEmpty) insert(parts, part);
+    if (!part.isEmpty) insert(parts, part, (each) => each.rank);
     return going;
   }
 }
@@ -125,6 +128,11 @@ class Part {
   constructor(holder: Holder) {
     this.#holder = holder;
     this.bytes = holder.keptBytes;
+  }
+
+  /** Who has the highest loses first: to lose messages is less than to be ended. */
+  get rank(): number {
+    return this.#lost === 0 ? this.bytes : this.bytes / ENDING;
   }
 
   get isEmpty(): boolean {
@@ -148,19 +156,17 @@ function sharesOf(holders: Iterable<Holder>): Share[] {
     if (share === undefined) shares.set(holder.owner, share = new Share());
     share.add(new Part(holder));
   }
-  return [...shares.values()].map((share) => share.sort()).sort(byBytes);
-}
-
-function byBytes(a: { readonly bytes: number }, b: { readonly bytes: number }): number {
-  return a.bytes - b.bytes;
+  return [...shares.values()].map((share) => share.sort())
+    .sort((a, b) => a.bytes - b.bytes);
 }
 
 /** Puts one where it belongs among those that are sorted. */
-function insert<T extends { readonly bytes: number }>(sorted: T[], one: T): void {
+function insert<T>(sorted: T[], one: T, rankOf: (each: T) => number): void {
+  const rank = rankOf(one);
   let low = 0, high = sorted.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (sorted[middle]!.bytes <= one.bytes) low = middle + 1;
+    if (rankOf(sorted[middle]!) <= rank) low = middle + 1;
     else high = middle;
   }
   sorted.splice(low, 0, one);

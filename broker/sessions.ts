@@ -294,8 +294,10 @@ export class Sessions {
             return 0;
           },
           () => {
+            const { link } = peer.session;
             peer.cutOff(MEMORY_FULL);
-            return peer.session.link?.keptBytes ?? 0; // While it takes frames.
+            link?.hurry();
+            return link?.keptBytes ?? 0; // While it takes frames.
           },
           () => {
             this.#forget(peer);

@@ -213,9 +213,10 @@ export class Outbox {
     return true;
   }
 
-  /** Drops what it keeps for speed, if it holds nothing. */
+  /** Drops what it keeps for speed: if it holds something, only the buffers that it keeps in reserve. */
   trim(): void {
     if (this.heldBytes === 0) this.#waiting.trim();
+    else this.#buffers.dropSpares();
   }
 
   /**

@@ -64,10 +64,15 @@ export class Buffers {
     return (holders === 0 ? buffer.length : 0) + this.#spares.length * BUFFER_BYTES_MAX;
   }
 
-  /** Drops all buffers, and begins with a small one again. */
-  trim(): void {
+  /** Drops the buffers that are kept in reserve. */
+  dropSpares(): void {
     this.account.add(-this.#spares.length * BUFFER_BYTES_MAX);
     this.#spares.length = 0;
+  }
+
+  /** Drops all buffers, and begins with a small one again. */
+  trim(): void {
+    this.dropSpares();
     this.current.disown();
     this.current = new Lease(NO_BYTES, this.account);
     this.#nextBytes = BUFFER_BYTES_MIN;

@@ -92,7 +92,7 @@ export class Sent {
   /** How many bytes it keeps in memory. */
   get keptBytes(): number {
     let sum = this.#notices.length * NOTICES_BYTES;
-    for (const chunk of this.chunks()) sum += keptBy(chunk);
+    for (let i = 0; i < this.#chunks.length; i++) sum += keptBy(this.#chunks.at(i)!);
     return sum;
   }
 

@@ -161,6 +161,12 @@ export class Session implements LinkHandler {
     if (this.outbox.sift(fits) > 0) this.#flushes.postpone(this.outbox.total);
   }
 
+  /** Drops what it keeps for speed. */
+  trim(): void {
+    this.outbox.trim();
+    this.#link?.trim();
+  }
+
   /** Sends what the outbox has, as far as there is a connection and the window allows. */
   pump(): void {
     this.#link?.pump();

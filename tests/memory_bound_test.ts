@@ -169,7 +169,8 @@ Deno.test("Broker ends who has half sent most when its memory is full, and anoth
     await until(() => broker.stats().memoryBytes <= 16 * MIB);
     const { cutOff, dropped, queuedBytes } = broker.stats();
     assert(cutOff >= 10 && dropped === 0 && queuedBytes > 60 * 64 * KIB);
-    assertEquals(decodeGoodbye(await greedy[28]!.expect(FrameType.GOODBYE)).reason, Reason.CUT_OFF);
+    const told = await Promise.any(greedy.map((peer) => peer.expect(FrameType.GOODBYE)));
+    assertEquals(decodeGoodbye(told).reason, Reason.CUT_OFF);
     await writeAll(publisher.conn, new Uint8Array(1));
     await flushed(publisher); // Its half of a message is whole now.
   });

@@ -233,6 +233,29 @@ Deno.test("Memory ends a session that holds most and has nothing to drop, before
   assertEquals(holders.map(({ keptBytes }) => keptBytes), [300, 0]);
 });
 
+Deno.test("Memory takes messages of one session before it ends another of the same key that holds little more", () => {
+  const key = {};
+  const { memory, holders } = scene([key, 400], [key, 0, 601]);
+  memory.settle();
+  assertEquals(holders[1]!.rest, 601);
+  const { memory: other, holders: others } = scene([key, 150], [key, 0, 851]);
+  other.settle();
+  assertEquals(others.map(({ keptBytes }) => keptBytes), [150, 0]);
+});
+
+Deno.test("Outbox keeps no buffers in reserve when memory is short", () => {
+  const account = new Account();
+  const outbox = new Outbox(WINDOW_BYTES, () => {}, { account });
+  for (let n = 0; n < 2000; n++) outbox.push(publishOf(1000), 1);
+  while (outbox.next() !== undefined);
+  outbox.acknowledge(outbox.numbered);
+  while (outbox.next() !== undefined);
+  const before = account.bytes;
+  outbox.trim();
+  assert(account.bytes < before - 200 * KIB, `${before}, then ${account.bytes} bytes`);
+  assert(Math.abs(outbox.keptBytes - account.bytes) < KIB, "the rest is its own");
+});
+
 Deno.test("Memory takes alternately from two that hold as much", () => {
   const { memory, holders } = scene([{}, 505], [{}, 505]);
   memory.settle();

@@ -38,6 +38,7 @@ import {
   lengthBombs,
   outOfTurn,
 } from "./attacks_on_session.ts";
+import { memoryAttacks } from "./attacks_on_memory.ts";
 import {
   deepWants,
   forgedCounts,
@@ -90,6 +91,7 @@ export const ATTACKS: readonly Attack[] = [
   fleetVanishes,
   placeTakers,
   placeHolders,
+  ...memoryAttacks,
   forgedNumbers,
   forgedCounts,
   logFlood,
