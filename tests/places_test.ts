@@ -478,18 +478,19 @@ Deno.test("Broker takes no place of another key for who comes and goes, beyond t
 });
 
 Deno.test("Broker keeps no session of a key that onClient takes away while it gets a place", async () => {
-  let broker: Broker | undefined;
+  const held: { broker?: Broker } = {};
   await using stage = await Stage.start(2, {
     onClient: ({ type, keyName }) => {
-      if (type === "left" && keyName === "bob") broker!.setKeys([]);
+      if (type === "left" && keyName === "bob") held.broker!.setKeys([]);
     },
   });
-  broker = stage.broker;
+  const { broker } = stage;
+  held.broker = broker;
   await stage.open("bob");
   await stage.open("bob");
   const ann = await stage.dial("ann");
   await ann.send(FrameType.OPEN, new Uint8Array(30));
   assertEquals((await goodbye(ann)).reason, Reason.KEY_REVOKED);
   ann.conn.close();
-  await until(() => broker!.stats().sessions === 0);
+  await until(() => broker.stats().sessions === 0);
 });
