@@ -24,12 +24,14 @@
 import { Background } from "./base/background.ts";
 import { clock } from "./base/clock.ts";
 import { asyncDispose, followPolyfill } from "./base/disposal.ts";
+import { lent } from "./base/lease.ts";
 import { later } from "./base/timers.ts";
 import { BrokerTopics } from "./broker/broker_topics.ts";
 import { Callbacks } from "./broker/callbacks.ts";
 import { Connections } from "./broker/connections.ts";
 import { Counters } from "./broker/counters.ts";
 import { type BrokerKey, Keyring } from "./broker/keys.ts";
+import { type Holder, Memory } from "./broker/memory.ts";
 import { type BrokerOptions, type CheckedOptions, checkedOptions } from "./broker/options.ts";
 import { Sessions } from "./broker/sessions.ts";
 import type { BrokerStats } from "./broker/stats.ts";
@@ -117,6 +119,7 @@ export class Broker {
   readonly #counters = new Counters();
   readonly #callbacks: Callbacks;
   readonly #background = new Background();
+  readonly #memory: Memory;
   readonly #sessions: Sessions;
   readonly #connections: Connections;
   readonly #uplinkPeer: UplinkPeer | undefined;
@@ -143,7 +146,9 @@ export class Broker {
     this.#options = checked;
     this.#keyring = new Keyring(options.authkey, options.keys ?? []);
     this.#callbacks = new Callbacks(checked);
+    this.#memory = new Memory(checked.memory, () => this.#holders());
     const router = new Router<Peer>({
+      account: this.#memory.account,
       ...(uplink !== undefined && {
         onInterest: (peer, path, wants) => this.#uplinkPeer!.wants(peer, path, wants),
         forbidden: (path) => uplink.refusal(path),
@@ -159,15 +164,20 @@ export class Broker {
       decodeTopic: (bytes: Uint8Array, start: number, end: number) =>
         decodeTopic(bytes, start, end, limits),
     };
-    this.#uplinkPeer = uplink && new UplinkPeer(uplink, passing);
+    this.#uplinkPeer = uplink && new UplinkPeer(uplink, {
+      ...passing,
+      account: this.#memory.account,
+      memory: checked.memory,
+    });
     this.#sessions = new Sessions({
       ...passing,
       options: checked,
+      memory: this.#memory,
       counters: this.#counters,
       callbacks: this.#callbacks,
       maxPatience,
       now: () => clock.now(),
-      connected: () => this.#connections.authenticated,
+      onUnplaced: (link) => this.#connections.unplace(link),
       isStopping: () => this.#isStopping,
       onWatch: () => {
         if (!this.#isStopping) this.#brokerTopics.watch();
@@ -177,6 +187,7 @@ export class Broker {
       options: checked,
       keyring: this.#keyring,
       sessions: this.#sessions,
+      memory: this.#memory,
       counters: this.#counters,
       callbacks: this.#callbacks,
       background,
@@ -197,7 +208,10 @@ export class Broker {
       }),
       clients: () => this.#sessions.clients(),
       publish: (path, frame) => {
-        for (const peer of router.peersOf(path)) peer.take(frame, 1, ITSELF, undefined);
+        const lease = lent(frame, this.#memory.account);
+        lease.holders++;
+        for (const peer of router.peersOf(path)) peer.take(frame, 1, ITSELF, lease);
+        lease.release();
       },
     });
   }
@@ -363,8 +377,16 @@ export class Broker {
       ...this.#counters.snapshot(),
       waiting: this.#sessions.waiting,
       queuedBytes: this.#sessions.queuedBytes,
+      memoryBytes: this.#memory.account.bytes,
       ...(this.#uplinkPeer !== undefined && { uplink: this.#uplinkPeer.stats() }),
     };
+  }
+
+  /** All for whom memory is kept. */
+  *#holders(): Generator<Holder, void, undefined> {
+    yield* this.#sessions.holders();
+    yield* this.#connections.holders();
+    if (this.#uplinkPeer !== undefined) yield this.#uplinkPeer.holder;
   }
 
   /** Lets the program end although the broker runs, which otherwise keeps the program running. */

@@ -98,6 +98,7 @@ export class NatsUplink implements Uplink {
   readonly #leaving = new AbortController();
   readonly #timers = new Set<Timer>();
   #mode: Mode | undefined;
+  #heldBytes = 0;
   #running: Promise<void> | undefined;
 
   /**
@@ -189,6 +190,10 @@ export class NatsUplink implements Uplink {
         } catch (error) {
           this.#refuse(error);
         }
+      },
+      onBytes: (change) => {
+        this.#heldBytes += change;
+        bus.onBytes(change);
       },
       later: (callback, ms) => this.#later(callback, ms),
       warn: (message) => this.#events.warn(message),
@@ -284,6 +289,16 @@ export class NatsUplink implements Uplink {
   }
 
   /**
+   * Gives up what it holds: packets of others that wait for earlier ones, as if those never came, and then
+   * the oldest messages that wait for NATS. Who would have got the messages is told. The broker calls it.
+   *
+   * @param bytes How many bytes, at most.
+   */
+  free(bytes: number): void {
+    this.#mode?.exchange.free(bytes);
+  }
+
+  /**
    * Counts what the uplink has done, and what it holds.
    *
    * @returns A snapshot.
@@ -303,6 +318,7 @@ export class NatsUplink implements Uplink {
       ...this.#counts,
       disconnects,
       queuedBytes: mode?.exchange.queuedBytes ?? 0,
+      heldBytes: this.#heldBytes,
       lag: now - (mode?.exchange.waitingSince ?? now),
       behind: mode?.behind ?? 0,
     };

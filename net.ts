@@ -254,7 +254,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * @param rest The message, by default `{}`, and options.
    * @throws {TypeError} If `topic` is not a valid topic, the message is not an object of named values,
    * or it holds a value that cannot be sent.
-   * @throws {RangeError} If the topic or the message is larger than the broker allows, or any may allow.
+   * @throws {RangeError} If the topic or the message is larger than the broker allows, or any may allow,
+   * or if the message takes too much memory where it arrives.
    * @throws {ForbiddenError} If the topic begins with `"*broker"`.
    * @throws {BacklogError} If more than `backlog` bytes would be unacknowledged (`await flush()` makes
    * room), or as for a `PubSub`.
@@ -285,7 +286,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * any other call only stops waiting. Either rejects with the signal's reason.
    * @returns Resolves once both sides are authenticated and the subscriptions are in force.
    * @throws {ConnectionLostError} If there is no connection file, no broker listens at the address, it
-   * does not answer within 10 s, it is busy, or `disconnect()` is called meanwhile.
+   * does not answer within 10 s, it has no place for this client, or `disconnect()` is called
+   * meanwhile.
    * @throws {DOMException} Its name is `NotSupportedError`, if this is not Deno.
    * @throws {AuthError} If the keys differ, or the broker's certificate cannot be used.
    * @throws {ForbiddenError} If the key does not grant one of the subscriptions; `onError` gets one

@@ -283,7 +283,8 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * @param options `accepts`, which may be any synchronous Standard Schema, and the other options.
    * @returns The messages from now on; see {@linkcode Subscription}.
    * @throws {TypeError} If `topic` is not a valid topic, or an option is of the wrong kind.
-   * @throws {RangeError} If the topic is too long, or `limit` is not a positive whole number.
+   * @throws {RangeError} If the topic is too long, or `limit` or `limitBytes` is not a positive whole
+   * number.
    */
   subscribe<Out, const K extends TopicOf<T>>(
     topic: K,
@@ -293,11 +294,12 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * Subscribes to messages, to iterate over them.
    *
    * @param topic The topic; `null` for all.
-   * @param options How many messages it holds, what happens to one more, when it ends, and which
+   * @param options How many messages and bytes it holds, what happens to one more, when it ends, and which
    * messages it accepts.
    * @returns The messages from now on; see {@linkcode Subscription}.
    * @throws {TypeError} If `topic` is not a valid topic, or an option is of the wrong kind.
-   * @throws {RangeError} If the topic is too long, or `limit` is not a positive whole number.
+   * @throws {RangeError} If the topic is too long, or `limit` or `limitBytes` is not a positive whole
+   * number.
    */
   subscribe<const K extends TopicOf<T>>(
     topic: K,

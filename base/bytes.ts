@@ -1,15 +1,7 @@
-/** Concatenated bytes, buffers that several hold, and a hash. */
+/** Concatenated bytes, and a hash. */
 
 /** No bytes. */
 export const NO_BYTES: Uint8Array<ArrayBuffer> = new Uint8Array(0);
-
-/** A buffer that is lent; its owner uses it again when nobody holds it. */
-export interface Lease {
-  /** Where the bytes are. */
-  readonly buffer: Uint8Array;
-  /** How many hold it. */
-  holders: number;
-}
 
 /** A copy of all parts, one after the other. */
 export function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {

@@ -3,7 +3,8 @@
  *
  * ```
  *  push ──▶ [ held … ] ──▶ next()        a call of next() waits while the queue is empty; then
- *           at most `limit`              push() hands its value to that call at once
+ *           at most `limit`,             push() hands its value to that call at once
+ *           and `limitBytes`
  * ```
  *
  * - It ends quietly or with an error. Before that, what it holds is yielded or discarded.
@@ -33,12 +34,22 @@ export type Overflow = "drop-oldest" | "wait" | "throw";
  */
 export type Pushed = "kept" | "dropping" | "dropped" | "ended";
 
+/** How many bytes a value counts. */
+export interface Size {
+  /** The most that these can be; it costs nothing to ask. */
+  readonly most: number;
+  /** How many they are. */
+  readonly bytes: number;
+}
+
 /** What a {@linkcode Queue} needs to know. */
 export interface QueueOptions {
   /** What the queue is called in errors. */
   readonly name: string;
   /** How many values it holds. */
   readonly limit: number;
+  /** How many bytes these are together, unless it is one alone; by default any number. */
+  readonly limitBytes?: number;
   /** What happens to one more. */
   readonly overflow: Overflow;
   /** Called when the queue was full and the consumer has made room. */
@@ -49,6 +60,17 @@ export interface QueueOptions {
   now?(): number;
 }
 
+/** Up to this part of its bytes values are not measured, until the queue has been empty. */
+const UNMEASURED_PART = 16;
+
+/** A bound of a queue. */
+export interface Bound {
+  readonly name: "limit" | "limitBytes";
+  readonly limit: number;
+  /** What the queue holds of it. */
+  readonly holds: string;
+}
+
 interface Waiter<T> {
   resolve(result: IteratorResult<T, undefined>): void;
   reject(error: unknown): void;
@@ -57,7 +79,14 @@ interface Waiter<T> {
 /** A bounded queue that one consumer iterates over. */
 export class Queue<T> implements AsyncIterable<T> {
   readonly #options: QueueOptions;
+  readonly #limit: number;
+  readonly #limitBytes: number;
   readonly #held = new Fifo<T>();
+  /** The bytes of the first of these; those behind have none. */
+  readonly #sizes = new Fifo<number>();
+  #bytes = 0;
+  /** The most that those can be that came while there were few, and were not measured. */
+  #unmeasured = 0;
   /** Calls of `next()` that wait for a value, or for a turn. */
   readonly #waiters = new Fifo<Waiter<T>>();
   readonly #loop: FairLoop;
@@ -73,16 +102,13 @@ export class Queue<T> implements AsyncIterable<T> {
   /**
    * Makes an empty queue.
    *
-   * @throws {RangeError} If `limit` is not a positive whole number.
+   * @throws {RangeError} If `limit` or `limitBytes` is not a positive whole number.
    * @throws {TypeError} If `overflow` is not one of the policies.
    */
   constructor(options: QueueOptions) {
-    const { name, limit, overflow } = options;
-    if (!Number.isSafeInteger(limit) || limit < 1) {
-      throw new RangeError(
-        `Cannot make ${name}: limit is ${String(limit)}; it must be a positive whole number`,
-      );
-    }
+    const { name, overflow } = options;
+    checkLimit(options, "limit");
+    if (options.limitBytes !== undefined) checkLimit(options, "limitBytes");
     if (overflow !== "drop-oldest" && overflow !== "wait" && overflow !== "throw") {
       throw new TypeError(
         `Cannot make ${name}: overflow is ${String(overflow)}; ` +
@@ -90,6 +116,8 @@ export class Queue<T> implements AsyncIterable<T> {
       );
     }
     this.#options = options;
+    this.#limit = options.limit;
+    this.#limitBytes = options.limitBytes ?? Infinity;
     this.#loop = new FairLoop(options.now);
   }
 
@@ -98,14 +126,28 @@ export class Queue<T> implements AsyncIterable<T> {
     return this.#held.length;
   }
 
-  /** How many values it may hold. */
-  get limit(): number {
-    return this.#options.limit;
+  /** How many bytes the values are that it holds. */
+  get bytes(): number {
+    return this.#bytes + this.#unmeasured;
   }
 
-  /** Whether it holds as many values as it may. */
+  /** Whether it holds as many values, or bytes, as it may. */
   get full(): boolean {
-    return this.#held.length >= this.#options.limit;
+    return this.#held.length >= this.#limit || this.bytes >= this.#limitBytes;
+  }
+
+  /** Which of its bounds is reached, or will be with one more value. */
+  get bound(): Bound {
+    const { length } = this.#held;
+    return length >= this.#limit
+      ? { name: "limit", limit: this.#limit, holds: `${length} messages` }
+      : { name: "limitBytes", limit: this.#limitBytes, holds: `${this.bytes} bytes` };
+  }
+
+  /** Whether a value of so many bytes is one too many. */
+  #isTooMuch(bytes: number): boolean {
+    return this.#held.length >= this.#limit ||
+      this.#bytes > 0 && this.bytes + bytes > this.#limitBytes;
   }
 
   /** How many values were dropped to make room for newer ones. */
@@ -113,8 +155,13 @@ export class Queue<T> implements AsyncIterable<T> {
     return this.#dropped;
   }
 
-  /** Adds a value, or does what the policy says. */
-  push(value: T): Pushed {
+  /**
+   * Adds a value, or does what the policy says.
+   *
+   * @param size What it counts against `limitBytes`; one without is bounded by `limit` alone. It is
+   * measured only once the queue holds more than a sixteenth of that.
+   */
+  push(value: T, size?: Size): Pushed {
     if (this.#end !== undefined) return "ended";
     if (!this.#yielding) {
       const waiter = this.#waiters.shift();
@@ -123,27 +170,56 @@ export class Queue<T> implements AsyncIterable<T> {
         return "kept";
       }
     }
-    const { name, limit, overflow } = this.#options;
-    if (!this.full || overflow === "wait") {
-      this.#held.push(value);
+    const bytes = size === undefined || this.#isFew(size) ? 0 : size.bytes;
+    const { name, overflow } = this.#options;
+    if (overflow === "wait" || !this.#isTooMuch(bytes)) {
+      this.#hold(value, bytes);
       return "kept";
     }
     if (overflow === "throw") {
+      const { bound } = this;
       this.close({
         error: new BacklogError(
-          `Cannot put another message into ${name}: it is full (the limit is ${limit}); ` +
-            `take them faster, raise limit or choose another overflow`,
-          { limit },
+          `Cannot put another message into ${name}: it is full (${bound.name} is ${bound.limit}); ` +
+            `take them faster, raise ${bound.name} or choose another overflow`,
+          { limit: bound.limit },
         ),
       });
       return "ended";
     }
-    this.#held.shift();
-    this.#held.push(value);
-    this.#dropped++;
+    do {
+      this.#shift();
+      this.#dropped++;
+    } while (this.#isTooMuch(bytes));
+    this.#hold(value, bytes);
     if (this.#dropping) return "dropped";
     this.#dropping = true;
     return "dropping";
+  }
+
+  /** Whether there are so few that a value of this size need not be measured; if so, counts it. */
+  #isFew({ most }: Size): boolean {
+    const sum = this.#unmeasured + most;
+    if (sum * UNMEASURED_PART > this.#limitBytes) return false;
+    this.#unmeasured = sum;
+    return true;
+  }
+
+  #hold(value: T, bytes: number): void {
+    if (bytes > 0) {
+      // Those before it without bytes; most queues have either none with bytes, or all.
+      while (this.#sizes.length < this.#held.length) this.#sizes.push(0);
+      this.#sizes.push(bytes);
+      this.#bytes += bytes;
+    }
+    this.#held.push(value);
+  }
+
+  #shift(): T {
+    if (this.#bytes > 0) this.#bytes -= this.#sizes.shift() ?? 0;
+    const value = this.#held.shift() as T;
+    if (this.#held.length === 0) this.#unmeasured = 0;
+    return value;
   }
 
   /**
@@ -170,6 +246,8 @@ export class Queue<T> implements AsyncIterable<T> {
   /** Discards what the queue holds. */
   clear(): void {
     this.#held.clear();
+    this.#sizes.clear();
+    this.#bytes = this.#unmeasured = 0;
     this.#granted = 0;
     this.#dropping = false;
   }
@@ -235,11 +313,10 @@ export class Queue<T> implements AsyncIterable<T> {
 
   /** Takes the first of what it holds. */
   #take(): T {
-    const held = this.#held;
-    const { length } = held;
-    const value = held.shift() as T;
-    if (length === 1) this.#dropping = false;
-    if (length === this.#options.limit) this.#options.onRoom?.();
+    const wasFull = this.full;
+    const value = this.#shift();
+    if (this.#held.length === 0) this.#dropping = false;
+    if (wasFull && !this.full) this.#options.onRoom?.();
     return value;
   }
 
@@ -252,4 +329,12 @@ export class Queue<T> implements AsyncIterable<T> {
     this.#yielding = false;
     if (this.#end !== undefined) this.#endWaiters(this.#end);
   }
+}
+
+function checkLimit(options: QueueOptions, name: "limit" | "limitBytes"): void {
+  const limit: unknown = options[name];
+  if (Number.isSafeInteger(limit) && limit as number > 0) return;
+  throw new RangeError(
+    `Cannot make ${options.name}: ${name} is ${String(limit)}; it must be a positive whole number`,
+  );
 }

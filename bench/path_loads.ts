@@ -89,6 +89,20 @@ class Bus implements AsyncDisposable {
     await client.flush();
   }
 
+  /** One that takes them in a loop, with `subscribe`. */
+  async loop(topic: Topic): Promise<void> {
+    const client = await this.client();
+    const subscription = client.subscribe(topic);
+    const done = (async () => {
+      for await (const _ of subscription) this.arrivals.arrived();
+    })();
+    this.#stack.defer(() => {
+      client.clearSubscribers();
+      return done;
+    });
+    await client.flush();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync();
   }
@@ -116,6 +130,26 @@ function flow(bytes: number, subscribers: number, topics: readonly Topic[] = ["d
       },
       [Symbol.asyncDispose]: () => bus[Symbol.asyncDispose](),
     };
+  };
+}
+
+/** Messages of some values, for a loop over a subscription. */
+async function loop(library: Library): Promise<Running> {
+  const bus = await Bus.start(library);
+  await bus.loop("data");
+  const publisher = await bus.client();
+  return {
+    async publish(count) {
+      for (let left = count; left > 0; left -= WINDOW_MESSAGES) {
+        const now = Math.min(left, WINDOW_MESSAGES);
+        const arrived = bus.arrivals.expect(now);
+        for (let i = 0; i < now; i++) {
+          publisher.publish("data", { id: i, celsius: 21.5, room: "kitchen", ok: true });
+        }
+        await arrived;
+      }
+    },
+    [Symbol.asyncDispose]: () => bus[Symbol.asyncDispose](),
   };
 }
 
@@ -189,6 +223,7 @@ export const LOADS: readonly Load[] = [
   { name: "1-1-16k", title: "1 to 1, 16 KiB", start: flow(16 * 1024, 1) },
   { name: "1-10-16", title: "1 to 10, 16 B", start: flow(16, 10) },
   { name: "topics", title: `1 to 1, 16 B, ${TOPICS} topics`, start: flow(16, 1, MANY) },
+  { name: "loop", title: "1 to 1, four values, subscribe()", start: loop },
   { name: "turns", title: "1 to 1, 16 B, one a turn", start: byTurns },
   { name: "request", title: "question and answer, 16 B", start: request },
   { name: "local-1", title: "PubSub alone, 1 subscriber", start: local(1) },

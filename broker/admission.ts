@@ -1,8 +1,8 @@
 /**
- * The connections that are not authenticated yet. Their number is limited, in all and for one address,
- * so that whoever only connects takes little from the broker and nothing from the others. At the limit
- * a new one replaces the oldest: a client that knows its key is through in a moment, one that sends
- * nothing stays. The limits are in options.ts.
+ * The connections that are not authenticated yet; and, in another of these, those that have no session
+ * yet, find no place, or lost theirs and are about to end. Their number is limited, in all and for one
+ * address, so that whoever only connects takes little from the broker and nothing from the others. At the limit a new one replaces the oldest: a client that knows its key is through in
+ * a moment, one that sends nothing stays. The limits are in options.ts.
  */
 import { later } from "../base/timers.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
@@ -17,7 +17,7 @@ export interface Caller {
   close(): void;
 }
 
-/** How many connections may be without authentication at a time. */
+/** How many connections may be without a session at a time. */
 export interface AdmissionLimits {
   /** In all. */
   readonly halfOpen: number;
@@ -25,8 +25,8 @@ export interface AdmissionLimits {
   readonly halfOpenPerAddress: number;
 }
 
-/** One connection that is not authenticated yet. */
-class Entrant<C extends Caller> {
+/** One connection without a session. */
+export class Entrant<C extends Caller> {
   /** The connection. */
   readonly caller: C;
   /** What counts as one address; see {@linkcode networkOf}. */
@@ -45,6 +45,11 @@ class Entrant<C extends Caller> {
     this.#refusal ??= { kind, error: new ProtocolError(`Cannot authenticate a client: ${text}`) };
     this.#gone.resolve();
     this.caller.close();
+  }
+
+  /** Whether the broker closed it. */
+  get isRefused(): boolean {
+    return this.#refusal !== undefined;
   }
 
   /** Why it was refused, when its handshake ended with `error`. */
@@ -68,7 +73,7 @@ class Entrant<C extends Caller> {
   }
 }
 
-/** Limits the number of connections that are not authenticated yet. */
+/** Limits the number of connections without a session. */
 export class Admission<C extends Caller> {
   readonly #limits: AdmissionLimits;
   /** The oldest first. */
@@ -123,7 +128,7 @@ export class Admission<C extends Caller> {
     }
   }
 
-  /** Forgets one that is authenticated or refused; twice is once. */
+  /** Forgets one that has a session or has ended; twice is once. */
   leave(entrant: Entrant<C>): void {
     this.#all.delete(entrant);
     const { network } = entrant;

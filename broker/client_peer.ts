@@ -9,8 +9,9 @@
  *   windows close. A client that acknowledges nothing for its patience is cut off: its queue is dropped,
  *   and when it comes back it is told how many messages it missed.
  */
+import type { Account } from "../base/account.ts";
 import type { Background } from "../base/background.ts";
-import type { Lease } from "../base/bytes.ts";
+import type { Lease } from "../base/lease.ts";
 import { ProtocolError } from "../errors.ts";
 import {
   encodeFrame,
@@ -32,26 +33,27 @@ import { formatTopic, isBrokerPath, type TopicPath } from "../topic.ts";
 import { Backpressure } from "./backpressure.ts";
 import { ClientCounters, type Counters } from "./counters.ts";
 import type { Key } from "./keys.ts";
+import { MEMORY_FULL } from "./memory.ts";
 import type { Rights } from "./rights.ts";
 import { notGranted, Publisher, type PublisherContext } from "./publisher.ts";
 import type { ClientStats } from "./stats.ts";
 
 /** What a peer needs from its broker. */
 export interface PeerContext extends PublisherContext {
-  readonly limits: Limits & { readonly queueBytes: number };
+  readonly limits: SubscriptionLimits & Limits & { readonly queueBytes: number };
   readonly counters: Counters;
   /** The longest patience that a client may have, in milliseconds; 0: none may wait. */
   readonly maxPatience: number;
   /** Where what takes long is done. */
   readonly background: Background;
+  /** Where what is kept for it counts. */
+  readonly account: Account;
   /** Called with each change of the bytes that a peer holds. */
   readonly onBytes: (change: number) => void;
   /** Called when a client has subscribed to what the broker itself publishes. */
   readonly onWatch: () => void;
 }
 
-/** Why a client loses its session when nothing is left that could be dropped. */
-export const MEMORY_FULL = "the broker's memory is full";
 /** How many times `queueBytes` may wait for a client that holds others back, for their many windows. */
 const HARD_LIMIT = 2;
 /** How many refusals of subscriptions may wait for a client, at least. */
@@ -104,7 +106,7 @@ export class ClientPeer implements Peer, SessionHandler {
     this.#applied = key.rights;
     this.#context = context;
     this.#counters = new ClientCounters(context.counters);
-    this.session = new Session(this, context.onBytes);
+    this.session = new Session(this, context.onBytes, { account: context.account });
     const roomy = context.limits.queueBytes / 2;
     this.#backpressure = new Backpressure({
       isHalfEmpty: () => this.bytes <= roomy,
@@ -137,6 +139,21 @@ export class ClientPeer implements Peer, SessionHandler {
   /** Bytes that are queued for it, or not acknowledged by it. */
   get bytes(): number {
     return this.session.outbox.heldBytes;
+  }
+
+  /**
+   * How much memory is kept for it: its queue, its subscriptions, and what its connection has half read or
+   * not written, unless that has ended.
+   */
+  get keptBytes(): number {
+    const { outbox, link } = this.session;
+    const linkBytes = link === undefined || link.ended ? 0 : link.keptBytes;
+    return outbox.keptBytes + linkBytes + this.interestBytes;
+  }
+
+  /** How much memory its subscriptions keep alive. */
+  get interestBytes(): number {
+    return this.#context.router.keptBytesOf(this);
   }
 
   /** Whether it holds back those who feed it. */
@@ -302,8 +319,9 @@ export class ClientPeer implements Peer, SessionHandler {
     this.#counters.count("dropped", this.session.outbox.drop(bytes));
   }
 
-  /** Frees so many bytes of its queue, which others need; all of it if it may not drop messages. */
+  /** Drops what it keeps for speed, and frees so many bytes of its queue, which others need; all of it if it may not drop messages. */
   free(bytes: number): void {
+    this.session.trim();
     if (this.#mayHoldBack) this.cutOff(MEMORY_FULL);
     else this.#drop(bytes);
   }
@@ -378,7 +396,7 @@ export class ClientPeer implements Peer, SessionHandler {
     const { router, limits, onWatch } = this.#context;
     const granted = this.#narrow(path);
     router.add(this, path, granted);
-    checkSubscriptions(router.interestsOf(this), limits);
+    checkSubscriptions(router.interestsOf(this), router.bytesOf(this), limits);
     if (isBrokerPath(path)) onWatch();
     if (granted?.length === 0) this.deny(path);
   }
@@ -399,15 +417,25 @@ export class ClientPeer implements Peer, SessionHandler {
   }
 }
 
+/** What one client may subscribe to. */
+export interface SubscriptionLimits {
+  readonly subscriptions: number;
+  readonly subscriptionBytes: number;
+}
+
 /**
- * Refuses a client that subscribes to too many topics.
+ * Refuses a client that subscribes to too many topics, or to such as take too much memory.
  *
  * @throws {FrameError} If it does.
  */
-export function checkSubscriptions(count: number, { subscriptions }: Limits): void {
-  if (count <= subscriptions) return;
-  throw new FrameError(
-    `Cannot subscribe: the limit is ${subscriptions} topics`,
-    Reason.TOO_MANY_SUBSCRIPTIONS,
-  );
+export function checkSubscriptions(
+  count: number,
+  bytes: number,
+  { subscriptions, subscriptionBytes }: SubscriptionLimits,
+): void {
+  if (count <= subscriptions && bytes <= subscriptionBytes) return;
+  const limit = count > subscriptions
+    ? `${subscriptions} topics`
+    : `${subscriptionBytes} bytes of memory for all topics`;
+  throw new FrameError(`Cannot subscribe: the limit is ${limit}`, Reason.TOO_MANY_SUBSCRIPTIONS);
 }

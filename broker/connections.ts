@@ -6,6 +6,9 @@
  *                   │                       │
  *                   └── refused             └── ended ────▶ Sessions.connectionEnded
  * ```
+ *
+ * One without a session is in an admission, for its number to be limited: in one until it is authenticated,
+ * and in another from then until it has a session, and when that is taken from it.
  */
 import type { Background } from "../base/background.ts";
 import { Rounds } from "../base/rounds.ts";
@@ -19,9 +22,11 @@ import { clientFrameLimits, decodeOpening, type Opening } from "../protocol/fram
 import { BROKER_ID_BYTES, randomBytes } from "../protocol/handshake.ts";
 import { Link, TICKS } from "../protocol/link.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
+import { interestBytes } from "../routing/interest_bytes.ts";
 import { Pace } from "../routing/pace.ts";
 import type { TopicPath } from "../topic.ts";
-import { Admission } from "./admission.ts";
+import { Admission, type Entrant } from "./admission.ts";
+import { type Holder, type Memory, MEMORY_FULL } from "./memory.ts";
 import type { Callbacks } from "./callbacks.ts";
 import { checkSubscriptions, type ClientPeer } from "./client_peer.ts";
 import type { Counters } from "./counters.ts";
@@ -39,6 +44,7 @@ export interface ConnectionsContext {
   readonly options: Pick<CheckedOptions, "limits" | "authTimeout" | "heartbeat">;
   readonly keyring: Keyring;
   readonly sessions: Sessions;
+  readonly memory: Memory;
   readonly counters: Counters;
   readonly callbacks: Callbacks;
   /** Where what takes long is done. */
@@ -53,6 +59,8 @@ export interface ConnectionsContext {
 interface Client {
   readonly stream: Connection;
   readonly key: Key;
+  /** What it is among those without a session; `undefined` while it has one. */
+  entrant: Entrant<Connection> | undefined;
   /** Once it has opened a session. */
   peer: ClientPeer | undefined;
 }
@@ -67,7 +75,9 @@ export class Connections {
   readonly #rounds = new Rounds(undefined, TRUST);
   /** Those that are not authenticated yet. */
   readonly #admission: Admission<Connection>;
-  /** Those that are. */
+  /** Those that are, and have no session: not yet, or not any more, or there is no place. */
+  readonly #unplaced: Admission<Connection>;
+  /** All that are authenticated. */
   readonly #clients = new Map<Link, Client>();
   /** What is under way: accepting, authenticating, serving. */
   readonly #tasks = new Set<Promise<void>>();
@@ -79,17 +89,17 @@ export class Connections {
   constructor(context: ConnectionsContext) {
     this.#context = context;
     this.#frameLimits = clientFrameLimits(context.options.limits);
-    this.#admission = new Admission(context.options.limits);
+    const { limits } = context.options;
+    this.#admission = new Admission(limits);
+    this.#unplaced = new Admission({ ...limits, halfOpenPerAddress: Infinity });
   }
 
   /** How many there are. */
   get size(): number {
-    return this.#clients.size + this.#admission.size;
-  }
-
-  /** How many of them are authenticated. */
-  get authenticated(): number {
-    return this.#clients.size;
+    let size = this.#admission.size + this.#unplaced.size;
+    // All others are among the unplaced, or were closed as one too many of them.
+    for (const { entrant } of this.#clients.values()) if (entrant === undefined) size++;
+    return size;
   }
 
   /** Whether they keep the program running. */
@@ -123,7 +133,7 @@ export class Connections {
 
   async #accept(listener: Listener): Promise<void> {
     const failed = (error: Error) => {
-      this.#admission.shed();
+      this.#shed();
       this.#context.callbacks.warn(error);
     };
     for await (const stream of listener.connections(failed)) {
@@ -138,7 +148,7 @@ export class Connections {
   }
 
   async #admit(stream: Connection): Promise<void> {
-    const { options: { authTimeout }, keyring, counters, callbacks } = this.#context;
+    const { options: { authTimeout }, keyring, counters, callbacks, isStopping } = this.#context;
     const entrant = this.#admission.enter(stream);
     const timeout = later(
       () => entrant.refuse("timeout", `it took longer than ${authTimeout} ms`),
@@ -148,15 +158,17 @@ export class Connections {
       const key = await authenticateClient(stream, {
         brokerId: this.brokerId,
         keyOf: (name) => keyring.get(name),
-        isBusy: () => !this.#hasPlace(),
+        isBusy: isStopping,
         delay: () => entrant.pause(REFUSAL_DELAY_MS),
       });
-      if (!this.#hasPlace()) throw new BusyError();
+      if (isStopping()) throw new BusyError("the broker is shutting down");
       this.#admission.leave(entrant);
-      this.#track(this.#serve(stream, key));
+      this.#track(
+        this.#serve({ stream, key, entrant: this.#unplaced.enter(stream), peer: undefined }),
+      );
     } catch (thrown) { // A wrong key, bytes that are not a handshake, or what the stream throws.
       this.#admission.leave(entrant);
-      if (hasNoDescriptors(thrown)) this.#admission.shed();
+      if (hasNoDescriptors(thrown)) this.#shed();
       const { kind, error } = entrant.refusal(thrown);
       counters.refusals[kind]++;
       stream.close();
@@ -166,17 +178,18 @@ export class Connections {
     }
   }
 
-  /** Whether one more client may come; one that is away gives up its place. */
-  #hasPlace(): boolean {
-    const { isStopping, options: { limits } } = this.#context;
-    return !isStopping() && this.#clients.size < limits.connections;
+  #shed(): void {
+    this.#admission.shed();
+    this.#unplaced.shed();
   }
 
   /** Serves an authenticated connection to its end. */
-  async #serve(stream: Connection, key: Key): Promise<void> {
-    const { options, sessions, counters, callbacks, background } = this.#context;
-    const client: Client = { stream, key, peer: undefined };
-    const link = new Link(stream, this.#frameLimits, undefined, this.#rounds);
+  async #serve(client: Client): Promise<void> {
+    const { options, sessions, memory, counters, callbacks, background } = this.#context;
+    const link = new Link(client.stream, this.#frameLimits, undefined, {
+      rounds: this.#rounds,
+      account: memory.account,
+    });
     let opened: Promise<void> | undefined;
     link.expect({
       [FrameType.OPEN]: (reader) => {
@@ -199,9 +212,17 @@ export class Connections {
     await opened;
     inTime();
     this.#clients.delete(link);
+    const { entrant: last } = client;
+    if (last !== undefined) this.#unplaced.leave(last);
     counters.countEnd(end);
+    let { error } = end;
     if (client.peer !== undefined) sessions.connectionEnded(client.peer, link, end);
-    if (end.error !== undefined) callbacks.error(end.error);
+    else if (last?.isRefused) {
+      const refusal = last.refusal(error);
+      counters.refusals[refusal.kind]++;
+      error = refusal.error;
+    }
+    if (error !== undefined) callbacks.error(error);
   }
 
   *#open(link: Link, client: Client, frame: Frame): Generator<void, void, undefined> {
@@ -209,12 +230,48 @@ export class Connections {
     const { stream: { remoteAddress: address }, key } = client;
     try {
       const { opening, topics } = yield* readOpen(frame, limits);
+      if (link.ended) return; // Nobody would hear of a session.
       if (!keyring.has(key)) throw revoked(key);
-      client.peer = yield* sessions.open(link, { key, opening, topics, address });
+      const placed = () => {
+        this.#unplaced.leave(client.entrant!);
+        client.entrant = undefined;
+      };
+      client.peer = yield* sessions.open(link, { key, opening, topics, address }, placed);
     } catch (error) {
       // A ProtocolError: what the client says cannot be, or its key is gone.
       if (error instanceof ProtocolError) link.fail(error);
+      else if (error instanceof BusyError) this.#refuse(link, error);
       else link.close(error as Error);
+    }
+  }
+
+  /** Ends a connection for which there is no place. */
+  #refuse(link: Link, error: BusyError): void {
+    if (!link.ended) this.#context.counters.refusals.busy++;
+    link.end(Reason.BUSY, error.why, error);
+  }
+
+  /** A connection has lost its session to another, or to nobody; for a moment it is still there. */
+  unplace(link: Link): void {
+    const client = this.#clients.get(link);
+    if (client !== undefined) client.entrant = this.#unplaced.enter(client.stream);
+  }
+
+  /** Those that have no session yet, as those for whom memory is kept. */
+  *holders(): Generator<Holder, void, undefined> {
+    for (const [link, { key, peer }] of this.#clients) {
+      if (peer !== undefined) continue;
+      yield {
+        owner: key,
+        get keptBytes() {
+          return link.ended ? 0 : link.keptBytes;
+        },
+        losses: [() => {
+          link.end(Reason.CUT_OFF, MEMORY_FULL);
+          link.hurry();
+          return link.keptBytes;
+        }],
+      };
     }
   }
 
@@ -263,15 +320,18 @@ function* readOpen(
 ): Generator<void, Open, undefined> {
   const { opening, topics: start } = decodeOpening(buffer.subarray(body, end));
   const topics: TopicPath[] = [];
+  let bytes = 0;
   const pace = new Pace();
   for (let at = body + start; at < end;) {
-    checkSubscriptions(topics.length + 1, limits);
+    checkSubscriptions(topics.length + 1, bytes, limits);
     const next = topicEnd(buffer, at, end);
     const path = decodeTopic(buffer, at, next, limits);
+    bytes += interestBytes(path);
     topics.push(path);
     at = next;
     if (pace.isStep(path)) yield;
   }
+  checkSubscriptions(topics.length, bytes, limits);
   return { opening, topics };
 }
 

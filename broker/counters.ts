@@ -10,7 +10,7 @@ import type { BrokerStats, ClientStats, Endings, Refusals } from "./stats.ts";
 /** Those of the public figures that are counted; the others say what the broker holds at the moment. */
 export type Counts = Omit<
   BrokerStats,
-  "connections" | "sessions" | "detached" | "waiting" | "queuedBytes" | "uplink"
+  "connections" | "sessions" | "detached" | "waiting" | "queuedBytes" | "memoryBytes" | "uplink"
 >;
 
 /** What is also counted for each client. */
@@ -56,6 +56,7 @@ export class Counters implements Tally<Omit<Counts, "refused" | "refusals" | "en
     subscriptions: 0,
     notReading: 0,
     revoked: 0,
+    crowded: 0,
   };
 
   /** Counts the end of a connection, if the broker ended it for a mistake of its client. */

@@ -42,16 +42,33 @@ export interface BrokerKey {
    * @default {Infinity}
    */
   messagesPerSecond?: number | undefined;
+  /**
+   * The most clients that have it, including those that lost their connection and may come back. At the
+   * limit, a new client takes the place of the one that lost its connection after it was connected for
+   * the shortest time; if all are connected, the new one is refused.
+   *
+   * @default {Infinity}
+   */
+  connections?: number | undefined;
 }
 
 /** How many bytes a random key has. */
 const KEY_BYTES = 32;
-const FILE_FIELDS = ["name", "key", "publish", "subscribe", "wait", "messagesPerSecond"];
+const FILE_FIELDS = [
+  "name",
+  "key",
+  "publish",
+  "subscribe",
+  "wait",
+  "messagesPerSecond",
+  "connections",
+];
 const EVERYTHING: Required<Omit<BrokerKey, "name" | "key">> = {
   publish: [null],
   subscribe: [null],
   wait: true,
   messagesPerSecond: Infinity,
+  connections: Infinity,
 };
 
 /** One key of a broker, while it has that key. */

@@ -38,15 +38,24 @@ export interface BrokerLimits {
    */
   subscriptions?: number | undefined;
   /**
+   * The most bytes of memory that the subscriptions of one client may take, as estimated: 340 for each
+   * topic, and 430 with its length for each element. By default 8 KiB for each of `subscriptions`.
+   *
+   * @default {8388608}
+   */
+  subscriptionBytes?: number | undefined;
+  /**
    * The most clients, including those that lost their connection and may come back. At the limit, a new
-   * client takes the place of the one that has been away longest; if none is away, the new one is
-   * refused.
+   * client takes the place of another one, of the key that has most clients: of its clients goes first
+   * the one that lost its connection after it was connected for the shortest time. If the key of the new
+   * client has most, and all of them are connected, the new one is refused.
    *
    * @default {10000}
    */
   connections?: number | undefined;
   /**
-   * The most connections that are not authenticated yet. At the limit, a new one replaces the oldest.
+   * The most connections that are not authenticated yet, and the most that are and have no session. At
+   * the limit, a new one replaces the oldest.
    *
    * @default {4096}
    */
@@ -140,9 +149,10 @@ export interface BrokerOptions {
    */
   resumeWindow?: number | undefined;
   /**
-   * The most bytes that are queued for all clients together; at least 2 MiB. Beyond that, the client
-   * with the largest queue loses its oldest messages (all of them if it holds publishers back), and its
-   * `onGap` is called.
+   * The most bytes of memory that are kept for all clients together: queues, messages that have begun to
+   * arrive, answers that wait; at least 2 MiB. A buffer that several share counts once. Beyond that, the
+   * client that holds most of the key that holds most loses its oldest messages (all of them if it holds
+   * publishers back), and its `onGap` is called; if need be, its connection and its session.
    *
    * @default {1073741824}
    */
@@ -184,6 +194,8 @@ export interface BrokerOptions {
 
 const MESSAGE_BYTES = 1024 * 1024;
 const SUBSCRIPTIONS = 1024;
+/** What the subscription to a topic takes at most, if all are of about the same length. */
+const TOPIC_BYTES = 8192;
 const CONNECTIONS = 10_000;
 const HALF_OPEN = 4096;
 const HALF_OPEN_PER_ADDRESS = 2048;
@@ -290,6 +302,7 @@ function checkLimits(limits: BrokerLimits): CheckedLimits {
     topicElements = TOPIC_ELEMENTS_MAX,
     elementBytes = ELEMENT_BYTES_MAX,
     subscriptions = SUBSCRIPTIONS,
+    subscriptionBytes = TOPIC_BYTES * subscriptions,
     connections = CONNECTIONS,
     halfOpen = HALF_OPEN,
     halfOpenPerAddress = HALF_OPEN_PER_ADDRESS,
@@ -299,6 +312,7 @@ function checkLimits(limits: BrokerLimits): CheckedLimits {
   checkRange("limits.topicElements", topicElements, 1, LIMITS_MAX.topicElements);
   checkRange("limits.elementBytes", elementBytes, 1, LIMITS_MAX.elementBytes);
   checkRange("limits.subscriptions", subscriptions, 1, LIMITS_MAX.subscriptions);
+  checkRange("limits.subscriptionBytes", subscriptionBytes, 1, Number.MAX_SAFE_INTEGER);
   checkRange("limits.connections", connections, 1, 2 ** 20);
   checkRange("limits.halfOpen", halfOpen, 1, 2 ** 20);
   checkRange("limits.halfOpenPerAddress", halfOpenPerAddress, 1, 2 ** 20);
@@ -309,6 +323,7 @@ function checkLimits(limits: BrokerLimits): CheckedLimits {
     topicElements,
     elementBytes,
     subscriptions,
+    subscriptionBytes,
     connections,
     halfOpen,
     halfOpenPerAddress,

@@ -98,12 +98,15 @@ export class Rights {
   readonly wait: boolean;
   /** How many messages they may publish in a second. */
   readonly messagesPerSecond: number;
+  /** How many of them may have a session. */
+  readonly connections: number;
   readonly #publish: Grants;
   readonly #subscribe: Grants;
 
   /** Checks the fields of a key, and makes rights of them. */
   constructor(options: Omit<BrokerKey, "name" | "key">) {
-    const { publish = [], subscribe = [], wait = false, messagesPerSecond = Infinity } = options;
+    const { publish = [], subscribe = [], wait = false } = options;
+    const { messagesPerSecond = Infinity, connections = Infinity } = options;
     this.#publish = new Grants("publish", publish);
     this.#subscribe = new Grants("subscribe", subscribe);
     if (typeof wait !== "boolean") throw new TypeError(`wait is ${wait}; it must be a boolean`);
@@ -112,8 +115,12 @@ export class Rights {
         `messagesPerSecond is ${messagesPerSecond}; it must be a positive number`,
       );
     }
+    if (!(Number.isInteger(connections) || connections === Infinity) || connections < 1) {
+      throw new RangeError(`connections is ${connections}; it must be a positive integer`);
+    }
     this.wait = wait;
     this.messagesPerSecond = messagesPerSecond;
+    this.connections = connections;
   }
 
   /** Whether these are the same, written in the same way. */
@@ -122,9 +129,9 @@ export class Rights {
   }
 
   #text(): string {
-    const { wait, messagesPerSecond } = this;
+    const { wait, messagesPerSecond, connections } = this;
     const topics = [this.#publish.topics, this.#subscribe.topics];
-    return JSON.stringify([...topics, wait, String(messagesPerSecond)]);
+    return JSON.stringify([...topics, wait, `${messagesPerSecond} ${connections}`]);
   }
 
   /** Whether they may publish to a topic. */

@@ -5,16 +5,17 @@
  * ```
  *              OPEN, new               connection lost           resumeWindow is over,
  *  (nothing) ───────────▶ connected ───────────────────▶ away ─────────────────────────▶ forgotten
- *                             ▲                            │     no place, key revoked,
- *                             └──────────── OPEN, resumed ─┘     shutdown
+ *                             ▲                            │     place is another's, key
+ *                             └──────────── OPEN, resumed ─┘     revoked, shutdown
  * ```
  *
  * - When a client says GOODBYE, or the broker says it to the client, the session is forgotten at once. A
  *   client that was cut off may still come to ask how much it missed.
- * - All sessions together hold at most `memory`. When that is full, those that hold most lose what waits
- *   for them, and if that is not enough, their sessions.
+ * - When the broker's memory is full, a session loses what waits for it, then its connection and whatever
+ *   it holds, and is forgotten at last; memory.ts says which.
  */
 import { later, type Timer } from "../base/timers.ts";
+import { ConnectionLostError } from "../errors.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
 import {
   encodeOpened,
@@ -27,20 +28,24 @@ import type { Link, LinkEnd } from "../protocol/link.ts";
 import { WINDOW_BYTES } from "../protocol/session.ts";
 import type { TopicPath } from "../topic.ts";
 import type { Callbacks } from "./callbacks.ts";
-import { ClientPeer, MEMORY_FULL, type PeerContext } from "./client_peer.ts";
+import { ClientPeer, type PeerContext } from "./client_peer.ts";
 import type { Key, Keyring } from "./keys.ts";
+import { type Holder, type Memory, MEMORY_FULL } from "./memory.ts";
+import { type Loser, Places } from "./places.ts";
 import type { CheckedOptions, ClientEvent } from "./options.ts";
 import type { ClientStats } from "./stats.ts";
 
-/** How much of `memory` is free after it was full. */
-const FREED = 1 / 16;
+/** What a session and its connection take of memory, besides what else counts. */
+const SESSION_BYTES = 6 * 1024;
 
 /** What {@linkcode Sessions} need from their broker. */
-export interface SessionsContext extends Omit<PeerContext, "onBytes"> {
-  readonly options: Pick<CheckedOptions, "limits" | "heartbeat" | "memory" | "resumeWindow">;
+export interface SessionsContext extends Omit<PeerContext, "onBytes" | "account"> {
+  readonly options: Pick<CheckedOptions, "limits" | "heartbeat" | "resumeWindow">;
   readonly callbacks: Callbacks;
-  /** How many authenticated connections there are; each has a place, with a session or without. */
-  readonly connected: () => number;
+  /** Where what is kept for the clients counts. */
+  readonly memory: Memory;
+  /** A connection has no session any more, and is about to end. */
+  readonly onUnplaced: (link: Link) => void;
   /** Whether the broker shuts down: nobody can come back then. */
   readonly isStopping: () => boolean;
 }
@@ -64,6 +69,7 @@ export class Sessions {
   readonly #away = new Map<ClientPeer, Timer>();
   /** Those that are being opened over a connection: neither away nor connected. */
   readonly #opening = new Map<ClientPeer, { readonly link: Link; readonly isNew: boolean }>();
+  readonly #places: Places<ClientPeer>;
   /** How many there have been. */
   #begun = 0;
   #queuedBytes = 0;
@@ -71,11 +77,13 @@ export class Sessions {
   /** Makes one without sessions. */
   constructor(context: SessionsContext) {
     this.#context = context;
+    this.#places = new Places(context.options.limits.connections, context.now);
     this.#peerContext = {
       ...context,
+      account: context.memory.account,
       onBytes: (change) => {
         this.#queuedBytes += change;
-        if (change > 0 && this.#queuedBytes > context.options.memory) this.#freeMemory();
+        if (change > 0) context.memory.settle();
       },
     };
   }
@@ -110,11 +118,17 @@ export class Sessions {
   /**
    * Resumes a client's session over a new connection, or begins one.
    *
+   * @param placed Called when the connection has a session, before that is open.
    * @returns Does that, in steps; returns the client, or nothing when meanwhile its session was forgotten
    * or is opened over another connection.
    * @throws {ProtocolError} If the client claims to have taken what it was not sent.
+   * @throws {BusyError} If there is no place for a new session.
    */
-  *open(link: Link, arrival: Arrival): Generator<void, ClientPeer | undefined, undefined> {
+  *open(
+    link: Link,
+    arrival: Arrival,
+    placed: () => void = () => {},
+  ): Generator<void, ClientPeer | undefined, undefined> {
     const { key, opening, topics, address } = arrival;
     const { options: { heartbeat, limits }, counters } = this.#context;
     const known = this.#find(opening.session, key);
@@ -122,6 +136,8 @@ export class Sessions {
     const isCutOff = known !== undefined && !isResumed;
     // It goes on counting until it is forgotten: this answer may not arrive.
     const missed = isCutOff ? known.missedSince(opening.taken) : 0;
+    // Its connection is over, whether the broker has noticed that or not.
+    if (isCutOff) this.#places.mark(known, false);
     const peer = isResumed ? known : this.#begin(key);
     if (isResumed) this.#reclaim(peer);
     try {
@@ -131,6 +147,7 @@ export class Sessions {
       throw error;
     }
     this.#opening.set(peer, { link, isNew: !isResumed });
+    placed();
     for (const _step of peer.want(topics, link)) {
       yield;
       if (this.#opening.get(peer)?.link !== link) return undefined;
@@ -156,7 +173,6 @@ export class Sessions {
     session.attach(link);
     // It may have happened while nobody was connected who could have been told.
     if (peer.whyCutOff !== undefined) link.end(Reason.CUT_OFF, peer.whyCutOff);
-    this.#makeRoom();
     return peer;
   }
 
@@ -165,19 +181,41 @@ export class Sessions {
     return peer?.key === key ? peer : undefined;
   }
 
+  /** Begins a session, for which another one may have to go. */
   #begin(key: Key): ClientPeer {
+    const loser = this.#places.loserFor(key);
+    if (loser !== undefined) this.#evict(loser);
     const id = randomBytes(SESSION_ID_BYTES);
     const peer = new ClientPeer(id, key, ++this.#begun, this.#peerContext);
     this.#all.set(textOf(id), peer);
+    this.#context.memory.account.add(SESSION_BYTES);
+    this.#places.take(peer);
     return peer;
+  }
+
+  /** Forgets a session, whose place is needed. */
+  #evict({ holder: peer, why }: Loser<ClientPeer>): void {
+    const link = this.#opening.get(peer)?.link ?? peer.session.link;
+    // The reason first: a session that is over closes its connection.
+    if (link !== undefined) this.#endUnplaced(link, Reason.BUSY, `${why}; try again later`);
+    this.#context.counters.endings.crowded++;
+    this.#forget(peer, new ConnectionLostError(`The session gave up its place: ${why}`));
+  }
+
+  #endUnplaced(link: Link, reason: Reason, text: string): void {
+    link.end(reason, text);
+    this.#context.onUnplaced(link);
   }
 
   /** Takes a session back: from those away, or from a connection that is ignored from now on. */
   #reclaim(peer: ClientPeer): void {
     const link = this.#opening.get(peer)?.link ?? peer.session.link;
-    link?.end(Reason.REPLACED, "the session goes on over another connection");
+    if (link !== undefined) {
+      this.#endUnplaced(link, Reason.REPLACED, "the session goes on over another connection");
+    }
     peer.session.detach();
     this.#awaitNoMore(peer);
+    this.#places.mark(peer, true);
   }
 
   #awaitNoMore(peer: ClientPeer): void {
@@ -197,27 +235,20 @@ export class Sessions {
 
   #awaitReturn(peer: ClientPeer, error: Error | undefined): void {
     this.#report("lost", peer, error);
+    this.#places.mark(peer, false);
     const forget = later(() => this.#forget(peer), this.#context.options.resumeWindow);
     this.#away.set(peer, forget);
-    this.#makeRoom();
-  }
-
-  /** Forgets those who have been away longest, when there are more clients than there may be. */
-  #makeRoom(): void {
-    const { connected, options: { limits: { connections } } } = this.#context;
-    for (const peer of this.#away.keys()) {
-      if (connected() + this.#away.size <= connections) return;
-      this.#forget(peer);
-    }
   }
 
   #forget(peer: ClientPeer, error?: Error): void {
     this.#awaitNoMore(peer);
     const isUnknown = this.#opening.get(peer)?.isNew ?? false;
     this.#opening.delete(peer);
-    const isNews = this.#all.delete(textOf(peer.id)) && !isUnknown;
+    this.#places.leave(peer);
+    const isKnown = this.#all.delete(textOf(peer.id));
+    if (isKnown) this.#context.memory.account.add(-SESSION_BYTES);
     peer.remove(error);
-    if (isNews) this.#report("left", peer, error);
+    if (isKnown && !isUnknown) this.#report("left", peer, error);
   }
 
   #report(
@@ -235,20 +266,46 @@ export class Sessions {
     });
   }
 
-  /** Forgets the sessions of keys that are gone, and applies the rights that have changed. */
+  /**
+   * Forgets the sessions of keys that are gone, and those that are more than their key may have now;
+   * applies the rights that have changed.
+   */
   applyKeys(keyring: Keyring, changed: ReadonlySet<Key>): void {
     for (const peer of this.#all.values()) {
       if (!keyring.has(peer.key)) this.#forget(peer);
       else if (changed.has(peer.key)) peer.narrow();
     }
+    for (const key of changed) {
+      for (let loser; (loser = this.#places.loserOf(key)) !== undefined;) this.#evict(loser);
+    }
   }
 
-  /** The memory is full: those who hold most lose what may be dropped; if need be, their sessions. */
-  #freeMemory(): void {
-    const excess = () => this.#queuedBytes - this.#context.options.memory * (1 - FREED);
-    const largest = [...this.#all.values()].sort((a, b) => b.bytes - a.bytes);
-    for (const peer of largest) if (excess() > 0) peer.free(excess());
-    for (const peer of largest) if (excess() > 0) peer.cutOff(MEMORY_FULL);
+  /** All sessions, as those for whom memory is kept. */
+  *holders(): Generator<Holder, void, undefined> {
+    for (const peer of this.#all.values()) {
+      yield {
+        owner: peer.key,
+        get keptBytes() {
+          return SESSION_BYTES + peer.keptBytes;
+        },
+        losses: [
+          (bytes) => {
+            peer.free(bytes);
+            return 0;
+          },
+          () => {
+            const { link } = peer.session;
+            peer.cutOff(MEMORY_FULL);
+            link?.hurry();
+            return link?.keptBytes ?? 0; // While it takes frames.
+          },
+          () => {
+            this.#forget(peer);
+            return peer.interestBytes;
+          },
+        ],
+      };
+    }
   }
 
   /**
@@ -268,6 +325,7 @@ export class Sessions {
   }
 }
 
+/** An id as a short text, one character a byte. */
 function textOf(id: Uint8Array): string {
-  return id.toString();
+  return String.fromCharCode(...id);
 }

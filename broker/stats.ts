@@ -51,6 +51,11 @@ export interface BrokerStats {
   readonly cutOff: number;
   /** Bytes that are queued for clients, or not acknowledged by them. */
   readonly queuedBytes: number;
+  /**
+   * Bytes that are kept in memory for clients, each counted once: read buffers, queues with what they keep
+   * alive, answers that wait, subscriptions. `memory` bounds them.
+   */
+  readonly memoryBytes: number;
   /** Counts of the uplink that joins the broker to others; absent without one. */
   readonly uplink?: UplinkStats;
 }
@@ -87,6 +92,11 @@ export interface UplinkStats {
   readonly disconnects: number;
   /** Bytes that wait to be passed on, or whose receipt is not confirmed. */
   readonly queuedBytes: number;
+  /**
+   * Bytes that the uplink holds of the broker's `memory`: those, packets of others that wait for earlier
+   * ones, and what it remembers of other brokers.
+   */
+  readonly heldBytes: number;
   /** How long the oldest of those bytes have been waiting, in milliseconds. */
   readonly lag: number;
   /**
@@ -100,9 +110,12 @@ export interface UplinkStats {
 export interface Refusals {
   /** They did not authenticate within `authTimeout`. */
   readonly timeout: number;
-  /** They were the oldest when there were more than `halfOpen` or `halfOpenPerAddress` allows. */
+  /** They had no session, and were the oldest of more than `halfOpen` or `halfOpenPerAddress` allows. */
   readonly crowded: number;
-  /** There were as many clients as `connections`, or the broker was shutting down. */
+  /**
+   * There was no place for them: their key, or the broker, had as many clients as `connections`. Or the
+   * broker was shutting down.
+   */
   readonly busy: number;
   /** They could not prove that they have the key that they named. */
   readonly key: number;
@@ -124,6 +137,8 @@ export interface Endings {
   readonly notReading: number;
   /** Its key is no longer one of the broker's. */
   readonly revoked: number;
+  /** It gave up its place to a new client, or its key may have fewer clients now. */
+  readonly crowded: number;
 }
 
 /** What a broker publishes about itself to `["*broker", "stats"]`. */

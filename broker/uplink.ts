@@ -9,6 +9,9 @@
  *            ◀─────────────── want          somebody elsewhere wants a topic
  *            ◀──────────── deliver          a message from elsewhere; it never goes back up
  *            ◀─────────────── lost          messages from elsewhere did not arrive
+ *
+ *            ◀──────────── onBytes          the uplink holds so many more bytes
+ *            free ───────────────▶          the broker holds too much: the uplink is to hold less
  * ```
  */
 import type { UplinkStats } from "./stats.ts";
@@ -50,6 +53,15 @@ export interface Uplink {
    */
   refusal(path: readonly string[]): string | undefined;
   /**
+   * Gives up what it holds and what can be told as lost, what it has held longest first: the broker holds
+   * more than it may, and nobody else holds more of that.
+   *
+   * - It calls `onBytes` of the broker with what became free before it returns.
+   *
+   * @param bytes How many bytes, at most.
+   */
+  free(bytes: number): void;
+  /**
    * Counts what the uplink has done.
    *
    * @returns A snapshot.
@@ -68,6 +80,15 @@ export interface Uplink {
 export interface UplinkBus {
   /** The largest message that its clients may have, in bytes. */
   readonly messageBytes: number;
+  /** How many bytes the broker may hold, with what the uplink holds: its option `memory`. */
+  readonly memory: number;
+  /**
+   * Tells the broker that the uplink holds more bytes, or fewer: messages that wait in either direction,
+   * and what it remembers of other brokers. The broker may call `free` before it returns.
+   *
+   * @param change How many more; less than 0: fewer.
+   */
+  onBytes(change: number): void;
   /**
    * Tells the broker that other brokers want a topic and all below it, or no longer want it. Topics of
    * the broker itself, `["*broker", …]`, stay with it.

@@ -1,12 +1,15 @@
 /**
  * The other brokers that an uplink joins, as one peer of the router.
  */
+import type { Account } from "../base/account.ts";
 import type { Background } from "../base/background.ts";
+import { Lease } from "../base/lease.ts";
 import type { Limits } from "../protocol/frame.ts";
 import { type Run, runAt } from "../protocol/topic_run.ts";
 import type { Origin, Peer } from "../routing/peer.ts";
 import type { DecodeTopic, Router } from "../routing/router.ts";
 import { isBrokerPath, type TopicPath } from "../topic.ts";
+import type { Holder } from "./memory.ts";
 import type { UplinkStats } from "./stats.ts";
 import type { TopicCounts } from "./topic_counts.ts";
 import type { Uplink, UplinkBus } from "./uplink.ts";
@@ -20,6 +23,10 @@ export interface UplinkContext {
   readonly limits: Limits;
   readonly decodeTopic: DecodeTopic;
   readonly topicCounts: TopicCounts;
+  /** Where what clients keep of what it delivers counts, and what the uplink holds. */
+  readonly account: Account;
+  /** How many bytes the broker may hold. */
+  readonly memory: number;
 }
 
 /** The other brokers, as a peer of the router. */
@@ -30,6 +37,11 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
   #hasJoined = false;
   /** Who got the latest messages. */
   #fed: readonly Peer[] = [];
+  /** How many bytes the uplink holds. */
+  #bytes = 0;
+  #isDelivering = false;
+  /** How many bytes the uplink is to give up when that is over. */
+  #toFree = 0;
 
   /** Makes the peer of an uplink that has not begun. */
   constructor(uplink: Uplink, context: UplinkContext) {
@@ -65,6 +77,54 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
     return this.#context.limits.messageBytes;
   }
 
+  get memory(): number {
+    return this.#context.memory;
+  }
+
+  /** How many bytes the uplink holds, without those that it is about to give up. */
+  get bytes(): number {
+    return this.#bytes - this.#toFree;
+  }
+
+  onBytes(change: number): void {
+    this.#bytes += change;
+    this.#context.account.add(change);
+  }
+
+  /** The uplink, as one for which memory is kept: beside the keys, and what it wants of the router, too. */
+  get holder(): Holder {
+    const bytes = () => this.bytes + this.#context.router.keptBytesOf(this);
+    return {
+      owner: this,
+      get keptBytes() {
+        return bytes();
+      },
+      losses: [(bytes) => this.free(bytes)],
+    };
+  }
+
+  /**
+   * Lets the uplink give up so many bytes of what it holds. While it delivers, that waits: what it holds
+   * may follow what not all clients have yet.
+   *
+   * @returns How many bytes go only then.
+   */
+  free(bytes: number): number {
+    if (!this.#isDelivering) {
+      this.#uplink.free(bytes);
+      return 0;
+    }
+    const more = Math.min(bytes, this.bytes);
+    this.#toFree += more;
+    return more;
+  }
+
+  #freeNow(): void {
+    const bytes = this.#toFree;
+    this.#toFree = 0;
+    if (bytes > 0) this.#uplink.free(bytes);
+  }
+
   take(frames: Uint8Array, messages: number, from: Origin): void {
     this.#uplink.take(frames, messages, from);
   }
@@ -90,17 +150,28 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
 
   deliver(frames: Uint8Array): number {
     let tooLarge = 0;
-    for (let at = 0; at < frames.length;) {
-      const run = runAt(frames, at, this.messageBytes);
-      if (!this.#pass(frames, at, run)) tooLarge++;
-      at = run.end;
+    this.#isDelivering = true;
+    // All who keep some of it keep the same.
+    const lease = new Lease(frames, this.#context.account);
+    this.#context.account.add(frames.buffer.byteLength);
+    try {
+      for (let at = 0; at < frames.length;) {
+        const run = runAt(frames, at, this.messageBytes);
+        if (!this.#pass(lease, at, run)) tooLarge++;
+        at = run.end;
+      }
+    } finally { // It may throw at what is not PUBLISH.
+      lease.disown();
+      this.#isDelivering = false;
+      this.#freeNow();
     }
     return tooLarge;
   }
 
   /** Passes messages of one topic on; returns `false` if they are too large. */
-  #pass(bytes: Uint8Array, start: number, { topic, payload, end, frames }: Run): boolean {
+  #pass(lease: Lease, start: number, { topic, payload, end, frames }: Run): boolean {
     const { router, decodeTopic, topicCounts } = this.#context;
+    const bytes = lease.buffer;
     const route = router.route(bytes, topic, payload, decodeTopic);
     const { path, forbidden } = route;
     if (forbidden !== undefined) return true;
@@ -111,7 +182,7 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
     topicCounts.count(path, frames, end - start);
     const slice = bytes.subarray(start, end);
     const peers = this.#fed = router.peers(route);
-    for (const peer of peers) if (peer !== this) peer.take(slice, frames, this, undefined);
+    for (const peer of peers) if (peer !== this) peer.take(slice, frames, this, lease);
     return true;
   }
 

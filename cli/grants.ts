@@ -17,7 +17,7 @@ export interface Grants {
 
 /** What a key grants. */
 export function grantsOf(
-  { publish = [], subscribe = [], wait = false, messagesPerSecond = Infinity }: BrokerKey,
+  { publish = [], subscribe = [], wait = false, messagesPerSecond, connections }: BrokerKey,
 ): Grants {
   const texts = (topics: readonly Topic[]) =>
     topics.map((topic) => {
@@ -29,9 +29,14 @@ export function grantsOf(
     subscribe: texts(subscribe),
     other: [
       ...wait ? ["hold others back"] : [],
-      ...messagesPerSecond === Infinity ? [] : [`at most ${messagesPerSecond} messages/s`],
+      ...isBounded(messagesPerSecond) ? [`at most ${messagesPerSecond} messages/s`] : [],
+      ...isBounded(connections) ? [`at most ${connections} clients`] : [],
     ],
   };
+}
+
+function isBounded(bound = Infinity): boolean {
+  return bound < Infinity;
 }
 
 /** What a key grants in one sentence, which follows its name. */

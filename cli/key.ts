@@ -45,6 +45,7 @@ have the key; address and certificate are those in FILE, that of the broker.`,
       isMany: true,
       about: "Grant to subscribe to it and below",
     },
+    { name: "connections", value: "N", about: "How many clients may have the key at a time" },
     { name: "address", value: "ADDRESS", about: "The address at which clients reach the broker" },
   ],
   examples: [
@@ -83,11 +84,13 @@ async function makeKey(args: Arguments, operands: readonly string[]): Promise<vo
   const [publish, subscribe] = ["publish", "subscribe"].map((right) =>
     args.texts(right).map((text) => grantOf(topicOf(text)))
   );
+  const connections = args.whole("connections", 1);
   const entry: Entry = {
     name,
     key: crypto.getRandomValues(new Uint8Array(KEY_BYTES)).toBase64(),
     ...(publish!.length > 0 && { publish }),
     ...(subscribe!.length > 0 && { subscribe }),
+    ...(connections !== undefined && { connections }),
   };
   const [made] = parseKeys(JSON.stringify({ keys: [entry] }));
   const path = args.text("keys");
@@ -150,7 +153,7 @@ function listed(topics: readonly string[]): string {
 
 async function listKeys(args: Arguments, [extra]: readonly string[]): Promise<void> {
   refuse(extra);
-  refuseOptions(args, "list", ["publish", "subscribe", "address"]);
+  refuseOptions(args, "list", ["publish", "subscribe", "connections", "address"]);
   const keys = await readKeys(keysFile(args, "list the keys"));
   for (const line of tableOf(COLUMNS, keys)) await printLine(line);
 }
@@ -158,7 +161,7 @@ async function listKeys(args: Arguments, [extra]: readonly string[]): Promise<vo
 async function printFile(args: Arguments, operands: readonly string[]): Promise<void> {
   const [name, ...files] = operands;
   if (!name) throw new UsageError("Cannot print the file of a key: give its NAME");
-  refuseOptions(args, "file", ["publish", "subscribe"]);
+  refuseOptions(args, "file", ["publish", "subscribe", "connections"]);
   const path = keysFile(args, "print the file of a key");
   const keys = await readKeys(path);
   const found = keys.find((key) => key.name === name);

@@ -6,6 +6,13 @@
 import { Encoder, type Output } from "./encoder.ts";
 
 export { Decoder } from "./decoder.ts";
+export {
+  decodedBytes,
+  decodedExcess,
+  decodedLimit,
+  DecodedSize,
+  mayTakeTooMuch,
+} from "./decoded_bytes.ts";
 export { MESSAGE_DEPTH_MAX } from "./format.ts";
 export { Encoder, type Output };
 
@@ -33,7 +40,7 @@ class Growing implements Output {
  * @param limit The most bytes that it may take.
  * @param encoder The encoder; one that knows the names in such messages is faster.
  * @throws {TypeError} If a value cannot be sent; it names the path of the value.
- * @throws {RangeError} If it takes more bytes than `limit`.
+ * @throws {RangeError} If it takes more bytes than `limit`, or too many once it is decoded.
  */
 export function encodeMessage(
   message: object,

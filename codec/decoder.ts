@@ -11,10 +11,11 @@ import { hash, NO_BYTES } from "../base/bytes.ts";
 import { LONG } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
 import { BytePool, RunBytes, VIEW_BYTES_MAX } from "./byte_views.ts";
+import { decodedExcess, decodedLimit } from "./decoded_bytes.ts";
 import { KINDS, MESSAGE_DEPTH_MAX, type TypedArray } from "./format.ts";
 import { HashFloodGuard, WATCHED_MEMBERS_MIN } from "./hash_flooding.ts";
 import { PlatformDate } from "./kinds.ts";
-import { checkNames, setMember } from "./object_names.ts";
+import { checkNames, setMember, spareElements } from "./object_names.ts";
 import { type Shape, Shapes } from "./shapes.ts";
 import { Texts } from "./utf8.ts";
 
@@ -28,6 +29,11 @@ interface Template extends Shape<Template> {
   readonly clone: (template: PlainObject) => PlainObject;
 }
 
+/**
+ * So long arrays are made as long as they say; V8 makes room for seventeen when the first element is added.
+ * Longer ones grow, as those that are nested could all say that they have what is left.
+ */
+const EXACT_MAX = 16;
 /** V8's limit, 2 ** 30 bits. */
 const BIGINT_BYTES_MAX = 2 ** 27 - 1;
 
@@ -46,10 +52,21 @@ export class Decoder {
   /**
    * Decodes the payload in `bytes` from `start` to before `end`.
    *
+   * @param limit The most bytes that a payload may have; it also bounds the memory that the message may
+   * take, by {@linkcode decodedLimit}.
    * @returns A plain object that shares no buffer with `bytes`.
-   * @throws {ProtocolError} If the bytes are not a valid payload.
+   * @throws {ProtocolError} If the bytes are not a valid payload, or the message takes too much.
    */
-  decode(bytes: Uint8Array, start: number, end: number): Record<string, unknown> {
+  decode(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    limit: number = Infinity,
+  ): Record<string, unknown> {
+    const excess = decodedExcess(bytes, start, end, limit);
+    if (excess > 0) {
+      fail(`it takes at least ${excess} bytes of memory (the limit is ${decodedLimit(limit)})`);
+    }
     this.#bytes = bytes;
     this.#at = start;
     this.#end = end;
@@ -197,8 +214,10 @@ export class Decoder {
     }
     this.#checkCount(names.length, depth);
     const object: PlainObject = {};
+    const isSparse = spareElements(names, object);
     checkNames(names, object, this.#floodGuard);
-    if (end - start === size + 1) {
+    // A copy of a template would have room for all elements between.
+    if (end - start === size + 1 && !isSparse) {
       const h = hash(this.#bytes, start, end);
       if (this.#shapes.missed(h)) {
         this.#shapes.add(h, templateOf(names, this.#bytes.slice(start, end), CLONES[h & 15]!));
@@ -306,10 +325,14 @@ export class Decoder {
   }
 
   #array(depth: number): unknown[] {
-    const array: unknown[] = [];
-    for (let count = this.#count(1, depth + 1); count > 0; count--) {
-      array.push(this.#value(depth + 1));
+    const count = this.#count(1, depth + 1);
+    if (count <= EXACT_MAX) {
+      const array = new Array<unknown>(count);
+      for (let i = 0; i < count; i++) array[i] = this.#value(depth + 1);
+      return array;
     }
+    const array: unknown[] = [];
+    for (let i = 0; i < count; i++) array.push(this.#value(depth + 1));
     return array;
   }
 }

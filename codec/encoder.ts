@@ -8,6 +8,7 @@
  */
 import { NO_BYTES } from "../base/bytes.ts";
 import { LONG, sizeLength, writeSize } from "../base/size_prefix.ts";
+import { decodedExcess, decodedLimit } from "./decoded_bytes.ts";
 import {
   ARRAY,
   BIGINT,
@@ -114,7 +115,8 @@ export class Encoder {
    * @param limit The most bytes that it may take.
    * @returns Where it ends, in `output.bytes` as it then is.
    * @throws {TypeError} If a value cannot be sent; it names the path of the value.
-   * @throws {RangeError} If it takes more bytes than `limit`.
+   * @throws {RangeError} If it takes more bytes than `limit`, or more memory than
+   * {@linkcode decodedLimit} once it is decoded.
    */
   encode(message: object, limit: number, output: Output, at: number): number {
     if (this.#output !== undefined) {
@@ -131,6 +133,8 @@ export class Encoder {
       const end = this.#object(message as Record<string, unknown>, at, 0);
       if (end <= NOT_PLAIN) throw REFUSED;
       if (end - this.#start > limit) this.#tooLong(end - this.#start);
+      const excess = decodedExcess(this.#bytes, this.#start, end, limit);
+      if (excess > 0) this.#tooMuch(excess);
       return end;
     } catch (error) {
       this.#members = [];
@@ -148,6 +152,13 @@ export class Encoder {
     throw new RangeError(
       `Cannot send the message: it is at least ${size} bytes (the limit is ${this.#limit}); ` +
         `send less at a time`,
+    );
+  }
+
+  #tooMuch(excess: number): never {
+    throw new RangeError(
+      `Cannot send the message: it takes at least ${excess} bytes of memory where it arrives ` +
+        `(the limit is ${decodedLimit(this.#limit)}); send less at a time`,
     );
   }
 

@@ -6,7 +6,9 @@ import type { HashFloodGuard } from "./hash_flooding.ts";
 
 /** Fewer names cannot cost much, however they collide. */
 const WATCHED_NAMES_MIN = 256;
-/** The largest array index is below this. */
+/** The largest array index. */
+const INDEX_LARGEST = "4294967294";
+/** It is below this. */
 const INDEX_END = "4294967295";
 
 /** Makes or sets a member without calling a setter. */
@@ -41,6 +43,26 @@ export function checkNames(
     if (object[name] !== undefined) comesTwice(name);
     setMember(object, name, null);
   });
+}
+
+/**
+ * Prepares an empty object for names of which some are array indexes, far apart: otherwise V8 makes room
+ * for the elements between them, 12 KB for the name `"999"` alone.
+ *
+ * @returns Whether it was necessary.
+ */
+export function spareElements(names: readonly string[], object: Record<string, unknown>): boolean {
+  let count = 0, largest = -1;
+  for (let i = 0; i < names.length; i++) {
+    if (!isArrayIndex(names[i]!)) continue;
+    count++;
+    largest = Math.max(largest, Number(names[i]));
+  }
+  if (largest < 2 * count) return false;
+  // From the largest index on, V8 keeps the elements of an object in a table.
+  setMember(object, INDEX_LARGEST, null);
+  delete object[INDEX_LARGEST];
+  return true;
 }
 
 function indexesAmong(names: readonly string[]): string[] {

@@ -46,7 +46,7 @@ import { HeldBytes } from "./held_bytes.ts";
 import type { Exchange } from "./mode.ts";
 import type { PacketHeader } from "./packet.ts";
 import { Reassembly } from "./reassembly.ts";
-import { RemoteMemory } from "./remote_memory.ts";
+import { REMOTE_BYTES, RemoteMemory } from "./remote_memory.ts";
 import { Turns, type Work } from "./turns.ts";
 
 /** How long to wait for the others over a new connection. */
@@ -89,7 +89,7 @@ export class CoreExchange implements Exchange {
   readonly #gone = new Set<string>();
   readonly #known = new KnownVersions();
   readonly #held: HeldBytes;
-  readonly #memory = new RemoteMemory();
+  readonly #memory: RemoteMemory;
   readonly #turns: Turns;
   #registrations = 0;
   /** The brokers that were not heard over this connection yet; `undefined`: it waits for nobody. */
@@ -103,7 +103,8 @@ export class CoreExchange implements Exchange {
     this.#context = context;
     this.#turns = new Turns((callback, ms) => context.later(callback, ms));
     this.#interests = new Interests(context, this.#known, this.#turns);
-    this.#held = new HeldBytes(context.queueBytes);
+    this.#held = new HeldBytes(context.queueBytes, context.onBytes);
+    this.#memory = RemoteMemory.within(context.bus.memory, context.onBytes);
     this.#counts = new SentCounts(context.bus, context.prefix);
     this.#sender = new CoreSender(context, this.#counts);
   }
@@ -141,6 +142,13 @@ export class CoreExchange implements Exchange {
 
   take(frames: Uint8Array): void {
     this.#sender.take(frames);
+  }
+
+  free(bytes: number): void {
+    const held = this.#held.bytes;
+    this.#held.free(bytes);
+    const left = bytes - (held - this.#held.bytes);
+    if (left > 0) this.#sender.free(left);
   }
 
   drained(signal: AbortSignal): Promise<void> {
@@ -202,6 +210,7 @@ export class CoreExchange implements Exchange {
   #remote(id: string): Remote {
     let remote = this.#remotes.get(id);
     if (remote === undefined) {
+      this.#memory.take(REMOTE_BYTES);
       remote = this.#makeRemote(id);
       this.#remotes.set(id, remote);
       this.#known.set(id, 0);
@@ -221,7 +230,7 @@ export class CoreExchange implements Exchange {
       losses: new LossDetector({
         interests,
         memory,
-        reassembly: new Reassembly(context.bus.messageBytes, this.#held),
+        reassembly: new Reassembly(id, context.bus.messageBytes, this.#held),
         lost: (path, messages) => lose(context, path ?? [], messages),
       }),
       confirmed: 0,
@@ -358,7 +367,7 @@ export class CoreExchange implements Exchange {
 
   #forget(id: string): void {
     this.#remotes.get(id)?.losses.end();
-    this.#remotes.delete(id);
+    if (this.#remotes.delete(id)) this.#memory.give(REMOTE_BYTES);
     this.#gone.delete(id);
   }
 }

@@ -10,7 +10,7 @@ import { ProtocolError } from "../errors.ts";
 import type { TopicPath } from "../topic.ts";
 import type { ControlMessage, NumberedCount, NumberedTopic } from "./control_message.ts";
 import type { SentCount, SentCounts } from "./core_sent_counts.ts";
-import { type RemoteMemory, topicBytes, WANT_BYTES } from "./remote_memory.ts";
+import { elementBytes, type RemoteMemory, WANT_BYTES } from "./remote_memory.ts";
 import type { Work } from "./turns.ts";
 
 /** How many topics a broker may want. */
@@ -57,6 +57,8 @@ export class RemoteWants {
   readonly #memory: RemoteMemory;
   /** By what hides the numbers that it has given them. */
   #wants = new Map<number, Want>();
+  /** What they would take if nobody else wanted the same. */
+  #bytes = 0;
   /** Those of which no answer has told a count yet. */
   #untold = new Set<number>();
   #version = 0;
@@ -130,8 +132,14 @@ export class RemoteWants {
 
   #load(change: WantsChange, add: readonly NumberedTopic[], remove: readonly number[]): void {
     change.part++;
-    const bytes = add.reduce((sum, [, path]) => sum + WANT_BYTES + topicBytes(path), 0) +
+    const bytes = add.reduce((sum, [, path]) => sum + wantBytes(path), 0) +
       REMOVED_BYTES * remove.length;
+    const { brokerMax } = this.#memory;
+    if (change.bytes + bytes + (change.base === null ? 0 : this.#bytes) > brokerMax) {
+      throw new ProtocolError(
+        `Cannot take what a broker wants: it would take more than ${brokerMax} bytes`,
+      );
+    }
     this.#memory.take(bytes);
     change.bytes += bytes;
     for (const [id, path] of add) change.add.set(hiddenNumber(id), path && Object.freeze(path));
@@ -174,6 +182,7 @@ export class RemoteWants {
       if (want === undefined || base === null && isSame(add.get(id), want.sent.path)) continue;
       this.#wants.delete(id);
       this.#untold.delete(id);
+      this.#bytes -= wantBytes(want.sent.path);
       this.#drop(want);
     }
   }
@@ -183,23 +192,27 @@ export class RemoteWants {
       yield;
       if (change.since !== this.#since) return;
       if (this.#wants.has(id) || this.#wants.size >= WANTS_MAX) continue;
+      const before = this.#counts.bytes;
       const sent = this.#counts.hold(path);
-      // From now on the want takes them, and the topic if it is the first.
-      change.bytes -= WANT_BYTES + (sent.holders === 1 ? topicBytes(path) : 0);
+      // From now on the want takes them, and what is new of the topic.
+      change.bytes -= WANT_BYTES + this.#counts.bytes - before;
+      this.#bytes += wantBytes(path);
       this.#wants.set(id, { sent, told: -1, epoch: this.#epoch });
       this.#untold.add(id);
     }
   }
 
   #drop({ sent }: Want): void {
+    const before = this.#counts.bytes;
     this.#counts.release(sent);
-    this.#memory.give(WANT_BYTES + (sent.holders === 0 ? topicBytes(sent.path) : 0));
+    this.#memory.give(WANT_BYTES + before - this.#counts.bytes);
   }
 
   /** Forgets what it wants; if it comes back, it begins anew. What is left to do has steps. */
   clear(since: number): Work {
     const wants = this.#wants;
     this.#wants = new Map();
+    this.#bytes = 0;
     this.#untold = new Set();
     this.#version = 0;
     this.#since = since;
@@ -291,4 +304,9 @@ export class RemoteWants {
 function isSame(a: TopicPath | null | undefined, b: TopicPath | null): boolean {
   if (a === undefined || a === null || b === null) return a === b;
   return a.length === b.length && a.every((element, index) => element === b[index]);
+}
+
+/** What it takes at most that a broker wants a topic. */
+function wantBytes(path: TopicPath | null): number {
+  return WANT_BYTES + elementBytes(path ?? []);
 }

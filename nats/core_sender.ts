@@ -10,6 +10,7 @@ import type { Wire } from "./core_wire.ts";
 import { type ExchangeContext, warnOfEnd } from "./exchange_context.ts";
 import { Packer } from "./packer.ts";
 import { sealPacket } from "./packet.ts";
+import { PacketBuffers } from "./packet_buffers.ts";
 import { SendQueue } from "./send_queue.ts";
 
 /** How many bytes may be unconfirmed. */
@@ -27,7 +28,8 @@ interface Sent {
 export class CoreSender {
   readonly #context: ExchangeContext;
   readonly #counts: SentCounts;
-  readonly #packer = new Packer<CountedRoute>();
+  readonly #buffers = new PacketBuffers();
+  readonly #packer = new Packer<CountedRoute>(this.#buffers);
   readonly #queue: SendQueue<CountedRoute>;
   readonly #unconfirmed = new Fifo<Sent>();
   #number: number;
@@ -41,6 +43,8 @@ export class CoreSender {
     this.#counts = counts;
     this.#queue = new SendQueue({
       packers: [this.#packer],
+      buffers: this.#buffers,
+      onBytes: context.onBytes,
       bytesMax: context.queueBytes,
       windowBytes: WINDOW_BYTES,
       dropped: ({ route, messages }) => { // The counts show it.
@@ -71,6 +75,12 @@ export class CoreSender {
     this.#packer.addAll(frames, (bytes, start, end) => this.#counts.routeOf(bytes, start, end));
     this.#queue.bound();
     this.sendMore();
+    this.#queue.tell();
+  }
+
+  /** Drops what waits longest, until it takes so many bytes less. */
+  free(bytes: number): void {
+    this.#queue.free(bytes);
   }
 
   /** Sends unconfirmed packets again over a connection; {@linkcode CoreSender.sendMore} goes on. */
@@ -106,7 +116,7 @@ export class CoreSender {
       const number = ++this.#number;
       const bytes = sealPacket(packet, { broker, number, counts: sentCounts });
       this.#unconfirmed.push({ subject, bytes, number, since });
-      this.#queue.sent(bytes.length);
+      this.#queue.sent(bytes);
       wire.publish(subject, bytes);
     }
     if (this.#unconfirmed.length > 0) this.#confirm(wire);
@@ -126,10 +136,11 @@ export class CoreSender {
       for (let sent = this.#unconfirmed.at(0); sent !== undefined; sent = this.#unconfirmed.at(0)) {
         if (sent.number > number) break;
         this.#unconfirmed.shift();
-        this.#queue.confirmed(sent.bytes.length);
-        this.#packer.recycle(sent.bytes);
+        this.#queue.confirmed(sent.bytes);
+        this.#buffers.recycle(sent.bytes);
       }
       this.sendMore();
+      this.#queue.tell();
     }, done); // Rejects when the connection is lost: everything goes over the next one.
   }
 

@@ -8,6 +8,7 @@ import type { UplinkBus } from "../broker/uplink.ts";
 import { TopicTree } from "../routing/topic_tree.ts";
 import type { TopicPath } from "../topic.ts";
 import type { PacketRoute } from "./packet.ts";
+import { elementBytes } from "./remote_memory.ts";
 import { subjectOf } from "./subject.ts";
 import { TopicBlockCache } from "./topic_block_cache.ts";
 
@@ -37,6 +38,8 @@ export class SentCounts {
   readonly #routes: TopicBlockCache<CountedRoute>;
   /** Changes whenever a topic is wanted that nobody wanted before, or is wanted no more. */
   #state = 0;
+  /** What the topics take that are wanted, in bytes. */
+  #bytes = 0;
 
   /** Begins with nothing wanted, on the bus whose subjects have this prefix. */
   constructor(bus: UplinkBus, prefix: string) {
@@ -45,6 +48,11 @@ export class SentCounts {
       const subject = subjectOf(prefix, path);
       return { path, subject, counts: this.#countsOf(path), state: this.#state };
     });
+  }
+
+  /** How many bytes the topics take that others want, however many want each. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** Where the messages of the topic of a block go; `undefined` if nobody wants them. */
@@ -79,6 +87,7 @@ export class SentCounts {
 
   /** One more broker wants a topic; `null`: broadcasts. */
   hold(path: TopicPath | null): SentCount {
+    if (path !== null) this.#bytes += elementBytes(path, this.#tree.deepest(path).path.length);
     const node = path === null ? undefined : this.#tree.at(path);
     const known = node === undefined ? this.#broadcasts : node.value;
     if (known !== undefined) {
@@ -100,6 +109,7 @@ export class SentCounts {
     const node = this.#tree.get(path)!;
     node.value = undefined;
     this.#tree.prune(node);
+    this.#bytes -= elementBytes(path, this.#tree.deepest(path).path.length);
     this.#bus.want(path, false);
   }
 }

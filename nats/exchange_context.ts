@@ -42,6 +42,8 @@ export interface ExchangeContext {
   deliver(frames: Uint8Array): void;
   /** Reads the header of a packet and calls `take`; counts what is not a valid packet. */
   read(bytes: Uint8Array, take: (header: PacketHeader, body: Uint8Array) => void): void;
+  /** So many more bytes are held, or fewer. The broker may call `free` of the uplink meanwhile. */
+  readonly onBytes: (change: number) => void;
   /** Calls `callback` once, after `ms` milliseconds, unless the returned timer is cancelled before. */
   later(callback: () => void, ms: number): Timer;
   /** Warns whoever runs the broker. */

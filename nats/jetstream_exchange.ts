@@ -63,6 +63,13 @@ export class JetStreamExchange implements Exchange {
     this.#sender.take(frames, publisher);
   }
 
+  free(bytes: number): void {
+    const { heldBytes } = this.#received;
+    this.#received.free(bytes);
+    const left = bytes - (heldBytes - this.#received.heldBytes);
+    if (left > 0) this.#sender.free(left);
+  }
+
   drained(signal: AbortSignal): Promise<void> {
     return this.#sender.drained(signal);
   }

@@ -16,7 +16,7 @@
  */
 import type { Timer } from "../base/timers.ts";
 import { type ExchangeContext, lose } from "./exchange_context.ts";
-import type { HeldBytes, Holder } from "./held_bytes.ts";
+import { type HeldBytes, type Holder, kept } from "./held_bytes.ts";
 import { PacketFlag, type PacketHeader } from "./packet.ts";
 import { Reassembly } from "./reassembly.ts";
 import { pathOf } from "./subject.ts";
@@ -26,10 +26,15 @@ import type { WantedSubjects } from "./wanted_subjects.ts";
 const HOLD_MS = 10_000;
 /** The first packet of a lane waits only so long: those before it may have come before we read. */
 const FIRST_HOLD_MS = 1000;
-/** What a held packet takes besides its frames, at most, in bytes. */
-const HEADER_COST = 4096;
-/** Frames that are a smaller part of what was read are copied, so that they do not keep all of it. */
-const KEPT_PART_MIN = 1 / 4;
+/** What a lane takes of which nothing is held, in bytes. */
+export const LANE_BYTES = 700;
+/** What a held packet takes besides its frames and texts, with the timer of its lane. */
+const PACKET_BYTES = 1024;
+/** What a topic that it names takes, and an element of that besides its text. */
+const NAME_BYTES = 64;
+const ELEMENT_BYTES = 40;
+/** What a character takes at most. */
+const CHAR_BYTES = 2;
 
 /** What a lane needs. */
 export interface LaneContext {
@@ -43,11 +48,13 @@ interface Held {
   readonly subject: string;
   readonly header: PacketHeader;
   readonly body: Uint8Array;
+  /** How many bytes it keeps alive. */
+  readonly bytes: number;
 }
 
 /** What is heard from one lane of another broker. */
 export class RemoteLane implements Holder {
-  readonly #broker: string;
+  readonly broker: string;
   readonly #context: LaneContext;
   /** The number of the latest packet that was taken. */
   #heard = 0;
@@ -67,9 +74,9 @@ export class RemoteLane implements Holder {
 
   /** Makes one of which nothing was heard. */
   constructor(broker: string, context: LaneContext) {
-    this.#broker = broker;
+    this.broker = broker;
     this.#context = context;
-    this.#reassembly = new Reassembly(context.context.bus.messageBytes, context.held);
+    this.#reassembly = new Reassembly(broker, context.context.bus.messageBytes, context.held);
   }
 
   /** Takes a packet from the stream. */
@@ -84,22 +91,18 @@ export class RemoteLane implements Holder {
       this.#baseConfirmed = confirmed;
     }
     this.#confirmed = Math.max(this.#confirmed, confirmed);
-    this.#held.set(number, { subject, header, body });
+    this.#held.set(number, { subject, header, body, bytes: 0 });
     this.#release();
     if (this.#held.has(number)) this.#keep(number);
   }
 
-  /** Keeps a packet that waits: not the whole buffer that was read, if it is a small part of that. */
+  /** Keeps a packet that waits. */
   #keep(number: number): void {
     const held = this.#held.get(number)!;
-    const { body } = held;
-    const isPart = body.length < KEPT_PART_MIN * body.buffer.byteLength;
-    if (isPart) this.#held.set(number, { ...held, body: body.slice() });
-    this.#keeps(HEADER_COST + body.length);
-  }
-
-  #keeps(more: number): void {
-    this.#heldBytes += more;
+    const body = kept(held.body);
+    const bytes = bytesOf({ ...held, body });
+    this.#held.set(number, { ...held, body, bytes });
+    this.#heldBytes += bytes;
     this.#context.held.keeps(this, this.#heldBytes);
   }
 
@@ -111,11 +114,13 @@ export class RemoteLane implements Holder {
   /** Takes held packets in their order, up to one that must wait. */
   #release(): void {
     const held = this.#held;
+    const before = this.#heldBytes;
     while (held.size > 0) {
       const number = Math.min(...held.keys());
       const next = held.get(number)!;
       if (this.#isMissing(next.header)) break;
       held.delete(number);
+      this.#heldBytes -= next.bytes;
       this.#heard = number;
       if (number >= this.#base) this.#isSettling = false;
       this.#take(next);
@@ -123,10 +128,8 @@ export class RemoteLane implements Holder {
     if (held.size > 0) {
       const ms = this.#isSettling ? FIRST_HOLD_MS : HOLD_MS;
       this.#timer ??= this.#context.context.later(() => this.#lookAgain(), ms);
-    } else {
-      this.#endTimer();
-      if (this.#heldBytes > 0) this.#keeps(-this.#heldBytes);
-    }
+    } else this.#endTimer();
+    if (this.#heldBytes < before) this.#context.held.keeps(this, this.#heldBytes);
   }
 
   #endTimer(): void {
@@ -152,7 +155,7 @@ export class RemoteLane implements Holder {
       this.#isSettling = false;
       return this.#release();
     }
-    if (this.#context.context.isHere(this.#broker)) return this.#release(); // It sends it again.
+    if (this.#context.context.isHere(this.broker)) return this.#release(); // It sends it again.
     this.giveUp();
   }
 
@@ -192,4 +195,14 @@ export class RemoteLane implements Holder {
   chosenAnew(): void {
     this.#isFresh = true;
   }
+}
+
+/** What a packet keeps alive while it is held. */
+function bytesOf({ subject, header: { before }, body }: Omit<Held, "bytes">): number {
+  let bytes = PACKET_BYTES + CHAR_BYTES * subject.length + body.buffer.byteLength;
+  for (const path of before) {
+    bytes += NAME_BYTES;
+    for (const { length } of path) bytes += ELEMENT_BYTES + CHAR_BYTES * length;
+  }
+  return bytes;
 }

@@ -6,7 +6,7 @@ import { salted } from "../base/string_map.ts";
 import { ProtocolError } from "../errors.ts";
 import type { ExchangeContext } from "./exchange_context.ts";
 import { HeldBytes } from "./held_bytes.ts";
-import { type LaneContext, RemoteLane } from "./jetstream_lane.ts";
+import { LANE_BYTES, type LaneContext, RemoteLane } from "./jetstream_lane.ts";
 import type { PacketHeader } from "./packet.ts";
 import type { WantedSubjects } from "./wanted_subjects.ts";
 
@@ -22,13 +22,19 @@ export class ReorderBuffer {
 
   /** Makes one that waits only for packets that are wanted. */
   constructor(context: ExchangeContext, wanted: WantedSubjects, lanesMax = LANES_MAX) {
-    this.#context = { context, wanted, held: new HeldBytes(context.queueBytes) };
+    const held = new HeldBytes(context.queueBytes, context.onBytes);
+    this.#context = { context, wanted, held };
     this.#lanesMax = lanesMax;
   }
 
   /** How many bytes it holds back. */
   get heldBytes(): number {
     return this.#context.held.bytes;
+  }
+
+  /** Gives up so many bytes of what it holds back, what has waited longest first. */
+  free(bytes: number): void {
+    this.#context.held.free(bytes);
   }
 
   /**
@@ -45,14 +51,15 @@ export class ReorderBuffer {
 
   #lane(broker: string, index: number): RemoteLane {
     const key = salted(`${broker}.${index}`);
-    const lane = this.#lanes.get(key) ?? new RemoteLane(broker, this.#context);
+    const known = this.#lanes.get(key);
+    const lane = known ?? new RemoteLane(broker, this.#context);
     this.#lanes.delete(key);
     this.#lanes.set(key, lane);
     if (this.#lanes.size > this.#lanesMax) {
       const [oldest, forgotten] = this.#lanes.entries().next().value!;
       this.#lanes.delete(oldest);
       forgotten.end();
-    }
+    } else if (known === undefined) this.#context.context.onBytes(LANE_BYTES);
     return lane;
   }
 

@@ -32,6 +32,7 @@ import {
   sealPacket,
   UNDER_WAY_MAX,
 } from "./packet.ts";
+import { PacketBuffers } from "./packet_buffers.ts";
 import { SendQueue } from "./send_queue.ts";
 import { subjectOf } from "./subject.ts";
 import { TopicBlockCache } from "./topic_block_cache.ts";
@@ -104,6 +105,7 @@ export class JetStreamSender {
   readonly #context: ExchangeContext;
   #wire: StreamWire | undefined;
   readonly #lanes: readonly Lane[];
+  readonly #buffers = new PacketBuffers();
   readonly #laneOf = new WeakMap<object, Lane>();
   #publishers = 0;
   readonly #queue: SendQueue<OutRoute>;
@@ -120,7 +122,7 @@ export class JetStreamSender {
     this.#broadcasts = { subject: subjectOf(prefix, []), topic: encodeTopic([]) };
     this.#lanes = Array.from({ length: LANES }, (_, index): Lane => ({
       index: index + 1,
-      packer: new Packer(),
+      packer: new Packer(this.#buffers),
       number: first,
       underWay: new Fifo(),
       underWayBytes: 0,
@@ -130,6 +132,8 @@ export class JetStreamSender {
     }));
     this.#queue = new SendQueue({
       packers: this.#lanes.map(({ packer }) => packer),
+      buffers: this.#buffers,
+      onBytes: context.onBytes,
       bytesMax: context.queueBytes,
       dropped: ({ route, messages }, lane) => {
         this.#noteDropped(this.#lanes[lane]!, route, messages);
@@ -175,6 +179,12 @@ export class JetStreamSender {
     lane.packer.addAll(frames, (bytes, start, end) => this.#routes.get(bytes, start, end));
     this.#queue.bound();
     this.#sendMore(lane);
+    this.#queue.tell();
+  }
+
+  /** Drops what waits longest, until it takes so many bytes less. */
+  free(bytes: number): void {
+    this.#queue.free(bytes);
   }
 
   /** Remembers to tell others that messages were dropped. */
@@ -205,7 +215,7 @@ export class JetStreamSender {
       const sent: UnderWay = { ...made, isConfirmed: false, retries: 0 };
       underWay.push(sent);
       lane.underWayBytes += bytes.length;
-      this.#queue.sent(bytes.length);
+      this.#queue.sent(bytes);
       this.#send(lane, sent);
     }
     this.#queue.settle();
@@ -259,9 +269,9 @@ export class JetStreamSender {
     packet.route = route;
     packet.isNotice = true;
     packet.bytes = this.#seal(lane, notice, packet.number, packet.before);
-    const change = packet.bytes.length - bytes.length;
-    lane.underWayBytes += change;
-    this.#queue.sent(change);
+    lane.underWayBytes += packet.bytes.length - bytes.length;
+    this.#queue.sent(packet.bytes);
+    this.#queue.confirmed(bytes);
     if (this.#wire !== undefined) this.#send(lane, packet);
   }
 
@@ -286,11 +296,12 @@ export class JetStreamSender {
     for (let first = underWay.at(0); first?.isConfirmed; first = underWay.at(0)) {
       underWay.shift();
       lane.underWayBytes -= first.bytes.length;
-      this.#queue.confirmed(first.bytes.length);
-      lane.packer.recycle(first.bytes);
+      this.#queue.confirmed(first.bytes);
+      this.#buffers.recycle(first.bytes);
     }
     if (!wasFull) this.#sendMore(lane);
     else for (const waiting of this.#lanes) this.#sendMore(waiting);
+    this.#queue.tell();
   }
 
   /** Resolves when nothing waits any more, or `signal` aborts. */

@@ -15,6 +15,8 @@ export interface Exchange {
   readonly waitingSince: number | undefined;
   /** Takes messages of our clients. */
   take(frames: Uint8Array, publisher: object): void;
+  /** Gives up so many bytes of what it holds, what it has held longest first. */
+  free(bytes: number): void;
   /** The connection is lost, or about to be closed: nothing is published over it any more. */
   disconnected(): void;
   /** Resolves when nothing waits any more, or `signal` aborts. */

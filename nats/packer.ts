@@ -13,19 +13,19 @@ import {
   type PacketRoute,
   PART_BYTES,
 } from "./packet.ts";
-
-const BUFFER_BYTES_MIN = 512;
-/** A packet that outgrows this size gets a buffer for the longest packets. */
-const BUFFER_BYTES_MEDIUM = 16 * 1024;
-/** How many of those are kept for what comes next. */
-const SPARES_MAX = 16;
+import { PacketBuffers } from "./packet_buffers.ts";
 
 /** Packets that wait, the last of them open. */
 export class Packer<R extends PacketRoute> {
   readonly #closed = new Fifo<Packet<R>>();
   #open: Packet<R> | undefined;
   #bytes = 0;
-  readonly #spares: Uint8Array[] = [];
+  readonly #buffers: PacketBuffers;
+
+  /** Makes one that holds nothing; several may share their buffers. */
+  constructor(buffers: PacketBuffers = new PacketBuffers()) {
+    this.#buffers = buffers;
+  }
 
   /** How many bytes it holds. */
   get bytes(): number {
@@ -103,7 +103,7 @@ export class Packer<R extends PacketRoute> {
     this.#open = {
       route,
       since: clock.now(),
-      buffer: this.#buffer(HEADER_BYTES_MAX + length),
+      buffer: this.#buffers.take(HEADER_BYTES_MAX + length),
       end: HEADER_BYTES_MAX,
       messages: 0,
       flags: 0,
@@ -115,8 +115,9 @@ export class Packer<R extends PacketRoute> {
     const packet = this.#open!;
     const length = end - start;
     if (packet.buffer.length - packet.end < length) {
-      const larger = this.#buffer(Math.max(2 * packet.buffer.length, packet.end + length));
+      const larger = this.#buffers.take(Math.max(2 * packet.buffer.length, packet.end + length));
       larger.set(packet.buffer.subarray(0, packet.end));
+      this.#buffers.leave(packet.buffer);
       packet.buffer = larger;
     }
     packet.buffer.set(bytes.subarray(start, end), packet.end);
@@ -125,24 +126,12 @@ export class Packer<R extends PacketRoute> {
     this.#bytes += length;
   }
 
-  #buffer(length: number): Uint8Array {
-    if (length < BUFFER_BYTES_MEDIUM) return new Uint8Array(Math.max(BUFFER_BYTES_MIN, length));
-    return this.#spares.pop() ?? new Uint8Array(PACKET_BYTES_MAX);
-  }
-
-  /** Takes back the buffer of a sealed packet that nobody needs any more. */
-  recycle({ buffer }: Uint8Array): void {
-    const isLong = buffer.byteLength === PACKET_BYTES_MAX;
-    if (isLong && this.#spares.length < SPARES_MAX) this.#spares.push(new Uint8Array(buffer));
-  }
-
   #close(): void {
     const packet = this.#open;
     if (packet === undefined) return;
     const { buffer, end } = packet;
     if (2 * end < buffer.length) { // It may wait for long: it must not take more than is counted.
-      packet.buffer = buffer.slice(0, end);
-      this.recycle(buffer);
+      packet.buffer = this.#buffers.trim(buffer, end);
     }
     this.#closed.push(packet);
     this.#open = undefined;
@@ -165,7 +154,10 @@ export class Packer<R extends PacketRoute> {
       packet = this.#open;
       this.#open = undefined;
     }
-    if (packet !== undefined) this.#bytes -= packet.end;
+    if (packet !== undefined) {
+      this.#bytes -= packet.end;
+      this.#buffers.leave(packet.buffer);
+    }
     return packet;
   }
 }

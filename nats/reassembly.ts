@@ -4,19 +4,23 @@
 import { concat } from "../base/bytes.ts";
 import { LIMITS_MAX } from "../protocol/frame_bodies.ts";
 import { topicBlockMax } from "../protocol/topic_block.ts";
-import type { HeldBytes, Holder } from "./held_bytes.ts";
+import { type HeldBytes, type Holder, kept } from "./held_bytes.ts";
 import { PacketFlag, type PacketHeader } from "./packet.ts";
 
 /** What has arrived of a frame that does not fit a packet. */
 export class Reassembly implements Holder {
+  readonly broker: string;
   readonly #bytesMax: number;
   readonly #held: HeldBytes;
   #parts: Uint8Array[] = [];
   #bytes = 0;
+  /** How many bytes the parts keep alive. */
+  #keptBytes = 0;
   #next = 0;
 
-  /** Makes one for messages of at most so many bytes; `held` bounds what all keep. */
-  constructor(messageBytes: number, held: HeldBytes) {
+  /** Makes one for a broker's messages of at most so many bytes; `held` bounds what all keep. */
+  constructor(broker: string, messageBytes: number, held: HeldBytes) {
+    this.broker = broker;
     this.#held = held;
     this.#bytesMax = messageBytes + topicBlockMax(LIMITS_MAX);
   }
@@ -38,23 +42,30 @@ export class Reassembly implements Holder {
       return flags & PacketFlag.MORE ? undefined : "lost";
     }
     if (!(flags & (PacketFlag.MORE | PacketFlag.REST))) return body;
-    this.#parts.push(body);
     this.#bytes += body.length;
     this.#next = number + 1;
     if (flags & PacketFlag.MORE) {
-      this.#held.keeps(this, this.#bytes);
+      this.#keep(body);
       return undefined;
     }
-    const whole = concat(...this.#parts);
+    const whole = concat(...this.#parts, body);
     this.giveUp();
     return whole;
   }
 
+  #keep(body: Uint8Array): void {
+    const part = kept(body);
+    this.#parts.push(part);
+    this.#keptBytes += part.buffer.byteLength;
+    this.#held.keeps(this, this.#keptBytes);
+  }
+
   giveUp(): void {
     if (this.#parts.length === 0) return;
-    this.#held.keeps(this, 0);
     this.#parts = [];
     this.#bytes = 0;
+    this.#keptBytes = 0;
     this.#next = 0;
+    this.#held.keeps(this, 0);
   }
 }

@@ -8,10 +8,12 @@
  *                           └─ half of that: nothing more is sent meanwhile
  * ```
  *
- * Beyond `bytesMax`, the oldest messages of the longest packer are dropped.
+ * Beyond `bytesMax`, the oldest messages of the longest packer are dropped. They are, too, when the broker
+ * needs what they take; it is told how many bytes the buffers have, which may be more than is in them.
  */
 import type { Packer } from "./packer.ts";
 import type { Packet, PacketRoute } from "./packet.ts";
+import type { PacketBuffers } from "./packet_buffers.ts";
 
 /** The part of `bytesMax` that may be unconfirmed. */
 const WINDOW_PART = 1 / 2;
@@ -20,12 +22,16 @@ const WINDOW_PART = 1 / 2;
 export interface SendQueueOptions<R extends PacketRoute> {
   /** Where messages wait. */
   readonly packers: readonly Packer<R>[];
+  /** Their buffers. */
+  readonly buffers: PacketBuffers;
   /** How many bytes may wait or be unconfirmed. */
   readonly bytesMax: number;
   /** How many of them may be unconfirmed; at most half of all. */
   readonly windowBytes?: number;
   /** Takes a packet that is dropped, and which packer it waited in. */
   dropped(packet: Packet<R>, packer: number): void;
+  /** Called by {@linkcode SendQueue.tell}: the buffers take so many more bytes, or fewer. */
+  onBytes(change: number): void;
 }
 
 /** Bounds several packers, together with what was sent from them. */
@@ -33,13 +39,22 @@ export class SendQueue<R extends PacketRoute> {
   readonly #packers: readonly Packer<R>[];
   readonly #bytesMax: number;
   readonly #windowBytes: number;
+  readonly #buffers: PacketBuffers;
   readonly #dropped: SendQueueOptions<R>["dropped"];
+  readonly #onBytes: SendQueueOptions<R>["onBytes"];
   #unconfirmedBytes = 0;
+  /** How many bytes the buffers of those have. */
+  #keptBytes = 0;
+  /** Of how many bytes the broker was told. */
+  #toldBytes = 0;
   #onEmpty: (() => void) | undefined;
 
   /** Makes one for packers that hold nothing yet. */
-  constructor({ packers, bytesMax, windowBytes = Infinity, dropped }: SendQueueOptions<R>) {
+  constructor(options: SendQueueOptions<R>) {
+    const { packers, buffers, bytesMax, windowBytes = Infinity, dropped, onBytes } = options;
     this.#packers = packers;
+    this.#buffers = buffers;
+    this.#onBytes = onBytes;
     this.#bytesMax = bytesMax;
     this.#windowBytes = Math.min(windowBytes, bytesMax * WINDOW_PART);
     this.#dropped = dropped;
@@ -57,23 +72,46 @@ export class SendQueue<R extends PacketRoute> {
     return this.#unconfirmedBytes >= this.#windowBytes;
   }
 
-  /** Notes that a packet of so many bytes was sent. */
-  sent(bytes: number): void {
-    this.#unconfirmedBytes += bytes;
+  /** Notes that a packet was sent. */
+  sent({ length, buffer }: Uint8Array): void {
+    this.#unconfirmedBytes += length;
+    this.#keptBytes += buffer.byteLength;
   }
 
-  /** Notes that a packet of so many bytes was confirmed. */
-  confirmed(bytes: number): void {
-    this.#unconfirmedBytes -= bytes;
+  /** Notes that a packet was confirmed, or that another one takes its place. */
+  confirmed({ length, buffer }: Uint8Array): void {
+    this.#unconfirmedBytes -= length;
+    this.#keptBytes -= buffer.byteLength;
   }
 
   /** Drops the oldest messages of the longest packer while there is too much. */
   bound(): void {
-    while (this.bytes > this.#bytesMax) { // Less than that is unconfirmed, so something waits.
-      const longest = this.#packers.reduce((a, b) => b.bytes > a.bytes ? b : a);
-      const packer = this.#packers.indexOf(longest);
-      for (const packet of longest.drop()) this.#dropped(packet, packer);
-    }
+    while (this.bytes > this.#bytesMax) this.#dropOldest(); // Some wait: less is unconfirmed.
+  }
+
+  /** Drops spare buffers, and then the oldest messages, until it takes so many bytes less. */
+  free(bytes: number): void {
+    const left = this.#takes - bytes;
+    if (this.#takes > left) this.#buffers.dropSpares();
+    while (this.#takes > left && this.bytes > this.#unconfirmedBytes) this.#dropOldest();
+    this.tell();
+  }
+
+  get #takes(): number {
+    return this.#buffers.bytes + this.#keptBytes;
+  }
+
+  #dropOldest(): void {
+    const longest = this.#packers.reduce((a, b) => b.bytes > a.bytes ? b : a);
+    const packer = this.#packers.indexOf(longest);
+    for (const packet of longest.drop()) this.#dropped(packet, packer);
+  }
+
+  /** Call it last: tells the broker how much more it takes; the broker may call `free` meanwhile. */
+  tell(): void {
+    const change = this.#takes - this.#toldBytes;
+    this.#toldBytes += change;
+    if (change !== 0) this.#onBytes(change);
   }
 
   /** Call it when packets were confirmed, and more were sent: resolves `drained` if nothing is left. */

@@ -7,7 +7,7 @@
  */
 import { BytesCache } from "../base/bytes_cache.ts";
 import { printable } from "../base/printable.ts";
-import { Decoder } from "../codec/codec.ts";
+import { DecodedSize, Decoder } from "../codec/codec.ts";
 import { ForbiddenError, MessageError, ProtocolError } from "../errors.ts";
 import { type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
 import { decodeGap, decodeRefused } from "../protocol/frame_bodies.ts";
@@ -36,6 +36,7 @@ export class Incoming {
   readonly #dispatcher: Dispatcher;
   readonly #owner: Owner;
   readonly #decoder = new Decoder();
+  readonly #size = new DecodedSize();
   readonly #routes = new BytesCache<LocalRoute>(ROUTES_MAX);
 
   /** Makes one for these subscribers; the owner is told of messages that were lost. */
@@ -60,7 +61,8 @@ export class Incoming {
   takeHeld({ type, bytes, body }: HeldFrame, { limits }: FrameSource): void {
     if (type !== FrameType.PUBLISH) return this.#takeNotice(type, bytes.subarray(body), limits);
     const payload = topicEnd(bytes, body, bytes.length);
-    this.#takeMessage(this.#routeOf(bytes, body, payload, limits), bytes, payload, bytes.length);
+    const route = this.#routeOf(bytes, body, payload, limits);
+    this.#takeMessage(route, bytes, payload, bytes.length, limits);
   }
 
   /** Takes a message, and those for the same topic right after it. */
@@ -68,7 +70,7 @@ export class Incoming {
     const { buffer, body } = frame;
     const payload = topicEnd(buffer, body, frame.end);
     const route = this.#routeOf(buffer, body, payload, origin.limits);
-    this.#takeMessage(route, buffer, payload, frame.end);
+    this.#takeMessage(route, buffer, payload, frame.end, origin.limits);
     const next = this.#extend(frame, payload - body, origin);
     if (next > 0) this.#takeRun(route, frame, payload - body, next, origin);
   }
@@ -101,23 +103,32 @@ export class Incoming {
     this.#decoder.beginRun(buffer, start, filled);
     try {
       for (; next > 0; next = this.#extend(frame, topicBytes, origin)) {
-        this.#takeMessage(route, buffer, next, frame.end);
+        this.#takeMessage(route, buffer, next, frame.end, origin.limits);
       }
     } finally {
       this.#decoder.endRun();
     }
   }
 
-  #takeMessage(route: LocalRoute, buffer: Uint8Array, start: number, end: number): void {
+  #takeMessage(
+    route: LocalRoute,
+    buffer: Uint8Array,
+    start: number,
+    end: number,
+    { messageBytes }: Limits,
+  ): void {
     if (!this.#dispatcher.wants(route)) return;
     let message: Record<string, unknown>;
     try {
-      message = this.#decoder.decode(buffer, start, end);
+      message = this.#decoder.decode(buffer, start, end, messageBytes);
     } catch (error) { // Another client's fault, not the broker's: only that message is lost.
       if (!(error instanceof ProtocolError)) throw error;
       return this.#dispatcher.report(error, { topic: route.path });
     }
-    this.#dispatcher.deliver(route, message);
+    if (!this.#dispatcher.holds) return this.#dispatcher.deliver(route, message);
+    this.#size.begin(buffer, start, end);
+    this.#dispatcher.deliver(route, message, this.#size);
+    this.#size.end();
   }
 
   #takeNotice(type: number, body: Uint8Array, limits: Limits): void {

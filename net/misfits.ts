@@ -2,6 +2,7 @@
  * Messages that wait for a broker, checked again once it has told its limits: before, they were checked
  * against those of another broker, or against what any broker may allow.
  */
+import { decodedExcess, decodedLimit, mayTakeTooMuch } from "../codec/codec.ts";
 import { MessageError } from "../errors.ts";
 import type { Limits } from "../protocol/frame.ts";
 import { LIMITS_MAX } from "../protocol/frame_bodies.ts";
@@ -48,7 +49,8 @@ export function siftMessages(
 
 /** Whether any of so many bytes of messages can be more than the limits, which others kept to. */
 function mayExceed(bytes: number, before: Limits, limits: Limits): boolean {
-  return bytes > limits.messageBytes && before.messageBytes > limits.messageBytes ||
+  const isLower = before.messageBytes > limits.messageBytes;
+  return isLower && mayTakeTooMuch(bytes, limits.messageBytes) ||
     bytes > 0 && before.topicElements > limits.topicElements ||
     bytes > 0 && before.elementBytes > limits.elementBytes;
 }
@@ -56,16 +58,31 @@ function mayExceed(bytes: number, before: Limits, limits: Limits): boolean {
 /** Why a message, as a frame, is more than the limits; `undefined` if it is not. */
 function misfitOf(frame: Uint8Array, limits: Limits): MessageError | undefined {
   const { topic: start, payload, end } = runAt(frame, 0);
-  const bytes = end - payload;
   const topic = decodeTopic(frame, start, payload, LIMITS_MAX);
-  const problem = bytes > limits.messageBytes
-    ? `the message is ${bytes} bytes; the broker's limit is ${limits.messageBytes}`
-    : topicProblem(topic, frame.subarray(start, payload), limits);
+  const problem = payloadProblem(frame, payload, end, limits) ??
+    topicProblem(topic, frame.subarray(start, payload), limits);
   if (problem === undefined) return undefined;
   return new MessageError(`Cannot publish to ${formatTopic(topic)}: ${problem}`, {
     topic,
     issues: [problem],
   });
+}
+
+/** Why a payload is more than the limits; `undefined` if it is not. */
+function payloadProblem(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  { messageBytes }: Limits,
+): string | undefined {
+  const size = end - start;
+  if (size > messageBytes) {
+    return `the message is ${size} bytes; the broker's limit is ${messageBytes}`;
+  }
+  const excess = decodedExcess(bytes, start, end, messageBytes);
+  if (excess === 0) return undefined;
+  return `the message takes at least ${excess} bytes of memory where it arrives; ` +
+    `the broker's limit is ${decodedLimit(messageBytes)}`;
 }
 
 /** Why a topic, whose block of bytes is given, is more than the limits; `undefined` if it is not. */

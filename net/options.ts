@@ -27,7 +27,7 @@ export interface Gap {
    *
    * - `"overflow"`: messages came faster than this object took them, and the broker dropped the oldest.
    * - `"expired"`: the connection was lost for longer than the broker keeps a session (its
-   *   `resumeWindow`).
+   *   `resumeWindow`), or its place was needed for another client.
    * - `"new broker"`: the broker was restarted, or replaced by another one.
    * - `"cut off"`: with `overflow: "wait"`, this object held publishers back too long, or too many
    *   bytes waited for it; or messages were lost between joined brokers.

@@ -80,7 +80,7 @@ export interface Authentication<K extends Secret> {
   readonly brokerId: Uint8Array;
   /** The key of that name. */
   keyOf(name: string): K | undefined;
-  /** Whether there is no room for another client. */
+  /** Whether nobody more is let in, whatever key it has. */
   isBusy(): boolean;
   /** Waits before a client is told that its proof is wrong. */
   delay(): Promise<void>;
@@ -113,7 +113,7 @@ export async function authenticateClient<K extends Secret>(
   }
   if (authentication.isBusy()) {
     await writeAll(stream, handshake.refuse(Refusal.BUSY));
-    throw new BusyError();
+    throw new BusyError("the broker is shutting down");
   }
   await writeAll(stream, handshake.challenge(hello));
   const proof = await readExactly(stream, new Uint8Array(PROOF_BYTES));
@@ -128,11 +128,15 @@ export async function authenticateClient<K extends Secret>(
   return key;
 }
 
-/** There are as many clients as allowed. */
+/** A client has a key, but there is no place for it. */
 export class BusyError extends ConnectionLostError {
+  /** Why there is none, as the client is told. */
+  readonly why: string;
+
   /** Makes an error that says so. */
-  constructor() {
-    super("Cannot accept a client: there are as many as allowed");
+  constructor(why: string) {
+    super(`Cannot accept a client: ${why}`);
+    this.why = why;
   }
 }
 

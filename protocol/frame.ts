@@ -11,7 +11,7 @@
  * checked before it is buffered: a frame that is too long for its type is refused as soon as its first
  * bytes are there.
  */
-import type { Lease } from "../base/bytes.ts";
+import type { Lease } from "../base/lease.ts";
 import { sizeLength, writeSize } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
 
@@ -81,6 +81,8 @@ export const Reason = {
   KEY_REVOKED: 10,
   /** The other side does not read the answers to it. */
   NOT_READING: 11,
+  /** There is no place for the other side: it may try again later. */
+  BUSY: 12,
 } as const;
 
 /** The number of a reason. */

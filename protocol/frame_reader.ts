@@ -1,11 +1,13 @@
 /**
  * Finds the frames in a stream of bytes, in buffers that grow and shrink with what comes.
  */
-import type { Lease } from "../base/bytes.ts";
+import { Account } from "../base/account.ts";
+import { NO_BYTES } from "../base/bytes.ts";
+import type { Lease } from "../base/lease.ts";
 import { LONG, LONG_BYTES, readLong } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
 import { type Frame, FrameError, type FrameLimits, FrameType, Reason } from "./frame.ts";
-import { type Begun, ReadBuffers } from "./read_buffers.ts";
+import { type Begun, READ_BYTES_MIN, ReadBuffers } from "./read_buffers.ts";
 
 /** No bound. */
 const RUN_MAX = 2 ** 30;
@@ -29,9 +31,9 @@ const NOTHING: Begun = { unread: 0, promised: 0 };
 export class FrameReader implements Frame {
   /** Longest bodies by type; may be replaced between frames. */
   limits: FrameLimits;
-  readonly #buffers = new ReadBuffers();
+  readonly #buffers: ReadBuffers;
   /** Where the current frame is. */
-  buffer: Uint8Array = this.#buffers.first();
+  buffer: Uint8Array;
   /** The type of the current frame. */
   type = 0;
   /** Where the current frame begins, with its size. */
@@ -58,12 +60,25 @@ export class FrameReader implements Frame {
   /**
    * Makes a reader that takes the frames that `limits` lists.
    *
+   * @param account Where its buffers count.
    * @param longer Is called for a run of {@linkcode FrameReader.runMax} frames; returns how many it may
    * have.
    */
-  constructor(limits: FrameLimits, longer: () => number = () => RUN_MAX) {
+  constructor(
+    limits: FrameLimits,
+    longer: () => number = () => RUN_MAX,
+    account: Account = new Account(),
+  ) {
     this.limits = limits;
     this.#longer = longer;
+    this.#buffers = new ReadBuffers(account);
+    this.buffer = this.#buffers.first();
+  }
+
+  /** How many bytes it keeps in memory, besides what those hold to whom it has lent them. */
+  get keptBytes(): number {
+    const isHeld = this.#lease !== undefined && this.#lease.holders > 0;
+    return this.#buffers.freeBytes + (isHeld ? 0 : this.buffer.length);
   }
 
   get filled(): number {
@@ -72,6 +87,7 @@ export class FrameReader implements Frame {
 
   /** Room for the next read; at least one byte. Bytes of earlier frames may move or go. */
   space(): Uint8Array {
+    if (this.#buffers.isClosed) return new Uint8Array(READ_BYTES_MIN);
     if (this.#filled > this.end || this.#lease !== undefined) return this.#spaceBehind();
     this.end = this.#filled = 0;
     const { length } = this.buffer;
@@ -112,9 +128,11 @@ export class FrameReader implements Frame {
     const lease = this.#lease;
     this.#lease = undefined;
     if (lease !== undefined) this.#buffers.lend(lease);
+    const { buffer } = this;
     // If frames filled much of one that is lent, so they will of the next.
     const isFilled = lease !== undefined && 4 * this.end >= length;
     this.#moveTo(this.#buffers.next(isFilled ? length : 0));
+    if (lease === undefined) this.#buffers.drop(buffer);
   }
 
   /** Puts what is not read yet at the start of a buffer. */
@@ -133,6 +151,17 @@ export class FrameReader implements Frame {
     this.#buffers.trim();
   }
 
+  /** Lets go of all buffers: what is still read is of no use. */
+  close(): void {
+    if (this.#buffers.isClosed) return;
+    if (this.#lease === undefined) this.#buffers.drop(this.buffer);
+    else this.#lease.disown();
+    this.#buffers.close();
+    this.#lease = undefined;
+    this.buffer = NO_BYTES;
+    this.end = this.#filled = 0;
+  }
+
   /** Notes that the first `count` bytes of the latest space were filled. */
   wrote(count: number): void {
     this.#buffers.wrote(count, this.buffer.length - this.#filled);
@@ -144,7 +173,7 @@ export class FrameReader implements Frame {
   }
 
   keep(): Lease {
-    return this.#lease ??= { buffer: this.buffer, holders: 0 };
+    return this.#lease ??= this.#buffers.leased(this.buffer);
   }
 
   /**

@@ -137,7 +137,7 @@ export class ClientHandshake {
     this.checkMagic(head);
     if (head[8] === Refusal.BUSY) {
       throw new ConnectionLostError(
-        "Cannot connect: the broker has as many connections as it may have; try again later",
+        "Cannot connect: the broker takes nobody now; try again later",
       );
     }
     if (head[8] === Refusal.VERSION || (head[8] === GRANTED && head[9] !== PROTOCOL_VERSION)) {

@@ -15,6 +15,7 @@
  * - A side that ends says GOODBYE and then only reads, so that the reason arrives even when the other
  *   side is in the middle of sending.
  */
+import { Account } from "../base/account.ts";
 import { printable } from "../base/printable.ts";
 import type { Rounds } from "../base/rounds.ts";
 import { TimeSlice } from "../base/time_slice.ts";
@@ -57,6 +58,14 @@ export interface LinkHandler {
 /** What takes the frames of each type, as {@linkcode LinkHandler.frame} does. */
 export type Takers = Readonly<Record<number, LinkHandler["frame"]>>;
 
+/** What a {@linkcode Link} has in common with others. */
+export interface LinkOptions {
+  /** In which it takes its turns, with all that have the same. */
+  readonly rounds?: Rounds;
+  /** Where what it keeps in memory counts. */
+  readonly account?: Account;
+}
+
 /** How a link ended. */
 export interface LinkEnd {
   /** The reason that one of the sides gave; absent if the connection was lost. */
@@ -91,31 +100,37 @@ export class Link {
   #end: LinkEnd | undefined;
   #linger: Timer | undefined;
   #silentTicks = 0;
+  /** Whether frames are being taken, which stand in the reader's buffer. */
+  #isTaking = false;
 
   /**
    * Begins to read from `stream`, which is this link's from now on.
    *
    * @param handler What is done with the frames; until there is one, none is expected.
-   * @param rounds In which it takes its turns, with all that have the same.
    */
   constructor(
     stream: ByteStream,
     limits: FrameLimits,
     handler: LinkHandler = expecting({}),
-    rounds?: Rounds,
+    { rounds, account = new Account() }: LinkOptions = {},
   ) {
     this.#stream = stream;
     this.#slice = new TimeSlice(rounds);
-    this.#reader = new FrameReader(limits, () => this.#longerRun());
+    this.#reader = new FrameReader(limits, () => this.#longerRun(), account);
     this.#space = this.#reader.space();
     this.handler = handler;
-    this.#writer = new LinkWriter(stream, this);
+    this.#writer = new LinkWriter(stream, this, account);
     this.finished = this.#run();
   }
 
   /** Whether it has ended, or said GOODBYE. */
   get ended(): boolean {
     return this.#end !== undefined;
+  }
+
+  /** How many bytes it keeps in memory: what is half read, and what waits without being counted. */
+  get keptBytes(): number {
+    return this.#reader.keptBytes + this.#writer.keptBytes;
   }
 
   /** How many frames that are not counted wait to be written. */
@@ -163,6 +178,7 @@ export class Link {
     if (this.#end !== undefined) return;
     this.#writer.end(encodeFrame(FrameType.GOODBYE, encodeGoodbye(reason, text)));
     this.#end = error === undefined ? { reason } : { reason, error };
+    this.#letGo();
     this.#linger = later(() => this.#stream.close(), LINGER_MS, true);
     this.#writer.written().then(() => this.#stream.closeWrite()).catch(() => {
       // The other side closed first: nobody is left to read the reason.
@@ -170,11 +186,27 @@ export class Link {
     });
   }
 
+  /**
+   * Closes the connection as soon as GOODBYE is written, after {@linkcode Link.end}: a read that waits for the
+   * other side to close would keep its buffer in memory.
+   */
+  hurry(): void {
+    this.#writer.written().then(() => this.#stream.close());
+  }
+
   /** Closes the connection at once, without a GOODBYE. */
   close(error?: Error): void {
     this.#end ??= error === undefined ? {} : { error };
     this.#writer.close();
+    this.#letGo();
     this.#stream.close();
+  }
+
+  /** Nothing that comes is of use any more: what is half read goes, unless frames are being taken. */
+  #letGo(): void {
+    if (this.#isTaking) return;
+    this.#reader.close();
+    this.#space = this.#reader.space();
   }
 
   /** Ends because the connection is gone, or nothing is heard over it. */
@@ -189,10 +221,15 @@ export class Link {
       this.lose(new Error(`nothing was heard for ${SILENT_HEARTBEATS} heartbeats`));
     } else if (++this.#writer.quietTicks >= TICKS) {
       this.#writer.quietTicks = 0;
-      this.#reader.trim();
-      this.#writer.trim();
+      this.trim();
       this.handler.idle();
     }
+  }
+
+  /** Drops what it keeps for speed. */
+  trim(): void {
+    this.#reader.trim();
+    this.#writer.trim();
   }
 
   async #run(): Promise<LinkEnd> {
@@ -203,11 +240,14 @@ export class Link {
         this.#silentTicks = 0;
         if (this.#end !== undefined) continue;
         this.#reader.wrote(count);
+        this.#isTaking = true;
         for (let wait = this.#takeFrames(); wait !== undefined; wait = this.#takeFrames()) {
           this.#silentTicks = -Infinity; // What has come waits here.
           await wait;
           this.#silentTicks = 0;
         }
+        this.#isTaking = false;
+        if (this.#end !== undefined) this.#letGo();
       }
       this.#end ??= { error: lostError(undefined) };
     } catch (error) { // Whatever the stream throws: the connection is gone.
@@ -215,6 +255,7 @@ export class Link {
     }
     this.#linger?.cancel();
     this.#slice.end();
+    this.#isTaking = false;
     this.close();
     return this.#end;
   }
@@ -309,6 +350,7 @@ function goodbyeEnd(reason: number, text: string): LinkEnd {
     case Reason.SHUTDOWN:
     case Reason.CUT_OFF:
     case Reason.REPLACED:
+    case Reason.BUSY:
       return { reason, error: new ConnectionLostError(said) };
     case Reason.KEY_REVOKED:
       return { reason, error: new AuthError(said) };

@@ -13,6 +13,7 @@
  * - A write that the system takes at once resolves without a turn of the event loop. So after some MiB
  *   everything else has its turn.
  */
+import type { Account } from "../base/account.ts";
 import { NO_BYTES } from "../base/bytes.ts";
 import { Rounds } from "../base/rounds.ts";
 import { TimeSlice } from "../base/time_slice.ts";
@@ -26,6 +27,8 @@ const LARGE_BYTES = 64 * 1024;
 const WRITE_BYTES_MAX = 1024 * 1024;
 /** What counts as a millisecond of writing. */
 const BYTES_PER_MS = 4 * 1024 * 1024;
+/** What a frame that waits takes besides its bytes: the objects, and their place in a list. */
+const FRAME_BYTES = 256;
 const NO_PARTS: readonly Uint8Array[] = [];
 
 /** What a {@linkcode LinkWriter} needs from its link. */
@@ -42,7 +45,10 @@ export class LinkWriter {
   quietTicks = 0;
   readonly #stream: ByteStream;
   readonly #owner: WriterOwner;
+  readonly #account: Account;
   #control: Uint8Array[] = [];
+  /** How many bytes of memory the frames take that wait, and the buffer in which they are joined. */
+  #keptBytes = 0;
   /** The ACK that waits, if there is one. */
   #ack: Uint8Array | undefined;
   /** The next counted frames, if they are too large to go out with frames that are not counted. */
@@ -56,8 +62,9 @@ export class LinkWriter {
   #slice: TimeSlice | undefined;
 
   /** Makes one that writes nothing yet. */
-  constructor(stream: ByteStream, owner: WriterOwner) {
+  constructor(stream: ByteStream, owner: WriterOwner, account: Account) {
     this.#stream = stream;
+    this.#account = account;
     this.#owner = owner;
   }
 
@@ -66,8 +73,19 @@ export class LinkWriter {
     return this.#control.length + (this.#ack === undefined ? 0 : 1);
   }
 
+  /** How many bytes it keeps in memory. */
+  get keptBytes(): number {
+    return this.#keptBytes;
+  }
+
+  #keep(change: number): void {
+    this.#keptBytes += change;
+    this.#account.add(change);
+  }
+
   /** Sends a frame that is not counted. */
   send(frame: Uint8Array): void {
+    this.#keep(FRAME_BYTES + frame.length);
     this.#control.push(frame);
     this.pump();
   }
@@ -97,6 +115,8 @@ export class LinkWriter {
 
   /** Writes nothing more. */
   close(): void {
+    this.#keep(-this.#keptBytes);
+    this.#joint = NO_BYTES;
     this.#isEnded = true;
     this.#control = [];
     this.#ack = undefined;
@@ -105,7 +125,9 @@ export class LinkWriter {
 
   /** Drops what it keeps for speed. */
   trim(): void {
-    if (this.#writing === undefined) this.#joint = NO_BYTES;
+    if (this.#writing !== undefined) return;
+    this.#keep(-this.#joint.length);
+    this.#joint = NO_BYTES;
   }
 
   async #write(): Promise<void> {
@@ -169,6 +191,7 @@ export class LinkWriter {
   #drain(): readonly Uint8Array[] {
     const control = this.#control;
     if (control.length === 0 && this.#ack === undefined) return NO_PARTS;
+    if (control.length > 0) this.#keep(this.#joint.length - this.#keptBytes);
     if (this.#ack !== undefined) control.push(this.#ack);
     this.#control = [];
     this.#ack = undefined;
@@ -180,7 +203,9 @@ export class LinkWriter {
     let length = 0;
     for (const part of parts) length += part.length;
     if (this.#joint.length < length) {
-      this.#joint = new Uint8Array(Math.max(length, Math.min(2 * length, JOIN_BYTES_MAX)));
+      const longer = Math.max(length, Math.min(2 * length, JOIN_BYTES_MAX));
+      this.#keep(longer - this.#joint.length);
+      this.#joint = new Uint8Array(longer);
     }
     let at = 0;
     for (const part of parts) {

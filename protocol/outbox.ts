@@ -16,7 +16,8 @@
  *   large slice that is most of its buffer is kept as it is, and shared with whoever else holds it. So
  *   what is counted here is, within a factor, what is kept in memory.
  */
-import type { Lease } from "../base/bytes.ts";
+import { Account } from "../base/account.ts";
+import type { Lease } from "../base/lease.ts";
 import { Buffers } from "./outbox_buffers.ts";
 import { wholeChunk } from "./outbox_chunk.ts";
 import { Composer } from "./outbox_composer.ts";
@@ -34,6 +35,14 @@ export function isKept({ length, buffer }: Uint8Array): boolean {
   return length > SLICE_BYTES_MIN && length >= SLICE_PART_MIN * buffer.byteLength;
 }
 
+/** What an {@linkcode Outbox} begins with. */
+export interface OutboxOptions {
+  /** The number of the last frame before. */
+  readonly first?: number;
+  /** Where what it keeps in memory counts. */
+  readonly account?: Account;
+}
+
 /** Keeps the counted frames of one direction of a session until they are acknowledged. */
 export class Outbox {
   /** How many bytes of frames may be numbered and not acknowledged. */
@@ -46,18 +55,20 @@ export class Outbox {
    */
   readonly composer: Composer;
   readonly #onBytes: (change: number) => void;
+  readonly #buffers: Buffers;
   readonly #waiting: Waiting;
   readonly #sent: Sent;
   #total = 0;
 
-  /**
-   * Makes an empty one; calls `onBytes` with each change of `heldBytes`. The number of the last frame
-   * before is `first`.
-   */
-  constructor(window: number, onBytes: (change: number) => void = () => {}, first = 0) {
+  /** Makes an empty one; calls `onBytes` with each change of `heldBytes`. */
+  constructor(
+    window: number,
+    onBytes: (change: number) => void = () => {},
+    { first = 0, account = new Account() }: OutboxOptions = {},
+  ) {
     this.window = window;
     this.#onBytes = onBytes;
-    const buffers = new Buffers();
+    const buffers = this.#buffers = new Buffers(account);
     this.#waiting = new Waiting(buffers);
     this.#sent = new Sent(buffers, first);
     this.composer = new Composer(this.#waiting);
@@ -66,6 +77,11 @@ export class Outbox {
   /** How many bytes of frames it holds. */
   get heldBytes(): number {
     return this.#waiting.bytes + this.#sent.bytes;
+  }
+
+  /** How many bytes it keeps in memory; of buffers that others hold, too, only its share. */
+  get keptBytes(): number {
+    return this.#waiting.keptBytes + this.#sent.keptBytes;
   }
 
   /** How many frames wait or are not acknowledged. */
@@ -137,10 +153,11 @@ export class Outbox {
    */
   push(bytes: Uint8Array, frames: number, lease?: Lease): void {
     if (bytes.length <= SLICE_BYTES_MIN) return this.#append(bytes, frames, false);
-    if (!isKept(bytes)) this.#waiting.add(wholeChunk(bytes.slice(), frames));
-    else {
-      if (lease !== undefined) lease.holders++;
-      this.#waiting.add(wholeChunk(bytes, frames, { lease }));
+    if (isKept(bytes)) {
+      this.#waiting.add(wholeChunk(bytes, frames, lease ?? this.#buffers.own(bytes)));
+    } else {
+      const copy = bytes.slice();
+      this.#waiting.add(wholeChunk(copy, frames, this.#buffers.own(copy)));
     }
     this.#grew(bytes.length, frames);
   }
@@ -152,7 +169,7 @@ export class Outbox {
    */
   notify(bytes: Uint8Array, messages = 0): void {
     if (messages === 0) return this.#append(bytes, 1, true);
-    this.#waiting.add(wholeChunk(bytes, 1, { weight: messages }));
+    this.#waiting.add(wholeChunk(bytes, 1, this.#buffers.own(bytes), messages));
     this.#grew(bytes.length, 1);
   }
 
@@ -196,9 +213,10 @@ export class Outbox {
     return true;
   }
 
-  /** Drops what it keeps for speed, if it holds nothing. */
+  /** Drops what it keeps for speed: if it holds something, only the buffers that it keeps in reserve. */
   trim(): void {
     if (this.heldBytes === 0) this.#waiting.trim();
+    else this.#buffers.dropSpares();
   }
 
   /**

@@ -16,11 +16,14 @@
 import { Fifo } from "../base/fifo.ts";
 import { ProtocolError } from "../errors.ts";
 import type { Buffers } from "./outbox_buffers.ts";
-import type { Chunk } from "./outbox_chunk.ts";
+import { type Chunk, CHUNK_BYTES, keptBy } from "./outbox_chunk.ts";
 import { framesEnd } from "./topic_run.ts";
 
 /** Up to this size, frames that were handed over apart are kept as one chunk. */
 const JOINED_BYTES_MAX = 16 * 1024;
+
+/** What notices take, besides their bytes. */
+const NOTICES_BYTES = 64;
 
 /** Numbered frames that are not messages; `number` is that of the last. */
 interface Notices {
@@ -86,6 +89,13 @@ export class Sent {
     return this.bytes - (first.end - first.start);
   }
 
+  /** How many bytes it keeps in memory. */
+  get keptBytes(): number {
+    let sum = this.#notices.length * NOTICES_BYTES;
+    for (let i = 0; i < this.#chunks.length; i++) sum += keptBy(this.#chunks.at(i)!);
+    return sum;
+  }
+
   /** All that is held, in its order; the first may begin with frames that are acknowledged. */
   *chunks(): Generator<Chunk, void, undefined> {
     for (let i = 0; i < this.#chunks.length; i++) yield this.#chunks.at(i)!;
@@ -107,7 +117,7 @@ export class Sent {
   #writes(chunk: Chunk | undefined): void {
     const before = this.#writing;
     this.#writing = chunk;
-    if (chunk?.lease !== undefined) chunk.lease.holders++;
+    if (chunk !== undefined) chunk.lease.holders++;
     if (before !== undefined) this.#buffers.release(before);
   }
 
@@ -115,16 +125,20 @@ export class Sent {
   add(chunk: Chunk): Uint8Array {
     const { buffer, start, end, frames, lease, weight } = chunk;
     this.handed = this.numbered += frames;
-    if (weight !== undefined) this.#notices.push({ number: this.numbered, frames, weight });
+    if (weight !== undefined) {
+      this.#notices.push({ number: this.numbered, frames, weight });
+      this.#buffers.account.add(NOTICES_BYTES);
+    }
     this.bytes += end - start;
     const last = this.#chunks.at(this.#chunks.length - 1);
     if (last?.buffer === buffer && last.end === start && end - last.start <= JOINED_BYTES_MAX) {
       last.end = end;
       last.frames += frames;
-      if (lease !== undefined) lease.holders--;
+      lease.holders--;
       this.#writes(last);
     } else {
       this.#chunks.push(chunk);
+      this.#buffers.account.add(CHUNK_BYTES);
       this.#writes(chunk);
     }
     this.#cursor = this.#chunks.length;
@@ -147,10 +161,14 @@ export class Sent {
     }
     if (count === this.acknowledged) return false;
     this.acknowledged = count;
-    while (this.#notices.length > 0 && this.#notices.at(0)!.number <= count) this.#notices.shift();
+    while (this.#notices.length > 0 && this.#notices.at(0)!.number <= count) {
+      this.#notices.shift();
+      this.#buffers.account.add(-NOTICES_BYTES);
+    }
     let first = this.#chunks.at(0);
     while (first !== undefined && this.#base + first.frames <= count) {
       this.#chunks.shift();
+      this.#buffers.account.add(-CHUNK_BYTES);
       this.#base += first.frames;
       this.#cursor--;
       this.bytes -= first.end - first.start;
@@ -181,10 +199,14 @@ export class Sent {
 
   /**
    * The connection before may still write what it was handed last, and nobody hears when it has: so
-   * that buffer has a holder for ever, and is never used again.
+   * that buffer is never used again.
    */
   #abandonWriting(): void {
+    const writing = this.#writing;
+    if (writing === undefined) return;
     this.#writing = undefined;
+    writing.lease.isSpoilt = true;
+    this.#buffers.release(writing);
   }
 
   /**
@@ -220,9 +242,11 @@ export class Sent {
 
   /** Drops everything. */
   clear(): void {
+    const { account } = this.#buffers;
+    account.add(-this.#chunks.length * CHUNK_BYTES - this.#notices.length * NOTICES_BYTES);
+    this.#abandonWriting();
     for (let i = 0; i < this.#chunks.length; i++) this.#buffers.release(this.#chunks.at(i)!);
     this.#chunks.clear();
-    this.#abandonWriting();
     this.#notices.clear();
     this.bytes = 0;
     this.#forgetNumbers();

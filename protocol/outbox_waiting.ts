@@ -13,7 +13,7 @@ import { Fifo } from "../base/fifo.ts";
 import { encodeFrame, FrameType } from "./frame.ts";
 import { encodeGap } from "./frame_bodies.ts";
 import { BUFFER_BYTES_MAX, type Buffers } from "./outbox_buffers.ts";
-import { type Chunk, messagesIn, wholeChunk } from "./outbox_chunk.ts";
+import { type Chunk, CHUNK_BYTES, keptBy, messagesIn, wholeChunk } from "./outbox_chunk.ts";
 
 /** Bytes of a GAP. */
 const GAP_BYTES = 10;
@@ -59,6 +59,13 @@ export class Waiting {
     return sum;
   }
 
+  /** How many bytes it keeps in memory. */
+  get keptBytes(): number {
+    let sum = this.#buffers.spareBytes;
+    for (let i = 0; i < this.#closed.length; i++) sum += keptBy(this.#closed.at(i)!);
+    return sum;
+  }
+
   /** All that waits, in its order. */
   *chunks(): Generator<Chunk, void, undefined> {
     this.#close();
@@ -68,7 +75,7 @@ export class Waiting {
   /** Adds a chunk, which is kept as it is. */
   add(chunk: Chunk): void {
     this.#close();
-    this.#closed.push(chunk);
+    this.#pushClosed(chunk);
     this.#grew(chunk.end - chunk.start, chunk.frames);
   }
 
@@ -119,7 +126,18 @@ export class Waiting {
 
   #close(): void {
     const chunk = this.#shiftOpen();
-    if (chunk !== undefined) this.#closed.push(chunk);
+    if (chunk !== undefined) this.#pushClosed(chunk);
+  }
+
+  #pushClosed(chunk: Chunk): void {
+    this.#closed.push(chunk);
+    this.#buffers.account.add(CHUNK_BYTES);
+  }
+
+  #shiftClosed(): Chunk | undefined {
+    const chunk = this.#closed.shift();
+    if (chunk !== undefined) this.#buffers.account.add(-CHUNK_BYTES);
+    return chunk;
   }
 
   #shiftOpen(): Chunk | undefined {
@@ -141,7 +159,7 @@ export class Waiting {
 
   /** Takes the oldest frames that are side by side; `undefined` if none wait. */
   shift(): Chunk | undefined {
-    const chunk = this.#closed.shift() ?? this.#shiftOpen();
+    const chunk = this.#shiftClosed() ?? this.#shiftOpen();
     if (chunk !== undefined) this.#grew(chunk.start - chunk.end, -chunk.frames);
     return chunk;
   }
@@ -150,7 +168,8 @@ export class Waiting {
   shiftMissed(): Chunk {
     const weight = this.missed;
     this.missed = 0;
-    return wholeChunk(encodeFrame(FrameType.GAP, encodeGap(weight)), 1, { weight });
+    const gap = encodeFrame(FrameType.GAP, encodeGap(weight));
+    return wholeChunk(gap, 1, this.#buffers.own(gap), weight);
   }
 
   /** Drops the oldest frames until `bytes` are free; returns how many messages they were. */
@@ -169,7 +188,7 @@ export class Waiting {
 
   /** Fills the buffer from its start again, unless something is held in it; nothing waits. */
   refill(): void {
-    if (this.#buffers.current.holders === 0) this.#start = this.end = 0;
+    if (this.#buffers.current.isFree) this.#start = this.end = 0;
   }
 
   /** Drops all buffers; nothing may wait. */
@@ -180,6 +199,7 @@ export class Waiting {
 
   /** Drops everything. */
   clear(): void {
+    this.#buffers.account.add(-this.#closed.length * CHUNK_BYTES);
     for (let i = 0; i < this.#closed.length; i++) this.#buffers.release(this.#closed.at(i)!);
     this.#closed.clear();
     this.#openFrames =

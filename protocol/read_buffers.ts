@@ -10,12 +10,16 @@
  *
  * - A buffer is left only when little room is left in it, and the next has room for at least as much
  *   as is moved there. So each byte is moved a few times at most, however many reads bring a frame.
+ * - All of them count in an account: the one that is filled, those that are remembered, and those that
+ *   others hold.
  * - What a header promises makes no buffer larger than twice what has arrived. It makes one smaller,
  *   so that a long frame fills it to the end; and it lets a buffer that is there stay as it is.
  */
-import type { Lease } from "../base/bytes.ts";
+import type { Account } from "../base/account.ts";
+import { Lease } from "../base/lease.ts";
 
-const READ_BYTES_MIN = 512;
+/** The smallest buffer. */
+export const READ_BYTES_MIN = 512;
 const READ_BYTES_MAX = 256 * 1024;
 /** After so many reads in a row that fill little of it, or need little of it, a buffer gets smaller. */
 const SMALL_READS_MAX = 32;
@@ -46,10 +50,35 @@ export class ReadBuffers {
   #most = 0;
   #lent: Lease[] = [];
   #lentBytes = 0;
+  /** Whether there are no buffers any more. */
+  isClosed = false;
+  readonly #account: Account;
+
+  /** Makes one without buffers. */
+  constructor(account: Account) {
+    this.#account = account;
+  }
+
+  /** How many bytes are remembered that nobody holds. */
+  get freeBytes(): number {
+    let sum = 0;
+    for (const { buffer, holders } of this.#lent) if (holders === 0) sum += buffer.length;
+    return sum;
+  }
 
   /** The first buffer. */
   first(): Uint8Array {
-    return new Uint8Array(READ_BYTES_MIN);
+    return this.#made(READ_BYTES_MIN);
+  }
+
+  #made(length: number): Uint8Array {
+    this.#account.add(length);
+    return new Uint8Array(length);
+  }
+
+  /** A buffer was left that nobody holds. */
+  drop({ length }: Uint8Array): void {
+    this.#account.add(-length);
   }
 
   /** Works out how long a buffer should be; the present one has `length` bytes. */
@@ -81,13 +110,18 @@ export class ReadBuffers {
   next(length = 0): Uint8Array {
     const least = length <= this.#most ? Math.max(length, this.#least) : this.#least;
     const lent = this.#lent;
-    const free = lent.findLastIndex(({ buffer, holders }) =>
-      holders === 0 && buffer.length >= least && buffer.length <= this.#most
+    const free = lent.findLastIndex(({ buffer, isFree }) =>
+      isFree && buffer.length >= least && buffer.length <= this.#most
     );
-    if (free < 0) return new Uint8Array(least);
+    if (free < 0) return this.#made(least);
     const { buffer } = lent.splice(free, 1)[0]!;
     this.#lentBytes -= buffer.length;
     return buffer;
+  }
+
+  /** A buffer that is lent from now on. */
+  leased(buffer: Uint8Array): Lease {
+    return new Lease(buffer, this.#account);
   }
 
   /** Remembers a buffer that is left to those who hold it. */
@@ -96,7 +130,9 @@ export class ReadBuffers {
     this.#lentBytes += lease.buffer.length;
     lent.push(lease);
     while (lent.length > LENT_MAX || this.#lentBytes > LENT_BYTES_MAX) {
-      this.#lentBytes -= lent.shift()!.buffer.length;
+      const lease = lent.shift()!;
+      this.#lentBytes -= lease.buffer.length;
+      lease.disown();
     }
   }
 
@@ -115,8 +151,15 @@ export class ReadBuffers {
     this.#spareReads = SMALL_READS_MAX;
   }
 
+  /** Drops all that is remembered, for good. */
+  close(): void {
+    this.trim();
+    this.isClosed = true;
+  }
+
   /** Drops what is kept for speed; the next plan is for what is needed. */
   trim(): void {
+    for (const lease of this.#lent) lease.disown();
     this.#lent = [];
     this.#lentBytes = 0;
     this.#shrink();

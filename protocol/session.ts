@@ -19,6 +19,7 @@
  * - What cannot be taken now is held, and what must not be acknowledged yet is withheld; either way
  *   the other side's window closes, while this side keeps reading.
  */
+import { Account } from "../base/account.ts";
 import { countFrom } from "../base/count.ts";
 import { TimeSlice } from "../base/time_slice.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
@@ -52,9 +53,11 @@ export interface SessionHandler extends InboxHandler {
   acknowledged?(): void;
 }
 
-/** What the numbers of a session go on from; something else than 0 where a test is about their end. */
-export interface SessionStart {
-  /** The number of the last counted frame, in both directions. */
+/** What a session begins with. */
+export interface SessionOptions {
+  /** Where what it keeps in memory counts. */
+  readonly account?: Account;
+  /** The number of the last counted frame, in both directions; other than 0 where a test is about its end. */
   readonly frames?: number;
   /** How many requests for an acknowledgement there were before each connection. */
   readonly asks?: number;
@@ -104,10 +107,10 @@ export class Session implements LinkHandler {
   constructor(
     handler: SessionHandler,
     onBytes?: (change: number) => void,
-    { frames = 0, asks = 0 }: SessionStart = {},
+    { account = new Account(), frames = 0, asks = 0 }: SessionOptions = {},
   ) {
     this.#handler = handler;
-    this.outbox = new Outbox(WINDOW_BYTES, onBytes, frames);
+    this.outbox = new Outbox(WINDOW_BYTES, onBytes, { first: frames, account });
     this.#inbox = new Inbox(WINDOW_BYTES, handler, frames);
     this.#firstAsk = asks;
     this.#asks = new Asks(asks);
@@ -156,6 +159,12 @@ export class Session implements LinkHandler {
    */
   sift(fits: Fits): void {
     if (this.outbox.sift(fits) > 0) this.#flushes.postpone(this.outbox.total);
+  }
+
+  /** Drops what it keeps for speed. */
+  trim(): void {
+    this.outbox.trim();
+    this.#link?.trim();
   }
 
   /** Sends what the outbox has, as far as there is a connection and the window allows. */

@@ -15,7 +15,7 @@
  * - Whatever goes wrong in a subscriber goes to {@linkcode Dispatcher.report}, and nowhere else.
  */
 import { Fifo } from "../base/fifo.ts";
-import { Queue } from "../base/queue.ts";
+import { Queue, type Size } from "../base/queue.ts";
 import { warn, WarningLines } from "../base/warn.ts";
 import { BacklogError, ForbiddenError } from "../errors.ts";
 import { TopicCache } from "../routing/topic_cache.ts";
@@ -69,8 +69,16 @@ export interface AddOptions {
   readonly accepts?: unknown;
 }
 
+/** A message that waits for the deliveries before it. */
+interface Waiting {
+  readonly route: LocalRoute;
+  readonly message: object;
+  readonly size: Size | undefined;
+}
+
 const ROOT = topicPath(null);
 const SUBSCRIPTION_LIMIT = 65_536;
+const SUBSCRIPTION_BYTES = 64 * 1024 * 1024;
 const WAITING_MAX = 2 ** 20;
 
 /** Keeps the subscribers of one bus, and delivers messages to them. */
@@ -84,7 +92,7 @@ export class Dispatcher {
   /** The subscriptions with `overflow: "wait"` that have no room. */
   readonly #full = new Set<Registration>();
   readonly #abortListeners = new AbortListeners();
-  readonly #waiting = new Fifo<{ route: LocalRoute; message: object }>();
+  readonly #waiting = new Fifo<Waiting>();
   /** The routes of the topics that were published lately. */
   readonly #routes = new TopicCache(ROOT, this.routeOf(ROOT));
   readonly #lines = new WarningLines("other errors");
@@ -93,6 +101,10 @@ export class Dispatcher {
   #interestCount = 0;
   #births = 0;
   #delivering = false;
+  /** How many of all are subscriptions. */
+  #queues = 0;
+  /** What the message that is being delivered counts in them, if anything. */
+  #size: Size | undefined;
 
   /** Makes a dispatcher without subscribers. */
   constructor(options: DispatcherOptions = {}) {
@@ -155,6 +167,7 @@ export class Dispatcher {
     this.#all.clear();
     this.#tree.clear();
     this.#interestCount = 0;
+    this.#queues = 0;
     for (const registration of gone) registration.active = false;
     for (const registration of gone) {
       this.#release(registration);
@@ -166,27 +179,30 @@ export class Dispatcher {
   /**
    * Adds a subscriber that puts messages into a queue.
    *
-   * @throws {RangeError} If `limit` is not a positive whole number.
+   * @throws {RangeError} If `limit` or `limitBytes` is not a positive whole number.
    * @throws {TypeError} If another option is of the wrong kind.
    */
   subscribe(path: TopicPath, options: SubscribeOptions<unknown> = {}): Subscription<unknown> {
-    const { limit = SUBSCRIPTION_LIMIT, overflow = "drop-oldest" } = options;
+    const { limit = SUBSCRIPTION_LIMIT, limitBytes = SUBSCRIPTION_BYTES } = options;
+    const { overflow = "drop-oldest" } = options;
     const name = `the subscription of ${formatTopic(path)}`;
     const queue: Queue<Delivery<unknown>> = new Queue({
       name,
       limit,
+      limitBytes,
       overflow,
       onRoom: () => this.#makeRoom(registration),
       onCancel: () => registration && this.#remove(registration),
     });
     const take = (topic: TopicPath, message: unknown) => {
-      const pushed = queue.push({ topic, message });
+      const pushed = queue.push({ topic, message }, this.#size);
       if (pushed === "ended") this.#remove(registration!);
       else if (pushed === "dropping") {
-        const text =
-          `Cannot hold all messages in ${name}: it is full (the limit is ${limit}) and drops the oldest; ` +
-          `take them faster, raise limit or choose another overflow`;
-        this.report(new BacklogError(text, { limit }), { topic: path });
+        const { bound } = queue;
+        const text = `Cannot hold all messages in ${name}: it is full ` +
+          `(${bound.name} is ${bound.limit}) and drops the oldest; ` +
+          `take them faster, raise ${bound.name} or choose another overflow`;
+        this.report(new BacklogError(text, { limit: bound.limit }), { topic: path });
       } else if (overflow === "wait" && queue.full) this.#filled(registration!);
     };
     const registration: Registration | undefined = this.#add(path, take, options, queue);
@@ -221,6 +237,11 @@ export class Dispatcher {
     return false;
   }
 
+  /** Whether there are subscriptions, for which what comes from elsewhere counts its bytes. */
+  get holds(): boolean {
+    return this.#queues > 0;
+  }
+
   /** Whether a subscription with `overflow: "wait"` has no room. */
   get full(): boolean {
     return this.#full.size > 0;
@@ -235,13 +256,13 @@ export class Dispatcher {
     this.#checkWaiting(path);
     const full = this.#full.size === 0 ? undefined : this.#fullFor(path);
     if (full === undefined) return;
-    const { limit, length } = full.queue!;
+    const { bound } = full.queue!;
     throw new BacklogError(
       `Cannot publish to ${formatTopic(path)}: the subscription of ${
         formatTopic(full.path)
       } holds ` +
-        `${length} messages (the limit is ${limit}); publish again when some are taken`,
-      { limit },
+        `${bound.holds} (${bound.name} is ${bound.limit}); publish again when some are taken`,
+      { limit: bound.limit },
     );
   }
 
@@ -288,15 +309,22 @@ export class Dispatcher {
   /**
    * Delivers a message, now or after the deliveries under way.
    *
+   * @param size What it counts in a subscription that holds it; only asked before this returns.
    * @throws {BacklogError} If too many wait.
    */
-  deliver(route: LocalRoute, message: object): void {
+  deliver(route: LocalRoute, message: object, size?: Size): void {
     if (this.#delivering) {
       this.#checkWaiting(route.path);
-      this.#waiting.push({ route, message });
+      const bytes = size?.bytes;
+      this.#waiting.push({
+        route,
+        message,
+        size: bytes === undefined ? bytes : { most: bytes, bytes },
+      });
       return;
     }
     this.#delivering = true;
+    this.#size = size;
     try {
       this.#pass(route, message);
       if (this.#waiting.length > 0) this.#deliverWaiting();
@@ -349,6 +377,7 @@ export class Dispatcher {
     }
     registrations.add(registration);
     this.#all.add(registration);
+    if (queue !== undefined) this.#queues++;
     if (registrations.size === 1 && !isLocalPath(path)) {
       this.#interestCount++;
       try {
@@ -381,6 +410,7 @@ export class Dispatcher {
     registration.active = false;
     registrations.removed();
     this.#all.delete(registration);
+    if (registration.queue !== undefined) this.#queues--;
     if (registrations.size > 0) return false;
     node.value = undefined;
     this.#tree.prune(node);
@@ -422,6 +452,7 @@ export class Dispatcher {
 
   #deliverWaiting(): void {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      this.#size = next.size;
       this.#pass(next.route, next.message);
     }
   }

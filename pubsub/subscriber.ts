@@ -108,6 +108,14 @@ export interface SubscribeOptions<Accepts = readonly string[]> {
    */
   readonly limit?: number | undefined;
   /**
+   * How many bytes of memory the messages may take that it holds, as far as they came from a broker: by
+   * an estimate from their encoded bytes. A single one always fits, and those that were published here
+   * count nothing.
+   *
+   * @default {67108864}
+   */
+  readonly limitBytes?: number | undefined;
+  /**
    * What happens when it is full and one more message comes.
    *
    * - `"drop-oldest"`: the oldest is dropped, and counted in `dropped`; `onError` gets one

@@ -2,9 +2,17 @@
  * What one peer wants: mostly whole topics, which are found by their places; those of which it gets
  * less are found by a text.
  */
+import type { Account } from "../base/account.ts";
 import { StringMap } from "../base/string_map.ts";
 import type { TopicPath } from "../topic.ts";
 import { type Audience, type Member, Place } from "./audience.ts";
+import {
+  interestBytes,
+  MEMBER_BYTES,
+  NARROWED_BYTES,
+  nodeBytes,
+  PLACE_BYTES,
+} from "./interest_bytes.ts";
 
 /** The interests of one peer, by topic: as what it gets each. */
 export class Interests<P> {
@@ -18,17 +26,49 @@ export class Interests<P> {
   round = 0;
   /** Whether they are being forgotten, and nothing may come any more. */
   isGone = false;
+  /** What they would take of memory if nobody else wanted any of it. */
+  bytes = 0;
+  readonly #account: Account;
+  /** What they keep alive, as it was worked out last; `undefined` when they have changed since. */
+  #keptBytes: number | undefined;
   readonly #whole = new Map<Audience<P>, Member<P>>();
   readonly #narrowed = new StringMap<Member<P>>();
 
-  /** Makes those of a peer that wants nothing. */
-  constructor(peer: P) {
+  /** Makes those of a peer that wants nothing; what the peer takes for itself of each counts there. */
+  constructor(peer: P, account: Account) {
     this.alone = [peer];
+    this.#account = account;
   }
 
   /** How many there are. */
   get size(): number {
     return this.#whole.size + this.#narrowed.size;
+  }
+
+  /** How much memory they keep alive; of what others want, too, only a share. */
+  get keptBytes(): number {
+    return this.#keptBytes ??= this.#sumUp();
+  }
+
+  #sumUp(): number {
+    let sum = 0;
+    for (const { node, size } of this.#whole.keys() as Iterable<Place<P>>) {
+      sum += MEMBER_BYTES + PLACE_BYTES / Math.max(1, size);
+      if (size > 1) continue;
+      // The nodes that lead to nothing else.
+      for (let at = node; at.parent !== undefined; at = at.parent) {
+        sum += nodeBytes(at.path.at(-1)!);
+        if (at.parent.children !== undefined && at.parent.children.size > 1) break;
+      }
+    }
+    for (const [text] of this.#narrowed.entries()) sum += narrowedBytes(text);
+    return sum;
+  }
+
+  #changed(bytes: number, own: number): void {
+    this.bytes += bytes;
+    this.#keptBytes = undefined;
+    this.#account.add(own);
   }
 
   /** As what the peer gets a topic, if it wants that; `place` is the topic's, if it has one. */
@@ -41,14 +81,24 @@ export class Interests<P> {
   /** The peer gets a topic as this member. */
   set(path: TopicPath, member: Member<P>): void {
     const { audience } = member;
-    if (audience instanceof Place) this.#whole.set(audience, member);
-    else this.#narrowed.set(textOf(path), member);
+    if (audience instanceof Place) {
+      this.#whole.set(audience, member);
+      return this.#changed(interestBytes(path), MEMBER_BYTES);
+    }
+    const text = textOf(path);
+    this.#narrowed.set(text, member);
+    this.#changed(narrowedBytes(text), narrowedBytes(text));
   }
 
   /** The peer no longer gets a topic as this member. */
   delete(path: TopicPath, { audience }: Member<P>): void {
-    if (audience instanceof Place) this.#whole.delete(audience);
-    else this.#narrowed.delete(textOf(path));
+    if (audience instanceof Place) {
+      this.#whole.delete(audience);
+      return this.#changed(-interestBytes(path), -MEMBER_BYTES);
+    }
+    const text = textOf(path);
+    this.#narrowed.delete(text);
+    this.#changed(-narrowedBytes(text), -narrowedBytes(text));
   }
 
   /** All topics, with the members; what comes or goes meanwhile may be among them. */
@@ -60,6 +110,10 @@ export class Interests<P> {
       yield [Object.freeze(JSON.parse(text)) as TopicPath, member];
     }
   }
+}
+
+function narrowedBytes(text: string): number {
+  return NARROWED_BYTES + text.length;
 }
 
 function textOf(path: TopicPath): string {

@@ -2,7 +2,7 @@
  * What a router knows about those between whom it passes messages: peers, which have interests and take
  * frames. Most are sessions over a socket; nothing in routing knows that.
  */
-import type { Lease } from "../base/bytes.ts";
+import type { Lease } from "../base/lease.ts";
 
 /** Where messages come from: something that can be held back. */
 export interface Origin {

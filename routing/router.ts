@@ -11,9 +11,11 @@
  *
  * So a change forgets nothing, and what leads past it is found right when the next message comes.
  */
+import { Account } from "../base/account.ts";
 import { BytesCache } from "../base/bytes_cache.ts";
 import { isBrokerPath, isLocalPath, type TopicPath } from "../topic.ts";
 import { Audience, type Member, Place, Scope } from "./audience.ts";
+import { nodeBytes, PLACE_BYTES } from "./interest_bytes.ts";
 import { Interests } from "./interests.ts";
 import { Pace } from "./pace.ts";
 import type { Peer } from "./peer.ts";
@@ -30,6 +32,8 @@ export interface RouterOptions<P extends Peer> {
   onInterest?(peer: P | undefined, path: TopicPath, wants: boolean): void;
   /** Why nobody may publish to a topic, as the end of a sentence; `undefined` if all may. */
   forbidden?(path: TopicPath): string | undefined;
+  /** Where what interests take of memory counts. */
+  readonly account?: Account;
 }
 
 /**
@@ -65,7 +69,11 @@ const NOBODY: readonly never[] = [];
 /** Knows the interests of all peers, and who gets the messages of a topic. */
 export class Router<P extends Peer> {
   readonly #options: RouterOptions<P>;
-  readonly #tree = new TopicTree<Place<P>>();
+  readonly #account: Account;
+  readonly #tree = new TopicTree<Place<P>>((element, isMade) => {
+    const bytes = nodeBytes(element);
+    this.#account.add(isMade ? bytes : -bytes);
+  });
   readonly #interests = new Map<P, Interests<P>>();
   readonly #scopes = new Scopes<P>({
     attach: (path, scope) => this.#attach(path, scope),
@@ -84,6 +92,17 @@ export class Router<P extends Peer> {
   /** Makes a router without peers. */
   constructor(options: RouterOptions<P> = {}) {
     this.#options = options;
+    this.#account = options.account ?? new Account();
+  }
+
+  /** How much memory the interests of a peer would take if nobody else wanted any of it. */
+  bytesOf(peer: P): number {
+    return this.#interests.get(peer)?.bytes ?? 0;
+  }
+
+  /** How much memory they keep alive; of what others want, too, only a share. */
+  keptBytesOf(peer: P): number {
+    return this.#interests.get(peer)?.keptBytes ?? 0;
   }
 
   /** How many topics a peer is interested in. */
@@ -206,7 +225,7 @@ export class Router<P extends Peer> {
 
   #interestsFor(peer: P): Interests<P> {
     let own = this.#interests.get(peer);
-    if (own === undefined) this.#interests.set(peer, own = new Interests(peer));
+    if (own === undefined) this.#interests.set(peer, own = new Interests(peer, this.#account));
     return own;
   }
 
@@ -262,13 +281,18 @@ export class Router<P extends Peer> {
 
   #placeAt(path: TopicPath): Place<P> {
     const node = this.#tree.at(path);
-    return node.value ??= new Place(node);
+    if (node.value === undefined) {
+      node.value = new Place(node);
+      this.#account.add(PLACE_BYTES);
+    }
+    return node.value;
   }
 
   #removeIfUnused(place: Place<P>): void {
     const { node } = place;
     if (!place.isUnused || node.value !== place) return;
     node.value = undefined;
+    this.#account.add(-PLACE_BYTES);
     node.changed = ++this.#changes;
     this.#lists.forget(place);
     this.#tree.prune(node);

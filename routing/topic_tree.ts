@@ -49,6 +49,12 @@ export class TopicNode<V> {
 export class TopicTree<V> {
   /** The node of `[]`; it is always there. */
   readonly root: TopicNode<V> = new TopicNode<V>(ROOT, undefined);
+  readonly #onNode: (element: string, isMade: boolean) => void;
+
+  /** Makes one without values; calls `onNode` when a node below the root is made, and when it goes. */
+  constructor(onNode: (element: string, isMade: boolean) => void = () => {}) {
+    this.#onNode = onNode;
+  }
 
   /** The node of exactly this path, which is made if it is not there; it must get a value. */
   at(path: TopicPath): TopicNode<V> {
@@ -61,6 +67,7 @@ export class TopicTree<V> {
         node.children ??= new StringMap();
         node.children.set(element, child);
         node.shape++;
+        this.#onNode(element, true);
       }
       node = child;
     }
@@ -106,6 +113,7 @@ export class TopicTree<V> {
       if (parent === undefined || parent.children?.get(path.at(-1)!) !== empty) return;
       empty.shape++;
       parent.children.delete(path.at(-1)!);
+      this.#onNode(path.at(-1)!, false);
       if (parent.children.size === 0) parent.children = undefined;
       empty = parent;
     }

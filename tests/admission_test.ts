@@ -73,7 +73,7 @@ Deno.test("Entrant tells why it was not let in", () => {
   for (
     const [error, kind] of [
       [new AuthError("wrong"), "key"],
-      [new BusyError(), "busy"],
+      [new BusyError("it is full"), "busy"],
       [new ProtocolError("bad"), "protocol"],
       [new ConnectionLostError("gone"), "lost"],
     ] as const

@@ -123,6 +123,8 @@ Deno.test("cli key says what is missing", async () => {
       [["key", "list"], 2, "give --keys PATH"],
       [["key", "list", "ann", ...keys], 2, "one argument too many"],
       [["key", "list", ...keys, "--address", "tcp://a:1"], 2, "--address with key list"],
+      [["key", "list", ...keys, "--connections", "1"], 2, "--connections with key list"],
+      [["key", "new", "cy", "--connections", "0"], 2, "--connections"],
       [["key", "new"], 2, "give its NAME"],
       [["key", "new", "cy", "dan"], 2, "one argument too many"],
       [["key", "new", "cy", "--publish", "a/*"], 2, "there are no wildcards"],
@@ -150,10 +152,10 @@ Deno.test("cli key new adds keys to a file that only this user can read, and a b
   const made = (name: string, ...grants: string[]) =>
     output({ args: ["key", "new", name, "--keys", keys, ...grants] });
   const added = [
-    await made("kitchen", "--publish", "sensors/kitchen"),
+    await made("kitchen", "--publish", "sensors/kitchen", "--connections", "3"),
     await made("screen", "--subscribe", "sensors", "--subscribe", '["a/b"]', "--publish", "/"),
   ];
-  assertStringIncludes(added[0]!, "kitchen may publish to sensors/kitchen.");
+  assertStringIncludes(added[0]!, "kitchen may publish to sensors/kitchen; at most 3 clients.");
   assertStringIncludes(
     added[1]!,
     'screen may publish to / (everything); subscribe to sensors, ["a/b"].',
@@ -163,7 +165,7 @@ Deno.test("cli key new adds keys to a file that only this user can read, and a b
   const content = JSON.parse(await Deno.readTextFile(keys)).keys;
   const secrets = content.map(({ key }: { key: string }) => key);
   assertEquals(content, [
-    { name: "kitchen", key: secrets[0], publish: [["sensors", "kitchen"]] },
+    { name: "kitchen", key: secrets[0], publish: [["sensors", "kitchen"]], connections: 3 },
     { name: "screen", key: secrets[1], publish: [null], subscribe: ["sensors", ["a/b"]] },
   ]);
   for (const secret of secrets) {
@@ -213,14 +215,14 @@ Deno.test("cli key list and --verbose tell what each key may do, in slash notati
   const keys = `${folder.path}/keys`;
   await writeKeys(keys, [
     { ...ANN, publish: [["sensors", "kitchen"], ["a/b"]], subscribe: ["sensors", "kitchen"] },
-    { ...BOB, wait: true, messagesPerSecond: 5 },
+    { ...BOB, wait: true, messagesPerSecond: 5, connections: 2 },
     { name: "eve", key: "AA==" },
   ]);
   assertEquals(
     await output({ args: ["key", "list", "--keys", keys] }),
     "KEY  PUBLISH                   SUBSCRIBE         OTHER\n" +
       'ann  sensors/kitchen, ["a/b"]  sensors, kitchen\n' +
-      "bob  / (everything)            –                 hold others back, at most 5 messages/s\n" +
+      "bob  / (everything)            –                 hold others back, at most 5 messages/s, at most 2 clients\n" +
       "eve  –                         –\n",
   );
   const args = ["--verbose", "--keys", keys, `${folder.path}/x.json`];
@@ -229,7 +231,7 @@ Deno.test("cli key list and --verbose tell what each key may do, in slash notati
   const { out } = await program.end();
   const lines = [
     'Key "ann" may publish to sensors/kitchen, ["a/b"]; subscribe to sensors, kitchen\n',
-    'Key "bob" may publish to / (everything); hold others back; at most 5 messages/s\n',
+    'Key "bob" may publish to / (everything); hold others back; at most 5 messages/s; at most 2 clients\n',
     'Key "eve" grants nothing\n',
   ];
   assertStringIncludes(out, lines.join(""));

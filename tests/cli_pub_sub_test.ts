@@ -88,10 +88,11 @@ terminalTest("cli sub on a terminal says to what it listens once it does", async
       [["1", "2", "3", "4", "5", "6", "7"], "1, 2, 3, 4, 5 and 2 more"],
     ] as const
   ) {
-    await using sub = new Program({ args: ["sub", "-c", bus.file, ...topics], onTerminal: true });
+    const args = ["sub", "-c", bus.file, ...topics];
+    await using sub = new Program({ args, onTerminal: true, input: "open" });
     await sub.until(`Listening to ${text}; Ctrl-C ends it`);
     assertEquals(bus.broker.stats().sessions, 1);
-    sub.kill("SIGTERM");
+    await sub.write("\x03");
     await sub.end();
     await until(() => bus.broker.stats().sessions === 0);
   }

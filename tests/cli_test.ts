@@ -240,10 +240,10 @@ for (const address of [undefined, "s.sock"]) {
     const file = `${folder.path}/x.json`;
     const args = address === undefined ? [] : ["--address", `unix://${folder.path}/${address}`];
     let winner = await started({ args: [...args, file] });
-    for (let round = 0; round < 5; round++) {
+    for (let round = 0; round < 3; round++) {
       winner.kill("SIGKILL");
       await winner.end();
-      const programs = Array.from({ length: 5 }, () => new Program({ args: [...args, file] }));
+      const programs = Array.from({ length: 4 }, () => new Program({ args: [...args, file] }));
       const starts = programs.map((program) => program.until("Listening at"));
       winner = await Promise.any(starts.map((start, i) => start.then(() => programs[i]!)));
       for (const loser of programs.filter((program) => program !== winner)) {

@@ -317,7 +317,7 @@ Deno.test("RemoteWants gives back all that it took, whatever becomes of it", () 
 
 Deno.test("RemoteWants notes in steps what a broker got, and tells it only the rest", () => {
   const { bus } = contextOf(new Heard(), { id: "me", messageBytes: 1000 });
-  const wants = new RemoteWants(new SentCounts(bus, PREFIX), 1, new RemoteMemory());
+  const wants = new RemoteWants(new SentCounts(bus, PREFIX), 1, new RemoteMemory(2 ** 30));
   const count = 5000;
   const change = wants.take({
     ...{ type: "wants", from: "a", version: 1, base: null, remove: [], part: 0, more: false },
@@ -386,11 +386,11 @@ Deno.test("LossDetector keeps counts of what is wanted, and few of what was", ()
     return { cancel() {} };
   });
   const interests = new Interests(context, new KnownVersions(), turns);
-  const memory = new RemoteMemory();
+  const memory = new RemoteMemory(2 ** 30);
   const losses = new LossDetector({
     interests,
     memory,
-    reassembly: new Reassembly(1000, new HeldBytes(1000)),
+    reassembly: new Reassembly("f", 1000, new HeldBytes(1000)),
     lost() {},
   });
   const topic = (n: number): TopicPath => [String(n)];

@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
-import { concat, type Lease } from "../base/bytes.ts";
+import { Account } from "../base/account.ts";
+import { concat } from "../base/bytes.ts";
+import { Lease } from "../base/lease.ts";
 import { ProtocolError } from "../errors.ts";
 import {
   encodeFrame,
@@ -350,8 +352,9 @@ Deno.test("ReadBuffers remembers lent buffers of 3 MiB together, and eight of th
   for (
     const [bytes, remembered] of [[2 ** 18, 8], [2 ** 20, 3], [2 ** 21, 1], [2 ** 22, 0]] as const
   ) {
-    const buffers = new ReadBuffers();
-    const lent = Array.from({ length: 20 }, () => ({ buffer: new Uint8Array(bytes), holders: 0 }));
+    const account = new Account();
+    const buffers = new ReadBuffers(account);
+    const lent = Array.from({ length: 20 }, () => new Lease(new Uint8Array(bytes), account));
     for (const lease of lent) buffers.lend(lease);
     const known = new Set<Uint8Array>(lent.map(({ buffer }) => buffer));
     const again = new Set<Uint8Array>();

@@ -230,7 +230,7 @@ Deno.test("ClientHandshake understands the refusals that BrokerHandshake writes"
   const client = new ClientHandshake(KEY, "");
   const broker = new BrokerHandshake(BROKER_ID, () => ({ bytes: KEY }));
   const check = (refusal: Refusal) => () => client.checkChallengeHead(broker.refuse(refusal));
-  assertThrows(check(Refusal.BUSY), ConnectionLostError, "as many connections");
+  assertThrows(check(Refusal.BUSY), ConnectionLostError, "takes nobody now");
   assertThrows(check(Refusal.VERSION), ProtocolError, "version 1");
   assertEquals(broker.refuse(Refusal.BUSY).length, CHALLENGE_HEAD_BYTES);
 });

@@ -186,6 +186,9 @@ for (
     ["with a bad topic", [{ ...ANN, publish: [["a", ""]] }], "element 1 is empty"],
     ["with one topic instead of several", [{ ...ANN, subscribe: "a" }], "must be an array"],
     ["with a rate of 0", [{ ...ANN, messagesPerSecond: 0 }], "must be a positive number"],
+    ["with no connections", [{ ...ANN, connections: 0 }], "must be a positive integer"],
+    ["with half a connection", [{ ...ANN, connections: 1.5 }], "connections is 1.5"],
+    ["with connections as a text", [{ ...ANN, connections: "5" }], "connections is 5"],
     ["with a right that is no boolean", [{ ...ANN, wait: 1 }], "wait is 1"],
   ] as const
 ) {
@@ -197,7 +200,7 @@ for (
 Deno.test("parseKeys reads all fields of a key", () => {
   const text = `{ "keys": [
     { "name": "ann", "key": "AP8=", "publish": ["a", ["b", "c"]], "subscribe": [null],
-      "wait": true, "messagesPerSecond": 5 },
+      "wait": true, "messagesPerSecond": 5, "connections": 2 },
     { "name": "bob", "key": "AA==" } ] }`;
   assertEquals(parseKeys(text), [
     {
@@ -207,6 +210,7 @@ Deno.test("parseKeys reads all fields of a key", () => {
       subscribe: [null],
       wait: true,
       messagesPerSecond: 5,
+      connections: 2,
     },
     { name: "bob", key: Uint8Array.of(0) },
   ]);

@@ -272,7 +272,7 @@ Deno.test("Link leaves turns to everything else between reads of a few bytes tha
   };
   const handler = { frame() {}, batch() {}, next: () => undefined, idle() {} };
   const limits = { ...FRAME_LIMITS, [FrameType.PUBLISH]: 2 ** 32 };
-  const link = new Link(stream, limits, handler, new Rounds(() => time));
+  const link = new Link(stream, limits, handler, { rounds: new Rounds(() => time) });
   for (let before = 0; count < most; before = time) {
     await new Promise((resolve) => setTimeout(resolve));
     longest = Math.max(longest, time - before);
@@ -656,6 +656,7 @@ for (
     ["TOO_BIG", Reason.TOO_BIG, ProtocolError],
     ["TOO_MANY_SUBSCRIPTIONS", Reason.TOO_MANY_SUBSCRIPTIONS, ProtocolError],
     ["CUT_OFF", Reason.CUT_OFF, ConnectionLostError],
+    ["BUSY", Reason.BUSY, ConnectionLostError],
     ["FORBIDDEN", Reason.FORBIDDEN, ProtocolError],
     ["REPLACED", Reason.REPLACED, ConnectionLostError],
     ["a reason of a later version", 99 as Reason, ProtocolError],

@@ -1384,7 +1384,7 @@ Deno.test("Subscription tells onError once for each episode of dropping", async 
   for (const { error, context } of errors) {
     assertInstanceOf(error, BacklogError);
     assertEquals([error.name, error.limit], ["BacklogError", 1]);
-    assertStringIncludes(error.message, 'the subscription of ["a"]: it is full (the limit is 1)');
+    assertStringIncludes(error.message, 'the subscription of ["a"]: it is full (limit is 1)');
     assertEquals(context, { topic: ["a"] });
   }
 });
@@ -1402,7 +1402,7 @@ Deno.test("Subscription that throws on overflow ends after what it holds, each t
     const error = await assertRejects(
       () => messages.next(),
       BacklogError,
-      '["a"]: it is full (the limit is 2)',
+      '["a"]: it is full (limit is 2)',
     );
     assertEquals(error.limit, 2);
   }
@@ -1421,7 +1421,7 @@ Deno.test("Subscription that waits makes publish throw before any delivery", asy
     const error = assertThrows(
       () => bus.publish(topic, { n: 3 }),
       BacklogError,
-      'the subscription of ["a"] holds 2 messages (the limit is 2)',
+      'the subscription of ["a"] holds 2 messages (limit is 2)',
     );
     assertEquals(error.limit, 2);
   }
@@ -1452,7 +1452,7 @@ Deno.test("Subscription that waits holds what was accepted during a delivery", a
     for (const n of [1, 2, 3]) bus.publish("b", { n });
   });
   bus.publish("a");
-  assertThrows(() => bus.publish("b", { n: 4 }), BacklogError, "holds 3 messages (the limit is 1)");
+  assertThrows(() => bus.publish("b", { n: 4 }), BacklogError, "holds 3 messages (limit is 1)");
   bus.clearSubscribers();
   const deliveries = await Array.fromAsync(subscription);
   assertEquals([deliveries.map(({ message }) => message.n), errors], [[1, 2, 3], []]);

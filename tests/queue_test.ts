@@ -6,6 +6,115 @@ function queueOf(overflow: Overflow, limit = 2, on: { onRoom?(): void; onCancel?
   return new Queue<number>({ name: "the queue", limit, overflow, ...on });
 }
 
+/** A queue of numbers that count themselves as bytes. */
+function sizedQueue(overflow: Overflow, limitBytes: number, limit = 100, onRoom = () => {}) {
+  const queue = new Queue<number>({ name: "the queue", limit, limitBytes, overflow, onRoom });
+  return {
+    queue,
+    push: (...sizes: number[]) =>
+      sizes.map((bytes) => queue.push(bytes, { most: 160 * bytes, bytes })),
+    iterator: queue[Symbol.asyncIterator](),
+  };
+}
+
+for (const limitBytes of [0, -1, 1.5, NaN, Infinity, 2 ** 53, "5" as unknown as number, null]) {
+  Deno.test(`Queue refuses ${typeof limitBytes} ${limitBytes} as its limitBytes`, () => {
+    const make = () => sizedQueue("wait", limitBytes as number);
+    assertThrows(make, RangeError, `limitBytes is ${limitBytes}`);
+  });
+}
+
+Deno.test("Queue drops the oldest until the new value fits in both bounds", async () => {
+  const { queue, push, iterator } = sizedQueue("drop-oldest", 10, 4);
+  assertEquals(push(3, 3, 4), ["kept", "kept", "kept"]);
+  assertEquals([queue.bytes, queue.full, queue.bound.name], [10, true, "limitBytes"]);
+  assertEquals(push(7), ["dropping"], "two go, or it does not fit");
+  assertEquals([queue.length, queue.bytes, queue.dropped], [1, 7, 3]);
+  assertEquals(push(1, 1, 1), ["kept", "kept", "kept"]);
+  assertEquals([queue.full, queue.bound.name], [true, "limit"]);
+  assertEquals(push(1), ["dropped"]);
+  assertEquals([queue.length, queue.bytes, queue.dropped], [4, 4, 4]);
+  for (const left of [3, 2, 1, 0]) {
+    assertEquals((await iterator.next()).value, 1);
+    assertEquals(queue.bytes, left);
+  }
+});
+
+Deno.test("Queue takes a single value of any size, and one beside others that count nothing", () => {
+  for (const overflow of ["drop-oldest", "wait", "throw"] as const) {
+    const { queue, push } = sizedQueue(overflow, 10);
+    assertEquals(push(0, 0, 1000), ["kept", "kept", "kept"]);
+    assertEquals([queue.length, queue.bytes, queue.full], [3, 1000, true]);
+  }
+});
+
+Deno.test("Queue counts the bytes of each value, wherever those stand that have none", async () => {
+  const { queue, push, iterator } = sizedQueue("wait", 1000);
+  const sizes = [0, 0, 5, 0, 7, 0, 0, 1, 0];
+  push(...sizes);
+  let left = 13;
+  for (const size of sizes) {
+    assertEquals(queue.bytes, left);
+    assertEquals((await iterator.next()).value, size);
+    left -= size;
+  }
+  assertEquals(queue.bytes, 0);
+  push(0, 2, 3);
+  queue.clear();
+  push(0, 4);
+  assertEquals([queue.length, queue.bytes], [2, 4]);
+});
+
+Deno.test("Queue measures no value before it holds a sixteenth of its bytes, and again from then on", async () => {
+  const limitBytes = 16 * 1000;
+  const queue = new Queue<number>({ name: "it", limit: 1000, limitBytes, overflow: "drop-oldest" });
+  const iterator = queue[Symbol.asyncIterator]();
+  let measured = 0;
+  const push = (times: number) => {
+    for (let i = 0; i < times; i++) {
+      const size = {
+        most: 100,
+        get bytes() {
+          measured++;
+          return 50;
+        },
+      };
+      queue.push(i, size);
+    }
+  };
+  push(10);
+  assertEquals([measured, queue.bytes], [0, 1000]);
+  push(300);
+  assertEquals([measured, queue.bytes, queue.dropped], [300, 16_000, 0]);
+  push(1);
+  assertEquals([queue.bytes, queue.dropped, queue.length], [16_000, 11, 300]);
+  while (queue.length > 0) await iterator.next();
+  assertEquals(queue.bytes, 0);
+  push(10);
+  assertEquals([measured, queue.bytes], [301, 1000]);
+});
+
+Deno.test("Queue with the policy throw names limitBytes when that is exceeded", async () => {
+  const { push, iterator } = sizedQueue("throw", 10);
+  assertEquals(push(6, 4, 1), ["kept", "kept", "ended"]);
+  await iterator.next();
+  await iterator.next();
+  const text = "it is full (limitBytes is 10); take them faster, raise limitBytes";
+  const error = await assertRejects(() => iterator.next(), BacklogError, text);
+  assertEquals(error.limit, 10);
+});
+
+Deno.test("Queue with the policy wait is full in bytes until enough of them are taken", async () => {
+  let rooms = 0;
+  const { queue, push, iterator } = sizedQueue("wait", 10, 100, () => rooms++);
+  assertEquals(push(9), ["kept"]);
+  assert(!queue.full);
+  assertEquals(push(1, 1), ["kept", "kept"], "nothing is dropped");
+  const seen: unknown[] = [];
+  for (let n = 0; n < 3; n++) seen.push((await iterator.next()).value, queue.full, rooms);
+  assertEquals(seen, [9, false, 1, 1, false, 1, 1, false, 1]);
+});
+
 for (const limit of [0, -1, 1.5, NaN, Infinity, 2 ** 53, "5" as unknown as number]) {
   Deno.test(`Queue refuses ${typeof limit} ${limit} as its limit`, () => {
     assertThrows(() => queueOf("wait", limit), RangeError, `limit is ${limit}`);
@@ -53,7 +162,7 @@ Deno.test("Queue with the policy throw ends with an error after what it holds", 
   const error = await assertRejects(
     () => iterator.next(),
     BacklogError,
-    "the queue: it is full (the limit is 1)",
+    "the queue: it is full (limit is 1)",
   );
   assertEquals(error.limit, 1);
   await assertRejects(() => iterator.next(), BacklogError);

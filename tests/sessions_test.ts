@@ -7,12 +7,14 @@ import { Callbacks } from "../broker/callbacks.ts";
 import type { ClientPeer } from "../broker/client_peer.ts";
 import { Counters } from "../broker/counters.ts";
 import { type BrokerKey, Keyring } from "../broker/keys.ts";
+import { Memory } from "../broker/memory.ts";
 import { type BrokerOptions, checkedOptions } from "../broker/options.ts";
 import { Sessions } from "../broker/sessions.ts";
 import { TopicCounts } from "../broker/topic_counts.ts";
 import { ProtocolError } from "../errors.ts";
 import { encodeFrame, FrameType, Reason } from "../protocol/frame.ts";
 import { decodeOpened, type Opening, Resumption } from "../protocol/frame_bodies.ts";
+import { BusyError } from "../protocol/authenticate.ts";
 import { Link, type LinkEnd } from "../protocol/link.ts";
 import { decodeTopic, encodeTopic } from "../protocol/topic_block.ts";
 import type { Peer } from "../routing/peer.ts";
@@ -45,6 +47,7 @@ class Stage implements Disposable {
   readonly counters = new Counters();
   readonly keyring = new Keyring(undefined, KEYS);
   readonly sessions: Sessions;
+  readonly memory: Memory;
   /** How often a topic was wanted once more. */
   wanted = 0;
   readonly router = new Router<Peer>({
@@ -53,6 +56,10 @@ class Stage implements Disposable {
     },
   });
   isStopping = false;
+  /** What the sessions' clock says. */
+  time = 0;
+  /** The connections that lost their sessions. */
+  readonly unplaced: Link[] = [];
   readonly #links = new Set<Link>();
   readonly #background: Background;
 
@@ -67,14 +74,15 @@ class Stage implements Disposable {
       options: checked,
       limits,
       maxPatience,
+      memory: this.memory = new Memory(checked.memory, () => this.sessions.holders()),
       callbacks: new Callbacks(checked),
       counters: this.counters,
       router: this.router,
       background,
       topicCounts: new TopicCounts(),
       decodeTopic: (bytes, start, end) => decodeTopic(bytes, start, end, limits),
-      now: () => 0,
-      connected: () => this.#links.size,
+      now: () => this.time,
+      onUnplaced: (link) => this.unplaced.push(link),
       isStopping: () => this.isStopping,
       onWatch: () => {},
     });
@@ -373,16 +381,72 @@ Deno.test("Sessions give none to who has another key", () => {
   assertEquals(stage.numbers(), [1, 2]);
 });
 
-Deno.test("Sessions forget those who have been away longest when there are too many clients", () => {
+Deno.test("Sessions forget those who were connected for the shortest time when there are too many clients", () => {
   using stage = new Stage({ limits: { connections: 3 } });
   const connected = [stage.open(), stage.open(), stage.open()];
+  stage.time += 100;
   stage.end(connected[1]!);
+  const again = stage.open({ session: connected[1]!.peer.id });
+  stage.time += 10;
   stage.end(connected[0]!);
+  stage.time += 10;
+  stage.end(again);
   assertEquals(stage.numbers(), [1, 2, 3]);
   stage.open();
-  assertEquals(stage.numbers(), [1, 3, 4]);
+  assertEquals(stage.numbers(), [2, 3, 4]);
   stage.open();
   assertEquals(stage.numbers(), [3, 4, 5]);
+  assertThrows(() => stage.open(), BusyError, "as many clients as its limit, 3");
+  assertEquals(stage.counters.endings.crowded, 2);
+});
+
+Deno.test("Sessions forget nobody while a session is opened over one connection after the other", () => {
+  using stage = new Stage({ limits: { connections: 2 } });
+  const lost = stage.open();
+  stage.end(lost);
+  const { peer } = stage.open();
+  for (let i = 0; i < 3; i++) stage.open({ session: peer.id });
+  stage.opening(stage.connect().link, { session: peer.id }, "ann", manyTopics(320)).next();
+  stage.open({ session: peer.id });
+  assertEquals(stage.numbers(), [1, 2]);
+});
+
+Deno.test("Sessions take the place of one that is being opened, and leave nothing of it", async () => {
+  using stage = new Stage({ limits: { connections: 2 } });
+  stage.open({}, "ann");
+  const { link, client } = stage.connect();
+  const steps = stage.opening(link, {}, "ann", manyTopics(320));
+  steps.next();
+  steps.next();
+  const [begun] = stage.router.peersOf(["a", "0"]);
+  const bob = stage.open({}, "bob", [["b"]]);
+  assertEquals(steps.next(), { done: true, value: undefined });
+  assertEquals((await client.goodbye()).reason, Reason.BUSY);
+  assertEquals([stage.unplaced, stage.router.interestsOf(begun!)], [[link], 0]);
+  assertEquals(stage.numbers(), [1, bob.peer.number]);
+  assertEquals(stage.events, ["joined 1", "joined 3"]);
+});
+
+Deno.test("Sessions that were cut off give their place to the client that comes back, at the limit", () => {
+  using stage = new Stage({ limits: { connections: 1 } });
+  const { peer } = stage.open();
+  peer.cutOff("no memory");
+  const back = stage.open({ session: peer.id });
+  assert(back.peer !== peer);
+  assertEquals(stage.numbers(), [2]);
+});
+
+Deno.test("Sessions of 1000 places forget no other key's while a client comes and vanishes 1001 times", () => {
+  using stage = new Stage({ limits: { connections: 1000 } });
+  const ann = stage.open({}, "ann");
+  stage.end(ann);
+  for (let i = 0; i <= 1000; i++) {
+    const bob = stage.open({}, "bob", []);
+    stage.end(bob);
+    bob.link.close();
+  }
+  assertEquals([stage.sessions.size, stage.counters.endings.crowded], [1000, 2]);
+  assertStrictEquals(stage.open({ session: ann.peer.id }, "ann").peer, ann.peer);
 });
 
 Deno.test("Sessions forget one whose client claims to have taken what was never sent", () => {

@@ -36,7 +36,7 @@ import { FrameReader } from "../protocol/frame_reader.ts";
 import { Inbox } from "../protocol/inbox.ts";
 import { Link } from "../protocol/link.ts";
 import { Outbox } from "../protocol/outbox.ts";
-import { Session, type SessionStart, WINDOW_BYTES } from "../protocol/session.ts";
+import { Session, type SessionOptions, WINDOW_BYTES } from "../protocol/session.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import { streamPair } from "../tools/harness/memory_streams.ts";
 import { contextOf, frameOf, Heard, PREFIX } from "./helpers/exchange.ts";
@@ -55,7 +55,7 @@ class Pair {
   readonly sessions: readonly [Session, Session];
   #lost: Promise<unknown> = Promise.resolve();
 
-  constructor(start: SessionStart) {
+  constructor(start: SessionOptions) {
     const session = (index: 0 | 1) =>
       new Session({ frame: ({ frames }) => void (this.got[index]! += frames) }, undefined, start);
     this.sessions = [session(0), session(1)];
@@ -337,8 +337,8 @@ Deno.test("A count of the messages of a topic stays at 2⁵³ − 1, and message
   const lost: number[] = [];
   const losses = new LossDetector({
     interests: { get: () => interest, size: 1 } as unknown as Interests,
-    memory: new RemoteMemory(),
-    reassembly: new Reassembly(1000, new HeldBytes(1000)),
+    memory: new RemoteMemory(2 ** 30),
+    reassembly: new Reassembly("f", 1000, new HeldBytes(1000)),
     lost: (_path, messages) => lost.push(messages),
   });
   const answer = { type: "counts", from: "f".repeat(16), version: 1, since: 1, answer: 1 } as const;

@@ -26,6 +26,8 @@ export async function connect(target: Target): Promise<Client> {
   const uplink = new NatsUplink({ servers: `nats://${AUTH}:${AUTH}@127.0.0.1:${portOf(target)}` });
   uplink.join({
     messageBytes: 1024 * 1024,
+    memory: 2 ** 30,
+    onBytes: () => {},
     want: (path, isSo) => isSo && wanted(path).resolve(),
     deliver(frames) {
       for (let at = 0; at < frames.length;) {

@@ -45,6 +45,8 @@ async function complete(machines: Machines, mayMiss: boolean): Promise<void> {
 
 /** Registers the tests that each mode has to pass; `stream` is the name of its stream, if it has one. */
 export function testUplink(mode: string, stream?: string): void {
+  // Without a stream the servers need not keep any, and a cluster is sooner ready.
+  const jetstream = stream !== undefined;
   const options = (servers: string | readonly string[]): NatsUplinkOptions => ({
     servers,
     ...(stream !== undefined && { stream }),
@@ -53,7 +55,7 @@ export function testUplink(mode: string, stream?: string): void {
   natsTest(
     `Brokers in ${mode} mode pass each message to each subscriber once, in order`,
     async () => {
-      await using server = await NatsServer.start({ jetstream: true });
+      await using server = await NatsServer.start({ jetstream });
       const one = { uplink: options(server.url) };
       await using machines = await Machines.start([one, one, one]);
       for (const machine of [0, 1, 2]) {
@@ -83,7 +85,7 @@ export function testUplink(mode: string, stream?: string): void {
   natsTest(
     `Brokers in ${mode} mode pass a broadcast to each subscriber once per subscription`,
     async () => {
-      await using server = await NatsServer.start({ jetstream: true });
+      await using server = await NatsServer.start({ jetstream });
       const one = { uplink: options(server.url) };
       await using machines = await Machines.start([one, one]);
       await machines.subscriber("two topics", 1, [["a"], ["b", "c"]]);
@@ -102,7 +104,7 @@ export function testUplink(mode: string, stream?: string): void {
   natsTest(
     `Brokers in ${mode} mode pass hostile and exotic topics and large messages as they are`,
     async () => {
-      await using server = await NatsServer.start({ jetstream: true });
+      await using server = await NatsServer.start({ jetstream });
       const one = { uplink: options(server.url) };
       await using machines = await Machines.start([one, one]);
       const bob = await machines.all[1]!.client();
@@ -144,7 +146,7 @@ export function testUplink(mode: string, stream?: string): void {
   natsTest(
     `Brokers in ${mode} mode go on by themselves while NATS is away, and pass on what waited`,
     async () => {
-      await using server = await NatsServer.start({ jetstream: true });
+      await using server = await NatsServer.start({ jetstream });
       const one = { uplink: options(server.url) };
       await using machines = await Machines.start([one, one]);
       await machines.subscriber("there", 1, [["a"]]);
@@ -173,7 +175,7 @@ export function testUplink(mode: string, stream?: string): void {
   natsTest(
     `Brokers in ${mode} mode tell how many messages were dropped because too many waited`,
     async () => {
-      await using server = await NatsServer.start({ jetstream: true });
+      await using server = await NatsServer.start({ jetstream });
       const one = { uplink: { ...options(server.url), queueBytes: 2 ** 21 } };
       await using machines = await Machines.start([one, one]);
       await machines.subscriber("there", 1, [["a"]]);
@@ -205,7 +207,7 @@ export function testUplink(mode: string, stream?: string): void {
   natsTest(
     `Brokers in ${mode} mode pass on everything while interests widen and narrow`,
     async () => {
-      await using cluster = await NatsCluster.start(3, { jetstream: true });
+      await using cluster = await NatsCluster.start(3, { jetstream });
       const { urls } = cluster;
       await using machines = await Machines.start(
         urls.map((url) => ({ uplink: options(url) })),
@@ -246,7 +248,7 @@ export function testUplink(mode: string, stream?: string): void {
   natsTest(
     `Brokers in ${mode} mode tell a subscriber of a message that is larger than its broker allows`,
     async () => {
-      await using server = await NatsServer.start({ jetstream: true });
+      await using server = await NatsServer.start({ jetstream });
       const uplink = options(server.url);
       await using machines = await Machines.start([
         { uplink },
@@ -269,7 +271,7 @@ export function testUplink(mode: string, stream?: string): void {
       const config = `authorization { users: [{
       user: u, password: p, permissions: { publish: { deny: ["mpubsub.default.m.secret.>"] } }
     }] }`;
-      await using server = await NatsServer.start({ jetstream: true, config });
+      await using server = await NatsServer.start({ jetstream, config });
       const servers = server.url.replace("//", "//u:p@");
       const one = { uplink: options(servers) };
       await using machines = await Machines.start([one, one]);
@@ -288,7 +290,7 @@ export function testUplink(mode: string, stream?: string): void {
   natsTest(
     `Broker.shutdown in ${mode} mode passes on what its clients said last, and says goodbye`,
     async () => {
-      await using server = await NatsServer.start({ jetstream: true });
+      await using server = await NatsServer.start({ jetstream });
       const uplink = options(server.url);
       await using machines = await Machines.start([{ uplink }, { uplink }]);
       await machines.subscriber("there", 1, [["a"]]);
@@ -323,7 +325,7 @@ export function testUplink(mode: string, stream?: string): void {
     ] as readonly [string, (cluster: NatsCluster) => Promise<void>][]
   ) {
     natsTest(`Brokers in ${mode} mode ${promise} when ${what}`, async () => {
-      await using cluster = await NatsCluster.start(3, { jetstream: true });
+      await using cluster = await NatsCluster.start(3, { jetstream });
       const { urls } = cluster;
       await using machines = await Machines.start(
         urls.map((url) => ({
@@ -348,7 +350,7 @@ export function testUplink(mode: string, stream?: string): void {
   natsTest(
     `Broker.shutdown in ${mode} mode ends at once with the second call when NATS is frozen`,
     async () => {
-      await using server = await NatsServer.start({ jetstream: true });
+      await using server = await NatsServer.start({ jetstream });
       const uplink = options([server.url, server.url]);
       await using machines = await Machines.start([{ uplink }, { uplink }]);
       const bob = await machines.subscriber("there", 1, [["a"]]);

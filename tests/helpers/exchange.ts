@@ -60,13 +60,15 @@ export class Heard {
 export interface SimulatedOptions extends Partial<Omit<ExchangeContext, "bus" | "counts">> {
   readonly id: string;
   readonly messageBytes: number;
+  /** What the broker may hold. */
+  readonly memory?: number;
   readonly want?: UplinkBus["want"];
 }
 
 /** What the exchange of a simulated broker needs; what happens comes to `heard`. */
 export function contextOf(
   heard: Heard,
-  { messageBytes, want = () => {}, ...options }: SimulatedOptions,
+  { messageBytes, memory = 2 ** 30, want = () => {}, ...options }: SimulatedOptions,
 ): ExchangeContext {
   return {
     prefix: PREFIX,
@@ -74,6 +76,8 @@ export function contextOf(
     counts: heard.counts,
     bus: {
       messageBytes,
+      memory,
+      onBytes: () => {},
       want,
       deliver: () => 0,
       lost: (path, messages) => heard.lost.push({ path, messages }),
@@ -84,6 +88,7 @@ export function contextOf(
     say: () => {},
     deliver: (frames) => heard.delivered.push(...messagesIn(frames)),
     read: () => {},
+    onBytes: () => {},
     later: () => ({ cancel() {} }),
     warn: (message) => {
       throw new Error(message);

@@ -83,6 +83,7 @@ async function make(attack: Attack, scene: Scene): Promise<Outcome> {
     moved: movedBetween(before.stats, after.stats),
     halfOpenMax: most.halfOpen,
     queuedBytesMax: most.queuedBytes,
+    memoryBytesMax: most.memoryBytes,
     logged: after.logged - before.logged,
     subscriber: subscriber.seen,
     witness: witness.seen,

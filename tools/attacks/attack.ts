@@ -93,6 +93,7 @@ export interface Facts {
   /** The most connections that were not authenticated, or ending, at a time. */
   readonly halfOpenMax: number;
   readonly queuedBytesMax: number;
+  readonly memoryBytesMax: number;
   /** How many characters the broker logged. */
   readonly logged: number;
   /** What the subscriber of the pair saw. */
@@ -102,7 +103,7 @@ export interface Facts {
 }
 
 /** The broker that is attacked. */
-export interface BrokerSetup extends Pick<BrokerOptions, "limits" | "resumeWindow"> {
+export interface BrokerSetup extends Pick<BrokerOptions, "limits" | "memory" | "resumeWindow"> {
   /** Whether NATS joins it to others, and how. */
   readonly uplink?: "core" | "stream";
 }

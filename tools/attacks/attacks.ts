@@ -29,6 +29,7 @@ import {
   replay,
   slowHello,
 } from "./attacks_on_handshake.ts";
+import { placeHolders, placeTakers } from "./attacks_on_places.ts";
 import {
   ackFlood,
   beyondWindow,
@@ -37,7 +38,14 @@ import {
   lengthBombs,
   outOfTurn,
 } from "./attacks_on_session.ts";
-import { forgedCounts, forgedNumbers, logFlood } from "./attacks_through_nats.ts";
+import { memoryAttacks } from "./attacks_on_memory.ts";
+import {
+  deepWants,
+  forgedCounts,
+  forgedNumbers,
+  logFlood,
+  packetsWithGaps,
+} from "./attacks_through_nats.ts";
 
 /** Does nothing: what the others are compared with. */
 const nothing: Attack = {
@@ -81,7 +89,12 @@ export const ATTACKS: readonly Attack[] = [
   powerless,
   fleetLeaves,
   fleetVanishes,
+  placeTakers,
+  placeHolders,
+  ...memoryAttacks,
   forgedNumbers,
   forgedCounts,
   logFlood,
+  packetsWithGaps,
+  deepWants,
 ];

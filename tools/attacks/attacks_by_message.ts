@@ -45,7 +45,7 @@ interface Poison {
 /** Publishes payloads that are meant to break whoever reads them. */
 export const poison: Attack = {
   name: "poison",
-  what: "payloads with deep nesting, huge counts, odd names; the broker passes them on",
+  what: "payloads with deep nesting, huge counts, odd names, or 96 times their bytes in memory",
   riseMs: 500, // What the subscriber itself takes to read the largest.
   async run(assault) {
     const { bad, odd } = poisons();
@@ -88,7 +88,17 @@ function nested(depth: number): Uint8Array<ArrayBuffer> {
   return join(repeat(Uint8Array.of(ARRAY, 1), depth), small(0));
 }
 
+/** An array of what takes much more memory than it has bytes, as large as a message may be. */
+function crowd(...value: readonly number[]): Uint8Array<ArrayBuffer> {
+  const count = Math.floor((MESSAGE_BYTES - 100) / value.length);
+  return one(join(tagged(ARRAY, size(count)), repeat(Uint8Array.from(value), count)));
+}
+
 function* badPayloads(): Generator<Uint8Array> {
+  for (const tag of [MAP, SET, ARRAY, OBJECT, BYTES]) yield crowd(tag, 0);
+  yield crowd(TYPED, 0, 0);
+  // An object with the name "999", for which V8 makes room for a thousand elements.
+  yield crowd(OBJECT, 4, 3, 0x39, 0x39, 0x39, 0);
   yield one(nested(DEPTH_MAX));
   yield one(nested(MESSAGE_BYTES / 2 - 8));
   yield one(join(repeat(tagged(OBJECT, sized(sized(bytesOf("v")))), 100_000), small(0)));

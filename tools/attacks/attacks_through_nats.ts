@@ -111,3 +111,83 @@ export const logFlood: Attack = {
     [`the broker logged ${logged} characters`]: logged <= LOG_AT_MOST + seconds * LOG_PER_SECOND,
   }),
 };
+
+/** As many brokers as a bus may have; each sends packets that name some before them that never come. */
+const HOLDERS = 4096;
+/** The longest message that fits a packet, but for its header and its frame. */
+const LONG_BYTES = 255 * 1024;
+/** Packets under way whose topics take the most room of what a header may have. */
+const LONG_NAMES = Array.from(
+  { length: 15 },
+  () => Array.from({ length: 16 }, () => "1234567"),
+);
+/** A broker has 64 lanes: one for long packets, one for those with many names. */
+const LANE_PAIRS = 32;
+/** What waits for other packets at most, by default, in `docs/limits.md`. */
+const HELD_BYTES = 64 * 2 ** 20;
+/** What all lanes take that are remembered, and what waits for NATS now and then. */
+const LANES_BYTES = 32 * 2 ** 20;
+
+/** Packets that wait for others, of so many brokers that what each may hold is not enough. */
+export const packetsWithGaps: Attack = {
+  name: "packets-with-gaps",
+  what: `packets of a stream of ${HOLDERS} brokers that wait for others, long ones and many names`,
+  broker: { uplink: "stream" },
+  feignsLosses: true,
+  memoryBytes: 1.5 * HELD_BYTES + MEMORY_BYTES,
+  run: (assault) =>
+    withNats(assault, async (nats) => {
+      const brokers = Array.from({ length: HOLDERS }, randomId);
+      for (let round = 0; !assault.isOver; round++) {
+        for (const broker of brokers) {
+          if (assault.isOver) break;
+          await nats.say(beat(broker, "ABUSE"));
+          // A packet that names some waits for one of them; what comes before those has come.
+          const [lane, other] = [1 + round % LANE_PAIRS, 1 + LANE_PAIRS + round % LANE_PAIRS];
+          const packets = [
+            { broker, lane, number: 1 },
+            { broker, lane, number: 3, before: 2, bytes: LONG_BYTES },
+            { broker, lane: other, number: 1 },
+            { broker, lane: other, number: 99, names: LONG_NAMES },
+          ];
+          for (const parts of packets) await nats.publish(PACKET_SUBJECT, packet(parts));
+          assault.count("packets that wait", 2);
+        }
+      }
+    }),
+  check: ({ moved }) => ({
+    "nothing was given up": moved["uplink.gaps"]! > 0,
+    "the uplink holds more than it may": moved["uplink.heldBytes"]! <= HELD_BYTES + LANES_BYTES,
+  }),
+};
+
+/** How many topics one broker wants, in one message; each has elements that no other one has. */
+const DEEP_TOPICS = 800;
+/** What other brokers may want takes no more, by default, in `docs/scaling.md`. */
+const WANTED_BYTES = 256 * 2 ** 20;
+
+/** Topics that take two hundred times as much as they are long. */
+export const deepWants: Attack = {
+  name: "deep-wants",
+  what: `many brokers that each want ${DEEP_TOPICS} topics of 16 elements`,
+  broker: CORE,
+  memoryBytes: 3 * WANTED_BYTES + MEMORY_BYTES,
+  run: (assault) =>
+    withNats(assault, async (nats) => {
+      const rest = Array.from({ length: 15 }, () => "x");
+      for (let broker = 0; !assault.isOver; broker++) {
+        const add = Array.from(
+          { length: DEEP_TOPICS },
+          (_, id) => [id, [`${broker}.${id}`, ...rest]],
+        );
+        const parts = { version: 1, base: null, add, remove: [], part: 0, more: false };
+        await nats.say({ type: "wants", from: randomId(), ...parts });
+        assault.count("topics", DEEP_TOPICS);
+        await delay(PAUSE_MS);
+      }
+    }),
+  check: ({ moved }) => ({
+    "nothing was refused": moved["uplink.invalid"]! > 0,
+    "the uplink holds more than it may": moved["uplink.heldBytes"]! <= WANTED_BYTES,
+  }),
+};

@@ -8,7 +8,7 @@ import { NEWCOMER_PATIENCE_MS } from "./bystanders.ts";
 import type { Most } from "./scene.ts";
 
 /** Counters that go up and down. */
-const GAUGES = ["connections", "sessions", "detached", "waiting", "queuedBytes"];
+const GAUGES = ["connections", "sessions", "detached", "waiting", "queuedBytes", "memoryBytes"];
 
 /** What is known after an attack, to be printed and judged. */
 export interface Outcome {
@@ -58,7 +58,8 @@ export function show(outcome: Outcome, rise: Rise): void {
       `  newcomers  ${times.length} in ${median(times).toFixed(1)} ms (median), ` +
       `${Math.max(...times).toFixed(1)} ms at most; ${refused} refused\n` +
       `  broker     ${mib(before.rss)} resident before, ${mib(most.rss)} at most, ` +
-      `${mib(after.rss)} after; at most ${mib(most.queuedBytes)} queued; ` +
+      `${mib(after.rss)} after; at most ${mib(most.memoryBytes)} counted, ` +
+      `${mib(most.queuedBytes)} queued; ` +
       `${after.stats.detached} detached; a processor for ${
         (100 / stretch).toFixed(0)
       } % of its work` +

@@ -58,6 +58,7 @@ export const Reason = {
   TOO_FAST: 9,
   KEY_REVOKED: 10,
   NOT_READING: 11,
+  BUSY: 12,
 } as const;
 
 const MAGIC = bytesOf("mpubsub\n");

@@ -4,6 +4,7 @@
  */
 import {
   bytesOf,
+  bytesValue,
   type Endpoint,
   frame,
   join,
@@ -85,22 +86,29 @@ export interface PacketParts {
   readonly counts?: readonly { readonly depth: number; readonly count: number | bigint }[];
   /** How many packets to the same topic are named that come before it. */
   readonly before?: number;
+  /** Names packets to these topics instead. */
+  readonly names?: readonly (readonly string[])[];
+  /** How many bytes its message has besides. */
+  readonly bytes?: number;
 }
 
 /** A packet with one message to `["pair", "forged"]`. */
 export function packet(parts: PacketParts): Uint8Array<ArrayBuffer> {
-  const { broker, lane, messages = 1, counts = [], before = 0 } = parts;
+  const { broker, lane, messages = 1, counts = [], before = 0, bytes } = parts;
   const block = topic("pair", "forged");
+  const names = parts.names?.map((name) => topic(...name)) ??
+    Array.from({ length: before }, () => block);
+  const filling = bytes === undefined ? {} : { filling: bytesValue(new Uint8Array(bytes)) };
   return join(
     Uint8Array.of(VERSION, 0),
     Uint8Array.fromHex(broker),
     number(lane, 8).subarray(0, 2),
     number(parts.number, 8),
     number(messages, 4),
-    Uint8Array.of(counts.length, before),
+    Uint8Array.of(counts.length, names.length),
     ...counts.flatMap(({ depth, count }) => [number(depth, 1), number(count, 8)]),
-    ...Array.from({ length: before }, () => block),
-    frame(Type.PUBLISH, block, payload({ n: small(1) })),
+    ...names,
+    frame(Type.PUBLISH, block, payload({ n: small(1), ...filling })),
   );
 }
 

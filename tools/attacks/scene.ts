@@ -57,12 +57,13 @@ export interface Most {
   readonly rss: number;
   readonly halfOpen: number;
   readonly queuedBytes: number;
+  readonly memoryBytes: number;
 }
 
 /** What the broker tells about itself. */
 export class Watch {
   #told = Promise.withResolvers<BrokerFigures>();
-  #most: Most = { rss: 0, halfOpen: 0, queuedBytes: 0 };
+  #most: Most = { rss: 0, halfOpen: 0, queuedBytes: 0, memoryBytes: 0 };
   /** The largest `rssMax` of the time before: it only counts when it grows. */
   #peak = 0;
 
@@ -74,6 +75,7 @@ export class Watch {
       rss: Math.max(most.rss, rssMax > this.#peak ? rssMax : rss),
       halfOpen: Math.max(most.halfOpen, stats.connections - stats.sessions + stats.detached),
       queuedBytes: Math.max(most.queuedBytes, stats.queuedBytes),
+      memoryBytes: Math.max(most.memoryBytes, stats.memoryBytes),
     };
     this.#told.resolve(figures);
     this.#told = Promise.withResolvers();
@@ -93,7 +95,7 @@ export class Watch {
   /** The most from now on. */
   begin({ rssMax, rss }: BrokerFigures): void {
     this.#peak = rssMax;
-    this.#most = { rss, halfOpen: 0, queuedBytes: 0 };
+    this.#most = { rss, halfOpen: 0, queuedBytes: 0, memoryBytes: 0 };
   }
 
   /** The most since then. */

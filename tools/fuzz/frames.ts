@@ -2,7 +2,8 @@
  * Frames: `FrameReader` finds what a naive reader finds in the whole stream, however that is cut into
  * pieces, and never makes room for what is only promised.
  */
-import { concat, type Lease } from "../../base/bytes.ts";
+import { concat } from "../../base/bytes.ts";
+import type { Lease } from "../../base/lease.ts";
 import { ProtocolError } from "../../errors.ts";
 import {
   encodeFrame,
@@ -242,7 +243,7 @@ class Reader {
     const lease = this.#reader.keep();
     lease.holders++;
     this.#held.push({ view, copy: view.slice(), lease });
-    if (this.#held.length > 4) this.#held.shift()!.lease.holders--;
+    if (this.#held.length > 4) this.#held.shift()!.lease.release();
   }
 
   #checkHeld(): void {

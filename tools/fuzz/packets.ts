@@ -42,6 +42,8 @@ class Victim {
       counts: { sent: 0, received: 0, dropped: 0, lost: 0, gaps: 0, invalid: 0 },
       bus: {
         messageBytes: 1000,
+        memory: 2 ** 30,
+        onBytes: () => {},
         want: (path) => must(path[0] !== "*broker", "others want what is the broker's own"),
         deliver: () => 0,
         lost: (_path, messages) => must(isCount(messages), `${messages} messages are lost`),
@@ -52,6 +54,7 @@ class Victim {
       say: (message) => void decodeControlMessage(encodeControlMessage(message)),
       deliver() {},
       read() {},
+      onBytes: () => {},
       later: (callback) => {
         this.#timers.push(callback);
         return { cancel() {} };

@@ -24,6 +24,8 @@ function context(): ExchangeContext {
     counts: { sent: 0, received: 0, dropped: 0, lost: 0, gaps: 0, invalid: 0 },
     bus: {
       messageBytes: 2 ** 20,
+      memory: 2 ** 30,
+      onBytes: () => {},
       want() {},
       deliver: () => 0,
       lost() {},
@@ -34,6 +36,7 @@ function context(): ExchangeContext {
     say() {},
     deliver() {},
     read() {},
+    onBytes: () => {},
     later: () => ({ cancel() {} }),
     warn() {},
   };

@@ -218,7 +218,7 @@ const ADMISSION: Operation = {
     }),
 };
 
-/** Clients that are away beyond the limit: for each new one the one that was away longest is forgotten. */
+/** Clients that are away beyond the limit: for each new one another is forgotten. */
 const AWAY: Operation = {
   name: "clients that come and vanish, beyond the limit",
   of: "clients that there may be",
@@ -233,6 +233,30 @@ const AWAY: Operation = {
         async run() {
           const forgotten = memory.left(2 * n);
           for (let i = 0; i < 2 * n; i++) (await memory.member()).client.close();
+          await forgotten;
+        },
+      };
+    }),
+};
+
+/** A key whose clients have no place until those of another key give theirs up. */
+const NEWCOMER: BrokerKey = { name: "newcomer", key: "of the newcomers" };
+
+/** Clients of another key at a broker that is full: each takes the place of one that is connected. */
+const FULL: Operation = {
+  name: "clients of another key, when one key has all places",
+  of: "clients that there may be",
+  per: "client",
+  from: 250,
+  few: 40,
+  prepare: (n) =>
+    withBroker({ limits: { connections: n }, keys: [NEWCOMER] }, async (memory) => {
+      await memory.members(n, () => ({}));
+      return {
+        units: n / 2,
+        async run() {
+          const forgotten = memory.left(n / 2);
+          for (let i = 0; i < n / 2; i++) await memory.member({}, NEWCOMER);
           await forgotten;
         },
       };
@@ -299,6 +323,7 @@ export const ON_SESSIONS: readonly Operation[] = [
   MEMORY,
   ADMISSION,
   AWAY,
+  FULL,
   REPORT,
   TOPICS_REPORT,
 ];

@@ -1,6 +1,5 @@
 /** A client that does what a test wants, right or wrong, with the wire's own words. */
 import { writeAll } from "../../base/bytes.ts";
-import type { Broker } from "../../broker.ts";
 import { parseAddress } from "../../io/address.ts";
 import { encodeFrame, type FrameLimits, FrameType } from "../../protocol/frame.ts";
 import {
@@ -16,6 +15,12 @@ import { encodeTopic } from "../../protocol/topic_block.ts";
 /** Every kind of frame, of any length. */
 const ANYTHING: FrameLimits = new Array(256).fill(2 ** 31);
 
+/** A broker, of this process or another. */
+export interface Reachable {
+  readonly address: string;
+  readonly authkey: string | Uint8Array;
+}
+
 /** Reads exactly so many bytes, or fewer at the end. */
 export async function readUpTo(conn: Deno.Conn, count: number): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(count);
@@ -29,7 +34,7 @@ export async function readUpTo(conn: Deno.Conn, count: number): Promise<Uint8Arr
 }
 
 /** Connects to a broker, without a word. */
-export async function dialBroker(broker: Broker): Promise<Deno.Conn> {
+export async function dialBroker(broker: Reachable): Promise<Deno.Conn> {
   const endpoint = parseAddress(broker.address);
   if (endpoint.transport === "unix") {
     return await Deno.connect({ transport: "unix", path: endpoint.path });
@@ -48,7 +53,7 @@ export class Peer implements AsyncDisposable {
   }
 
   /** Authenticates; opens with these topics. */
-  static async open(broker: Broker, topics: readonly string[][] = []): Promise<Peer> {
+  static async open(broker: Reachable, topics: readonly string[][] = []): Promise<Peer> {
     const peer = await Peer.authenticate(broker);
     await peer.sendOpen(topics);
     return peer;
@@ -56,7 +61,7 @@ export class Peer implements AsyncDisposable {
 
   /** Authenticates, and sends no frame yet. */
   static async authenticate(
-    broker: Broker,
+    broker: Reachable,
     key: string | Uint8Array = broker.authkey,
     keyName = "",
   ): Promise<Peer> {

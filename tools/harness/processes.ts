@@ -119,6 +119,7 @@ export interface BrokerFigures {
   /** How many characters it has logged. */
   readonly logged: number;
   readonly queuedBytesMax: number;
+  readonly memoryBytesMax: number;
   readonly sessionsMax: number;
   readonly connectionsMax: number;
   readonly waitingMax: number;
@@ -168,12 +169,20 @@ export async function serveMeasured(
   await using broker = new Broker({ ...options, authkey });
   await broker.start();
   tell({ address: broker.address, authkey });
-  const most = { rssMax: 0, queuedBytesMax: 0, sessionsMax: 0, connectionsMax: 0, waitingMax: 0 };
+  const most = {
+    rssMax: 0,
+    queuedBytesMax: 0,
+    memoryBytesMax: 0,
+    sessionsMax: 0,
+    connectionsMax: 0,
+    waitingMax: 0,
+  };
   const look = () => {
     const stats = broker.stats();
     const { rss, heapUsed, external } = Deno.memoryUsage();
     most.rssMax = Math.max(most.rssMax, rss);
     most.queuedBytesMax = Math.max(most.queuedBytesMax, stats.queuedBytes);
+    most.memoryBytesMax = Math.max(most.memoryBytesMax, stats.memoryBytes);
     most.sessionsMax = Math.max(most.sessionsMax, stats.sessions);
     most.connectionsMax = Math.max(most.connectionsMax, stats.connections);
     most.waitingMax = Math.max(most.waitingMax, stats.waiting);

@@ -264,7 +264,7 @@ function judge(name: string, { published, subscribers, ...outcome }: Outcome): s
       `least ${Math.min(...frozen)}); the nine: ${Rise.of(rises)}, ${othersMissed} missed\n` +
       `  the first: ${received} received + ${missed} missed = ${received + missed}, ` +
       `${gaps} gaps; broker: ${figures.stats.dropped} dropped, ${figures.stats.waits} waits, ` +
-      `at most ${mib(figures.queuedBytesMax)} queued, ${mib(figures.rssMax)} resident`,
+      `at most ${mib(figures.memoryBytesMax)} kept, ${mib(figures.rssMax)} resident`,
   );
   const faults: string[] = [];
   const check = (isRight: boolean, fault: string) => {
@@ -276,7 +276,7 @@ function judge(name: string, { published, subscribers, ...outcome }: Outcome): s
     check(received === published && missed + gaps === 0, "one of the nine missed something");
   }
   check(first!.disordered === 0, "messages came twice or too late to the first");
-  check(figures.queuedBytesMax <= MEMORY_BYTES, "more was queued than `memory`");
+  check(figures.memoryBytesMax <= MEMORY_BYTES, "more was kept than `memory`");
   check(
     figures.rssMax <= MEMORY_BYTES + RSS_ROOM_BYTES,
     `more than ${mib(MEMORY_BYTES + RSS_ROOM_BYTES)} were resident`,

@@ -1,0 +1,177 @@
+/**
+ * Who has a place at the broker, and who gives it up when another comes. Each session takes a place for as
+ * long as it lasts, with a connection or without. A place is found in O(log n) steps.
+ *
+ * ```
+ *                      │ its own                  │ of the key that has most
+ *  newcomer of a key   │ detached    connected    │ detached    connected
+ *  ────────────────────┼──────────────────────────┼───────────────────────
+ *  beyond `connections`│
+ *  of the key          │ 1st         is refused   │ –           –
+ *  of the broker, and  │
+ *    its key has most  │ 1st         is refused   │ –           –
+ *    another has most  │ 2nd                      │ 1st         3rd
+ * ```
+ *
+ * - Of the sessions of a key goes first the one that was connected for the shortest time, all its
+ *   connections together. Who connects and closes in a loop so pushes out nothing but what the loop left.
+ * - Another key loses a place only while it keeps at least as many as the newcomer's key gets. So two keys
+ *   never push each other out by turns.
+ * - Nobody loses a connection for what has none: a key whose sessions are detached gives up one of those.
+ */
+import { Heap, type HeapItem } from "../base/heap.ts";
+import { BusyError } from "../protocol/authenticate.ts";
+import type { Key } from "./keys.ts";
+
+/** What takes a place. */
+export interface Holder {
+  /** The key that it has. */
+  readonly key: Key;
+}
+
+/** Who gives up its place. */
+export interface Loser<H> {
+  readonly holder: H;
+  /** Why, in words for people. */
+  readonly why: string;
+}
+
+/** The place of one holder. */
+interface Place<H> extends HeapItem {
+  readonly holder: H;
+  isConnected: boolean;
+  /** For how long it was connected; while it is connected, that less the time at which that began. */
+  rank: number;
+  /** Its number among all changes: tells two apart that are equal otherwise. */
+  turn: number;
+}
+
+/** All places of one key. */
+class Share<H> implements HeapItem {
+  at = 0;
+  readonly key: Key;
+  /** Those without a connection; of equal ones the one that lost it first goes first. */
+  readonly detached = new Heap<Place<H>>((a, b) =>
+    a.rank < b.rank || a.rank === b.rank && a.turn < b.turn
+  );
+  /** Those with one; of equal ones the one that came last goes first. */
+  readonly connected = new Heap<Place<H>>((a, b) =>
+    a.rank < b.rank || a.rank === b.rank && a.turn > b.turn
+  );
+
+  constructor(key: Key) {
+    this.key = key;
+  }
+
+  get size(): number {
+    return this.detached.size + this.connected.size;
+  }
+
+  /** Those among which a place is. */
+  among({ isConnected }: Place<H>): Heap<Place<H>> {
+    return isConnected ? this.connected : this.detached;
+  }
+}
+
+/** The places of one broker. */
+export class Places<H extends Holder> {
+  readonly #limit: number;
+  readonly #now: () => number;
+  readonly #places = new Map<H, Place<H>>();
+  readonly #shares = new Map<Key, Share<H>>();
+  /** The key that has most first. */
+  readonly #largest = new Heap<Share<H>>((a, b) => a.size > b.size);
+  #turn = 0;
+
+  /** Makes so many, all of them free; `now` tells the time in milliseconds. */
+  constructor(limit: number, now: () => number) {
+    this.#limit = limit;
+    this.#now = now;
+  }
+
+  /**
+   * Who gives up its place to a newcomer of a key; `undefined` if there is a free one. It is for the
+   * caller to do so: nothing changes here.
+   *
+   * @throws {BusyError} If there is no place for it.
+   */
+  loserFor(key: Key): Loser<H> | undefined {
+    const own = this.#shares.get(key);
+    const size = (own?.size ?? 0) + 1;
+    const ownDetached = own?.detached.first;
+    if (size > key.rights.connections) return loser(ownDetached, atLimit(key));
+    if (this.#places.size < this.#limit) return undefined;
+    const largest = this.#largest.first!;
+    const isOwn = largest.size <= size;
+    const place = isOwn
+      ? ownDetached
+      : largest.detached.first ?? ownDetached ?? largest.connected.first;
+    const most = isOwn ? key : place!.holder.key;
+    return loser(
+      place,
+      `the broker has as many clients as its limit, ${this.#limit}, many of them with ${
+        keyText(most)
+      }`,
+    );
+  }
+
+  /** Who of a key gives up its place because there are more than the key may have now; nobody if not. */
+  loserOf(key: Key): Loser<H> | undefined {
+    const own = this.#shares.get(key);
+    if (own === undefined || own.size <= key.rights.connections) return undefined;
+    return loser(own.detached.first ?? own.connected.first, atLimit(key));
+  }
+
+  /** Somebody new takes a place, and is connected. */
+  take(holder: H): void {
+    const { key } = holder;
+    let share = this.#shares.get(key);
+    if (share === undefined) {
+      this.#shares.set(key, share = new Share<H>(key));
+      this.#largest.add(share);
+    }
+    const rank = -this.#now();
+    const place = { holder, at: 0, isConnected: true, rank, turn: ++this.#turn };
+    this.#places.set(holder, place);
+    share.connected.add(place);
+    this.#largest.changed(share);
+  }
+
+  /** Somebody who has a place is connected again, or is not any more. */
+  mark(holder: H, isConnected: boolean): void {
+    const place = this.#places.get(holder);
+    if (place === undefined || place.isConnected === isConnected) return;
+    const share = this.#shares.get(holder.key)!;
+    share.among(place).remove(place);
+    place.isConnected = isConnected;
+    place.rank += isConnected ? -this.#now() : this.#now();
+    place.turn = ++this.#turn;
+    share.among(place).add(place);
+  }
+
+  /** Somebody gives up its place; twice is once. */
+  leave(holder: H): void {
+    const place = this.#places.get(holder);
+    if (place === undefined) return;
+    this.#places.delete(holder);
+    const share = this.#shares.get(holder.key)!;
+    share.among(place).remove(place);
+    if (share.size > 0) return this.#largest.changed(share);
+    this.#largest.remove(share);
+    this.#shares.delete(holder.key);
+  }
+}
+
+/** Says who loses its place; refuses the newcomer if that is nobody. */
+function loser<H>(place: Place<H> | undefined, why: string): Loser<H> {
+  if (place === undefined) throw new BusyError(`${why}; try again later`);
+  return { holder: place.holder, why };
+}
+
+function atLimit(key: Key): string {
+  return `${keyText(key)} has as many clients as its limit, ${key.rights.connections}`;
+}
+
+function keyText({ name }: Key): string {
+  return name === "" ? "authkey" : `the key ${JSON.stringify(name)}`;
+}
