@@ -13,8 +13,8 @@ import type { Fault, Plan } from "./fault.ts";
 /** Options of a {@linkcode Proxy}. */
 export interface ProxyOptions {
   /**
-   * The address of the broker. Of a WebSocket the proxy passes every byte, the HTTP before it, too;
-   * clients connect to the proxy with `ws://` and the same path.
+   * The address of the broker. Of a WebSocket the proxy passes every byte, that of HTTP and of TLS, too;
+   * so a certificate has to be for the proxy's address.
    */
   readonly target: Address;
   /**
@@ -105,7 +105,7 @@ export class Proxy implements AsyncDisposable {
     const target = this.#target;
     return formatEndpoint(
       isWeb(target) && endpoint.transport === "tcp"
-        ? { ...endpoint, transport: "ws", path: target.path }
+        ? { ...target, hostname: endpoint.hostname, port: endpoint.port }
         : endpoint,
     );
   }
@@ -200,8 +200,8 @@ followPolyfill(Proxy.prototype, asyncDispose);
 /** What carries what is passed to an endpoint. */
 function carrierOf(endpoint: Endpoint): Endpoint {
   if (!isWeb(endpoint)) return endpoint;
-  const { transport, hostname, port } = endpoint;
-  return { transport: transport === "ws" ? "tcp" : "tls", hostname, port };
+  const { hostname, port } = endpoint;
+  return { transport: "tcp", hostname, port };
 }
 
 interface RelayCounts {
