@@ -46,7 +46,7 @@ import {
 } from "./errors.ts";
 import { type Address, type Addresses, formatEndpoint, reachNotice } from "./io/address.ts";
 import { listenAll, type Listener } from "./io/listener.ts";
-import { upgradeRequest } from "./io/web_request.ts";
+import { refusal, upgradeRequest } from "./io/web_request.ts";
 import { type Certificate, certificateAdvice } from "./io/certificate.ts";
 import { decodeTopic } from "./protocol/topic_block.ts";
 import type { Origin, Peer } from "./routing/peer.ts";
@@ -204,7 +204,7 @@ export class Broker {
       stats: () => ({
         ...this.stats(),
         uptime: clock.now() - this.#listening!.since,
-        address: this.address,
+        address: this.addresses[0] ?? null,
       }),
       clients: () => this.#sessions.clients(),
       publish: (path, frame) => {
@@ -351,8 +351,8 @@ export class Broker {
   upgrade(request: Request): Response {
     const isReady = this.#listening !== undefined && !this.#isStopping;
     const taken = isReady
-      ? upgradeRequest(request, this.#options.origins)
-      : new Response("The broker is not running\n", { status: 503 });
+      ? upgradeRequest(request, this.#options.origins, this.#options.limits.messageBytes)
+      : refusal(503, "The broker is not running");
     if (taken instanceof Response) return taken;
     this.#connections.take(taken.connection);
     return taken.response;

@@ -192,6 +192,8 @@ export interface BrokerOptions {
   onError?: { bivarianceHack(error: unknown): void }["bivarianceHack"] | undefined;
 }
 
+/** An origin of a scheme for which URL has none, such as those of extensions of browsers. */
+const FOREIGN_ORIGIN = /^[a-z][a-z\d+.-]*:\/\/[\w.-]+(?::\d+)?$/;
 const MESSAGE_BYTES = 1024 * 1024;
 const SUBSCRIPTIONS = 1024;
 /** What the subscription to a topic takes at most, if all are of about the same length. */
@@ -289,7 +291,9 @@ function checkTls(
 }
 
 function checkOrigin(origin: unknown): void {
-  if (typeof origin === "string" && URL.parse(origin)?.origin === origin) return;
+  const own = typeof origin === "string" ? URL.parse(origin)?.origin : undefined;
+  if (own !== undefined && own === origin) return;
+  if (own === "null" && FOREIGN_ORIGIN.test(String(origin))) return;
   throw new TypeError(
     `Cannot use origins: ${printable(JSON.stringify(origin) ?? String(origin))} is none; write ` +
       `"https://app.example.org", with a port where that is not the usual one`,

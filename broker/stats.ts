@@ -145,8 +145,8 @@ export interface Endings {
 export interface BrokerReport extends BrokerStats {
   /** How long it has been listening, in milliseconds. */
   readonly uptime: number;
-  /** Where it listens. */
-  readonly address: string;
+  /** Where it listens, the first of several; `null` if it listens nowhere. */
+  readonly address: string | null;
 }
 
 /** One client of a broker, as published to `["*broker", "clients"]`. */

@@ -130,7 +130,7 @@ function figuresOf(now: Moment, before: Moment | undefined): string[][] {
   const { sessions, detached, connections, refused, refusedMessages, cutOff, waiting } = stats;
   const rates = ratesOf(now, before);
   return [
-    [stats.address, `up ${formatUptime(stats.uptime)}`, "(q ends)"],
+    [stats.address ?? "no address", `up ${formatUptime(stats.uptime)}`, "(q ends)"],
     [
       `clients ${sessions} (${detached} away)`,
       `connections ${connections}`,

@@ -20,7 +20,7 @@ export type Conn =
 export class Connection {
   readonly #conn: Conn;
   /** What is read and written: the connection, or a WebSocket over it. */
-  #stream: Pick<Conn, "read" | "write" | "closeWrite">;
+  #stream: Pick<Conn, "read" | "write" | "closeWrite"> & { trim?(): void };
   #closed = false;
 
   /** Wraps a connection that was just made. */
@@ -80,6 +80,11 @@ export class Connection {
     const carrier = this.#conn as Deno.TcpConn | Deno.TlsConn;
     const first = await askForUpgrade(carrier, isUsual ? name : `${name}:${port}`, path);
     this.#stream = new WebSocketStream(carrier, true, first);
+  }
+
+  /** Drops what it keeps for speed. */
+  trim(): void {
+    this.#stream.trim?.();
   }
 
   /** Ends the direction out. */

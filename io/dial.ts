@@ -14,6 +14,7 @@ import {
 import { type Conn, Connection, secure } from "./connection.ts";
 import { isNoDeno, needDeno } from "./runtime.ts";
 import { tlsError } from "./tls_errors.ts";
+import { NoUpgradeError } from "./websocket_upgrade.ts";
 
 /** What is passed on as it is: it says what is wrong. */
 const CLEAR = [AuthError, ConnectionLostError, ProtocolError, TypeError];
@@ -63,6 +64,9 @@ export async function dial(
     return isWeb(endpoint) ? await upgraded(connection, endpoint, signal) : connection;
   } catch (error) { // Refused, not found, unreachable, aborted; or a missing permission of Deno's.
     signal.throwIfAborted();
+    if (error instanceof NoUpgradeError) {
+      throw new UnreachableError(endpoint, `no broker answers (${error.message})`, error);
+    }
     if (isHopeless(error) || CLEAR.some((kind) => error instanceof kind)) throw error;
     const what = error instanceof Error ? error.message : error;
     throw new UnreachableError(endpoint, `no broker answers (${what})`, error);
@@ -84,9 +88,14 @@ async function upgraded(
   try {
     await connection.upgrade(endpoint);
     return connection;
-  } catch (error) {
+  } catch (error) { // What is no upgrade; or the connection is gone: but somebody was there.
     connection.close();
-    throw error;
+    if (error instanceof Error && CLEAR.some((kind) => error instanceof kind)) throw error;
+    const what = error instanceof Error ? error.message : error;
+    throw new ConnectionLostError(
+      `Cannot connect to ${formatEndpoint(endpoint)}: the connection was lost (${what})`,
+      { cause: error },
+    );
   } finally {
     signal.removeEventListener("abort", close);
   }

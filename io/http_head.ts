@@ -7,11 +7,13 @@
  * ```
  */
 import { NO_BYTES } from "../base/bytes.ts";
-import { ProtocolError } from "../errors.ts";
+import { printable } from "../base/printable.ts";
+import { ConnectionLostError, ProtocolError } from "../errors.ts";
 
 /** How long a head may be: browsers send the cookies of all ports of localhost. */
 export const HEAD_BYTES_MAX = 16 * 1024;
 const READ_BYTES = 1024;
+const SHOWN_UNITS_MAX = 80;
 /** Names of fields and methods; RFC 9110, section 5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** What a field may hold besides spaces and tabs; bytes over 127 have no meaning of their own. */
@@ -43,13 +45,13 @@ export class HeadError extends ProtocolError {
  * Reads a head.
  *
  * @param first What was read before.
- * @returns The head; `undefined` if the stream ends before anything came.
  * @throws {HeadError} If it is longer than {@linkcode HEAD_BYTES_MAX}, or is none.
+ * @throws {ConnectionLostError} If the stream ends before it does.
  */
 export async function readHead(
   stream: Pick<Deno.Conn, "read">,
   first: Uint8Array = NO_BYTES,
-): Promise<Head | undefined> {
+): Promise<Head> {
   let bytes = new Uint8Array(Math.max(READ_BYTES, first.length));
   bytes.set(first);
   let filled = first.length;
@@ -58,7 +60,7 @@ export async function readHead(
     if (end > HEAD_BYTES_MAX || end < 0 && filled >= HEAD_BYTES_MAX) {
       throw new HeadError(431, `it has more than ${HEAD_BYTES_MAX} bytes`);
     }
-    if (end >= 0) return parse(bytes.subarray(0, end), bytes.subarray(end, filled));
+    if (end >= 0) return parse(bytes.subarray(0, end), bytes.slice(end, filled));
     searched = filled;
     if (filled === bytes.length) {
       const larger = new Uint8Array(Math.min(2 * filled, HEAD_BYTES_MAX));
@@ -67,8 +69,9 @@ export async function readHead(
     }
     const count = await stream.read(bytes.subarray(filled));
     if (count === null) {
-      if (filled === 0) return undefined;
-      throw new HeadError(400, "it ends in the middle");
+      throw new ConnectionLostError(
+        `Cannot read an HTTP head: the other side closed after ${filled} bytes`,
+      );
     }
     filled += count;
   }
@@ -93,7 +96,10 @@ function parse(bytes: Uint8Array, rest: Uint8Array): Head {
     const name = line.slice(0, Math.max(0, colon));
     if (!TOKEN.test(name)) throw new HeadError(400, "one of its lines is no field");
     const value = line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, "");
-    if (!FIELD_VALUE.test(value)) throw new HeadError(400, `the field ${name} has odd characters`);
+    if (!FIELD_VALUE.test(value)) {
+      const shown = printable(name, SHOWN_UNITS_MAX);
+      throw new HeadError(400, `the field ${shown} has characters that no field may have`);
+    }
     const key = name.toLowerCase();
     const values = fields.get(key);
     if (values === undefined) fields.set(key, [value]);
@@ -111,11 +117,16 @@ export function listOf({ fields }: Pick<Head, "fields">, name: string): string[]
 /** The request of a head. */
 export interface Request {
   readonly method: string;
-  /** The path, without a query. */
+  /** The path, without a query; what else may stand there, `*` say, is no path of ours. */
   readonly path: string;
   /** The host and port that were asked for. */
   readonly host: string;
 }
+
+/** What stands before the path where a whole URL is asked for; RFC 9112, section 3.2.2. */
+const ABSOLUTE = /^(?:https?|wss?):\/\/([^/?#]*)/i;
+/** A host, perhaps with a port; RFC 9110, section 7.2. */
+const HOST = /^(?:\[[0-9a-f:.]+\]|[\w\-.~!$&'()*+,;=%]*)(?::\d*)?$/i;
 
 /**
  * Reads the first line of a request, and its host.
@@ -123,14 +134,18 @@ export interface Request {
  * @throws {HeadError} If it is none of HTTP/1.1.
  */
 export function requestOf({ start, fields }: Head): Request {
-  const [method = "", target = "", version = "", ...more] = start.split(" ");
-  if (!TOKEN.test(method) || more.length > 0) throw new HeadError(400, "it is no request");
-  if (!/^HTTP\/\d\.\d$/.test(version)) throw new HeadError(400, "it is no request");
-  if (version !== "HTTP/1.1") throw new HeadError(505, `it is of ${version}, not of HTTP/1.1`);
-  const [host, another] = fields.get("host") ?? [];
-  if (host === undefined || another !== undefined) {
+  const [, method, target, version] = /^(\S+) ([\x21-\x7e]+) (HTTP\/\d\.\d)$/.exec(start) ?? [];
+  if (method === undefined || target === undefined || !TOKEN.test(method)) {
+    throw new HeadError(400, "it is no request");
+  }
+  if (!/^HTTP\/1\.[1-9]$/.test(version!)) {
+    throw new HeadError(505, `it is of ${version}, not of HTTP/1.1`);
+  }
+  const [named, another] = fields.get("host") ?? [];
+  if (named === undefined || another !== undefined || !HOST.test(named)) {
     throw new HeadError(400, "it does not name one host");
   }
-  if (!target.startsWith("/")) throw new HeadError(400, "it asks for no path");
-  return { method, path: target.replace(/[?#].*$/s, ""), host };
+  const [before = "", host = named] = ABSOLUTE.exec(target) ?? [];
+  const path = target.slice(before.length).replace(/[?#].*$/, "");
+  return { method, path: before !== "" && path === "" ? "/" : path, host };
 }

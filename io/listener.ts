@@ -241,8 +241,12 @@ async function listenAnywhere(): Promise<Listener> {
 export function groupsOf(endpoints: readonly Endpoint[]): Endpoint[][] {
   const groups = Map.groupBy(
     endpoints,
-    (endpoint) =>
-      endpoint.transport === "unix" ? endpoint.path : `${endpoint.hostname}:${endpoint.port}`,
+    (endpoint) => {
+      if (endpoint.transport === "unix") return endpoint.path;
+      const { hostname, port } = endpoint;
+      // Of free ports there are enough.
+      return port === 0 && isSecured(endpoint) ? `${hostname}:free` : `${hostname}:${port}`;
+    },
   );
   for (const group of groups.values()) {
     if (new Set(group.map(isSecured)).size < 2) continue;

@@ -10,7 +10,7 @@ import { later } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
 import { CloseCode } from "./websocket.ts";
 
-/** The most that may wait to be read: a window, what is held beside it, and a long frame. */
+/** The most that may wait to be read besides one message: a window, and what is held beside it. */
 const WAITING_BYTES_MAX = 4 * 1024 * 1024;
 /** A write waits while more is buffered. */
 const BUFFERED_BYTES_MAX = 256 * 1024;
@@ -24,6 +24,7 @@ export class SocketObject {
   readonly remoteAddr = undefined;
   readonly #socket: WebSocket;
   readonly #messages = new Fifo<Uint8Array>();
+  readonly #waitingBytesMax: number;
   /** How much of the first message was read. */
   #read = 0;
   #waitingBytes = 0;
@@ -32,9 +33,14 @@ export class SocketObject {
   #isClosed = false;
   #error: Error | undefined;
 
-  /** Takes over a socket whose messages nobody has read. */
-  constructor(socket: WebSocket) {
+  /**
+   * Takes over a socket whose messages nobody has read.
+   *
+   * @param messageBytes The largest message of ours that may come over it.
+   */
+  constructor(socket: WebSocket, messageBytes: number) {
     this.#socket = socket;
+    this.#waitingBytesMax = WAITING_BYTES_MAX + messageBytes;
     socket.binaryType = "arraybuffer";
     socket.onopen = () => this.#opened.resolve();
     socket.onmessage = ({ data }) => this.#take(data);
@@ -51,8 +57,8 @@ export class SocketObject {
     if (data.byteLength === 0 || this.#isClosed) return;
     this.#messages.push(new Uint8Array(data));
     this.#waitingBytes += data.byteLength;
-    if (this.#waitingBytes > WAITING_BYTES_MAX) {
-      this.#refuse(CloseCode.TOO_BIG, `more than ${WAITING_BYTES_MAX} bytes came at once`);
+    if (this.#waitingBytes > this.#waitingBytesMax) {
+      this.#refuse(CloseCode.TOO_BIG, `more than ${this.#waitingBytesMax} bytes came at once`);
     }
     this.#wake();
   }

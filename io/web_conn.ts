@@ -3,7 +3,7 @@
  * upgraded, a stream of bytes like any other.
  *
  * ```
- *  first byte   m ──────────▶ a client of ours without WebSockets, where the address allows it
+ *  first byte   m ──────────▶ a client of ours without WebSockets; refused where the address is for these
  *               otherwise ──▶ head ── upgrade ──▶ WebSocketStream
  *                                  └─ anything else: answered in words, and closed
  * ```
@@ -11,6 +11,7 @@
  * Whoever reads waits for that; so the time that the connection has to authenticate bounds it, too.
  */
 import { NO_BYTES, writeAll } from "../base/bytes.ts";
+import { later } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
 import { HeadError, readHead } from "./http_head.ts";
 import type { TlsServerConn } from "./tls.ts";
@@ -18,6 +19,7 @@ import { WebSocketStream } from "./websocket.ts";
 import {
   checkUpgrade,
   type IsAllowed,
+  NO_BUS,
   type Refusal,
   refusing,
   switching,
@@ -28,6 +30,8 @@ const OWN = 0x6d;
 const FIRST_BYTES = 1024;
 /** As much of what a client goes on sending is read after it was refused, so that it reads why. */
 const DRAINED_BYTES_MAX = 64 * 1024;
+/** How long it may take to do so. */
+const LINGER_MS = 1000;
 
 /** What is served at a port. */
 export interface WebOptions {
@@ -39,7 +43,7 @@ export interface WebOptions {
 }
 
 /** What is read and written once it is known what is spoken. */
-type Stream = Pick<Deno.Conn, "read" | "write" | "closeWrite">;
+type Stream = Pick<Deno.Conn, "read" | "write" | "closeWrite"> & { trim?(): void };
 
 /** The broker's end of a connection that begins with HTTP, or may. */
 export class WebConn {
@@ -65,37 +69,37 @@ export class WebConn {
     const count = await carrier.read(first);
     if (count === null) throw new Deno.errors.UnexpectedEof("the other side closed");
     const came = first.subarray(0, count);
-    this.#stream = options.takesFrames && came[0] === OWN
-      ? new Behind(carrier, came)
-      : await this.#upgrade(came, options);
-    return this.#stream;
+    if (came[0] !== OWN) return this.#stream = await this.#upgrade(came, options);
+    if (options.takesFrames) return this.#stream = new Behind(carrier, came);
+    // No method of HTTP begins with it.
+    return await this.#refuse({ status: 400, text: NO_BUS }, false);
   }
 
   async #upgrade(came: Uint8Array, { paths, isAllowed }: WebOptions): Promise<WebSocketStream> {
     const carrier = this.#carrier;
+    let isBare = false;
     try {
-      const head = (await readHead(carrier, came))!; // Something came.
+      const head = await readHead(carrier, came);
+      isBare = head.start.startsWith("HEAD ");
       const accept = await checkUpgrade(head, paths, isAllowed);
-      if (typeof accept !== "string") return await this.#refuse(accept);
+      if (typeof accept !== "string") return await this.#refuse(accept, isBare);
       await writeAll(carrier, switching(accept));
       return new WebSocketStream(carrier, false, head.rest);
     } catch (error) {
       if (!(error instanceof HeadError)) throw error;
-      return await this.#refuse({ status: error.status, text: error.message });
+      return await this.#refuse({ status: error.status, text: error.message }, isBare);
     }
   }
 
   /** Answers in words, and waits until the other side has read that, or goes on for long. */
-  async #refuse(refusal: Refusal): Promise<never> {
+  async #refuse(refusal: Refusal, isBare: boolean): Promise<never> {
     const carrier = this.#carrier;
-    await writeAll(carrier, refusing(refusal));
+    await writeAll(carrier, refusing(refusal, new Date(), isBare));
     await carrier.closeWrite();
-    const rest = new Uint8Array(FIRST_BYTES);
-    for (let drained = 0; drained < DRAINED_BYTES_MAX;) {
-      const count = await carrier.read(rest);
-      if (count === null) break;
-      drained += count;
-    }
+    const ended = Promise.withResolvers<void>();
+    const linger = later(ended.resolve, LINGER_MS, true);
+    await Promise.race([ended.promise, drain(carrier).catch(() => {})]); // It may be gone.
+    linger.cancel();
     throw new ProtocolError(`Cannot open a WebSocket: ${refusal.status}, ${refusal.text}`);
   }
 
@@ -112,6 +116,11 @@ export class WebConn {
   /** Ends the direction out. */
   closeWrite(): Promise<void> {
     return this.#stream?.closeWrite() ?? this.#open.then((stream) => stream.closeWrite());
+  }
+
+  /** Drops what it keeps for speed. */
+  trim(): void {
+    this.#stream?.trim?.();
   }
 
   /** Ends both directions at once. */
@@ -132,6 +141,16 @@ export class WebConn {
   /** Lets the program end. */
   unref(): void {
     this.#carrier.unref();
+  }
+}
+
+/** Reads what a client goes on sending, until it ends, or that is much. */
+async function drain(carrier: Stream): Promise<void> {
+  const rest = new Uint8Array(FIRST_BYTES);
+  for (let drained = 0; drained < DRAINED_BYTES_MAX;) {
+    const count = await carrier.read(rest);
+    if (count === null) return;
+    drained += count;
   }
 }
 

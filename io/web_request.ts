@@ -4,7 +4,7 @@
 import { isLoopback } from "./address.ts";
 import { Connection } from "./connection.ts";
 import { SocketObject } from "./socket_object.ts";
-import { isAllowed, NO_BUS } from "./websocket_upgrade.ts";
+import { isAllowed, NO_BUS, notAllowed } from "./websocket_upgrade.ts";
 
 /** A connection, and what the server must answer for it to open. */
 export interface Upgraded {
@@ -12,23 +12,37 @@ export interface Upgraded {
   readonly response: Response;
 }
 
-/** Upgrades a request, or says why not; pages of these origins may connect besides those of the same host. */
+/**
+ * Upgrades a request, or says why not.
+ *
+ * @param origins Whose pages may connect besides those of the same host.
+ * @param messageBytes The largest message that may come.
+ */
 export function upgradeRequest(
   request: Request,
   origins: readonly string[],
+  messageBytes: number,
 ): Upgraded | Response {
   const { hostname, host } = new URL(request.url);
-  if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
-    const headers = { upgrade: "websocket" };
-    return new Response(`${NO_BUS}\n`, { status: 426, headers });
+  if (!/(?:^|[\s,])websocket(?:$|[\s,])/i.test(request.headers.get("upgrade") ?? "")) {
+    return refusal(426, NO_BUS, { upgrade: "websocket", connection: "upgrade" });
   }
   const origin = request.headers.get("origin");
   const isLocal = isLoopback({ transport: "tcp", hostname, port: 0 });
   if (
     origin !== null && !isAllowed(origin, request.headers.get("host") ?? host, origins, isLocal)
   ) {
-    return new Response(`Pages of this origin may not connect: ${origin}\n`, { status: 403 });
+    return refusal(403, notAllowed(origin));
   }
-  const { socket, response } = Deno.upgradeWebSocket(request, { idleTimeout: 0 });
-  return { connection: new Connection(new SocketObject(socket)), response };
+  try {
+    const { socket, response } = Deno.upgradeWebSocket(request, { idleTimeout: 0 });
+    return { connection: new Connection(new SocketObject(socket, messageBytes)), response };
+  } catch (error) { // The request is not one of RFC 6455, or was answered.
+    return refusal(400, `Cannot open a WebSocket: ${(error as Error).message}`);
+  }
+}
+
+/** An answer in words. */
+export function refusal(status: number, text: string, headers = {}): Response {
+  return new Response(`${text}\n`, { status, headers });
 }

@@ -17,7 +17,7 @@ import { NO_BYTES, writeAll } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
 
 /** A connection, or what is like one. */
-export type Carrier = Pick<Deno.Conn, "read" | "write" | "closeWrite" | "close">;
+export type Carrier = Pick<Deno.Conn, "read" | "write" | "closeWrite">;
 
 /** Why a WebSocket is closed; section 7.4.1. */
 export const CloseCode = {
@@ -85,7 +85,7 @@ export class WebSocketStream {
   constructor(carrier: Carrier, isClient: boolean, first: Uint8Array = NO_BYTES) {
     this.#carrier = carrier;
     this.#isClient = isClient;
-    this.#first = first;
+    this.#first = first.length === 0 ? NO_BYTES : first;
   }
 
   /** How the other side closed, once it has. */
@@ -121,7 +121,7 @@ export class WebSocketStream {
     if (first.length === 0) return await this.#carrier.read(into);
     const count = Math.min(first.length, into.length);
     into.set(first.subarray(0, count));
-    this.#first = first.subarray(count);
+    this.#first = count < first.length ? first.subarray(count) : NO_BYTES;
     return count;
   }
 
@@ -295,9 +295,9 @@ export class WebSocketStream {
     await this.#carrier.closeWrite();
   }
 
-  /** Ends both directions at once. */
-  close(): void {
-    this.#carrier.close();
+  /** Drops what it keeps for speed. */
+  trim(): void {
+    if (this.#writing === undefined) this.#out = NO_BYTES;
   }
 }
 

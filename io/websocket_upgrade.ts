@@ -2,13 +2,15 @@
  * The upgrade from HTTP/1.1 to a WebSocket, at both ends; section 4 of RFC 6455.
  */
 import { concat } from "../base/bytes.ts";
-import { ProtocolError } from "../errors.ts";
+import { printable } from "../base/printable.ts";
+import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import { type Head, listOf, readHead, requestOf } from "./http_head.ts";
 
 const VERSION = "13";
 /** From section 1.3. */
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const NONCE_BYTES = 16;
+const SHOWN_UNITS_MAX = 160;
 
 /** What a server answers that does not upgrade. */
 export interface Refusal {
@@ -36,7 +38,15 @@ export function isAllowed(
   isLocal: boolean,
 ): boolean {
   if (origins.includes(origin)) return true;
-  return origin === "null" ? isLocal : hostOf(origin) === hostOf(`http://${host}`);
+  if (origin === "null") return isLocal;
+  const own = hostOf(`http://${host}`);
+  return own !== undefined && hostOf(origin) === own;
+}
+
+/** What is said to a page of another origin. */
+export function notAllowed(origin: string): string {
+  const shown = printable(origin, SHOWN_UNITS_MAX);
+  return `Pages of this origin may not connect: ${shown}; the broker's option origins lists those that may`;
 }
 
 function hostOf(url: string): string | undefined {
@@ -86,10 +96,11 @@ export async function checkUpgrade(
   if (anotherKey !== undefined || !isNonce(key)) {
     return bad("Sec-WebSocket-Key is not one of 16 bytes in base64");
   }
-  const origins = fields.get("origin") ?? [];
-  if (origins.some((origin) => !mayConnect(origin, request.host))) {
-    return { status: 403, text: `Pages of this origin may not connect: ${origins.join(", ")}` };
+  if (fields.has("transfer-encoding") || fields.get("content-length")?.some((n) => n !== "0")) {
+    return bad("A WebSocket begins without a body");
   }
+  const refused = fields.get("origin")?.find((origin) => !mayConnect(origin, request.host));
+  if (refused !== undefined) return { status: 403, text: notAllowed(refused) };
   return await acceptOf(key);
 }
 
@@ -103,17 +114,27 @@ export function switching(accept: string): Uint8Array<ArrayBuffer> {
   ]);
 }
 
-/** An answer in words, after which the connection is closed. */
-export function refusing({ status, text, fields = {} }: Refusal): Uint8Array<ArrayBuffer> {
+/**
+ * An answer in words, after which the connection is closed.
+ *
+ * @param now When that is.
+ * @param isBare Whether the body is left out, as it must be where HEAD was asked.
+ */
+export function refusing(
+  { status, text, fields = {} }: Refusal,
+  now: Date,
+  isBare: boolean,
+): Uint8Array<ArrayBuffer> {
   const body = new TextEncoder().encode(text + "\n");
   const head = ascii([
     `HTTP/1.1 ${status} ${PHRASES[status] ?? ""}`,
     ...Object.entries(fields).map(([name, value]) => `${name}: ${value}`),
+    `date: ${now.toUTCString()}`,
     "content-type: text/plain; charset=utf-8",
     `content-length: ${body.length}`,
     "connection: close",
   ]);
-  return concat(head, body);
+  return isBare ? head : concat(head, body);
 }
 
 const PHRASES: Readonly<Record<number, string>> = {
@@ -132,7 +153,9 @@ const PHRASES: Readonly<Record<number, string>> = {
  *
  * @param host The host, with the port if that is not the usual one.
  * @returns What was read behind the head of the answer.
+ * @throws {NoUpgradeError} If what answers is a server that has no broker now.
  * @throws {ProtocolError} If the other side answers something else.
+ * @throws {ConnectionLostError} If it closes before it has answered.
  */
 export async function askForUpgrade(
   carrier: Pick<Deno.Conn, "read" | "write">,
@@ -150,8 +173,8 @@ export async function askForUpgrade(
   ]);
   for (let at = 0; at < request.length;) at += await carrier.write(request.subarray(at));
   const head = await readHead(carrier);
-  if (head === undefined) throw refused("the other side closed");
   const [, status] = /^HTTP\/1\.1 (\d{3})(?: |$)/.exec(head.start) ?? [];
+  if (status?.startsWith("5")) throw new NoUpgradeError(status);
   if (status !== "101") {
     throw refused(status === undefined ? "the answer is not HTTP/1.1" : `the answer is ${status}`);
   }
@@ -164,6 +187,14 @@ export async function askForUpgrade(
     throw refused("the answer has an extension or a protocol that was not asked for");
   }
   return head.rest;
+}
+
+/** A server answers that its broker is not there: another address may be tried, or this one later. */
+export class NoUpgradeError extends ConnectionLostError {
+  /** Says what it answers. */
+  constructor(status: string) {
+    super(`Cannot open a WebSocket: the answer is ${status}`);
+  }
 }
 
 function refused(why: string): ProtocolError {

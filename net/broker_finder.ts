@@ -2,15 +2,7 @@
  * Finds the broker of a client: at the address that it was given, or at that in a connection file.
  */
 import { ConnectionLostError } from "../errors.ts";
-import {
-  absolute,
-  type Addresses,
-  type Endpoint,
-  formatEndpoint,
-  isExposed,
-  parseAddresses,
-  safeOf,
-} from "../io/address.ts";
+import { absolute, type Addresses, type Endpoint, parseAddresses, safeOf } from "../io/address.ts";
 import {
   type ConnectionFile,
   isMissing,
@@ -45,8 +37,6 @@ export class BrokerFinder {
   #target: Target | undefined;
   /** The connection file to read each time, if there is one. */
   #file: string | URL | undefined;
-  /** Whether it has warned of a connection without TLS. */
-  #warned = false;
 
   /**
    * Makes one that does not know its broker yet.
@@ -103,34 +93,15 @@ export class BrokerFinder {
   /**
    * Where the broker is now.
    *
-   * @param warn Called once if messages can be read on the way.
    * @param waits Whether the caller waits for a file that is not there.
    * @throws {ConnectionLostError} If there is no connection file.
    * @throws {Deno.errors.PermissionDenied | Deno.errors.IsADirectory | TypeError} If it cannot be used.
    */
-  async find(
-    { warn, waits }: { readonly warn: (warning: Error) => void; readonly waits: boolean },
-  ): Promise<Target> {
-    const target = await this.#find(waits);
-    this.#target = target;
-    const exposed = target.endpoints.find(isExposed);
-    if (!this.#warned && exposed !== undefined) {
-      this.#warned = true;
-      const shown = formatEndpoint(exposed);
-      warn(
-        new Error(
-          `Connecting to ${shown} without TLS: messages can be read and changed on the way`,
-        ),
-      );
-    }
-    return target;
-  }
-
-  async #find(waits: boolean): Promise<Target> {
+  async find({ waits }: { readonly waits: boolean }): Promise<Target> {
     const file = this.#file;
     if (file === undefined) return this.#target!;
     try {
-      return await this.#read(file);
+      return this.#target = await this.#read(file);
     } catch (error) {
       if (!isMissing(error)) throw error;
       throw new ConnectionLostError(

@@ -24,6 +24,7 @@
  */
 import { every, later } from "../base/timers.ts";
 import { ConnectionLostError } from "../errors.ts";
+import { type Endpoint, formatEndpoint } from "../io/address.ts";
 import type { Connection } from "../io/connection.ts";
 import { isHopeless } from "../io/dial.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
@@ -77,6 +78,8 @@ export class Client {
   #state: State = "disconnected";
   #stream: Connection | undefined;
   #keepsAlive = true;
+  /** Whether it has warned of a connection without TLS. */
+  #hasWarned = false;
 
   /**
    * Makes one that is not connected.
@@ -284,19 +287,30 @@ export class Client {
   async #attempt(span: ConnectSpan): Promise<Link> {
     span.signal.throwIfAborted();
     const target = await this.#finder.find({
-      warn: (warning) => this.#dispatcher.report(warning, {}),
       waits: span.waits || span.remote.id !== undefined,
     });
     return await attempt(span, target, {
       name: this.#name,
       queueOptions: this.#queueOptions,
       interests: () => this.#dispatcher.interests(),
+      exposes: (endpoint) => this.#warnOnce(endpoint),
       dialled: (stream) => {
         stream.keepsAlive = this.#keepsAlive;
         this.#stream = stream;
       },
       opened: (link, brokerId, opened) => this.#opened(span, link, brokerId, opened),
     });
+  }
+
+  /** Tells that others can read and change messages on the way. */
+  #warnOnce(endpoint: Endpoint): void {
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    const shown = formatEndpoint(endpoint);
+    this.#dispatcher.report(
+      new Error(`Connecting to ${shown} without TLS: messages can be read and changed on the way`),
+      {},
+    );
   }
 
   #opened(span: ConnectSpan, link: Link, brokerId: string, opened: Opened): void {

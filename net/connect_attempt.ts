@@ -8,7 +8,7 @@
  */
 import { later } from "../base/timers.ts";
 import { AuthError, ConnectionLostError, ForbiddenError, ProtocolError } from "../errors.ts";
-import { type Endpoint, formatEndpoint } from "../io/address.ts";
+import { type Endpoint, formatEndpoint, isExposed } from "../io/address.ts";
 import type { Connection } from "../io/connection.ts";
 import { dial, UnreachableError } from "../io/dial.ts";
 import { authenticateToBroker } from "../protocol/authenticate.ts";
@@ -36,6 +36,8 @@ export interface Attempter {
   readonly queueOptions: QueueOptions;
   /** The topics that are wanted. */
   interests(): Iterable<TopicPath>;
+  /** Others can read and change what is sent to this endpoint, which is tried now. */
+  exposes(endpoint: Endpoint): void;
   /** There is a connection. */
   dialled(stream: Connection): void;
   /** The broker has opened the session; frames that follow are the session's. */
@@ -54,10 +56,11 @@ export async function attempt(
   attempter: Attempter,
 ): Promise<Link> {
   const { endpoints } = target;
+  const ms = Math.round(CONNECT_MS / endpoints.length);
   const unreachable: UnreachableError[] = [];
   for (const endpoint of endpoints) {
     try {
-      return await attemptAt(endpoint, CONNECT_MS / endpoints.length, span, target, attempter);
+      return await attemptAt(endpoint, ms, span, target, attempter);
     } catch (error) {
       // Only where nobody answers, another address may be better.
       if (!(error instanceof UnreachableError)) throw error;
@@ -100,6 +103,7 @@ async function attemptUntil(
   { key, keyName, caCerts }: Target,
   attempter: Attempter,
 ): Promise<Link> {
+  if (isExposed(endpoint)) attempter.exposes(endpoint);
   const stream = await dial(endpoint, signal, caCerts);
   attempter.dialled(stream);
   const close = () => stream.close();

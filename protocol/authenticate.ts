@@ -19,6 +19,8 @@ import type { ByteStream } from "./link.ts";
 
 /** The first byte of what a TLS server answers to bytes that are not TLS. */
 const TLS_ALERT = 0x15;
+/** The first byte of what an HTTP server answers. */
+const HTTP = 0x48;
 
 /**
  * The client's side of the handshake over `stream`.
@@ -64,6 +66,11 @@ async function challengeOf(
   if (challenge[0] === TLS_ALERT) {
     throw new ProtocolError(
       "Cannot connect: what answers speaks TLS; use an address that begins with tls://",
+    );
+  }
+  if (challenge[0] === HTTP) {
+    throw new ProtocolError(
+      "Cannot connect: what answers speaks HTTP; use an address that begins with ws://",
     );
   }
   // What is no broker may say less than a broker does.

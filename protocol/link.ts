@@ -37,6 +37,8 @@ export interface ByteStream {
   closeWrite(): Promise<void>;
   /** Ends both directions; reads and writes under way reject or end. */
   close(): void;
+  /** Drops what it keeps for speed: nothing was written for a heartbeat. */
+  trim?(): void;
 }
 
 /** What is done with the frames of a link. */
@@ -230,6 +232,7 @@ export class Link {
   trim(): void {
     this.#reader.trim();
     this.#writer.trim();
+    this.#stream.trim?.();
   }
 
   async #run(): Promise<LinkEnd> {
@@ -323,7 +326,10 @@ export class Link {
     const { buffer, body, end } = this.#reader;
     const { reason, text } = decodeGoodbye(buffer.subarray(body, end));
     this.#end = { ...goodbyeEnd(reason, text), isTheirs: true };
-    this.#stream.close();
+    const close = () => this.#stream.close();
+    this.#linger = later(close, LINGER_MS, true);
+    // A WebSocket says that it closes; whoever is gone already needs not to hear it.
+    this.#stream.closeWrite().then(close, close);
   }
 }
 

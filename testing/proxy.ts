@@ -4,7 +4,7 @@
 import { clock } from "../base/clock.ts";
 import { asyncDispose, followPolyfill } from "../base/disposal.ts";
 import { later, type Timer } from "../base/timers.ts";
-import { type Address, formatEndpoint } from "../io/address.ts";
+import { type Address, type Endpoint, formatEndpoint, isWeb, parseAddress } from "../io/address.ts";
 import type { Connection } from "../io/connection.ts";
 import { dial } from "../io/dial.ts";
 import { listen, type Listener } from "../io/listener.ts";
@@ -12,10 +12,14 @@ import type { Fault, Plan } from "./fault.ts";
 
 /** Options of a {@linkcode Proxy}. */
 export interface ProxyOptions {
-  /** The address of the broker. */
+  /**
+   * The address of the broker. Of a WebSocket the proxy passes every byte, that of HTTP and of TLS, too;
+   * so a certificate has to be for the proxy's address.
+   */
   readonly target: Address;
   /**
-   * Where to listen. By default a new Unix socket, or loopback TCP where there are no Unix sockets.
+   * Where to listen. By default a new Unix socket, or loopback TCP where there are no Unix sockets, and
+   * for a WebSocket.
    */
   readonly address?: Address | undefined;
   /**
@@ -66,6 +70,7 @@ const LATE_PIECES_MAX = 256;
  */
 export class Proxy implements AsyncDisposable {
   readonly #options: ProxyOptions;
+  readonly #target: Endpoint;
   readonly #relays = new Map<Relay, Promise<void>>();
   #listener: Listener | undefined;
   #accepting: Promise<void> | undefined;
@@ -79,9 +84,12 @@ export class Proxy implements AsyncDisposable {
    * Makes a proxy that does not listen yet.
    *
    * @param options Where the broker is, and what happens to connections to it.
+   * @throws {TypeError} If `target` is not a valid address.
+   * @throws {RangeError} If its port is over 65535, or its path is too long for a socket.
    */
   constructor(options: ProxyOptions) {
     this.#options = options;
+    this.#target = parseAddress(options.target);
   }
 
   /**
@@ -93,7 +101,13 @@ export class Proxy implements AsyncDisposable {
     if (this.#listener === undefined) {
       throw new Error("Cannot get the address: the proxy does not listen; await start() first");
     }
-    return formatEndpoint(this.#listener.endpoint);
+    const { endpoint } = this.#listener;
+    const target = this.#target;
+    return formatEndpoint(
+      isWeb(target) && endpoint.transport === "tcp"
+        ? { ...target, hostname: endpoint.hostname, port: endpoint.port }
+        : endpoint,
+    );
   }
 
   /**
@@ -104,7 +118,10 @@ export class Proxy implements AsyncDisposable {
    * @throws {DOMException} Its name is `NotSupportedError`, if this is not Deno.
    */
   async start(): Promise<void> {
-    this.#listener = await listen(this.#options.address);
+    const { address } = this.#options;
+    const usual = isWeb(this.#target) ? "tcp://127.0.0.1:0" : undefined;
+    const own = address === undefined ? usual : formatEndpoint(carrierOf(parseAddress(address)));
+    this.#listener = await listen(own);
     this.#accepting = this.#accept(this.#listener);
   }
 
@@ -121,7 +138,7 @@ export class Proxy implements AsyncDisposable {
         cut: () => this.#cut++,
         passed: (bytes) => this.#bytes += bytes,
       });
-      const ended = relay.run(this.#options.target);
+      const ended = relay.run(carrierOf(this.#target));
       this.#relays.set(relay, ended);
       ended.then(() => this.#relays.delete(relay));
     }
@@ -180,6 +197,13 @@ export class Proxy implements AsyncDisposable {
 }
 followPolyfill(Proxy.prototype, asyncDispose);
 
+/** What carries what is passed to an endpoint. */
+function carrierOf(endpoint: Endpoint): Endpoint {
+  if (!isWeb(endpoint)) return endpoint;
+  const { hostname, port } = endpoint;
+  return { transport: "tcp", hostname, port };
+}
+
 interface RelayCounts {
   cut(): void;
   passed(bytes: number): void;
@@ -200,7 +224,7 @@ class Relay {
     this.#counts = counts;
   }
 
-  async run(target: Address): Promise<void> {
+  async run(target: Endpoint): Promise<void> {
     try {
       this.#broker = await dial(target, this.#closing.signal);
       await Promise.all([

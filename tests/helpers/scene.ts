@@ -3,20 +3,26 @@ import { Broker, type BrokerOptions, NetPubSub, type NetPubSubOptions } from "..
 /** A broker and as many connected clients as the test asks for; all are closed at the end. */
 export class Scene implements AsyncDisposable {
   readonly broker: Broker;
+  readonly #own: NetPubSubOptions;
   readonly #clients: NetPubSub[] = [];
 
-  private constructor(broker: Broker) {
+  private constructor(broker: Broker, own: NetPubSubOptions) {
     this.broker = broker;
+    this.#own = own;
   }
 
-  static async start(options: BrokerOptions = {}): Promise<Scene> {
+  /** Starts a broker; its clients have the options `own` besides those of each. */
+  static async start(options: BrokerOptions = {}, own: NetPubSubOptions = {}): Promise<Scene> {
     const broker = new Broker(options);
     await broker.start();
-    return new Scene(broker);
+    return new Scene(broker, own);
   }
 
   client(options?: NetPubSubOptions): NetPubSub {
-    const client = new NetPubSub(this.broker.address, this.broker.authkey, options);
+    const client = new NetPubSub(this.broker.address, this.broker.authkey, {
+      ...this.#own,
+      ...options,
+    });
     this.#clients.push(client);
     return client;
   }

@@ -4,6 +4,7 @@
  * ```sh
  * deno task chaos                          # connections are cut, with a fresh seed
  * deno task chaos --seed 7 --messages 40000 --cuts 60
+ * deno task chaos --web 8                  # so many of the eight clients over WebSockets, instead of four
  * deno task chaos --kill 20                # the broker is killed and started again, instead
  * ```
  *
@@ -135,16 +136,19 @@ interface ChaosOptions {
   readonly seed: number;
   readonly messages: number;
   readonly cuts: number;
+  /** How many clients connect over a WebSocket: those with the last numbers. */
+  readonly web: number;
   readonly kill: number;
 }
 
-async function chaos({ seed, messages, cuts, kill }: ChaosOptions): Promise<boolean> {
+async function chaos({ seed, messages, cuts, web, kill }: ChaosOptions): Promise<boolean> {
   await using stack = new AsyncDisposableStack();
   const folder = await Deno.makeTempDir({ prefix: "mpubsub-chaos-" });
   stack.defer(() => Deno.remove(folder, { recursive: true }));
-  const broker = stack.use(new BrokerProcess(`${folder}/broker.json`));
+  const broker = stack.use(new BrokerProcess(`${folder}/broker.json`, ...listening(folder)));
   await broker.start();
-  const { address, authkey } = await readConnectionFile(broker.file);
+  const { addresses, authkey } = await readConnectionFile(broker.file);
+  const [own, overWeb] = addresses!;
 
   const outcome = new Outcome();
   const ready = new Set<string>();
@@ -157,7 +161,8 @@ async function chaos({ seed, messages, cuts, kill }: ChaosOptions): Promise<bool
       // What passes through one connection, so that the wanted number of them break on the way.
       const bytes = Math.ceil(messages * BYTES_PER_MESSAGE * SUBSCRIBERS.length / cuts);
       const plan = randomPlan(seed * 100 + proxies.length, { bytes, kinds: ["cut"] });
-      const proxy = stack.use(new Proxy({ target: address, plan }));
+      const isWeb = Number(name.slice(1)) > PUBLISHERS.length - web / 2;
+      const proxy = stack.use(new Proxy({ target: isWeb ? overWeb! : own!, plan }));
       proxies.push(proxy);
       await proxy.start();
       args.push(`--address=${proxy.address}`, `--key=${btoa(String.fromCharCode(...authkey!))}`);
@@ -194,14 +199,15 @@ async function chaos({ seed, messages, cuts, kill }: ChaosOptions): Promise<bool
 
   const { lost, repeated, inverted, unknown } = outcome.counts;
   const gaps = [...outcome.gaps.values()].flat();
-  const cut = proxies.reduce((sum, proxy) => sum + proxy.stats().cut, 0);
+  const cut = cutOf(proxies, "");
   console.log(
     `${
       Object.values(outcome.sent).reduce((a, b) => a + b, 0)
     } messages of ${PUBLISHERS.length} publishers, ${outcome.seen} sightings by ` +
       `${SUBSCRIBERS.length} subscribers, in ${seconds.toFixed(1)} s`,
   );
-  console.log(kill > 0 ? `broker killed ${kill} times` : `connections cut ${cut} times`);
+  const cutText = `connections cut ${cut} times, ${cutOf(proxies, "ws:")} of them WebSockets`;
+  console.log(kill > 0 ? `broker killed ${kill} times` : cutText);
   console.log(
     `${lost} lost, ${repeated} doubled, ${inverted} inverted, ${unknown} unknown; ` +
       `${gaps.length} gaps told, ${outcome.resent} messages sent again`,
@@ -213,13 +219,25 @@ async function chaos({ seed, messages, cuts, kill }: ChaosOptions): Promise<bool
   return inverted + unknown === 0 && repeated <= outcome.resent * SUBSCRIBERS.length;
 }
 
+/** How often connections to these addresses were cut. */
+function cutOf(proxies: readonly Proxy[], begin: string): number {
+  return proxies.filter(({ address }) => address.startsWith(begin))
+    .reduce((sum, proxy) => sum + proxy.stats().cut, 0);
+}
+
+/** The addresses of the broker: a socket of its own, and a WebSocket. */
+function listening(folder: string): string[] {
+  const own = Deno.build.os === "windows" ? "tcp://127.0.0.1:0" : `unix://${folder}/bus.sock`;
+  return [`--address=${own}`, "--address=ws://127.0.0.1:0/bus"];
+}
+
 /** About as many bytes as one message of this chaos takes on the wire. */
 const BYTES_PER_MESSAGE = 28;
 
 async function main(args: string[]): Promise<number> {
   const flags = parseArgs(args, {
-    string: ["role", "name", "file", "address", "key", "seed", "messages", "cuts", "kill"],
-    default: { messages: "200000", cuts: "300", kill: "0" },
+    string: ["role", "name", "file", "address", "key", "seed", "messages", "cuts", "web", "kill"],
+    default: { messages: "200000", cuts: "300", web: "4", kill: "0" },
     unknown: (arg) => {
       throw new TypeError(`Unknown argument ${arg}`);
     },
@@ -230,9 +248,9 @@ async function main(args: string[]): Promise<number> {
   }
   const seed = flags.seed === undefined ? Date.now() % 100_000 : Number(flags.seed);
   console.log(`seed ${seed}`);
-  const { messages, cuts, kill } = flags;
-  const options = { messages: Number(messages), cuts: Number(cuts), kill: Number(kill) };
-  return await chaos({ seed, ...options }) ? 0 : 1;
+  const { messages, cuts, web, kill } = flags;
+  const options = { messages: Number(messages), cuts: Number(cuts), web: Number(web) };
+  return await chaos({ seed, ...options, kill: Number(kill) }) ? 0 : 1;
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));
