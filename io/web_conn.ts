@@ -14,7 +14,7 @@ import { NO_BYTES, writeAll } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
 import { HeadError, readHead } from "./http_head.ts";
 import type { TlsServerConn } from "./tls.ts";
-import { WebSocketStream } from "./websocket.ts";
+import { type Carrier, WebSocketStream } from "./websocket.ts";
 import {
   checkUpgrade,
   type IsAllowed,
@@ -28,6 +28,10 @@ const OWN = 0x6d;
 const FIRST_BYTES = 1024;
 /** As much of what a client goes on sending is read after it was refused, so that it reads why. */
 const DRAINED_BYTES_MAX = 64 * 1024;
+/** A client of which so much has come in messages is past its handshake; that has 139 bytes at most. */
+const HANDSHAKE_BYTES_MAX = 139;
+/** As much comes of frames before that. */
+const CARRIED_BYTES_MAX = 4096;
 
 /** What is served at a port. */
 export interface WebOptions {
@@ -71,14 +75,14 @@ export class WebConn {
     return this.#stream;
   }
 
-  async #upgrade(came: Uint8Array, { paths, isAllowed }: WebOptions): Promise<WebSocketStream> {
+  async #upgrade(came: Uint8Array, { paths, isAllowed }: WebOptions): Promise<Stream> {
     const carrier = this.#carrier;
     try {
       const head = (await readHead(carrier, came))!; // Something came.
       const accept = await checkUpgrade(head, paths, isAllowed);
       if (typeof accept !== "string") return await this.#refuse(accept);
       await writeAll(carrier, switching(accept));
-      return new WebSocketStream(carrier, false, head.rest);
+      return new Upgraded(carrier, head.rest);
     } catch (error) {
       if (!(error instanceof HeadError)) throw error;
       return await this.#refuse({ status: error.status, text: error.message });
@@ -132,6 +136,52 @@ export class WebConn {
   /** Lets the program end. */
   unref(): void {
     this.#carrier.unref();
+  }
+}
+
+/** A WebSocket of a client that may not be authenticated: what comes in vain is bounded until it must be. */
+class Upgraded implements Stream {
+  readonly #socket: WebSocketStream;
+  #carriedBytes = 0;
+  #messageBytes = 0;
+
+  constructor(carrier: Carrier, first: Uint8Array) {
+    this.#socket = new WebSocketStream(
+      {
+        read: (into) => this.#readRaw(carrier, into),
+        write: (bytes) => carrier.write(bytes),
+        closeWrite: () => carrier.closeWrite(),
+        close: () => carrier.close(),
+      },
+      false,
+      first,
+    );
+  }
+
+  async #readRaw(carrier: Carrier, into: Uint8Array): Promise<number | null> {
+    if (this.#messageBytes >= HANDSHAKE_BYTES_MAX) return await carrier.read(into);
+    if (this.#carriedBytes > CARRIED_BYTES_MAX) {
+      throw new ProtocolError(
+        `Cannot read a WebSocket: ${this.#carriedBytes} bytes brought no handshake`,
+      );
+    }
+    const count = await carrier.read(into);
+    this.#carriedBytes += count ?? 0;
+    return count;
+  }
+
+  async read(into: Uint8Array): Promise<number | null> {
+    const count = await this.#socket.read(into);
+    this.#messageBytes += count ?? 0;
+    return count;
+  }
+
+  write(bytes: Uint8Array): Promise<number> {
+    return this.#socket.write(bytes);
+  }
+
+  closeWrite(): Promise<void> {
+    return this.#socket.closeWrite();
   }
 }
 

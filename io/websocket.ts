@@ -94,7 +94,8 @@ export class WebSocketStream {
   }
 
   /**
-   * Reads into `into`; returns how many bytes of messages, or `null` at the end.
+   * Reads into `into`; returns how many bytes of messages, or `null` at the end. It is 0 when what came
+   * has none: so whoever reads sees to it that a flood of those holds nobody else up.
    *
    * @throws {ProtocolError} If the other side does not keep to RFC 6455; it is told, as that demands.
    */
@@ -111,7 +112,7 @@ export class WebSocketStream {
       }
       if (this.#closing !== undefined) await this.#answerClose();
       else if (this.#pong !== undefined) this.#sendPong();
-      if (length > 0) return length;
+      if (length > 0 || this.#closing === undefined) return length;
     }
     return null;
   }

@@ -36,7 +36,9 @@ export function isAllowed(
   isLocal: boolean,
 ): boolean {
   if (origins.includes(origin)) return true;
-  return origin === "null" ? isLocal : hostOf(origin) === hostOf(`http://${host}`);
+  if (origin === "null") return isLocal;
+  const ours = hostOf(`http://${host}`);
+  return ours !== undefined && hostOf(origin) === ours;
 }
 
 function hostOf(url: string): string | undefined {

@@ -37,6 +37,8 @@ import {
   lengthBombs,
   outOfTurn,
 } from "./attacks_on_session.ts";
+
+import { attacksOverWeb } from "./attacks_over_web.ts";
 import { forgedCounts, forgedNumbers, logFlood } from "./attacks_through_nats.ts";
 
 /** Does nothing: what the others are compared with. */
@@ -81,6 +83,7 @@ export const ATTACKS: readonly Attack[] = [
   powerless,
   fleetLeaves,
   fleetVanishes,
+  ...attacksOverWeb,
   forgedNumbers,
   forgedCounts,
   logFlood,
