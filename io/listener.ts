@@ -1,5 +1,5 @@
 /**
- * Listens: accepts connections over TCP, TLS or a Unix socket.
+ * Listens: accepts connections over TCP, TLS, WebSockets or a Unix socket.
  */
 import { pause } from "../base/timers.ts";
 import {

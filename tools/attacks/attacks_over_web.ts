@@ -242,7 +242,7 @@ const longMessages: Attack = {
 function emptyFlood(name: string, what: string, first: Uint8Array, more: Uint8Array): Attack {
   const some = repeat(more, Math.ceil(FLOOD_BYTES / more.length));
   return {
-    name: `web-${name}`,
+    name,
     what:
       `${what} over ${FLOODS} connections that read and ${FLOODS} that do not, and without a key`,
     broker: WEB,
@@ -275,13 +275,13 @@ function emptyFlood(name: string, what: string, first: Uint8Array, more: Uint8Ar
 }
 
 const pings = emptyFlood(
-  "pings",
+  "web-pings",
   "pings as fast as they are taken",
   bytesOf(""),
   webFrame(Opcode.PING, bytesOf("are you there?")),
 );
 const emptyFragments = emptyFlood(
-  "fragments",
+  "web-fragments",
   "fragments without a byte in them, without end",
   webFrame(Opcode.BINARY, undefined, { isFinal: false }),
   webFrame(Opcode.CONTINUATION, undefined, { isFinal: false }),
