@@ -122,7 +122,7 @@ export class WebSocketStream {
     if (first.length === 0) return await this.#carrier.read(into);
     const count = Math.min(first.length, into.length);
     into.set(first.subarray(0, count));
-    this.#first = first.subarray(count);
+    this.#first = count < first.length ? first.subarray(count) : NO_BYTES;
     return count;
   }
 
@@ -143,8 +143,7 @@ export class WebSocketStream {
         if (end < at) bytes.copyWithin(end, at, at + part);
         end += part;
       } else {
-        this.#control.set(bytes.subarray(at, at + part), this.#controlBytes);
-        this.#controlBytes += part;
+        for (let i = 0; i < part; i++) this.#control[this.#controlBytes++] = bytes[at + i]!;
       }
       at += part;
       this.#left -= part;
@@ -200,9 +199,14 @@ export class WebSocketStream {
   /** Takes a frame whose payload is complete. */
   #finish(): void {
     if (this.#opcode < CONTROL) return;
-    const payload = this.#control.slice(0, this.#controlBytes);
-    if (this.#opcode === Opcode.PING) this.#pong = payload;
-    else if (this.#opcode === Opcode.CLOSE) this.#closing = closingOf(payload);
+    const length = this.#controlBytes;
+    if (this.#opcode === Opcode.PING) {
+      // In place, because in a flood of pings new arrays would take most of the time.
+      if (this.#pong?.length !== length) this.#pong = new Uint8Array(length);
+      for (let i = 0; i < length; i++) this.#pong[i] = this.#control[i]!;
+    } else if (this.#opcode === Opcode.CLOSE) {
+      this.#closing = closingOf(this.#control.subarray(0, length));
+    }
   }
 
   /**

@@ -56,6 +56,7 @@ function withoutHost(...lines: readonly string[]): Uint8Array {
 
 const HEADS: readonly (readonly [what: string, status: number, head: Uint8Array])[] = [
   ["a head of more than 16 KiB", 431, upgradeHead(`Cookie: ${"x".repeat(20_000)}`)],
+  ["a head of more than 100 fields", 431, upgradeHead(...Array(100).fill("A: b"))],
   ["another path", 404, bytesOf("GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n")],
   ["a page", 426, bytesOf("GET /bus HTTP/1.1\r\nHost: localhost\r\n\r\n")],
   ["a WebSocket of a page from elsewhere", 403, upgradeHead("Origin: https://example.org")],

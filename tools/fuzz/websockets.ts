@@ -3,7 +3,7 @@
  * all bytes at once; and nothing is written but what answers them.
  */
 import { concat } from "../../base/bytes.ts";
-import { HEAD_BYTES_MAX, HeadError, readHead } from "../../io/http_head.ts";
+import { FIELDS_MAX, HEAD_BYTES_MAX, HeadError, readHead } from "../../io/http_head.ts";
 import { WebSocketStream } from "../../io/websocket.ts";
 import { checkUpgrade, isAllowed } from "../../io/websocket_upgrade.ts";
 import { ProtocolError } from "../../errors.ts";
@@ -92,6 +92,7 @@ function headOf(random: Random): Uint8Array {
     const bytes = random.pick([1000, HEAD_BYTES_MAX - 300, HEAD_BYTES_MAX]) + random.int(300);
     lines.push(`Cookie: ${"c".repeat(bytes)}`);
   }
+  if (random.int(20) === 0) lines.push(...Array(FIELDS_MAX - 8 + random.int(8)).fill("a: b"));
   if (random.int(20) === 0) {
     lines.push(random.pick([" folded", "no colon", "a b: c", ": d", "e: \x01"]));
   }
@@ -108,6 +109,7 @@ function naiveHead(
   if (end > HEAD_BYTES_MAX || end < 4 && bytes.length >= HEAD_BYTES_MAX) return 431;
   if (end < 4) return bytes.length === 0 ? undefined : 400;
   const [start = "", ...lines] = text.slice(0, end - 4).split(CRLF);
+  if (lines.length > FIELDS_MAX) return 431;
   const fields: [string, string][] = [];
   for (const line of lines) {
     const match = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)$/.exec(line);
