@@ -337,7 +337,8 @@ export class Broker {
    * second certificate.
    *
    * - It looks at no path; who calls it decides for which there is a bus.
-   * - The bounds of a connection before its upgrade are those of that server.
+   * - The bounds of a connection before its upgrade, and of one message of its WebSocket, are those of that
+   *   server. From the upgrade on, the broker bounds the time to authenticate, and how many have not.
    *
    * @param request The request for the WebSocket.
    * @returns What to answer: the upgrade; status 426 if the request is for something else, 403 if it
@@ -346,6 +347,7 @@ export class Broker {
    * @example
    * ```ts ignore
    * Deno.serve((request) => broker.upgrade(request));
+   * app.get("/bus", (c) => broker.upgrade(c.req.raw)); // In Hono.
    * ```
    */
   upgrade(request: Request): Response {

@@ -103,8 +103,12 @@ export interface ClientEvent {
 /** Options of a {@linkcode Broker}. */
 export interface BrokerOptions {
   /**
-   * Where to listen. By default a new Unix socket that only this user can reach, or loopback TCP where
-   * there are no Unix sockets.
+   * Where to listen: at one address or, as an array, at several. By default at a new Unix socket that
+   * only this user can reach, or at loopback TCP where there are no Unix sockets.
+   *
+   * - The broker listens at all of them, or `start()` rejects and it listens at none.
+   * - Addresses with the same host and port share one port; all of those are with TLS, or none.
+   * - `[]` is nowhere: clients come by `Broker.upgrade` only.
    */
   address?: Addresses | undefined;
   /**

@@ -12,6 +12,8 @@ import { ConnectionLostError, ProtocolError } from "../errors.ts";
 
 /** How long a head may be: browsers send the cookies of all ports of localhost. */
 export const HEAD_BYTES_MAX = 16 * 1024;
+/** How many fields a head may have: browsers send about twenty. */
+export const FIELDS_MAX = 100;
 const READ_BYTES = 1024;
 const SHOWN_UNITS_MAX = 80;
 /** Names of fields and methods; RFC 9110, section 5.6.2. */
@@ -88,8 +90,11 @@ function endOfHead(bytes: Uint8Array, start: number, end: number): number {
 }
 
 function parse(bytes: Uint8Array, rest: Uint8Array): Head {
-  const text = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
-  const [start, ...lines] = text.slice(0, -4).split("\r\n");
+  const text = String.fromCharCode(...bytes.subarray(0, -4));
+  const [start, ...lines] = text.split("\r\n");
+  if (lines.length > FIELDS_MAX) {
+    throw new HeadError(431, `it has more than ${FIELDS_MAX} fields`);
+  }
   const fields = new Map<string, string[]>();
   for (const line of lines) {
     const colon = line.indexOf(":");
@@ -105,7 +110,8 @@ function parse(bytes: Uint8Array, rest: Uint8Array): Head {
     if (values === undefined) fields.set(key, [value]);
     else values.push(value);
   }
-  return { start: start!, fields, rest };
+  // Copied, so that the head is not held as long as the connection.
+  return { start: start!, fields, rest: rest.length > 0 ? rest.slice() : NO_BYTES };
 }
 
 /** The members of a field that is a list, in small letters. */

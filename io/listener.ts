@@ -1,5 +1,5 @@
 /**
- * Listens: accepts connections over TCP, TLS or a Unix socket.
+ * Listens: accepts connections over TCP, TLS, WebSockets or a Unix socket.
  */
 import { pause } from "../base/timers.ts";
 import {
@@ -35,6 +35,8 @@ const TCP_BACKLOG = 4096;
  * hardly serves those that are open.
  */
 const ACCEPTS_PER_TURN = 32;
+/** The same where the head of a request has to be read for each. */
+const WEB_ACCEPTS_PER_TURN = 8;
 /** From which port on every user may listen; root may change it. */
 const UNPRIVILEGED_PORT = 1024;
 
@@ -100,6 +102,7 @@ export class Listener {
    */
   async *connections(onError: (error: Error) => void): AsyncGenerator<Connection> {
     let isTold = false;
+    const perTurn = this.#web === undefined ? ACCEPTS_PER_TURN : WEB_ACCEPTS_PER_TURN;
     let accepted = 0;
     while (!this.#retry.signal.aborted) {
       let connection: Connection;
@@ -116,7 +119,7 @@ export class Listener {
       }
       isTold = false;
       yield connection;
-      if (++accepted % ACCEPTS_PER_TURN === 0) await pause(0, this.#retry.signal);
+      if (++accepted % perTurn === 0) await pause(0, this.#retry.signal);
     }
   }
 

@@ -15,7 +15,7 @@ import { later } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
 import { HeadError, readHead } from "./http_head.ts";
 import type { TlsServerConn } from "./tls.ts";
-import { WebSocketStream } from "./websocket.ts";
+import { type Carrier, WebSocketStream } from "./websocket.ts";
 import {
   checkUpgrade,
   type IsAllowed,
@@ -32,6 +32,10 @@ const FIRST_BYTES = 1024;
 const DRAINED_BYTES_MAX = 64 * 1024;
 /** How long it may take to do so. */
 const LINGER_MS = 1000;
+/** A client of which so much has come in messages is past its handshake; that has 139 bytes at most. */
+const HANDSHAKE_BYTES_MAX = 139;
+/** As much comes of frames before that. */
+const CARRIED_BYTES_MAX = 4096;
 
 /** What is served at a port. */
 export interface WebOptions {
@@ -75,7 +79,7 @@ export class WebConn {
     return await this.#refuse({ status: 400, text: NO_BUS }, false);
   }
 
-  async #upgrade(came: Uint8Array, { paths, isAllowed }: WebOptions): Promise<WebSocketStream> {
+  async #upgrade(came: Uint8Array, { paths, isAllowed }: WebOptions): Promise<Stream> {
     const carrier = this.#carrier;
     let isBare = false;
     try {
@@ -84,7 +88,7 @@ export class WebConn {
       const accept = await checkUpgrade(head, paths, isAllowed);
       if (typeof accept !== "string") return await this.#refuse(accept, isBare);
       await writeAll(carrier, switching(accept));
-      return new WebSocketStream(carrier, false, head.rest);
+      return new Upgraded(carrier, head.rest);
     } catch (error) {
       if (!(error instanceof HeadError)) throw error;
       return await this.#refuse({ status: error.status, text: error.message }, isBare);
@@ -151,6 +155,55 @@ async function drain(carrier: Stream): Promise<void> {
     const count = await carrier.read(rest);
     if (count === null) return;
     drained += count;
+  }
+}
+
+/** A WebSocket of a client that may not be authenticated: what comes in vain is bounded until it must be. */
+class Upgraded implements Stream {
+  readonly #socket: WebSocketStream;
+  #carriedBytes = 0;
+  #messageBytes = 0;
+
+  constructor(carrier: Carrier, first: Uint8Array) {
+    this.#socket = new WebSocketStream(
+      {
+        read: (into) => this.#readRaw(carrier, into),
+        write: (bytes) => carrier.write(bytes),
+        closeWrite: () => carrier.closeWrite(),
+      },
+      false,
+      first,
+    );
+  }
+
+  async #readRaw(carrier: Carrier, into: Uint8Array): Promise<number | null> {
+    if (this.#messageBytes >= HANDSHAKE_BYTES_MAX) return await carrier.read(into);
+    if (this.#carriedBytes > CARRIED_BYTES_MAX) {
+      throw new ProtocolError(
+        `Cannot read a WebSocket: ${this.#carriedBytes} bytes brought no handshake`,
+      );
+    }
+    const count = await carrier.read(into);
+    this.#carriedBytes += count ?? 0;
+    return count;
+  }
+
+  async read(into: Uint8Array): Promise<number | null> {
+    const count = await this.#socket.read(into);
+    this.#messageBytes += count ?? 0;
+    return count;
+  }
+
+  write(bytes: Uint8Array): Promise<number> {
+    return this.#socket.write(bytes);
+  }
+
+  closeWrite(): Promise<void> {
+    return this.#socket.closeWrite();
+  }
+
+  trim(): void {
+    this.#socket.trim();
   }
 }
 

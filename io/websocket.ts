@@ -94,7 +94,8 @@ export class WebSocketStream {
   }
 
   /**
-   * Reads into `into`; returns how many bytes of messages, or `null` at the end.
+   * Reads into `into`; returns how many bytes of messages, or `null` at the end. It is 0 when what came
+   * has none: so whoever reads sees to it that a flood of those holds nobody else up.
    *
    * @throws {ProtocolError} If the other side does not keep to RFC 6455; it is told, as that demands.
    */
@@ -111,7 +112,7 @@ export class WebSocketStream {
       }
       if (this.#closing !== undefined) await this.#answerClose();
       else if (this.#pong !== undefined) this.#sendPong();
-      if (length > 0) return length;
+      if (length > 0 || this.#closing === undefined) return length;
     }
     return null;
   }
@@ -142,8 +143,7 @@ export class WebSocketStream {
         if (end < at) bytes.copyWithin(end, at, at + part);
         end += part;
       } else {
-        this.#control.set(bytes.subarray(at, at + part), this.#controlBytes);
-        this.#controlBytes += part;
+        for (let i = 0; i < part; i++) this.#control[this.#controlBytes++] = bytes[at + i]!;
       }
       at += part;
       this.#left -= part;
@@ -199,9 +199,14 @@ export class WebSocketStream {
   /** Takes a frame whose payload is complete. */
   #finish(): void {
     if (this.#opcode < CONTROL) return;
-    const payload = this.#control.slice(0, this.#controlBytes);
-    if (this.#opcode === Opcode.PING) this.#pong = payload;
-    else if (this.#opcode === Opcode.CLOSE) this.#closing = closingOf(payload);
+    const length = this.#controlBytes;
+    if (this.#opcode === Opcode.PING) {
+      // In place, because in a flood of pings new arrays would take most of the time.
+      if (this.#pong?.length !== length) this.#pong = new Uint8Array(length);
+      for (let i = 0; i < length; i++) this.#pong[i] = this.#control[i]!;
+    } else if (this.#opcode === Opcode.CLOSE) {
+      this.#closing = closingOf(this.#control.subarray(0, length));
+    }
   }
 
   /**

@@ -29,7 +29,7 @@ import { type Counted, furtherWork, workOf } from "./work.ts";
 
 /** A connection, as everything but the transport sees it: a stream of bytes. */
 export interface ByteStream {
-  /** Reads into `into`; returns how many bytes, or `null` at the end. */
+  /** Reads into `into`; returns how many bytes, 0 if what came brings none, or `null` at the end. */
   read(into: Uint8Array): Promise<number | null>;
   /** Writes some of `bytes`; returns how many. */
   write(bytes: Uint8Array): Promise<number>;

@@ -5,6 +5,7 @@
 import { delay } from "@std/async/delay";
 import type { BrokerOptions } from "../../broker.ts";
 import { type Credentials, type Endpoint, payload, RawClient, TRUE } from "./raw_client.ts";
+import { RawWeb } from "./raw_web.ts";
 
 /** The keys that attackers have, by the name under which the broker knows them. */
 export interface Keys {
@@ -106,6 +107,8 @@ export interface Facts {
 export interface BrokerSetup extends Pick<BrokerOptions, "limits" | "memory" | "resumeWindow"> {
   /** Whether NATS joins it to others, and how. */
   readonly uplink?: "core" | "stream";
+  /** Whether it takes WebSockets, too, at the same port; then one of those who watch has one. */
+  readonly web?: boolean;
 }
 
 /** One way to do harm. */
@@ -151,7 +154,7 @@ export class Assault {
   readonly #faults = new Set<string>();
   #end = Infinity;
   #over: Promise<void> = Promise.resolve();
-  readonly #clients = new Set<RawClient>();
+  readonly #clients = new Set<RawClient | RawWeb>();
 
   constructor({ endpoint, nats, keys, seconds }: Target) {
     this.endpoint = endpoint;
@@ -242,13 +245,33 @@ export class Assault {
     return this.#keep(await RawClient.opened(this.endpoint, credentials, opening));
   }
 
-  #keep(client: RawClient): RawClient {
+  /** A new connection for HTTP, without a word; none when there can be none now. */
+  async dialWeb(): Promise<RawWeb | undefined> {
+    try {
+      return this.#keep(await RawWeb.dial(this.endpoint));
+    } catch (_error) { // Refused or reset: the broker is busy.
+      this.count("connections that failed");
+      return undefined;
+    }
+  }
+
+  /** A new WebSocket that is not authenticated; none when there can be none now. */
+  async upgraded(): Promise<RawWeb | undefined> {
+    try {
+      return this.#keep(await RawWeb.upgraded(this.endpoint));
+    } catch (_error) { // Refused or reset: the broker is busy.
+      this.count("connections that failed");
+      return undefined;
+    }
+  }
+
+  #keep<C extends RawClient | RawWeb>(client: C): C {
     this.#clients.add(client);
     return client;
   }
 
   /** Closes a connection. */
-  drop(client: RawClient): void {
+  drop(client: RawClient | RawWeb): void {
     this.#clients.delete(client);
     client.close();
   }
@@ -271,7 +294,7 @@ export class Assault {
    *
    * @returns How many times all of them were sent.
    */
-  async flood(client: RawClient, bytes: Uint8Array): Promise<number> {
+  async flood(client: RawClient | RawWeb, bytes: Uint8Array): Promise<number> {
     let times = 0;
     while (!this.isOver && await Promise.race([client.send(bytes), this.over])) times++;
     return times;

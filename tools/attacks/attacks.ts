@@ -47,6 +47,8 @@ import {
   packetsWithGaps,
 } from "./attacks_through_nats.ts";
 
+import { attacksOverWeb } from "./attacks_over_web.ts";
+
 /** Does nothing: what the others are compared with. */
 const nothing: Attack = {
   name: "nothing",
@@ -92,6 +94,7 @@ export const ATTACKS: readonly Attack[] = [
   placeTakers,
   placeHolders,
   ...memoryAttacks,
+  ...attacksOverWeb,
   forgedNumbers,
   forgedCounts,
   logFlood,

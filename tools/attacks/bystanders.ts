@@ -59,6 +59,14 @@ export interface Watched {
 
 type Answer = { readonly connected: true } | Published | Watched;
 
+/** Where and how somebody who does no harm connects. */
+export interface Entrance {
+  readonly endpoint: Endpoint;
+  readonly credentials: Credentials;
+  /** The path of a WebSocket; none for TCP. */
+  readonly path?: string;
+}
+
 /** A bystander, as the process that started it sees it. */
 export class Bystander implements AsyncDisposable {
   readonly #process: Process<Answer>;
@@ -68,7 +76,7 @@ export class Bystander implements AsyncDisposable {
   constructor(
     module: string,
     role: Role,
-    target: { endpoint: Endpoint; credentials: Credentials },
+    target: Entrance,
   ) {
     const args = [`--role=${role}`, `--target=${JSON.stringify(target)}`];
     this.#process = new Process<Answer>(module, args, (answer) => this.#answer.resolve(answer), {
@@ -107,10 +115,10 @@ export class Bystander implements AsyncDisposable {
 /** Plays a role in this process, and answers what the parent asks, until that ends. */
 export async function standBy(
   role: Role,
-  { endpoint, credentials: { key } }: { endpoint: Endpoint; credentials: Credentials },
+  { endpoint, credentials: { key }, path }: Entrance,
 ): Promise<void> {
   endWithParent();
-  const address = addressOf(endpoint);
+  const address = addressOf(endpoint, path);
   const player = role === "publisher"
     ? new Publisher(address, key)
     : new Watcher(address, key, role === "witness" ? null : STEADY_TOPIC);
@@ -120,8 +128,8 @@ export async function standBy(
   }
 }
 
-function addressOf({ hostname, port }: Endpoint): string {
-  return `tcp://${hostname}:${port}`;
+function addressOf({ hostname, port }: Endpoint, path?: string): string {
+  return path === undefined ? `tcp://${hostname}:${port}` : `ws://${hostname}:${port}${path}`;
 }
 
 /** Publishes numbered messages at a steady rate. */

@@ -253,9 +253,12 @@ export interface Opened {
   readonly denied: number;
 }
 
+/** What carries bytes to the broker and back. */
+export type Carrier = Pick<Deno.Conn, "read" | "write" | "close">;
+
 /** One connection. */
 export class RawClient implements Disposable {
-  readonly #conn: Deno.TcpConn;
+  readonly #conn: Carrier;
   #bytes = new Uint8Array(0);
   /** Counted frames and requests that came; requests that were sent. */
   #taken = 0;
@@ -263,8 +266,13 @@ export class RawClient implements Disposable {
   #asks = 0;
   #closed = false;
 
-  private constructor(conn: Deno.TcpConn) {
+  private constructor(conn: Carrier) {
     this.#conn = conn;
+  }
+
+  /** A connection that is there, and has carried nothing yet. */
+  static over(carrier: Carrier): RawClient {
+    return new RawClient(carrier);
   }
 
   /** Connects, without a word. */

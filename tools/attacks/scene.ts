@@ -11,8 +11,9 @@ import {
   type Target,
   within,
 } from "./attack.ts";
-import { Bystander, type Watched } from "./bystanders.ts";
-import type { Credentials, Endpoint } from "./raw_client.ts";
+import { Bystander, type Entrance, type Watched } from "./bystanders.ts";
+import type { Endpoint } from "./raw_client.ts";
+import { PATH } from "./raw_web.ts";
 
 /** The pair and the witness; whoever else is connected is an attacker or a newcomer. */
 export const HONEST = 3;
@@ -109,32 +110,65 @@ function endpointOf(address: string): Endpoint {
   return { hostname, port: Number(port) };
 }
 
-/** A publisher and its subscriber. */
+/** A publisher and its subscriber; where there are WebSockets, another subscriber, and both have one. */
 export class Pair implements AsyncDisposable {
   readonly publisher: Bystander;
-  readonly subscriber: Bystander;
+  readonly #subscribers: readonly Bystander[];
 
-  /** Starts both, with this module. */
-  constructor(module: string, target: { endpoint: Endpoint; credentials: Credentials }) {
-    this.subscriber = new Bystander(module, "subscriber", target);
-    this.publisher = new Bystander(module, "publisher", target);
+  /** Starts them, with this module. */
+  constructor(module: string, target: Entrance, path?: string) {
+    const web = path === undefined ? target : { ...target, path };
+    this.#subscribers = (path === undefined ? [target] : [target, web])
+      .map((entrance) => new Bystander(module, "subscriber", entrance));
+    this.publisher = new Bystander(module, "publisher", web);
   }
 
-  /** Lets both connect; who publishes comes last, so that the other misses nothing. */
+  /** How many they are. */
+  get size(): number {
+    return 1 + this.#subscribers.length;
+  }
+
+  /** Lets all connect; who publishes comes last, so that the others miss nothing. */
   async connect(): Promise<void> {
-    await this.subscriber.connect();
+    for (const subscriber of this.#subscribers) await subscriber.connect();
     await this.publisher.connect();
   }
 
-  /** What the subscriber saw since the last call, once it has all that was published. */
-  async seen(): Promise<Watched> {
-    return await this.subscriber.seen(await this.publisher.published());
+  /** What the subscribers saw since the last call, once they have all that was published. */
+  async seen(published?: number): Promise<Watched> {
+    const until = published ?? await this.publisher.published();
+    const all = await Promise.all(this.#subscribers.map((subscriber) => subscriber.seen(until)));
+    return all.reduce(together);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.publisher[Symbol.asyncDispose]();
-    await this.subscriber[Symbol.asyncDispose]();
+    for (const subscriber of this.#subscribers) await subscriber[Symbol.asyncDispose]();
   }
+}
+
+/** What two subscribers saw, as if they were one. */
+function together(a: Watched, b: Watched): Watched {
+  const [one, two] = [a.seen, b.seen];
+  const names = [...Object.keys(one.others), ...Object.keys(two.others)];
+  return {
+    seen: {
+      received: one.received + two.received,
+      lost: one.lost + two.lost,
+      duplicated: one.duplicated + two.duplicated,
+      outOfOrder: one.outOfOrder + two.outOfOrder,
+      forbidden: one.forbidden + two.forbidden,
+      errors: one.errors + two.errors,
+      gaps: one.gaps + two.gaps,
+      others: Object.fromEntries(
+        names.map((name) => [name, (one.others[name] ?? 0) + (two.others[name] ?? 0)]),
+      ),
+      faults: [...one.faults, ...two.faults],
+    },
+    latencies: [...a.latencies, ...b.latencies],
+    rss: Math.max(a.rss, b.rss),
+    stretch: Math.max(a.stretch, b.stretch),
+  };
 }
 
 /** A pair at a broker that nobody attacks, on the same machine at the same time. */
@@ -210,7 +244,7 @@ export class Scene implements AsyncDisposable {
   /** Starts a broker that is set up like that, and all others; `module` plays all roles. */
   static async start(
     module: string,
-    { uplink, ...setup }: BrokerSetup,
+    { uplink, web = false, ...setup }: BrokerSetup,
     seconds: number,
     beside: Beside,
   ): Promise<Scene> {
@@ -223,7 +257,7 @@ export class Scene implements AsyncDisposable {
     );
     const { broker, address, authkey } = await startBroker(module, {
       options: {
-        address: "tcp://127.0.0.1:0",
+        address: ["tcp://127.0.0.1:0", ...web ? [`ws://127.0.0.1:0${PATH}`] : []],
         maxPatience: MAX_PATIENCE_MS,
         resumeWindow: RESUME_WINDOW_MS,
         ...setup,
@@ -246,7 +280,7 @@ export class Scene implements AsyncDisposable {
     };
     const honest = { endpoint: target.endpoint, credentials: single };
     const witness = stack.use(new Bystander(module, "witness", honest));
-    const pair = stack.use(new Pair(module, honest));
+    const pair = stack.use(new Pair(module, honest, web ? PATH : undefined));
     await witness.connect();
     await pair.connect();
     return new Scene({ target, watch, broker, pair, witness, stack: stack.move() }, beside);
@@ -257,7 +291,7 @@ export class Scene implements AsyncDisposable {
     const { pair, witness } = this.#parts;
     const published = await pair.publisher.published();
     const [subscriber, watched, beside] = await Promise.all([
-      pair.subscriber.seen(published),
+      pair.seen(published),
       witness.seen(published),
       this.#beside.seen(),
     ]);
@@ -282,7 +316,7 @@ export class Scene implements AsyncDisposable {
   async settled(): Promise<{ figures: BrokerFigures; isSettled: boolean }> {
     for (const end = performance.now() + SETTLE_MS;;) {
       const figures = await this.watch.next();
-      const isSettled = figures.stats.connections <= HONEST;
+      const isSettled = figures.stats.connections <= 1 + this.#parts.pair.size; // The witness is one.
       if (isSettled || performance.now() > end) return { figures, isSettled };
     }
   }

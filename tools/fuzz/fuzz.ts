@@ -27,6 +27,7 @@ import { payloads } from "./payloads.ts";
 import { sessions } from "./sessions.ts";
 import { inTime, Notes, type Target } from "./target.ts";
 import { Watchdog } from "./watchdog.ts";
+import { websockets } from "./websockets.ts";
 
 const TARGETS: readonly Target[] = [
   frames,
@@ -37,6 +38,7 @@ const TARGETS: readonly Target[] = [
   clients,
   files,
   packets,
+  websockets,
 ];
 /** A run that waits for longer than this hangs; one that keeps the process busy, a little later. */
 const RUN_MS = 60_000;

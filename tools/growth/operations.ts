@@ -8,11 +8,13 @@ import { ON_NATS } from "./on_nats.ts";
 import { ON_QUEUES } from "./on_queues.ts";
 import { ON_SESSIONS } from "./on_sessions.ts";
 import { ON_STREAMS } from "./on_streams.ts";
+import { ON_WEB } from "./on_web.ts";
 import type { Operation } from "./operation.ts";
 
 /** All of them. */
 export const OPERATIONS: readonly Operation[] = [
   ...ON_STREAMS,
+  ...ON_WEB,
   ...ON_SESSIONS,
   ...ON_INTERESTS,
   ...ON_KEYS,
