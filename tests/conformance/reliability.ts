@@ -553,7 +553,7 @@ export function testReliability(on: Transport): void {
     assertEquals([alice.pending, fragile.broker.stats().received], [0, 9]);
   });
 
-  usual(
+  test(
     "NetPubSub makes room in a backlog that is smaller than what is acknowledged unasked",
     async () => {
       await using scene = await startScene();
