@@ -282,7 +282,11 @@ export class Link {
     const { buffer, body, end } = this.#reader;
     const { reason, text } = decodeGoodbye(buffer.subarray(body, end));
     this.#end = { ...goodbyeEnd(reason, text), isTheirs: true };
-    this.#stream.close();
+    this.#writer.close();
+    // A stream may have to say that it ends.
+    this.#linger = later(() => this.#stream.close(), LINGER_MS, true);
+    const close = () => this.#stream.close();
+    this.#stream.closeWrite().then(close, close);
   }
 }
 
