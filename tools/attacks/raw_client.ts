@@ -252,9 +252,12 @@ export interface Opened {
   readonly denied: number;
 }
 
+/** What carries the bytes. */
+export type RawConn = Pick<Deno.Conn, "read" | "write" | "close">;
+
 /** One connection. */
 export class RawClient implements Disposable {
-  readonly #conn: Deno.TcpConn;
+  readonly #conn: RawConn;
   #bytes = new Uint8Array(0);
   /** Counted frames and requests that came; requests that were sent. */
   #taken = 0;
@@ -262,7 +265,8 @@ export class RawClient implements Disposable {
   #asks = 0;
   #closed = false;
 
-  private constructor(conn: Deno.TcpConn) {
+  /** Begins on a connection on which nothing was said. */
+  constructor(conn: RawConn) {
     this.#conn = conn;
   }
 
