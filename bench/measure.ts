@@ -149,6 +149,12 @@ export interface Load {
   readonly publishers?: number;
   /** @default {1} */
   readonly subscribers?: number;
+  /**
+   * How many clients each subscribing process has.
+   *
+   * @default {1}
+   */
+  readonly clientsEach?: number;
   /** Whether the event loop turns after each message. */
   readonly byTurns?: boolean;
   /** Others who are connected. */
@@ -187,7 +193,8 @@ export function throughput(
   load: Load,
   { warmMs, ms, signal, window: most }: Span,
 ): Promise<Figures> {
-  const { payload, publishers = 1, subscribers = 1, byTurns = false, crowd, changing } = load;
+  const { payload, publishers = 1, subscribers = 1, clientsEach = 1 } = load;
+  const { byTurns = false, crowd, changing } = load;
   const bytes = payload === "row" ? ROW_BYTES : payload;
   const window = Math.floor(Math.min(most, WINDOW_BYTES / bytes) / publishers);
   const { published: children = changing?.topics ?? 0, topicsEach = 0 } = crowd ?? {};
@@ -205,6 +212,7 @@ export function throughput(
         children: changing === undefined ? heard : "all",
         payload,
         publishers,
+        clients: clientsEach,
         step: Math.ceil(window * publishers / STEPS),
       }, (taken) => {
         counts[i] = [...taken];
@@ -252,7 +260,7 @@ export function throughput(
       givers.map((giver) => giver.ask<{ published: number }>({ stop: true })),
     );
     const total = published.reduce((sum, { published }) => sum + published, 0);
-    return { ...figuresBetween(before, after), lost: await countLost(takers, total) };
+    return { ...figuresBetween(before, after), lost: await countLost(takers, total * clientsEach) };
   });
 }
 
@@ -294,7 +302,7 @@ function marks(takers: readonly Worker[]): Promise<Mark[]> {
   return Promise.all(takers.map((taker) => taker.ask<Mark>({ mark: true })));
 }
 
-/** How many of the messages that each should have do not come, however long one waits. */
+/** How many of the messages that each process should have do not come, however long one waits. */
 async function countLost(takers: readonly Worker[], total: number): Promise<number> {
   let lost = Infinity;
   for (let since = performance.now(); performance.now() - since < ARRIVE_MS; await delay(20)) {

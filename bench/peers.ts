@@ -1,5 +1,6 @@
 /**
- * This project beside others: NATS, Redis, Mosquitto, aedes, ZeroMQ, each if it is installed.
+ * This project beside others: NATS, Redis, Mosquitto, aedes, ZeroMQ, and by WebSockets socket.io and
+ * Bun, each if it is installed.
  *
  * ```sh
  * deno run --allow-all bench/peers.ts
@@ -11,9 +12,17 @@
  * `{ data }`, for this project, and the bare bytes for the others; rows go as JSON there.
  */
 import { memory } from "./measure.ts";
-import { fanOut, flow, hasClients, INTERESTS, REQUEST, START_UP } from "./scenarios.ts";
+import {
+  BY_WEBSOCKETS,
+  fanOut,
+  flow,
+  INTERESTS,
+  isMeasured,
+  REQUEST,
+  START_UP,
+} from "./scenarios.ts";
 import { runSuite, type Scenario } from "./suite.ts";
-import { LISTEN, MPUBSUB, PEERS } from "./systems.ts";
+import { LISTEN, MPUBSUB, PEERS, WEB } from "./systems.ts";
 
 const SCENARIOS: readonly Scenario[] = [
   flow("1-1-16", "1→1, 16 B", { payload: 16 }),
@@ -31,18 +40,19 @@ const SCENARIOS: readonly Scenario[] = [
     name: "memory",
     title: "server's memory for each idle authenticated client",
     kind: "memory",
-    fits: hasClients,
+    fits: isMeasured,
     run: (system, span) => memory(system, span.crowd / 2, span),
   },
   ...INTERESTS,
   START_UP,
+  ...BY_WEBSOCKETS,
 ];
 
 if (import.meta.main) {
   const suite = {
     name: "peers",
     scenarios: SCENARIOS,
-    systems: [...MPUBSUB, ...PEERS, LISTEN],
+    systems: [...MPUBSUB, ...PEERS, ...WEB, LISTEN],
     baseline: "nats",
   };
   Deno.exit(await runSuite(suite, Deno.args));

@@ -49,6 +49,8 @@ export interface SubscribeTask {
   readonly children: number | "all";
   readonly payload: Payload;
   readonly publishers: number;
+  /** So many clients subscribe, each for itself. */
+  readonly clients: number;
   /** After how many messages it tells what it has. */
   readonly step: number;
 }
@@ -174,18 +176,37 @@ async function publish(client: Client, job: PublishTask): Promise<void> {
   tell({ published });
 }
 
-async function subscribe(client: Client, job: SubscribeTask): Promise<void> {
-  const { topic, children, payload, publishers, step } = job;
-  const counts = new Array<number>(publishers).fill(0);
+async function subscribe(
+  module: ClientModule,
+  target: Target,
+  job: SubscribeTask,
+): Promise<void> {
+  const { clients, publishers } = job;
+  const counts = Array.from({ length: clients }, () => new Array<number>(publishers).fill(0));
+  const step = job.step * clients;
   let count = 0;
   let next = step;
+  const added = (some: number) => {
+    count += some;
+    if (count < next) return;
+    next = count + step;
+    tell({ taken: counts[0]!.map((_, from) => Math.min(...counts.map((of) => of[from]!))) });
+  };
+  for (const of of counts) await subscribeOne(await module.connect(target), job, of, added);
+  mark = () => tell({ at: performance.now(), count });
+  tell({ ready: true });
+}
+
+/** Counts what one client gets, from each publisher. */
+async function subscribeOne(
+  client: Client,
+  { topic, children, payload }: SubscribeTask,
+  counts: number[],
+  added: (some: number) => void,
+): Promise<void> {
   const add = (from: number, some: number) => {
     counts[from]! += some;
-    count += some;
-    if (count >= next) {
-      next = count + step;
-      tell({ taken: counts });
-    }
+    added(some);
   };
   const takeRow = ({ id, name }: Row) => {
     if (id >= 0 && name.length > 0) add(0, 1);
@@ -193,18 +214,13 @@ async function subscribe(client: Client, job: SubscribeTask): Promise<void> {
   const takeBytes = (data: Uint8Array, some: number) => add(data[0]!, some);
   if (children === "all") {
     if (client.onBytesBelow === undefined) throw new TypeError("It has no such subscriptions");
-    await client.onBytesBelow(topic, takeBytes);
-  } else {
-    await Promise.all(
-      below(topic, children).map((topic) =>
-        payload === "row"
-          ? client.onRows(topic, takeRow)
-          : client.onBytes(topic, takeBytes, payload)
-      ),
-    );
+    return await client.onBytesBelow(topic, takeBytes);
   }
-  mark = () => tell({ at: performance.now(), count });
-  tell({ ready: true });
+  await Promise.all(
+    below(topic, children).map((topic) =>
+      payload === "row" ? client.onRows(topic, takeRow) : client.onBytes(topic, takeBytes, payload)
+    ),
+  );
 }
 
 async function request(client: Client, { payload, warmMs, ms }: RequestTask): Promise<void> {
@@ -269,9 +285,9 @@ async function main(job: Job): Promise<void> {
   const specifier = new URL(`clients/${job.client}.ts`, import.meta.url).href;
   const module: ClientModule = await import(specifier);
   if (job.role === "idle") return await idle(module, job.target, job);
+  if (job.role === "subscriber") return await subscribe(module, job.target, job);
   const client = await module.connect(job.target);
   if (job.role === "publisher") await publish(client, job);
-  else if (job.role === "subscriber") await subscribe(client, job);
   else if (job.role === "changer") await change(client, job);
   else if (job.role === "requester") await request(client, job);
   else await answer(client, job);

@@ -1,6 +1,6 @@
 /** Scenarios that both benchmarks run, each with systems of its own. */
-import { latency, type Load, startUp, throughput } from "./measure.ts";
-import type { Scenario } from "./suite.ts";
+import { latency, type Load, memory, startUp, throughput } from "./measure.ts";
+import type { Scenario, SuiteSpan } from "./suite.ts";
 import type { System } from "./systems.ts";
 
 const REQUEST_BYTES = 16;
@@ -8,8 +8,13 @@ const REQUEST_BYTES = 16;
 const REQUEST_FACTOR = 2;
 
 /** Whether a system has clients. */
-export function hasClients({ client }: System): boolean {
+function hasClients({ client }: System): boolean {
   return client !== undefined;
+}
+
+/** Whether a system has clients, and more than WebSockets. */
+export function isMeasured(system: System): boolean {
+  return hasClients(system) && system.isWeb !== true;
 }
 
 /** Messages delivered a second. */
@@ -18,7 +23,7 @@ export function flow(name: string, title: string, load: Load): Scenario {
     name,
     title,
     kind: "throughput",
-    fits: hasClients,
+    fits: isMeasured,
     run: (system, span) => throughput(system, load, span),
   };
 }
@@ -46,7 +51,7 @@ export const INTERESTS: readonly Scenario[] = CHANGES.map((changes) => ({
       : `${changes.toLocaleString("en")} changes of interests`),
   kind: "cost",
   ...(changes > 0 && { comparedWith: "interests-0" }),
-  fits: ({ client }) => client === "mpubsub" || client === "nats",
+  fits: (system) => isMeasured(system) && /^(mpubsub|nats)$/.test(system.client!),
   run: (system, span) =>
     throughput(system, { payload: 16, changing: { topics: TRAFFIC_TOPICS, changes } }, span),
 }));
@@ -57,7 +62,7 @@ export const REQUEST: Scenario = {
   title: "request and answer, 16 B, one at a time",
   kind: "latency",
   essential: true,
-  fits: hasClients,
+  fits: isMeasured,
   run: (system, span) => latency(system, REQUEST_BYTES, { ...span, ms: span.ms * REQUEST_FACTOR }),
 };
 
@@ -67,5 +72,41 @@ export const START_UP: Scenario = {
   title: "start-up: from the start of the server to its first connection",
   kind: "start-up",
   baseline: "listen",
+  fits: ({ isWeb }) => isWeb !== true,
   run: (system, { signal }) => startUp(system, signal),
 };
+
+/** The client processes of a fan-out by WebSockets. */
+const WEB_FAN_PROCESSES = 2;
+/** What is on its way to a hundred clients waits a hundred times in a server. */
+const WEB_WINDOW_PART = 25;
+
+/** The same by WebSockets, beside our TCP. */
+export const BY_WEBSOCKETS: readonly Scenario[] = [
+  ...[16, 1024].flatMap((payload) => {
+    const size = payload === 1024 ? "1 KiB" : `${payload} B`;
+    return [
+      flow(`ws-1-1-${payload}`, `WebSockets, 1→1, ${size}`, { payload }),
+      {
+        ...flow(`ws-1-100-${payload}`, `WebSockets, 1→100, ${size}, deliveries`, { payload }),
+        run: (system: System, span: SuiteSpan) => {
+          const clientsEach = 10 * span.fan / WEB_FAN_PROCESSES;
+          const load = { payload, subscribers: WEB_FAN_PROCESSES, clientsEach };
+          return throughput(system, load, { ...span, window: span.window / WEB_WINDOW_PART });
+        },
+      },
+    ];
+  }),
+  { ...REQUEST, name: "ws-request", title: `WebSockets, ${REQUEST.title}` },
+  {
+    name: "ws-memory",
+    title: "WebSockets, server's memory for each idle client",
+    kind: "memory" as const,
+    run: (system: System, span: SuiteSpan) => memory(system, 2 * span.crowd, span),
+  },
+].map((scenario) => ({
+  ...scenario,
+  baseline: "nats-ws",
+  essential: false,
+  fits: ({ isWeb, name }) => isWeb === true || name === "mpubsub-tcp",
+}));

@@ -9,8 +9,10 @@ import manifest from "../deno.json" with { type: "json" };
 const BROKER = manifest.tasks.broker.command;
 const BROKER_V8_FLAGS = /--v8-flags=\S+/.exec(BROKER)![0];
 
-/** Where a server listens: the ports of loopback, or the path of a Unix socket. */
-export type Target = { readonly ports: readonly number[] } | { readonly path: string };
+/** Where a server listens: the ports of loopback, for WebSockets or else, or the path of a Unix socket. */
+export type Target =
+  | { readonly ports: readonly number[]; readonly isWeb?: boolean }
+  | { readonly path: string };
 
 /** The user, the password and the key of every server. */
 export const AUTH = "bench";
@@ -38,6 +40,8 @@ export interface System {
   readonly script?: string;
   /** It holds back who writes too fast, so that nobody else need. */
   readonly holdsBack?: boolean;
+  /** Its clients connect by WebSockets, and only what is measured of those is measured with it. */
+  readonly isWeb?: boolean;
   /** It has a near port, then a far one: who subscribes or answers is given the far one first. */
   readonly isJoined?: boolean;
   /** Plans a start that keeps its files in this folder. */
@@ -60,7 +64,13 @@ export function endpointOf(target: Target): Deno.UnixConnectOptions | Deno.Conne
 
 /** Where a server listens, as this project writes it. */
 export function urlOf(target: Target): string {
-  return "path" in target ? `unix://${target.path}` : `tcp://127.0.0.1:${portOf(target)}`;
+  if ("path" in target) return `unix://${target.path}`;
+  return `${isWeb(target) ? "ws" : "tcp"}://127.0.0.1:${portOf(target)}`;
+}
+
+/** Whether WebSockets are taken there. */
+export function isWeb(target: Target): boolean {
+  return "ports" in target && target.isWeb === true;
 }
 
 /** Ports of loopback that are free, if nobody takes them meanwhile. */
@@ -78,7 +88,7 @@ function local(module: string): string {
   return new URL(module, import.meta.url).pathname;
 }
 
-/** A server that is a script of this folder, which is given its target as arguments. */
+/** A server that is a script of this folder, for Deno or its program, which is given its target as arguments. */
 function scripted(
   { makeTarget, ...system }: Omit<System, "plan"> & {
     readonly script: string;
@@ -90,7 +100,11 @@ function scripted(
     plan(folder) {
       const target = makeTarget(folder);
       const where = "path" in target ? [target.path] : target.ports.map(String);
-      const args = ["run", "--allow-all", "--quiet", local(system.script), ...where];
+      const args = [local(system.script), ...where];
+      if (system.program !== undefined) {
+        return Promise.resolve({ command: system.program, args, target });
+      }
+      args.unshift("run", "--allow-all", "--quiet");
       return Promise.resolve({ command: Deno.execPath(), args, target });
     },
   };
@@ -136,6 +150,7 @@ function joined(name: string, title: string, stream?: string): System {
 }
 
 const onTcp = (): Target => ({ ports: freePorts(1) });
+const onWeb = (): Target => ({ ports: freePorts(1), isWeb: true });
 const onUnix = (folder: string): Target => ({ path: `${folder}/socket` });
 
 /** This project's broker by itself. */
@@ -194,7 +209,7 @@ export const PEERS: readonly System[] = [
     title: "Mosquitto",
     client: "mqtt",
     program: "mosquitto",
-    plan: mosquitto,
+    plan: (folder) => mosquitto(folder),
   },
   scripted({
     name: "aedes",
@@ -209,6 +224,49 @@ export const PEERS: readonly System[] = [
     client: "zeromq",
     script: "servers/zeromq.ts",
     makeTarget: () => ({ ports: freePorts(2) }),
+  }),
+];
+
+/** All by WebSockets. */
+export const WEB: readonly System[] = [
+  {
+    name: "mpubsub-ws",
+    title: "mpubsub, WebSocket",
+    client: "mpubsub",
+    isWeb: true,
+    plan: (folder) => mpubsub(folder, onWeb()),
+  },
+  {
+    ...NATS,
+    name: "nats-ws",
+    title: "NATS, WebSocket",
+    isWeb: true,
+    plan: natsWeb,
+  },
+  {
+    name: "mosquitto-ws",
+    title: "Mosquitto, WebSocket",
+    client: "mqtt",
+    program: "mosquitto",
+    isWeb: true,
+    plan: (folder) => mosquitto(folder, onWeb()),
+  },
+  scripted({
+    name: "socket.io",
+    title: "socket.io",
+    client: "socket_io",
+    script: "servers/socket_io.ts",
+    isWeb: true,
+    makeTarget: onWeb,
+  }),
+  scripted({
+    name: "bun",
+    title: "publish of Bun",
+    client: "bun",
+    script: "servers/bun.ts",
+    program: Deno.env.get("BUN") || "bun",
+    isWeb: true,
+    makeTarget: onWeb,
   }),
 ];
 
@@ -235,6 +293,17 @@ function natsPlan(more: readonly string[] = []): Plan {
   return { command: "nats-server", args, target };
 }
 
+async function natsWeb(folder: string): Promise<Plan> {
+  const target = onWeb();
+  const config = `${folder}/nats.conf`;
+  // By default it takes nothing without TLS.
+  const web = `{ host: "127.0.0.1", port: ${portOf(target)}, no_tls: true }`;
+  await Deno.writeTextFile(config, `websocket ${web}`);
+  const [port] = freePorts(1);
+  const args = ["--config", config, "--addr", "127.0.0.1", "--port", `${port}`];
+  return { command: "nats-server", args: [...args, "--user", AUTH, "--pass", AUTH], target };
+}
+
 function jetstreamArgs(folder: string): string[] {
   return ["--jetstream", "--store_dir", `${folder}/streams`];
 }
@@ -248,8 +317,7 @@ function redis(folder: string): Promise<Plan> {
   return Promise.resolve({ command: "redis-server", args, target });
 }
 
-async function mosquitto(folder: string): Promise<Plan> {
-  const target = onTcp();
+async function mosquitto(folder: string, target = onTcp()): Promise<Plan> {
   const passwords = `${folder}/passwords`;
   const config = `${folder}/mosquitto.conf`;
   await new Deno.Command("mosquitto_passwd", { args: ["-c", "-b", passwords, AUTH, AUTH] })
@@ -257,7 +325,10 @@ async function mosquitto(folder: string): Promise<Plan> {
   await Deno.writeTextFile(
     config,
     [
+      // It ends when it has none that is not for WebSockets.
+      ...isWeb(target) ? [`listener ${freePorts(1)[0]} 127.0.0.1`] : [],
       `listener ${portOf(target)} 127.0.0.1`,
+      `protocol ${isWeb(target) ? "websockets" : "mqtt"}`,
       "allow_anonymous false",
       `password_file ${passwords}`,
       "set_tcp_nodelay true",

@@ -39,6 +39,10 @@ const CONTROL_BYTES_MAX = 125;
 const HEADER_BYTES_MAX = 14;
 /** As much goes out in one message, so that what is masked for it stays small. */
 const MESSAGE_BYTES_MAX = 64 * 1024;
+/** From here on masking four bytes at a time is worth its preparation. */
+const WORDS_BYTES_MIN = 256;
+/** So many masks are made at a time. */
+const MASKS = 16;
 /** A larger message of a broker is not copied behind its header. */
 const JOIN_BYTES_MAX = 16 * 1024;
 
@@ -66,10 +70,11 @@ export class WebSocketStream {
   /** Whether a message has begun, of which more frames follow. */
   #isFragmented = false;
   /** The payload of a control frame, as far as it has come. */
-  readonly #control = new Uint8Array(CONTROL_BYTES_MAX);
-  #controlBytes = 0;
+  #control: Uint8Array = NO_BYTES;
   /** A buffer in which what goes out is masked, or put behind its header. */
   #out: Uint8Array = NO_BYTES;
+  /** Masks for frames to come, of a client. */
+  readonly #masks: Masks | undefined;
   /** What is being written. */
   #writing: Promise<unknown> | undefined;
   /** The answer to the latest ping, until it is written. */
@@ -85,7 +90,8 @@ export class WebSocketStream {
   constructor(carrier: Carrier, isClient: boolean, first: Uint8Array = NO_BYTES) {
     this.#carrier = carrier;
     this.#isClient = isClient;
-    this.#first = first.length === 0 ? NO_BYTES : first;
+    this.#masks = isClient ? new Masks() : undefined;
+    this.#first = first.length === 0 ? NO_BYTES : first; // Else it keeps what it is a part of.
   }
 
   /** How the other side closed, once it has. */
@@ -101,7 +107,7 @@ export class WebSocketStream {
    */
   async read(into: Uint8Array): Promise<number | null> {
     while (this.#closing === undefined) {
-      const count = await this.#readRaw(into);
+      const count = this.#first.length > 0 ? this.#readFirst(into) : await this.#carrier.read(into);
       if (count === null) return null;
       let length: number;
       try {
@@ -117,9 +123,8 @@ export class WebSocketStream {
     return null;
   }
 
-  async #readRaw(into: Uint8Array): Promise<number | null> {
+  #readFirst(into: Uint8Array): number {
     const first = this.#first;
-    if (first.length === 0) return await this.#carrier.read(into);
     const count = Math.min(first.length, into.length);
     into.set(first.subarray(0, count));
     this.#first = count < first.length ? first.subarray(count) : NO_BYTES;
@@ -143,7 +148,8 @@ export class WebSocketStream {
         if (end < at) bytes.copyWithin(end, at, at + part);
         end += part;
       } else {
-        for (let i = 0; i < part; i++) this.#control[this.#controlBytes++] = bytes[at + i]!;
+        const offset = this.#control.length - this.#left;
+        for (let i = 0; i < part; i++) this.#control[offset + i] = bytes[at + i]!;
       }
       at += part;
       this.#left -= part;
@@ -162,8 +168,9 @@ export class WebSocketStream {
 
   /** Takes a header that is complete. */
   #begin(): void {
-    const header = new DataView(this.#header.buffer, 0, this.#headerBytes);
-    const [flags, second] = [header.getUint8(0), header.getUint8(1)];
+    const header = this.#header;
+    const flags = header[0]!;
+    const second = header[1]!;
     const opcode = this.#opcode = flags & 0x0f;
     const isFinal = (flags & FIN) !== 0;
     if ((flags & RESERVED) !== 0) throw new Violation("a reserved bit is set");
@@ -186,9 +193,11 @@ export class WebSocketStream {
       this.#isFragmented = !isFinal;
     }
     this.#left = left;
-    this.#mask = this.#isClient ? 0 : header.getUint32(this.#headerBytes - 4);
+    this.#mask = this.#isClient ? 0 : fourBytes(header, this.#headerBytes - 4);
     this.#headerBytes = 0;
-    this.#controlBytes = 0;
+    if (opcode >= CONTROL && this.#control.length !== left) {
+      this.#control = left === 0 ? NO_BYTES : new Uint8Array(left);
+    }
   }
 
   /** Unmasks a part of the current payload; the mask goes on where it ends. */
@@ -199,13 +208,14 @@ export class WebSocketStream {
   /** Takes a frame whose payload is complete. */
   #finish(): void {
     if (this.#opcode < CONTROL) return;
-    const length = this.#controlBytes;
+    const control = this.#control;
+    const { length } = control;
     if (this.#opcode === Opcode.PING) {
       // In place, because in a flood of pings new arrays would take most of the time.
       if (this.#pong?.length !== length) this.#pong = new Uint8Array(length);
-      for (let i = 0; i < length; i++) this.#pong[i] = this.#control[i]!;
+      for (let i = 0; i < length; i++) this.#pong[i] = control[i]!;
     } else if (this.#opcode === Opcode.CLOSE) {
-      this.#closing = closingOf(this.#control.subarray(0, length));
+      this.#closing = closingOf(control);
     }
   }
 
@@ -268,7 +278,7 @@ export class WebSocketStream {
     let mask = 0;
     if (this.#isClient) {
       out[1]! |= MASKED;
-      mask = crypto.getRandomValues(new Uint32Array(1))[0]!;
+      mask = this.#masks!.next();
       at = bigEndian(out, at, mask, 4);
     }
     out.set(payload, at);
@@ -309,6 +319,20 @@ export class WebSocketStream {
 /** Stands for a close without a code; section 7.1.5. */
 const NO_CODE = 1005;
 
+/** Masks that nobody can foresee. */
+class Masks {
+  readonly #masks = new Uint32Array(MASKS);
+  #used = MASKS;
+
+  next(): number {
+    if (this.#used === MASKS) {
+      crypto.getRandomValues(this.#masks);
+      this.#used = 0;
+    }
+    return this.#masks[this.#used++]!;
+  }
+}
+
 /** What the other side did against RFC 6455. */
 class Violation extends ProtocolError {
   readonly code: number;
@@ -320,14 +344,14 @@ class Violation extends ProtocolError {
 }
 
 /** The length of a payload; `short` is the one in the second byte. */
-function payloadLength(header: DataView, short: number): number {
+function payloadLength(header: Uint8Array, short: number): number {
   if (short < 126) return short;
   if (short === 126) {
-    const length = header.getUint16(2);
+    const length = header[2]! << 8 | header[3]!;
     if (length < 126) throw new Violation(`the length ${length} takes more bytes than it needs`);
     return length;
   }
-  const length = header.getBigUint64(2);
+  const length = BigInt(fourBytes(header, 2)) << 32n | BigInt(fourBytes(header, 6));
   if (length < 2n ** 16n) {
     throw new Violation(`the length ${length} takes more bytes than it needs`);
   }
@@ -360,8 +384,26 @@ function isCloseCode(code: number): boolean {
     code >= 3000 && code <= 4999;
 }
 
+/** A number, the most significant byte first. */
+function fourBytes(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! << 24 | bytes[at + 1]! << 16 | bytes[at + 2]! << 8 | bytes[at + 3]!) >>> 0;
+}
+
 /** Masks or unmasks bytes; returns the mask as it goes on behind them. */
 function xor(bytes: Uint8Array, start: number, end: number, mask: number): number {
+  if (end - start < WORDS_BYTES_MIN) return xorBytes(bytes, start, end, mask);
+  const aligned = start + (-(bytes.byteOffset + start) & 3);
+  mask = xorBytes(bytes, start, aligned, mask);
+  const [word] = new Uint32Array(
+    Uint8Array.of(mask >>> 24, mask >>> 16, mask >>> 8, mask).buffer,
+  );
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset + aligned, end - aligned >>> 2);
+  for (let i = 0; i < words.length; i++) words[i]! ^= word!;
+  return xorBytes(bytes, aligned + 4 * words.length, end, mask);
+}
+
+/** The same, byte by byte. */
+function xorBytes(bytes: Uint8Array, start: number, end: number, mask: number): number {
   const [a, b, c, d] = [mask >>> 24, mask >>> 16 & 255, mask >>> 8 & 255, mask & 255];
   let at = start;
   for (; at + 4 <= end; at += 4) {

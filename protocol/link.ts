@@ -327,6 +327,7 @@ export class Link {
     const { reason, text } = decodeGoodbye(buffer.subarray(body, end));
     this.#end = { ...goodbyeEnd(reason, text), isTheirs: true };
     const close = () => this.#stream.close();
+    this.#writer.close();
     this.#linger = later(close, LINGER_MS, true);
     // A WebSocket says that it closes; whoever is gone already needs not to hear it.
     this.#stream.closeWrite().then(close, close);

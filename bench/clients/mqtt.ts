@@ -1,12 +1,12 @@
 /** MQTT at QoS 0, for Mosquitto and aedes, with the client mqtt. */
 import { connectAsync } from "mqtt";
 import { Buffer } from "node:buffer";
-import { AUTH, portOf, type Target } from "../systems.ts";
+import { AUTH, isWeb, portOf, type Target } from "../systems.ts";
 import { type Client, OneBehind, rowsBy } from "./client.ts";
 
 export async function connect(target: Target): Promise<Client> {
   const client = await connectAsync({
-    protocol: "mqtt",
+    protocol: isWeb(target) ? "ws" : "mqtt",
     host: "127.0.0.1",
     port: portOf(target),
     username: AUTH,

@@ -1,13 +1,12 @@
 /** A connection of NATS's own client, for NATS and for JetStream. */
+import { wsconnect } from "@nats-io/nats-core";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
-import { AUTH, portOf, type Target } from "../systems.ts";
+import { AUTH, isWeb, portOf, type Target } from "../systems.ts";
 
 /** Connects. */
 export function connectNats(target: Target): Promise<NatsConnection> {
-  return connect({
-    servers: `127.0.0.1:${portOf(target)}`,
-    user: AUTH,
-    pass: AUTH,
-    noAsyncTraces: true,
-  });
+  const options = { user: AUTH, pass: AUTH, noAsyncTraces: true };
+  const server = `127.0.0.1:${portOf(target)}`;
+  if (isWeb(target)) return wsconnect({ servers: `ws://${server}`, ...options });
+  return connect({ servers: server, ...options });
 }

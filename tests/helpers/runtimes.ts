@@ -20,7 +20,19 @@ export interface Runtime {
    * @param path The path of the module in the folder.
    * @returns What it logs, line by line.
    */
-  run(folder: string, path: string): Promise<string>;
+  run(folder: string, path: string, options?: RunOptions): Promise<string>;
+}
+
+/** How a module is run. */
+export interface RunOptions {
+  /** The file of an authority that is trusted beside those of the system. */
+  readonly ca?: string;
+  /**
+   * The host of the page that runs it, where it is a page.
+   *
+   * @default {"127.0.0.1"}
+   */
+  readonly hostname?: string;
 }
 
 /** How long a page may take. */
@@ -42,9 +54,11 @@ function withoutDeno(): Runtime {
     note: "",
     platform: "browser",
     readsTypeScript: true,
-    run(folder, path) {
+    run(folder, path, { ca } = {}) {
       const script = `delete globalThis.Deno; await import("file://${folder}/${path}");`;
-      return output(Deno.execPath(), ["eval", "--quiet", "--no-config", script], folder);
+      const trust = ca === undefined ? [] : ["--cert", ca];
+      const args = ["eval", "--quiet", "--no-config", ...trust, script];
+      return output(Deno.execPath(), args, folder);
     },
   };
 }
@@ -64,7 +78,10 @@ function onCommandLine(name: string, command: string | undefined, flags: string[
     note: noteOf(name, command),
     platform: "deno",
     readsTypeScript: true,
-    run: (folder, path) => output(command!, [...flags, `${folder}/${path}`], folder),
+    run: (folder, path, { ca } = {}) =>
+      output(command!, [...flags, `${folder}/${path}`], folder, {
+        ...ca !== undefined && { NODE_EXTRA_CA_CERTS: ca },
+      }),
   };
 }
 
@@ -76,7 +93,7 @@ async function chromium(): Promise<Runtime> {
     note: noteOf("Chromium", command),
     platform: "browser",
     readsTypeScript: false,
-    run: (folder, path) => runInPage(command!, folder, path),
+    run: (folder, path, options) => runInPage(command!, folder, path, options),
   };
 }
 
@@ -103,11 +120,16 @@ async function find(
 }
 
 /** What a command prints, once it has succeeded. */
-async function output(command: string, args: string[], cwd: string): Promise<string> {
+async function output(
+  command: string,
+  args: string[],
+  cwd: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<string> {
   const { code, stdout, stderr } = await new Deno.Command(command, {
     args,
     cwd,
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...env },
     stdin: "null",
   }).output();
   const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
@@ -119,7 +141,12 @@ async function output(command: string, args: string[], cwd: string): Promise<str
  * Opens a page that runs the module, and sends back what that logs. The browser ends when the page is
  * complete, and it is not before its picture has come, which waits for that.
  */
-async function runInPage(command: string, folder: string, path: string): Promise<string> {
+async function runInPage(
+  command: string,
+  folder: string,
+  path: string,
+  { ca, hostname = "127.0.0.1" }: RunOptions = {},
+): Promise<string> {
   const { promise: said, resolve } = Promise.withResolvers<string>();
   const html = `<!doctype html><img src="/wait.svg"><script type="module">
     const lines = [];
@@ -142,11 +169,12 @@ async function runInPage(command: string, folder: string, path: string): Promise
     return new Response(body, { headers: { "content-type": type } });
   });
   const timer = setTimeout(() => resolve(`${command} said nothing within ${PAGE_MS} ms`), PAGE_MS);
-  const page = `http://127.0.0.1:${server.addr.port}/page.html`;
+  const page = `http://${hostname}:${server.addr.port}/page.html`;
   const { stdout } = await new Deno.Command(command, {
     // As root there is no sandbox.
     args: ["--headless", "--no-sandbox", "--disable-gpu", `--user-data-dir=${folder}/browser`]
-      .concat("--dump-dom", page),
+      // An authority is given it by a store of its own alone, so it trusts all for that.
+      .concat(ca === undefined ? [] : "--ignore-certificate-errors", "--dump-dom", page),
     stdin: "null",
     stderr: "null",
   }).output();

@@ -266,7 +266,8 @@ export class RawClient implements Disposable {
   #asks = 0;
   #closed = false;
 
-  private constructor(conn: Carrier) {
+  /** Begins on a connection on which nothing was said. */
+  constructor(conn: Carrier) {
     this.#conn = conn;
   }
 
