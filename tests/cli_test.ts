@@ -71,7 +71,7 @@ Deno.test("cli refuses wrong arguments with one line and status 2", async () => 
 
 Deno.test("cli names the addresses that can be written on a command line", async () => {
   const { err } = await fails({ args: ["--address", "[hello]:80"] });
-  assertStringIncludes(err, "--address [hello]:80: write unix:///path/to.sock or tcp://127");
+  assertStringIncludes(err, "--address [hello]:80: write unix:///path/to.sock, tcp://127");
 });
 
 Deno.test("cli says in one line, with status 1, what is in its way", async () => {

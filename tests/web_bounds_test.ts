@@ -60,7 +60,7 @@ const HEADS: readonly (readonly [what: string, status: number, head: Uint8Array]
   ["another path", 404, bytesOf("GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n")],
   ["a page", 426, bytesOf("GET /bus HTTP/1.1\r\nHost: localhost\r\n\r\n")],
   ["a WebSocket of a page from elsewhere", 403, upgradeHead("Origin: https://example.org")],
-  ["a WebSocket with an origin and a host that are none", 403, withoutHost("Origin: [")],
+  ["a WebSocket whose host is none", 400, withoutHost("Origin: [")],
   ["HTTP/1.0", 505, bytesOf("GET /bus HTTP/1.0\r\n\r\n")],
 ];
 

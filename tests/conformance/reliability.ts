@@ -140,7 +140,7 @@ export function testReliability(on: Transport): void {
 
   test("NetPubSub delivers each message exactly once and in order over many lost connections", async () => {
     const seed = Date.now() % 100_000;
-    const plan = randomPlan(seed, { bytes: 3000 + on.handshakeBytes });
+    const plan = randomPlan(seed, { bytes: 3000 + 5 * on.handshakeBytes });
     await using fragile = await startFragile({}, plan);
     const gaps: Gap[] = [];
     const names = ["a", "b", "c"];
@@ -156,6 +156,8 @@ export function testReliability(on: Transport): void {
       for (const id of ids) {
         bus.publish(["t", names[i]!], { id });
         if (id % 50 === 0) await bus.flush();
+        // Where each connection needs more bytes to begin, the plan may cut none.
+        if (!isUsual && i === 0 && id % 100 === 75) fragile.proxy.cut();
       }
       await bus.flush();
     }));
@@ -166,7 +168,7 @@ export function testReliability(on: Transport): void {
     assertEquals(gaps, [], `seed ${seed}`);
     const { cut } = fragile.proxy.stats();
     const { resumed } = fragile.broker.stats();
-    const [cutMin, resumedMin] = isUsual ? [50, 20] : [0, 0];
+    const [cutMin, resumedMin] = isUsual ? [50, 20] : [2, 2];
     assert(cut > cutMin && resumed > resumedMin, `seed ${seed}: ${cut} cuts`);
   });
 
