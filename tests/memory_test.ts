@@ -256,6 +256,23 @@ Deno.test("Outbox keeps no buffers in reserve when memory is short", () => {
   assert(Math.abs(outbox.keptBytes - account.bytes) < KIB, "the rest is its own");
 });
 
+Deno.test("Outbox keeps what is being written, also when that is acknowledged before", () => {
+  const account = new Account();
+  const outbox = new Outbox(WINDOW_BYTES, () => {}, { account });
+  const even = (when: string) =>
+    assert(Math.abs(outbox.keptBytes - account.bytes) < KIB, `${when}: ${outbox.keptBytes}`);
+  outbox.push(publishOf(900 * KIB), 1);
+  outbox.next();
+  assert(account.bytes > 900 * KIB);
+  even("written");
+  outbox.acknowledge(1); // A client may say so of what it never reads.
+  assert(account.bytes > 900 * KIB);
+  even("acknowledged");
+  outbox.next();
+  assertEquals(account.bytes, 0);
+  even("gone");
+});
+
 Deno.test("Memory takes alternately from two that hold as much", () => {
   const { memory, holders } = scene([{}, 505], [{}, 505]);
   memory.settle();
