@@ -250,9 +250,13 @@ export class Connections {
     if (client !== undefined) client.entrant = this.#unplaced.enter(client.stream);
   }
 
-  /** Those that have no session yet, as those for whom memory is kept. */
+  /** Those that have no session yet, or have ended and still take frames, as those for whom memory is kept. */
   *holders(): Generator<Holder, void, undefined> {
     for (const [link, { key, peer }] of this.#clients) {
+      if (link.ended) {
+        yield { owner: key, keptBytes: link.keptBytes, losses: [] };
+        continue;
+      }
       if (peer !== undefined) continue;
       yield {
         owner: key,
