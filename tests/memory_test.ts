@@ -273,6 +273,19 @@ Deno.test("Outbox keeps what is being written, also when that is acknowledged be
   even("gone");
 });
 
+Deno.test("Memory takes from no other key what goes already", () => {
+  const [key, other] = [{}, {}];
+  const leaving: Holder = { owner: key, keptBytes: 600, losses: [] };
+  const holders: Holder[] = [leaving];
+  const memory = new Memory(1000, () => holders);
+  memory.account.add(600);
+  const honest = new Fake(other, memory.account, 350);
+  const newcomer = new Fake(key, memory.account, 60);
+  holders.push(honest, newcomer);
+  memory.settle();
+  assertEquals([honest.droppable, newcomer.droppable], [350, 0]);
+});
+
 Deno.test("Memory takes alternately from two that hold as much", () => {
   const { memory, holders } = scene([{}, 505], [{}, 505]);
   memory.settle();
