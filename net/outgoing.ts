@@ -54,7 +54,7 @@ export class Outgoing {
       throw error;
     }
     session.pump();
-    if (2 * outbox.heldBytes > this.#backlog) this.#askOnce(session);
+    this.#askIfHalfFull(session);
   }
 
   /** Publishes a message from within a getter of another message that is being composed. */
@@ -83,12 +83,16 @@ export class Outgoing {
   }
 
   /** Asks for an acknowledgement: a small backlog would be full before one comes unasked. */
-  #askOnce(session: Session): void {
-    if (this.#asking) return;
+  #askIfHalfFull(session: Session): void {
+    if (this.#asking || 2 * session.outbox.heldBytes <= this.#backlog) return;
     this.#asking = true;
-    const done = () => this.#asking = false;
-    // Rejects when the session ends; those who wait for that get the error elsewhere.
-    session.flush().then(done, done);
+    session.flush().then(() => {
+      this.#asking = false;
+      this.#askIfHalfFull(session); // More may have been published since it asked.
+    }, () => {
+      // The session has ended; those who wait for that get the error elsewhere.
+      this.#asking = false;
+    });
   }
 
   /**
