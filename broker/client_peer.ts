@@ -347,13 +347,18 @@ export class ClientPeer implements Peer, SessionHandler {
     link?.end(Reason.CUT_OFF, why);
   }
 
-  /** Ends it for good: it takes and holds nothing from now on, and is soon in no route any more. */
-  remove(error?: Error): void {
+  /**
+   * Ends it for good: it takes and holds nothing from now on, and is soon in no route any more.
+   *
+   * @returns Resolves when that is so.
+   */
+  remove(error?: Error): Promise<void> {
     this.#isGone = true;
     const { router, background } = this.#context;
-    background.run(router.clear(this));
+    const cleared = background.run(router.clear(this));
     this.session.end(error);
     this.#backpressure.end();
+    return cleared;
   }
 
   frame(frame: Frame): void | Promise<void> {

@@ -257,14 +257,21 @@ export class Connections {
     if (client !== undefined) client.entrant = this.#unplaced.enter(client.stream);
   }
 
-  /** Those that have no session yet, as those for whom memory is kept. */
+  /**
+   * Those that have no session yet, as those for whom memory is kept; and those that have ended, for what
+   * goes when the frames are taken that have come.
+   */
   *holders(): Generator<Holder, void, undefined> {
     for (const [link, { key, peer }] of this.#clients) {
+      if (link.ended) {
+        yield { owner: key, keptBytes: link.keptBytes, losses: [] };
+        continue;
+      }
       if (peer !== undefined) continue;
       yield {
         owner: key,
         get keptBytes() {
-          return link.ended ? 0 : link.keptBytes;
+          return link.ended ? 0 : link.keptBytes; // It may be ended here.
         },
         losses: [() => {
           link.end(Reason.CUT_OFF, MEMORY_FULL);

@@ -31,7 +31,7 @@ export interface Holder {
   readonly keptBytes: number;
   /**
    * What it can lose, the mildest first: each gives up so many bytes if it can, or all, and returns how
-   * many of them go only when something is done that is under way.
+   * many of them go only when something is done that is under way. None: all of it goes soon anyway.
    */
   readonly losses: readonly ((bytes: number) => number)[];
 }
@@ -76,9 +76,13 @@ export class Memory {
       const excess = this.account.bytes - going - wanted;
       const share = excess > 0 ? shares.pop() : undefined;
       if (share === undefined) return;
+      if (share.isEmpty) { // All that it has left goes already, so others need not lose as much.
+        going += share.bytes;
+        continue;
+      }
       const most = Math.max(step, share.bytes - (shares.at(-1)?.bytes ?? 0));
       going += share.lose(Math.min(excess, most), step);
-      if (!share.isEmpty) insert(shares, share, (each) => each.bytes);
+      insert(shares, share, (each) => each.bytes);
     }
   }
 }
@@ -91,7 +95,7 @@ class Share {
 
   add(part: Part): void {
     this.bytes += part.bytes;
-    this.#parts.push(part);
+    if (!part.isEmpty) this.#parts.push(part);
   }
 
   sort(): this {

@@ -69,6 +69,8 @@ export class Sessions {
   readonly #away = new Map<ClientPeer, Timer>();
   /** Those that are being opened over a connection: neither away nor connected. */
   readonly #opening = new Map<ClientPeer, { readonly link: Link; readonly isNew: boolean }>();
+  /** Those that are forgotten, while their subscriptions still are in memory. */
+  readonly #leaving = new Set<ClientPeer>();
   readonly #places: Places<ClientPeer>;
   /** How many there have been. */
   #begun = 0;
@@ -247,7 +249,8 @@ export class Sessions {
     this.#places.leave(peer);
     const isKnown = this.#all.delete(textOf(peer.id));
     if (isKnown) this.#context.memory.account.add(-SESSION_BYTES);
-    peer.remove(error);
+    this.#leaving.add(peer);
+    peer.remove(error).then(() => this.#leaving.delete(peer));
     if (isKnown && !isUnknown) this.#report("left", peer, error);
   }
 
@@ -282,6 +285,9 @@ export class Sessions {
 
   /** All sessions, as those for whom memory is kept. */
   *holders(): Generator<Holder, void, undefined> {
+    for (const peer of this.#leaving) {
+      yield { owner: peer.key, keptBytes: peer.interestBytes, losses: [] };
+    }
     for (const peer of this.#all.values()) {
       yield {
         owner: peer.key,

@@ -10,7 +10,7 @@
  *  always            short objects whose names did not come lately; matches of regular expressions; what
  *                    has a key for which something else was refused
  *  in each turn      the first objects and short arrays, and about one of 128 others
- *  what is large     the first, and again when 64 times as many names or elements have passed
+ *  what is large     the first, and again when 128 times as many names or elements have passed
  * ```
  *
  * What has such members has them mostly whenever it is sent, so it is noticed, and from then on always.

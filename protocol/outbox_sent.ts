@@ -89,9 +89,9 @@ export class Sent {
     return this.bytes - (first.end - first.start);
   }
 
-  /** How many bytes it keeps in memory. */
+  /** How many bytes it keeps in memory; what is being written also when it is acknowledged already. */
   get keptBytes(): number {
-    let sum = this.#notices.length * NOTICES_BYTES;
+    let sum = this.#notices.length * NOTICES_BYTES + (this.#writing?.lease.share ?? 0);
     for (let i = 0; i < this.#chunks.length; i++) sum += keptBy(this.#chunks.at(i)!);
     return sum;
   }

@@ -256,6 +256,36 @@ Deno.test("Outbox keeps no buffers in reserve when memory is short", () => {
   assert(Math.abs(outbox.keptBytes - account.bytes) < KIB, "the rest is its own");
 });
 
+Deno.test("Outbox keeps what is being written, also when that is acknowledged before", () => {
+  const account = new Account();
+  const outbox = new Outbox(WINDOW_BYTES, () => {}, { account });
+  const even = (when: string) =>
+    assert(Math.abs(outbox.keptBytes - account.bytes) < KIB, `${when}: ${outbox.keptBytes}`);
+  outbox.push(publishOf(900 * KIB), 1);
+  outbox.next();
+  assert(account.bytes > 900 * KIB);
+  even("written");
+  outbox.acknowledge(1); // A client may say so of what it never reads.
+  assert(account.bytes > 900 * KIB);
+  even("acknowledged");
+  outbox.next();
+  assertEquals(account.bytes, 0);
+  even("gone");
+});
+
+Deno.test("Memory takes from no other key what goes already", () => {
+  const [key, other] = [{}, {}];
+  const leaving: Holder = { owner: key, keptBytes: 600, losses: [] };
+  const holders: Holder[] = [leaving];
+  const memory = new Memory(1000, () => holders);
+  memory.account.add(600);
+  const honest = new Fake(other, memory.account, 350);
+  const newcomer = new Fake(key, memory.account, 60);
+  holders.push(honest, newcomer);
+  memory.settle();
+  assertEquals([honest.droppable, newcomer.droppable], [350, 0]);
+});
+
 Deno.test("Memory takes alternately from two that hold as much", () => {
   const { memory, holders } = scene([{}, 505], [{}, 505]);
   memory.settle();

@@ -73,7 +73,13 @@ Deno.test("deno task test leaves neither a process nor a file when it is interru
 Deno.test("deno task test fails when tests leave a process or a file, and leaves neither", async () => {
   await using run = await Run.start(`
     await Deno.makeTempDir({ prefix: "some-" });
-    new Deno.Command("sh", { args: ["-c", "trap '' INT; sleep 1000; true"] }).spawn().unref();
+    const args = ["-c", "trap '' INT; sleep 1000 & echo; wait"];
+    const child = new Deno.Command("sh", { args, stdout: "piped" }).spawn();
+    child.unref();
+    // Deno may end the shell with itself, before that has begun anything.
+    const output = child.stdout.getReader();
+    await output.read();
+    await output.cancel();
   `);
   const { code, err, left } = await run.end();
   assertEquals([code, left], [1, []]);
