@@ -22,6 +22,7 @@
  * @module
  */
 import { Background } from "./base/background.ts";
+import { toHex } from "./base/bytes.ts";
 import { clock } from "./base/clock.ts";
 import { asyncDispose, followPolyfill } from "./base/disposal.ts";
 import { lent } from "./base/lease.ts";
@@ -241,7 +242,7 @@ export class Broker {
 
   /** What tells this broker from all others: 32 random hexadecimal digits. Whoever connects is told it. */
   get id(): string {
-    return this.#connections.brokerId.toHex();
+    return toHex(this.#connections.brokerId);
   }
 
   /**

@@ -1,4 +1,4 @@
-/** Concatenated bytes, and a hash. */
+/** Concatenated bytes, their digits, and a hash. */
 
 /** No bytes. */
 export const NO_BYTES: Uint8Array<ArrayBuffer> = new Uint8Array(0);
@@ -12,6 +12,15 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer>
     at += part.length;
   }
   return bytes;
+}
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
+/** Bytes as hexadecimal digits; not every runtime has `Uint8Array.prototype.toHex` yet. */
+export function toHex(bytes: Uint8Array): string {
+  let digits = "";
+  for (const byte of bytes) digits += HEX[byte];
+  return digits;
 }
 
 /** A hash of all bytes from `start` to before `end`: 32 bits, each of which depends on each byte. */

@@ -3,6 +3,7 @@
  * `rights.ts` says what a grant means.
  */
 import { Allowance } from "../base/allowance.ts";
+import { fromBase64 } from "../base/base64.ts";
 import { keyBytes, keyNameBytes, randomBytes } from "../protocol/handshake.ts";
 import { looksLikePattern, slashNotice, type Topic } from "../topic.ts";
 import { Rights } from "./rights.ts";
@@ -240,7 +241,7 @@ export function parseKeys(text: string): BrokerKey[] {
     if (typeof name !== "string") throw new TypeError(`key number ${at} has no name`);
     checkFields(`the key "${name}"`, entry, FILE_FIELDS);
     if (typeof key !== "string") throw new TypeError(`the key "${name}" has no "key"`);
-    return { name, key: fromBase64(name, key), ...rights } as BrokerKey;
+    return { name, key: keyFrom(name, key), ...rights } as BrokerKey;
   });
   namedKeys(keys);
   const slash = slashIn(keys);
@@ -278,9 +279,9 @@ function checkFields(what: string, fields: object, known: readonly string[]): vo
   );
 }
 
-function fromBase64(name: string, text: string): Uint8Array<ArrayBuffer> {
+function keyFrom(name: string, text: string): Uint8Array<ArrayBuffer> {
   try {
-    return Uint8Array.fromBase64(text);
+    return fromBase64(text);
   } catch (cause) { // SyntaxError.
     throw new TypeError(`the key "${name}" is not base64`, { cause });
   }

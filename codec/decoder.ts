@@ -7,7 +7,7 @@
  * - An object mostly has the same names as one before; then it begins as a copy of a template that has
  *   them.
  */
-import { hash, NO_BYTES } from "../base/bytes.ts";
+import { hash, NO_BYTES, toHex } from "../base/bytes.ts";
 import { LONG } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
 import { BytePool, RunBytes, VIEW_BYTES_MAX } from "./byte_views.ts";
@@ -354,7 +354,7 @@ function templateOf(
 function toBigint(bytes: Uint8Array): bigint {
   if (bytes.length === 0) return 0n;
   if (bytes.length > BIGINT_BYTES_MAX) fail(`a bigint has more than ${BIGINT_BYTES_MAX} bytes`);
-  return BigInt("0x" + bytes.reverse().toHex());
+  return BigInt("0x" + toHex(bytes.reverse()));
 }
 
 function tooDeep(): never {

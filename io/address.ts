@@ -3,6 +3,7 @@
  */
 
 import { printable } from "../base/printable.ts";
+import { operatingSystem, workingFolder } from "./process.ts";
 
 /**
  * Where a broker listens.
@@ -97,10 +98,7 @@ function unixEndpoint(path: string): Endpoint {
 
 /** The longest path that the system allows for a Unix socket, in bytes. */
 export function socketPathBytesMax(): number {
-  // Without Deno nothing listens or connects here.
-  return typeof Deno === "undefined" || Deno.build.os === "linux"
-    ? LINUX_PATH_BYTES_MAX
-    : PATH_BYTES_MAX;
+  return operatingSystem() === "linux" ? LINUX_PATH_BYTES_MAX : PATH_BYTES_MAX;
 }
 
 /** Whether a path is short enough for a Unix socket. */
@@ -203,12 +201,12 @@ export function reachNotice(endpoint: Endpoint, ip: string | undefined): string 
  * path would be too long, or there are no Unix sockets: the broker then chooses an address.
  */
 export function addressBeside(file: string): string | undefined {
-  if (Deno.build.os === "windows") return undefined;
+  if (operatingSystem() === "windows") return undefined;
   const path = `${absolute(file)}.${crypto.randomUUID().slice(0, 8)}.sock`;
   return fitsSocket(path) ? `unix://${path}` : undefined;
 }
 
 /** A path that stays the same when the working directory changes. */
 export function absolute(path: string | URL): string | URL {
-  return typeof path !== "string" || path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
+  return typeof path !== "string" || path.startsWith("/") ? path : `${workingFolder()}/${path}`;
 }

@@ -2,31 +2,21 @@
  * Connections: the streams of bytes that the rest of the code sees of sockets.
  */
 import { WEB_PORTS, type WebEndpoint } from "./address.ts";
-import type { SocketObject } from "./socket_object.ts";
-import type { TlsServerConn } from "./tls.ts";
-import type { WebConn } from "./web_conn.ts";
+import type { Conn } from "./conn.ts";
 import { WebSocketStream } from "./websocket.ts";
 import { askForUpgrade } from "./websocket_upgrade.ts";
-
-export type Conn =
-  | Deno.TcpConn
-  | Deno.UnixConn
-  | Deno.TlsConn
-  | TlsServerConn
-  | WebConn
-  | SocketObject;
 
 /** One connection: a stream of bytes; see `ByteStream` in `protocol/link.ts`. */
 export class Connection {
   readonly #conn: Conn;
   /** What is read and written: the connection, or a WebSocket over it. */
-  #stream: Pick<Conn, "read" | "write" | "closeWrite"> & { trim?(): void };
+  #stream: Pick<Conn, "read" | "write" | "closeWrite" | "trim">;
   #closed = false;
 
   /** Wraps a connection that was just made. */
   constructor(conn: Conn) {
     // Otherwise a small write may wait 40 ms for the acknowledgement of the one before.
-    if ("setNoDelay" in conn) conn.setNoDelay(true);
+    conn.setNoDelay?.(true);
     this.#conn = conn;
     this.#stream = conn;
   }
@@ -34,7 +24,7 @@ export class Connection {
   /** The IP address of the other side; `undefined` for a Unix socket. */
   get remoteAddress(): string | undefined {
     const { remoteAddr } = this.#conn;
-    return remoteAddr && "hostname" in remoteAddr ? remoteAddr.hostname : undefined;
+    return (remoteAddr as { readonly hostname?: string } | undefined)?.hostname;
   }
 
   /** Reads into `into`; returns how many bytes, or `null` at the end. */
@@ -53,20 +43,10 @@ export class Connection {
     else this.#conn.unref();
   }
 
-  /**
-   * Begins TLS, on a connection over TCP; from then on use only what is returned.
-   *
-   * @param hostname The name that the certificate must have.
-   * @param caCerts Certificates to trust besides those that the system trusts, in PEM.
-   * @throws {Deno.errors.InvalidData} If the certificate is not trusted.
-   */
-  async secured(
-    hostname: string,
-    caCerts: readonly string[],
-    signal: AbortSignal,
-  ): Promise<Connection> {
+  /** Goes on over another one that is made of what this is over; from then on use only that. */
+  async over(make: (conn: Conn) => Promise<Conn>): Promise<Connection> {
     this.#closed = true;
-    return new Connection(await secure(this.#conn as Deno.TcpConn, hostname, signal, caCerts));
+    return new Connection(await make(this.#conn));
   }
 
   /**
@@ -77,7 +57,7 @@ export class Connection {
   async upgrade({ transport, hostname, port, path }: WebEndpoint): Promise<void> {
     const name = hostname.includes(":") ? `[${hostname.replace(/%.*/, "")}]` : hostname;
     const isUsual = port === WEB_PORTS[transport];
-    const carrier = this.#conn as Deno.TcpConn | Deno.TlsConn;
+    const carrier = this.#conn;
     const first = await askForUpgrade(carrier, isUsual ? name : `${name}:${port}`, path);
     this.#stream = new WebSocketStream(carrier, true, first);
   }
@@ -97,52 +77,5 @@ export class Connection {
     if (this.#closed) return;
     this.#closed = true;
     this.#conn.close();
-  }
-}
-
-export async function secure(
-  conn: Deno.TcpConn,
-  hostname: string,
-  signal: AbortSignal,
-  caCerts: readonly string[],
-): Promise<Deno.TlsConn> {
-  conn.setNoDelay(true);
-  const secured = await startTls(conn, hostname, caCerts);
-  const close = () => secured.close();
-  signal.addEventListener("abort", close);
-  try {
-    await secured.handshake();
-    return secured;
-  } catch (error) {
-    if (!signal.aborted) secured.close();
-    throw error;
-  } finally {
-    signal.removeEventListener("abort", close);
-  }
-}
-
-async function startTls(
-  conn: Deno.TcpConn,
-  hostname: string,
-  caCerts: readonly string[],
-): Promise<Deno.TlsConn> {
-  try {
-    return await Deno.startTls(conn, { hostname, caCerts: [...caCerts] });
-  } catch (error) { // One of the certificates cannot be read, or the name is not one for TLS.
-    closeIfOpen(conn);
-    const what = error instanceof Error ? error.message : error;
-    throw new TypeError(
-      `Cannot begin TLS with ${JSON.stringify(hostname)}: the name or a certificate to trust ` +
-        `cannot be used (${what})`,
-      { cause: error },
-    );
-  }
-}
-
-function closeIfOpen(conn: Deno.TcpConn): void {
-  try {
-    conn.close();
-  } catch (error) { // It became part of TLS before that failed.
-    if (!(error instanceof Deno.errors.BadResource)) throw error;
   }
 }

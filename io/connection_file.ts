@@ -6,6 +6,7 @@
  * own. Whoever can read it can do all that a client can; so it is written with mode 0600, and refused
  * unless it is private.
  */
+import { fromBase64, toBase64 } from "../base/base64.ts";
 import { parseAddress } from "./address.ts";
 import {
   CONFIG_FILE_BYTES_MAX,
@@ -79,7 +80,7 @@ function parseConnectionFile(path: string | URL, text: string): ConnectionFile {
     if (typeof address !== "string") throw new TypeError("its address is not a text");
     parseAddress(address);
     checkAddresses(addresses);
-    const key = authkey === undefined ? undefined : Uint8Array.fromBase64(authkey);
+    const key = authkey === undefined ? undefined : fromBase64(authkey);
     if (key?.length === 0) throw new TypeError("its authkey is empty");
     if (pid !== undefined && !Number.isInteger(pid)) throw new TypeError("its pid is not a number");
     checkText("keyName", keyName);
@@ -125,7 +126,7 @@ export function formatConnectionFile(content: ConnectionFile): string {
     version: FILE_VERSION,
     address,
     addresses,
-    authkey: authkey?.toBase64(),
+    authkey: authkey && toBase64(authkey),
     keyName,
     ca,
     id,

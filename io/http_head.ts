@@ -9,6 +9,7 @@
 import { NO_BYTES } from "../base/bytes.ts";
 import { printable } from "../base/printable.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
+import type { Conn } from "./conn.ts";
 
 /** How long a head may be: browsers send the cookies of all ports of localhost. */
 export const HEAD_BYTES_MAX = 16 * 1024;
@@ -51,7 +52,7 @@ export class HeadError extends ProtocolError {
  * @throws {ConnectionLostError} If the stream ends before it does.
  */
 export async function readHead(
-  stream: Pick<Deno.Conn, "read">,
+  stream: Pick<Conn, "read">,
   first: Uint8Array = NO_BYTES,
 ): Promise<Head> {
   let bytes = new Uint8Array(Math.max(READ_BYTES, first.length));

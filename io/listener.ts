@@ -15,7 +15,8 @@ import {
   parseAddresses,
 } from "./address.ts";
 import type { Certificate } from "./certificate.ts";
-import { type Conn, Connection } from "./connection.ts";
+import type { Conn } from "./conn.ts";
+import { Connection } from "./connection.ts";
 import { type OnWait, takeLock } from "./lock_file.ts";
 import { needDeno } from "./runtime.ts";
 import { bindSocket, lockOf, makeRoom, type SocketFile } from "./socket_file.ts";

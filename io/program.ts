@@ -1,6 +1,7 @@
 /**
  * The program that this is part of, as people know it.
  */
+import { nodeProcess } from "./process.ts";
 
 /** What Deno calls the module of a program that is not a file, such as one that it was given to evaluate. */
 const NOT_A_FILE = /^\$deno\$/;
@@ -12,14 +13,21 @@ const NOT_A_FILE = /^\$deno\$/;
  * @returns Empty where there are no processes, as in a page.
  */
 export function programName(bytesMax: number): string {
-  if (typeof Deno === "undefined") return "";
-  const { pid, mainModule } = Deno;
+  const { pid } = typeof Deno !== "undefined" ? Deno : nodeProcess() ?? {};
+  if (pid === undefined) return "";
   const rest = ` ${pid}`;
-  return cut(fileName(mainModule), bytesMax - rest.length) + rest;
+  return cut(fileName(), bytesMax - rest.length) + rest;
+}
+
+/** The name of the file that the program began with; that of the runtime if there is none. */
+function fileName(): string {
+  if (typeof Deno !== "undefined") return lastPart(Deno.mainModule);
+  const { argv, versions } = nodeProcess()!;
+  return argv[1]?.replace(/.*[/\\]/, "") || (versions.bun === undefined ? "node" : "bun");
 }
 
 /** The last part of the path of a module; `deno` if it has none, as in a worker. */
-function fileName(module: string | null): string {
+function lastPart(module: string | null): string {
   const [, name = ""] = /^(?:file|https?):.*\/([^/?#]+)/.exec(module ?? "") ?? [];
   if (name === "" || NOT_A_FILE.test(name)) return "deno";
   try {

@@ -7,7 +7,7 @@
  * - The folder does not matter: who may write there can take the file away, but not put another in its
  *   place, which would be a file of theirs.
  */
-import { needDeno } from "./runtime.ts";
+import { type FileStatus, type Runtime, runtimeFor } from "./runtime.ts";
 
 const ROOT = 0;
 /** The longest key that is read from a file, in bytes. */
@@ -24,25 +24,25 @@ export const CONFIG_FILE_BYTES_MAX = 1024 * 1024;
  * @throws {Deno.errors.PermissionDenied} If others can read or change it, or this user cannot read it.
  * @throws {Deno.errors.IsADirectory} If it is a directory.
  * @throws {TypeError} If it is not a file, or has more than `limit` bytes.
- * @throws {DOMException} If there is no Deno; see {@linkcode needDeno}.
+ * @throws {DOMException} If this runtime has no files; see {@linkcode runtimeFor}.
  */
 export async function readSecret<T>(
   path: string | URL,
   limit: number,
   read: (bytes: Uint8Array<ArrayBuffer>) => T,
-  userOf: () => Promise<number | undefined> = ownUser,
+  userOf?: () => Promise<number | undefined>,
 ): Promise<T> {
-  needDeno(`read "${path}"`);
+  const runtime = runtimeFor(`read "${path}"`);
   // Checked before it is opened: opening a FIFO waits for its other end.
-  const { isFile, isDirectory } = await Deno.stat(path);
+  const { isFile, isDirectory } = await runtime.stat(path);
   if (isDirectory) {
-    throw new Deno.errors.IsADirectory(`Cannot use "${path}": it is a directory`);
+    throw runtime.fileError("IsADirectory", `Cannot use "${path}": it is a directory`);
   }
   if (!isFile) throw new TypeError(`Cannot use "${path}": it is not a file`);
-  const file = await Deno.open(path);
+  const file = await runtime.open(path);
   try {
     const info = await file.stat();
-    await checkOwner(path, info, userOf);
+    await checkOwner(path, info, runtime, userOf ?? (() => runtime.user()));
     const bytes = new Uint8Array(limit + 1);
     let size = 0;
     for (let count: number | null = 1; count !== null && size <= limit; size += count ?? 0) {
@@ -50,10 +50,10 @@ export async function readSecret<T>(
     }
     if (size > limit) throw new TypeError(`Cannot use "${path}": it has more than ${limit} bytes`);
     const secret = read(bytes.subarray(0, size));
-    checkMode(path, info);
+    checkMode(path, info, runtime);
     return secret;
   } finally {
-    file.close();
+    await file.close();
   }
 }
 
@@ -89,9 +89,10 @@ export async function removeIfThere(path: string): Promise<void> {
 }
 
 /** Where there are no users, as on Windows, mode and uid are `null`. */
-function checkMode(path: string | URL, { mode }: Deno.FileInfo): void {
+function checkMode(path: string | URL, { mode }: FileStatus, runtime: Runtime): void {
   if (mode !== null && (mode & 0o077) !== 0) {
-    throw new Deno.errors.PermissionDenied(
+    throw runtime.fileError(
+      "PermissionDenied",
       `Cannot use "${path}": others can read or change it (mode ${
         (mode & 0o777).toString(8)
       }); make it private with chmod 600`,
@@ -101,37 +102,16 @@ function checkMode(path: string | URL, { mode }: Deno.FileInfo): void {
 
 async function checkOwner(
   path: string | URL,
-  { uid }: Deno.FileInfo,
+  { uid }: FileStatus,
+  runtime: Runtime,
   userOf: () => Promise<number | undefined>,
 ): Promise<void> {
   if (uid === null || uid === ROOT) return;
   const user = await userOf();
   if (user === undefined || user === uid) return;
-  throw new Deno.errors.PermissionDenied(
+  throw runtime.fileError(
+    "PermissionDenied",
     `Cannot use "${path}": it belongs to another user (uid ${uid}), who can change it; ` +
       "take it over with chown, or run this as that user",
   );
-}
-
-/**
- * The number of the user that this process runs as, if it can be known without asking for a permission:
- * Deno tells it with `--allow-sys`, and a file that is made with `--allow-write` has it.
- */
-async function ownUser(): Promise<number | undefined> {
-  if (isGranted({ name: "sys", kind: "uid" })) return Deno.uid() ?? undefined;
-  if (!isGranted({ name: "write" })) return undefined;
-  try {
-    const path = await Deno.makeTempFile({ prefix: "mpubsub-" });
-    try {
-      return (await Deno.lstat(path)).uid ?? undefined;
-    } finally {
-      await Deno.remove(path);
-    }
-  } catch { // There is no temporary folder, or it is full, or read-only.
-    return undefined;
-  }
-}
-
-function isGranted(permission: Deno.PermissionDescriptor): boolean {
-  return Deno.permissions.querySync(permission).state === "granted";
 }

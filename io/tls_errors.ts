@@ -1,5 +1,6 @@
 /**
- * Why a client could not begin TLS, from what Deno's TLS (rustls) says: what is wrong, and what helps.
+ * Why a client could not begin TLS, from what Deno's TLS (rustls) says, or the codes of Node and Bun
+ * (OpenSSL, BoringSSL): what is wrong, and what helps.
  */
 import { printable } from "../base/printable.ts";
 import {
@@ -21,13 +22,13 @@ const PROBLEMS: readonly {
   readonly helps: string;
 }[] = [
   {
-    says: /UnknownIssuer/,
+    says: /UnknownIssuer|UNABLE_TO_(GET_ISSUER|VERIFY_LEAF)|SELF_SIGNED/,
     problem: "untrusted",
     means: "its certificate is not trusted",
     helps: "to trust it, give it, or that of its authority, as the option tls.caCerts",
   },
   {
-    says: /not valid for name|NotValidForName/,
+    says: /not valid for name|NotValidForName|ERR_TLS_CERT_ALTNAME/,
     problem: "other name",
     means: "its certificate is for another name",
     helps: "connect to a name in its certificate",
@@ -39,13 +40,13 @@ const PROBLEMS: readonly {
     helps: "give the broker a new one, or check this machine's clock",
   },
   {
-    says: /not valid yet|NotValidYet/,
+    says: /not valid yet|NotValidYet|NOT_YET_VALID/,
     problem: "not yet valid",
     means: "its certificate is not valid yet",
     helps: "check the clocks of both machines",
   },
   {
-    says: /CaUsedAsEndEntity/,
+    says: /CaUsedAsEndEntity|INVALID_PURPOSE/,
     problem: "other use",
     means: "its certificate is that of an authority, and not one for a broker",
     helps: "make it with basicConstraints=CA:FALSE",
@@ -55,16 +56,18 @@ const PROBLEMS: readonly {
 /** The error for a client that could not begin TLS at an endpoint. */
 export function tlsError(endpoint: Endpoint, cause: unknown): Error {
   const to = `Cannot connect to ${formatEndpoint(endpoint)}`;
-  const says = printable(cause instanceof Error ? cause.message : String(cause), REASON_CHARS_MAX);
-  if (/invalid peer certificate/.test(says)) return certificateError(to, says, cause);
+  const says = printable(textOf(cause), REASON_CHARS_MAX);
+  if (/invalid peer certificate|CERT|SELF_SIGNED|UNABLE_TO|INVALID_PURPOSE/.test(says)) {
+    return certificateError(to, says, cause);
+  }
   const plain = formatEndpoint({ ...endpoint, transport: "tcp" } as Endpoint);
-  if (/corrupt message|InvalidContentType/.test(says)) {
+  if (/corrupt message|InvalidContentType|WRONG_VERSION_NUMBER|PACKET_LENGTH/.test(says)) {
     return new ProtocolError(
       `${to}: what answers does not speak TLS (${says}); if it is a broker, use ${plain}`,
       { cause },
     );
   }
-  if (cause instanceof Deno.errors.UnexpectedEof) {
+  if (/^UnexpectedEof|ECONNRESET/.test(says)) {
     return new ConnectionLostError(
       `${to}: the other side closed the connection before TLS began; ` +
         `if it is a broker without TLS, use ${plain}`,
@@ -74,12 +77,30 @@ export function tlsError(endpoint: Endpoint, cause: unknown): Error {
   return new ConnectionLostError(`${to}: TLS could not begin (${says})`, { cause });
 }
 
+/** What an error says, with its code or the name of its kind where that says more. */
+function textOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { name, message, code } = error as Error & { code?: unknown };
+  if (typeof code === "string" && !message.includes(code)) return `${message} (${code})`;
+  return name === "UnexpectedEof" ? `${name}: ${message}` : message;
+}
+
 function certificateError(to: string, says: string, cause: unknown): AuthError {
   const known = PROBLEMS.find((one) => one.says.test(says));
   const { problem, means, helps } = known ??
     { problem: "other", means: "its certificate cannot be used", helps: "give it another one" };
   const text = `${to}: ${means} (${withDates(says)}); ${helps}`;
   return new AuthError(text, { certificate: problem, cause });
+}
+
+/** The error for a client that could not even try: a certificate to trust cannot be read, say. */
+export function cannotBeginTls(hostname: string, cause: unknown): TypeError {
+  const what = cause instanceof Error ? cause.message : cause;
+  return new TypeError(
+    `Cannot begin TLS with ${JSON.stringify(hostname)}: the name or a certificate to trust ` +
+      `cannot be used (${what})`,
+    { cause },
+  );
 }
 
 /** A text in which times are dates, and not seconds since 1970. */

@@ -14,6 +14,7 @@
 import { writeAll } from "../base/bytes.ts";
 import { Rounds } from "../base/rounds.ts";
 import { TimeSlice } from "../base/time_slice.ts";
+import type { Conn } from "./conn.ts";
 import { ClientRecords } from "./tls_records.ts";
 
 const BYTES_MIN = 1024;
@@ -22,7 +23,7 @@ const BYTES_MAX = 128 * 1024;
 const BYTES_PER_MS = 2 * 1024 * 1024;
 
 /** A connection, or what is like one. */
-export type End = Pick<Deno.Conn, "read" | "write" | "closeWrite">;
+export type End = Pick<Conn, "read" | "write" | "closeWrite">;
 
 /** Passes bytes in both directions. */
 export class TlsPumps {

@@ -13,6 +13,7 @@
 import { NO_BYTES, writeAll } from "../base/bytes.ts";
 import { later } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
+import type { Conn } from "./conn.ts";
 import { HeadError, readHead } from "./http_head.ts";
 import type { TlsServerConn } from "./tls.ts";
 import { type Carrier, WebSocketStream } from "./websocket.ts";
@@ -47,7 +48,7 @@ export interface WebOptions {
 }
 
 /** What is read and written once it is known what is spoken. */
-type Stream = Pick<Deno.Conn, "read" | "write" | "closeWrite"> & { trim?(): void };
+type Stream = Pick<Conn, "read" | "write" | "closeWrite"> & { trim?(): void };
 
 /** The broker's end of a connection that begins with HTTP, or may. */
 export class WebConn {

@@ -15,9 +15,10 @@
  */
 import { NO_BYTES, writeAll } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
+import type { Conn } from "./conn.ts";
 
 /** A connection, or what is like one. */
-export type Carrier = Pick<Deno.Conn, "read" | "write" | "closeWrite">;
+export type Carrier = Pick<Conn, "read" | "write" | "closeWrite">;
 
 /** Why a WebSocket is closed; section 7.4.1. */
 export const CloseCode = {

@@ -1,9 +1,11 @@
 /**
  * The upgrade from HTTP/1.1 to a WebSocket, at both ends; section 4 of RFC 6455.
  */
+import { toBase64 } from "../base/base64.ts";
 import { concat } from "../base/bytes.ts";
 import { printable } from "../base/printable.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
+import type { Conn } from "./conn.ts";
 import { type Head, listOf, readHead, requestOf } from "./http_head.ts";
 
 const VERSION = "13";
@@ -158,11 +160,11 @@ const PHRASES: Readonly<Record<number, string>> = {
  * @throws {ConnectionLostError} If it closes before it has answered.
  */
 export async function askForUpgrade(
-  carrier: Pick<Deno.Conn, "read" | "write">,
+  carrier: Pick<Conn, "read" | "write">,
   host: string,
   path: string,
 ): Promise<Uint8Array> {
-  const key = crypto.getRandomValues(new Uint8Array(NONCE_BYTES)).toBase64();
+  const key = toBase64(crypto.getRandomValues(new Uint8Array(NONCE_BYTES)));
   const request = ascii([
     `GET ${path} HTTP/1.1`,
     `host: ${host}`,
@@ -207,7 +209,7 @@ function isNonce(key: string): boolean {
 
 async function acceptOf(key: string): Promise<string> {
   const bytes = new TextEncoder().encode(key + GUID);
-  return new Uint8Array(await crypto.subtle.digest("SHA-1", bytes)).toBase64();
+  return toBase64(new Uint8Array(await crypto.subtle.digest("SHA-1", bytes)));
 }
 
 function ascii(lines: readonly string[]): Uint8Array<ArrayBuffer> {

@@ -15,6 +15,7 @@ import { Fifo } from "../base/fifo.ts";
 import { TimeSlice } from "../base/time_slice.ts";
 import { every } from "../base/timers.ts";
 import type { Connection } from "../io/connection.ts";
+import { beginTls } from "../io/deno.ts";
 import { dial } from "../io/dial.ts";
 
 const READ_BYTES_MIN = 4 * 1024;
@@ -109,7 +110,7 @@ class NatsTransport implements Transport {
         if (!isAll) throw new Error("the server goes on before TLS has begun");
         const { ca } = options.tls || {};
         const caCerts = ca === undefined ? [] : [ca];
-        this.#connection = await connection.secured(tlsName || hostname, caCerts, signal);
+        this.#connection = await beginTls(connection, tlsName || hostname, caCerts, signal);
         this.#isEncrypted = true;
       }
       this.#isOpen = true;

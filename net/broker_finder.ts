@@ -3,12 +3,8 @@
  */
 import { ConnectionLostError } from "../errors.ts";
 import { absolute, type Addresses, type Endpoint, parseAddresses, safeOf } from "../io/address.ts";
-import {
-  type ConnectionFile,
-  isMissing,
-  readConnectionFile,
-  withKey,
-} from "../io/connection_file.ts";
+import { type ConnectionFile, isMissing, withKey } from "../io/connection_file.ts";
+import type { Outside } from "../io/outside.ts";
 import { checkCaCerts } from "../io/tls_errors.ts";
 import { keyBytes, keyNameBytes } from "../protocol/handshake.ts";
 import type { NetPubSubOptions } from "./options.ts";
@@ -32,6 +28,8 @@ type BrokerInfo = Omit<ConnectionFile, "address" | "addresses" | "authkey"> & {
 
 /** Finds the broker of one client, anew for each attempt to connect. */
 export class BrokerFinder {
+  /** How it is reached. */
+  readonly outside: Outside;
   readonly #options: NetPubSubOptions;
   /** Where it is, as far as that is known. */
   #target: Target | undefined;
@@ -44,7 +42,8 @@ export class BrokerFinder {
    * @throws {TypeError} If the name of the key, or a certificate to trust, is of the wrong kind.
    * @throws {RangeError} If it is too long.
    */
-  constructor(options: NetPubSubOptions) {
+  constructor(options: NetPubSubOptions, outside: Outside) {
+    this.outside = outside;
     this.#options = options;
     if (options.keyName !== undefined) keyNameBytes(options.keyName);
     checkCaCerts(options.tls?.caCerts ?? []);
@@ -77,7 +76,7 @@ export class BrokerFinder {
   }
 
   async #read(file: string | URL): Promise<Target> {
-    const content = withKey(file, await readConnectionFile(file));
+    const content = withKey(file, await this.outside.readConnectionFile(file));
     return this.#targetOf({ ...content, address: content.addresses ?? content.address });
   }
 

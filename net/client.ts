@@ -26,7 +26,7 @@ import { every, later } from "../base/timers.ts";
 import { ConnectionLostError } from "../errors.ts";
 import { type Endpoint, formatEndpoint } from "../io/address.ts";
 import type { Connection } from "../io/connection.ts";
-import { isHopeless } from "../io/dial.ts";
+import { isHopeless } from "../io/dial_errors.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
 import type { Opened } from "../protocol/frame_bodies.ts";
 import { type Link, type LinkEnd, TICKS } from "../protocol/link.ts";
@@ -290,6 +290,7 @@ export class Client {
       waits: span.waits || span.remote.id !== undefined,
     });
     return await attempt(span, target, {
+      dial: this.#finder.outside.dial,
       name: this.#name,
       queueOptions: this.#queueOptions,
       interests: () => this.#dispatcher.interests(),

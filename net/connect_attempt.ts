@@ -10,7 +10,8 @@ import { later } from "../base/timers.ts";
 import { AuthError, ConnectionLostError, ForbiddenError, ProtocolError } from "../errors.ts";
 import { type Endpoint, formatEndpoint, isExposed } from "../io/address.ts";
 import type { Connection } from "../io/connection.ts";
-import { dial, UnreachableError } from "../io/dial.ts";
+import { UnreachableError } from "../io/dial_errors.ts";
+import type { Outside } from "../io/outside.ts";
 import { authenticateToBroker } from "../protocol/authenticate.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
 import {
@@ -38,6 +39,7 @@ export interface Attempter {
   interests(): Iterable<TopicPath>;
   /** Others can read and change what is sent to this endpoint, which is tried now. */
   exposes(endpoint: Endpoint): void;
+  readonly dial: Outside["dial"];
   /** There is a connection. */
   dialled(stream: Connection): void;
   /** The broker has opened the session; frames that follow are the session's. */
@@ -104,7 +106,7 @@ async function attemptUntil(
   attempter: Attempter,
 ): Promise<Link> {
   if (isExposed(endpoint)) attempter.exposes(endpoint);
-  const stream = await dial(endpoint, signal, caCerts);
+  const stream = await attempter.dial(endpoint, signal, caCerts);
   attempter.dialled(stream);
   const close = () => stream.close();
   signal.addEventListener("abort", close);
