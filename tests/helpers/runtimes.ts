@@ -21,6 +21,8 @@ export interface Runtime {
    * @returns What it logs, line by line.
    */
   run(folder: string, path: string, options?: RunOptions): Promise<string>;
+  /** The command that runs a module on a command line, if it is here and has one. */
+  readonly command?: readonly string[];
 }
 
 /** How a module is run. */
@@ -82,6 +84,7 @@ function onCommandLine(name: string, command: string | undefined, flags: string[
       output(command!, [...flags, `${folder}/${path}`], folder, {
         ...ca !== undefined && { NODE_EXTRA_CA_CERTS: ca },
       }),
+    ...command !== undefined && { command: [command, ...flags] },
   };
 }
 
