@@ -5,9 +5,9 @@
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { Broker, type BrokerOptions, type BrokerStats } from "../../broker.ts";
 import { killIfAlive } from "./kill.ts";
-import { tell } from "./lines.ts";
+import { tell, told } from "./lines.ts";
 
-export { tell };
+export { tell, told };
 
 /** Options of a {@linkcode Process}. */
 export interface ProcessOptions {
@@ -66,7 +66,7 @@ export class Process<Report> implements AsyncDisposable {
   }
 
   /**
-   * Tells it something, which `told` of `lines.ts` gives it there.
+   * Tells it something, which {@linkcode told} gives it there.
    *
    * @throws {Deno.errors.BrokenPipe} If it has ended.
    */
