@@ -45,13 +45,13 @@ Passes messages between programs. While it runs, its address and key are in FILE
       name: "address",
       value: "ADDRESS",
       isMany: true,
-      about: "unix:///path, tcp://, tls://, ws:// or wss://host:port [new socket]; or several",
+      about: "unix:///path, tcp|tls|ws|wss://host:port [a socket]",
     },
     {
       name: "origin",
       value: "URL",
       isMany: true,
-      about: "Let pages of this origin connect over ws:// or wss://, too",
+      about: "Let pages of this origin connect, too",
     },
     {
       name: "authkey-file",
