@@ -24,7 +24,15 @@ import {
   timeText,
   UsageError,
 } from "./command.ts";
-import { addressesOf, certificatesIn, fileOf, readKey, readKeys, readSecretText } from "./files.ts";
+import {
+  addressesOf,
+  certificatesIn,
+  fileOf,
+  originsOf,
+  readKey,
+  readKeys,
+  readSecretText,
+} from "./files.ts";
 import { grantsOf, grantsText } from "./grants.ts";
 import { Log } from "./log.ts";
 import { StopSignals } from "./signals.ts";
@@ -125,7 +133,7 @@ function serveOptions(args: Arguments): ServeOptions {
   const options = {
     file: fileOf(args.operands),
     addresses: addressesOf(args),
-    origins: args.texts("origin"),
+    origins: originsOf(args),
     authkeyFile: args.text("authkey-file"),
     keysFile: args.text("keys"),
     tlsCert: args.text("tls-cert"),

@@ -175,6 +175,8 @@ export async function askForUpgrade(
   const head = await readHead(carrier);
   const [, status] = /^HTTP\/1\.1 (\d{3})(?: |$)/.exec(head.start) ?? [];
   if (status?.startsWith("5")) throw new NoUpgradeError(status);
+  const refused = (why: string) =>
+    new ProtocolError(`Cannot open a WebSocket at ${host}${path}: ${why}`);
   if (status !== "101") {
     throw refused(status === undefined ? "the answer is not HTTP/1.1" : `the answer is ${status}`);
   }
@@ -195,10 +197,6 @@ export class NoUpgradeError extends ConnectionLostError {
   constructor(status: string) {
     super(`Cannot open a WebSocket: the answer is ${status}`);
   }
-}
-
-function refused(why: string): ProtocolError {
-  return new ProtocolError(`Cannot open a WebSocket: ${why}`);
 }
 
 function isNonce(key: string): boolean {
