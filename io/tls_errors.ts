@@ -8,7 +8,7 @@ import {
   ConnectionLostError,
   ProtocolError,
 } from "../errors.ts";
-import { type Endpoint, formatEndpoint } from "./address.ts";
+import { type Endpoint, formatEndpoint, isWeb } from "./address.ts";
 
 /** How much is shown of what TLS says, which may list the names in a certificate. */
 const REASON_CHARS_MAX = 500;
@@ -57,7 +57,8 @@ export function tlsError(endpoint: Endpoint, cause: unknown): Error {
   const to = `Cannot connect to ${formatEndpoint(endpoint)}`;
   const says = printable(cause instanceof Error ? cause.message : String(cause), REASON_CHARS_MAX);
   if (/invalid peer certificate/.test(says)) return certificateError(to, says, cause);
-  const plain = formatEndpoint({ ...endpoint, transport: "tcp" } as Endpoint);
+  const transport = isWeb(endpoint) ? "ws" : "tcp";
+  const plain = formatEndpoint({ ...endpoint, transport } as Endpoint);
   if (/corrupt message|InvalidContentType/.test(says)) {
     return new ProtocolError(
       `${to}: what answers does not speak TLS (${says}); if it is a broker, use ${plain}`,

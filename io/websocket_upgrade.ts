@@ -172,7 +172,14 @@ export async function askForUpgrade(
     `sec-websocket-version: ${VERSION}`,
   ]);
   for (let at = 0; at < request.length;) at += await carrier.write(request.subarray(at));
-  const head = await readHead(carrier);
+  const head = await readHead(carrier).catch((error) => {
+    if (!(error instanceof ConnectionLostError)) throw error;
+    throw new ConnectionLostError(
+      `Cannot open a WebSocket at ${host}${path}: the other side closed the connection before it ` +
+        "answered; it may be a broker without WebSockets",
+      { cause: error },
+    );
+  });
   const [, status] = /^HTTP\/1\.1 (\d{3})(?: |$)/.exec(head.start) ?? [];
   if (status?.startsWith("5")) throw new NoUpgradeError(status);
   const refused = (why: string) =>

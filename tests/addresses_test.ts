@@ -2,6 +2,7 @@
 import {
   assert,
   assertEquals,
+  assertMatch,
   assertRejects,
   assertStringIncludes,
   assertThrows,
@@ -299,3 +300,45 @@ Deno.test("NetPubSub never connects without TLS beyond the machine after it trie
     Object.assign(Deno, { connect });
   }
 });
+
+/** What a client is told that speaks one way where a broker speaks another. */
+const ADVICE: Readonly<Record<string, Readonly<Record<string, RegExp>>>> = {
+  tcp: {
+    tls: /before TLS began; if it is a broker without TLS, use tcp:/,
+    ws: /^Cannot open a WebSocket at 127.0.0.1:\d+\/: .* it may be a broker without WebSockets$/,
+    wss: /before TLS began; if it is a broker without TLS, use ws:/,
+  },
+  tls: {
+    tcp: /speaks TLS; use an address that begins with tls:/,
+    ws: /TLS came; begin the address with wss:/,
+    wss: /^Cannot open a WebSocket at 127.0.0.1:\d+\/: .* it may be a broker without WebSockets$/,
+  },
+  ws: {
+    tcp: /speaks HTTP; use an address that begins with ws:/,
+    tls: /does not speak TLS .* if it is a broker, use tcp:/,
+    wss: /does not speak TLS .* if it is a broker, use ws:/,
+  },
+  wss: {
+    tcp: /speaks TLS; use an address that begins with tls:/,
+    tls: /speaks HTTP; .* or wss:/,
+    ws: /TLS came; begin the address with wss:/,
+  },
+};
+
+for (const [scheme, told] of Object.entries(ADVICE)) {
+  Deno.test(`NetPubSub that speaks otherwise is told at once what to use for a broker at ${scheme}://`, async () => {
+    const tls = scheme === "tls" || scheme === "wss" ? { tls: TLS } : {};
+    await using broker = await started({
+      address: `${scheme}://127.0.0.1:0`,
+      onError() {},
+      ...tls,
+      authTimeout: 60_000,
+    });
+    for (const [other, says] of Object.entries(told)) {
+      const address = `${other}://127.0.0.1:${portOf(broker.address)}`;
+      await using bus = new NetPubSub(address, KEY, TRUSTING);
+      const { message } = await assertRejects(() => bus.connect());
+      assertMatch(message, says);
+    }
+  });
+}
