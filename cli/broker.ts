@@ -3,13 +3,14 @@
  */
 import { Broker, type BrokerKey, type BrokerOptions } from "../broker.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
-import { addressBeside, isSecured, parseAddress } from "../io/address.ts";
+import { addressBeside, isSecured, parseAddress, parseAddresses } from "../io/address.ts";
 import {
   type ConnectionFile,
   readConnectionFile,
   writeConnectionFile,
 } from "../io/connection_file.ts";
 import { dial } from "../io/dial.ts";
+import { groupsOf } from "../io/listener.ts";
 import { takeLock } from "../io/lock_file.ts";
 import { removeDeadSocket } from "../io/socket_file.ts";
 import { askForId } from "../protocol/authenticate.ts";
@@ -148,7 +149,13 @@ function serveOptions(args: Arguments): ServeOptions {
       "Cannot use both --authkey-file and --keys: with --keys each key has a name",
     );
   }
-  const isTls = options.addresses.some((address) => isSecured(parseAddress(address)));
+  const endpoints = parseAddresses(options.addresses);
+  try {
+    groupsOf(endpoints);
+  } catch (error) { // TypeError: one port would be with TLS and without.
+    throw new UsageError(messageOf(error), { cause: error });
+  }
+  const isTls = endpoints.some(isSecured);
   if (isTls !== (options.tlsCert !== undefined) || isTls !== (options.tlsKey !== undefined)) {
     throw new UsageError(
       "Give --tls-cert and --tls-key with an --address that begins with tls:// or wss://",

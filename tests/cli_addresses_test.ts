@@ -120,6 +120,13 @@ Deno.test("cli broker refuses an --origin that is none, and says what is right",
   }
 });
 
+Deno.test("cli broker refuses a port that would be with TLS and without", async () => {
+  const [one, two] = ["ws://127.0.0.1:7411/bus", "wss://127.0.0.1:7411/bus"];
+  const { code, err } = await fails({ args: ["--address", one, "--address", two, "x.json"] });
+  assertEquals(code, 2);
+  assertStringIncludes(err, `Cannot listen at ${one} and ${two}: one port serves all with TLS`);
+});
+
 Deno.test("cli broker --origin lets pages of each connect, and no others", async () => {
   await using folder = await TempFolder.make();
   const file = `${folder.path}/x.json`;
