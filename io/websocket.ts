@@ -37,13 +37,18 @@ const MASKED = 0x80;
 const CONTROL = 8;
 const CONTROL_BYTES_MAX = 125;
 const HEADER_BYTES_MAX = 14;
-/** As much goes out in one message, so that what is masked for it stays small. */
-const MESSAGE_BYTES_MAX = 64 * 1024;
+/** As much goes out in one message of a client, so that the copy that is masked stays small. */
+const MASKED_BYTES_MAX = 64 * 1024;
+/** The same of a broker, which copies little of it. */
+const MESSAGE_BYTES_MAX = 256 * 1024;
 /** From here on masking four bytes at a time is worth its preparation. */
 const WORDS_BYTES_MIN = 256;
 /** So many masks are made at a time. */
 const MASKS = 16;
-/** A larger message of a broker is not copied behind its header. */
+/**
+ * As much of a broker's message is copied behind its header. The rest goes out from where it stands; so
+ * no header goes by itself, for which the other side would have to wake up.
+ */
 const JOIN_BYTES_MAX = 16 * 1024;
 
 /** How the other side closed. */
@@ -226,7 +231,7 @@ export class WebSocketStream {
    */
   async write(bytes: Uint8Array): Promise<number> {
     if (this.#hasSentClose) throw new ProtocolError("Cannot write: the WebSocket is closed");
-    const count = Math.min(bytes.length, MESSAGE_BYTES_MAX);
+    const count = Math.min(bytes.length, this.#isClient ? MASKED_BYTES_MAX : MESSAGE_BYTES_MAX);
     await this.#send(Opcode.BINARY, bytes.subarray(0, count));
     return count;
   }
@@ -234,12 +239,12 @@ export class WebSocketStream {
   /** Writes one frame, behind what is being written. */
   #send(opcode: number, payload: Uint8Array): Promise<void> {
     const send = async () => {
-      if (this.#isClient || payload.length <= JOIN_BYTES_MAX) {
-        await writeAll(this.#carrier, this.#frame(opcode, payload));
-      } else {
-        await writeAll(this.#carrier, this.#frame(opcode, NO_BYTES, payload.length));
-        await writeAll(this.#carrier, payload);
-      }
+      const joined = this.#isClient ? payload.length : Math.min(payload.length, JOIN_BYTES_MAX);
+      await writeAll(
+        this.#carrier,
+        this.#frame(opcode, payload.subarray(0, joined), payload.length),
+      );
+      if (joined < payload.length) await writeAll(this.#carrier, payload.subarray(joined));
     };
     const writing = this.#writing === undefined ? send() : this.#writing.then(send, send);
     this.#writing = writing;
@@ -260,8 +265,8 @@ export class WebSocketStream {
     this.#send(Opcode.PONG, pong).catch(() => {}); // Whoever reads or writes hears of it.
   }
 
-  /** A frame, or its header where the payload of `length` bytes follows; valid until the next call. */
-  #frame(opcode: number, payload: Uint8Array, length = payload.length): Uint8Array {
+  /** A frame of `length` bytes up to where this part of its payload ends; valid until the next call. */
+  #frame(opcode: number, payload: Uint8Array, length: number): Uint8Array {
     const most = HEADER_BYTES_MAX + payload.length;
     if (this.#out.length < most) this.#out = new Uint8Array(most);
     const out = this.#out;

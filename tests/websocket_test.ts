@@ -23,7 +23,7 @@ class Script implements Carrier {
   }
 
   write(bytes: Uint8Array): Promise<number> {
-    this.written.push(...bytes);
+    for (const byte of bytes) this.written.push(byte);
     return Promise.resolve(bytes.length);
   }
 
@@ -288,7 +288,7 @@ Deno.test("WebSocketStream of a client refuses what is masked", async () => {
 for (const isClient of [true, false]) {
   const who = isClient ? "client" : "broker";
   Deno.test(`WebSocketStream of a ${who} writes what the other end reads, and leaves the bytes as they are`, async () => {
-    for (const length of [0, 1, 125, 126, 65_535, 65_536, 65_537, 200_000]) {
+    for (const length of [0, 1, 125, 126, 65_535, 65_536, 65_537, 300_000]) {
       const script = new Script([]);
       const stream = new WebSocketStream(script, isClient);
       const bytes = Uint8Array.from(filled(length));
@@ -305,6 +305,23 @@ for (const isClient of [true, false]) {
     }
   });
 }
+
+Deno.test("WebSocketStream of a broker writes no header by itself, and copies little of what is long", async () => {
+  for (const [length, writes] of [[10, 1], [16_384, 1], [16_385, 2], [262_144, 2]] as const) {
+    const script = new Script([]);
+    const write = script.write.bind(script);
+    const pieces: Uint8Array[] = [];
+    script.write = (piece) => {
+      pieces.push(piece);
+      return write(piece);
+    };
+    const bytes = Uint8Array.from(filled(length));
+    assertEquals(await new WebSocketStream(script, false).write(bytes), length);
+    assertEquals(pieces.length, writes);
+    assert(pieces[0]!.length > Math.min(length, 16_384) && pieces[0]!.length <= 16_384 + 10);
+    if (writes === 2) assertEquals(pieces[1]!.buffer, bytes.buffer);
+  }
+});
 
 Deno.test("WebSocketStream.closeWrite of a broker closes, and that of a client goes on", async () => {
   const [broker, client] = [new Script([]), new Script([])];
