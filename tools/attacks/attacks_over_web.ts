@@ -275,11 +275,16 @@ function emptyFlood(name: string, what: string, first: Uint8Array, more: Uint8Ar
   };
 }
 
+/** No two in a row of the same length, so that nothing can be used again. */
 const pings = emptyFlood(
   "web-pings",
   "pings as fast as they are taken",
   bytesOf(""),
-  webFrame(Opcode.PING, bytesOf("are you there?")),
+  join(
+    webFrame(Opcode.PING, bytesOf("you?")),
+    webFrame(Opcode.PING),
+    webFrame(Opcode.PING, bytesOf("?")),
+  ),
 );
 const emptyFragments = emptyFlood(
   "web-fragments",
