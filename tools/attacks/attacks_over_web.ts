@@ -9,7 +9,6 @@ import {
   type Attack,
   type BrokerSetup,
   inParallel,
-  MEMORY_BYTES,
   QUEUE_BYTES,
   within,
 } from "./attack.ts";
@@ -298,7 +297,6 @@ const halfOpen: Attack = {
   name: "web-half-open",
   what: `${HALF_OPEN} connections that upgrade and say no more`,
   broker: WEB,
-  memoryBytes: 2 * MEMORY_BYTES, // Twice as many as over TCP come and go before V8 collects them.
   async run(assault) {
     let tried = 0;
     const head = upgradeHead();
