@@ -1,7 +1,6 @@
 /**
  * Upgrades a request of somebody else's server to a WebSocket.
  */
-import { isLoopback } from "./address.ts";
 import { Connection } from "./connection.ts";
 import { SocketObject } from "./socket_object.ts";
 import { isAllowed, NO_BUS, notAllowed } from "./websocket_upgrade.ts";
@@ -23,15 +22,13 @@ export function upgradeRequest(
   origins: readonly string[],
   messageBytes: number,
 ): Upgraded | Response {
-  const { hostname, host } = new URL(request.url);
+  const { host } = new URL(request.url);
   if (!/(?:^|[\s,])websocket(?:$|[\s,])/i.test(request.headers.get("upgrade") ?? "")) {
     return refusal(426, NO_BUS, { upgrade: "websocket", connection: "upgrade" });
   }
   const origin = request.headers.get("origin");
-  const isLocal = isLoopback({ transport: "tcp", hostname, port: 0 });
-  if (
-    origin !== null && !isAllowed(origin, request.headers.get("host") ?? host, origins, isLocal)
-  ) {
+  // Where the server listens is not known here, but by what name it was asked.
+  if (origin !== null && !isAllowed(origin, request.headers.get("host") ?? host, origins, true)) {
     return refusal(403, notAllowed(origin));
   }
   try {

@@ -75,15 +75,16 @@ export class WebSocketStream {
   /** Whether a message has begun, of which more frames follow. */
   #isFragmented = false;
   /** The payload of a control frame, as far as it has come. */
-  #control: Uint8Array = NO_BYTES;
+  #control = new ControlPayload();
   /** A buffer in which what goes out is masked, or put behind its header. */
   #out: Uint8Array = NO_BYTES;
   /** Masks for frames to come, of a client. */
   readonly #masks: Masks | undefined;
   /** What is being written. */
   #writing: Promise<unknown> | undefined;
-  /** The answer to the latest ping, until it is written. */
-  #pong: Uint8Array | undefined;
+  /** The payload of the latest ping, and whether it is still to be answered. */
+  #ping = new ControlPayload();
+  #owesPong = false;
   #hasSentClose = false;
   #closing: Closing | undefined;
 
@@ -122,7 +123,7 @@ export class WebSocketStream {
         throw error;
       }
       if (this.#closing !== undefined) await this.#answerClose();
-      else if (this.#pong !== undefined) this.#sendPong();
+      else if (this.#owesPong) this.#sendPong();
       if (length > 0 || this.#closing === undefined) return length;
     }
     return null;
@@ -153,8 +154,7 @@ export class WebSocketStream {
         if (end < at) bytes.copyWithin(end, at, at + part);
         end += part;
       } else {
-        const offset = this.#control.length - this.#left;
-        for (let i = 0; i < part; i++) this.#control[offset + i] = bytes[at + i]!;
+        this.#control.take(bytes, at, part);
       }
       at += part;
       this.#left -= part;
@@ -200,9 +200,7 @@ export class WebSocketStream {
     this.#left = left;
     this.#mask = this.#isClient ? 0 : fourBytes(header, this.#headerBytes - 4);
     this.#headerBytes = 0;
-    if (opcode >= CONTROL && this.#control.length !== left) {
-      this.#control = left === 0 ? NO_BYTES : new Uint8Array(left);
-    }
+    if (opcode >= CONTROL) this.#control.clear();
   }
 
   /** Unmasks a part of the current payload; the mask goes on where it ends. */
@@ -213,14 +211,12 @@ export class WebSocketStream {
   /** Takes a frame whose payload is complete. */
   #finish(): void {
     if (this.#opcode < CONTROL) return;
-    const control = this.#control;
-    const { length } = control;
     if (this.#opcode === Opcode.PING) {
-      // In place, because in a flood of pings new arrays would take most of the time.
-      if (this.#pong?.length !== length) this.#pong = new Uint8Array(length);
-      for (let i = 0; i < length; i++) this.#pong[i] = control[i]!;
+      // They change places, so that nothing is copied.
+      [this.#ping, this.#control] = [this.#control, this.#ping];
+      this.#owesPong = true;
     } else if (this.#opcode === Opcode.CLOSE) {
-      this.#closing = closingOf(control);
+      this.#closing = closingOf(this.#control.bytes);
     }
   }
 
@@ -251,7 +247,7 @@ export class WebSocketStream {
     const done = () => {
       if (this.#writing !== writing) return;
       this.#writing = undefined;
-      if (this.#pong !== undefined) this.#sendPong();
+      if (this.#owesPong) this.#sendPong();
     };
     writing.then(done, done);
     return writing;
@@ -260,9 +256,8 @@ export class WebSocketStream {
   /** Answers the latest ping, unless something is being written; then it is answered after that. */
   #sendPong(): void {
     if (this.#writing !== undefined || this.#hasSentClose) return;
-    const pong = this.#pong!;
-    this.#pong = undefined;
-    this.#send(Opcode.PONG, pong).catch(() => {}); // Whoever reads or writes hears of it.
+    this.#owesPong = false;
+    this.#send(Opcode.PONG, this.#ping.bytes).catch(() => {}); // Whoever reads or writes hears of it.
   }
 
   /** A frame of `length` bytes up to where this part of its payload ends; valid until the next call. */
@@ -318,6 +313,28 @@ export class WebSocketStream {
   /** Drops what it keeps for speed. */
   trim(): void {
     if (this.#writing === undefined) this.#out = NO_BYTES;
+    if (this.#left === 0) this.#control = new ControlPayload();
+    if (!this.#owesPong) this.#ping = new ControlPayload();
+  }
+}
+
+/** The payload of a control frame, for which room is made once: else a flood of them would be dear. */
+class ControlPayload {
+  #room: Uint8Array = NO_BYTES;
+  #filled = 0;
+
+  /** What has come of it; valid until more comes. */
+  get bytes(): Uint8Array {
+    return this.#room.subarray(0, this.#filled);
+  }
+
+  clear(): void {
+    this.#filled = 0;
+  }
+
+  take(bytes: Uint8Array, at: number, count: number): void {
+    if (this.#room.length === 0) this.#room = new Uint8Array(CONTROL_BYTES_MAX);
+    for (let i = 0; i < count; i++) this.#room[this.#filled++] = bytes[at + i]!;
   }
 }
 

@@ -4,6 +4,7 @@
 import { concat } from "../base/bytes.ts";
 import { printable } from "../base/printable.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
+import { isLoopback } from "./address.ts";
 import { type Head, listOf, readHead, requestOf } from "./http_head.ts";
 
 const VERSION = "13";
@@ -29,7 +30,8 @@ export type IsAllowed = (origin: string, host: string) => boolean;
 
 /**
  * Whether pages of an origin may connect: those of the same host, whatever its port, and those that are
- * listed; and files, whose origin is `null`, where only this machine can connect.
+ * listed; and files, whose origin is `null`, where only this machine can connect, and under a name of
+ * its own: behind a proxy all come from this machine, but by the proxy's name.
  */
 export function isAllowed(
   origin: string,
@@ -38,8 +40,8 @@ export function isAllowed(
   isLocal: boolean,
 ): boolean {
   if (origins.includes(origin)) return true;
-  if (origin === "null") return isLocal;
   const own = hostOf(`http://${host}`);
+  if (origin === "null") return isLocal && own !== undefined && isOfThisMachine(own);
   return own !== undefined && hostOf(origin) === own;
 }
 
@@ -51,6 +53,11 @@ export function notAllowed(origin: string): string {
 
 function hostOf(url: string): string | undefined {
   return URL.parse(url)?.hostname;
+}
+
+function isOfThisMachine(hostname: string): boolean {
+  const bare = hostname.replace(/^\[(.*)\]$/, "$1"); // Of an IPv6 address.
+  return isLoopback({ transport: "tcp", hostname: bare, port: 0 });
 }
 
 /**

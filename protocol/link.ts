@@ -104,6 +104,8 @@ export class Link {
   #silentTicks = 0;
   /** Whether frames are being taken, which stand in the reader's buffer. */
   #isTaking = false;
+  /** How much came with the latest read, until that is taken. */
+  #cameBytes = 0;
 
   /**
    * Begins to read from `stream`, which is this link's from now on.
@@ -244,6 +246,7 @@ export class Link {
         if (this.#end !== undefined) continue;
         this.#reader.wrote(count);
         this.#isTaking = true;
+        this.#cameBytes = count;
         for (let wait = this.#takeFrames(); wait !== undefined; wait = this.#takeFrames()) {
           this.#silentTicks = -Infinity; // What has come waits here.
           await wait;
@@ -268,6 +271,8 @@ export class Link {
     if (this.#slice.mustWait) return this.#slice.next();
     this.#slice.begin();
     let isInVain = true;
+    const came = this.#cameBytes;
+    this.#cameBytes = Infinity; // What is left after a wait is no read of its own.
     try {
       while (this.#end === undefined && this.#reader.next()) {
         isInVain = false;
@@ -288,7 +293,7 @@ export class Link {
     }
     // Also after the end: what is read then must not overwrite frames that somebody holds.
     this.#space = this.#reader.space();
-    if (isInVain) this.#slice.readInVain();
+    if (isInVain) this.#slice.readInVain(came);
     if (this.#end === undefined && this.#slice.finish()) return this.#slice.next();
     this.#slice.rest();
     return undefined;

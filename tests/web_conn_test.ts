@@ -68,6 +68,8 @@ const ANSWERS: readonly (readonly [what: string, text: string, status: number, s
   ["a page that is listed", asking({ origin: "https://app.example" }), 101, "upgrade"],
   ["a listed name at another port", asking({ origin: "https://app.example:1" }), 403, "may not"],
   ["a file", asking({ origin: "null" }), 101, "upgrade"],
+  ["a file, at ::1", asking({ origin: "null", host: "[::1]:80" }), 101, "upgrade"],
+  ["no origin, by a proxy", asking({ origin: "null", host: "bus.example" }), 403, "connect: null"],
   ["what is no origin, for no host", asking({ origin: "x", host: "" }), 403, "may not connect"],
   ["what a terminal may obey", asking({ origin: "\u009b1m" }), 403, "may not connect"],
   ["17 KiB", asking({ cookie: "x".repeat(17 * 1024) }), 431, "16384 bytes"],

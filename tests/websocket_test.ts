@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { delay } from "@std/async/delay";
 import { type Carrier, WebSocketStream } from "../io/websocket.ts";
 import { ProtocolError } from "../errors.ts";
 
@@ -357,4 +358,55 @@ Deno.test("WebSocketStream.read returns 0 for what brings no message, so that ot
   const into = new Uint8Array(100);
   assertEquals([await stream.read(into), await stream.read(into)], [0, 1]);
   assertEquals(await stream.read(into), null);
+});
+
+/** How many arrays of bytes are made meanwhile. */
+async function arraysMade(act: () => Promise<void>): Promise<number> {
+  const { Uint8Array } = globalThis;
+  let made = 0;
+  globalThis.Uint8Array = new Proxy(Uint8Array, {
+    construct(target, args, newTarget) {
+      made++;
+      return Reflect.construct(target, args, newTarget);
+    },
+  });
+  try {
+    await act();
+  } finally {
+    globalThis.Uint8Array = Uint8Array;
+  }
+  return made;
+}
+
+for (const [what, first] of [["pings", 0x89], ["pongs", 0x8a]] as const) {
+  Deno.test(`WebSocketStream makes no arrays for each of many ${what}, however long they are`, async () => {
+    const flood = Array.from({ length: 1000 }, (_, i) => frame(first, filled(i % 126))).flat();
+    const last = frame(BINARY, [7]);
+    const stream = new WebSocketStream(new Script([...flood, ...last]), false);
+    const into = new Uint8Array(flood.length + last.length);
+    const made = await arraysMade(async () => assertEquals(await stream.read(into), 1));
+    assert(made < 10, `${made} arrays`);
+  });
+}
+
+Deno.test("WebSocketStream.trim drops nothing of a ping that is to be answered, or has begun", async () => {
+  const first = frame(0x89, [1, 2, 3]);
+  const second = frame(0x89, [4, 5]);
+  const script = new Script([...first, ...second], first.length + second.length - 1);
+  const gate = Promise.withResolvers<void>();
+  const write = script.write.bind(script);
+  script.write = (bytes) => gate.promise.then(() => write(bytes));
+  const stream = new WebSocketStream(script, false);
+  const writing = stream.write(Uint8Array.of(9));
+  const into = new Uint8Array(100);
+  assertEquals(await stream.read(into), 0);
+  stream.trim();
+  gate.resolve();
+  await writing;
+  assertEquals(await stream.read(into), 0);
+  await delay(0); // The second one is answered behind the first.
+  assertEquals(
+    script.written,
+    [BINARY, 1, 9, 0x8a, 3, 1, 2, 3, 0x8a, 2, 4, 5],
+  );
 });
