@@ -163,6 +163,7 @@ export class Connections {
       });
       if (isStopping()) throw new BusyError("the broker is shutting down");
       this.#admission.leave(entrant);
+      stream.trust();
       this.#track(
         this.#serve({ stream, key, entrant: this.#unplaced.enter(stream), peer: undefined }),
       );

@@ -82,6 +82,11 @@ export class Connection {
     this.#stream = new WebSocketStream(carrier, true, first);
   }
 
+  /** The other side is authenticated: what it sends is bounded by the sessions alone, from the next read on. */
+  trust(): void {
+    if ("trust" in this.#conn) this.#conn.trust();
+  }
+
   /** Drops what it keeps for speed. */
   trim(): void {
     this.#stream.trim?.();
