@@ -12,6 +12,9 @@ const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const NONCE_BYTES = 16;
 const SHOWN_UNITS_MAX = 160;
 
+/** What has to be with status 426; RFC 9110, sections 7.8 and 15.5.22. */
+const UPGRADE = { upgrade: "websocket", connection: "upgrade" };
+
 /** What a server answers that does not upgrade. */
 export interface Refusal {
   readonly status: number;
@@ -23,6 +26,9 @@ export interface Refusal {
 
 /** What is said to those who ask for something else than a WebSocket. */
 export const NO_BUS = "Here is a bus of mpubsub: connect a WebSocket to it";
+
+/** An origin of pages that have a host; that of an extension has a name there. */
+const WEB_PAGE = /^https?:\/\//i;
 
 /** Whether pages of an origin may connect, over a request for this host. */
 export type IsAllowed = (origin: string, host: string) => boolean;
@@ -40,7 +46,7 @@ export function isAllowed(
   if (origins.includes(origin)) return true;
   if (origin === "null") return isLocal;
   const own = hostOf(`http://${host}`);
-  return own !== undefined && hostOf(origin) === own;
+  return own !== undefined && WEB_PAGE.test(origin) && hostOf(origin) === own;
 }
 
 /** What is said to a page of another origin. */
@@ -76,7 +82,7 @@ export async function checkUpgrade(
     return {
       status: 426,
       text: NO_BUS,
-      fields: { upgrade: "websocket" },
+      fields: UPGRADE,
     };
   }
   if (request.method !== "GET") {
@@ -89,7 +95,7 @@ export async function checkUpgrade(
     return {
       status: 426,
       text: `Only version ${VERSION} of WebSockets is spoken here`,
-      fields: { "sec-websocket-version": VERSION },
+      fields: { ...UPGRADE, "sec-websocket-version": VERSION },
     };
   }
   const [key = "", anotherKey] = fields.get("sec-websocket-key") ?? [];
