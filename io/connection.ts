@@ -5,7 +5,7 @@ import { WEB_PORTS, type WebEndpoint } from "./address.ts";
 import type { SocketObject } from "./socket_object.ts";
 import type { TlsServerConn } from "./tls.ts";
 import type { WebConn } from "./web_conn.ts";
-import { WebSocketStream } from "./websocket.ts";
+import { type Farewell, WebSocketStream } from "./websocket.ts";
 import { askForUpgrade } from "./websocket_upgrade.ts";
 
 export type Conn =
@@ -20,7 +20,10 @@ export type Conn =
 export class Connection {
   readonly #conn: Conn;
   /** What is read and written: the connection, or a WebSocket over it. */
-  #stream: Pick<Conn, "read" | "write" | "closeWrite"> & { trim?(): void };
+  #stream: Pick<Conn, "read" | "write"> & {
+    closeWrite(why?: Farewell): Promise<void>;
+    trim?(): void;
+  };
   #closed = false;
 
   /** Wraps a connection that was just made. */
@@ -92,9 +95,9 @@ export class Connection {
     this.#stream.trim?.();
   }
 
-  /** Ends the direction out. */
-  closeWrite(): Promise<void> {
-    return this.#stream.closeWrite();
+  /** Ends the direction out; a WebSocket says why. */
+  closeWrite(why?: Farewell): Promise<void> {
+    return this.#stream.closeWrite(why);
   }
 
   /** Ends both directions; twice is once. */

@@ -15,7 +15,7 @@ import { later } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
 import { HeadError, readHead } from "./http_head.ts";
 import type { TlsServerConn } from "./tls.ts";
-import { WebSocketStream } from "./websocket.ts";
+import { type Farewell, WebSocketStream } from "./websocket.ts";
 import {
   checkUpgrade,
   type IsAllowed,
@@ -45,7 +45,10 @@ export interface WebOptions {
 }
 
 /** What is read and written once it is known what is spoken. */
-type Stream = Pick<Deno.Conn, "read" | "write" | "closeWrite"> & { trim?(): void };
+type Stream = Pick<Deno.Conn, "read" | "write"> & {
+  closeWrite(why?: Farewell): Promise<void>;
+  trim?(): void;
+};
 
 /** The broker's end of a connection that begins with HTTP, or may. */
 export class WebConn {
@@ -136,8 +139,8 @@ export class WebConn {
   }
 
   /** Ends the direction out. */
-  closeWrite(): Promise<void> {
-    return this.#stream?.closeWrite() ?? this.#opening!.then((stream) => stream.closeWrite());
+  closeWrite(why?: Farewell): Promise<void> {
+    return this.#stream?.closeWrite(why) ?? this.#opening!.then((stream) => stream.closeWrite(why));
   }
 
   /** Drops what it keeps for speed. */

@@ -26,8 +26,22 @@ export const CloseCode = {
   PROTOCOL: 1002,
   UNSUPPORTED: 1003,
   INVALID: 1007,
+  REFUSED: 1008,
   TOO_BIG: 1009,
+  TRY_AGAIN_LATER: 1013,
 } as const;
+
+/** What is closed with; see `Farewell` in `protocol/link.ts`. */
+const FAREWELLS = {
+  done: CloseCode.NORMAL,
+  away: CloseCode.GOING_AWAY,
+  busy: CloseCode.TRY_AGAIN_LATER,
+  refused: CloseCode.REFUSED,
+  answer: CloseCode.NORMAL,
+} as const;
+
+/** Why a side closes. */
+export type Farewell = keyof typeof FAREWELLS;
 
 const Opcode = { CONTINUATION: 0, TEXT: 1, BINARY: 2, CLOSE: 8, PING: 9, PONG: 10 } as const;
 const FIN = 0x80;
@@ -320,10 +334,13 @@ export class WebSocketStream {
     await this.#send(Opcode.CLOSE, payload).catch(() => {}); // The other side is gone.
   }
 
-  /** Ends the direction out: a broker closes. A client goes on, because a close would end both directions. */
-  async closeWrite(): Promise<void> {
-    if (this.#isClient) return;
-    await this.#close(CloseCode.NORMAL, "");
+  /**
+   * Ends the direction out: a broker closes. A client goes on, because a close would end both directions,
+   * unless it answers the broker's end.
+   */
+  async closeWrite(why: Farewell = "done"): Promise<void> {
+    if (this.#isClient && why !== "answer") return;
+    await this.#close(FAREWELLS[why], "");
     await this.#carrier.closeWrite();
   }
 

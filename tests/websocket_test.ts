@@ -314,6 +314,25 @@ Deno.test("WebSocketStream.closeWrite of a broker closes, and that of a client g
   assertEquals(client.written, []);
 });
 
+const FAREWELLS = [
+  ["done", 1000],
+  ["away", 1001],
+  ["refused", 1008],
+  ["busy", 1013],
+  ["answer", 1000],
+] as const;
+
+Deno.test("WebSocketStream.closeWrite says why with a code, and a client closes to answer", async () => {
+  for (const [why, code] of FAREWELLS) {
+    const script = new Script([]);
+    await new WebSocketStream(script, false).closeWrite(why);
+    assertEquals(script.written, [0x88, 2, code >> 8, code & 255]);
+  }
+  const script = new Script([]);
+  await new WebSocketStream(script, true).closeWrite("answer");
+  assertEquals(script.written.slice(0, 2), [0x88, 0x82]);
+});
+
 Deno.test("WebSocketStream answers the latest of many pings after what is being written", async () => {
   const pings = Array.from({ length: 100 }, (_, i) => frame(0x89, [i])).flat();
   const gate = Promise.withResolvers<void>();
