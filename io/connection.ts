@@ -1,6 +1,7 @@
 /**
  * Connections: the streams of bytes that the rest of the code sees of sockets.
  */
+import type { Account } from "../base/account.ts";
 import { WEB_PORTS, type WebEndpoint } from "./address.ts";
 import type { SocketObject } from "./socket_object.ts";
 import type { TlsServerConn } from "./tls.ts";
@@ -23,6 +24,8 @@ export class Connection {
   #stream: Pick<Conn, "read" | "write"> & {
     closeWrite(why?: Farewell): Promise<void>;
     trim?(): void;
+    count?(account: Account): void;
+    uncount?(): void;
   };
   #closed = false;
 
@@ -95,6 +98,11 @@ export class Connection {
     this.#stream.trim?.();
   }
 
+  /** Counts what it keeps there, until it is closed. */
+  count(account: Account): void {
+    this.#stream.count?.(account);
+  }
+
   /** Ends the direction out; a WebSocket says why. */
   closeWrite(why?: Farewell): Promise<void> {
     return this.#stream.closeWrite(why);
@@ -104,6 +112,7 @@ export class Connection {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#stream.uncount?.();
     this.#conn.close();
   }
 }

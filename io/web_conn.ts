@@ -10,6 +10,7 @@
  *
  * Whoever reads waits for that; so the time that the connection has to authenticate bounds it, too.
  */
+import type { Account } from "../base/account.ts";
 import { NO_BYTES, writeAll } from "../base/bytes.ts";
 import { later } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
@@ -48,6 +49,8 @@ export interface WebOptions {
 type Stream = Pick<Deno.Conn, "read" | "write"> & {
   closeWrite(why?: Farewell): Promise<void>;
   trim?(): void;
+  count?(account: Account): void;
+  uncount?(): void;
 };
 
 /** The broker's end of a connection that begins with HTTP, or may. */
@@ -148,8 +151,14 @@ export class WebConn {
     this.#stream?.trim?.();
   }
 
+  /** Counts what it keeps there, until it is closed. */
+  count(account: Account): void {
+    this.#stream?.count?.(account);
+  }
+
   /** Ends both directions at once. */
   close(): void {
+    this.#stream?.uncount?.();
     this.#carrier.close();
   }
 

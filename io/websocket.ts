@@ -13,6 +13,7 @@
  *   takes the place of one.
  * - There are no extensions and no texts.
  */
+import type { Account } from "../base/account.ts";
 import { NO_BYTES, writeAll } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
 
@@ -89,6 +90,8 @@ export class WebSocketStream {
   #control: Uint8Array = NO_BYTES;
   /** A buffer in which what goes out is masked, or put behind its header. */
   #out: Uint8Array = NO_BYTES;
+  /** Where that counts. */
+  #account: Account | undefined;
   /** Masks for frames to come, of a client. */
   readonly #masks: Masks | undefined;
   /** What is being written. */
@@ -294,7 +297,7 @@ export class WebSocketStream {
   /** A frame, or its header where the payload of `length` bytes follows; valid until the next call. */
   #frame(opcode: number, payload: Uint8Array, length = payload.length): Uint8Array {
     const most = HEADER_BYTES_MAX + payload.length;
-    if (this.#out.length < most) this.#out = new Uint8Array(most);
+    if (this.#out.length < most) this.#keep(new Uint8Array(most));
     const out = this.#out;
     out[0] = FIN | opcode;
     let at = 2;
@@ -344,9 +347,26 @@ export class WebSocketStream {
     await this.#carrier.closeWrite();
   }
 
+  /** Counts what it keeps there, until {@linkcode WebSocketStream.uncount}. */
+  count(account: Account): void {
+    this.#account = account;
+    account.add(this.#out.length);
+  }
+
+  /** Counts it no longer: the connection is closed. */
+  uncount(): void {
+    this.#account?.add(-this.#out.length);
+    this.#account = undefined;
+  }
+
+  #keep(out: Uint8Array): void {
+    this.#account?.add(out.length - this.#out.length);
+    this.#out = out;
+  }
+
   /** Drops what it keeps for speed. */
   trim(): void {
-    if (this.#writing === undefined) this.#out = NO_BYTES;
+    if (this.#writing === undefined) this.#keep(NO_BYTES);
     if (this.#headerBytes === 0) this.#header = NO_BYTES;
     if (this.#left === 0) this.#control = NO_BYTES;
   }

@@ -48,6 +48,8 @@ export interface ByteStream {
   close(): void;
   /** Drops what it keeps for speed: nothing was written for a heartbeat. */
   trim?(): void;
+  /** Counts what it keeps there from now on, until it is closed. */
+  count?(account: Account): void;
 }
 
 /** What is done with the frames of a link. */
@@ -126,6 +128,7 @@ export class Link {
     { rounds, account = new Account() }: LinkOptions = {},
   ) {
     this.#stream = stream;
+    stream.count?.(account);
     this.#slice = new TimeSlice(rounds);
     this.#reader = new FrameReader(limits, () => this.#longerRun(), account);
     this.#space = this.#reader.space();

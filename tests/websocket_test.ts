@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Account } from "../base/account.ts";
 import { type Carrier, WebSocketStream } from "../io/websocket.ts";
 import { ProtocolError } from "../errors.ts";
 
@@ -359,4 +360,24 @@ Deno.test("WebSocketStream.read returns 0 for what brings no message, so that ot
   const into = new Uint8Array(100);
   assertEquals([await stream.read(into), await stream.read(into)], [0, 1]);
   assertEquals(await stream.read(into), null);
+});
+
+Deno.test("WebSocketStream counts what it keeps of what is written, until it is trimmed or closed", async () => {
+  const gate = Promise.withResolvers<number>();
+  const script = new Script([]);
+  script.write = () => gate.promise;
+  const account = new Account();
+  const stream = new WebSocketStream(script, false);
+  stream.count(account);
+  const writing = stream.write(new Uint8Array(10_000));
+  assert(account.bytes >= 10_000, `${account.bytes} bytes`);
+  stream.trim(); // It is being written.
+  assert(account.bytes >= 10_000, `${account.bytes} bytes`);
+  gate.resolve(10_004);
+  await writing;
+  stream.trim();
+  assertEquals(account.bytes, 0);
+  await stream.write(new Uint8Array(100)).catch(() => {});
+  stream.uncount();
+  assertEquals(account.bytes, 0);
 });
