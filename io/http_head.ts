@@ -101,7 +101,8 @@ function endOfHead(bytes: Uint8Array, start: number, end: number): number {
 
 function parse(bytes: Uint8Array, rest: Uint8Array): Head {
   const text = String.fromCharCode(...bytes.subarray(0, -4));
-  const [start, ...lines] = text.split("\r\n");
+  // An empty line before it is to be ignored; RFC 9112, section 2.2.
+  const [start, ...lines] = text.replace(/^\r\n/, "").split("\r\n");
   if (lines.length > FIELDS_MAX) {
     throw new HeadError(431, `it has more than ${FIELDS_MAX} fields`);
   }

@@ -3,7 +3,15 @@
  */
 import { Connection } from "./connection.ts";
 import { SocketObject } from "./socket_object.ts";
-import { isAllowed, NO_BUS, notAllowed } from "./websocket_upgrade.ts";
+import {
+  isAllowed,
+  NO_BUS,
+  NO_GET,
+  notAllowed,
+  UPGRADE,
+  VERSION,
+  WRONG_VERSION,
+} from "./websocket_upgrade.ts";
 
 /** A connection, and what the server must answer for it to open. */
 export interface Upgraded {
@@ -24,7 +32,12 @@ export function upgradeRequest(
 ): Upgraded | Response {
   const { host } = new URL(request.url);
   if (!/(?:^|[\s,])websocket(?:$|[\s,])/i.test(request.headers.get("upgrade") ?? "")) {
-    return refusal(426, NO_BUS, { upgrade: "websocket", connection: "upgrade" });
+    return refusal(426, NO_BUS, UPGRADE);
+  }
+  // Deno looks at neither.
+  if (request.method !== "GET") return refusal(405, NO_GET, { allow: "GET" });
+  if (request.headers.get("sec-websocket-version") !== VERSION) {
+    return refusal(426, WRONG_VERSION, { ...UPGRADE, "sec-websocket-version": VERSION });
   }
   const origin = request.headers.get("origin");
   // Where the server listens is not known here, but by what name it was asked.

@@ -13,6 +13,7 @@
  *   takes the place of one.
  * - There are no extensions and no texts.
  */
+import type { Account } from "../base/account.ts";
 import { NO_BYTES, writeAll } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
 
@@ -26,8 +27,22 @@ export const CloseCode = {
   PROTOCOL: 1002,
   UNSUPPORTED: 1003,
   INVALID: 1007,
+  REFUSED: 1008,
   TOO_BIG: 1009,
+  TRY_AGAIN_LATER: 1013,
 } as const;
+
+/** What is closed with; see `Farewell` in `protocol/link.ts`. */
+const FAREWELLS = {
+  done: CloseCode.NORMAL,
+  away: CloseCode.GOING_AWAY,
+  busy: CloseCode.TRY_AGAIN_LATER,
+  refused: CloseCode.REFUSED,
+  answer: CloseCode.NORMAL,
+} as const;
+
+/** Why a side closes. */
+export type Farewell = keyof typeof FAREWELLS;
 
 const Opcode = { CONTINUATION: 0, TEXT: 1, BINARY: 2, CLOSE: 8, PING: 9, PONG: 10 } as const;
 const FIN = 0x80;
@@ -64,12 +79,14 @@ export class WebSocketStream {
   readonly #isClient: boolean;
   /** What was read behind the head of the upgrade, until it is decoded. */
   #first: Uint8Array;
-  /** A header that has begun to arrive. */
-  readonly #header = new Uint8Array(HEADER_BYTES_MAX);
+  /** A header that has begun to arrive; most are read where they stand. */
+  #header: Uint8Array = NO_BYTES;
   #headerBytes = 0;
   /** How much of the current payload is still to come. */
   #left = 0;
   #mask = 0;
+  /** How many bytes were read, with those of the frames. */
+  #carriedBytes = 0;
   /** The opcode of the current frame. */
   #opcode: number = Opcode.CONTINUATION;
   /** Whether a message has begun, of which more frames follow. */
@@ -78,6 +95,8 @@ export class WebSocketStream {
   #control = new ControlPayload();
   /** A buffer in which what goes out is masked, or put behind its header. */
   #out: Uint8Array = NO_BYTES;
+  /** Where that counts. */
+  #account: Account | undefined;
   /** Masks for frames to come, of a client. */
   readonly #masks: Masks | undefined;
   /** What is being written. */
@@ -105,6 +124,11 @@ export class WebSocketStream {
     return this.#closing;
   }
 
+  /** How many bytes were read for what {@linkcode WebSocketStream.read} has returned. */
+  get carriedBytes(): number {
+    return this.#carriedBytes;
+  }
+
   /**
    * Reads into `into`; returns how many bytes of messages, or `null` at the end. It is 0 when what came
    * has none: so whoever reads sees to it that a flood of those holds nobody else up.
@@ -115,6 +139,7 @@ export class WebSocketStream {
     while (this.#closing === undefined) {
       const count = this.#first.length > 0 ? this.#readFirst(into) : await this.#carrier.read(into);
       if (count === null) return null;
+      this.#carriedBytes += count;
       let length: number;
       try {
         length = this.#decode(into, count);
@@ -142,10 +167,8 @@ export class WebSocketStream {
     let end = 0;
     for (let at = 0; at < count && this.#closing === undefined;) {
       if (this.#left === 0) {
-        this.#header[this.#headerBytes++] = bytes[at++]!;
-        if (this.#headerBytes < this.#headerLength()) continue;
-        this.#begin();
-        if (this.#left === 0) this.#finish();
+        at = this.#readHeader(bytes, at, count);
+        if (this.#headerBytes === 0 && this.#left === 0) this.#finish();
         continue;
       }
       const part = Math.min(this.#left, count - at);
@@ -163,26 +186,38 @@ export class WebSocketStream {
     return end;
   }
 
-  /** How long the header is that has begun to arrive, as far as that is known. */
-  #headerLength(): number {
-    if (this.#headerBytes < 2) return 2;
-    const length = this.#header[1]! & 0x7f;
-    const mask = this.#header[1]! & MASKED ? 4 : 0;
-    return 2 + mask + (length === 127 ? 8 : length === 126 ? 2 : 0);
+  /** Reads a header from `at` on, as far as it is here; returns where that ends. */
+  #readHeader(bytes: Uint8Array, at: number, count: number): number {
+    if (this.#headerBytes === 0) {
+      const length = count - at < 2 ? HEADER_BYTES_MAX : headerLength(bytes[at + 1]!);
+      if (at + length <= count) {
+        this.#begin(bytes, at, length);
+        return at + length;
+      }
+      if (this.#header === NO_BYTES) this.#header = new Uint8Array(HEADER_BYTES_MAX);
+    }
+    const header = this.#header;
+    while (at < count) {
+      header[this.#headerBytes++] = bytes[at++]!;
+      if (this.#headerBytes < 2 || this.#headerBytes < headerLength(header[1]!)) continue;
+      this.#begin(header, 0, this.#headerBytes);
+      this.#headerBytes = 0;
+      break;
+    }
+    return at;
   }
 
-  /** Takes a header that is complete. */
-  #begin(): void {
-    const header = this.#header;
-    const flags = header[0]!;
-    const second = header[1]!;
+  /** Takes a header that is complete: `length` bytes from `at` on. */
+  #begin(header: Uint8Array, at: number, length: number): void {
+    const flags = header[at]!;
+    const second = header[at + 1]!;
     const opcode = this.#opcode = flags & 0x0f;
     const isFinal = (flags & FIN) !== 0;
     if ((flags & RESERVED) !== 0) throw new Violation("a reserved bit is set");
     if ((second & MASKED) !== 0 === this.#isClient) {
       throw new Violation(`a frame of a ${this.#isClient ? "server is" : "client is not"} masked`);
     }
-    const left = payloadLength(header, second & 0x7f);
+    const left = payloadLength(header, at, second & 0x7f);
     if (opcode >= CONTROL) {
       if (opcode > Opcode.PONG) throw new Violation(`the opcode ${opcode} is not known`);
       if (!isFinal) throw new Violation("a control frame is a fragment");
@@ -198,8 +233,7 @@ export class WebSocketStream {
       this.#isFragmented = !isFinal;
     }
     this.#left = left;
-    this.#mask = this.#isClient ? 0 : fourBytes(header, this.#headerBytes - 4);
-    this.#headerBytes = 0;
+    this.#mask = this.#isClient ? 0 : fourBytes(header, at + length - 4);
     if (opcode >= CONTROL) this.#control.clear();
   }
 
@@ -263,7 +297,7 @@ export class WebSocketStream {
   /** A frame of `length` bytes up to where this part of its payload ends; valid until the next call. */
   #frame(opcode: number, payload: Uint8Array, length: number): Uint8Array {
     const most = HEADER_BYTES_MAX + payload.length;
-    if (this.#out.length < most) this.#out = new Uint8Array(most);
+    if (this.#out.length < most) this.#keep(new Uint8Array(most));
     const out = this.#out;
     out[0] = FIN | opcode;
     let at = 2;
@@ -303,16 +337,37 @@ export class WebSocketStream {
     await this.#send(Opcode.CLOSE, payload).catch(() => {}); // The other side is gone.
   }
 
-  /** Ends the direction out: a broker closes. A client goes on, because a close would end both directions. */
-  async closeWrite(): Promise<void> {
-    if (this.#isClient) return;
-    await this.#close(CloseCode.NORMAL, "");
+  /**
+   * Ends the direction out: a broker closes. A client goes on, because a close would end both directions,
+   * unless it answers the broker's end.
+   */
+  async closeWrite(why: Farewell = "done"): Promise<void> {
+    if (this.#isClient && why !== "answer") return;
+    await this.#close(FAREWELLS[why], "");
     await this.#carrier.closeWrite();
+  }
+
+  /** Counts what it keeps there, until {@linkcode WebSocketStream.uncount}. */
+  count(account: Account): void {
+    this.#account = account;
+    account.add(this.#out.length);
+  }
+
+  /** Counts it no longer: the connection is closed. */
+  uncount(): void {
+    this.#account?.add(-this.#out.length);
+    this.#account = undefined;
+  }
+
+  #keep(out: Uint8Array): void {
+    this.#account?.add(out.length - this.#out.length);
+    this.#out = out;
   }
 
   /** Drops what it keeps for speed. */
   trim(): void {
-    if (this.#writing === undefined) this.#out = NO_BYTES;
+    if (this.#writing === undefined) this.#keep(NO_BYTES);
+    if (this.#headerBytes === 0) this.#header = NO_BYTES;
     if (this.#left === 0) this.#control = new ControlPayload();
     if (!this.#owesPong) this.#ping = new ControlPayload();
   }
@@ -365,15 +420,21 @@ class Violation extends ProtocolError {
   }
 }
 
-/** The length of a payload; `short` is the one in the second byte. */
-function payloadLength(header: Uint8Array, short: number): number {
+/** How long a header is with this second byte. */
+function headerLength(second: number): number {
+  const length = second & 0x7f;
+  return 2 + (second & MASKED ? 4 : 0) + (length === 127 ? 8 : length === 126 ? 2 : 0);
+}
+
+/** The length of a payload; `short` is the one in the second byte of the header at `at`. */
+function payloadLength(header: Uint8Array, at: number, short: number): number {
   if (short < 126) return short;
   if (short === 126) {
-    const length = header[2]! << 8 | header[3]!;
+    const length = header[at + 2]! << 8 | header[at + 3]!;
     if (length < 126) throw new Violation(`the length ${length} takes more bytes than it needs`);
     return length;
   }
-  const length = BigInt(fourBytes(header, 2)) << 32n | BigInt(fourBytes(header, 6));
+  const length = BigInt(fourBytes(header, at + 2)) << 32n | BigInt(fourBytes(header, at + 6));
   if (length < 2n ** 16n) {
     throw new Violation(`the length ${length} takes more bytes than it needs`);
   }

@@ -7,11 +7,15 @@ import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import { isLoopback } from "./address.ts";
 import { type Head, listOf, readHead, requestOf } from "./http_head.ts";
 
-const VERSION = "13";
+/** The version of the protocol. */
+export const VERSION = "13";
 /** From section 1.3. */
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const NONCE_BYTES = 16;
 const SHOWN_UNITS_MAX = 160;
+
+/** What has to be with status 426; RFC 9110, sections 7.8 and 15.5.22. */
+export const UPGRADE = { upgrade: "websocket", connection: "upgrade" };
 
 /** What a server answers that does not upgrade. */
 export interface Refusal {
@@ -24,6 +28,14 @@ export interface Refusal {
 
 /** What is said to those who ask for something else than a WebSocket. */
 export const NO_BUS = "Here is a bus of mpubsub: connect a WebSocket to it";
+
+/** The same to those who ask for it in another way. */
+export const NO_GET = "A WebSocket begins with GET";
+/** The same to those who speak another version. */
+export const WRONG_VERSION = `Only version ${VERSION} of WebSockets is spoken here`;
+
+/** An origin of pages that have a host; that of an extension has a name there. */
+const WEB_PAGE = /^https?:\/\//i;
 
 /** Whether pages of an origin may connect, over a request for this host. */
 export type IsAllowed = (origin: string, host: string) => boolean;
@@ -42,7 +54,7 @@ export function isAllowed(
   if (origins.includes(origin)) return true;
   const own = hostOf(`http://${host}`);
   if (origin === "null") return isLocal && own !== undefined && isOfThisMachine(own);
-  return own !== undefined && hostOf(origin) === own;
+  return own !== undefined && WEB_PAGE.test(origin) && hostOf(origin) === own;
 }
 
 /** What is said to a page of another origin. */
@@ -83,11 +95,11 @@ export async function checkUpgrade(
     return {
       status: 426,
       text: NO_BUS,
-      fields: { upgrade: "websocket" },
+      fields: UPGRADE,
     };
   }
   if (request.method !== "GET") {
-    return { status: 405, text: "A WebSocket begins with GET", fields: { allow: "GET" } };
+    return { status: 405, text: NO_GET, fields: { allow: "GET" } };
   }
   const bad = (text: string): Refusal => ({ status: 400, text });
   if (!listOf(head, "connection").includes("upgrade")) return bad("Connection is not upgrade");
@@ -95,8 +107,8 @@ export async function checkUpgrade(
   if (version !== VERSION || anotherVersion !== undefined) {
     return {
       status: 426,
-      text: `Only version ${VERSION} of WebSockets is spoken here`,
-      fields: { "sec-websocket-version": VERSION },
+      text: WRONG_VERSION,
+      fields: { ...UPGRADE, "sec-websocket-version": VERSION },
     };
   }
   const [key = "", anotherKey] = fields.get("sec-websocket-key") ?? [];

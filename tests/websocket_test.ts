@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { delay } from "@std/async/delay";
+import { Account } from "../base/account.ts";
 import { type Carrier, WebSocketStream } from "../io/websocket.ts";
 import { ProtocolError } from "../errors.ts";
 
@@ -332,6 +333,25 @@ Deno.test("WebSocketStream.closeWrite of a broker closes, and that of a client g
   assertEquals(client.written, []);
 });
 
+const FAREWELLS = [
+  ["done", 1000],
+  ["away", 1001],
+  ["refused", 1008],
+  ["busy", 1013],
+  ["answer", 1000],
+] as const;
+
+Deno.test("WebSocketStream.closeWrite says why with a code, and a client closes to answer", async () => {
+  for (const [why, code] of FAREWELLS) {
+    const script = new Script([]);
+    await new WebSocketStream(script, false).closeWrite(why);
+    assertEquals(script.written, [0x88, 2, code >> 8, code & 255]);
+  }
+  const script = new Script([]);
+  await new WebSocketStream(script, true).closeWrite("answer");
+  assertEquals(script.written.slice(0, 2), [0x88, 0x82]);
+});
+
 Deno.test("WebSocketStream answers the latest of many pings after what is being written", async () => {
   const pings = Array.from({ length: 100 }, (_, i) => frame(0x89, [i])).flat();
   const gate = Promise.withResolvers<void>();
@@ -409,4 +429,24 @@ Deno.test("WebSocketStream.trim drops nothing of a ping that is to be answered, 
     script.written,
     [BINARY, 1, 9, 0x8a, 3, 1, 2, 3, 0x8a, 2, 4, 5],
   );
+});
+
+Deno.test("WebSocketStream counts what it keeps of what is written, until it is trimmed or closed", async () => {
+  const gate = Promise.withResolvers<number>();
+  const script = new Script([]);
+  script.write = () => gate.promise;
+  const account = new Account();
+  const stream = new WebSocketStream(script, false);
+  stream.count(account);
+  const writing = stream.write(new Uint8Array(10_000));
+  assert(account.bytes >= 10_000, `${account.bytes} bytes`);
+  stream.trim(); // It is being written.
+  assert(account.bytes >= 10_000, `${account.bytes} bytes`);
+  gate.resolve(10_004);
+  await writing;
+  stream.trim();
+  assertEquals(account.bytes, 0);
+  await stream.write(new Uint8Array(100)).catch(() => {});
+  stream.uncount();
+  assertEquals(account.bytes, 0);
 });
