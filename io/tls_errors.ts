@@ -9,7 +9,7 @@ import {
   ConnectionLostError,
   ProtocolError,
 } from "../errors.ts";
-import { type Endpoint, formatEndpoint } from "./address.ts";
+import { type Endpoint, formatEndpoint, isWeb } from "./address.ts";
 
 /** How much is shown of what TLS says, which may list the names in a certificate. */
 const REASON_CHARS_MAX = 500;
@@ -60,7 +60,8 @@ export function tlsError(endpoint: Endpoint, cause: unknown): Error {
   if (/invalid peer certificate|CERT|SELF_SIGNED|UNABLE_TO|INVALID_PURPOSE/.test(says)) {
     return certificateError(to, says, cause);
   }
-  const plain = formatEndpoint({ ...endpoint, transport: "tcp" } as Endpoint);
+  const transport = isWeb(endpoint) ? "ws" : "tcp";
+  const plain = formatEndpoint({ ...endpoint, transport } as Endpoint);
   if (/corrupt message|InvalidContentType|WRONG_VERSION_NUMBER|PACKET_LENGTH/.test(says)) {
     return new ProtocolError(
       `${to}: what answers does not speak TLS (${says}); if it is a broker, use ${plain}`,

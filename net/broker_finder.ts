@@ -13,6 +13,8 @@ import type { NetPubSubOptions } from "./options.ts";
 export interface Target {
   /** What to try, in this order; at least one. */
   readonly endpoints: readonly Endpoint[];
+  /** What must not be tried after these: others could read what is sent there. */
+  readonly unsafe: readonly Endpoint[];
   readonly key: Uint8Array<ArrayBuffer>;
   /** The name of the key. */
   readonly keyName: string;
@@ -81,12 +83,14 @@ export class BrokerFinder {
   }
 
   #targetOf({ address, authkey, keyName = "", ca }: BrokerInfo): Target {
-    const endpoints = safeOf(parseAddresses(address));
+    const all = parseAddresses(address);
+    const endpoints = safeOf(all);
+    const unsafe = all.filter((endpoint) => !endpoints.includes(endpoint));
     if (endpoints.length === 0) throw new TypeError("Cannot use the address: there is none");
     const { keyName: name = keyName, tls } = this.#options;
     keyNameBytes(name);
     const caCerts = [...tls?.caCerts ?? [], ...ca === undefined ? [] : [ca]];
-    return { endpoints, key: keyBytes(authkey), keyName: name, caCerts };
+    return { endpoints, unsafe, key: keyBytes(authkey), keyName: name, caCerts };
   }
 
   /**
