@@ -13,7 +13,7 @@ import type { NetPubSubOptions } from "./options.ts";
 export interface Target {
   /** What to try, in this order; at least one. */
   readonly endpoints: readonly Endpoint[];
-  readonly key: Uint8Array<ArrayBuffer>;
+  readonly key: Uint8Array;
   /** The name of the key. */
   readonly keyName: string;
   /** Certificates to trust besides those that the system trusts, in PEM. */
