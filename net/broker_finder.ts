@@ -15,7 +15,7 @@ export interface Target {
   readonly endpoints: readonly Endpoint[];
   /** What must not be tried after these: others could read what is sent there. */
   readonly unsafe: readonly Endpoint[];
-  readonly key: Uint8Array<ArrayBuffer>;
+  readonly key: Uint8Array;
   /** The name of the key. */
   readonly keyName: string;
   /** Certificates to trust besides those that the system trusts, in PEM. */

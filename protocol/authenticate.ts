@@ -32,7 +32,7 @@ const HTTP = 0x48;
  */
 export async function authenticateToBroker(
   stream: ByteStream,
-  key: Uint8Array<ArrayBuffer>,
+  key: Uint8Array,
   keyName: string,
 ): Promise<Uint8Array> {
   const handshake = new ClientHandshake(key, keyName);
