@@ -30,7 +30,12 @@ export interface OpenFile {
 }
 
 /** Names of errors, as Deno has them; in every runtime an error has such a name. */
-export type FileErrorName = "NotFound" | "PermissionDenied" | "IsADirectory";
+export type FileErrorName =
+  | "NotFound"
+  | "PermissionDenied"
+  | "IsADirectory"
+  | "NotADirectory"
+  | "FilesystemLoop";
 
 /** A runtime with sockets and files. */
 export interface Runtime {
