@@ -52,7 +52,7 @@ const PROBLEMS: readonly {
     helps: "make it with basicConstraints=CA:FALSE",
   },
   {
-    says: /InvalidPurpose|RequiredEkuNotFound|INVALID_PURPOSE/,
+    says: /InvalidPurpose|extended key usage|INVALID_PURPOSE/,
     problem: "other use",
     means: "its certificate is not one for a server",
     helps: "make it with extendedKeyUsage=serverAuth, or without extendedKeyUsage",

@@ -31,6 +31,8 @@ export interface Runtime {
 export interface RunOptions {
   /** The file of an authority that is trusted beside those of the system. */
   readonly ca?: string;
+  /** What its environment has besides, where it has one. */
+  readonly env?: Readonly<Record<string, string>>;
   /**
    * The host of the page that runs it, where it is a page.
    *
@@ -91,8 +93,9 @@ function onCommandLine(name: string, command: string | undefined, flags: string[
     hasSockets: true,
     hasFiles: true,
     readsTypeScript: true,
-    run: (folder, path, { ca } = {}) =>
+    run: (folder, path, { ca, env } = {}) =>
       output(command!, [...flags, `${folder}/${path}`], folder, {
+        ...env,
         ...ca !== undefined && { NODE_EXTRA_CA_CERTS: ca },
       }),
   };
