@@ -46,10 +46,16 @@ const PROBLEMS: readonly {
     helps: "check the clocks of both machines",
   },
   {
-    says: /CaUsedAsEndEntity|INVALID_PURPOSE/,
+    says: /CaUsedAsEndEntity/,
     problem: "other use",
     means: "its certificate is that of an authority, and not one for a broker",
     helps: "make it with basicConstraints=CA:FALSE",
+  },
+  {
+    says: /InvalidPurpose|extended key usage|INVALID_PURPOSE/,
+    problem: "other use",
+    means: "its certificate is not one for a server",
+    helps: "make it with extendedKeyUsage=serverAuth, or without extendedKeyUsage",
   },
 ];
 
@@ -81,7 +87,9 @@ export function tlsError(endpoint: Endpoint, cause: unknown): Error {
 /** What an error says, with its code or the name of its kind where that says more. */
 function textOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const { name, message, code } = error as Error & { code?: unknown };
+  const { name, code, reason } = error as Error & { code?: unknown; reason?: unknown };
+  // The message of OpenSSL has lines of its code, too.
+  const message = typeof reason === "string" && reason !== "" ? reason : error.message;
   if (typeof code === "string" && !message.includes(code)) return `${message} (${code})`;
   return name === "UnexpectedEof" ? `${name}: ${message}` : message;
 }

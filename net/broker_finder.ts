@@ -65,8 +65,7 @@ export class BrokerFinder {
   /**
    * Finds the broker of a connection file from now on. The file need not be there yet.
    *
-   * @throws {Deno.errors.PermissionDenied | Deno.errors.IsADirectory | TypeError} If there is a file, and
-   * it cannot be used.
+   * @throws {Error} If there is a file, and it cannot be used, as `readConnectionFile` says.
    */
   async follow(file: string | URL): Promise<void> {
     try {
@@ -98,7 +97,7 @@ export class BrokerFinder {
    *
    * @param waits Whether the caller waits for a file that is not there.
    * @throws {ConnectionLostError} If there is no connection file.
-   * @throws {Deno.errors.PermissionDenied | Deno.errors.IsADirectory | TypeError} If it cannot be used.
+   * @throws {Error} If it cannot be used, as `readConnectionFile` says.
    */
   async find({ waits }: { readonly waits: boolean }): Promise<Target> {
     const file = this.#file;

@@ -11,6 +11,10 @@ export interface Runtime {
   readonly note: string;
   /** For what modules are bundled: `"deno"` has modules of Node's. */
   readonly platform: "browser" | "deno";
+  /** Whether a client there can connect over sockets. */
+  readonly hasSockets: boolean;
+  /** Whether it has files; `undefined` if that cannot be tried. */
+  readonly hasFiles: boolean | undefined;
   /** Whether it reads TypeScript by itself. */
   readonly readsTypeScript: boolean;
   /**
@@ -27,6 +31,8 @@ export interface Runtime {
 export interface RunOptions {
   /** The file of an authority that is trusted beside those of the system. */
   readonly ca?: string;
+  /** What its environment has besides, where it has one. */
+  readonly env?: Readonly<Record<string, string>>;
   /**
    * The host of the page that runs it, where it is a page.
    *
@@ -47,15 +53,22 @@ export const RUNTIMES: readonly Runtime[] = [
   ...await Promise.all([node(22), node(24), bun(), chromium()]),
 ];
 
-/** Deno, but its modules find no `Deno`. */
+/** Deno, but its modules find no `Deno`, only what it has of Node. */
 function withoutDeno(): Runtime {
   return {
     name: "a runtime without Deno",
     note: "",
     platform: "browser",
+    // It has the modules of Node's; but those for files look for `Deno` themselves.
+    hasSockets: true,
+    hasFiles: undefined,
     readsTypeScript: true,
     run(folder, path, { ca } = {}) {
-      const script = `delete globalThis.Deno; await import("file://${folder}/${path}");`;
+      // Those modules need it when they are loaded.
+      const script = `
+        for (const name of ["net", "tls"]) process.getBuiltinModule("node:" + name);
+        delete globalThis.Deno;
+        await import("file://${folder}/${path}");`;
       const trust = ca === undefined ? [] : ["--cert", ca];
       const args = ["eval", "--quiet", "--no-config", ...trust, script];
       return output(Deno.execPath(), args, folder);
@@ -77,9 +90,12 @@ function onCommandLine(name: string, command: string | undefined, flags: string[
     name,
     note: noteOf(name, command),
     platform: "deno",
+    hasSockets: true,
+    hasFiles: true,
     readsTypeScript: true,
-    run: (folder, path, { ca } = {}) =>
+    run: (folder, path, { ca, env } = {}) =>
       output(command!, [...flags, `${folder}/${path}`], folder, {
+        ...env,
         ...ca !== undefined && { NODE_EXTRA_CA_CERTS: ca },
       }),
   };
@@ -92,6 +108,8 @@ async function chromium(): Promise<Runtime> {
     name: "a page in Chromium",
     note: noteOf("Chromium", command),
     platform: "browser",
+    hasSockets: false,
+    hasFiles: false,
     readsTypeScript: false,
     run: (folder, path, options) => runInPage(command!, folder, path, options),
   };
