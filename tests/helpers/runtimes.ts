@@ -33,6 +33,8 @@ export interface RunOptions {
    * @default {"127.0.0.1"}
    */
   readonly hostname?: string;
+  /** Ends it, where it is a command. */
+  readonly signal?: AbortSignal;
 }
 
 /** How long a page may take. */
@@ -46,6 +48,11 @@ export const RUNTIMES: readonly Runtime[] = [
   withoutDeno(),
   ...await Promise.all([node(22), node(24), bun(), chromium()]),
 ];
+
+/** The Deno that runs the tests. */
+export const DENO: Runtime = onCommandLine("Deno", Deno.execPath(), [
+  ...["run", "--quiet", "--no-config", "--allow-all"],
+]);
 
 /** Deno, but its modules find no `Deno`. */
 function withoutDeno(): Runtime {
@@ -78,8 +85,8 @@ function onCommandLine(name: string, command: string | undefined, flags: string[
     note: noteOf(name, command),
     platform: "deno",
     readsTypeScript: true,
-    run: (folder, path, { ca } = {}) =>
-      output(command!, [...flags, `${folder}/${path}`], folder, {
+    run: (folder, path, { ca, signal } = {}) =>
+      output(command!, [...flags, `${folder}/${path}`], folder, signal, {
         ...ca !== undefined && { NODE_EXTRA_CA_CERTS: ca },
       }),
   };
@@ -124,6 +131,7 @@ async function output(
   command: string,
   args: string[],
   cwd: string,
+  signal?: AbortSignal,
   env: Readonly<Record<string, string>> = {},
 ): Promise<string> {
   const { code, stdout, stderr } = await new Deno.Command(command, {
@@ -131,6 +139,7 @@ async function output(
     cwd,
     env: { NO_COLOR: "1", ...env },
     stdin: "null",
+    ...signal && { signal },
   }).output();
   const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
   assertEquals([code, err], [0, ""], `${command} ${args.join(" ")} printed ${out}`);
