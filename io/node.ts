@@ -52,6 +52,11 @@ interface TlsModule {
   getCACertificates?(type: "default"): readonly string[];
 }
 
+interface CryptoModule {
+  /** Throws if it is not a certificate. */
+  X509Certificate: new (pem: string) => unknown;
+}
+
 interface Stats {
   readonly mode: number;
   readonly uid: number;
@@ -69,6 +74,9 @@ interface FilesModule {
   stat(path: string | URL): Promise<Stats>;
   open(path: string | URL): Promise<FileHandle>;
 }
+
+/** A certificate in PEM; a text may have several. */
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g;
 
 /** The names of errors about files by their codes. */
 const FILE_ERRORS: Readonly<Record<string, FileErrorName>> = {
@@ -115,6 +123,9 @@ class NodeRuntime implements Runtime {
     const tls = this.#module<TlsModule>("node:tls");
     let secured: Socket;
     try {
+      // Node itself leaves out what it cannot read.
+      const { X509Certificate } = this.#module<CryptoModule>("node:crypto");
+      for (const [pem] of caCerts.join("\n").matchAll(CERTIFICATE)) new X509Certificate(pem);
       secured = tls.connect({
         ...options,
         socket,
