@@ -12,6 +12,9 @@ const VERSION = "13";
 /** From section 1.3. */
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const NONCE_BYTES = 16;
+const FIRST_BYTES = 1024;
+/** The first byte of what a TLS server answers to bytes that are not TLS. */
+const TLS_ALERT = 0x15;
 const SHOWN_UNITS_MAX = 160;
 
 /** What a server answers that does not upgrade. */
@@ -174,7 +177,7 @@ export async function askForUpgrade(
     `sec-websocket-version: ${VERSION}`,
   ]);
   for (let at = 0; at < request.length;) at += await carrier.write(request.subarray(at));
-  const head = await readHead(carrier);
+  const head = await readHead(carrier, await firstOf(carrier));
   const [, status] = /^HTTP\/1\.1 (\d{3})(?: |$)/.exec(head.start) ?? [];
   if (status?.startsWith("5")) throw new NoUpgradeError(status);
   if (status !== "101") {
@@ -189,6 +192,18 @@ export async function askForUpgrade(
     throw refused("the answer has an extension or a protocol that was not asked for");
   }
   return head.rest;
+}
+
+/**
+ * Reads the beginning of an answer.
+ *
+ * @throws {ProtocolError} If it is of TLS.
+ */
+async function firstOf(carrier: Pick<Conn, "read">): Promise<Uint8Array> {
+  const first = new Uint8Array(FIRST_BYTES);
+  const count = await carrier.read(first) ?? 0;
+  if (count === 0 || first[0] !== TLS_ALERT) return first.subarray(0, count);
+  throw refused("what answers speaks TLS; use an address that begins with wss://");
 }
 
 /** A server answers that its broker is not there: another address may be tried, or this one later. */
