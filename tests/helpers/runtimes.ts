@@ -39,6 +39,8 @@ export interface RunOptions {
    * @default {"127.0.0.1"}
    */
   readonly hostname?: string;
+  /** Ends it, where it is a command. */
+  readonly signal?: AbortSignal;
 }
 
 /** How long a page may take. */
@@ -52,6 +54,11 @@ export const RUNTIMES: readonly Runtime[] = [
   withoutDeno(),
   ...await Promise.all([node(22), node(24), bun(), chromium()]),
 ];
+
+/** The Deno that runs the tests. */
+export const DENO: Runtime = onCommandLine("Deno", Deno.execPath(), [
+  ...["run", "--quiet", "--no-config", "--allow-all"],
+]);
 
 /** Deno, but its modules find no `Deno`, only what it has of Node. */
 function withoutDeno(): Runtime {
@@ -93,8 +100,8 @@ function onCommandLine(name: string, command: string | undefined, flags: string[
     hasSockets: true,
     hasFiles: true,
     readsTypeScript: true,
-    run: (folder, path, { ca, env } = {}) =>
-      output(command!, [...flags, `${folder}/${path}`], folder, {
+    run: (folder, path, { ca, env, signal } = {}) =>
+      output(command!, [...flags, `${folder}/${path}`], folder, signal, {
         ...env,
         ...ca !== undefined && { NODE_EXTRA_CA_CERTS: ca },
       }),
@@ -142,6 +149,7 @@ async function output(
   command: string,
   args: string[],
   cwd: string,
+  signal?: AbortSignal,
   env: Readonly<Record<string, string>> = {},
 ): Promise<string> {
   const { code, stdout, stderr } = await new Deno.Command(command, {
@@ -149,6 +157,7 @@ async function output(
     cwd,
     env: { NO_COLOR: "1", ...env },
     stdin: "null",
+    ...signal && { signal },
   }).output();
   const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
   assertEquals([code, err], [0, ""], `${command} ${args.join(" ")} printed ${out}`);
