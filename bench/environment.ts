@@ -48,14 +48,22 @@ async function machine(): Promise<string> {
 /** The versions of all that is measured. */
 async function versions(systems: readonly System[]): Promise<Record<string, string>> {
   const all: Record<string, string> = { deno: Deno.version.deno, mpubsub: manifest.version };
-  for (const { program } of systems) {
-    if (program === undefined || program in all) continue;
-    const text = await said(program, program === "mosquitto" ? "-h" : "--version");
-    all[program] = /\d+\.\d+\.\d+/.exec(text)?.[0] ?? "unknown";
+  for (const { name, command } of systems.flatMap(programs)) {
+    if (name in all) continue;
+    const text = await said(command, name === "mosquitto" ? "-h" : "--version");
+    all[name] = /\d+\.\d+\.\d+/.exec(text)?.[0] ?? "unknown";
   }
   for (const specifier of Object.values(bench.imports)) {
     const [, name, version] = /^npm:(.+)@(.+)$/.exec(specifier) ?? [];
     if (name !== undefined) all[name] = version!;
   }
   return all;
+}
+
+/** What must be installed for a system. */
+function programs({ program, runtime }: System): { name: string; command: string }[] {
+  const server = program === undefined
+    ? []
+    : [{ name: program.replace(/.*\//, ""), command: program }];
+  return runtime === undefined ? server : [...server, runtime];
 }

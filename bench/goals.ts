@@ -57,6 +57,22 @@ function toNats(
   return { title: `${title} ÷ NATS`, is, goal, stretch, ratio };
 }
 
+/** What a message costs publisher and subscriber in another runtime than Deno. */
+function inRuntime(runtime: string, title: string, system: string): Goal {
+  const scenario = `${runtime}-1-1-16`;
+  return {
+    title: `clients' CPU in ${title} ÷ NATS there`,
+    is: "at most",
+    goal: 0.33,
+    stretch: 0.25,
+    ratio: ({ peers }) =>
+      ratioOf(peers, "clientCpu", [scenario, `${runtime}-${system}`], [
+        scenario,
+        `${runtime}-nats`,
+      ]),
+  };
+}
+
 function toOthers(title: string, scenario: string, goal: number, stretch: number): Goal {
   return {
     title: `${title} ÷ the best of the others`,
@@ -145,6 +161,10 @@ const GOALS: readonly Goal[] = [
   }),
   toNats("server's CPU, 1→1, 16 B", "1-1-16", ["at most", 0.25, 0.1], { figure: "serverCpu" }),
   toNats("server's CPU, 1→10, 16 B", "1-10-16", ["at most", 0.25, 0.1], { figure: "serverCpu" }),
+  inRuntime("node", "Node, TCP", TCP),
+  inRuntime("node", "Node, Unix", UNIX),
+  inRuntime("bun", "Bun, TCP", TCP),
+  inRuntime("bun", "Bun, Unix", UNIX),
   toNats("memory for each idle client", "memory", ["at most", 0.6, 0.4], { figure: "kib" }),
   {
     title: "a message among 1,000 clients with 10,000 topics ÷ alone, server's CPU",

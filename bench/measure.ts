@@ -9,18 +9,13 @@
  */
 import { abortable } from "@std/async/abortable";
 import { delay } from "@std/async/delay";
+import { bundleFor } from "./client_runtimes.ts";
 import { cpuSeconds, privateKib } from "./proc.ts";
-import {
-  type Command,
-  type Job,
-  type Payload,
-  QUANTILES,
-  type Report,
-  type Task,
-} from "./program.ts";
+import { type Command, type Job, type Payload, QUANTILES, type Report, type Task } from "./job.ts";
 import { Process } from "../tools/harness/processes.ts";
 import { Server } from "./server.ts";
-import type { System, Target } from "./systems.ts";
+import type { System } from "./systems.ts";
+import type { Target } from "./target.ts";
 
 /** What a measurement found, by name. */
 export type Figures = Readonly<Record<string, number>>;
@@ -67,6 +62,12 @@ const CHANGES_MIN = 0.9;
 /** In less time that is a question of when exactly one looks. */
 const JUDGED_MS_MIN = 1000;
 
+/** What client processes run, and the command that runs it where it is not Deno. */
+interface Program {
+  readonly module: string;
+  readonly command?: readonly string[];
+}
+
 /** A client process. */
 class Worker implements AsyncDisposable {
   readonly #process: Process<Report>;
@@ -74,13 +75,16 @@ class Worker implements AsyncDisposable {
   readonly #early: Report[] = [];
   #waiting: ((report: Report) => void) | undefined;
 
-  constructor(job: Job, onTaken: (taken: readonly number[]) => void = () => {}) {
-    const module = new URL("program.ts", import.meta.url).href;
+  constructor(
+    { module, command }: Program,
+    job: Job,
+    onTaken: (taken: readonly number[]) => void = () => {},
+  ) {
     this.#process = new Process<Report>(module, [JSON.stringify(job)], (report) => {
       if ("taken" in report) return onTaken(report.taken);
       if (this.#waiting !== undefined) this.#waiting(report);
       else this.#early.push(report);
-    });
+    }, { command });
     this.#ended = this.#process.status().then((code) => {
       throw new Error(`A ${job.role} ended with status ${code}`);
     });
@@ -128,24 +132,40 @@ type Ready = { readonly ready: true };
 async function withServer<T>(
   system: System,
   signal: AbortSignal,
-  use: (server: Server, stack: AsyncDisposableStack) => Promise<T>,
+  use: (server: Server, start: Starter) => Promise<T>,
 ): Promise<T> {
   await using stack = new AsyncDisposableStack();
   const folder = await Deno.makeTempDir({ prefix: "mpubsub-bench-" });
   stack.defer(() => Deno.remove(folder, { recursive: true }));
   const server = stack.use(await Server.start(await system.plan(folder)));
   signal.throwIfAborted();
-  return await abortable(use(server, stack), signal);
+  const start = starter(system, await programFor(system, folder), server.target, stack);
+  return await abortable(use(server, start), signal);
 }
 
+async function programFor({ client, runtime }: System, folder: string): Promise<Program> {
+  if (client === undefined || runtime === undefined) {
+    return { module: new URL("program.ts", import.meta.url).href };
+  }
+  return { module: await bundleFor(client, `${folder}/bundle`), command: [runtime.command] };
+}
+
+/** Starts a client process. */
+type Starter = (task: Task, onTaken?: (taken: readonly number[]) => void) => Worker;
+
 /** What starts the client processes of a system; they end with `stack`. */
-function starter(system: System, target: Target, stack: AsyncDisposableStack) {
-  const { client, isJoined } = system;
-  if (client === undefined) throw new TypeError(`There are no clients of ${system.name}`);
+function starter(
+  { name, client, isJoined }: System,
+  program: Program,
+  target: Target,
+  stack: AsyncDisposableStack,
+): Starter {
   const far = isJoined && "ports" in target ? { ports: target.ports.toReversed() } : target;
-  return (task: Task, onTaken?: (taken: readonly number[]) => void): Worker => {
+  return (task, onTaken) => {
+    if (client === undefined) throw new TypeError(`There are no clients of ${name}`);
     const isFar = task.role === "subscriber" || task.role === "responder";
-    return stack.use(new Worker({ client, target: isFar ? far : target, ...task }, onTaken));
+    const job = { client, target: isFar ? far : target, ...task };
+    return stack.use(new Worker(program, job, onTaken));
   };
 }
 
@@ -193,7 +213,7 @@ export interface Crowd {
 
 /**
  * Messages delivered a second (`rate`), the seconds that the processes compute for a million of them
- * (`serverCpu`, `publisherCpu`, `subscriberCpu`), and how many never came (`lost`).
+ * (`serverCpu`, `publisherCpu`, `subscriberCpu`, the latter two together `clientCpu`), and how many never came (`lost`).
  */
 export function throughput(
   system: System,
@@ -209,8 +229,7 @@ export function throughput(
   const batchMessages = system.holdsBack ? Infinity : BATCH_MESSAGES;
   // More than half, and all publishers could wait for what no subscriber has told yet.
   const batch = Math.floor(Math.min(batchMessages, BATCH_BYTES / bytes, window / 2));
-  return withServer(system, signal, async (server, stack) => {
-    const start = starter(system, server.target, stack);
+  return withServer(system, signal, async (server, start) => {
     const counts = Array.from({ length: subscribers }, () => new Array<number>(publishers).fill(0));
     const takers = counts.map((_, i) =>
       start({
@@ -310,7 +329,8 @@ function figuresBetween(before: Moment, after: Moment): Figures {
   const [serverCpu, publisherCpu, subscriberCpu] = after.cpu.map((seconds, i) =>
     (seconds - before.cpu[i]!) / messages * 1e6
   ) as [number, number, number];
-  return { rate, serverCpu, publisherCpu, subscriberCpu };
+  const clientCpu = publisherCpu + subscriberCpu;
+  return { rate, serverCpu, publisherCpu, subscriberCpu, clientCpu };
 }
 
 async function allReady(workers: readonly Worker[]): Promise<void> {
@@ -336,8 +356,7 @@ async function countLost(takers: readonly Worker[], total: number): Promise<numb
 /** The quantiles of the time from a question to its answer, in µs, by name: `p50`, `p99.9`. */
 export function latency(system: System, payload: number, span: Span): Promise<Figures> {
   const { warmMs, ms, signal } = span;
-  return withServer(system, signal, async (server, stack) => {
-    const start = starter(system, server.target, stack);
+  return withServer(system, signal, async (_server, start) => {
     const responder = start({ role: "responder", payload });
     await allReady([responder]);
     const requester = start({ role: "requester", payload, warmMs, ms });
@@ -357,10 +376,9 @@ export function memory(
   clients: number,
   { warmMs, ms, signal }: Span,
 ): Promise<Figures> {
-  return withServer(system, signal, async (server, stack) => {
+  return withServer(system, signal, async (server, start) => {
     await delay(warmMs);
     const before = privateKib(server.pids);
-    const start = starter(system, server.target, stack);
     await allReady([start({ role: "idle", topic: ["crowd"], clients, children: 0 })]);
     await delay(warmMs + ms);
     return { kib: (privateKib(server.pids) - before) / clients };
@@ -374,9 +392,8 @@ export function startUp(system: System, signal: AbortSignal): Promise<Figures> {
 
 /** Whether a system runs here: throws unless its server starts and a client can connect. */
 export async function probe(system: System, signal: AbortSignal): Promise<void> {
-  await withServer(system, signal, async (server, stack) => {
+  await withServer(system, signal, async (_server, start) => {
     if (system.client === undefined) return;
-    const start = starter(system, server.target, stack);
     await allReady([start({ role: "idle", topic: ["data"], clients: 1, children: 0 })]);
   });
 }

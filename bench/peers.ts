@@ -1,6 +1,6 @@
 /**
  * This project beside others: NATS, Redis, Mosquitto, aedes, ZeroMQ, and by WebSockets socket.io and
- * Bun, each if it is installed.
+ * Bun, each if it is installed; and its client in Node and Bun beside that of NATS there.
  *
  * ```sh
  * deno run --allow-all bench/peers.ts
@@ -16,13 +16,14 @@ import {
   BY_WEBSOCKETS,
   fanOut,
   flow,
+  IN_RUNTIMES,
   INTERESTS,
   isMeasured,
   REQUEST,
   START_UP,
 } from "./scenarios.ts";
 import { runSuite, type Scenario } from "./suite.ts";
-import { LISTEN, MPUBSUB, PEERS, WEB } from "./systems.ts";
+import { ELSEWHERE, LISTEN, MPUBSUB, PEERS, WEB } from "./systems.ts";
 
 const SCENARIOS: readonly Scenario[] = [
   flow("1-1-16", "1→1, 16 B", { payload: 16 }),
@@ -46,13 +47,14 @@ const SCENARIOS: readonly Scenario[] = [
   ...INTERESTS,
   START_UP,
   ...BY_WEBSOCKETS,
+  ...IN_RUNTIMES,
 ];
 
 if (import.meta.main) {
   const suite = {
     name: "peers",
     scenarios: SCENARIOS,
-    systems: [...MPUBSUB, ...PEERS, ...WEB, LISTEN],
+    systems: [...MPUBSUB, ...PEERS, ...WEB, ...ELSEWHERE, LISTEN],
     baseline: "nats",
   };
   Deno.exit(await runSuite(suite, Deno.args));

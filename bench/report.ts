@@ -21,6 +21,12 @@ const COLUMNS: Record<Kind, readonly [Column, ...Column[]]> = {
     { figure: "serverCpu", head: "server's CPU µs", digits: 3 },
     { figure: "rate", head: "msg/s", digits: 0 },
   ],
+  clients: [
+    { figure: "clientCpu", head: "clients' CPU µs", digits: 2 },
+    { figure: "publisherCpu", head: "publisher's", digits: 2 },
+    { figure: "subscriberCpu", head: "subscriber's", digits: 2 },
+    { figure: "rate", head: "msg/s", digits: 0 },
+  ],
   latency: [
     { figure: "p50", head: "p50 µs", digits: 0 },
     { figure: "p90", head: "p90 µs", digits: 0 },
@@ -126,7 +132,7 @@ export function summaryTable(findings: Findings): string {
       column,
     });
     const more = others.filter(({ figure }) => SUMMED_UP[name]?.includes(figure));
-    return kind === "start-up" ? [] : [row(first), ...more.map(row)];
+    return kind === "start-up" || kind === "clients" ? [] : [row(first), ...more.map(row)];
   });
   const ours = ["mpubsub-tcp", "mpubsub-unix"];
   const titleOf = (name: string) =>

@@ -1,5 +1,6 @@
 /** Scenarios that both benchmarks run, each with systems of its own. */
 import { latency, type Load, memory, startUp, throughput } from "./measure.ts";
+import { CLIENT_RUNTIMES } from "./client_runtimes.ts";
 import type { Scenario, SuiteSpan } from "./suite.ts";
 import type { System } from "./systems.ts";
 
@@ -12,9 +13,9 @@ function hasClients({ client }: System): boolean {
   return client !== undefined;
 }
 
-/** Whether a system has clients, and more than WebSockets. */
+/** Whether a system has clients in Deno, and more than WebSockets. */
 export function isMeasured(system: System): boolean {
-  return hasClients(system) && system.isWeb !== true;
+  return hasClients(system) && system.isWeb !== true && system.runtime === undefined;
 }
 
 /** Messages delivered a second. */
@@ -72,7 +73,7 @@ export const START_UP: Scenario = {
   title: "start-up: from the start of the server to its first connection",
   kind: "start-up",
   baseline: "listen",
-  fits: ({ isWeb }) => isWeb !== true,
+  fits: ({ isWeb, runtime }) => isWeb !== true && runtime === undefined,
   run: (system, { signal }) => startUp(system, signal),
 };
 
@@ -109,4 +110,14 @@ export const BY_WEBSOCKETS: readonly Scenario[] = [
   baseline: "nats-ws",
   essential: false,
   fits: ({ isWeb, name }) => isWeb === true || name === "mpubsub-tcp",
+}));
+
+/** What a message costs clients in other runtimes than Deno, publisher and subscriber together. */
+export const IN_RUNTIMES: readonly Scenario[] = CLIENT_RUNTIMES.map(({ name, title }) => ({
+  name: `${name}-1-1-16`,
+  title: `${title}, 1→1, 16 B, cost of a message to publisher and subscriber`,
+  kind: "clients" as const,
+  baseline: `${name}-nats`,
+  fits: ({ runtime }: System) => runtime?.name === name,
+  run: (system: System, span: SuiteSpan) => throughput(system, { payload: 16 }, span),
 }));

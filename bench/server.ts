@@ -1,7 +1,8 @@
 /** Servers as processes that are measured from outside. */
 import { delay } from "@std/async/delay";
 import { killIfAlive } from "../tools/harness/kill.ts";
-import { endpointOf, type Plan, type Target } from "./systems.ts";
+import type { Plan } from "./systems.ts";
+import { endpointOf, type Target } from "./target.ts";
 
 const POLL_MS = 1;
 const PATIENCE_MS = 15_000;

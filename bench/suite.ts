@@ -10,7 +10,7 @@ import { formatFigure, printTables } from "./report.ts";
 import type { System } from "./systems.ts";
 
 /** What the figures of a scenario are. */
-export type Kind = "throughput" | "cost" | "latency" | "memory" | "start-up" | "time";
+export type Kind = "throughput" | "cost" | "clients" | "latency" | "memory" | "start-up" | "time";
 
 /** What is told of a scenario. */
 export interface ScenarioFacts {

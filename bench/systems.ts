@@ -4,18 +4,12 @@
  * nothing on disk.
  */
 import manifest from "../deno.json" with { type: "json" };
+import { CLIENT_RUNTIMES, type ClientRuntime } from "./client_runtimes.ts";
+import { AUTH, isWeb, portOf, type Target, urlOf } from "./target.ts";
 
 /** As `deno task broker` starts a broker. */
 const BROKER = manifest.tasks.broker.command;
 const BROKER_V8_FLAGS = /--v8-flags=\S+/.exec(BROKER)![0];
-
-/** Where a server listens: the ports of loopback, for WebSockets or else, or the path of a Unix socket. */
-export type Target =
-  | { readonly ports: readonly number[]; readonly isWeb?: boolean }
-  | { readonly path: string };
-
-/** The user, the password and the key of every server. */
-export const AUTH = "bench";
 
 /** How a server is started, and where it then listens. */
 export interface Plan {
@@ -38,6 +32,8 @@ export interface System {
   readonly program?: string;
   /** The script of this folder that runs the server. */
   readonly script?: string;
+  /** What runs its clients, if not Deno; only what is measured of those is measured with it. */
+  readonly runtime?: ClientRuntime;
   /** It holds back who writes too fast, so that nobody else need. */
   readonly holdsBack?: boolean;
   /** Its clients connect by WebSockets, and only what is measured of those is measured with it. */
@@ -46,31 +42,6 @@ export interface System {
   readonly isJoined?: boolean;
   /** Plans a start that keeps its files in this folder. */
   plan(folder: string): Promise<Plan>;
-}
-
-/** A port on loopback where a server listens. */
-export function portOf(target: Target, index = 0): number {
-  const port = "ports" in target ? target.ports[index] : undefined;
-  if (port === undefined) throw new TypeError(`No port ${index} in ${JSON.stringify(target)}`);
-  return port;
-}
-
-/** Where a server listens, as Deno.connect takes it. */
-export function endpointOf(target: Target): Deno.UnixConnectOptions | Deno.ConnectOptions {
-  return "path" in target
-    ? { transport: "unix", path: target.path }
-    : { transport: "tcp", hostname: "127.0.0.1", port: portOf(target, target.ports.length - 1) };
-}
-
-/** Where a server listens, as this project writes it. */
-export function urlOf(target: Target): string {
-  if ("path" in target) return `unix://${target.path}`;
-  return `${isWeb(target) ? "ws" : "tcp"}://127.0.0.1:${portOf(target)}`;
-}
-
-/** Whether WebSockets are taken there. */
-export function isWeb(target: Target): boolean {
-  return "ports" in target && target.isWeb === true;
 }
 
 /** Ports of loopback that are free, if nobody takes them meanwhile. */
@@ -269,6 +240,16 @@ export const WEB: readonly System[] = [
     makeTarget: onWeb,
   }),
 ];
+
+/** The same servers, with clients in other runtimes than Deno. */
+export const ELSEWHERE: readonly System[] = CLIENT_RUNTIMES.flatMap((runtime) =>
+  [...MPUBSUB, NATS].map((system) => ({
+    ...system,
+    name: `${runtime.name}-${system.name}`,
+    title: `${system.title}, ${runtime.title}`,
+    runtime,
+  }))
+);
 
 const RELAY = { client: "relay", script: "servers/relay.ts", holdsBack: true };
 

@@ -10,7 +10,7 @@
 import { hash, NO_BYTES, toHex } from "../base/bytes.ts";
 import { LONG } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
-import { BytePool, RunBytes, VIEW_BYTES_MAX } from "./byte_views.ts";
+import { BytePool, OWN_IS_CHEAP, ownCopy, RunBytes, VIEW_BYTES_MAX } from "./byte_views.ts";
 import { decodedExcess, decodedLimit } from "./decoded_bytes.ts";
 import { KINDS, MESSAGE_DEPTH_MAX, type TypedArray } from "./format.ts";
 import { HashFloodGuard, WATCHED_MEMBERS_MIN } from "./hash_flooding.ts";
@@ -156,7 +156,7 @@ export class Decoder {
     const size = this.#size();
     const at = this.#take(size);
     const bytes = this.#bytes;
-    if (size > VIEW_BYTES_MAX) return bytes.slice(at, at + size) as Uint8Array<ArrayBuffer>;
+    if (size > VIEW_BYTES_MAX || OWN_IS_CHEAP) return ownCopy(bytes, at, size);
     return bytes === this.#run.bytes ? this.#run.copy(at, size) : this.#pool.copy(bytes, at, size);
   }
 

@@ -1,5 +1,5 @@
 /** Bun's own publishing, over the WebSocket of Deno. */
-import { AUTH, portOf, type Target } from "../systems.ts";
+import { AUTH, portOf, type Target } from "../target.ts";
 import { nextTurn } from "../turn.ts";
 import type { Client, Topic } from "./client.ts";
 

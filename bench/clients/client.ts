@@ -5,7 +5,7 @@
  * An adapter does what the documentation of its client recommends where messages are many, and adds
  * nothing to the path of a message but one call.
  */
-import type { Target } from "../systems.ts";
+import type { Target } from "../target.ts";
 
 /** A path; systems with flat topics join its elements. */
 export type Topic = readonly string[];

@@ -1,6 +1,6 @@
 /** Redis, with the client ioredis. */
 import { Redis } from "ioredis";
-import { AUTH, portOf, type Target } from "../systems.ts";
+import { AUTH, portOf, type Target } from "../target.ts";
 import type { Client } from "./client.ts";
 import { redisPublishing } from "./redis_publishing.ts";
 

@@ -1,6 +1,6 @@
 /** A JetStream stream in a file, with NATS's own client. */
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
-import type { Target } from "../systems.ts";
+import type { Target } from "../target.ts";
 import { type Client, OneBehind, rowsBy } from "./client.ts";
 import { connectNats } from "./nats_connection.ts";
 

@@ -3,7 +3,7 @@
  * subscription counts once the other broker knows it, too.
  */
 import { NetPubSub } from "../../mod.ts";
-import { AUTH, portOf, type Target } from "../systems.ts";
+import { AUTH, portOf, type Target } from "../target.ts";
 import type { Client } from "./client.ts";
 import { connect as connectHere } from "./mpubsub.ts";
 

@@ -1,6 +1,6 @@
 /** This project's client, through its public interface. */
 import { NetPubSub } from "../../mod.ts";
-import { AUTH, type Target, urlOf } from "../systems.ts";
+import { AUTH, type Target, urlOf } from "../target.ts";
 import { type Client, OneBehind, type Row, rowsBy } from "./client.ts";
 
 export async function connect(target: Target): Promise<Client> {

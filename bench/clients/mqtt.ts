@@ -1,7 +1,7 @@
 /** MQTT at QoS 0, for Mosquitto and aedes, with the client mqtt. */
 import { connectAsync } from "mqtt";
 import { Buffer } from "node:buffer";
-import { AUTH, isWeb, portOf, type Target } from "../systems.ts";
+import { AUTH, isWeb, portOf, type Target } from "../target.ts";
 import { type Client, OneBehind, rowsBy } from "./client.ts";
 
 export async function connect(target: Target): Promise<Client> {

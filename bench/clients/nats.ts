@@ -1,5 +1,5 @@
 /** NATS, with its own client. */
-import type { Target } from "../systems.ts";
+import type { Target } from "../target.ts";
 import { type Client, OneBehind, rowsBy } from "./client.ts";
 import { connectNats } from "./nats_connection.ts";
 

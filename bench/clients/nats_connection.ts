@@ -1,7 +1,7 @@
 /** A connection of NATS's own client, for NATS and for JetStream. */
 import { wsconnect } from "@nats-io/nats-core";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
-import { AUTH, isWeb, portOf, type Target } from "../systems.ts";
+import { AUTH, isWeb, portOf, type Target } from "../target.ts";
 
 /** Connects. */
 export function connectNats(target: Target): Promise<NatsConnection> {

@@ -1,5 +1,5 @@
 /** Bytes through a relay, which knows no messages: so messages are pushed and counted by their size. */
-import { endpointOf, type Target } from "../systems.ts";
+import { endpointOf, type Target } from "../target.ts";
 import type { Client, Topic } from "./client.ts";
 
 /** The first byte of a connection that is read, and of one that is written. */

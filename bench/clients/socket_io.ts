@@ -1,7 +1,7 @@
 /** socket.io, with its own client. */
 import { Buffer } from "node:buffer";
 import { io } from "socket.io-client";
-import { AUTH, portOf, type Target } from "../systems.ts";
+import { AUTH, portOf, type Target } from "../target.ts";
 import { type Client, OneBehind, rowsBy } from "./client.ts";
 
 export async function connect(target: Target): Promise<Client> {

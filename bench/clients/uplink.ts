@@ -6,7 +6,7 @@ import { NatsUplink } from "../../nats.ts";
 import { encodeFrame, FrameType } from "../../protocol/frame.ts";
 import { encodeTopic } from "../../protocol/topic_block.ts";
 import { framesEnd, runAt } from "../../protocol/topic_run.ts";
-import { AUTH, portOf, type Target } from "../systems.ts";
+import { AUTH, portOf, type Target } from "../target.ts";
 import type { Client } from "./client.ts";
 
 /** As much as a broker passes on at once. */

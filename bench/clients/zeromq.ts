@@ -1,7 +1,7 @@
 /** ZeroMQ: a PUB and a SUB socket at a forwarding proxy. */
 import { delay } from "@std/async/delay";
 import { Publisher, Subscriber } from "zeromq";
-import { portOf, type Target } from "../systems.ts";
+import { portOf, type Target } from "../target.ts";
 import { nextTurn } from "../turn.ts";
 import { type Client, makeRow, type Row } from "./client.ts";
 

@@ -1,7 +1,7 @@
 /** An MQTT broker: aedes, as its documentation shows it, with a password. Argument: the port. */
 import { Aedes } from "aedes";
 import { createServer } from "node:net";
-import { AUTH } from "../systems.ts";
+import { AUTH } from "../target.ts";
 
 const broker = await Aedes.createBroker({
   authenticate: (_client, username, password, done) =>

@@ -1,7 +1,7 @@
 /** socket.io as its documentation shows it: a room for each topic. Argument: the port. */
 import { createServer } from "node:http";
 import { Server } from "socket.io";
-import { AUTH } from "../systems.ts";
+import { AUTH } from "../target.ts";
 
 const http = createServer();
 const server = new Server(http, { transports: ["websocket"] });

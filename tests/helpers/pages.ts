@@ -72,7 +72,8 @@ export function deno(place: Place, [run, ...args]: readonly string[]): Deno.Chil
   return start(place, Deno.execPath(), [run!, ...flags, ...args]);
 }
 
-function linesOf(process: Deno.ChildProcess): ReadableStreamDefaultReader<string> {
+/** What a process prints, line by line. */
+export function linesOf(process: Deno.ChildProcess): ReadableStreamDefaultReader<string> {
   return process.stdout.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream())
     .getReader();
 }

@@ -5,6 +5,9 @@
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { Broker, type BrokerOptions, type BrokerStats } from "../../broker.ts";
 import { killIfAlive } from "./kill.ts";
+import { tell } from "./lines.ts";
+
+export { tell };
 
 /** Options of a {@linkcode Process}. */
 export interface ProcessOptions {
@@ -14,6 +17,12 @@ export interface ProcessOptions {
    * @default {[]}
    */
   readonly flags?: readonly string[];
+  /**
+   * The program that runs the module, with its first arguments, if it is not `deno run`.
+   *
+   * @default {undefined}
+   */
+  readonly command?: readonly string[] | undefined;
 }
 
 /** A script of this project in a process of its own. */
@@ -28,11 +37,13 @@ export class Process<Report> implements AsyncDisposable {
     module: string,
     args: readonly string[],
     onReport: (report: Report) => void,
-    { flags = [] }: ProcessOptions = {},
+    { flags = [], command }: ProcessOptions = {},
   ) {
+    const deno = [Deno.execPath(), "run", "--quiet", "--allow-all", ...flags];
+    const [program, ...first] = command ?? deno;
     this.#onReport = onReport;
-    this.#process = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--quiet", "--allow-all", ...flags, module, ...args],
+    this.#process = new Deno.Command(program!, {
+      args: [...first, module, ...args],
       stdin: "piped",
       stdout: "piped",
       stderr: "inherit",
@@ -55,7 +66,7 @@ export class Process<Report> implements AsyncDisposable {
   }
 
   /**
-   * Tells it something, which {@linkcode told} gives it there.
+   * Tells it something, which `told` of `lines.ts` gives it there.
    *
    * @throws {Deno.errors.BrokenPipe} If it has ended.
    */
@@ -81,18 +92,6 @@ export class Process<Report> implements AsyncDisposable {
     killIfAlive(this.#process, "SIGKILL");
     await this.status();
   }
-}
-
-/** What a child tells its parent. */
-export function tell(report: unknown): void {
-  console.log(JSON.stringify(report));
-}
-
-/** What the parent tells this process, until the parent has ended. */
-export async function* told<Command>(): AsyncGenerator<Command> {
-  const lines = Deno.stdin.readable.pipeThrough(new TextDecoderStream())
-    .pipeThrough(new TextLineStream());
-  for await (const line of lines) yield JSON.parse(line);
 }
 
 /** Ends this process when the one that started it has ended. */

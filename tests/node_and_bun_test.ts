@@ -1,0 +1,89 @@
+/**
+ * The programs of docs/node-and-bun.md, one each in Node, Bun and Deno: they exchange messages through a
+ * broker, with the package in a `node_modules` folder as a package manager puts it there.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { killIfAlive } from "../tools/harness/kill.ts";
+import { TempFolder } from "./helpers/folder.ts";
+import { deno, linesOf, ListeningBroker, type Place, start } from "./helpers/pages.ts";
+import { RUNTIMES } from "./helpers/runtimes.ts";
+
+const ROOT = new URL("../", import.meta.url).pathname;
+const EXAMPLES = ["messages.ts", "thermometer.ts", "alarm.ts", "screen.ts"];
+/** Who measures, and who raises the alarm. */
+const PAIRS = [["Node 22", "Bun"], ["Node 24", "Bun"], ["Bun", "Node 22"]] as const;
+
+/** Puts the package where Node and Bun find it. */
+async function install(folder: string): Promise<void> {
+  const path = `${folder}/node_modules/@mpubsub/mpubsub`;
+  const flags = ["--quiet", "--no-lock", "--platform", "deno"];
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["bundle", ...flags, "--output", `${path}/mod.js`, "mod.ts"],
+    cwd: ROOT,
+  }).output();
+  assert(success, new TextDecoder().decode(stderr));
+  const manifest = { name: "@mpubsub/mpubsub", type: "module", exports: "./mod.js" };
+  await Deno.writeTextFile(`${path}/package.json`, JSON.stringify(manifest));
+}
+
+/** A program, and the lines that it prints. */
+class Running implements AsyncDisposable {
+  readonly #process: Deno.ChildProcess;
+  readonly #lines: ReadableStreamDefaultReader<string>;
+
+  constructor(process: Deno.ChildProcess) {
+    this.#process = process;
+    this.#lines = linesOf(process);
+  }
+
+  async line(): Promise<string | undefined> {
+    return (await this.#lines.read()).value;
+  }
+
+  /** Its exit status, once it ends by itself. */
+  async code(): Promise<number> {
+    return (await this.#process.status).code;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    killIfAlive(this.#process, "SIGKILL");
+    await this.#process.status;
+    await this.#lines.cancel();
+  }
+}
+
+function runtime(wanted: string) {
+  return RUNTIMES.find(({ name }) => name === wanted)!;
+}
+
+for (const [measuring, alarming] of PAIRS) {
+  const runtimes = [runtime(measuring), runtime(alarming)];
+  const note = runtimes.map(({ note }) => note).find((note) => note !== "") ?? "";
+  const name = `${measuring}, ${alarming} and Deno exchange typed messages as the page says${note}`;
+  Deno.test(name, { ignore: note !== "" }, async () => {
+    await using temp = await TempFolder.make();
+    const folder = temp.path;
+    const place: Place = { folder, flags: [`--config=${ROOT}deno.json`] };
+    await install(folder);
+    await Deno.writeTextFile(`${folder}/package.json`, '{ "type": "module" }');
+    for (const name of EXAMPLES) {
+      await Deno.copyFile(`${ROOT}examples/${name}`, `${folder}/${name}`);
+    }
+    const run = (in_: (typeof runtimes)[number], script: string) => {
+      const [command, ...flags] = in_.command!;
+      return new Running(start(place, command!, [...flags, script]));
+    };
+    await using _broker = await ListeningBroker.of(
+      deno(place, ["run", "-A", `${ROOT}cli.ts`, "x.json"]),
+    );
+    await using screen = new Running(deno(place, ["run", "-A", "screen.ts"]));
+    await using alarm = run(runtimes[1]!, "alarm.ts");
+    assertEquals([await screen.line(), await alarm.line()], ["Listening", "Listening"]);
+    await using thermometer = run(runtimes[0]!, "thermometer.ts");
+    assertEquals(await alarm.line(), "greenhouse 21.5 true");
+    assertEquals(await alarm.line(), "greenhouse 41 true");
+    assertEquals(await screen.line(), "screen: greenhouse has 41 °C");
+    assertEquals(await thermometer.line(), "alarm: greenhouse has 41 °C");
+    assertEquals([await thermometer.code(), await screen.code()], [0, 0]);
+  });
+}
