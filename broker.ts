@@ -342,8 +342,9 @@ export class Broker {
    *   server. From the upgrade on, the broker bounds the time to authenticate, and how many have not.
    *
    * @param request The request for the WebSocket.
-   * @returns What to answer: the upgrade; status 426 if the request is for something else, 403 if it
-   * comes from a page of an origin that may not connect, 503 if the broker is not started or shuts down.
+   * @returns What to answer: the upgrade; status 426 if the request is for something else, or of another
+   * version of WebSockets; 403 if it comes from a page of an origin that may not connect; 405 and 400 if
+   * it breaks RFC 6455; 503 if the broker is not started or shuts down.
    *
    * @example
    * ```ts ignore

@@ -135,10 +135,11 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends ClientPubSub<T> 
    * @param path The file that `mpubsub FILE` wrote, or `mpubsub key file NAME` printed.
    * @param options Its key's name, its queues, and its callbacks.
    * @returns Resolves with the object.
-   * @throws {Deno.errors.PermissionDenied} If other users can read or change the file, it belongs to
-   * one of them, or this user cannot read it.
-   * @throws {Deno.errors.IsADirectory} If it is a directory.
-   * @throws {DOMException} Its name is `NotSupportedError`, if this is not Deno.
+   * @throws {Error} Its name is `PermissionDenied`, if other users can read or change the file, it
+   * belongs to one of them, or this user cannot read it; `IsADirectory`, if it is a directory. In Deno
+   * it is of the class in `Deno.errors` that has this name.
+   * @throws {DOMException} Its name is `NotSupportedError`, if this is not Deno, Node or Bun, or too old a
+   * version.
    * @throws {TypeError} If it is not a connection file, or holds no key; or an option is of the
    * wrong kind.
    * @throws {RangeError} If an option is out of range.

@@ -4,11 +4,13 @@
 
 const SLOTS_MIN = 16;
 const SLOTS_KEPT_MAX = 1024;
+/** The slots of all that are empty from the start; nothing is ever put there. */
+const NO_SLOTS: undefined[] = [];
 
 /** An unbounded first-in first-out list; adding and taking cost the same at any length. */
 export class Fifo<T> {
   // A ring: `#length` values from `#head` on, in a number of slots that is a power of two.
-  #slots: (T | undefined)[] = [];
+  #slots: (T | undefined)[] = NO_SLOTS;
   #head = 0;
   #length = 0;
 
@@ -45,7 +47,7 @@ export class Fifo<T> {
 
   /** Removes all values. */
   clear(): void {
-    this.#slots = [];
+    this.#slots = NO_SLOTS;
     this.#head = 0;
     this.#length = 0;
   }

@@ -32,6 +32,9 @@ const SHARE_MS = 0.5;
 const ARM_MS = 1;
 /** What a read takes, about, that brings too little to do anything with. */
 const IN_VAIN_MS = 0.01;
+/** The same if it brings less than this: it may have been much that had to be unpacked for nothing. */
+const LITTLE_BYTES = 1024;
+const LITTLE_MS = 0.05;
 
 /** Shared by all, because there may be many. */
 function read(): number {
@@ -100,9 +103,9 @@ export class Rounds {
     this.#spent = 0;
   }
 
-  /** Notes that a task has read in vain, which takes longer than to see that; it counts for all. */
-  readInVain(): void {
-    this.#spent += IN_VAIN_MS;
+  /** Notes that a task has read so much in vain, which takes longer than to see that; it counts for all. */
+  readInVain(bytes: number): void {
+    this.#spent += bytes < LITTLE_BYTES ? LITTLE_MS : IN_VAIN_MS;
   }
 
   /** Notes that a task has spent some time; returns whether it must let others have their turn. */

@@ -55,9 +55,9 @@ export class TimeSlice {
     return this.#weight > 0 ? this.isOver() : this.#isOver;
   }
 
-  /** Notes that what was read before it began was too little to do anything with. */
-  readInVain(): void {
-    this.#rounds.readInVain();
+  /** Notes that so much was read before it began, too little to do anything with. */
+  readInVain(bytes: number): void {
+    this.#rounds.readInVain(bytes);
   }
 
   /** Whether others must have their turn before it begins. */

@@ -42,6 +42,13 @@ const BATCH_BYTES = 1024 * 1024;
 const WARM_PER_SUBSCRIBER = 0.3;
 /** What a row takes, about. */
 const ROW_BYTES = 100;
+/**
+ * A measurement goes on until each subscriber has taken so many windows: within one, a slow server may
+ * only take messages, or only deliver what it took.
+ */
+const WINDOWS_MIN = 2;
+/** But it takes at most so many times as long as it was to take. */
+export const LONGER_MAX = 10;
 /** What has not come after so long without anything coming is lost. */
 const ARRIVE_MS = 3000;
 
@@ -270,9 +277,17 @@ export function throughput(
     await delay(warmMs * Math.max(1, subscribers * WARM_PER_SUBSCRIBER));
     const pids = [server.pids, givers.map(({ pid }) => pid), takers.map(({ pid }) => pid)];
     const changedBefore = await marks(changers);
-    const before = { marks: await marks(takers), cpu: pids.map(cpuSeconds) };
+    const moment = async (): Promise<Moment> => {
+      return { marks: await marks(takers), cpu: pids.map(cpuSeconds) };
+    };
+    const least = WINDOWS_MIN * window * publishers * subscribers * clientsEach;
+    const before = await moment();
     await delay(ms);
-    const after = { marks: await marks(takers), cpu: pids.map(cpuSeconds) };
+    let after = await moment();
+    for (let times = 1; times < LONGER_MAX && delivered(before, after) < least; times++) {
+      await delay(ms);
+      after = await moment();
+    }
     const changedAfter = await marks(changers);
     if (ms >= JUDGED_MS_MIN) checkChanges(changing?.changes, changedBefore, changedAfter);
     const published = await Promise.all(
@@ -299,16 +314,20 @@ interface Moment {
   readonly cpu: readonly number[];
 }
 
+/** How many messages came in between. */
+function delivered(before: Moment, after: Moment): number {
+  return after.marks.reduce((sum, { count }, i) => sum + count - before.marks[i]!.count, 0);
+}
+
 function figuresBetween(before: Moment, after: Moment): Figures {
   let rate = 0;
-  let delivered = 0;
   for (const [i, { at, count }] of after.marks.entries()) {
     const since = before.marks[i]!;
-    delivered += count - since.count;
     rate += (count - since.count) / (at - since.at) * 1000;
   }
+  const messages = delivered(before, after);
   const [serverCpu, publisherCpu, subscriberCpu] = after.cpu.map((seconds, i) =>
-    (seconds - before.cpu[i]!) / delivered * 1e6
+    (seconds - before.cpu[i]!) / messages * 1e6
   ) as [number, number, number];
   const clientCpu = publisherCpu + subscriberCpu;
   return { rate, serverCpu, publisherCpu, subscriberCpu, clientCpu };

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { type Environment, environment } from "./environment.ts";
-import { type Figures, probe, type Span } from "./measure.ts";
+import { type Figures, LONGER_MAX, probe, type Span } from "./measure.ts";
 import { HAS_PROC } from "./proc.ts";
 import { formatFigure, printTables } from "./report.ts";
 import type { System } from "./systems.ts";
@@ -80,7 +80,6 @@ const WARM_MS = 600;
 const WINDOW_MESSAGES = 50_000;
 /** How long starting, warming up and ending may take, beside what is measured. */
 const RUN_MS_MAX = 60_000;
-const SPAN_FACTOR = 3;
 
 /** What the command line says. */
 interface Options {
@@ -222,7 +221,7 @@ async function runAll(
 
 /** Aborts on an interrupt, or after longer than a run of so many milliseconds takes. */
 function limited(interrupt: AbortSignal, ms: number): AbortSignal {
-  return AbortSignal.any([interrupt, AbortSignal.timeout(RUN_MS_MAX + ms * SPAN_FACTOR)]);
+  return AbortSignal.any([interrupt, AbortSignal.timeout(RUN_MS_MAX + ms * LONGER_MAX)]);
 }
 
 /** Writes what was found to the file that `--json` names, if it does. */

@@ -30,7 +30,7 @@ import { Pace } from "../routing/pace.ts";
 import type { Origin, Peer } from "../routing/peer.ts";
 import type { Narrow } from "../routing/router.ts";
 import { formatTopic, isBrokerPath, type TopicPath } from "../topic.ts";
-import { Backpressure } from "./backpressure.ts";
+import { Backpressure, type BackpressureQueue } from "./backpressure.ts";
 import { ClientCounters, type Counters } from "./counters.ts";
 import type { Key } from "./keys.ts";
 import { MEMORY_FULL } from "./memory.ts";
@@ -70,7 +70,7 @@ interface Missed {
 }
 
 /** One client of a broker, from its first connection to the end of its session. */
-export class ClientPeer implements Peer, SessionHandler {
+export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
   /** Its secret id. */
   readonly id: Uint8Array;
   /** The key that it proved to have. */
@@ -95,8 +95,6 @@ export class ClientPeer implements Peer, SessionHandler {
    * everything else, and until then each message is checked.
    */
   #applied: Rights;
-  /** What its key grants now of a topic. */
-  readonly #narrow: Narrow = (path) => this.key.rights.narrow(path);
 
   /** Makes a peer that has no connection yet. */
   constructor(id: Uint8Array, key: Key, number: number, context: PeerContext) {
@@ -107,11 +105,7 @@ export class ClientPeer implements Peer, SessionHandler {
     this.#context = context;
     this.#counters = new ClientCounters(context.counters);
     this.session = new Session(this, context.onBytes, { account: context.account });
-    const roomy = context.limits.queueBytes / 2;
-    this.#backpressure = new Backpressure({
-      isHalfEmpty: () => this.bytes <= roomy,
-      onImpatience: (ms) => this.cutOff(`nothing was acknowledged for ${ms} ms`),
-    });
+    this.#backpressure = new Backpressure(this);
     this.#publisher = new Publisher({
       key,
       counters: this.#counters,
@@ -159,6 +153,11 @@ export class ClientPeer implements Peer, SessionHandler {
   /** Whether it holds back those who feed it. */
   get holdsBack(): boolean {
     return this.#backpressure.isActive;
+  }
+
+  /** What its key grants now of a topic. */
+  get #narrow(): Narrow {
+    return (path) => this.key.rights.narrow(path);
   }
 
   get #mayHoldBack(): boolean {
@@ -332,6 +331,14 @@ export class ClientPeer implements Peer, SessionHandler {
 
   acknowledged(): void {
     this.#backpressure.progress();
+  }
+
+  isHalfEmpty(): boolean {
+    return this.bytes <= this.#context.limits.queueBytes / 2;
+  }
+
+  onImpatience(patience: number): void {
+    this.cutOff(`nothing was acknowledged for ${patience} ms`);
   }
 
   /** Ends the session and drops what it holds, but goes on counting what it misses. */

@@ -20,7 +20,7 @@ import { authenticateClient, BusyError } from "../protocol/authenticate.ts";
 import { type Frame, FrameError, type FrameLimits, FrameType, Reason } from "../protocol/frame.ts";
 import { clientFrameLimits, decodeOpening, type Opening } from "../protocol/frame_bodies.ts";
 import { BROKER_ID_BYTES, randomBytes } from "../protocol/handshake.ts";
-import { Link, TICKS } from "../protocol/link.ts";
+import { Link, type LinkEnd, TICKS } from "../protocol/link.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import { interestBytes } from "../routing/interest_bytes.ts";
 import { Pace } from "../routing/pace.ts";
@@ -63,6 +63,10 @@ interface Client {
   entrant: Entrant<Connection> | undefined;
   /** Once it has opened a session. */
   peer: ClientPeer | undefined;
+  /** Ends it, unless OPEN comes. */
+  tooLate?: Timer | undefined;
+  /** Resolves when its OPEN, which has come, is done. */
+  opened?: Promise<void>;
 }
 
 /** Accepts, authenticates and serves the connections of one broker. */
@@ -128,7 +132,11 @@ export class Connections {
   /** Remembers a task until it ends, so that closing can wait for it. */
   #track(task: Promise<void>): void {
     this.#tasks.add(task);
-    task.catch((error) => this.#context.callbacks.warn(error)).then(() => this.#tasks.delete(task));
+    const done = () => this.#tasks.delete(task);
+    task.then(done, (error) => {
+      done();
+      this.#context.callbacks.warn(error);
+    });
   }
 
   async #accept(listener: Listener): Promise<void> {
@@ -163,6 +171,7 @@ export class Connections {
       });
       if (isStopping()) throw new BusyError("the broker is shutting down");
       this.#admission.leave(entrant);
+      stream.trust();
       this.#track(
         this.#serve({ stream, key, entrant: this.#unplaced.enter(stream), peer: undefined }),
       );
@@ -183,34 +192,34 @@ export class Connections {
     this.#unplaced.shed();
   }
 
-  /** Serves an authenticated connection to its end. */
-  async #serve(client: Client): Promise<void> {
-    const { options, sessions, memory, counters, callbacks, background } = this.#context;
+  /** Serves an authenticated connection; resolves at its end. Little is held until then: most are idle. */
+  #serve(client: Client): Promise<void> {
+    const { options, memory, background } = this.#context;
     const link = new Link(client.stream, this.#frameLimits, undefined, {
       rounds: this.#rounds,
       account: memory.account,
     });
-    let opened: Promise<void> | undefined;
-    link.expect({
-      [FrameType.OPEN]: (reader) => {
-        inTime();
-        // Many may come at the same time, each with many topics. What is behind it waits.
-        return opened = background.run(this.#open(link, client, reader));
-      },
-    });
-    this.#clients.set(link, client);
-    let tooLate: Timer | undefined = later(
+    client.tooLate = later(
       () => link.fail(new ProtocolError("Cannot wait longer: no OPEN came")),
       options.authTimeout,
     );
-    // Disposed of at once, because this function lasts as long as the connection.
-    const inTime = () => {
-      tooLate?.cancel();
-      tooLate = undefined;
-    };
-    const end = await link.finished;
-    await opened;
-    inTime();
+    link.expect({
+      [FrameType.OPEN]: (reader) => {
+        client.tooLate?.cancel();
+        client.tooLate = undefined;
+        // Many may come at the same time, each with many topics. What is behind it waits.
+        client.opened = background.run(this.#open(link, client, reader));
+        return client.opened;
+      },
+    });
+    this.#clients.set(link, client);
+    return link.finished.then((end) => this.#ended(link, client, end));
+  }
+
+  async #ended(link: Link, client: Client, end: LinkEnd): Promise<void> {
+    const { sessions, counters, callbacks } = this.#context;
+    await client.opened;
+    client.tooLate?.cancel();
     this.#clients.delete(link);
     const { entrant: last } = client;
     if (last !== undefined) this.#unplaced.leave(last);

@@ -294,10 +294,15 @@ function checkTls(
   return tls && readCertificate(tls);
 }
 
-function checkOrigin(origin: unknown): void {
+/** Whether a browser may send something as the origin of a page that is to be listed. */
+export function isOrigin(origin: unknown): boolean {
   const own = typeof origin === "string" ? URL.parse(origin)?.origin : undefined;
-  if (own !== undefined && own === origin) return;
-  if (own === "null" && FOREIGN_ORIGIN.test(String(origin))) return;
+  return own !== undefined && own === origin ||
+    own === "null" && FOREIGN_ORIGIN.test(String(origin));
+}
+
+function checkOrigin(origin: unknown): void {
+  if (isOrigin(origin)) return;
   throw new TypeError(
     `Cannot use origins: ${printable(JSON.stringify(origin) ?? String(origin))} is none; write ` +
       `"https://app.example.org", with a port where that is not the usual one`,

@@ -3,13 +3,14 @@
  */
 import { Broker, type BrokerKey, type BrokerOptions } from "../broker.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
-import { addressBeside, isSecured, parseAddress } from "../io/address.ts";
+import { addressBeside, isSecured, parseAddress, parseAddresses } from "../io/address.ts";
 import {
   type ConnectionFile,
   readConnectionFile,
   writeConnectionFile,
 } from "../io/connection_file.ts";
 import { dial } from "../io/dial.ts";
+import { groupsOf } from "../io/listener.ts";
 import { takeLock } from "../io/lock_file.ts";
 import { removeDeadSocket } from "../io/socket_file.ts";
 import { askForId } from "../protocol/authenticate.ts";
@@ -24,7 +25,15 @@ import {
   timeText,
   UsageError,
 } from "./command.ts";
-import { addressesOf, certificatesIn, fileOf, readKey, readKeys, readSecretText } from "./files.ts";
+import {
+  addressesOf,
+  certificatesIn,
+  fileOf,
+  originsOf,
+  readKey,
+  readKeys,
+  readSecretText,
+} from "./files.ts";
 import { grantsOf, grantsText } from "./grants.ts";
 import { Log } from "./log.ts";
 import { StopSignals } from "./signals.ts";
@@ -45,13 +54,13 @@ Passes messages between programs. While it runs, its address and key are in FILE
       name: "address",
       value: "ADDRESS",
       isMany: true,
-      about: "unix:///path, tcp://, tls://, ws:// or wss://host:port [new socket]; or several",
+      about: "unix:///path, tcp|tls|ws|wss://host:port [a socket]",
     },
     {
       name: "origin",
       value: "URL",
       isMany: true,
-      about: "Let pages of this origin connect over ws:// or wss://, too",
+      about: "Let pages of this origin connect, too",
     },
     {
       name: "authkey-file",
@@ -125,7 +134,7 @@ function serveOptions(args: Arguments): ServeOptions {
   const options = {
     file: fileOf(args.operands),
     addresses: addressesOf(args),
-    origins: args.texts("origin"),
+    origins: originsOf(args),
     authkeyFile: args.text("authkey-file"),
     keysFile: args.text("keys"),
     tlsCert: args.text("tls-cert"),
@@ -140,7 +149,13 @@ function serveOptions(args: Arguments): ServeOptions {
       "Cannot use both --authkey-file and --keys: with --keys each key has a name",
     );
   }
-  const isTls = options.addresses.some((address) => isSecured(parseAddress(address)));
+  const endpoints = parseAddresses(options.addresses);
+  try {
+    groupsOf(endpoints);
+  } catch (error) { // TypeError: one port would be with TLS and without.
+    throw new UsageError(messageOf(error), { cause: error });
+  }
+  const isTls = endpoints.some(isSecured);
   if (isTls !== (options.tlsCert !== undefined) || isTls !== (options.tlsKey !== undefined)) {
     throw new UsageError(
       "Give --tls-cert and --tls-key with an --address that begins with tls:// or wss://",

@@ -3,7 +3,7 @@
  * happens to the connection, and how a signal ends them.
  */
 import { AuthError, ConnectionLostError, ForbiddenError } from "../errors.ts";
-import { type Addresses, isSecured, parseAddress } from "../io/address.ts";
+import { type Addresses, isSecured, parseAddresses } from "../io/address.ts";
 import { readConnectionFile, withKey } from "../io/connection_file.ts";
 import { type Gap, NetPubSub, type NetPubSubOptions, type State } from "../net.ts";
 import { CLIENT_NAME_BYTES_MAX } from "../protocol/frame_bodies.ts";
@@ -16,7 +16,7 @@ import {
   timeText,
   UsageError,
 } from "./command.ts";
-import { addressOf, certificatesIn, defaultFile, readKey } from "./files.ts";
+import { addressesOf, certificatesIn, defaultFile, readKey } from "./files.ts";
 import { complain, giveUpOutput } from "./output.ts";
 import { StopSignals } from "./signals.ts";
 
@@ -31,6 +31,7 @@ export const CONNECTION: readonly Option[] = [
   {
     name: "address",
     value: "ADDRESS",
+    isMany: true,
     about: "Instead of FILE: where the broker listens",
   },
   { name: "authkey-file", value: "PATH", about: "Its key for --address, in a private file" },
@@ -51,8 +52,6 @@ export const CONNECTION: readonly Option[] = [
 
 /** The status of a command that a signal has interrupted. */
 export const INTERRUPTED = 130;
-/** How long the first connection may take. */
-const CONNECT_MS = 10_000;
 /** How long the broker may take to acknowledge what is left when a command was interrupted. */
 const HURRY_MS = 1000;
 /** For how long gaps are added up before they are printed. */
@@ -74,7 +73,7 @@ export interface ClientOptions {
   onGap?(gap: Gap): void;
   /** Subscribes, before the connection is made. */
   prepare?(bus: NetPubSub): void;
-  /** How long connecting may take, in milliseconds. */
+  /** How long connecting may take, in milliseconds; by default as long as an attempt does. */
   patience?: number | undefined;
   /** Shows what happens to the connection; by default prints it to standard error. */
   tell?(text: string): void;
@@ -201,16 +200,18 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal;
   /** Whether it waits until there is a broker, for ever. */
   readonly wait?: boolean;
-  /** How long that may take without `wait`, in milliseconds. */
+  /** How long that may take without `wait`, in milliseconds; by default as long as an attempt does. */
   readonly patience?: number | undefined;
 }
 
 /** Connects, if a broker answers in time. */
 export async function connect(
   bus: NetPubSub,
-  { signal, wait = false, patience = CONNECT_MS }: ConnectOptions = {},
+  { signal, wait = false, patience }: ConnectOptions = {},
 ): Promise<void> {
-  if (wait) return await bus.connect({ wait, ...(signal && { signal }) });
+  if (wait || patience === undefined) {
+    return await bus.connect({ wait, ...(signal && { signal }) });
+  }
   await inTime(
     patience,
     "Cannot connect: no answer",
@@ -313,24 +314,25 @@ interface Named {
 
 async function namedBy(args: Arguments): Promise<Named> {
   const file = args.text("connect");
-  const address = addressOf(args);
+  const addresses = addressesOf(args);
   const keyFile = args.text("authkey-file");
   const keyName = args.text("key-name");
   const caFile = args.text("tls-ca");
-  const isByAddress = [address, keyFile, keyName].some((given) => given !== undefined);
-  if (isByAddress && (file !== undefined || address === undefined || keyFile === undefined)) {
+  const isByAddress = ["address", "authkey-file", "key-name"].some((name) => args.isGiven(name));
+  if (isByAddress && (file !== undefined || addresses.length === 0 || keyFile === undefined)) {
     throw new UsageError(
       "Give --connect FILE, or both --address and --authkey-file, and --key-name if the key has one",
     );
   }
-  if (caFile !== undefined && address !== undefined && !isSecured(parseAddress(address))) {
-    throw new UsageError(`Cannot use --tls-ca: ${address} is no tls:// or wss:// address`);
+  if (caFile !== undefined && isByAddress && !parseAddresses(addresses).some(isSecured)) {
+    const listed = addresses.join(", ");
+    throw new UsageError(`Cannot use --tls-ca: there is no tls:// or wss:// address in ${listed}`);
   }
   const pem = caFile && await doing(`read ${caFile}`, Deno.readTextFile(caFile));
   const caCerts = pem === undefined ? [] : [certificatesIn(caFile!, pem)];
   if (!isByAddress) return { file: file ?? defaultFile(), access: undefined, caCerts };
   const authkey = await readKey(keyFile!);
-  const access = { address: address!, authkey, ...(keyName !== undefined && { keyName }) };
+  const access = { address: addresses, authkey, ...(keyName !== undefined && { keyName }) };
   return { file: "", access, caCerts };
 }
 

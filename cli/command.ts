@@ -29,7 +29,7 @@ export interface Option {
   readonly about: string;
   /** What the help says about it and the option before it, to have both on one line. */
   readonly both?: string;
-  /** Whether it may be given several times, each with a value. */
+  /** Whether it may be given several times, each with a value; the help has `…` then. */
   readonly isMany?: boolean;
 }
 
@@ -181,7 +181,8 @@ export function helpOf(command: Command): string {
   const [first, ...others] = usage.map((line) => `${PROGRAM} ${line}`.trimEnd());
   const shown: [string, string][] = [];
   let last = "";
-  for (const { name, short, value = "", about, both } of optionsOf(command)) {
+  for (const { name, short, value: word = "", isMany, about, both } of optionsOf(command)) {
+    const value = isMany ? `${word}…` : word;
     const before = both === undefined ? "" : shown.pop()![0].trim();
     // A value that both have comes once.
     const names = last === value ? before.replace(/ .*/, "") : before;

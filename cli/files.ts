@@ -3,6 +3,7 @@
  */
 import type { BrokerKey } from "../broker.ts";
 import { parseKeys } from "../broker/keys.ts";
+import { isOrigin } from "../broker/options.ts";
 import { parseAddress } from "../io/address.ts";
 import { CONFIG_FILE_BYTES_MAX, KEY_FILE_BYTES_MAX, readSecret } from "../io/secret_file.ts";
 import { type Arguments, asSentence, doing, messageOf, UsageError } from "./command.ts";
@@ -57,14 +58,7 @@ export async function outputMode(): Promise<number | undefined> {
   return output.isFile() ? output.mode & 0o777 : undefined;
 }
 
-/** What `--address` says, checked. */
-export function addressOf(args: Arguments): string | undefined {
-  const address = args.text("address");
-  if (address !== undefined) checkAddress(address);
-  return address;
-}
-
-/** What `--address` says where it may be given several times, checked. */
+/** What `--address` says, checked; empty if it is not given. */
 export function addressesOf(args: Arguments): readonly string[] {
   const addresses = args.texts("address");
   for (const address of addresses) checkAddress(address);
@@ -81,6 +75,20 @@ function checkAddress(address: string): void {
       : messageOf(error);
     throw new UsageError(why, { cause: error });
   }
+}
+
+/** What `--origin` says, checked. */
+export function originsOf(args: Arguments): readonly string[] {
+  const origins = args.texts("origin");
+  const bad = origins.find((origin) => !isOrigin(origin));
+  if (bad === undefined) return origins;
+  // What was meant, as far as that can be told.
+  const { origin = "null" } = URL.parse(bad) ?? {};
+  throw new UsageError(
+    `Cannot use --origin ${bad}: write ${
+      isOrigin(origin) ? origin : "scheme, host and port alone, such as https://app.example.org"
+    }`,
+  );
 }
 
 /** The key that a file holds. */

@@ -13,7 +13,7 @@ import { takeLock } from "../io/lock_file.ts";
 import { writeSecret } from "../io/secret_file.ts";
 import { looksLikePattern, type Topic, type TopicPath } from "../topic.ts";
 import { type Arguments, type Command, doing, UsageError } from "./command.ts";
-import { addressOf, fileOf, outputMode, readKeys, readSecretText } from "./files.ts";
+import { addressesOf, fileOf, outputMode, readKeys, readSecretText } from "./files.ts";
 import { grantsOf, grantsText } from "./grants.ts";
 import { complain, printLine } from "./output.ts";
 import { type Column, tableOf } from "./table.ts";
@@ -46,7 +46,12 @@ have the key; address and certificate are those in FILE, that of the broker.`,
       about: "Grant to subscribe to it and below",
     },
     { name: "connections", value: "N", about: "How many clients may have the key at a time" },
-    { name: "address", value: "ADDRESS", about: "The address at which clients reach the broker" },
+    {
+      name: "address",
+      value: "ADDRESS",
+      isMany: true,
+      about: "The address at which clients reach the broker",
+    },
   ],
   examples: [
     ["key new ann --keys keys.json --publish sensors/kitchen", ""],
@@ -169,13 +174,12 @@ async function printFile(args: Arguments, operands: readonly string[]): Promise<
     const names = keys.map((key) => key.name).join(", ");
     throw new Error(`Cannot find a key called "${name}" in ${path}: it has ${names}`);
   }
-  const address = addressOf(args);
+  const [address, ...others] = addressesOf(args);
   const file = address === undefined || files.length > 0 ? fileOf(files) : undefined;
   const broker = file && await doing(`read ${file}`, readConnectionFile(file));
+  const addresses = others.length > 0 ? [address, ...others] : undefined;
   const content =
-    (address === undefined
-      ? broker
-      : { ...broker, address, addresses: undefined }) as ConnectionFile;
+    (address === undefined ? broker : { ...broker, address, addresses }) as ConnectionFile;
   const authkey = found.key as Uint8Array;
   await printLine(formatConnectionFile({ ...content, authkey, keyName: name }).trimEnd());
   const mode = await outputMode();

@@ -28,7 +28,12 @@ export const UPLINK: readonly Option[] = [
     value: "PATH",
     about: "Its user:password or credentials, in a private file",
   },
-  { name: "uplink-ca", value: "PATH", about: "Certificates to trust (PEM), with tls://host" },
+  {
+    name: "uplink-ca",
+    value: "PATH",
+    about: "Certificates to trust (PEM), with tls://host",
+    both: "Its credentials; whom to trust (PEM)",
+  },
 ];
 
 /** The values of these options. */

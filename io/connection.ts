@@ -1,16 +1,17 @@
 /**
  * Connections: the streams of bytes that the rest of the code sees of sockets.
  */
+import type { Account } from "../base/account.ts";
 import { WEB_PORTS, type WebEndpoint } from "./address.ts";
-import type { Conn } from "./conn.ts";
-import { WebSocketStream } from "./websocket.ts";
+import type { Conn, Stream } from "./conn.ts";
+import { type Farewell, WebSocketStream } from "./websocket.ts";
 import { askForUpgrade } from "./websocket_upgrade.ts";
 
 /** One connection: a stream of bytes; see `ByteStream` in `protocol/link.ts`. */
 export class Connection {
   readonly #conn: Conn;
   /** What is read and written: the connection, or a WebSocket over it. */
-  #stream: Pick<Conn, "read" | "write" | "closeWrite" | "trim">;
+  #stream: Stream;
   #closed = false;
 
   /** Wraps a connection that was just made. */
@@ -62,20 +63,31 @@ export class Connection {
     this.#stream = new WebSocketStream(carrier, true, first);
   }
 
+  /** The other side is authenticated: what it sends is bounded by the sessions alone, from the next read on. */
+  trust(): void {
+    this.#conn.trust?.();
+  }
+
   /** Drops what it keeps for speed. */
   trim(): void {
     this.#stream.trim?.();
   }
 
-  /** Ends the direction out. */
-  closeWrite(): Promise<void> {
-    return this.#stream.closeWrite();
+  /** Counts what it keeps there, until it is closed. */
+  count(account: Account): void {
+    this.#stream.count?.(account);
+  }
+
+  /** Ends the direction out; a WebSocket says why. */
+  closeWrite(why?: Farewell): Promise<void> {
+    return this.#stream.closeWrite(why);
   }
 
   /** Ends both directions; twice is once. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#stream.uncount?.();
     this.#conn.close();
   }
 }

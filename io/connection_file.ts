@@ -47,9 +47,8 @@ export function isMissing(error: unknown): boolean {
 /**
  * Reads a broker's connection file.
  *
- * @throws {Deno.errors.NotFound} If it is not there.
- * @throws {Deno.errors.PermissionDenied} If it is not private, or this user may not read it.
- * @throws {Deno.errors.IsADirectory} If it is a directory.
+ * @throws {Error} Its name is `NotFound`, if it is not there; `PermissionDenied`, if it is not private, or
+ * this user may not read it; `IsADirectory`, if it is a directory.
  * @throws {TypeError} If it is not a connection file.
  */
 export async function readConnectionFile(path: string | URL): Promise<ConnectionFile> {

@@ -16,6 +16,9 @@ export const HEAD_BYTES_MAX = 16 * 1024;
 /** How many fields a head may have: browsers send about twenty. */
 export const FIELDS_MAX = 100;
 const READ_BYTES = 1024;
+/** With these a record of TLS begins that is no data: an alert, and the first of a client. */
+const TLS_ALERT = 21;
+const TLS_HANDSHAKE = 22;
 const SHOWN_UNITS_MAX = 80;
 /** Names of fields and methods; RFC 9110, section 5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
@@ -59,6 +62,13 @@ export async function readHead(
   bytes.set(first);
   let filled = first.length;
   for (let searched = 0;;) {
+    // The end of a head would never come; who waits for it is told at once.
+    if (bytes[0] === TLS_ALERT || bytes[0] === TLS_HANDSHAKE) {
+      throw new HeadError(
+        400,
+        "TLS came; begin the address with wss:// at both ends, or at neither",
+      );
+    }
     const end = endOfHead(bytes, Math.max(0, searched - 3), filled);
     if (end > HEAD_BYTES_MAX || end < 0 && filled >= HEAD_BYTES_MAX) {
       throw new HeadError(431, `it has more than ${HEAD_BYTES_MAX} bytes`);
@@ -92,7 +102,8 @@ function endOfHead(bytes: Uint8Array, start: number, end: number): number {
 
 function parse(bytes: Uint8Array, rest: Uint8Array): Head {
   const text = String.fromCharCode(...bytes.subarray(0, -4));
-  const [start, ...lines] = text.split("\r\n");
+  // An empty line before it is to be ignored; RFC 9112, section 2.2.
+  const [start, ...lines] = text.replace(/^\r\n/, "").split("\r\n");
   if (lines.length > FIELDS_MAX) {
     throw new HeadError(431, `it has more than ${FIELDS_MAX} fields`);
   }

@@ -13,21 +13,26 @@
  * them. Their types are written here as far as they are used, so that nobody needs those of Node.
  */
 import { ConnectionLostError } from "../errors.ts";
-import { type Endpoint, isSecured } from "./address.ts";
+import { type Endpoint, formatEndpoint, isSecured } from "./address.ts";
 import type { Conn } from "./conn.ts";
+import { notSupported } from "./dial_errors.ts";
 import { type NodeProcess, nodeProcess } from "./process.ts";
 import type { FileErrorName, FileStatus, Runtime } from "./runtime.ts";
 import { cannotBeginTls, tlsError } from "./tls_errors.ts";
 
-/** Node or Bun, if this is one of them. */
-export function node(): Runtime | undefined {
-  const process = nodeProcess();
+/**
+ * Node or Bun, if this is one of them.
+ *
+ * @param process What it tells of itself.
+ */
+export function node(process: NodeProcess | undefined = nodeProcess()): Runtime | undefined {
   return process?.getBuiltinModule === undefined ? undefined : new NodeRuntime(process);
 }
 
 /** A socket of Node's, as far as it is used. */
 interface Socket {
   readonly remoteAddress?: string;
+  readonly destroyed: boolean;
   on(event: "data", listener: (bytes: Uint8Array) => void): this;
   on(event: "error", listener: (error: Error) => void): this;
   on(event: "connect" | "secureConnect" | "end" | "close", listener: () => void): this;
@@ -50,6 +55,11 @@ interface TlsModule {
   connect(options: object): Socket;
   /** Newer than Node 22.0. */
   getCACertificates?(type: "default"): readonly string[];
+}
+
+interface CryptoModule {
+  /** Throws if the text is not that of a certificate in PEM. */
+  readonly X509Certificate: new (pem: string) => object;
 }
 
 interface Stats {
@@ -76,7 +86,12 @@ const FILE_ERRORS: Readonly<Record<string, FileErrorName>> = {
   EACCES: "PermissionDenied",
   EPERM: "PermissionDenied",
   EISDIR: "IsADirectory",
+  ENOTDIR: "NotADirectory",
+  ELOOP: "FilesystemLoop",
 };
+
+/** One certificate in PEM. */
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
 
 /** An error about a file, with the name that Deno's class for it has. */
 class FileError extends Error {
@@ -106,6 +121,12 @@ class NodeRuntime implements Runtime {
     // Otherwise the end of one direction would end the other.
     const options = { allowHalfOpen: true };
     if (endpoint.transport === "unix") {
+      if (this.#process.platform === "win32") { // What has a path there is a named pipe.
+        throw notSupported(
+          `Cannot connect to ${formatEndpoint(endpoint)}: Node and Bun have no Unix sockets on ` +
+            "Windows; have the broker listen at tcp://127.0.0.1:7411, say",
+        );
+      }
       return await opened(net.connect({ ...options, path: endpoint.path }), "connect", signal);
     }
     const { hostname, port } = endpoint;
@@ -115,12 +136,14 @@ class NodeRuntime implements Runtime {
     const tls = this.#module<TlsModule>("node:tls");
     let secured: Socket;
     try {
+      this.#check(caCerts);
       secured = tls.connect({
         ...options,
         socket,
         // A server is asked for a name, and not for an IP address; the certificate is checked for either.
         ...net.isIP(hostname) === 0 && { servername: hostname },
-        host: hostname,
+        // No certificate names the zone of an IPv6 address.
+        host: hostname.replace(/%.*/, ""),
         ...caCerts.length > 0 && { ca: [...systemCerts(tls), ...caCerts] },
         // Whatever the environment says.
         rejectUnauthorized: true,
@@ -138,12 +161,23 @@ class NodeRuntime implements Runtime {
     }
   }
 
+  /** Certificates that are none would be left out in silence. */
+  #check(caCerts: readonly string[]): void {
+    if (caCerts.length === 0) return;
+    const { X509Certificate } = this.#module<CryptoModule>("node:crypto");
+    for (const text of caCerts) {
+      const certs = text.match(CERTIFICATE);
+      if (certs === null) throw new Error("one of them has no end");
+      for (const cert of certs) new X509Certificate(cert);
+    }
+  }
+
   async stat(path: string | URL): Promise<FileStatus> {
-    return this.#statusOf(await filing(path, this.#files.stat(path)));
+    return this.#statusOf(await filing(this.#files.stat(path)));
   }
 
   async open(path: string | URL): ReturnType<Runtime["open"]> {
-    const file = await filing(path, this.#files.open(path));
+    const file = await filing(this.#files.open(path));
     return {
       stat: async () => this.#statusOf(await file.stat()),
       async read(into) {
@@ -183,14 +217,14 @@ function systemCerts(tls: TlsModule): readonly string[] {
 }
 
 /** What a promise about a file gives; errors have the names that Deno gives them. */
-async function filing<T>(path: string | URL, promise: Promise<T>): Promise<T> {
+async function filing<T>(promise: Promise<T>): Promise<T> {
   try {
     return await promise;
   } catch (error) {
-    const { code, message } = error as { code?: string; message: string };
+    const { code, message } = error as { code?: string; message: string }; // It has the path.
     const name = FILE_ERRORS[code ?? ""];
     if (name === undefined) throw error;
-    throw new FileError(name, `${message}: "${path}"`, error);
+    throw new FileError(name, message, error);
   }
 }
 
@@ -258,7 +292,9 @@ class NodeConn implements Conn {
     socket.on("data", (bytes) => this.#take(bytes));
     socket.on("end", () => this.#end());
     socket.on("error", (error) => this.#fail(error));
-    socket.on("close", () => this.#fail(new Error("the connection is closed")));
+    const isClosed = () => this.#fail(new Error("the connection is closed"));
+    socket.on("close", isClosed);
+    if (socket.destroyed) isClosed(); // It says so no more.
   }
 
   #take(bytes: Uint8Array): void {

@@ -7,7 +7,7 @@ export interface NodeProcess {
   readonly pid: number;
   readonly argv: readonly string[];
   readonly platform: string;
-  readonly versions: { readonly bun?: string };
+  readonly versions: { readonly node?: string; readonly bun?: string };
   cwd(): string;
   /** Absent where there are no users. */
   getuid?(): number;
@@ -18,6 +18,13 @@ export interface NodeProcess {
 /** The process, if this is Node or Bun; it has the same name there. */
 export function nodeProcess(): NodeProcess | undefined {
   return (globalThis as { process?: NodeProcess }).process;
+}
+
+/** What this is, with its version: `Node 22.3.0`; `undefined` if it is neither Node nor Bun. */
+export function nodeName(): string | undefined {
+  const { node, bun } = nodeProcess()?.versions ?? {};
+  if (bun !== undefined) return `Bun ${bun}`;
+  return node === undefined ? undefined : `Node ${node}`;
 }
 
 /** The operating system, as Deno calls it; `undefined` in a page. */

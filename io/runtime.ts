@@ -7,6 +7,10 @@ import type { Conn } from "./conn.ts";
 import { deno } from "./deno.ts";
 import { notSupported } from "./dial_errors.ts";
 import { node } from "./node.ts";
+import { nodeName } from "./process.ts";
+
+/** The oldest versions that have sockets and files for a client. */
+const OLDEST = "Node 22.3, Bun 1.2.6 or Deno 2.6";
 
 /** What a runtime knows of a path or of an open file. */
 export interface FileStatus {
@@ -26,7 +30,12 @@ export interface OpenFile {
 }
 
 /** Names of errors, as Deno has them; in every runtime an error has such a name. */
-export type FileErrorName = "NotFound" | "PermissionDenied" | "IsADirectory";
+export type FileErrorName =
+  | "NotFound"
+  | "PermissionDenied"
+  | "IsADirectory"
+  | "NotADirectory"
+  | "FilesystemLoop";
 
 /** A runtime with sockets and files. */
 export interface Runtime {
@@ -53,12 +62,19 @@ export interface Runtime {
  * The runtime that this is.
  *
  * @param action What is about to be done, after "Cannot".
- * @throws {DOMException} Its name is `NotSupportedError`, if it is none that has sockets and files.
+ * @throws {DOMException} Its name is `NotSupportedError`, if it is none that has sockets and files, or
+ * too old.
  */
 export function runtimeFor(action: string): Runtime {
   const runtime = deno() ?? node();
   if (runtime !== undefined) return runtime;
-  throw notSupported(`Cannot ${action}: this needs Deno, Node or Bun; elsewhere only PubSub works`);
+  const old = nodeName();
+  throw notSupported(
+    `Cannot ${action}: ` +
+      (old === undefined
+        ? "this needs Deno, Node or Bun; elsewhere, as in a page, only PubSub works, within one process"
+        : `${old} is too old; this needs ${OLDEST}, or a later version`),
+  );
 }
 
 /**
@@ -70,6 +86,7 @@ export function runtimeFor(action: string): Runtime {
 export function needDeno(action: string): void {
   if (deno() !== undefined) return;
   throw notSupported(
-    `Cannot ${action}: this needs Deno, or the program mpubsub-broker; elsewhere there are clients only`,
+    `Cannot ${action}: Broker and Proxy need Deno; without it, run the program mpubsub-broker, ` +
+      "and connect to that",
   );
 }

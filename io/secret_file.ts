@@ -21,8 +21,8 @@ export const CONFIG_FILE_BYTES_MAX = 1024 * 1024;
  * @param read Makes of the bytes what is returned. What it throws comes before what is said of the mode:
  * somebody who named the wrong file must not be told to make that private.
  * @param userOf Tells who this process runs as, if that can be known.
- * @throws {Deno.errors.PermissionDenied} If others can read or change it, or this user cannot read it.
- * @throws {Deno.errors.IsADirectory} If it is a directory.
+ * @throws {Error} Its name is `PermissionDenied`, if others can read or change it, or this user cannot
+ * read it; `IsADirectory`, if it is a directory; `NotFound`, if it is not there.
  * @throws {TypeError} If it is not a file, or has more than `limit` bytes.
  * @throws {DOMException} If this runtime has no files; see {@linkcode runtimeFor}.
  */

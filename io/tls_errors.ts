@@ -9,7 +9,7 @@ import {
   ConnectionLostError,
   ProtocolError,
 } from "../errors.ts";
-import { type Endpoint, formatEndpoint } from "./address.ts";
+import { type Endpoint, formatEndpoint, isWeb } from "./address.ts";
 
 /** How much is shown of what TLS says, which may list the names in a certificate. */
 const REASON_CHARS_MAX = 500;
@@ -46,10 +46,16 @@ const PROBLEMS: readonly {
     helps: "check the clocks of both machines",
   },
   {
-    says: /CaUsedAsEndEntity|INVALID_PURPOSE/,
+    says: /CaUsedAsEndEntity/,
     problem: "other use",
     means: "its certificate is that of an authority, and not one for a broker",
     helps: "make it with basicConstraints=CA:FALSE",
+  },
+  {
+    says: /InvalidPurpose|extended key usage|INVALID_PURPOSE/,
+    problem: "other use",
+    means: "its certificate is not one for a server",
+    helps: "make it with extendedKeyUsage=serverAuth, or without extendedKeyUsage",
   },
 ];
 
@@ -60,7 +66,8 @@ export function tlsError(endpoint: Endpoint, cause: unknown): Error {
   if (/invalid peer certificate|CERT|SELF_SIGNED|UNABLE_TO|INVALID_PURPOSE/.test(says)) {
     return certificateError(to, says, cause);
   }
-  const plain = formatEndpoint({ ...endpoint, transport: "tcp" } as Endpoint);
+  const transport = isWeb(endpoint) ? "ws" : "tcp";
+  const plain = formatEndpoint({ ...endpoint, transport } as Endpoint);
   if (/corrupt message|InvalidContentType|WRONG_VERSION_NUMBER|PACKET_LENGTH/.test(says)) {
     return new ProtocolError(
       `${to}: what answers does not speak TLS (${says}); if it is a broker, use ${plain}`,
@@ -80,7 +87,9 @@ export function tlsError(endpoint: Endpoint, cause: unknown): Error {
 /** What an error says, with its code or the name of its kind where that says more. */
 function textOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const { name, message, code } = error as Error & { code?: unknown };
+  const { name, code, reason } = error as Error & { code?: unknown; reason?: unknown };
+  // The message of OpenSSL has lines of its code, too.
+  const message = typeof reason === "string" && reason !== "" ? reason : error.message;
   if (typeof code === "string" && !message.includes(code)) return `${message} (${code})`;
   return name === "UnexpectedEof" ? `${name}: ${message}` : message;
 }

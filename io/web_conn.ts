@@ -10,13 +10,14 @@
  *
  * Whoever reads waits for that; so the time that the connection has to authenticate bounds it, too.
  */
+import type { Account } from "../base/account.ts";
 import { NO_BYTES, writeAll } from "../base/bytes.ts";
 import { later } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
-import type { Conn } from "./conn.ts";
+import type { Stream } from "./conn.ts";
 import { HeadError, readHead } from "./http_head.ts";
 import type { TlsServerConn } from "./tls.ts";
-import { type Carrier, WebSocketStream } from "./websocket.ts";
+import { type Farewell, WebSocketStream } from "./websocket.ts";
 import {
   checkUpgrade,
   type IsAllowed,
@@ -33,9 +34,7 @@ const FIRST_BYTES = 1024;
 const DRAINED_BYTES_MAX = 64 * 1024;
 /** How long it may take to do so. */
 const LINGER_MS = 1000;
-/** A client of which so much has come in messages is past its handshake; that has 139 bytes at most. */
-const HANDSHAKE_BYTES_MAX = 139;
-/** As much comes of frames before that. */
+/** As much comes of frames from a client that is not authenticated; a handshake has 139 bytes at most. */
 const CARRIED_BYTES_MAX = 4096;
 
 /** What is served at a port. */
@@ -47,20 +46,23 @@ export interface WebOptions {
   readonly isAllowed: IsAllowed;
 }
 
-/** What is read and written once it is known what is spoken. */
-type Stream = Pick<Conn, "read" | "write" | "closeWrite"> & { trim?(): void };
-
 /** The broker's end of a connection that begins with HTTP, or may. */
 export class WebConn {
   readonly #carrier: Deno.TcpConn | TlsServerConn;
-  readonly #open: Promise<Stream>;
+  /** Resolves when it is known what is spoken; let go of then. */
+  #opening: Promise<Stream> | undefined;
   #stream: Stream | undefined;
+  /** The same if it is a WebSocket of a client that is not authenticated: what comes in vain is bounded. */
+  #untrusted: WebSocketStream | undefined;
 
   /** Takes over a connection that was just accepted. */
   constructor(carrier: Deno.TcpConn | TlsServerConn, options: WebOptions) {
     this.#carrier = carrier;
-    this.#open = this.#begin(options);
-    this.#open.catch(() => {}); // Reads and writes reject with it.
+    this.#opening = this.#begin(options);
+    this.#opening.then((stream) => {
+      this.#stream = stream;
+      this.#opening = undefined;
+    }, () => {}); // Reads and writes reject with it.
   }
 
   /** The other side. */
@@ -74,8 +76,8 @@ export class WebConn {
     const count = await carrier.read(first);
     if (count === null) throw new Deno.errors.UnexpectedEof("the other side closed");
     const came = first.subarray(0, count);
-    if (came[0] !== OWN) return this.#stream = await this.#upgrade(came, options);
-    if (options.takesFrames) return this.#stream = new Behind(carrier, came);
+    if (came[0] !== OWN) return await this.#upgrade(came, options);
+    if (options.takesFrames) return new Behind(carrier, came);
     // No method of HTTP begins with it.
     return await this.#refuse({ status: 400, text: NO_BUS }, false);
   }
@@ -89,7 +91,7 @@ export class WebConn {
       const accept = await checkUpgrade(head, paths, isAllowed);
       if (typeof accept !== "string") return await this.#refuse(accept, isBare);
       await writeAll(carrier, switching(accept));
-      return new Upgraded(carrier, head.rest);
+      return this.#untrusted = new WebSocketStream(carrier, false, head.rest);
     } catch (error) {
       if (!(error instanceof HeadError)) throw error;
       return await this.#refuse({ status: error.status, text: error.message }, isBare);
@@ -110,17 +112,31 @@ export class WebConn {
 
   /** Reads into `into`; returns how many bytes, or `null` at the end. */
   read(into: Uint8Array): Promise<number | null> {
-    return this.#stream?.read(into) ?? this.#open.then((stream) => stream.read(into));
+    if (this.#untrusted !== undefined) return this.#readUntrusted(this.#untrusted, into);
+    return this.#stream?.read(into) ?? this.#opening!.then(() => this.read(into));
+  }
+
+  async #readUntrusted(socket: WebSocketStream, into: Uint8Array): Promise<number | null> {
+    const count = await socket.read(into);
+    if (socket.carriedBytes <= CARRIED_BYTES_MAX) return count;
+    throw new ProtocolError(
+      `Cannot read a WebSocket: ${socket.carriedBytes} bytes brought no handshake`,
+    );
+  }
+
+  /** The client is authenticated: no more is bounded here, as of the next read. */
+  trust(): void {
+    this.#untrusted = undefined;
   }
 
   /** Writes some of `bytes`; returns how many. */
   write(bytes: Uint8Array): Promise<number> {
-    return this.#stream?.write(bytes) ?? this.#open.then((stream) => stream.write(bytes));
+    return this.#stream?.write(bytes) ?? this.#opening!.then((stream) => stream.write(bytes));
   }
 
   /** Ends the direction out. */
-  closeWrite(): Promise<void> {
-    return this.#stream?.closeWrite() ?? this.#open.then((stream) => stream.closeWrite());
+  closeWrite(why?: Farewell): Promise<void> {
+    return this.#stream?.closeWrite(why) ?? this.#opening!.then((stream) => stream.closeWrite(why));
   }
 
   /** Drops what it keeps for speed. */
@@ -128,8 +144,14 @@ export class WebConn {
     this.#stream?.trim?.();
   }
 
+  /** Counts what it keeps there, until it is closed. */
+  count(account: Account): void {
+    this.#stream?.count?.(account);
+  }
+
   /** Ends both directions at once. */
   close(): void {
+    this.#stream?.uncount?.();
     this.#carrier.close();
   }
 
@@ -156,55 +178,6 @@ async function drain(carrier: Stream): Promise<void> {
     const count = await carrier.read(rest);
     if (count === null) return;
     drained += count;
-  }
-}
-
-/** A WebSocket of a client that may not be authenticated: what comes in vain is bounded until it must be. */
-class Upgraded implements Stream {
-  readonly #socket: WebSocketStream;
-  #carriedBytes = 0;
-  #messageBytes = 0;
-
-  constructor(carrier: Carrier, first: Uint8Array) {
-    this.#socket = new WebSocketStream(
-      {
-        read: (into) => this.#readRaw(carrier, into),
-        write: (bytes) => carrier.write(bytes),
-        closeWrite: () => carrier.closeWrite(),
-      },
-      false,
-      first,
-    );
-  }
-
-  async #readRaw(carrier: Carrier, into: Uint8Array): Promise<number | null> {
-    if (this.#messageBytes >= HANDSHAKE_BYTES_MAX) return await carrier.read(into);
-    if (this.#carriedBytes > CARRIED_BYTES_MAX) {
-      throw new ProtocolError(
-        `Cannot read a WebSocket: ${this.#carriedBytes} bytes brought no handshake`,
-      );
-    }
-    const count = await carrier.read(into);
-    this.#carriedBytes += count ?? 0;
-    return count;
-  }
-
-  async read(into: Uint8Array): Promise<number | null> {
-    const count = await this.#socket.read(into);
-    this.#messageBytes += count ?? 0;
-    return count;
-  }
-
-  write(bytes: Uint8Array): Promise<number> {
-    return this.#socket.write(bytes);
-  }
-
-  closeWrite(): Promise<void> {
-    return this.#socket.closeWrite();
-  }
-
-  trim(): void {
-    this.#socket.trim();
   }
 }
 

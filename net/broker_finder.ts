@@ -13,7 +13,9 @@ import type { NetPubSubOptions } from "./options.ts";
 export interface Target {
   /** What to try, in this order; at least one. */
   readonly endpoints: readonly Endpoint[];
-  readonly key: Uint8Array<ArrayBuffer>;
+  /** What must not be tried after these: others could read what is sent there. */
+  readonly unsafe: readonly Endpoint[];
+  readonly key: Uint8Array;
   /** The name of the key. */
   readonly keyName: string;
   /** Certificates to trust besides those that the system trusts, in PEM. */
@@ -63,8 +65,7 @@ export class BrokerFinder {
   /**
    * Finds the broker of a connection file from now on. The file need not be there yet.
    *
-   * @throws {Deno.errors.PermissionDenied | Deno.errors.IsADirectory | TypeError} If there is a file, and
-   * it cannot be used.
+   * @throws {Error} If there is a file, and it cannot be used, as `readConnectionFile` says.
    */
   async follow(file: string | URL): Promise<void> {
     try {
@@ -81,12 +82,14 @@ export class BrokerFinder {
   }
 
   #targetOf({ address, authkey, keyName = "", ca }: BrokerInfo): Target {
-    const endpoints = safeOf(parseAddresses(address));
+    const all = parseAddresses(address);
+    const endpoints = safeOf(all);
+    const unsafe = all.filter((endpoint) => !endpoints.includes(endpoint));
     if (endpoints.length === 0) throw new TypeError("Cannot use the address: there is none");
     const { keyName: name = keyName, tls } = this.#options;
     keyNameBytes(name);
     const caCerts = [...tls?.caCerts ?? [], ...ca === undefined ? [] : [ca]];
-    return { endpoints, key: keyBytes(authkey), keyName: name, caCerts };
+    return { endpoints, unsafe, key: keyBytes(authkey), keyName: name, caCerts };
   }
 
   /**
@@ -94,7 +97,7 @@ export class BrokerFinder {
    *
    * @param waits Whether the caller waits for a file that is not there.
    * @throws {ConnectionLostError} If there is no connection file.
-   * @throws {Deno.errors.PermissionDenied | Deno.errors.IsADirectory | TypeError} If it cannot be used.
+   * @throws {Error} If it cannot be used, as `readConnectionFile` says.
    */
   async find({ waits }: { readonly waits: boolean }): Promise<Target> {
     const file = this.#file;

@@ -169,14 +169,14 @@ export class ClientPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * @throws {ConnectionLostError} If there is no connection file, no broker listens at the address, it
    * does not answer within 10 s, it has no place for this client, or `disconnect()` is called
    * meanwhile.
-   * @throws {DOMException} Its name is `NotSupportedError`, if this is not Deno.
+   * @throws {DOMException} Its name is `NotSupportedError`, if this is not Deno, Node or Bun, or too old a
+   * version.
    * @throws {AuthError} If the keys differ, or the broker's certificate cannot be used.
    * @throws {ForbiddenError} If the key does not grant one of the subscriptions; `onError` gets one
    * error for each.
    * @throws {ProtocolError} If what answers is not a broker, speaks another version of the protocol, or
    * does not speak TLS when it has to, or does when it has not.
-   * @throws {Deno.errors.PermissionDenied | Deno.errors.IsADirectory | TypeError} If the connection file
-   * cannot be used, as for `fromFile`.
+   * @throws {Error} If the connection file cannot be used, as for `fromFile`.
    */
   connect(options: ConnectOptions = {}): Promise<void> {
     return clientOf(this).connect(options);

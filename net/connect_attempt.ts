@@ -57,7 +57,7 @@ export async function attempt(
   target: Target,
   attempter: Attempter,
 ): Promise<Link> {
-  const { endpoints } = target;
+  const { endpoints, unsafe } = target;
   const ms = Math.round(CONNECT_MS / endpoints.length);
   const unreachable: UnreachableError[] = [];
   for (const endpoint of endpoints) {
@@ -69,11 +69,13 @@ export async function attempt(
       unreachable.push(error);
     }
   }
-  const [first, ...others] = unreachable;
-  if (others.length === 0) throw first;
+  if (endpoints.length + unsafe.length === 1) throw unreachable[0];
+  const lines = [
+    ...endpoints.map((one, i) => `${formatEndpoint(one)}: ${unreachable[i]!.why}`),
+    ...unsafe.map((one) => `${formatEndpoint(one)}: not tried without TLS after one with TLS`),
+  ];
   throw new ConnectionLostError(
-    `Cannot connect to any of ${endpoints.length} addresses: ` +
-      endpoints.map((one, i) => `${formatEndpoint(one)}: ${unreachable[i]!.why}`).join("; "),
+    `Cannot connect to any of ${lines.length} addresses: ${lines.join("; ")}`,
     { cause: new AggregateError(unreachable) },
   );
 }

@@ -32,7 +32,7 @@ const HTTP = 0x48;
  */
 export async function authenticateToBroker(
   stream: ByteStream,
-  key: Uint8Array<ArrayBuffer>,
+  key: Uint8Array,
   keyName: string,
 ): Promise<Uint8Array> {
   const handshake = new ClientHandshake(key, keyName);
@@ -70,7 +70,7 @@ async function challengeOf(
   }
   if (challenge[0] === HTTP) {
     throw new ProtocolError(
-      "Cannot connect: what answers speaks HTTP; use an address that begins with ws://",
+      "Cannot connect: what answers speaks HTTP; use an address that begins with ws://, or wss://",
     );
   }
   // What is no broker may say less than a broker does.

@@ -104,9 +104,9 @@ export class ClientHandshake {
   #proof: Uint8Array<ArrayBuffer> = new Uint8Array();
 
   /** Begins a handshake with a key, and the name under which the broker knows it. */
-  constructor(key: Uint8Array<ArrayBuffer>, keyName: string, nonce = randomBytes(NONCE_BYTES)) {
+  constructor(key: Uint8Array, keyName: string, nonce = randomBytes(NONCE_BYTES)) {
     const name = keyNameBytes(keyName);
-    this.#key = key;
+    this.#key = new Uint8Array(key);
     this.#keyName = keyName;
     this.hello = concat(
       MAGIC,

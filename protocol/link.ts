@@ -27,18 +27,29 @@ import { FrameReader } from "./frame_reader.ts";
 import { LinkWriter } from "./link_writer.ts";
 import { type Counted, furtherWork, workOf } from "./work.ts";
 
+/**
+ * Why a side ends: it is done, goes away, has no place for now, or refuses to go on; or it answers the other
+ * side's end, and closes.
+ */
+export type Farewell = "done" | "away" | "busy" | "refused" | "answer";
+
 /** A connection, as everything but the transport sees it: a stream of bytes. */
 export interface ByteStream {
   /** Reads into `into`; returns how many bytes, 0 if what came brings none, or `null` at the end. */
   read(into: Uint8Array): Promise<number | null>;
   /** Writes some of `bytes`; returns how many. */
   write(bytes: Uint8Array): Promise<number>;
-  /** Ends the direction out: the other side reads what was written, then the end. */
-  closeWrite(): Promise<void>;
+  /**
+   * Ends the direction out: the other side reads what was written, then the end, with `why` if the
+   * transport has words for that.
+   */
+  closeWrite(why?: Farewell): Promise<void>;
   /** Ends both directions; reads and writes under way reject or end. */
   close(): void;
   /** Drops what it keeps for speed: nothing was written for a heartbeat. */
   trim?(): void;
+  /** Counts what it keeps there from now on, until it is closed. */
+  count?(account: Account): void;
 }
 
 /** What is done with the frames of a link. */
@@ -104,6 +115,8 @@ export class Link {
   #silentTicks = 0;
   /** Whether frames are being taken, which stand in the reader's buffer. */
   #isTaking = false;
+  /** How much came with the latest read, until that is taken. */
+  #cameBytes = 0;
 
   /**
    * Begins to read from `stream`, which is this link's from now on.
@@ -117,6 +130,7 @@ export class Link {
     { rounds, account = new Account() }: LinkOptions = {},
   ) {
     this.#stream = stream;
+    stream.count?.(account);
     this.#slice = new TimeSlice(rounds);
     this.#reader = new FrameReader(limits, () => this.#longerRun(), account);
     this.#space = this.#reader.space();
@@ -182,7 +196,7 @@ export class Link {
     this.#end = error === undefined ? { reason } : { reason, error };
     this.#letGo();
     this.#linger = later(() => this.#stream.close(), LINGER_MS, true);
-    this.#writer.written().then(() => this.#stream.closeWrite()).catch(() => {
+    this.#writer.written().then(() => this.#stream.closeWrite(farewellOf(reason))).catch(() => {
       // The other side closed first: nobody is left to read the reason.
       this.#stream.close();
     });
@@ -244,6 +258,7 @@ export class Link {
         if (this.#end !== undefined) continue;
         this.#reader.wrote(count);
         this.#isTaking = true;
+        this.#cameBytes = count;
         for (let wait = this.#takeFrames(); wait !== undefined; wait = this.#takeFrames()) {
           this.#silentTicks = -Infinity; // What has come waits here.
           await wait;
@@ -268,6 +283,8 @@ export class Link {
     if (this.#slice.mustWait) return this.#slice.next();
     this.#slice.begin();
     let isInVain = true;
+    const came = this.#cameBytes;
+    this.#cameBytes = Infinity; // What is left after a wait is no read of its own.
     try {
       while (this.#end === undefined && this.#reader.next()) {
         isInVain = false;
@@ -288,7 +305,7 @@ export class Link {
     }
     // Also after the end: what is read then must not overwrite frames that somebody holds.
     this.#space = this.#reader.space();
-    if (isInVain) this.#slice.readInVain();
+    if (isInVain) this.#slice.readInVain(came);
     if (this.#end === undefined && this.#slice.finish()) return this.#slice.next();
     this.#slice.rest();
     return undefined;
@@ -330,7 +347,7 @@ export class Link {
     this.#writer.close();
     this.#linger = later(close, LINGER_MS, true);
     // A WebSocket says that it closes; whoever is gone already needs not to hear it.
-    this.#stream.closeWrite().then(close, close);
+    this.#stream.closeWrite("answer").then(close, close);
   }
 }
 
@@ -347,6 +364,20 @@ function expecting(takers: Takers): LinkHandler {
     next: () => undefined,
     idle() {},
   };
+}
+
+function farewellOf(reason: Reason): Farewell {
+  switch (reason) {
+    case Reason.DONE:
+    case Reason.REPLACED:
+      return "done";
+    case Reason.SHUTDOWN:
+      return "away";
+    case Reason.BUSY:
+      return "busy";
+    default:
+      return "refused";
+  }
 }
 
 function goodbyeEnd(reason: number, text: string): LinkEnd {

@@ -31,8 +31,9 @@ export class Interests<P> {
   readonly #account: Account;
   /** What they keep alive, as it was worked out last; `undefined` when they have changed since. */
   #keptBytes: number | undefined;
-  readonly #whole = new Map<Audience<P>, Member<P>>();
-  readonly #narrowed = new StringMap<Member<P>>();
+  /** Made with the first of each, because most peers have few, and none that are narrowed. */
+  #whole: Map<Audience<P>, Member<P>> | undefined;
+  #narrowed: StringMap<Member<P>> | undefined;
 
   /** Makes those of a peer that wants nothing; what the peer takes for itself of each counts there. */
   constructor(peer: P, account: Account) {
@@ -42,7 +43,7 @@ export class Interests<P> {
 
   /** How many there are. */
   get size(): number {
-    return this.#whole.size + this.#narrowed.size;
+    return (this.#whole?.size ?? 0) + (this.#narrowed?.size ?? 0);
   }
 
   /** How much memory they keep alive; of what others want, too, only a share. */
@@ -52,7 +53,7 @@ export class Interests<P> {
 
   #sumUp(): number {
     let sum = 0;
-    for (const { node, size } of this.#whole.keys() as Iterable<Place<P>>) {
+    for (const { node, size } of (this.#whole?.keys() ?? []) as Iterable<Place<P>>) {
       sum += MEMBER_BYTES + PLACE_BYTES / Math.max(1, size);
       if (size > 1) continue;
       // The nodes that lead to nothing else.
@@ -61,7 +62,7 @@ export class Interests<P> {
         if (at.parent.children !== undefined && at.parent.children.size > 1) break;
       }
     }
-    for (const [text] of this.#narrowed.entries()) sum += narrowedBytes(text);
+    for (const [text] of this.#narrowed?.entries() ?? []) sum += narrowedBytes(text);
     return sum;
   }
 
@@ -73,8 +74,8 @@ export class Interests<P> {
 
   /** As what the peer gets a topic, if it wants that; `place` is the topic's, if it has one. */
   get(path: TopicPath, place: Place<P> | undefined): Member<P> | undefined {
-    const whole = place && this.#whole.get(place);
-    if (whole !== undefined || this.#narrowed.size === 0) return whole;
+    const whole = place && this.#whole?.get(place);
+    if (whole !== undefined || this.#narrowed === undefined) return whole;
     return this.#narrowed.get(textOf(path));
   }
 
@@ -82,31 +83,31 @@ export class Interests<P> {
   set(path: TopicPath, member: Member<P>): void {
     const { audience } = member;
     if (audience instanceof Place) {
-      this.#whole.set(audience, member);
+      (this.#whole ??= new Map()).set(audience, member);
       return this.#changed(interestBytes(path), MEMBER_BYTES);
     }
     const text = textOf(path);
-    this.#narrowed.set(text, member);
+    (this.#narrowed ??= new StringMap()).set(text, member);
     this.#changed(narrowedBytes(text), narrowedBytes(text));
   }
 
   /** The peer no longer gets a topic as this member. */
   delete(path: TopicPath, { audience }: Member<P>): void {
     if (audience instanceof Place) {
-      this.#whole.delete(audience);
+      this.#whole?.delete(audience);
       return this.#changed(-interestBytes(path), -MEMBER_BYTES);
     }
     const text = textOf(path);
-    this.#narrowed.delete(text);
+    this.#narrowed?.delete(text);
     this.#changed(-narrowedBytes(text), -narrowedBytes(text));
   }
 
   /** All topics, with the members; what comes or goes meanwhile may be among them. */
   *entries(): Generator<[TopicPath, Member<P>], void, undefined> {
-    for (const [audience, member] of this.#whole) {
+    for (const [audience, member] of this.#whole ?? []) {
       yield [(audience as Place<P>).node.path, member];
     }
-    for (const [text, member] of this.#narrowed.entries()) {
+    for (const [text, member] of this.#narrowed?.entries() ?? []) {
       yield [Object.freeze(JSON.parse(text)) as TopicPath, member];
     }
   }

@@ -6,11 +6,17 @@ import {
   type Endpoint,
   formatEndpoint,
   isExposed,
+  listAddresses,
   parseAddress,
+  safeOf,
 } from "../io/address.ts";
 
 function tcp(hostname: string, port: number): Endpoint {
   return { transport: "tcp", hostname, port };
+}
+
+function web(transport: "ws" | "wss", hostname: string, port: number, path: string): Endpoint {
+  return { transport, hostname, port, path };
 }
 
 function unix(path: string): Endpoint {
@@ -36,6 +42,18 @@ const GOOD: readonly (readonly [address: Address, endpoint: Endpoint, formatted:
   [["localhost", 0], tcp("localhost", 0), "tcp://localhost:0"],
   [["::1", 65535], tcp("::1", 65535), "tcp://[::1]:65535"],
   [["[::1]", 1], tcp("::1", 1), "tcp://[::1]:1"],
+  ["ws://127.0.0.1:8080/bus", web("ws", "127.0.0.1", 8080, "/bus"), "ws://127.0.0.1:8080/bus"],
+  ["ws://127.0.0.1", web("ws", "127.0.0.1", 80, "/"), "ws://127.0.0.1:80"],
+  ["ws://localhost:0/", web("ws", "localhost", 0, "/"), "ws://localhost:0"],
+  ["wss://bus.example.org", web("wss", "bus.example.org", 443, "/"), "wss://bus.example.org:443"],
+  ["wss://h/a/b/", web("wss", "h", 443, "/a/b/"), "wss://h:443/a/b/"],
+  ["ws://[::1]:1/a", web("ws", "::1", 1, "/a"), "ws://[::1]:1/a"],
+  ["wss://[2001:db8::1]", web("wss", "2001:db8::1", 443, "/"), "wss://[2001:db8::1]:443"],
+  [
+    "ws://h:65535/a%20b;c=d,@e:f~!$&'()*+",
+    web("ws", "h", 65535, "/a%20b;c=d,@e:f~!$&'()*+"),
+    "ws://h:65535/a%20b;c=d,@e:f~!$&'()*+",
+  ],
 ];
 
 for (const [address, endpoint, formatted] of GOOD) {
@@ -70,6 +88,26 @@ const BAD: readonly (readonly [address: unknown, type: typeof TypeError | typeof
   ["[]:1", TypeError],
   ["[::1:1", TypeError],
   ["http://127.0.0.1:80", TypeError],
+  ["ws://", TypeError],
+  ["ws://:80", TypeError],
+  ["ws:127.0.0.1:80", TypeError],
+  ["ws:/127.0.0.1:80", TypeError],
+  ["WS://127.0.0.1:80", TypeError],
+  ["wsx://127.0.0.1:80", TypeError],
+  ["ws://127.0.0.1:", TypeError],
+  ["ws://127.0.0.1:x", TypeError],
+  ["ws://127.0.0.1:-1/", TypeError],
+  ["ws://::1/", TypeError],
+  ["ws://[127.0.0.1]/", TypeError],
+  ["ws://user@h/", TypeError],
+  ["ws://user:secret@h/", TypeError],
+  ["ws://h?a", TypeError],
+  ["ws://h/a?b", TypeError],
+  ["ws://h/a#b", TypeError],
+  ["ws://h/a b", TypeError],
+  ["ws://h/a\r\nhost: x", TypeError],
+  ["ws://h/é", TypeError],
+  ["wss://h:65536/", RangeError],
   ["unix:/run/bus.sock", TypeError],
   ["unix://", TypeError],
   ["unix:///run/\0", TypeError],
@@ -149,12 +187,47 @@ for (
   Deno.test(`isExposed is false for ${formatEndpoint(endpoint)} with TLS`, () => {
     if (endpoint.transport === "unix") return;
     assertEquals(isExposed({ ...endpoint, transport: "tls" }), false);
+    assertEquals(isExposed({ ...endpoint, transport: "wss", path: "/" }), false);
+  });
+
+  Deno.test(`isExposed is the same for a WebSocket as for ${formatEndpoint(endpoint)}`, () => {
+    if (endpoint.transport === "unix") return;
+    assertEquals(isExposed({ ...endpoint, transport: "ws", path: "/" }), !loopback);
   });
 
   Deno.test(`isExposed is ${!loopback} for ${formatEndpoint(endpoint)}`, () => {
     assertEquals(isExposed(endpoint), !loopback);
   });
 }
+
+Deno.test("listAddresses takes an array whose second element is a number for one address", () => {
+  assertEquals(listAddresses(["127.0.0.1", 7411]), [["127.0.0.1", 7411]]);
+  assertEquals(listAddresses([["127.0.0.1", 7411]]), [["127.0.0.1", 7411]]);
+  assertEquals(listAddresses([["::1", 1], ["::1", 2]]), [["::1", 1], ["::1", 2]]);
+  assertEquals(listAddresses(["h:1", "h:2"]), ["h:1", "h:2"]);
+  assertEquals(listAddresses(["h:1"]), ["h:1"]);
+  assertEquals(listAddresses("h:1"), ["h:1"]);
+  assertEquals(listAddresses([]), []);
+});
+
+Deno.test("safeOf leaves nothing at which others can read after something with TLS, and all else", () => {
+  const local = ["unix:///s", "tcp://127.0.0.1:1", "ws://localhost:1/a", "ws://[::1]:1"];
+  const secured = ["tls://h:1", "tls://127.0.0.1:1", "wss://h/a", "wss://localhost:1"];
+  const open = ["tcp://h:1", "tcp://0.0.0.0:1", "ws://h/a", "ws://10.0.0.1:1"];
+  const all = [...local, ...secured, ...open];
+  for (const one of all) {
+    for (const two of all) {
+      for (const three of all) {
+        const given = [one, two, three];
+        const expected = given.filter((address, i) =>
+          !open.includes(address) || !given.slice(0, i).some((before) => secured.includes(before))
+        );
+        const safe = safeOf(given.map((address) => parseAddress(address)));
+        assertEquals(safe, expected.map((address) => parseAddress(address)));
+      }
+    }
+  }
+});
 
 Deno.test("addressBeside names a new socket beside the file each time", () => {
   const [one, two] = [addressBeside("/run/bus"), addressBeside("/run/bus")];

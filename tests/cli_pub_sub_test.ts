@@ -560,7 +560,11 @@ Deno.test("cli commands take --key-name and --tls-ca with --address, and errors 
     [["-c", file, "--key-name", "ann"], 2, "--key-name if the key has one"],
     [["--tls-ca", `${folder}/none`], 1, "Cannot read"],
     [["--tls-ca", `${folder}/key`], 1, "there is no certificate in it"],
-    [[...ca, "--address", "tcp://127.0.0.1:1", ...access.slice(2)], 2, "is no tls:// address"],
+    [
+      [...ca, "--address", "tcp://127.0.0.1:1", ...access.slice(2)],
+      2,
+      "no tls:// or wss:// address in",
+    ],
   ];
   for (const [args, status, text] of cases) {
     const { code, err } = await fails({ args: ["ping", "--count", "1", ...args] });

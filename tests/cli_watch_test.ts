@@ -273,6 +273,14 @@ Deno.test("pageOf shows each figure of the broker, on more lines where a termina
   }
 });
 
+Deno.test("pageOf shows the address of the broker, or that it has none", () => {
+  const { stats, ...moment } = momentAt(2, 3, 1);
+  for (const [address, shown] of [["ws://h:80/bus", "ws://h:80/bus"], [null, "no address"]]) {
+    const page = pageOf({ ...moment, stats: { ...stats, address: address! } }, undefined, 100, 24);
+    assert(stripAnsiCode(page[0]!).startsWith(`${shown}  up 2`), page[0]);
+  }
+});
+
 Deno.test("pageOf shows the end of a long topic, and how many rows do not fit", () => {
   const page = pageOf(momentAt(2, 300, 200), undefined, 100, 24).map(stripAnsiCode);
   assertEquals(page.length, 24);

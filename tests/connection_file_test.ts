@@ -162,7 +162,14 @@ Deno.test("readConnectionFile refuses a folder", async () => {
 });
 
 Deno.test("readConnectionFile reads what writeConnectionFile wrote, with or without each part", async () => {
-  const parts = [{ authkey: Uint8Array.of(1) }, { keyName: "ann" }, { ca: "PEM" }, { pid: 7 }];
+  const addresses = [CONTENT.address, "wss://bus.example.org/bus"];
+  const parts = [
+    { authkey: Uint8Array.of(1) },
+    { keyName: "ann" },
+    { ca: "PEM" },
+    { pid: 7 },
+    { addresses },
+  ];
   for (let chosen = 0; chosen < 2 ** parts.length; chosen++) {
     const content = Object.assign(
       { address: CONTENT.address },
@@ -187,6 +194,12 @@ const NO_FILES: readonly (readonly [what: string, text: string])[] = [
     "has no address": { address: undefined },
     "has a bad address": { address: "nowhere" },
     "has its address as an array": { address: ["127.0.0.1", 7411] },
+    "has its addresses as a text": { addresses: CONTENT.address },
+    "has null as its addresses": { addresses: null },
+    "has no address in its list": { addresses: [] },
+    "has an array in its list of addresses": { addresses: [["127.0.0.1", 7411]] },
+    "has a bad address in its list": { addresses: [CONTENT.address, "ws://"] },
+    "has a list of addresses, but no address": { address: undefined, addresses: ["h:1"] },
     "has an empty key": { authkey: "" },
     "has a key that is not base64": { authkey: "*" },
     "has null as its key": { authkey: null },

@@ -121,7 +121,9 @@ class Demonstration implements AsyncDisposable {
   static async startOnTerminal(): Promise<Demonstration> {
     await using stack = new AsyncDisposableStack();
     const { path } = stack.use(await TempFolder.make());
-    const line = `${Deno.execPath()} run --no-prompt -A ${DEMO} -p 2 -s 2 --delay-max 200ms`;
+    // At Ctrl-C a terminal drops what it has not shown yet, unless it is told not to.
+    const line = "stty noflsh -echo; " +
+      `exec ${Deno.execPath()} run --no-prompt -A ${DEMO} -p 2 -s 2 --delay-max 200ms`;
     const command = ["script", "--quiet", "--return", "--command", line, "/dev/null"];
     return await Demonstration.#run(stack.move(), path, command);
   }

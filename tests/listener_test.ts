@@ -1,6 +1,6 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
-import { socketPathBytesMax } from "../io/address.ts";
-import { listen, Listener } from "../io/listener.ts";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { formatEndpoint, parseAddress, socketPathBytesMax } from "../io/address.ts";
+import { groupsOf, listen, Listener } from "../io/listener.ts";
 import { TempFolder } from "./helpers/folder.ts";
 
 Deno.test("Listener tells once that it cannot accept, until it can again", async () => {
@@ -233,5 +233,35 @@ Deno.test("Listener.close ends well when its socket and its folder are gone", as
     const { path } = listener.endpoint as { path: string };
     await Deno.remove(path.slice(0, path.lastIndexOf("/")), { recursive: true });
     await listener.close();
+  }
+});
+
+/** What is given, and what shares a port. */
+const GROUPS: readonly (readonly string[])[][] = [
+  [],
+  [["unix:///a"], ["unix:///b"]],
+  [["tcp://h:1", "ws://h:1/a", "ws://h:1/b"], ["tcp://h:2"], ["tcp://g:1", "ws://g:1"]],
+  [["tls://h:1", "wss://h:1/a"], ["ws://h:2/a"]],
+  // Of free ports there are enough: those with TLS get one of their own.
+  [["tcp://h:0", "ws://h:0/a"], ["tls://h:0", "wss://h:0/a"]],
+  [["wss://h:0"], ["ws://h:0"], ["ws://g:0"]],
+];
+
+Deno.test("groupsOf puts what has the same host and port together", () => {
+  for (const groups of GROUPS) {
+    const endpoints = groups.flat().map((address) => parseAddress(address));
+    const found = groupsOf(endpoints).map((group) => group.map(formatEndpoint));
+    const usual = groups.map((group) => group.map((one) => formatEndpoint(parseAddress(one))));
+    assertEquals(found, usual);
+  }
+});
+
+Deno.test("groupsOf refuses what would be with TLS and without at one port", () => {
+  for (const [one, two] of [["tcp://h:1", "tls://h:1"], ["ws://h:1/a", "wss://h:1/b"]]) {
+    assertThrows(
+      () => groupsOf([parseAddress(one!), parseAddress(two!)]),
+      TypeError,
+      `Cannot listen at ${one} and ${two}: one port serves all with TLS, or all without`,
+    );
   }
 });

@@ -1,20 +1,28 @@
 /**
- * The library where there is no Deno: all of it can be loaded, a bus within the process works, and what
- * needs Deno says so.
+ * The library where there is no Deno: all of it can be loaded, a bus within the process works, a client
+ * connects where there are sockets, and what needs Deno says so.
  */
 import { assert, assertEquals } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
+import { writeConnectionFile } from "../io/connection_file.ts";
 import { TempFolder } from "./helpers/folder.ts";
-import { RUNTIMES } from "./helpers/runtimes.ts";
+import { type Runtime, RUNTIMES } from "./helpers/runtimes.ts";
+import { Scene } from "./helpers/scene.ts";
 
 const ROOT = new URL("../", import.meta.url).pathname;
 /** The modules of the entry points, without that of the program. */
 const ENTRIES = Object.values(manifest.exports).filter((path) => path !== "./cli.ts");
 /** Needs packages that not every runtime finds by itself. */
 const WITH_PACKAGES = "./nats.ts";
-const ELSEWHERE = "this needs Deno; elsewhere only PubSub works, within one process";
+const NO_SOCKETS =
+  "this needs Deno, Node or Bun; elsewhere, as in a page, only PubSub works, within one process";
+const NEEDS_DENO =
+  "Broker and Proxy need Deno; without it, run the program mpubsub-broker, and connect to that";
 
-/** What is run: it has `entries`, all entry points by their modules. */
+/**
+ * What is run: it has `entries`, all entry points by their modules, the `address` and `key` of a broker,
+ * and its connection file, `file`, if the runtime may have files.
+ */
 const SCRIPT = `
 const { PubSub, NetPubSub, Broker } = entries["./mod.ts"];
 const { NatsUplink } = entries["./nats.ts"] ?? {};
@@ -32,18 +40,32 @@ for await (const { topic, message: { n } } of messages) {
   if (n === 3) break;
 }
 
-const client = new NetPubSub("tcp://127.0.0.1:7411", "secret");
-client.addSubscriber("foo", (topic, { n }) => console.log("heard", topic.join(), n));
+const ask = async (client, options) => {
+  client.addSubscriber("foo", (topic, { n }) => console.log("heard", topic.join(), n));
+  try {
+    await client.connect(options);
+    const answers = client.subscribe("answer");
+    client.publish("ask", { bytes: Uint8Array.of(1, 2), big: 3n });
+    for await (const { message: { bytes, big } } of answers) {
+      console.log("answered", bytes.join(), typeof big, String(big));
+      break;
+    }
+    await client.disconnect();
+  } finally {
+    client.publish("foo", { n: 4 });
+  }
+};
 const tls = { cert: "-----BEGIN CERTIFICATE-----", key: "-----BEGIN PRIVATE KEY-----" };
 const servers = "nats://127.0.0.1:4222";
+const target = "tcp://127.0.0.1:7411";
 const calls = {
-  connect: () => client.connect(),
-  "connect and wait": () => client.connect({ wait: true }),
-  fromFile: () => NetPubSub.fromFile("x.json"),
+  connect: () => ask(new NetPubSub(address, key)),
+  "connect and wait": () => ask(new NetPubSub(address, key), { wait: true }),
+  ...file && { fromFile: async () => ask(await NetPubSub.fromFile(file)) },
   start: () => new Broker().start(),
   "start at": () => new Broker({ address: "unix:///run/bus.sock" }).start(),
   "start with TLS": () => new Broker({ address: "tls://127.0.0.1:7411", tls }).start(),
-  "start a proxy": () => new Proxy({ target: "tcp://127.0.0.1:7411" }).start(),
+  "start a proxy": () => new Proxy({ target }).start(),
   ...NatsUplink && {
     "start with an uplink": () => new Broker({ uplink: new NatsUplink({ servers }) }).start(),
   },
@@ -54,21 +76,27 @@ for (const [what, call] of Object.entries(calls)) {
     ({ name, message }) => console.log(what, "->", name, message),
   );
 }
-client.publish("foo", { n: 4 });
 `;
 
 /** What that logs. */
-function expected(entries: readonly string[]): string {
+function expected(
+  entries: readonly string[],
+  { hasSockets, hasFiles }: Runtime,
+  { address, file }: Given,
+): string {
   const refusals = {
-    connect: "Cannot connect to tcp://127.0.0.1:7411",
-    "connect and wait": "Cannot connect to tcp://127.0.0.1:7411",
-    fromFile: 'Cannot read "x.json"',
+    ...!hasSockets && {
+      connect: `Cannot connect to ${address}`,
+      "connect and wait": `Cannot connect to ${address}`,
+    },
+    ...hasFiles === false && { fromFile: `Cannot read "${file}"` },
     start: "Cannot listen",
     "start at": "Cannot listen at unix:///run/bus.sock",
     "start with TLS": "Cannot listen at tls://127.0.0.1:7411",
     "start a proxy": "Cannot listen",
     ...entries.includes(WITH_PACKAGES) && { "start with an uplink": "Cannot listen" },
   };
+  const answered = "answered 1,2 bigint 3";
   return [
     ...entries.map((path) => `${path} true`),
     "called foo,bar 1",
@@ -76,18 +104,47 @@ function expected(entries: readonly string[]): string {
     "called foo 3",
     "took foo,bar 1",
     "took foo 3",
-    ...Object.entries(refusals).map(([what, why]) =>
-      `${what} -> NotSupportedError ${why}: ${ELSEWHERE}`
-    ),
-    "heard foo 4",
+    ...[...hasSockets ? ["connect", "connect and wait"] : [], ...hasFiles ? ["fromFile"] : []]
+      .flatMap((what) => [answered, "heard foo 4", `${what} went well`]),
+    ...Object.entries(refusals).flatMap(([what, why]) => [
+      ...what.startsWith("connect") ? ["heard foo 4"] : [],
+      `${what} -> NotSupportedError ${why}: ${
+        why.startsWith("Cannot listen") ? NEEDS_DENO : NO_SOCKETS
+      }`,
+    ]),
     "",
   ].join("\n");
 }
 
-/** The script, for entry points whose modules are at these paths or addresses. */
-function scriptFor(modules: ReadonlyMap<string, string>): string {
-  const imports = [...modules].map(([path, href]) => `"${path}": await import("${href}"),\n`);
-  return `const entries = {\n${imports.join("")}};\n${SCRIPT}`;
+/** What the script is given. */
+interface Given {
+  readonly address: string;
+  readonly file: string | undefined;
+}
+
+/** Runs the script in a folder where there is a broker that answers it. */
+async function check(
+  folder: TempFolder,
+  entries: readonly string[],
+  runtime: Runtime,
+  run: (script: string) => Promise<string>,
+  hrefOf: (path: string) => string,
+): Promise<void> {
+  await using scene = await Scene.start({ address: "tcp://127.0.0.1:0" });
+  const { broker: { address, authkey } } = scene;
+  const path = `${folder.path}/x.json`;
+  await writeConnectionFile(path, { address, authkey }, { replace: false });
+  const given = { address, file: runtime.hasFiles === undefined ? undefined : path };
+  const here = await scene.connected();
+  here.addSubscriber("ask", (_, message) => here.publish("answer", message));
+  await here.flush();
+  const imports = entries.map((path) => `"${path}": await import("${hrefOf(path)}"),\n`);
+  const output = await run(`
+    const entries = {\n${imports.join("")}};
+    const { address, file } = ${JSON.stringify(given)};
+    const key = Uint8Array.of(${authkey});
+    ${SCRIPT}`);
+  assertEquals(output, expected(entries, runtime, given));
 }
 
 /** Makes JavaScript of the entry points and of all that they need. */
@@ -99,26 +156,32 @@ async function bundle(folder: string, platform: "browser" | "deno"): Promise<voi
   }).output();
   assert(success, new TextDecoder().decode(stderr));
   await Deno.writeTextFile(`${folder}/package.json`, '{ "type": "module" }');
-  const modules = ENTRIES.map((path) => [path, path.replace(/ts$/, "js")] as const);
-  await Deno.writeTextFile(`${folder}/main.js`, scriptFor(new Map(modules)));
 }
 
-for (const { name, note, platform, run } of RUNTIMES) {
+for (const runtime of RUNTIMES) {
+  const { name, note, platform, run } = runtime;
   const options = { ignore: note !== "" };
   Deno.test(`the library, bundled, is loaded and works in ${name}${note}`, options, async () => {
     await using folder = await TempFolder.make();
     await bundle(folder.path, platform);
-    assertEquals(await run(folder.path, "main.js"), expected(ENTRIES));
+    const runScript = async (script: string) => {
+      await Deno.writeTextFile(`${folder.path}/main.js`, script);
+      return await run(folder.path, "main.js");
+    };
+    await check(folder, ENTRIES, runtime, runScript, (path) => path.replace(/ts$/, "js"));
   });
 }
 
-for (const { name, note, run } of RUNTIMES.filter(({ readsTypeScript }) => readsTypeScript)) {
+for (const runtime of RUNTIMES.filter(({ readsTypeScript }) => readsTypeScript)) {
+  const { name, note, run } = runtime;
   const options = { ignore: note !== "" };
   Deno.test(`the library is loaded as it is and works in ${name}${note}`, options, async () => {
     await using folder = await TempFolder.make();
     const entries = ENTRIES.filter((path) => path !== WITH_PACKAGES);
-    const modules = new Map(entries.map((path) => [path, `file://${ROOT}${path.slice(2)}`]));
-    await Deno.writeTextFile(`${folder.path}/main.mjs`, scriptFor(modules));
-    assertEquals(await run(folder.path, "main.mjs"), expected(entries));
+    const runScript = async (script: string) => {
+      await Deno.writeTextFile(`${folder.path}/main.mjs`, script);
+      return await run(folder.path, "main.mjs");
+    };
+    await check(folder, entries, runtime, runScript, (path) => `file://${ROOT}${path.slice(2)}`);
   });
 }

@@ -4,8 +4,10 @@ import { formatEndpoint } from "../io/address.ts";
 import type { Connection } from "../io/connection.ts";
 import { dial } from "../io/dial.ts";
 import { listen, type Listener } from "../io/listener.ts";
+import { Broker, NetPubSub } from "../mod.ts";
 import { checkHistory, type Fault, Proxy, randomPlan } from "../testing.ts";
 import { until } from "../tools/harness/until.ts";
+import { WS, WSS } from "./helpers/transports.ts";
 
 /** A proxy before something that sends back whatever comes. */
 class Echo implements AsyncDisposable {
@@ -206,3 +208,27 @@ Deno.test("checkHistory takes any number of faults", () => {
   const ids = Array.from({ length: 300_000 }, (_, id) => id);
   assertEquals(checkHistory({ published: { p: ids }, seen: { s: [] } }).counts.lost, 300_000);
 });
+
+for (const { name, broker: options, client } of [WS, WSS]) {
+  Deno.test(`Proxy passes WebSockets on at an address like theirs, and breaks them anywhere${name}`, async () => {
+    await using broker = new Broker(options);
+    await broker.start();
+    const cutInHead: Fault = { kind: "cut", direction: "up", after: 10 };
+    await using proxy = new Proxy({
+      target: broker.address,
+      plan: (number) => number === 1 ? [cutInHead] : [],
+    });
+    await proxy.start();
+    const port = /:(\d+)\/bus$/.exec(proxy.address)?.[1];
+    assertEquals(proxy.address, broker.address.replace(/:\d+/, `:${port}`));
+    assertNotEquals(proxy.address, broker.address);
+    await using bus = new NetPubSub(proxy.address, broker.authkey, { ...client, onState() {} });
+    await bus.connect();
+    proxy.cut();
+    bus.publish("t", { n: 1 });
+    await bus.flush();
+    const { connections, cut } = proxy.stats();
+    assertEquals([connections, cut], [3, 2]);
+    assertEquals(broker.stats().received, 1);
+  });
+}

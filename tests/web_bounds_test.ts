@@ -2,6 +2,7 @@
 import { assertEquals } from "@std/assert";
 import { Broker } from "../mod.ts";
 import { bytesOf, hello, RawClient, Refusal } from "../tools/attacks/raw_client.ts";
+import { SIGNED } from "./helpers/tls.ts";
 import { Opcode, PATH, RawWeb, statusOf, upgradeHead, webFrame } from "../tools/attacks/raw_web.ts";
 
 const AUTHKEY = "a key of some bytes";
@@ -100,4 +101,28 @@ Deno.test("Broker closes who stops in a head or behind it after authTimeout", as
   }
   while (broker.stats().connections > 0) await new Promise((resolve) => setTimeout(resolve, 1));
   assertEquals(broker.stats().refusals.timeout, words.length);
+});
+
+Deno.test("Broker closes who stops in TLS, in a head or behind it at wss:// after authTimeout", async () => {
+  const { broker, endpoint } = await start({
+    address: `wss://127.0.0.1:0${PATH}`,
+    tls: SIGNED,
+    authTimeout: 300,
+  });
+  await using _broker = broker;
+  for (const bytes of [[], [22, 3, 1, 2, 0, 1]]) {
+    using web = await RawWeb.dial(endpoint);
+    await web.send(Uint8Array.from(bytes));
+    await web.ended();
+  }
+  for (const word of [bytesOf(""), upgradeHead().subarray(0, -1), upgradeHead()]) {
+    using conn = await Deno.connectTls({ ...endpoint, caCerts: [SIGNED.ca] });
+    await conn.handshake();
+    if (word.length > 0) await conn.write(word);
+    const room = new Uint8Array(1024);
+    // Without an alert that says so, as who is too late gets none.
+    while (await conn.read(room).catch(() => null) !== null);
+  }
+  while (broker.stats().connections > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  assertEquals(broker.stats().refusals.timeout, 5);
 });

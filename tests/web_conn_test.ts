@@ -50,6 +50,17 @@ function asking(fields: object = {}, start = "GET /bus?x HTTP/1.1"): string {
 }
 
 const ANSWERS: readonly (readonly [what: string, text: string, status: number, says: string])[] = [
+  ["an empty line before", `\r\n${asking()}`, 101, "upgrade"],
+  ["names in large letters", asking({ HOST: "a", host: undefined }), 101, "upgrade"],
+  ["two hosts", asking({ Host: "127.0.0.1" }), 400, "one host"],
+  ["an extension named like the host", asking({ host: "abc", origin: "x-y://abc" }), 403, "x-y"],
+  ["its own page, of another case", asking({ host: "A.b", origin: "https://a.B" }), 101, "upgrade"],
+  ["its own page, at IPv6", asking({ host: "[0::1]:1", origin: "http://[::1]" }), 101, "upgrade"],
+  ["a page of another, at IPv6", asking({ host: "[::1]", origin: "http://[::2]" }), 403, "::2"],
+  ["a page below its host", asking({ host: "a.b", origin: "http://c.a.b" }), 403, "c.a.b"],
+  ["a page of whom its host begins", asking({ host: "a.b", origin: "http://a.b.c" }), 403, "a.b.c"],
+  ["two versions", asking({ "Sec-WebSocket-Version": "8" }), 426, "sec-websocket-version: 13"],
+  ["two requests", asking({}, "GET / HTTP/1.1") + asking(), 404, "the bus is at /bus"],
   ["what RFC 6455 has", asking(), 101, "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="],
   ["another path", asking({}, "GET /other HTTP/1.1"), 404, "the bus is at /bus"],
   ["no upgrade", asking({ upgrade: undefined }), 426, "connect a WebSocket"],
@@ -68,6 +79,8 @@ const ANSWERS: readonly (readonly [what: string, text: string, status: number, s
   ["a page that is listed", asking({ origin: "https://app.example" }), 101, "upgrade"],
   ["a listed name at another port", asking({ origin: "https://app.example:1" }), 403, "may not"],
   ["a file", asking({ origin: "null" }), 101, "upgrade"],
+  ["a file, at ::1", asking({ origin: "null", host: "[::1]:80" }), 101, "upgrade"],
+  ["no origin, by a proxy", asking({ origin: "null", host: "bus.example" }), 403, "connect: null"],
   ["what is no origin, for no host", asking({ origin: "x", host: "" }), 403, "may not connect"],
   ["what a terminal may obey", asking({ origin: "\u009b1m" }), 403, "may not connect"],
   ["17 KiB", asking({ cookie: "x".repeat(17 * 1024) }), 431, "16384 bytes"],
@@ -87,6 +100,9 @@ Deno.test("Broker answers HTTP by the letter, however it is split, and closes", 
         assertStringIncludes(answer, `HTTP/1.1 ${status} `);
         assertStringIncludes(answer, says);
         assertEquals(answer.includes("connection: close"), status !== 101);
+        if (status === 426) {
+          assertStringIncludes(answer, "upgrade: websocket\r\nconnection: upgrade");
+        }
       }
     });
   }

@@ -1,4 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { delay } from "@std/async/delay";
+import { Account } from "../base/account.ts";
 import { type Carrier, WebSocketStream } from "../io/websocket.ts";
 import { ProtocolError } from "../errors.ts";
 
@@ -23,7 +25,7 @@ class Script implements Carrier {
   }
 
   write(bytes: Uint8Array): Promise<number> {
-    this.written.push(...bytes);
+    for (const byte of bytes) this.written.push(byte);
     return Promise.resolve(bytes.length);
   }
 
@@ -288,7 +290,7 @@ Deno.test("WebSocketStream of a client refuses what is masked", async () => {
 for (const isClient of [true, false]) {
   const who = isClient ? "client" : "broker";
   Deno.test(`WebSocketStream of a ${who} writes what the other end reads, and leaves the bytes as they are`, async () => {
-    for (const length of [0, 1, 125, 126, 65_535, 65_536, 65_537, 200_000]) {
+    for (const length of [0, 1, 125, 126, 65_535, 65_536, 65_537, 300_000]) {
       const script = new Script([]);
       const stream = new WebSocketStream(script, isClient);
       const bytes = Uint8Array.from(filled(length));
@@ -306,12 +308,48 @@ for (const isClient of [true, false]) {
   });
 }
 
+Deno.test("WebSocketStream of a broker writes no header by itself, and copies little of what is long", async () => {
+  for (const [length, writes] of [[10, 1], [16_384, 1], [16_385, 2], [262_144, 2]] as const) {
+    const script = new Script([]);
+    const write = script.write.bind(script);
+    const pieces: Uint8Array[] = [];
+    script.write = (piece) => {
+      pieces.push(piece);
+      return write(piece);
+    };
+    const bytes = Uint8Array.from(filled(length));
+    assertEquals(await new WebSocketStream(script, false).write(bytes), length);
+    assertEquals(pieces.length, writes);
+    assert(pieces[0]!.length > Math.min(length, 16_384) && pieces[0]!.length <= 16_384 + 10);
+    if (writes === 2) assertEquals(pieces[1]!.buffer, bytes.buffer);
+  }
+});
+
 Deno.test("WebSocketStream.closeWrite of a broker closes, and that of a client goes on", async () => {
   const [broker, client] = [new Script([]), new Script([])];
   await new WebSocketStream(broker, false).closeWrite();
   await new WebSocketStream(client, true).closeWrite();
   assertEquals(broker.written, [0x88, 2, 3, 232]);
   assertEquals(client.written, []);
+});
+
+const FAREWELLS = [
+  ["done", 1000],
+  ["away", 1001],
+  ["refused", 1008],
+  ["busy", 1013],
+  ["answer", 1000],
+] as const;
+
+Deno.test("WebSocketStream.closeWrite says why with a code, and a client closes to answer", async () => {
+  for (const [why, code] of FAREWELLS) {
+    const script = new Script([]);
+    await new WebSocketStream(script, false).closeWrite(why);
+    assertEquals(script.written, [0x88, 2, code >> 8, code & 255]);
+  }
+  const script = new Script([]);
+  await new WebSocketStream(script, true).closeWrite("answer");
+  assertEquals(script.written.slice(0, 2), [0x88, 0x82]);
 });
 
 Deno.test("WebSocketStream answers the latest of many pings after what is being written", async () => {
@@ -340,4 +378,75 @@ Deno.test("WebSocketStream.read returns 0 for what brings no message, so that ot
   const into = new Uint8Array(100);
   assertEquals([await stream.read(into), await stream.read(into)], [0, 1]);
   assertEquals(await stream.read(into), null);
+});
+
+/** How many arrays of bytes are made meanwhile. */
+async function arraysMade(act: () => Promise<void>): Promise<number> {
+  const { Uint8Array } = globalThis;
+  let made = 0;
+  globalThis.Uint8Array = new Proxy(Uint8Array, {
+    construct(target, args, newTarget) {
+      made++;
+      return Reflect.construct(target, args, newTarget);
+    },
+  });
+  try {
+    await act();
+  } finally {
+    globalThis.Uint8Array = Uint8Array;
+  }
+  return made;
+}
+
+for (const [what, first] of [["pings", 0x89], ["pongs", 0x8a]] as const) {
+  Deno.test(`WebSocketStream makes no arrays for each of many ${what}, however long they are`, async () => {
+    const flood = Array.from({ length: 1000 }, (_, i) => frame(first, filled(i % 126))).flat();
+    const last = frame(BINARY, [7]);
+    const stream = new WebSocketStream(new Script([...flood, ...last]), false);
+    const into = new Uint8Array(flood.length + last.length);
+    const made = await arraysMade(async () => assertEquals(await stream.read(into), 1));
+    assert(made < 10, `${made} arrays`);
+  });
+}
+
+Deno.test("WebSocketStream.trim drops nothing of a ping that is to be answered, or has begun", async () => {
+  const first = frame(0x89, [1, 2, 3]);
+  const second = frame(0x89, [4, 5]);
+  const script = new Script([...first, ...second], first.length + second.length - 1);
+  const gate = Promise.withResolvers<void>();
+  const write = script.write.bind(script);
+  script.write = (bytes) => gate.promise.then(() => write(bytes));
+  const stream = new WebSocketStream(script, false);
+  const writing = stream.write(Uint8Array.of(9));
+  const into = new Uint8Array(100);
+  assertEquals(await stream.read(into), 0);
+  stream.trim();
+  gate.resolve();
+  await writing;
+  assertEquals(await stream.read(into), 0);
+  await delay(0); // The second one is answered behind the first.
+  assertEquals(
+    script.written,
+    [BINARY, 1, 9, 0x8a, 3, 1, 2, 3, 0x8a, 2, 4, 5],
+  );
+});
+
+Deno.test("WebSocketStream counts what it keeps of what is written, until it is trimmed or closed", async () => {
+  const gate = Promise.withResolvers<number>();
+  const script = new Script([]);
+  script.write = () => gate.promise;
+  const account = new Account();
+  const stream = new WebSocketStream(script, false);
+  stream.count(account);
+  const writing = stream.write(new Uint8Array(10_000));
+  assert(account.bytes >= 10_000, `${account.bytes} bytes`);
+  stream.trim(); // It is being written.
+  assert(account.bytes >= 10_000, `${account.bytes} bytes`);
+  gate.resolve(10_004);
+  await writing;
+  stream.trim();
+  assertEquals(account.bytes, 0);
+  await stream.write(new Uint8Array(100)).catch(() => {});
+  stream.uncount();
+  assertEquals(account.bytes, 0);
 });

@@ -1,5 +1,5 @@
 /** What GitHub is asked to do, looked at by a linter and by rules of this project, and its tools. */
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import manifest from "../deno.json" with { type: "json" };
 import { releaseNotes } from "../tools/release/release_notes.ts";
 import { TempFolder } from "./helpers/folder.ts";
@@ -114,6 +114,18 @@ Deno.test("the workflows use one version of each action", async () => {
       versions.set(action!, version!);
     }
   }
+});
+
+Deno.test("release.yml publishes on JSR and npm before it announces, on npm with provenance", async () => {
+  const release = await Deno.readTextFile(new URL("release.yml", FOLDER));
+  const jobs = new Map(
+    release.split(/^ {2}(?=\w+:$)/m).slice(1).map((job) => [job.split(":")[0], job] as const),
+  );
+  assertStringIncludes(jobs.get("publish")!, "- run: deno publish ");
+  const npm = jobs.get("npm")!;
+  assertStringIncludes(npm, "id-token: write");
+  assertMatch(npm, /- run: deno task npm --output (\S+) .*\n *- run: npm publish \1 --provenance /);
+  assertStringIncludes(jobs.get("announce")!, "needs: [publish, npm]");
 });
 
 Deno.test("ci.yml tests with the oldest Deno that the README names", async () => {

@@ -29,7 +29,7 @@ export async function connect(target: Target): Promise<Client> {
       return rowsBy((row) => socket.emit("publish", name, row));
     },
     async onBytes(topic, take) {
-      socket.on("message", (data) => take(new Uint8Array(data), 1));
+      socket.on("message", (data) => take(data, 1));
       await socket.emitWithAck("subscribe", topic.join("."));
     },
     async onRows(topic, take) {

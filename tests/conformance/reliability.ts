@@ -8,7 +8,8 @@ import {
   assertThrows,
 } from "@std/assert";
 import { delay } from "@std/async/delay";
-import { listen } from "../../io/listener.ts";
+import { formatEndpoint } from "../../io/address.ts";
+import { listenAll } from "../../io/listener.ts";
 import {
   BacklogError,
   Broker,
@@ -127,7 +128,7 @@ function gapsInto(gaps: Gap[]): NetPubSubOptions {
 /**
  * Tests all of it over a transport.
  *
- * What a peer does frame by frame, and what waits for long, is tested over the usual one only.
+ * What waits for long is tested over the usual one only.
  */
 export function testReliability(on: Transport): void {
   const isUsual = on === USUAL;
@@ -135,6 +136,11 @@ export function testReliability(on: Transport): void {
     Scene.start({ ...on.broker, ...options }, on.client);
   const startFragile = (options: BrokerOptions = {}, plan?: Plan) =>
     Fragile.start(on, options, plan);
+  const reachable = ({ address, authkey }: Broker) => ({
+    address,
+    authkey,
+    caCerts: on.client.tls?.caCerts ?? [],
+  });
   const test = (name: string, fn: () => Promise<void>) => Deno.test(name + on.name, fn);
   const usual = (name: string, fn: () => Promise<void>) => isUsual && test(name, fn);
 
@@ -437,18 +443,18 @@ export function testReliability(on: Transport): void {
     await until(() => alice.pending === 0);
   });
 
-  usual(
+  test(
     "Broker ends a connection whose session goes on over another, and ignores what it still yields",
     async () => {
       await using scene = await startScene();
       const bob = await scene.connected();
       using heard = bob.subscribe("t");
       await bob.flush();
-      await using old = await Peer.authenticate(scene.broker);
+      await using old = await Peer.authenticate(reachable(scene.broker));
       const { session } = await old.sendOpen();
       await old.publish(["t"], Uint8Array.of(0));
       await take(heard, 1);
-      await using next = await Peer.authenticate(scene.broker);
+      await using next = await Peer.authenticate(reachable(scene.broker));
       const opened = await next.sendOpen([], { session });
       assertEquals([opened.outcome, opened.session, opened.taken], [
         Resumption.RESUMED,
@@ -462,34 +468,36 @@ export function testReliability(on: Transport): void {
     },
   );
 
-  usual("Broker begins a new session for an id that it does not know", async () => {
+  test("Broker begins a new session for an id that it does not know", async () => {
     await using scene = await startScene();
-    await using peer = await Peer.authenticate(scene.broker);
+    await using peer = await Peer.authenticate(reachable(scene.broker));
     const forged = new Uint8Array(16).fill(7);
     const opened = await peer.sendOpen([], { session: forged, taken: 3 });
     assertEquals([opened.outcome, opened.taken], [Resumption.NEW, 0]);
   });
 
-  usual("Broker ends a session whose client claims to have taken what was never sent", async () => {
+  test("Broker ends a session whose client claims to have taken what was never sent", async () => {
     await using scene = await startScene();
-    await using peer = await Peer.authenticate(scene.broker);
+    await using peer = await Peer.authenticate(reachable(scene.broker));
     const { session } = await peer.sendOpen();
-    await using liar = await Peer.authenticate(scene.broker);
+    await using liar = await Peer.authenticate(reachable(scene.broker));
     await assertRejects(() => liar.sendOpen([], { session, taken: 1 }), Error, "of type 3, got 8");
     await until(() => scene.broker.stats().sessions === 0);
   });
 
-  usual("NetPubSub that is told that it was replaced gives up", async () => {
-    const listener = await listen(undefined);
-    const { endpoint } = listener;
-    const path = endpoint.transport === "unix" ? endpoint.path : "";
+  test("NetPubSub that is told that it was replaced gives up", async () => {
+    const { address, tls } = on.broker;
+    const { listeners: [listener], endpoints: [endpoint] } = await listenAll(address, {
+      certificate: tls,
+    });
     const states: string[] = [];
-    const bus = new NetPubSub(`unix://${path}`, "k", {
+    const bus = new NetPubSub(formatEndpoint(endpoint!), "k", {
+      ...on.client,
       onState: (state, reason) => states.push(`${state} ${reason?.message ?? ""}`.trim()),
     });
     const key = new TextEncoder().encode("k");
     const serving = (async () => {
-      for await (const stream of listener.connections(() => {})) {
+      for await (const stream of listener!.connections(() => {})) {
         const authentication = {
           brokerId: new Uint8Array(16),
           keyOf: () => ({ bytes: key }),
@@ -518,7 +526,7 @@ export function testReliability(on: Transport): void {
     const error = await assertRejects(() => closed, ConnectionLostError, "somebody else has it");
     await connecting;
     assertEquals([bus.state, states.at(-1)], ["disconnected", `disconnected ${error.message}`]);
-    await listener.close();
+    await listener!.close();
     await serving;
   });
 
@@ -701,11 +709,11 @@ export function testReliability(on: Transport): void {
     assertEquals([error.topic, alice.state, second.stats().received], [["a", "b"], "connected", 1]);
   });
 
-  usual("Broker forgets a client that is away for a new one", async () => {
+  test("Broker forgets a client that is away for a new one", async () => {
     await using scene = await startScene({ limits: { connections: 2 } });
     const peers = [];
     for (let n = 0; n < 4; n++) {
-      const peer = await Peer.open(scene.broker, [["t"]]);
+      const peer = await Peer.open(reachable(scene.broker), [["t"]]);
       peer.conn.close();
       await until(() => scene.broker.stats().detached === Math.min(n + 1, 2));
       peers.push(peer);
@@ -716,11 +724,11 @@ export function testReliability(on: Transport): void {
     assertEquals([bob.state, sessions, detached], ["connected", 2, 1]);
   });
 
-  usual("Broker holds no more than its memory for all clients together", async () => {
+  test("Broker holds no more than its memory for all clients together", async () => {
     const memory = 4 * 2 ** 20;
     await using scene = await startScene({ memory });
     await using deaf = new AsyncDisposableStack();
-    for (let n = 0; n < 8; n++) deaf.use(await Peer.open(scene.broker, [["flood"]]));
+    for (let n = 0; n < 8; n++) deaf.use(await Peer.open(reachable(scene.broker), [["flood"]]));
     const gaps: Gap[] = [];
     const alice = await scene.connected();
     const bob = await scene.connected(gapsInto(gaps));
@@ -833,14 +841,14 @@ export function testReliability(on: Transport): void {
     assertEquals([alice.pending, errors], [0, []]);
   });
 
-  usual(
+  test(
     "Broker lets a client that waits open nobody's window by resuming without taking anything",
     async () => {
       await using scene = await startScene({ ...SMALL_QUEUE, maxPatience: 60_000 });
       const alice = await scene.connected({ backlog: 2 ** 27 });
       let session: Uint8Array | undefined;
       for (let round = 0; round < 10; round++) {
-        await using peer = await Peer.authenticate(scene.broker);
+        await using peer = await Peer.authenticate(reachable(scene.broker));
         const opening = { session, wait: true, patience: 60_000 };
         session = (await peer.sendOpen([["flood"]], opening)).session;
         if (round === 0) {
@@ -855,9 +863,9 @@ export function testReliability(on: Transport): void {
     },
   );
 
-  usual("Broker cuts off a client that waits when twice its queue waits for it", async () => {
+  test("Broker cuts off a client that waits when twice its queue waits for it", async () => {
     await using scene = await startScene({ ...SMALL_QUEUE, maxPatience: 60_000 });
-    await using peer = await Peer.authenticate(scene.broker);
+    await using peer = await Peer.authenticate(reachable(scene.broker));
     await peer.sendOpen([["flood"]], { wait: true, patience: 60_000 });
     // Each may fill a window before it is held back.
     const crowd = await Promise.all(
@@ -869,12 +877,12 @@ export function testReliability(on: Transport): void {
     assertEquals([cutOff, queuedBytes], [1, 0]);
   });
 
-  usual(
+  test(
     "Broker that shuts down takes nobody in, and waits for nobody who has not opened a session",
     async () => {
-      await using broker = new Broker();
+      await using broker = new Broker(on.broker);
       await broker.start();
-      await using peer = await Peer.authenticate(broker);
+      await using peer = await Peer.authenticate(reachable(broker));
       await until(() => broker.stats().connections === 1);
       const going = broker.shutdown();
       assertEquals(decodeGoodbye(await peer.expect(FrameType.GOODBYE)).reason, Reason.SHUTDOWN);
@@ -883,12 +891,12 @@ export function testReliability(on: Transport): void {
     },
   );
 
-  usual("Broker tells what a client missed also when its first answer was lost", async () => {
+  test("Broker tells what a client missed also when its first answer was lost", async () => {
     await using scene = await startScene({ ...SMALL_QUEUE, maxPatience: 30 });
     const alice = await scene.connected();
     let session: Uint8Array | undefined;
     {
-      await using peer = await Peer.authenticate(scene.broker);
+      await using peer = await Peer.authenticate(reachable(scene.broker));
       session = (await peer.sendOpen([["flood"]], { wait: true, patience: 30 })).session;
       const flooding = flood(alice, 200);
       await until(() => scene.broker.stats().cutOff === 1);
@@ -896,21 +904,21 @@ export function testReliability(on: Transport): void {
       await alice.flush();
     }
     for (let round = 0; round < 2; round++) {
-      await using peer = await Peer.authenticate(scene.broker);
+      await using peer = await Peer.authenticate(reachable(scene.broker));
       const { outcome, missed } = await peer.sendOpen([], { session });
       assertEquals([outcome, missed], [Resumption.CUT_OFF, 200]);
     }
   });
 
-  usual(
+  test(
     "Broker ends the connection of a client that was cut off and claims to have taken what was never sent",
     async () => {
       await using scene = await startScene({ ...SMALL_QUEUE, maxPatience: 30 });
       const alice = await scene.connected();
-      await using peer = await Peer.authenticate(scene.broker);
+      await using peer = await Peer.authenticate(reachable(scene.broker));
       const { session } = await peer.sendOpen([["flood"]], { wait: true, patience: 30 });
       await Promise.all([flood(alice, 200), until(() => scene.broker.stats().cutOff === 1)]);
-      await using liar = await Peer.authenticate(scene.broker);
+      await using liar = await Peer.authenticate(reachable(scene.broker));
       const lie = { session, taken: 1_000_000 };
       await assertRejects(() => liar.sendOpen([], lie), Error, "of type 3, got 8");
       await until(() => scene.broker.stats().endings.protocol === 1);

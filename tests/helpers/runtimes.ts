@@ -11,6 +11,10 @@ export interface Runtime {
   readonly note: string;
   /** For what modules are bundled: `"deno"` has modules of Node's. */
   readonly platform: "browser" | "deno";
+  /** Whether a client there can connect over sockets. */
+  readonly hasSockets: boolean;
+  /** Whether it has files; `undefined` if that cannot be tried. */
+  readonly hasFiles: boolean | undefined;
   /** Whether it reads TypeScript by itself. */
   readonly readsTypeScript: boolean;
   /**
@@ -29,12 +33,16 @@ export interface Runtime {
 export interface RunOptions {
   /** The file of an authority that is trusted beside those of the system. */
   readonly ca?: string;
+  /** What its environment has besides, where it has one. */
+  readonly env?: Readonly<Record<string, string>>;
   /**
    * The host of the page that runs it, where it is a page.
    *
    * @default {"127.0.0.1"}
    */
   readonly hostname?: string;
+  /** Ends it, where it is a command. */
+  readonly signal?: AbortSignal;
 }
 
 /** How long a page may take. */
@@ -49,15 +57,27 @@ export const RUNTIMES: readonly Runtime[] = [
   ...await Promise.all([node(22), node(24), bun(), chromium()]),
 ];
 
-/** Deno, but its modules find no `Deno`. */
+/** The Deno that runs the tests. */
+export const DENO: Runtime = onCommandLine("Deno", Deno.execPath(), [
+  ...["run", "--quiet", "--no-config", "--allow-all"],
+]);
+
+/** Deno, but its modules find no `Deno`, only what it has of Node. */
 function withoutDeno(): Runtime {
   return {
     name: "a runtime without Deno",
     note: "",
     platform: "browser",
+    // It has the modules of Node's; but those for files look for `Deno` themselves.
+    hasSockets: true,
+    hasFiles: undefined,
     readsTypeScript: true,
     run(folder, path, { ca } = {}) {
-      const script = `delete globalThis.Deno; await import("file://${folder}/${path}");`;
+      // Those modules need it when they are loaded.
+      const script = `
+        for (const name of ["net", "tls"]) process.getBuiltinModule("node:" + name);
+        delete globalThis.Deno;
+        await import("file://${folder}/${path}");`;
       const trust = ca === undefined ? [] : ["--cert", ca];
       const args = ["eval", "--quiet", "--no-config", ...trust, script];
       return output(Deno.execPath(), args, folder);
@@ -79,9 +99,12 @@ function onCommandLine(name: string, command: string | undefined, flags: string[
     name,
     note: noteOf(name, command),
     platform: "deno",
+    hasSockets: true,
+    hasFiles: true,
     readsTypeScript: true,
-    run: (folder, path, { ca } = {}) =>
-      output(command!, [...flags, `${folder}/${path}`], folder, {
+    run: (folder, path, { ca, env, signal } = {}) =>
+      output(command!, [...flags, `${folder}/${path}`], folder, signal, {
+        ...env,
         ...ca !== undefined && { NODE_EXTRA_CA_CERTS: ca },
       }),
     ...command !== undefined && { command: [command, ...flags] },
@@ -95,6 +118,8 @@ async function chromium(): Promise<Runtime> {
     name: "a page in Chromium",
     note: noteOf("Chromium", command),
     platform: "browser",
+    hasSockets: false,
+    hasFiles: false,
     readsTypeScript: false,
     run: (folder, path, options) => runInPage(command!, folder, path, options),
   };
@@ -127,6 +152,7 @@ async function output(
   command: string,
   args: string[],
   cwd: string,
+  signal?: AbortSignal,
   env: Readonly<Record<string, string>> = {},
 ): Promise<string> {
   const { code, stdout, stderr } = await new Deno.Command(command, {
@@ -134,6 +160,7 @@ async function output(
     cwd,
     env: { NO_COLOR: "1", ...env },
     stdin: "null",
+    ...signal && { signal },
   }).output();
   const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
   assertEquals([code, err], [0, ""], `${command} ${args.join(" ")} printed ${out}`);

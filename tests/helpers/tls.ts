@@ -14,7 +14,7 @@ export const SIGNED = { cert: read("cert.pem"), key: read("key.pem"), ca: read("
 
 /** Certificates that vouch for themselves, and that no client takes. */
 export const WRONG = Object.fromEntries(
-  ["expired", "future", "authority"].map((name) => {
+  ["expired", "future", "authority", "client"].map((name) => {
     const cert = read(`${name}.pem`);
     return [name, { cert, key: read("self-key.pem"), ca: cert }];
   }),

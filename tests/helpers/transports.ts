@@ -14,6 +14,23 @@ export interface Transport {
 
 export const USUAL: Transport = { name: "", broker: {}, client: {}, handshakeBytes: 0 };
 
+export const TCP: Transport = {
+  name: ", over tcp://",
+  broker: { address: "tcp://127.0.0.1:0" },
+  client: {},
+  handshakeBytes: 0,
+};
+
+export const TLS: Transport = {
+  name: ", over tls://",
+  broker: {
+    address: "tls://127.0.0.1:0",
+    tls: { cert: SIGNED.cert, key: SIGNED.key },
+  },
+  client: { tls: { caCerts: [SIGNED.ca] } },
+  handshakeBytes: 20_000,
+};
+
 export const WS: Transport = {
   name: ", over ws://",
   broker: { address: "ws://127.0.0.1:0/bus" },

@@ -9,7 +9,6 @@ import {
   type Attack,
   type BrokerSetup,
   inParallel,
-  MEMORY_BYTES,
   QUEUE_BYTES,
   within,
 } from "./attack.ts";
@@ -275,11 +274,16 @@ function emptyFlood(name: string, what: string, first: Uint8Array, more: Uint8Ar
   };
 }
 
+/** No two in a row of the same length, so that nothing can be used again. */
 const pings = emptyFlood(
   "web-pings",
   "pings as fast as they are taken",
   bytesOf(""),
-  webFrame(Opcode.PING, bytesOf("are you there?")),
+  join(
+    webFrame(Opcode.PING, bytesOf("you?")),
+    webFrame(Opcode.PING),
+    webFrame(Opcode.PING, bytesOf("?")),
+  ),
 );
 const emptyFragments = emptyFlood(
   "web-fragments",
@@ -293,7 +297,6 @@ const halfOpen: Attack = {
   name: "web-half-open",
   what: `${HALF_OPEN} connections that upgrade and say no more`,
   broker: WEB,
-  memoryBytes: 2 * MEMORY_BYTES, // Twice as many as over TCP come and go before V8 collects them.
   async run(assault) {
     let tried = 0;
     const head = upgradeHead();

@@ -6,7 +6,7 @@ import { concat } from "../../base/bytes.ts";
 import { FIELDS_MAX, HEAD_BYTES_MAX, HeadError, readHead } from "../../io/http_head.ts";
 import { WebSocketStream } from "../../io/websocket.ts";
 import { checkUpgrade, isAllowed } from "../../io/websocket_upgrade.ts";
-import { ProtocolError } from "../../errors.ts";
+import { ConnectionLostError, ProtocolError } from "../../errors.ts";
 import type { Random } from "../harness/random.ts";
 import { isSame, mangle, must, type Notes, piecesOf, type Target } from "./target.ts";
 
@@ -100,14 +100,14 @@ function headOf(random: Random): Uint8Array {
   return random.int(3) === 0 ? mangle(random, head) : head;
 }
 
-/** What a naive reader makes of bytes: a head, the status of an error, or nothing at all. */
+/** What a naive reader makes of bytes: a head, the status of an error, or that they end too early. */
 function naiveHead(
   bytes: Uint8Array,
-): { start: string; fields: [string, string][]; rest: Uint8Array } | number | undefined {
+): { start: string; fields: [string, string][]; rest: Uint8Array } | number | "lost" {
   const text = textOf(bytes);
   const end = text.indexOf(CRLF + CRLF) + 4;
   if (end > HEAD_BYTES_MAX || end < 4 && bytes.length >= HEAD_BYTES_MAX) return 431;
-  if (end < 4) return bytes.length === 0 ? undefined : 400;
+  if (end < 4) return "lost";
   const [start = "", ...lines] = text.slice(0, end - 4).split(CRLF);
   if (lines.length > FIELDS_MAX) return 431;
   const fields: [string, string][] = [];
@@ -130,8 +130,9 @@ function naiveUpgrades(start: string, fields: readonly (readonly [string, string
     if (!URL.canParse(origin) || !URL.canParse(`http://${host}`)) return false;
     return new URL(origin).hostname === new URL(`http://${host}`).hostname;
   };
-  return /^GET \/bus(?:[?#][^ ]*)? HTTP\/1\.1$/s.test(start) && host !== undefined &&
-    hosts.length === 0 && lists("upgrade", "websocket") && lists("connection", "upgrade") &&
+  const isHost = /^(?:\[[\da-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(?::\d*)?$/i.test(host ?? "[");
+  return isHost && /^GET \/bus(?:[?#][^ ]*)? HTTP\/1\.1$/s.test(start) && hosts.length === 0 &&
+    lists("upgrade", "websocket") && lists("connection", "upgrade") &&
     all("sec-websocket-version").join() === "13" && all("sec-websocket-key").length === 1 &&
     /^[A-Za-z0-9+/]{22}==$/.test(all("sec-websocket-key")[0]!) && all("origin").every(isGood);
 }
@@ -144,8 +145,7 @@ async function runHead(random: Random, notes: Notes): Promise<void> {
   const script = new Script(random, bytes.subarray(first.length));
   try {
     const head = await readHead(script, first);
-    if (expected === undefined) return must(head === undefined, "nothing is a head");
-    must(head !== undefined && typeof expected === "object", `${expected}: it is a head`);
+    must(typeof expected === "object", `${expected}: it is a head`);
     const fields = [...head.fields].flatMap(([name, values]) =>
       values.map((value) => [name, value])
     );
@@ -162,10 +162,14 @@ async function runHead(random: Random, notes: Notes): Promise<void> {
     if (head.fields.get("sec-websocket-key")![0] === KEY) must(accept === ACCEPT, accept);
     notes.ended("upgraded");
   } catch (error) {
-    if (!(error instanceof HeadError)) throw error;
-    notes.failed(error, HeadError);
+    notes.failed(error, HeadError, ConnectionLostError);
+    const isLost = error instanceof ConnectionLostError;
+    must(
+      isLost === (expected === "lost"),
+      `${expected}: the connection was ${isLost ? "" : "not "}lost`,
+    );
+    if (!(error instanceof HeadError) || expected === "lost") return;
     if (typeof expected === "number") return must(error.status === expected, `not ${expected}`);
-    must(expected !== undefined, "nothing is a wrong head");
     must(!naiveUpgrades(expected.start, expected.fields), "a good request is refused");
   }
 }

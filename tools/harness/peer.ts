@@ -1,6 +1,7 @@
 /** A client that does what a test wants, right or wrong, with the wire's own words. */
 import { writeAll } from "../../base/bytes.ts";
 import { parseAddress } from "../../io/address.ts";
+import { dial } from "../../io/dial.ts";
 import { encodeFrame, type FrameLimits, FrameType } from "../../protocol/frame.ts";
 import {
   decodeOpened,
@@ -19,10 +20,18 @@ const ANYTHING: FrameLimits = new Array(256).fill(2 ** 31);
 export interface Reachable {
   readonly address: string;
   readonly authkey: string | Uint8Array;
+  /** Who vouches for it, with TLS. */
+  readonly caCerts?: readonly string[];
 }
 
+/** What is needed of a connection, whatever the transport. */
+export type PeerConn = Pick<Deno.Conn, "read" | "write" | "close">;
+
 /** Reads exactly so many bytes, or fewer at the end. */
-export async function readUpTo(conn: Deno.Conn, count: number): Promise<Uint8Array<ArrayBuffer>> {
+export async function readUpTo(
+  conn: Pick<Deno.Conn, "read">,
+  count: number,
+): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(count);
   let at = 0;
   while (at < count) {
@@ -45,10 +54,10 @@ export async function dialBroker(broker: Reachable): Promise<Deno.Conn> {
 
 /** An authenticated connection that sends and reads frames one by one. */
 export class Peer implements AsyncDisposable {
-  readonly conn: Deno.Conn;
+  readonly conn: PeerConn;
   readonly #reader = new FrameReader(ANYTHING);
 
-  private constructor(conn: Deno.Conn) {
+  private constructor(conn: PeerConn) {
     this.conn = conn;
   }
 
@@ -65,7 +74,7 @@ export class Peer implements AsyncDisposable {
     key: string | Uint8Array = broker.authkey,
     keyName = "",
   ): Promise<Peer> {
-    const conn = await dialBroker(broker);
+    const conn = await dial(broker.address, new AbortController().signal, broker.caCerts);
     const handshake = new ClientHandshake(keyBytes(key), keyName);
     await writeAll(conn, handshake.hello);
     await writeAll(conn, await handshake.prove(await readUpTo(conn, 58)));
@@ -111,11 +120,7 @@ export class Peer implements AsyncDisposable {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.conn.close();
-    } catch (error) {
-      if (!(error instanceof Deno.errors.BadResource)) throw error;
-    }
+    this.conn.close();
     return Promise.resolve();
   }
 }

@@ -31,7 +31,7 @@ const LONGEST = [
   "tests/cli_watch_test.ts",
   "tests/nats_transport_test.ts",
   "tests/demo_test.ts",
-  "tests/typescript_test.ts",
+  "tests/npm_package_test.ts",
 ];
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 /** As `bash` ends when it is interrupted. */

@@ -1,0 +1,77 @@
+/** What is said of brokers that are not there, or are none. */
+import { AuthError, ConnectionLostError, ProtocolError } from "../../../errors.ts";
+import { rejects, same, throws } from "./check.ts";
+import type { Case } from "./context.ts";
+
+export const ERRORS: readonly Case[] = [
+  {
+    name: "connect rejects with ConnectionLostError where nobody listens, and names the address",
+    isBrief: true,
+    async run(context) {
+      const { info } = await context.stage();
+      const bus = context.client(info.deserted, info.authkey);
+      const { message } = await rejects(bus.connect(), ConnectionLostError, "no broker answers");
+      same([message.includes(info.deserted), bus.state], [true, "disconnected"], message);
+    },
+  },
+  {
+    name: "connect rejects with ProtocolError where something else answers",
+    isBrief: true,
+    async run(context) {
+      const { info } = await context.stage();
+      const bus = context.client(info.foreign, info.authkey);
+      await rejects(bus.connect(), ProtocolError);
+      same(bus.state, "disconnected");
+    },
+  },
+  {
+    name: "connect rejects with ProtocolError at another path of a broker",
+    transports: ["ws", "wss"],
+    async run(context) {
+      const { info } = await context.stage();
+      const bus = context.client(info.address.replace(/[^/]*$/, "other"), info.authkey);
+      await rejects(bus.connect(), ProtocolError, "the answer is 404");
+    },
+  },
+  {
+    name: "connect rejects with AuthError where the certificate is not trusted",
+    transports: ["tls", "wss"],
+    isBrief: true,
+    async run(context) {
+      const { info } = await context.stage();
+      const bus = context.client(info.address, info.authkey, { tls: { caCerts: [] } });
+      same((await rejects(bus.connect(), AuthError)).certificate, "untrusted");
+    },
+  },
+  {
+    name: "connect rejects with a TypeError where a certificate to trust is none",
+    transports: ["tls", "wss"],
+    async run(context) {
+      const { info } = await context.stage();
+      const bus = context.client(info.address, info.authkey, { tls: { caCerts: ["nonsense"] } });
+      await rejects(bus.connect(), TypeError, "a certificate to trust cannot be used");
+    },
+  },
+  {
+    name: "connect rejects with ProtocolError where the other side does speak TLS, and should not",
+    transports: ["tls", "wss"],
+    async run(context) {
+      const { info } = await context.stage();
+      const plain = info.address.replace("tls:", "tcp:").replace("wss:", "ws:");
+      const bus = context.client(plain, info.authkey);
+      await rejects(bus.connect(), ProtocolError, "TLS");
+    },
+  },
+  {
+    name: "addresses, keys and options that are none are refused at the call",
+    async run(context) {
+      const { info: { address, authkey } } = await context.stage();
+      throws(() => context.client("nonsense", authkey), TypeError, "tcp://127.0.0.1:7411");
+      throws(() => context.client("tcp://127.0.0.1:70000", authkey), RangeError);
+      throws(() => context.client(address, ""), RangeError, "empty");
+      throws(() => context.client(address, authkey, { backlog: 0 }), RangeError, "backlog");
+      throws(() => context.client(address, authkey, { patience: -1 }), RangeError, "patience");
+      throws(() => context.client(address, authkey, { keyName: "n".repeat(65) }), RangeError);
+    },
+  },
+];

@@ -1,0 +1,82 @@
+/**
+ * What a client promises, in each runtime and over each transport: the cases of `conformance/client/`, run
+ * there, against brokers here. Over one transport of each runtime all cases are run, over the others the
+ * brief ones; with `CONFORMANCE=all` in the environment all over all, and a table says how many passed.
+ */
+import { assert } from "@std/assert";
+import type { Setting } from "./conformance/client/context.ts";
+import type { Outcome } from "./conformance/client/run_cases.ts";
+import { TempFolder } from "./helpers/folder.ts";
+import { DENO, type Runtime, RUNTIMES } from "./helpers/runtimes.ts";
+import { Stages } from "./helpers/stages.ts";
+import { TCP, TLS, type Transport, USUAL, WS, WSS } from "./helpers/transports.ts";
+
+const MAIN = new URL("conformance/client/main.ts", import.meta.url).pathname;
+const IS_WHOLE = Deno.env.get("CONFORMANCE") === "all";
+/** How long all cases over one transport may take. */
+const RUN_MS = 120_000;
+
+const TRANSPORTS: Readonly<Record<string, Transport>> = {
+  tcp: TCP,
+  unix: USUAL,
+  tls: TLS,
+  ws: WS,
+  wss: WSS,
+};
+
+/** The runtimes, each with the transport over which all cases are always run. */
+const PLACES: Readonly<Record<string, string>> = {
+  "Deno": "wss",
+  "Node 22": "tcp",
+  "Node 24": "tls",
+  "Bun": "unix",
+};
+
+let bundled: Promise<string> | undefined;
+
+/** The cases, and the library with them, as one module. */
+async function bundle(): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["bundle", "--quiet", "--no-lock", "--platform", "browser", MAIN],
+  }).output();
+  assert(success, new TextDecoder().decode(stderr));
+  return new TextDecoder().decode(stdout);
+}
+
+/** Runs the cases there; what became of each. */
+async function run(runtime: Runtime, setting: Setting): Promise<Outcome[]> {
+  await using folder = await TempFolder.make();
+  await Deno.writeTextFile(`${folder.path}/cases.js`, await (bundled ??= bundle()));
+  await Deno.writeTextFile(`${folder.path}/package.json`, '{ "type": "module" }');
+  await Deno.writeTextFile(
+    `${folder.path}/main.js`,
+    `import { main } from "./cases.js";\nawait main(${JSON.stringify(setting)});\n`,
+  );
+  const out = await runtime.run(folder.path, "main.js", { signal: AbortSignal.timeout(RUN_MS) });
+  return out.trimEnd().split("\n").map((line) => JSON.parse(line));
+}
+
+for (const [name, whole] of Object.entries(PLACES)) {
+  const runtime = [DENO, ...RUNTIMES].find((one) => one.name === name)!;
+  for (const [transport, on] of Object.entries(TRANSPORTS)) {
+    const options = { ignore: runtime.note !== "" };
+    Deno.test(
+      `a client in ${name} keeps its promises over ${transport}${runtime.note}`,
+      options,
+      async (t) => {
+        await using stages = new Stages(on);
+        const outcomes = await run(runtime, {
+          control: stages.control,
+          transport,
+          caCerts: on.client.tls?.caCerts ?? [],
+          isWhole: IS_WHOLE || transport === whole,
+        });
+        for (const { name, problem } of outcomes) {
+          await t.step(name, () => {
+            if (problem !== undefined) throw new Error(problem);
+          });
+        }
+      },
+    );
+  }
+}
