@@ -14,13 +14,25 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer>
   return bytes;
 }
 
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+const ascii = new TextDecoder();
 
-/** Bytes as hexadecimal digits; not every runtime has `Uint8Array.prototype.toHex` yet. */
+/**
+ * Bytes as hexadecimal digits; not every runtime has `Uint8Array.prototype.toHex` yet. A text that grows
+ * by two digits at a time would take 32 bytes of memory for each byte.
+ */
 export function toHex(bytes: Uint8Array): string {
-  let digits = "";
-  for (const byte of bytes) digits += HEX[byte];
-  return digits;
+  const digits = new Uint8Array(2 * bytes.length);
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]!;
+    digits[2 * i] = digitOf(byte >> 4);
+    digits[2 * i + 1] = digitOf(byte & 15);
+  }
+  return ascii.decode(digits);
+}
+
+/** The character of a hexadecimal digit. */
+function digitOf(value: number): number {
+  return value < 10 ? 0x30 + value : 0x57 + value;
 }
 
 /** A hash of all bytes from `start` to before `end`: 32 bits, each of which depends on each byte. */
