@@ -104,10 +104,10 @@ function note(
 }
 
 if (IS_WHOLE) {
-  Deno.test.afterAll(() => {
-    console.log(["cases that passed", ...Object.keys(TRANSPORTS)].join(" | "));
+  Deno.test("the cases that passed are told for each runtime and transport", () => {
+    console.log(["", "runtime", ...Object.keys(TRANSPORTS), ""].join(" | ").trim());
     for (const [name, { version, cells }] of table) {
-      console.log([`${name.replace(/ .*/, "")} ${version}`, ...cells].join(" | "));
+      console.log(["", `${name.replace(/ .*/, "")} ${version}`, ...cells, ""].join(" | ").trim());
     }
   });
 }

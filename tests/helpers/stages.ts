@@ -310,7 +310,7 @@ function portOf(address: string, port: number): string {
   return address.replace(/:\d+(?=\/|$)/, `:${port}`);
 }
 
-/** Listens near that address, and answers whoever comes with what no broker says. */
+/** Listens near that address, and answers whoever says something with what no broker says. */
 async function answerStrangely(
   stack: AsyncDisposableStack,
   address: string,
@@ -320,9 +320,13 @@ async function answerStrangely(
   const listener = await listen(isUnix ? `unix://${folder}/foreign.sock` : "tcp://127.0.0.1:0");
   const answering = (async () => {
     for await (const connection of listener.connections(() => {})) {
-      // The other side may be gone.
-      await connection.write(new TextEncoder().encode(FOREIGN)).catch(() => {});
-      connection.close();
+      try {
+        await connection.read(new Uint8Array(2 ** 16));
+        await connection.write(new TextEncoder().encode(FOREIGN));
+      } catch { // The other side is gone.
+      } finally {
+        connection.close();
+      }
     }
   })();
   stack.defer(async () => {
