@@ -104,10 +104,10 @@ function note(
 }
 
 if (IS_WHOLE) {
-  Deno.test("the cases that passed are told for each runtime and transport", () => {
-    console.log(["", "runtime", ...Object.keys(TRANSPORTS), ""].join(" | ").trim());
+  // A reporter leaves out what a test prints, and names all steps.
+  Deno.test(`the cases that passed over ${Object.keys(TRANSPORTS).join(" | ")}`, async (t) => {
     for (const [name, { version, cells }] of table) {
-      console.log(["", `${name.replace(/ .*/, "")} ${version}`, ...cells, ""].join(" | ").trim());
+      await t.step([name.replace(/ .*/, "") + ` ${version}`, ...cells].join(" | "), () => {});
     }
   });
 }
