@@ -3,9 +3,10 @@
  * there, against brokers here. Over one transport of each runtime all cases are run, over the others the
  * brief ones; with `CONFORMANCE=all` in the environment all over all, and a table says how many passed.
  */
-import { assert } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { Setting } from "./conformance/client/context.ts";
-import type { Outcome } from "./conformance/client/run_cases.ts";
+import { AT_LAST } from "./conformance/client/main.ts";
+import { casesFor, type Outcome } from "./conformance/client/run_cases.ts";
 import { TempFolder } from "./helpers/folder.ts";
 import { DENO, type Runtime, RUNTIMES } from "./helpers/runtimes.ts";
 import { Stages } from "./helpers/stages.ts";
@@ -32,6 +33,9 @@ const PLACES: Readonly<Record<string, string>> = {
   "Bun": "unix",
 };
 
+/** Which version each runtime has, and what became of its cases over each transport. */
+const table = new Map<string, { version: string; readonly cells: string[] }>();
+
 let bundled: Promise<string> | undefined;
 
 /** The cases, and the library with them, as one module. */
@@ -43,8 +47,8 @@ async function bundle(): Promise<string> {
   return new TextDecoder().decode(stdout);
 }
 
-/** Runs the cases there; what became of each. */
-async function run(runtime: Runtime, setting: Setting): Promise<Outcome[]> {
+/** Runs the cases there; which version that is, and what became of each. */
+async function run(runtime: Runtime, setting: Setting): Promise<[string, Outcome[]]> {
   await using folder = await TempFolder.make();
   await Deno.writeTextFile(`${folder.path}/cases.js`, await (bundled ??= bundle()));
   await Deno.writeTextFile(`${folder.path}/package.json`, '{ "type": "module" }');
@@ -53,7 +57,8 @@ async function run(runtime: Runtime, setting: Setting): Promise<Outcome[]> {
     `import { main } from "./cases.js";\nawait main(${JSON.stringify(setting)});\n`,
   );
   const out = await runtime.run(folder.path, "main.js", { signal: AbortSignal.timeout(RUN_MS) });
-  return out.trimEnd().split("\n").map((line) => JSON.parse(line));
+  const [{ version }, ...outcomes] = out.trimEnd().split("\n").map((line) => JSON.parse(line));
+  return [version, outcomes];
 }
 
 for (const [name, whole] of Object.entries(PLACES)) {
@@ -65,12 +70,17 @@ for (const [name, whole] of Object.entries(PLACES)) {
       options,
       async (t) => {
         await using stages = new Stages(on);
-        const outcomes = await run(runtime, {
+        const setting: Setting = {
           control: stages.control,
           transport,
           caCerts: on.client.tls?.caCerts ?? [],
           isWhole: IS_WHOLE || transport === whole,
-        });
+          chaosMs: IS_WHOLE ? 5000 : 1500,
+        };
+        const [version, outcomes] = await run(runtime, setting);
+        const wanted = [...casesFor(setting, true).map(({ name }) => name), AT_LAST];
+        assertEquals(outcomes.map(({ name }) => name).toSorted(), wanted.toSorted());
+        note(name, version, outcomes);
         for (const { name, problem } of outcomes) {
           await t.step(name, () => {
             if (problem !== undefined) throw new Error(problem);
@@ -79,4 +89,25 @@ for (const [name, whole] of Object.entries(PLACES)) {
       },
     );
   }
+}
+
+/** Puts what became of the cases into the table. */
+function note(
+  name: string,
+  version: string,
+  outcomes: readonly Outcome[],
+): void {
+  const row = table.get(name) ?? { version, cells: [] };
+  table.set(name, row);
+  const good = outcomes.filter(({ problem }) => problem === undefined).length;
+  row.cells.push(good === outcomes.length ? `${good}` : `${good} of ${outcomes.length}`);
+}
+
+if (IS_WHOLE) {
+  // A reporter leaves out what a test prints, and names all steps.
+  Deno.test(`the cases that passed over ${Object.keys(TRANSPORTS).join(" | ")}`, async (t) => {
+    for (const [name, { version, cells }] of table) {
+      await t.step([name.replace(/ .*/, "") + ` ${version}`, ...cells].join(" | "), () => {});
+    }
+  });
 }

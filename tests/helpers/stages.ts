@@ -4,7 +4,7 @@
 import { toBase64 } from "../../base/base64.ts";
 import { asyncDispose } from "../../base/disposal.ts";
 import { listen } from "../../io/listener.ts";
-import { Broker, type BrokerOptions, NetPubSub } from "../../mod.ts";
+import { Broker, type BrokerOptions, NetPubSub, type NetPubSubOptions } from "../../mod.ts";
 import { Proxy, randomPlan, type Sighting } from "../../testing.ts";
 import { show } from "../../tools/harness/payload.ts";
 import type {
@@ -14,6 +14,7 @@ import type {
   StageInfo,
   StageOptions,
 } from "../conformance/client/stage_calls.ts";
+import { APART_MS, DATA_BYTES } from "../conformance/client/chaos_cases.ts";
 import { messagesWithout } from "../conformance/client/value_cases.ts";
 import { TempFolder } from "./folder.ts";
 import type { Transport } from "./transports.ts";
@@ -22,10 +23,8 @@ import type { Transport } from "./transports.ts";
 const AUTHKEY = "the key of the stage";
 /** What answers where there is no broker. */
 const FOREIGN = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-/** How far apart the messages of a chat are, in milliseconds. */
-const APART_MS = 4;
-/** How many bytes pass at most before a random cut. */
-const CUT_BYTES = 3000;
+/** How many bytes pass at most before a random cut; more where a connection needs some to begin. */
+const CUT_BYTES = 20_000;
 
 /** A client in this process, and what it noted. */
 interface Member {
@@ -96,6 +95,8 @@ class HostedStage implements StageCalls, AsyncDisposable {
   #broker: Broker;
   #proxy: Proxy | undefined;
   #isCalm = false;
+  /** What the clients here were told, which no case asks for. */
+  readonly #unexpected: unknown[] = [];
 
   private constructor(
     on: Transport,
@@ -144,7 +145,7 @@ class HostedStage implements StageCalls, AsyncDisposable {
   async #startProxy(seed: number | undefined): Promise<void> {
     const { address } = this.#broker;
     const isTls = address.startsWith("tls:");
-    const bytes = CUT_BYTES + 5 * this.#on.handshakeBytes;
+    const bytes = CUT_BYTES + this.#on.handshakeBytes;
     const plan = seed === undefined ? () => [] : randomPlan(seed, { bytes });
     this.#proxy = new Proxy({
       // Of TLS it passes the bytes.
@@ -202,7 +203,12 @@ class HostedStage implements StageCalls, AsyncDisposable {
 
   async join(name: string, isFragile = false): Promise<void> {
     const { address, authkey } = this.#broker;
-    const options = { ...this.#on.client, onState() {} };
+    const options: NetPubSubOptions = {
+      ...this.#on.client,
+      onState() {},
+      onError: (error) => void this.#unexpected.push(error),
+      onGap: (gap) => void this.#unexpected.push(new Error(`A gap: ${JSON.stringify(gap)}`)),
+    };
     const bus = new NetPubSub(isFragile ? this.info.address : address, authkey, options);
     this.#members.set(name, { bus, heard: [], sightings: [] });
     await bus.connect({ wait: true });
@@ -264,10 +270,9 @@ class HostedStage implements StageCalls, AsyncDisposable {
     const end = performance.now() + ms;
     let count = 0;
     for (; performance.now() < end; count++) {
-      bus.publish(["chat", name], { id: count });
+      bus.publish(["chat", name], { id: count, data: new Uint8Array(DATA_BYTES) });
       await new Promise((resolve) => setTimeout(resolve, APART_MS));
     }
-    await bus.flush();
     return count;
   }
 
@@ -290,12 +295,14 @@ class HostedStage implements StageCalls, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    const [unexpected] = this.#unexpected;
     const now = { signal: AbortSignal.abort(new Error("the case is over")) };
     const leaving = [...this.#members.values()].map(({ bus }) => bus.disconnect(now));
     await Promise.allSettled(leaving);
     await this.#proxy?.close();
     await this.stop(true);
     await this.#stack.disposeAsync();
+    if (unexpected !== undefined) throw unexpected;
   }
 }
 
@@ -303,7 +310,7 @@ function portOf(address: string, port: number): string {
   return address.replace(/:\d+(?=\/|$)/, `:${port}`);
 }
 
-/** Listens near that address, and answers whoever comes with what no broker says. */
+/** Listens near that address, and answers whoever says something with what no broker says. */
 async function answerStrangely(
   stack: AsyncDisposableStack,
   address: string,
@@ -313,9 +320,13 @@ async function answerStrangely(
   const listener = await listen(isUnix ? `unix://${folder}/foreign.sock` : "tcp://127.0.0.1:0");
   const answering = (async () => {
     for await (const connection of listener.connections(() => {})) {
-      // The other side may be gone.
-      await connection.write(new TextEncoder().encode(FOREIGN)).catch(() => {});
-      connection.close();
+      try {
+        await connection.read(new Uint8Array(2 ** 16));
+        await connection.write(new TextEncoder().encode(FOREIGN));
+      } catch { // The other side is gone.
+      } finally {
+        connection.close();
+      }
     }
   })();
   stack.defer(async () => {

@@ -40,8 +40,10 @@ export interface Setting {
   readonly transport: string;
   /** The certificates to trust. */
   readonly caCerts: readonly string[];
-  /** Whether all cases are run, and at full length; otherwise the brief ones. */
+  /** Whether all cases are run; otherwise the brief ones. */
   readonly isWhole: boolean;
+  /** For how long connections are cut, in milliseconds. */
+  readonly chaosMs: number;
 }
 
 /** How soon it looks again, and for how long, in milliseconds. */

@@ -13,16 +13,21 @@ export interface Outcome {
 const CASES_AT_A_TIME = 6;
 const CASE_MS = 30_000;
 
+/** The cases that have a meaning in a setting. */
+export function casesFor(setting: Setting, hasFiles: boolean): Case[] {
+  return CASES.filter(({ isBrief = false, needsFiles = false, transports }) =>
+    (setting.isWhole || isBrief) && (!needsFiles || hasFiles) &&
+    (transports === undefined || transports.includes(setting.transport))
+  );
+}
+
 /** Runs all cases that this runtime and transport can, each with `tell`ing what became of it. */
 export async function runCases(
   library: Library,
   setting: Setting,
   tell: (outcome: Outcome) => void,
 ): Promise<void> {
-  const waiting = CASES.filter(({ isBrief = false, needsFiles = false, transports }) =>
-    (setting.isWhole || isBrief) && (!needsFiles || library.fromFile !== undefined) &&
-    (transports === undefined || transports.includes(setting.transport))
-  );
+  const waiting = casesFor(setting, library.fromFile !== undefined);
   const work = async () => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       tell(await outcomeOf(next, new Context(library, setting)));
@@ -36,16 +41,12 @@ async function outcomeOf({ name, run }: Case, context: Context): Promise<Outcome
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`It took more than ${CASE_MS} ms`)), CASE_MS);
   });
-  try {
-    await Promise.race([run(context), late]);
-    if (context.unexpected.length > 0) throw context.unexpected[0];
-    return { name };
-  } catch (error) { // Whatever the case throws is what there is to tell.
-    return { name, problem: describe(error) };
-  } finally {
-    clearTimeout(timer);
-    await context.close();
-  }
+  const problems: unknown[] = [];
+  await Promise.race([run(context), late]).catch((error) => problems.push(error));
+  clearTimeout(timer);
+  problems.push(...context.unexpected);
+  await context.close().catch((error) => problems.push(error));
+  return problems.length === 0 ? { name } : { name, problem: describe(problems[0]) };
 }
 
 /** An error with where it was thrown; its stack has its message in some runtimes only. */

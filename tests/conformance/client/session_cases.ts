@@ -104,7 +104,7 @@ export const SESSIONS: readonly Case[] = [
   {
     name: "a side that is silent for two heartbeats is left, and the session goes on",
     async run(context) {
-      const stage = await context.stage({ isFragile: true, broker: { heartbeat: 40 } });
+      const stage = await context.stage({ isFragile: true, broker: { heartbeat: 250 } });
       const reasons: string[] = [];
       const bus = await stage.connected({
         onState: (_state, reason) => reasons.push(reason?.message ?? ""),

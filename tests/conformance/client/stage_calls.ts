@@ -74,7 +74,7 @@ export interface StageCalls {
     seed: number,
     without: string,
   ): Promise<readonly string[]>;
-  /** Has it publish `{ id }` to `["chat", name]` for some time; resolves with how many. */
+  /** Has it publish `{ id }` to `["chat", name]` for some time; resolves with how many, of which some may wait. */
   chat(name: string, ms: number): Promise<number>;
   /** Who published what it noted, with the id of each. */
   sightings(name: string): Promise<readonly Sighting[]>;
