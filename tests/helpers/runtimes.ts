@@ -9,6 +9,8 @@ export interface Runtime {
   readonly name: string;
   /** Why its tests are ignored, in parentheses; empty if it is here. */
   readonly note: string;
+  /** The program, where it is one that runs files, with the flags that keep it quiet. */
+  readonly command?: readonly string[];
   /** For what modules are bundled: `"deno"` has modules of Node's. */
   readonly platform: "browser" | "deno";
   /** Whether a client there can connect over sockets. */
@@ -89,6 +91,7 @@ function onCommandLine(name: string, command: string | undefined, flags: string[
   return {
     name,
     note: noteOf(name, command),
+    ...command !== undefined && { command: [command, ...flags.filter((flag) => flag !== "run")] },
     platform: "deno",
     hasSockets: true,
     hasFiles: true,
@@ -137,8 +140,8 @@ async function find(
   }
 }
 
-/** What a command prints, once it has succeeded. */
-async function output(
+/** What a command prints in a folder, once it has succeeded. */
+export async function output(
   command: string,
   args: string[],
   cwd: string,
