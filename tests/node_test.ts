@@ -3,13 +3,7 @@ import { assertEquals } from "@std/assert";
 import { parseAddress } from "../io/address.ts";
 import { dial } from "../io/dial.ts";
 import { node } from "../io/node.ts";
-import {
-  type Connect,
-  LEAVES_NOTHING,
-  NEEDS_END_OF_TLS,
-  ROWS,
-  tryAll,
-} from "./helpers/dialling.ts";
+import { type Connect, LEAVES_NOTHING, NEEDS_END_OF_TLS, ROWS } from "./helpers/dialling.ts";
 import { DiallingStage } from "./helpers/dialling_stage.ts";
 import { TempFolder } from "./helpers/folder.ts";
 import { RUNTIMES } from "./helpers/runtimes.ts";
