@@ -13,8 +13,8 @@ export interface Runtime {
   readonly command?: readonly string[];
   /** For what modules are bundled: `"deno"` has modules of Node's. */
   readonly platform: "browser" | "deno";
-  /** Whether a client there can connect over sockets. */
-  readonly hasSockets: boolean;
+  /** Whether a client there can connect over sockets; `undefined` if that cannot be tried. */
+  readonly hasSockets: boolean | undefined;
   /** Whether it has files; `undefined` if that cannot be tried. */
   readonly hasFiles: boolean | undefined;
   /** Whether it reads TypeScript by itself. */
@@ -61,8 +61,9 @@ function withoutDeno(): Runtime {
     name: "a runtime without Deno",
     note: "",
     platform: "browser",
-    // It has the modules of Node's; but those for files look for `Deno` themselves.
-    hasSockets: true,
+    // It has the modules of Node's; but those for files look for `Deno` themselves, and in older versions
+    // those for sockets.
+    hasSockets: /^2\.[678]\./.test(Deno.version.deno) ? undefined : true,
     hasFiles: undefined,
     readsTypeScript: true,
     run(folder, path, { ca } = {}) {
