@@ -279,8 +279,8 @@ class NodeConn implements Conn {
   /** What came while nobody read. */
   readonly #held: Uint8Array[] = [];
   #reader: Reader | undefined;
-  /** Rejects what is being written, which one who is gone may leave without an answer. */
-  #failWrite: ((error: Error) => void) | undefined;
+  /** Reject what is being written, and the end: older versions of Bun leave them without an answer. */
+  readonly #failWrites = new Set<(error: Error) => void>();
   #isPaused = false;
   #hasEnded = false;
   #error: Error | undefined;
@@ -323,7 +323,8 @@ class NodeConn implements Conn {
     this.#error ??= error;
     this.#reader?.reject(error);
     this.#reader = undefined;
-    this.#failWrite?.(error);
+    for (const reject of this.#failWrites) reject(error);
+    this.#failWrites.clear();
   }
 
   read(into: Uint8Array): Promise<number | null> {
@@ -349,9 +350,9 @@ class NodeConn implements Conn {
   write(bytes: Uint8Array): Promise<number> {
     if (this.#error !== undefined) return Promise.reject(this.#error);
     const { promise, resolve, reject } = Promise.withResolvers<number>();
-    this.#failWrite = reject;
+    this.#failWrites.add(reject);
     this.#socket.write(bytes, (error) => {
-      this.#failWrite = undefined;
+      this.#failWrites.delete(reject);
       if (error) reject(error);
       else resolve(bytes.length);
     });
@@ -361,9 +362,9 @@ class NodeConn implements Conn {
   closeWrite(): Promise<void> {
     if (this.#error !== undefined) return Promise.reject(this.#error);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#failWrite = reject;
+    this.#failWrites.add(reject);
     this.#socket.end(() => {
-      this.#failWrite = undefined;
+      this.#failWrites.delete(reject);
       resolve();
     });
     return promise;

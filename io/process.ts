@@ -6,6 +6,8 @@
 export interface NodeProcess {
   readonly pid: number;
   readonly argv: readonly string[];
+  /** The flags of the runtime itself. */
+  readonly execArgv?: readonly string[];
   readonly platform: string;
   readonly versions: { readonly node?: string; readonly bun?: string };
   cwd(): string;

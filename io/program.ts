@@ -6,6 +6,9 @@ import { nodeProcess } from "./process.ts";
 /** What Deno calls the module of a program that is not a file, such as one that it was given to evaluate. */
 const NOT_A_FILE = /^\$deno\$/;
 
+/** What tells Node and Bun to evaluate an argument. */
+const EVALUATES = /^(-e|-p|-pe|--eval|--print)(=|$)/;
+
 /**
  * The name of the program's file and the number of its process: `logger.ts 4711`. Needs no permission.
  *
@@ -22,8 +25,10 @@ export function programName(bytesMax: number): string {
 /** The name of the file that the program began with; that of the runtime if there is none. */
 function fileName(): string {
   if (typeof Deno !== "undefined") return lastPart(Deno.mainModule);
-  const { argv, versions } = nodeProcess()!;
-  return argv[1]?.replace(/.*[/\\]/, "") || (versions.bun === undefined ? "node" : "bun");
+  const { argv: [, file], execArgv, versions } = nodeProcess()!;
+  // If there is none, an argument of the program may stand there.
+  const isFile = file !== "-" && !execArgv?.some((flag) => EVALUATES.test(flag));
+  return isFile && file?.replace(/.*[/\\]/, "") || (versions.bun === undefined ? "node" : "bun");
 }
 
 /** The last part of the path of a module; `deno` if it has none, as in a worker. */

@@ -117,7 +117,7 @@ export class Client {
   /** Whether it keeps the program running while it is not disconnected. */
   set keepsAlive(keeps: boolean) {
     this.#keepsAlive = keeps;
-    if (this.#stream !== undefined) this.#stream.keepsAlive = keeps;
+    if (this.#state === "connected") this.#stream!.keepsAlive = keeps;
   }
 
   /**
@@ -296,8 +296,7 @@ export class Client {
       interests: () => this.#dispatcher.interests(),
       exposes: (endpoint) => this.#warnOnce(endpoint),
       dialled: (stream) => {
-        stream.keepsAlive = this.#keepsAlive;
-        this.#stream = stream;
+        this.#stream = stream; // It keeps the program running until the session is open.
       },
       opened: (link, brokerId, opened) => this.#opened(span, link, brokerId, opened),
     });
@@ -319,6 +318,7 @@ export class Client {
     const ticker = every(() => link.tick(), opened.heartbeat / TICKS);
     link.finished.then(() => ticker.cancel());
     span.connected.settle({});
+    this.#stream!.keepsAlive = this.#keepsAlive;
     this.#setState("connected");
     if (loss !== undefined) this.#incoming.lose(loss);
     for (const misfit of misfits) this.#dispatcher.report(misfit, { topic: misfit.topic });

@@ -218,7 +218,10 @@ export class ClientPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     return clientOf(this).flush(options.signal);
   }
 
-  /** Lets the program end although this object is connected, which otherwise keeps it running. */
+  /**
+   * Lets the program end although this object is connected, which otherwise keeps it running. What an
+   * attempt to connect has begun still does, until it has succeeded or failed.
+   */
   unref(): void {
     clientOf(this).keepsAlive = false;
   }

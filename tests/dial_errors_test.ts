@@ -207,7 +207,9 @@ const argsOf = (cases: Readonly<Record<string, Case>>) =>
 
 const NEVER = new AbortController().signal;
 
-Deno.test("dial says why there is no connection", async () => {
+// Deno 2.6 leaves something of a signal where a host is not known.
+const sanitizeResources = !Deno.version.deno.startsWith("2.6.");
+Deno.test("dial says why there is no connection", { sanitizeResources }, async () => {
   await using folder = await TempFolder.make();
   await Deno.writeTextFile(`${folder.path}/main.mjs`, "");
   using servers = new Servers();

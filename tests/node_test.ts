@@ -3,13 +3,7 @@ import { assertEquals } from "@std/assert";
 import { parseAddress } from "../io/address.ts";
 import { dial } from "../io/dial.ts";
 import { node } from "../io/node.ts";
-import {
-  type Connect,
-  LEAVES_NOTHING,
-  NEEDS_END_OF_TLS,
-  ROWS,
-  tryAll,
-} from "./helpers/dialling.ts";
+import { type Connect, LEAVES_NOTHING, NEEDS_END_OF_TLS, ROWS } from "./helpers/dialling.ts";
 import { DiallingStage } from "./helpers/dialling_stage.ts";
 import { TempFolder } from "./helpers/folder.ts";
 import { RUNTIMES } from "./helpers/runtimes.ts";
@@ -39,6 +33,9 @@ const NOT_IN: Readonly<Record<string, readonly string[]>> = {
   "what Deno has of Node": [NEEDS_END_OF_TLS],
 };
 
+/** Sockets of older versions of Deno leave what is under way at a close without an answer. */
+const OLD_NOTE = /^2\.[678]\./.test(Deno.version.deno) ? " (ignored: this Deno is too old)" : "";
+
 const NEVER = new AbortController().signal;
 
 /** Two ways to connect in Deno. */
@@ -51,10 +48,14 @@ const CONNECTS: Readonly<Record<string, Connect>> = {
 for (const [name, connect] of Object.entries(CONNECTS)) {
   for (const [what, row] of Object.entries(ROWS)) {
     if (NOT_IN[name]!.includes(what)) continue;
-    Deno.test(`a connection of ${name} ${what}`, async () => {
-      await using stage = await DiallingStage.start();
-      assertEquals(await row(connect, stage.stage), EXPECTED[what]);
-    });
+    Deno.test(
+      `a connection of ${name} ${what}${OLD_NOTE}`,
+      { ignore: OLD_NOTE !== "" },
+      async () => {
+        await using stage = await DiallingStage.start();
+        assertEquals(await row(connect, stage.stage), EXPECTED[what]);
+      },
+    );
   }
 }
 

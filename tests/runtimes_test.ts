@@ -59,8 +59,10 @@ const tls = { cert: "-----BEGIN CERTIFICATE-----", key: "-----BEGIN PRIVATE KEY-
 const servers = "nats://127.0.0.1:4222";
 const target = "tcp://127.0.0.1:7411";
 const calls = {
-  connect: () => ask(new NetPubSub(address, key)),
-  "connect and wait": () => ask(new NetPubSub(address, key), { wait: true }),
+  ...address && {
+    connect: () => ask(new NetPubSub(address, key)),
+    "connect and wait": () => ask(new NetPubSub(address, key), { wait: true }),
+  },
   ...file && { fromFile: async () => ask(await NetPubSub.fromFile(file)) },
   start: () => new Broker().start(),
   "start at": () => new Broker({ address: "unix:///run/bus.sock" }).start(),
@@ -85,7 +87,7 @@ function expected(
   { address, file }: Given,
 ): string {
   const refusals = {
-    ...!hasSockets && {
+    ...hasSockets === false && {
       connect: `Cannot connect to ${address}`,
       "connect and wait": `Cannot connect to ${address}`,
     },
@@ -118,7 +120,7 @@ function expected(
 
 /** What the script is given. */
 interface Given {
-  readonly address: string;
+  readonly address: string | undefined;
   readonly file: string | undefined;
 }
 
@@ -134,7 +136,11 @@ async function check(
   const { broker: { address, authkey } } = scene;
   const path = `${folder.path}/x.json`;
   await writeConnectionFile(path, { address, authkey }, { replace: false });
-  const given = { address, file: runtime.hasFiles === undefined ? undefined : path };
+  const { hasSockets } = runtime;
+  const given = {
+    address: hasSockets === undefined ? undefined : address,
+    file: runtime.hasFiles === undefined ? undefined : path,
+  };
   const here = await scene.connected();
   here.addSubscriber("ask", (_, message) => here.publish("answer", message));
   await here.flush();

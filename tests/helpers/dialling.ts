@@ -102,6 +102,7 @@ export const ROWS: Readonly<
   },
   async "keeps what came before the end until it is read"(connect, stage) {
     const stream = await connect(stage.addresses.leaves!);
+    await stream.write(new Uint8Array(1));
     await turns(stage);
     const { length } = await allFrom(stream);
     const after = await stream.read(new Uint8Array(1));
@@ -110,7 +111,7 @@ export const ROWS: Readonly<
   },
   async "rejects what is under way when it is closed, and whatever comes after"(connect, stage) {
     const seen: string[] = [];
-    for (const address of [stage.addresses.waits!, stage.addresses.waitsTls!]) {
+    for (const address of [stage.addresses.stuck!, stage.addresses.stuckTls!]) {
       const stream = await connect(address, undefined, [stage.certs.signed!]);
       const reading = outcome(() => stream.read(new Uint8Array(1)));
       const writing = outcome(async () => {
@@ -131,7 +132,7 @@ export const ROWS: Readonly<
     return seen.join();
   },
   async "settles the end that waits for what is written when it is closed"(connect, stage) {
-    const stream = await connect(stage.addresses.waits!);
+    const stream = await connect(stage.addresses.stuck!);
     const writing = outcome(() => stream.write(new Uint8Array(FLOOD_BYTES)));
     const ending = outcome(() => stream.closeWrite());
     await turns(stage);

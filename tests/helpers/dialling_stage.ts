@@ -21,6 +21,7 @@ export class DiallingStage implements AsyncDisposable {
   readonly #waits = Promise.withResolvers<void>();
   readonly #waited = Promise.withResolvers<number>();
   readonly #ended = Promise.withResolvers<string>();
+  readonly #over = Promise.withResolvers<void>();
   readonly #silent = Promise.withResolvers<void>();
   readonly #silentGone = Promise.withResolvers<void>();
 
@@ -54,8 +55,14 @@ export class DiallingStage implements AsyncDisposable {
       this.#waited.resolve(total);
     };
     this.#listenUnix("waits", waits);
-    this.#listenTls("waitsTls", waits);
-    this.#listenUnix("leaves", (conn) => writeAll(conn, new Uint8Array(100_000)));
+    const stuck: Behaviour = () => this.#over.promise;
+    this.#listenUnix("stuck", stuck);
+    this.#listenTls("stuckTls", stuck);
+    this.#listenUnix("leaves", async (conn) => {
+      // For Bun who leaves at once has refused.
+      await conn.read(new Uint8Array(1));
+      await writeAll(conn, new Uint8Array(100_000));
+    });
     this.#listenTcp("resets", async (conn) => {
       await conn.read(new Uint8Array(1));
     });
@@ -150,6 +157,7 @@ export class DiallingStage implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const listener of this.#listeners) listener.close();
     this.#waits.resolve();
+    this.#over.resolve();
     for (const conn of this.#open) conn.close();
     this.#open.clear();
     await Promise.all(this.#serving);

@@ -9,10 +9,12 @@ export interface Runtime {
   readonly name: string;
   /** Why its tests are ignored, in parentheses; empty if it is here. */
   readonly note: string;
+  /** The program, where it is one that runs files, with the flags that keep it quiet. */
+  readonly command?: readonly string[];
   /** For what modules are bundled: `"deno"` has modules of Node's. */
   readonly platform: "browser" | "deno";
-  /** Whether a client there can connect over sockets. */
-  readonly hasSockets: boolean;
+  /** Whether a client there can connect over sockets; `undefined` if that cannot be tried. */
+  readonly hasSockets: boolean | undefined;
   /** Whether it has files; `undefined` if that cannot be tried. */
   readonly hasFiles: boolean | undefined;
   /** Whether it reads TypeScript by itself. */
@@ -68,8 +70,9 @@ function withoutDeno(): Runtime {
     name: "a runtime without Deno",
     note: "",
     platform: "browser",
-    // It has the modules of Node's; but those for files look for `Deno` themselves.
-    hasSockets: true,
+    // It has the modules of Node's; but those for files look for `Deno` themselves, and in older versions
+    // those for sockets.
+    hasSockets: /^2\.[678]\./.test(Deno.version.deno) ? undefined : true,
     hasFiles: undefined,
     readsTypeScript: true,
     run(folder, path, { ca } = {}) {
@@ -98,6 +101,7 @@ function onCommandLine(name: string, command: string | undefined, flags: string[
   return {
     name,
     note: noteOf(name, command),
+    ...command !== undefined && { command: [command, ...flags.filter((flag) => flag !== "run")] },
     platform: "deno",
     hasSockets: true,
     hasFiles: true,
@@ -147,8 +151,8 @@ async function find(
   }
 }
 
-/** What a command prints, once it has succeeded. */
-async function output(
+/** What a command prints in a folder, once it has succeeded. */
+export async function output(
   command: string,
   args: string[],
   cwd: string,
