@@ -27,8 +27,6 @@ export interface Runtime {
    * @returns What it logs, line by line.
    */
   run(folder: string, path: string, options?: RunOptions): Promise<string>;
-  /** The command that runs a module on a command line, if it is here and has one. */
-  readonly command?: readonly string[];
 }
 
 /** How a module is run. */
@@ -111,7 +109,6 @@ function onCommandLine(name: string, command: string | undefined, flags: string[
         ...env,
         ...ca !== undefined && { NODE_EXTRA_CA_CERTS: ca },
       }),
-    ...command !== undefined && { command: [command, ...flags] },
   };
 }
 
