@@ -310,7 +310,7 @@ const ADVICE: Readonly<Record<string, Readonly<Record<string, RegExp>>>> = {
   },
   tls: {
     tcp: /speaks TLS; use an address that begins with tls:/,
-    ws: /TLS came; begin the address with wss:/,
+    ws: /TLS came; use an address that begins with wss:/,
     wss: /^Cannot open a WebSocket at 127.0.0.1:\d+\/: .* it may be a broker without WebSockets$/,
   },
   ws: {
@@ -321,7 +321,7 @@ const ADVICE: Readonly<Record<string, Readonly<Record<string, RegExp>>>> = {
   wss: {
     tcp: /speaks TLS; use an address that begins with tls:/,
     tls: /speaks HTTP; .* or wss:/,
-    ws: /TLS came; begin the address with wss:/,
+    ws: /TLS came; use an address that begins with wss:/,
   },
 };
 
