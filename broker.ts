@@ -49,6 +49,12 @@ import { type Address, type Addresses, formatEndpoint, reachNotice } from "./io/
 import { listenAll, type Listener } from "./io/listener.ts";
 import { refusal, upgradeRequest } from "./io/web_request.ts";
 import { type Certificate, certificateAdvice } from "./io/certificate.ts";
+import {
+  createTicket,
+  type Ticket,
+  type TicketNarrow,
+  type TicketOptions,
+} from "./protocol/create_ticket.ts";
 import { decodeTopic } from "./protocol/topic_block.ts";
 import type { Origin, Peer } from "./routing/peer.ts";
 import { Router } from "./routing/router.ts";
@@ -457,3 +463,6 @@ async function closeAll(listeners: readonly Listener[]): Promise<void> {
 // The errors that `onError` gets.
 export { AuthError, ConnectionLostError, ProtocolError };
 export type { CertificateProblem };
+
+export { createTicket };
+export type { Ticket, TicketNarrow, TicketOptions };

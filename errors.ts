@@ -35,32 +35,38 @@ export type CertificateProblem =
  * - `connect()` rejects with it; trying again without a change does not help.
  * - While reconnecting, `onState` gets it, and the client tries again every few seconds, in case the
  *   broker accepts the key again.
+ * - When the ticket with which a client is connected expires, `onState` gets it, with `expired`, and the
+ *   client comes back as soon as it has another.
  */
 export class AuthError extends Error {
   /** Always `"AuthError"`. */
   override readonly name = "AuthError";
-  /** The name of the key that was used; empty for the broker's `authkey`. */
+  /** The name of the key that was used, or whose ticket was; empty for the broker's `authkey`. */
   readonly keyName: string;
   /** What is wrong with the broker's certificate; `undefined` if it is the key that is wrong. */
   readonly certificate: CertificateProblem | undefined;
+  /** Whether what was used is a ticket that has expired; then a new one helps. */
+  readonly expired: boolean;
 
   /**
    * Makes an error that says which key was refused, and by whom, or what is wrong with a certificate.
    *
    * @param message What was done, and what is wrong.
-   * @param details The name of the key, what is wrong with the certificate, and the error that led to
-   * this one.
+   * @param details The name of the key, what is wrong with the certificate, whether a ticket has expired,
+   * and the error that led to this one.
    */
   constructor(
     message: string,
     details: ErrorDetails & {
       keyName?: string | undefined;
       certificate?: CertificateProblem | undefined;
+      expired?: boolean | undefined;
     } = {},
   ) {
     super(message, details);
     this.keyName = details.keyName ?? "";
     this.certificate = details.certificate;
+    this.expired = details.expired ?? false;
   }
 }
 

@@ -137,10 +137,14 @@ export {
 export {
   type Address,
   type ConnectOptions,
+  createTicket,
   type Gap,
   NetPubSub,
   type NetPubSubOptions,
   type State,
+  type Ticket,
+  type TicketNarrow,
+  type TicketOptions,
   type WaitOptions,
 } from "./net.ts";
 export {

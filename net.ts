@@ -39,9 +39,22 @@ import type { Outside } from "./io/outside.ts";
 import { BrokerFinder } from "./net/broker_finder.ts";
 import { ClientPubSub, type ConnectOptions, type WaitOptions } from "./net/client_pubsub.ts";
 import type { Gap, NetPubSubOptions, State } from "./net/options.ts";
+import {
+  createTicket,
+  type Ticket,
+  type TicketNarrow,
+  type TicketOptions,
+} from "./protocol/create_ticket.ts";
 import type { TopicMap, Untyped } from "./pubsub.ts";
 
-export { AuthError, BacklogError, ConnectionLostError, ForbiddenError, ProtocolError };
+export {
+  AuthError,
+  BacklogError,
+  ConnectionLostError,
+  createTicket,
+  ForbiddenError,
+  ProtocolError,
+};
 export type {
   Address,
   Addresses,
@@ -51,6 +64,9 @@ export type {
   Gap,
   NetPubSubOptions,
   State,
+  Ticket,
+  TicketNarrow,
+  TicketOptions,
   WaitOptions,
 };
 

@@ -55,7 +55,7 @@ export class Entrant<C extends Caller> {
   /** Why it was refused, when its handshake ended with `error`. */
   refusal(error: unknown): { readonly kind: keyof Refusals; readonly error: Error } {
     if (this.#refusal !== undefined) return this.#refusal;
-    if (error instanceof AuthError) return { kind: "key", error };
+    if (error instanceof AuthError) return { kind: error.expired ? "expired" : "key", error };
     if (error instanceof BusyError) return { kind: "busy", error };
     if (error instanceof ProtocolError) return { kind: "protocol", error };
     if (error instanceof ConnectionLostError) return { kind: "lost", error };

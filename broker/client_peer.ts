@@ -30,6 +30,7 @@ import { Pace } from "../routing/pace.ts";
 import type { Origin, Peer } from "../routing/peer.ts";
 import type { Narrow } from "../routing/router.ts";
 import { formatTopic, isBrokerPath, type TopicPath } from "../topic.ts";
+import type { Access } from "./access.ts";
 import { Backpressure, type BackpressureQueue } from "./backpressure.ts";
 import { ClientCounters, type Counters } from "./counters.ts";
 import type { Key } from "./keys.ts";
@@ -73,8 +74,8 @@ interface Missed {
 export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
   /** Its secret id. */
   readonly id: Uint8Array;
-  /** The key that it proved to have. */
-  readonly key: Key;
+  /** What it proved to have when it connected last. */
+  #access: Access;
   readonly session: Session;
   /** Its number among the clients of its broker. */
   readonly number: number;
@@ -91,28 +92,38 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
   /** Whether its session has been forgotten. */
   #isGone = false;
   /**
-   * The rights that all its interests have. When its key has others, they are applied in turns with
+   * The rights that all its interests have. When it has others, they are applied in turns with
    * everything else, and until then each message is checked.
    */
   #applied: Rights;
 
   /** Makes a peer that has no connection yet. */
-  constructor(id: Uint8Array, key: Key, number: number, context: PeerContext) {
+  constructor(id: Uint8Array, access: Access, number: number, context: PeerContext) {
     this.id = id;
-    this.key = key;
+    this.#access = access;
     this.number = number;
-    this.#applied = key.rights;
+    this.#applied = access.rights;
     this.#context = context;
     this.#counters = new ClientCounters(context.counters);
     this.session = new Session(this, context.onBytes, { account: context.account });
     this.#backpressure = new Backpressure(this);
     this.#publisher = new Publisher({
-      key,
+      access,
       counters: this.#counters,
       peer: this,
       origin: this.session,
       onRefused: (frame) => this.#refused(frame),
     }, context);
+  }
+
+  /** What it proved to have when it connected last. */
+  get access(): Access {
+    return this.#access;
+  }
+
+  /** The key that it has, or of which it has a ticket. */
+  get key(): Key {
+    return this.#access.key;
   }
 
   /** What is published about it. */
@@ -121,6 +132,7 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
       client: this.number,
       name: this.name,
       keyName: this.key.name,
+      for: this.#access.for ?? null,
       address: this.address ?? null,
       connected: this.session.link !== undefined,
       subscriptions: this.#context.router.interestsOf(this),
@@ -155,9 +167,9 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
     return this.#backpressure.isActive;
   }
 
-  /** What its key grants now of a topic. */
+  /** What it may get now of a topic. */
   get #narrow(): Narrow {
-    return (path) => this.key.rights.narrow(path);
+    return (path) => this.#access.rights.narrow(path);
   }
 
   get #mayHoldBack(): boolean {
@@ -177,12 +189,14 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
   /**
    * Takes what a client says when it opens a connection, but for its topics.
    *
+   * @param access What it has proved to have, of the same holder as before.
    * @throws {ProtocolError} If it claims to have taken what was not sent.
    */
-  open({ taken, wait, patience }: Opening): void {
+  open({ taken, wait, patience }: Opening, access: Access): void {
+    this.#access = this.#publisher.access = access;
     this.session.outbox.acknowledge(taken);
     this.session.outbox.rewind(taken);
-    const mayWait = wait && this.key.rights.wait;
+    const mayWait = wait && access.rights.wait;
     this.#backpressure.patience = mayWait ? Math.min(patience, this.#context.maxPatience) : 0;
   }
 
@@ -197,7 +211,7 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
     const pace = new Pace();
     let rights: Rights;
     do {
-      rights = this.key.rights;
+      rights = this.#access.rights;
       const denied: TopicPath[] = [];
       yield* this.#context.router.replace(this, topics, this.#narrow, (path) => denied.push(path));
       for (const path of denied) {
@@ -206,23 +220,23 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
         this.deny(path, link);
         if (pace.isStep(path)) yield;
       }
-    } while (rights !== this.key.rights);
+    } while (rights !== this.#access.rights);
     this.#applied = rights;
     if (topics.some(isBrokerPath)) this.#context.onWatch();
   }
 
-  /** Applies the rights of its key, which have changed. */
+  /** Applies its rights, which have changed with those of its key. */
   narrow(): void {
-    if (!this.key.rights.wait) this.#backpressure.patience = 0;
+    if (!this.#access.rights.wait) this.#backpressure.patience = 0;
     this.#context.background.run(this.#applyRights());
   }
 
   *#applyRights(): Generator<void, void, undefined> {
     const { router } = this.#context;
-    const { rights } = this.key;
+    const { rights } = this.#access;
     if (this.#applied === rights) return; // Applied by one that was begun before.
     yield* router.narrow(this, this.#narrow, (path) => this.deny(path));
-    if (this.key.rights === rights) this.#applied = rights;
+    if (this.#access.rights === rights) this.#applied = rights;
   }
 
   /** Tells its client that it may not subscribe to a topic; ends a link over which too much is not read. */
@@ -246,7 +260,7 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
 
   take(frames: Uint8Array, messages: number, from: Origin, lease: Lease | undefined): void {
     if (this.#isGone) return;
-    const isOver = this.#applied === this.key.rights
+    const isOver = this.#applied === this.#access.rights
       ? this.#queue(frames, messages, lease)
       : this.#queueGranted(frames, lease);
     if (!isOver || this.isCutOff) return;
@@ -256,7 +270,7 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
 
   /** Queues those messages that it may still get. */
   #queueGranted(frames: Uint8Array, lease: Lease | undefined): boolean {
-    const { rights } = this.key;
+    const { rights } = this.#access;
     const topicOf = this.#context.decodeTopic;
     let isOver = false;
     for (let at = 0; at < frames.length;) {

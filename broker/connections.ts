@@ -13,7 +13,7 @@
 import type { Background } from "../base/background.ts";
 import { Rounds } from "../base/rounds.ts";
 import { every, later, type Timer } from "../base/timers.ts";
-import { ProtocolError } from "../errors.ts";
+import { AuthError, ProtocolError } from "../errors.ts";
 import type { Connection } from "../io/connection.ts";
 import type { Listener } from "../io/listener.ts";
 import { authenticateClient, BusyError } from "../protocol/authenticate.ts";
@@ -21,15 +21,18 @@ import { type Frame, FrameError, type FrameLimits, FrameType, Reason } from "../
 import { clientFrameLimits, decodeOpening, type Opening } from "../protocol/frame_bodies.ts";
 import { BROKER_ID_BYTES, randomBytes } from "../protocol/handshake.ts";
 import { Link, type LinkEnd, TICKS } from "../protocol/link.ts";
+import { type Ticket, TICKET_SKEW_MS } from "../protocol/ticket.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import { interestBytes } from "../routing/interest_bytes.ts";
 import { Pace } from "../routing/pace.ts";
 import type { TopicPath } from "../topic.ts";
+import { Access } from "./access.ts";
 import { Admission, type Entrant } from "./admission.ts";
 import { type Holder, type Memory, MEMORY_FULL } from "./memory.ts";
 import type { Callbacks } from "./callbacks.ts";
 import { checkSubscriptions, type ClientPeer } from "./client_peer.ts";
 import type { Counters } from "./counters.ts";
+import { Expiries, type Expiring } from "./expiries.ts";
 import type { Key, Keyring } from "./keys.ts";
 import type { CheckedOptions } from "./options.ts";
 import type { Sessions } from "./sessions.ts";
@@ -58,7 +61,9 @@ export interface ConnectionsContext {
 /** An authenticated connection. */
 interface Client {
   readonly stream: Connection;
-  readonly key: Key;
+  readonly access: Access;
+  /** Ends it when its ticket expires. */
+  expiring?: Expiring | undefined;
   /** What it is among those without a session; `undefined` while it has one. */
   entrant: Entrant<Connection> | undefined;
   /** Once it has opened a session. */
@@ -83,6 +88,8 @@ export class Connections {
   readonly #unplaced: Admission<Connection>;
   /** All that are authenticated. */
   readonly #clients = new Map<Link, Client>();
+  /** When their tickets end. */
+  readonly #expiries = new Expiries();
   /** What is under way: accepting, authenticating, serving. */
   readonly #tasks = new Set<Promise<void>>();
   #listeners: readonly Listener[] = [];
@@ -163,7 +170,7 @@ export class Connections {
       authTimeout,
     );
     try {
-      const key = await authenticateClient(stream, {
+      const { key, ticket } = await authenticateClient(stream, {
         brokerId: this.brokerId,
         keyOf: (name) => keyring.get(name),
         isBusy: isStopping,
@@ -172,8 +179,9 @@ export class Connections {
       if (isStopping()) throw new BusyError("the broker is shutting down");
       this.#admission.leave(entrant);
       stream.trust();
+      const access = new Access(key, ticket);
       this.#track(
-        this.#serve({ stream, key, entrant: this.#unplaced.enter(stream), peer: undefined }),
+        this.#serve({ stream, access, entrant: this.#unplaced.enter(stream), peer: undefined }),
       );
     } catch (thrown) { // A wrong key, bytes that are not a handshake, or what the stream throws.
       this.#admission.leave(entrant);
@@ -213,13 +221,29 @@ export class Connections {
       },
     });
     this.#clients.set(link, client);
+    const { ticket } = client.access;
+    if (ticket !== undefined) {
+      client.expiring = this.#expiries.add(ticket.expires + TICKET_SKEW_MS, () => {
+        client.expiring = undefined;
+        this.#expire(link, ticket);
+      });
+    }
     return link.finished.then((end) => this.#ended(link, client, end));
+  }
+
+  /** Ends a connection whose ticket has expired; its client may come back with another. */
+  #expire(link: Link, { name }: Ticket): void {
+    if (link.ended) return;
+    this.#context.counters.expired++;
+    const text = `The ticket of the key ${JSON.stringify(name)} has expired`;
+    link.end(Reason.EXPIRED, text, new AuthError(text, { keyName: name, expired: true }));
   }
 
   async #ended(link: Link, client: Client, end: LinkEnd): Promise<void> {
     const { sessions, counters, callbacks } = this.#context;
     await client.opened;
     client.tooLate?.cancel();
+    if (client.expiring !== undefined) this.#expiries.remove(client.expiring);
     this.#clients.delete(link);
     const { entrant: last } = client;
     if (last !== undefined) this.#unplaced.leave(last);
@@ -236,16 +260,16 @@ export class Connections {
 
   *#open(link: Link, client: Client, frame: Frame): Generator<void, void, undefined> {
     const { keyring, sessions, options: { limits } } = this.#context;
-    const { stream: { remoteAddress: address }, key } = client;
+    const { stream: { remoteAddress: address }, access } = client;
     try {
       const { opening, topics } = yield* readOpen(frame, limits);
       if (link.ended) return; // Nobody would hear of a session.
-      if (!keyring.has(key)) throw revoked(key);
+      if (!keyring.has(access.key)) throw revoked(access.key);
       const placed = () => {
         this.#unplaced.leave(client.entrant!);
         client.entrant = undefined;
       };
-      client.peer = yield* sessions.open(link, { key, opening, topics, address }, placed);
+      client.peer = yield* sessions.open(link, { access, opening, topics, address }, placed);
     } catch (error) {
       // A ProtocolError: what the client says cannot be, or its key is gone.
       if (error instanceof ProtocolError) link.fail(error);
@@ -271,14 +295,15 @@ export class Connections {
    * goes when the frames are taken that have come.
    */
   *holders(): Generator<Holder, void, undefined> {
-    for (const [link, { key, peer }] of this.#clients) {
+    for (const [link, { access: { key, holder }, peer }] of this.#clients) {
       if (link.ended) {
-        yield { owner: key, keptBytes: link.keptBytes, losses: [] };
+        yield { owner: key, of: holder, keptBytes: link.keptBytes, losses: [] };
         continue;
       }
       if (peer !== undefined) continue;
       yield {
         owner: key,
+        of: holder,
         get keptBytes() {
           return link.ended ? 0 : link.keptBytes; // It may be ended here.
         },
@@ -294,7 +319,7 @@ export class Connections {
   /** Ends connections whose key is gone. */
   endRevoked(): void {
     const { keyring, counters } = this.#context;
-    for (const [link, { key }] of this.#clients) {
+    for (const [link, { access: { key } }] of this.#clients) {
       if (keyring.has(key)) continue;
       if (!link.ended) counters.endings.revoked++;
       link.end(Reason.KEY_REVOKED, revoked(key).message);

@@ -42,11 +42,13 @@ export class Counters implements Tally<Omit<Counts, "refused" | "refusals" | "en
   deniedSubscriptions = 0;
   waits = 0;
   cutOff = 0;
+  expired = 0;
   readonly refusals: Tally<Refusals> = {
     timeout: 0,
     crowded: 0,
     busy: 0,
     key: 0,
+    expired: 0,
     protocol: 0,
     lost: 0,
   };

@@ -5,14 +5,18 @@
 import { Allowance } from "../base/allowance.ts";
 import { fromBase64 } from "../base/base64.ts";
 import { keyBytes, keyNameBytes, randomBytes } from "../protocol/handshake.ts";
+import type { Narrowing } from "../protocol/ticket.ts";
 import { looksLikePattern, slashNotice, type Topic } from "../topic.ts";
 import { Rights } from "./rights.ts";
 
 /** A named key of a broker, and all that its holders (the clients that use it) may do. */
 export interface BrokerKey {
-  /** Its name, 1 to 64 bytes of UTF-8, which clients give as `keyName`. */
+  /**
+   * Its name, which clients give as `keyName`: 1 to 64 bytes of UTF-8, of which the first is no `~`, with
+   * which the names of tickets begin.
+   */
   name: string;
-  /** The key: bytes, or a string that stands for its UTF-8 bytes. */
+  /** The key: bytes, or a string that stands for its UTF-8 bytes. Tickets take 16 bytes or more. */
   key: string | Uint8Array;
   /**
    * The topics to which its holders may publish, each with all below it. The root (`null`) grants every
@@ -44,7 +48,7 @@ export interface BrokerKey {
    */
   messagesPerSecond?: number | undefined;
   /**
-   * The most clients that have it, including those that lost their connection and may come back. At the
+   * The most clients that have it or a ticket of it, including those that lost their connection and may come back. At the
    * limit, a new client takes the place of the one that lost its connection after it was connected for
    * the shortest time; if all are connected, the new one is refused.
    *
@@ -55,6 +59,8 @@ export interface BrokerKey {
 
 /** How many bytes a random key has. */
 const KEY_BYTES = 32;
+/** How many ways in which tickets narrow a key are remembered. */
+const NARROWED_MAX = 256;
 const FILE_FIELDS = [
   "name",
   "key",
@@ -79,6 +85,8 @@ export class Key {
   /** The secret. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   #rights: Rights;
+  /** What its tickets grant, by what they narrow; those that were used last. */
+  readonly #narrowed = new Map<string, Rights>();
   /** How many messages may be published now. */
   #allowance: Allowance | undefined;
 
@@ -98,7 +106,22 @@ export class Key {
   set rights(rights: Rights) {
     const isSameRate = rights.messagesPerSecond === this.#rights.messagesPerSecond;
     this.#rights = rights;
+    this.#narrowed.clear();
     if (!isSameRate) this.#allowance = allowanceOf(rights);
+  }
+
+  /** What a ticket grants: tickets that narrow the same grant the same object, unless they are many. */
+  narrowed({ publish, subscribe }: Narrowing): Rights {
+    if (publish === undefined && subscribe === undefined) return this.#rights;
+    const text = JSON.stringify([publish, subscribe]);
+    const rights = this.#narrowed.get(text) ?? this.#rights.narrowedTo({ publish, subscribe });
+    this.#narrowed.delete(text);
+    this.#narrowed.set(text, rights);
+    if (this.#narrowed.size > NARROWED_MAX) {
+      const [oldest] = this.#narrowed.keys();
+      this.#narrowed.delete(oldest!);
+    }
+    return rights;
   }
 
   /** Whether its rate of messages is limited. */
@@ -195,7 +218,7 @@ function namedKey({ name, key, ...rights }: BrokerKey, at: number): Key {
   if (name === "" || name === undefined) {
     throw new RangeError(`Cannot use keys: number ${at} has no name`);
   }
-  keyNameBytes(name);
+  keyNameBytes(name, { mayBeTicket: false });
   try {
     return new Key(name, keyBytes(key), new Rights(rights));
   } catch (error) { // TypeError or RangeError: what is wrong with it.

@@ -7,6 +7,8 @@
  *  subscriptions                                  ◀────── until 1/16 is free ── loses its own ──┘
  * ```
  *
+ * - Of a key those for whom its tickets are share out what it has, in the same way.
+ *
  * - The sum is kept up with each buffer that comes or goes. Who holds how much is worked out only when the
  *   sum is too large; then a buffer that several hold counts for each of them in part.
  */
@@ -27,6 +29,8 @@ export const MEMORY_FULL = "the broker's memory is full";
 export interface Holder {
   /** Whose it is: all of one owner count together. */
   readonly owner: object;
+  /** Which of those who share with that owner it is for; none if there is one only. */
+  readonly of?: string;
   /** How much is kept for it, in bytes. */
   readonly keptBytes: number;
   /**
@@ -87,35 +91,43 @@ export class Memory {
   }
 }
 
-/** What one owner holds. */
-class Share {
-  bytes = 0;
-  /** Those who hold it, sorted by how much. */
-  readonly #parts: Part[] = [];
+/** What loses something of what it holds, so that others need not. */
+interface Losing {
+  readonly bytes: number;
+  /** Whose is the highest loses first. */
+  readonly rank: number;
+  /** Whether it has nothing left that it could lose. */
+  readonly isEmpty: boolean;
+  /** Loses so many bytes, or a step; returns how many of them go later. */
+  lose(bytes: number, step: number): number;
+}
 
-  add(part: Part): void {
-    this.bytes += part.bytes;
-    if (!part.isEmpty) this.#parts.push(part);
+/** What several hold together: all of an owner, or all for whom something is kept of one. */
+class Share<P extends Losing> implements Losing {
+  bytes = 0;
+  /** Those who hold it, and can lose something, sorted by rank. */
+  readonly #parts: P[];
+
+  constructor(parts: readonly P[]) {
+    for (const { bytes } of parts) this.bytes += bytes;
+    this.#parts = parts.filter((part) => !part.isEmpty).sort((a, b) => a.rank - b.rank);
   }
 
-  sort(): this {
-    this.#parts.sort((a, b) => a.rank - b.rank);
-    return this;
+  get rank(): number {
+    return this.bytes;
   }
 
   get isEmpty(): boolean {
     return this.#parts.length === 0;
   }
 
-  /**
-   * Lets the largest part lose so many bytes, but no more than would make it smaller than the next, or a
-   * step; returns how many of them go later.
-   */
+  /** Lets the largest part lose them, but no more than would make it smaller than the next, or a step. */
   lose(bytes: number, step: number): number {
     const parts = this.#parts;
     const part = parts.pop()!;
     const before = part.bytes;
-    const going = part.lose(Math.min(bytes, Math.max(step, before - (parts.at(-1)?.rank ?? 0))));
+    const most = Math.max(step, before - (parts.at(-1)?.rank ?? 0));
+    const going = part.lose(Math.min(bytes, most), step);
     this.bytes += part.bytes - before;
     if (!part.isEmpty) insert(parts, part, (each) => each.rank);
     return going;
@@ -123,7 +135,7 @@ class Share {
 }
 
 /** What one holder holds. */
-class Part {
+class Part implements Losing {
   bytes: number;
   readonly #holder: Holder;
   /** How many of its losses have nothing more to give. */
@@ -153,14 +165,18 @@ class Part {
 }
 
 /** What each owner holds, sorted by how much. */
-function sharesOf(holders: Iterable<Holder>): Share[] {
-  const shares = new Map<object, Share>();
+function sharesOf(holders: Iterable<Holder>): Share<Share<Part>>[] {
+  const owners = new Map<object, Map<string, Part[]>>();
   for (const holder of holders) {
-    let share = shares.get(holder.owner);
-    if (share === undefined) shares.set(holder.owner, share = new Share());
-    share.add(new Part(holder));
+    const { owner, of = "" } = holder;
+    let parts = owners.get(owner);
+    if (parts === undefined) owners.set(owner, parts = new Map());
+    const own = parts.get(of);
+    if (own === undefined) parts.set(of, [new Part(holder)]);
+    else own.push(new Part(holder));
   }
-  return [...shares.values()].map((share) => share.sort())
+  return [...owners.values()]
+    .map((parts) => new Share([...parts.values()].map((own) => new Share(own))))
     .sort((a, b) => a.bytes - b.bytes);
 }
 

@@ -92,8 +92,10 @@ export interface ClientEvent {
   readonly client: number;
   /** What it called itself when it connected; empty for nothing. Anybody can call itself anything. */
   readonly name: string;
-  /** The name of its key; empty for `authkey`. */
+  /** The name of the key that it has, or a ticket of it; empty for `authkey`. */
   readonly keyName: string;
+  /** For whom its ticket is; absent if it has none, or one that says nothing of that. */
+  readonly for?: string;
   /** The IP address from which it connected; absent for a Unix socket. */
   readonly address?: string;
   /** Why its connection or its session ended, if something went wrong. */

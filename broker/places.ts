@@ -13,7 +13,11 @@
  *    another has most  │ 2nd                      │ 1st         3rd
  * ```
  *
- * - Of the sessions of a key goes first the one that was connected for the shortest time, all its
+ * - The places of a key are shared out in the same way among those who have it: each for whom tickets
+ *   are, all with tickets for nobody by name, and all with the key itself. So a newcomer of a key takes
+ *   the place of whom of it has most, connected or not; of whom has as many as the newcomer gets, only
+ *   one that is detached; and else its own.
+ * - Of the sessions of one of these goes first the one that was connected for the shortest time, all its
  *   connections together. Who connects and closes in a loop so pushes out nothing but what the loop left.
  * - Another key loses a place only while it keeps at least as many as the newcomer's key gets. So two keys
  *   never push each other out by turns.
@@ -21,13 +25,17 @@
  */
 import { Heap, type HeapItem } from "../base/heap.ts";
 import { BusyError } from "../protocol/authenticate.ts";
+import type { Access } from "./access.ts";
 import type { Key } from "./keys.ts";
 
 /** What takes a place. */
 export interface Holder {
-  /** The key that it has. */
-  readonly key: Key;
+  /** What it has proved to have; of the same holder for as long as it has the place. */
+  readonly access: Owner;
 }
+
+/** Whose a place is: what of an access counts here. */
+export type Owner = Pick<Access, "key" | "holder">;
 
 /** Who gives up its place. */
 export interface Loser<H> {
@@ -46,10 +54,9 @@ interface Place<H> extends HeapItem {
   turn: number;
 }
 
-/** All places of one key. */
-class Share<H> implements HeapItem {
+/** All places of one who has a key. */
+class Part<H> implements HeapItem {
   at = 0;
-  readonly key: Key;
   /** Those without a connection; of equal ones the one that lost it first goes first. */
   readonly detached = new Heap<Place<H>>((a, b) =>
     a.rank < b.rank || a.rank === b.rank && a.turn < b.turn
@@ -59,10 +66,6 @@ class Share<H> implements HeapItem {
     a.rank < b.rank || a.rank === b.rank && a.turn > b.turn
   );
 
-  constructor(key: Key) {
-    this.key = key;
-  }
-
   get size(): number {
     return this.detached.size + this.connected.size;
   }
@@ -70,6 +73,52 @@ class Share<H> implements HeapItem {
   /** Those among which a place is. */
   among({ isConnected }: Place<H>): Heap<Place<H>> {
     return isConnected ? this.connected : this.detached;
+  }
+}
+
+/** All places of one key. */
+class Share<H> implements HeapItem {
+  at = 0;
+  size = 0;
+  /** By who has the key. */
+  readonly parts = new Map<string, Part<H>>();
+  /** Who has most first; of equal ones first who has some without a connection. */
+  readonly #largest = new Heap<Part<H>>((a, b) =>
+    a.size > b.size || a.size === b.size && a.detached.size > 0 && b.detached.size === 0
+  );
+
+  /** Who has most of them. */
+  get largest(): Part<H> {
+    return this.#largest.first!;
+  }
+
+  add(holder: string, place: Place<H>): void {
+    let part = this.parts.get(holder);
+    if (part === undefined) {
+      this.parts.set(holder, part = new Part());
+      this.#largest.add(part);
+    }
+    part.among(place).add(place);
+    this.#largest.changed(part);
+    this.size++;
+  }
+
+  /** Changes a place within its part. */
+  mark(holder: string, place: Place<H>, change: () => void): void {
+    const part = this.parts.get(holder)!;
+    part.among(place).remove(place);
+    change();
+    part.among(place).add(place);
+    this.#largest.changed(part);
+  }
+
+  remove(holder: string, place: Place<H>): void {
+    const part = this.parts.get(holder)!;
+    part.among(place).remove(place);
+    this.size--;
+    if (part.size > 0) return this.#largest.changed(part);
+    this.#largest.remove(part);
+    this.parts.delete(holder);
   }
 }
 
@@ -90,23 +139,23 @@ export class Places<H extends Holder> {
   }
 
   /**
-   * Who gives up its place to a newcomer of a key; `undefined` if there is a free one. It is for the
-   * caller to do so: nothing changes here.
+   * Who gives up its place to a newcomer; `undefined` if there is a free one. It is for the caller to do
+   * so: nothing changes here.
    *
    * @throws {BusyError} If there is no place for it.
    */
-  loserFor(key: Key): Loser<H> | undefined {
+  loserFor({ key, holder }: Owner): Loser<H> | undefined {
     const own = this.#shares.get(key);
     const size = (own?.size ?? 0) + 1;
-    const ownDetached = own?.detached.first;
-    if (size > key.rights.connections) return loser(ownDetached, atLimit(key));
+    if (size > key.rights.connections) return loser(own && loserIn(own, holder), atLimit(key));
     if (this.#places.size < this.#limit) return undefined;
     const largest = this.#largest.first!;
     const isOwn = largest.size <= size;
     const place = isOwn
-      ? ownDetached
-      : largest.detached.first ?? ownDetached ?? largest.connected.first;
-    const most = isOwn ? key : place!.holder.key;
+      ? own && loserIn(own, holder)
+      : largest.largest.detached.first ?? own?.parts.get(holder)?.detached.first ??
+        own?.largest.detached.first ?? largest.largest.connected.first;
+    const most = isOwn ? key : place!.holder.access.key;
     return loser(
       place,
       `the broker has as many clients as its limit, ${this.#limit}, many of them with ${
@@ -119,21 +168,22 @@ export class Places<H extends Holder> {
   loserOf(key: Key): Loser<H> | undefined {
     const own = this.#shares.get(key);
     if (own === undefined || own.size <= key.rights.connections) return undefined;
-    return loser(own.detached.first ?? own.connected.first, atLimit(key));
+    const { detached, connected } = own.largest;
+    return loser(detached.first ?? connected.first, atLimit(key));
   }
 
   /** Somebody new takes a place, and is connected. */
   take(holder: H): void {
-    const { key } = holder;
-    let share = this.#shares.get(key);
+    const { access } = holder;
+    let share = this.#shares.get(access.key);
     if (share === undefined) {
-      this.#shares.set(key, share = new Share<H>(key));
+      this.#shares.set(access.key, share = new Share<H>());
       this.#largest.add(share);
     }
     const rank = -this.#now();
     const place = { holder, at: 0, isConnected: true, rank, turn: ++this.#turn };
     this.#places.set(holder, place);
-    share.connected.add(place);
+    share.add(access.holder, place);
     this.#largest.changed(share);
   }
 
@@ -141,12 +191,11 @@ export class Places<H extends Holder> {
   mark(holder: H, isConnected: boolean): void {
     const place = this.#places.get(holder);
     if (place === undefined || place.isConnected === isConnected) return;
-    const share = this.#shares.get(holder.key)!;
-    share.among(place).remove(place);
-    place.isConnected = isConnected;
-    place.rank += isConnected ? -this.#now() : this.#now();
-    place.turn = ++this.#turn;
-    share.among(place).add(place);
+    this.#shares.get(holder.access.key)!.mark(holder.access.holder, place, () => {
+      place.isConnected = isConnected;
+      place.rank += isConnected ? -this.#now() : this.#now();
+      place.turn = ++this.#turn;
+    });
   }
 
   /** Somebody gives up its place; twice is once. */
@@ -154,12 +203,23 @@ export class Places<H extends Holder> {
     const place = this.#places.get(holder);
     if (place === undefined) return;
     this.#places.delete(holder);
-    const share = this.#shares.get(holder.key)!;
-    share.among(place).remove(place);
+    const { key, holder: who } = holder.access;
+    const share = this.#shares.get(key)!;
+    share.remove(who, place);
     if (share.size > 0) return this.#largest.changed(share);
     this.#largest.remove(share);
-    this.#shares.delete(holder.key);
+    this.#shares.delete(key);
   }
+}
+
+/** Which place of a key goes for a newcomer who has it; none if it is for the newcomer to go without. */
+function loserIn<H>(share: Share<H>, holder: string): Place<H> | undefined {
+  const own = share.parts.get(holder);
+  const { largest } = share;
+  const size = (own?.size ?? 0) + 1;
+  if (largest.size < size) return own?.detached.first;
+  if (largest.size === size) return own?.detached.first ?? largest.detached.first;
+  return largest.detached.first ?? own?.detached.first ?? largest.connected.first;
 }
 
 /** Says who loses its place; refuses the newcomer if that is nobody. */

@@ -18,8 +18,8 @@ import { encodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import type { Origin, Peer } from "../routing/peer.ts";
 import type { DecodeTopic, Route, Router } from "../routing/router.ts";
 import { formatTopic, type TopicPath } from "../topic.ts";
+import type { Access } from "./access.ts";
 import type { ClientCounters, MessageRefusal } from "./counters.ts";
-import type { Key } from "./keys.ts";
 import type { TopicCounts } from "./topic_counts.ts";
 
 /** What a publisher needs from its broker. */
@@ -35,7 +35,8 @@ export interface PublisherContext {
 
 /** The client that publishes. */
 export interface PublishingClient {
-  readonly key: Key;
+  /** What it has proved to have when it connects first. */
+  readonly access: Access;
   readonly counters: ClientCounters;
   /** The client itself, which never gets its own messages. */
   readonly peer: Peer;
@@ -69,6 +70,8 @@ const SHOWN_CHARS_MAX = 80;
 
 /** Checks and passes on what one client publishes. */
 export class Publisher {
+  /** What the client has proved to have. */
+  access: Access;
   readonly #client: PublishingClient;
   readonly #context: PublisherContext;
   /** Frames to pass on together with the next, if those go to the same peers. */
@@ -77,6 +80,7 @@ export class Publisher {
   /** Makes one that has published nothing. */
   constructor(client: PublishingClient, context: PublisherContext) {
     this.#client = client;
+    this.access = client.access;
     this.#context = context;
   }
 
@@ -88,7 +92,7 @@ export class Publisher {
   publish(frame: Frame): void {
     const { buffer, start, body, end, oversize } = frame;
     const { router, limits, topicCounts, decodeTopic, now } = this.#context;
-    const { key } = this.#client;
+    const { key, rights } = this.access;
     const isInTime = !key.isBounded || key.allow(now());
     if (oversize > 0) return this.#refuseSize(NO_TOPIC, oversize);
     const payload = topicEnd(buffer, body, end);
@@ -97,7 +101,7 @@ export class Publisher {
     if (end - payload > limits.messageBytes) {
       return this.#refuseSize(buffer.slice(body, payload), end - payload);
     }
-    if (route.forbidden !== undefined || !isInTime || !key.rights.mayPublish(route.path)) {
+    if (route.forbidden !== undefined || !isInTime || !rights.mayPublish(route.path)) {
       return this.#refuseTopic(route, buffer.slice(body, payload));
     }
     // With a limited rate, messages are taken one by one.
@@ -133,7 +137,7 @@ export class Publisher {
 
   /** Refuses a message whose topic is forbidden or not granted, or that came too fast. */
   #refuseTopic({ forbidden, path }: Route<Peer>, topic: Uint8Array): void {
-    const { key: { name, rights } } = this.#client;
+    const { key: { name }, rights } = this.access;
     const refuse = (refusal: MessageRefusal, why: string) =>
       this.#refuse(refusal, topic, `Cannot publish to ${shown(path)}: ${why}`);
     if (forbidden !== undefined) refuse("forbidden", forbidden);

@@ -13,7 +13,10 @@
  *  subscribe to the root            narrowed to ["a"]   narrowed to ["a","b"] and ["c"]
  *  subscribe to ["z"]               refused             refused
  * ```
+ *
+ * A ticket grants what its key grants and it says itself, of both topics the lower one.
  */
+import type { Narrowing } from "../protocol/ticket.ts";
 import type { Granted } from "../routing/router.ts";
 import { type TopicNode, TopicTree } from "../routing/topic_tree.ts";
 import {
@@ -41,42 +44,64 @@ function checkGrant(field: string, path: TopicPath): void {
   throw new TypeError(`${field} has ${formatTopic(path)}, which grants nothing: ${why}`);
 }
 
-/** Topics that are granted, each with all below it. */
+/** What a key grants, checked. */
+function keyGrants(field: string, topics: readonly Topic[]): Grants {
+  if (!Array.isArray(topics)) throw new TypeError(`${field} must be an array of topics`);
+  if (topics.length > GRANTS_MAX) {
+    throw new RangeError(
+      `${field} has ${topics.length} topics; the limit is ${GRANTS_MAX}: grant a topic above them`,
+    );
+  }
+  const paths = topics.map((topic) => topicPath(topic));
+  for (const path of paths) checkGrant(field, path);
+  return new Grants(paths);
+}
+
+/** Topics that are granted, each with all below it; perhaps only as far as others grant them, too. */
 class Grants {
   /** Those that no other one covers, the shortest first. */
   readonly topics: readonly TopicPath[];
   readonly #tree = new TopicTree<true>();
+  /** What is granted at most. */
+  readonly #outer: Grants | undefined;
   /** By a node above some of them: these. */
   readonly #below = new Map<TopicNode<true>, readonly TopicPath[]>();
 
-  constructor(field: string, topics: readonly Topic[]) {
-    if (!Array.isArray(topics)) throw new TypeError(`${field} must be an array of topics`);
-    if (topics.length > GRANTS_MAX) {
-      throw new RangeError(
-        `${field} has ${topics.length} topics; the limit is ${GRANTS_MAX}: grant a topic above them`,
-      );
-    }
-    const paths = topics.map((topic) => topicPath(topic));
-    for (const path of paths) checkGrant(field, path);
+  constructor(paths: readonly TopicPath[], outer?: Grants) {
+    this.#outer = outer;
     // The shortest first: what is covered then grants nothing more.
     this.topics = paths.toSorted((a, b) => a.length - b.length).filter((path) => {
-      if (this.covers(path)) return false;
+      if (this.#tree.covers(path)) return false;
       return this.#tree.at(path).value = true;
     });
   }
 
-  /** Whether a topic is one of them, or below one. */
-  covers(path: TopicPath): boolean {
-    return this.#tree.covers(path);
+  /** These topics, as far as they are granted here. */
+  narrowedTo(paths: readonly TopicPath[] | undefined): Grants {
+    return paths === undefined ? this : new Grants(paths, this);
   }
 
-  /** Those below a topic; the same array for the same topic. */
+  /** Whether a topic is one of them, or below one. */
+  covers(path: TopicPath): boolean {
+    return this.#tree.covers(path) && (this.#outer === undefined || this.#outer.covers(path));
+  }
+
+  /** Those below a topic that is not covered; the same array for the same topic. */
   below(path: TopicPath): readonly TopicPath[] {
+    if (this.#outer !== undefined && this.#tree.covers(path)) return this.#outer.below(path);
     const node = this.#tree.get(path);
     if (node === undefined) return NOTHING;
     let below = this.#below.get(node);
-    if (below === undefined) this.#below.set(node, below = Object.freeze(this.#find(path)));
+    if (below === undefined) this.#below.set(node, below = Object.freeze(this.#common(path)));
     return below;
+  }
+
+  /** Of each two topics, one here and one of the outer ones, the lower, if that is below the other. */
+  #common(path: TopicPath): readonly TopicPath[] {
+    const own = this.#find(path);
+    const outer = this.#outer;
+    if (outer === undefined || outer.covers(path)) return own;
+    return own.flatMap((topic) => outer.covers(topic) ? [topic] : outer.below(topic));
   }
 
   /** Goes through all, which is much less than the nodes below a topic may be. */
@@ -92,6 +117,12 @@ function isAtOrBelow(path: TopicPath, top: TopicPath): boolean {
   return path.length >= top.length && top.every((element, depth) => element === path[depth]);
 }
 
+/** What rights are made of: the fields of a key, or what others have. */
+type RightsOptions = Omit<BrokerKey, "name" | "key" | "publish" | "subscribe"> & {
+  readonly publish?: readonly Topic[] | Grants | undefined;
+  readonly subscribe?: readonly Topic[] | Grants | undefined;
+};
+
 /** What the holders of a key may do. */
 export class Rights {
   /** Whether they may hold their publishers back. */
@@ -104,11 +135,11 @@ export class Rights {
   readonly #subscribe: Grants;
 
   /** Checks the fields of a key, and makes rights of them. */
-  constructor(options: Omit<BrokerKey, "name" | "key">) {
+  constructor(options: RightsOptions) {
     const { publish = [], subscribe = [], wait = false } = options;
     const { messagesPerSecond = Infinity, connections = Infinity } = options;
-    this.#publish = new Grants("publish", publish);
-    this.#subscribe = new Grants("subscribe", subscribe);
+    this.#publish = publish instanceof Grants ? publish : keyGrants("publish", publish);
+    this.#subscribe = subscribe instanceof Grants ? subscribe : keyGrants("subscribe", subscribe);
     if (typeof wait !== "boolean") throw new TypeError(`wait is ${wait}; it must be a boolean`);
     if (typeof messagesPerSecond !== "number" || !(messagesPerSecond > 0)) {
       throw new RangeError(
@@ -121,6 +152,18 @@ export class Rights {
     this.wait = wait;
     this.messagesPerSecond = messagesPerSecond;
     this.connections = connections;
+  }
+
+  /** These, as far as a ticket has them, too. */
+  narrowedTo({ publish, subscribe }: Narrowing): Rights {
+    const { wait, messagesPerSecond, connections } = this;
+    return new Rights({
+      wait,
+      messagesPerSecond,
+      connections,
+      publish: this.#publish.narrowedTo(publish),
+      subscribe: this.#subscribe.narrowedTo(subscribe),
+    });
   }
 
   /** Whether these are the same, written in the same way. */

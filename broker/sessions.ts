@@ -11,6 +11,7 @@
  *
  * - When a client says GOODBYE, or the broker says it to the client, the session is forgotten at once. A
  *   client that was cut off may still come to ask how much it missed.
+ * - When the ticket of a client expires, it may come back with another one for the same holder.
  * - When the broker's memory is full, a session loses what waits for it, then its connection and whatever
  *   it holds, and is forgotten at last; memory.ts says which.
  */
@@ -27,6 +28,7 @@ import { randomBytes } from "../protocol/handshake.ts";
 import type { Link, LinkEnd } from "../protocol/link.ts";
 import { WINDOW_BYTES } from "../protocol/session.ts";
 import type { TopicPath } from "../topic.ts";
+import type { Access } from "./access.ts";
 import type { Callbacks } from "./callbacks.ts";
 import { ClientPeer, type PeerContext } from "./client_peer.ts";
 import type { Key, Keyring } from "./keys.ts";
@@ -52,7 +54,7 @@ export interface SessionsContext extends Omit<PeerContext, "onBytes" | "account"
 
 /** What a client says when it opens a connection. */
 export interface Arrival {
-  readonly key: Key;
+  readonly access: Access;
   readonly opening: Opening;
   readonly topics: readonly TopicPath[];
   /** The IP address from which it came. */
@@ -131,19 +133,19 @@ export class Sessions {
     arrival: Arrival,
     placed: () => void = () => {},
   ): Generator<void, ClientPeer | undefined, undefined> {
-    const { key, opening, topics, address } = arrival;
+    const { access, opening, topics, address } = arrival;
     const { options: { heartbeat, limits }, counters } = this.#context;
-    const known = this.#find(opening.session, key);
+    const known = this.#find(opening.session, access);
     const isResumed = known !== undefined && !known.isCutOff;
     const isCutOff = known !== undefined && !isResumed;
     // It goes on counting until it is forgotten: this answer may not arrive.
     const missed = isCutOff ? known.missedSince(opening.taken) : 0;
     // Its connection is over, whether the broker has noticed that or not.
     if (isCutOff) this.#places.mark(known, false);
-    const peer = isResumed ? known : this.#begin(key);
+    const peer = isResumed ? known : this.#begin(access);
     if (isResumed) this.#reclaim(peer);
     try {
-      peer.open({ ...opening, taken: isResumed ? opening.taken : 0 });
+      peer.open({ ...opening, taken: isResumed ? opening.taken : 0 }, access);
     } catch (error) { // ProtocolError: an impossible count, so the session is of no use.
       this.#forget(peer);
       throw error;
@@ -178,17 +180,18 @@ export class Sessions {
     return peer;
   }
 
-  #find(id: Uint8Array | undefined, key: Key): ClientPeer | undefined {
+  /** The session with that id, if it is that of the same holder. */
+  #find(id: Uint8Array | undefined, access: Access): ClientPeer | undefined {
     const peer = id && this.#all.get(textOf(id));
-    return peer?.key === key ? peer : undefined;
+    return peer?.access.isSameHolder(access) ? peer : undefined;
   }
 
   /** Begins a session, for which another one may have to go. */
-  #begin(key: Key): ClientPeer {
-    const loser = this.#places.loserFor(key);
+  #begin(access: Access): ClientPeer {
+    const loser = this.#places.loserFor(access);
     if (loser !== undefined) this.#evict(loser);
     const id = randomBytes(SESSION_ID_BYTES);
-    const peer = new ClientPeer(id, key, ++this.#begun, this.#peerContext);
+    const peer = new ClientPeer(id, access, ++this.#begun, this.#peerContext);
     this.#all.set(textOf(id), peer);
     this.#context.memory.account.add(SESSION_BYTES);
     this.#places.take(peer);
@@ -226,11 +229,12 @@ export class Sessions {
   }
 
   /** The connection of a session has ended; the session may go on over another already. */
-  connectionEnded(peer: ClientPeer, link: Link, { reason, error }: LinkEnd): void {
+  connectionEnded(peer: ClientPeer, link: Link, { reason, isTheirs, error }: LinkEnd): void {
     const { session } = peer;
     if (session.link !== link) return;
     session.detach();
-    const mayReturn = reason === undefined || peer.isCutOff;
+    const isExpired = reason === Reason.EXPIRED && !isTheirs;
+    const mayReturn = reason === undefined || isExpired || peer.isCutOff;
     if (mayReturn && !this.#context.isStopping()) this.#awaitReturn(peer, error);
     else this.#forget(peer, error);
   }
@@ -256,7 +260,7 @@ export class Sessions {
 
   #report(
     type: ClientEvent["type"],
-    { number: client, name, key, address }: ClientPeer,
+    { number: client, name, key, access, address }: ClientPeer,
     error?: Error,
   ): void {
     this.#context.callbacks.client({
@@ -264,6 +268,7 @@ export class Sessions {
       client,
       name,
       keyName: key.name,
+      ...(access.for !== undefined && { for: access.for }),
       ...(address !== undefined && { address }),
       ...(error !== undefined && { reason: error.message }),
     });
@@ -286,11 +291,12 @@ export class Sessions {
   /** All sessions, as those for whom memory is kept. */
   *holders(): Generator<Holder, void, undefined> {
     for (const peer of this.#leaving) {
-      yield { owner: peer.key, keptBytes: peer.interestBytes, losses: [] };
+      yield { owner: peer.key, of: peer.access.holder, keptBytes: peer.interestBytes, losses: [] };
     }
     for (const peer of this.#all.values()) {
       yield {
         owner: peer.key,
+        of: peer.access.holder,
         get keptBytes() {
           return SESSION_BYTES + peer.keptBytes;
         },

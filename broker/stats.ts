@@ -49,6 +49,8 @@ export interface BrokerStats {
    * it.
    */
   readonly cutOff: number;
+  /** Connections that ended because their ticket had expired; their clients may come back. */
+  readonly expired: number;
   /** Bytes that are queued for clients, or not acknowledged by them. */
   readonly queuedBytes: number;
   /**
@@ -117,8 +119,10 @@ export interface Refusals {
    * broker was shutting down.
    */
   readonly busy: number;
-  /** They could not prove that they have the key that they named. */
+  /** They could not prove that they have the key that they named, or a ticket of it. */
   readonly key: number;
+  /** They proved that they have a ticket that has expired. */
+  readonly expired: number;
   /** They did not speak the protocol, or only versions that the broker does not speak. */
   readonly protocol: number;
   /** They closed the connection, or it was lost. */
@@ -155,8 +159,10 @@ export interface ClientStats {
   readonly client: number;
   /** What it called itself when it connected; empty for nothing. Anybody can call itself anything. */
   readonly name: string;
-  /** The name of its key; empty for `authkey`. */
+  /** The name of the key that it has, or a ticket of it; empty for `authkey`. */
   readonly keyName: string;
+  /** For whom its ticket is; `null` if it has none, or one that says nothing of that. */
+  readonly for: string | null;
   /** The IP address from which it connected; `null` for a Unix socket. */
   readonly address: string | null;
   /** Whether it is connected; if not, it lost its connection and may come back. */

@@ -9,6 +9,7 @@ import {
   ClientHandshake,
   HELLO_HEAD_BYTES,
   PROOF_BYTES,
+  type Proven,
   randomBytes,
   Refusal,
   type Secret,
@@ -96,15 +97,15 @@ export interface Authentication<K extends Secret> {
 /**
  * The broker's side of the handshake over `stream`.
  *
- * @returns The client's key.
- * @throws {AuthError} If the client could not prove that it has the key.
+ * @returns What the client has proved to have.
+ * @throws {AuthError} If the client could not prove that it has the key, or its ticket has expired.
  * @throws {ProtocolError} If it does not speak the protocol.
  * @throws {ConnectionLostError} If it closes, or the broker is busy.
  */
 export async function authenticateClient<K extends Secret>(
   stream: ByteStream,
   authentication: Authentication<K>,
-): Promise<K> {
+): Promise<Proven<K>> {
   const handshake = new BrokerHandshake(
     authentication.brokerId,
     (name) => authentication.keyOf(name),
@@ -124,15 +125,13 @@ export async function authenticateClient<K extends Secret>(
   }
   await writeAll(stream, handshake.challenge(hello));
   const proof = await readExactly(stream, new Uint8Array(PROOF_BYTES));
-  const { key, answer } = await handshake.answer(proof);
-  if (key === undefined) await authentication.delay();
+  const { proven, isExpired, answer } = await handshake.answer(proof);
+  if (proven === undefined && !isExpired) await authentication.delay();
   await writeAll(stream, answer);
-  if (key === undefined) {
-    throw new AuthError("Cannot authenticate a client: its proof is wrong", {
-      keyName: handshake.keyName,
-    });
-  }
-  return key;
+  if (proven !== undefined) return proven;
+  const { keyName } = handshake;
+  const why = isExpired ? "its ticket has expired" : "its proof is wrong";
+  throw new AuthError(`Cannot authenticate a client: ${why}`, { keyName, expired: isExpired });
 }
 
 /** A client has a key, but there is no place for it. */

@@ -83,6 +83,8 @@ export const Reason = {
   NOT_READING: 11,
   /** There is no place for the other side: it may try again later. */
   BUSY: 12,
+  /** The ticket has expired: the other side may come back with another. */
+  EXPIRED: 13,
 } as const;
 
 /** The number of a reason. */

@@ -4,7 +4,7 @@
  *
  * ```
  * client                                                        broker
- *   hello      magic 8 · lowest u8 · highest u8 · nonce 32 · name size u8 · name   →
+ *   hello      magic 8 · lowest u8 · highest u8 · nonce 32 · name size u16 · name  →
  *            ←   challenge  magic 8 · 0 u8 · version u8 · broker id 16 · nonce 32
  *   proof      HMAC(K, "mpubsub client\0" ‖ hello ‖ challenge)                     →
  *            ←   answer     0 u8 · HMAC(K, "mpubsub broker\0" ‖ hello ‖ challenge ‖ proof)
@@ -14,18 +14,33 @@
  * the key. To refuse, a broker sends another byte (see {@linkcode Refusal}) instead of the 0 in its
  * challenge or its answer, and then closes; a refusal is only a hint, because nothing proves it.
  *
+ * The name may be that of a ticket, which ticket.ts explains: then K is made of the key that it names.
+ *
  * The two labels keep a proof of one side from being sent back as a proof of the other. The proofs
  * include the nonces of both sides, so that a recorded handshake is worth nothing.
  */
 import { concat } from "../base/bytes.ts";
+import { clock } from "../base/clock.ts";
+import { printable } from "../base/printable.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
+import {
+  claimedKey,
+  isExpired,
+  isTicketName,
+  readTicket,
+  type Ticket,
+  TICKET_KEY_BYTES_MIN,
+  TICKET_NAME_BYTES_MAX,
+} from "./ticket.ts";
 
 /** The version of the protocol that this code speaks, the lowest and the highest. */
 const PROTOCOL_VERSION = 1;
-/** The longest name of a key, in bytes of UTF-8. */
+/** The longest name of a key that is no ticket, in bytes of UTF-8. */
 export const KEY_NAME_BYTES_MAX = 64;
 /** Bytes of a hello before the name of the key. */
-export const HELLO_HEAD_BYTES = 43;
+export const HELLO_HEAD_BYTES = 44;
+/** The longest name in a hello, in bytes. */
+export const HELLO_NAME_BYTES_MAX: number = Math.max(KEY_NAME_BYTES_MAX, TICKET_NAME_BYTES_MAX);
 /** Bytes of the part of a challenge that a refusal also has. */
 export const CHALLENGE_HEAD_BYTES = 10;
 /** Bytes of a challenge after its head. */
@@ -41,6 +56,8 @@ export const Refusal = {
   BUSY: 2,
   /** The proof is wrong: another key, or a name that the broker does not know. */
   AUTH: 3,
+  /** The proof is right, but the ticket has expired. */
+  EXPIRED: 4,
 } as const;
 
 /** The number of a refusal. */
@@ -51,10 +68,12 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const MAGIC = encoder.encode("mpubsub\n");
 const CLIENT_LABEL = encoder.encode("mpubsub client\0");
 const BROKER_LABEL = encoder.encode("mpubsub broker\0");
+const TICKET_LABEL = encoder.encode("mpubsub ticket\0");
 const NONCE_BYTES = 32;
 /** Bytes of the id of a broker. */
 export const BROKER_ID_BYTES = 16;
 const GRANTED = 0;
+const SHOWN_CHARS_MAX = 80;
 
 /** A key as bytes: a string is its UTF-8 bytes. */
 export function keyBytes(key: string | Uint8Array): Uint8Array<ArrayBuffer> {
@@ -69,21 +88,42 @@ export function keyBytes(key: string | Uint8Array): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** The name of a key as bytes. */
-export function keyNameBytes(name: string): Uint8Array {
+/**
+ * The name of a key as bytes.
+ *
+ * @param options Whether it may also be that of a ticket, which is longer.
+ */
+export function keyNameBytes(name: string, { mayBeTicket = true } = {}): Uint8Array<ArrayBuffer> {
   if (typeof name !== "string") {
     throw new TypeError(`Cannot use keyName ${name}: it must be a string`);
   }
   if (!name.isWellFormed()) {
-    throw new TypeError(`Cannot use keyName ${JSON.stringify(name)}: it has a lone surrogate`);
+    throw new TypeError(`Cannot use keyName ${shownName(name)}: it has a lone surrogate`);
+  }
+  const isTicket = isTicketName(name);
+  if (isTicket && !mayBeTicket) {
+    throw new RangeError(`Cannot use keyName ${shownName(name)}: so begin the names of tickets`);
   }
   const bytes = encoder.encode(name);
-  if (bytes.length > KEY_NAME_BYTES_MAX) {
+  const limit = isTicket ? TICKET_NAME_BYTES_MAX : KEY_NAME_BYTES_MAX;
+  if (bytes.length > limit) {
     throw new RangeError(
-      `Cannot use keyName "${name}": it has ${bytes.length} bytes; the limit is ${KEY_NAME_BYTES_MAX}`,
+      `Cannot use keyName ${shownName(name)}: it has ${bytes.length} bytes; the limit is ${limit}`,
     );
   }
   return bytes;
+}
+
+/** A name as errors show it. */
+function shownName(name: string): string {
+  return printable(JSON.stringify(name), SHOWN_CHARS_MAX);
+}
+
+/** The name of a key, or of that of a ticket, as errors have it. */
+function nameOfKey(keyName: string): string {
+  return isTicketName(keyName)
+    ? claimedKey(keyName) ?? keyName.slice(0, KEY_NAME_BYTES_MAX)
+    : keyName;
 }
 
 /** Random bytes that nobody can predict. */
@@ -112,7 +152,7 @@ export class ClientHandshake {
       MAGIC,
       Uint8Array.of(PROTOCOL_VERSION, PROTOCOL_VERSION),
       nonce,
-      Uint8Array.of(name.length),
+      Uint8Array.of(name.length & 255, name.length >> 8),
       name,
     );
   }
@@ -165,10 +205,20 @@ export class ClientHandshake {
   /** Step 4a: checks the first byte of the broker's answer. */
   checkAnswer(code: number): void {
     if (code === GRANTED) return;
-    const which = this.#keyName === "" ? "the key" : `the key named "${this.#keyName}"`;
+    const keyName = nameOfKey(this.#keyName);
+    const key = keyName === "" ? "the key" : `the key named ${shownName(keyName)}`;
+    const isTicket = isTicketName(this.#keyName);
+    if (isTicket && code === Refusal.EXPIRED) {
+      throw new AuthError(`Cannot connect: the ticket of ${key} has expired; get a new one`, {
+        keyName,
+        expired: true,
+      });
+    }
     throw new AuthError(
-      `Cannot connect: the broker refused ${which}; give both sides the same authkey`,
-      { keyName: this.#keyName },
+      isTicket
+        ? `Cannot connect: the broker refused the ticket of ${key}; make it of the key that the broker has`
+        : `Cannot connect: the broker refused ${key}; give both sides the same authkey`,
+      { keyName },
     );
   }
 
@@ -179,7 +229,7 @@ export class ClientHandshake {
     if (!await crypto.subtle.verify("HMAC", key, proof, text)) {
       throw new AuthError(
         "Cannot connect: what answers did not prove that it has the key; it is not our broker",
-        { keyName: this.#keyName },
+        { keyName: nameOfKey(this.#keyName) },
       );
     }
     return this.#challenge.slice(CHALLENGE_HEAD_BYTES, CHALLENGE_HEAD_BYTES + BROKER_ID_BYTES);
@@ -190,6 +240,24 @@ export class ClientHandshake {
 export interface Secret {
   /** The key. */
   readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** What a client has proved to have. */
+export interface Proven<K extends Secret> {
+  /** A key of the broker's. */
+  readonly key: K;
+  /** The ticket of it, if the client has no more than that. */
+  readonly ticket: Ticket | undefined;
+}
+
+/** What a broker makes of a proof. */
+export interface Verdict<K extends Secret> {
+  /** What the client has proved, if it is let in. */
+  readonly proven: Proven<K> | undefined;
+  /** Whether the client has proved a ticket that has expired. */
+  readonly isExpired: boolean;
+  /** What the client is sent. */
+  readonly answer: Uint8Array;
 }
 
 /** The broker's side of one handshake. */
@@ -215,11 +283,11 @@ export class BrokerHandshake<K extends Secret> {
     if (!startsWithMagic(head)) {
       throw new ProtocolError("Cannot authenticate a client: it does not speak mpubsub");
     }
-    const size = head[HELLO_HEAD_BYTES - 1]!;
-    if (size > KEY_NAME_BYTES_MAX) {
+    const size = head[HELLO_HEAD_BYTES - 2]! | head[HELLO_HEAD_BYTES - 1]! << 8;
+    if (size > HELLO_NAME_BYTES_MAX) {
       throw new ProtocolError(
         `Cannot authenticate a client: its key name has ${size} bytes; ` +
-          `the limit is ${KEY_NAME_BYTES_MAX}`,
+          `the limit is ${HELLO_NAME_BYTES_MAX}`,
       );
     }
     return size;
@@ -249,35 +317,66 @@ export class BrokerHandshake<K extends Secret> {
   }
 
   /**
-   * Step 4: the key that the client has proved to have, if any, and the answer to its proof. An unknown
-   * name takes the same steps as a known one, with a key that nobody has.
+   * Step 4: what the client has proved to have, if anything, and the answer to its proof.
+   *
+   * - An unknown name takes the same steps as a known one, with a key that nobody has; so does the ticket
+   *   of a key that is unknown, or too short for tickets.
+   * - Only who has proved the key of a ticket is told that it has expired.
+   *
+   * @param date The time, in milliseconds since 1970.
    */
-  async answer(
-    proof: Uint8Array<ArrayBuffer>,
-  ): Promise<{ key: K | undefined; answer: Uint8Array }> {
-    const known = this.#isUtf8() ? this.#keyOf(this.#keyName) : undefined;
-    const key = await importKey(known?.bytes ?? randomBytes(PROOF_BYTES));
+  async answer(proof: Uint8Array<ArrayBuffer>, date: number = clock.date()): Promise<Verdict<K>> {
+    const known = this.#known();
+    const bytes = known?.bytes ?? randomBytes(PROOF_BYTES);
+    const isTicket = isTicketName(this.#keyName);
+    const key = await importKey(isTicket ? await ticketKey(bytes, this.#nameBytes) : bytes);
     const text = concat(CLIENT_LABEL, this.#hello, this.#challenge);
     const isRight = await crypto.subtle.verify("HMAC", key, proof, text);
     const ours = concat(BROKER_LABEL, this.#hello, this.#challenge, proof);
     const signature = new Uint8Array(await crypto.subtle.sign("HMAC", key, ours));
-    if (!isRight || known === undefined) {
-      return { key: undefined, answer: Uint8Array.of(Refusal.AUTH) };
-    }
-    return { key: known, answer: concat(Uint8Array.of(GRANTED), signature) };
+    if (!isRight || known === undefined) return refused(Refusal.AUTH);
+    const ticket = isTicket ? readTicket(this.#keyName) : undefined;
+    if (isTicket && ticket === undefined) return refused(Refusal.AUTH);
+    if (ticket !== undefined && isExpired(ticket, date)) return refused(Refusal.EXPIRED);
+    return {
+      proven: { key: known, ticket },
+      isExpired: false,
+      answer: concat(Uint8Array.of(GRANTED), signature),
+    };
+  }
+
+  /** The key that the client names, or of which it says to have a ticket. */
+  #known(): K | undefined {
+    if (!this.#isUtf8()) return undefined;
+    if (!isTicketName(this.#keyName)) return this.#keyOf(this.#keyName);
+    const claimed = claimedKey(this.#keyName);
+    const key = claimed === undefined || isTicketName(claimed) ? undefined : this.#keyOf(claimed);
+    return key !== undefined && key.bytes.length >= TICKET_KEY_BYTES_MIN ? key : undefined;
+  }
+
+  get #nameBytes(): Uint8Array<ArrayBuffer> {
+    return this.#hello.subarray(HELLO_HEAD_BYTES);
   }
 
   /** Whether the name that the client gave is UTF-8; no key has another. */
   #isUtf8(): boolean {
-    const name = this.#hello.subarray(HELLO_HEAD_BYTES);
+    const name = this.#nameBytes;
     const again = encoder.encode(this.#keyName);
     return name.length === again.length && name.every((byte, i) => byte === again[i]);
   }
 
-  /** The name of the key that the client gave. */
+  /** The name of the key that the client gave, or of which it says to have a ticket. */
   get keyName(): string {
-    return this.#keyName;
+    return nameOfKey(this.#keyName);
   }
+}
+
+function refused(refusal: Refusal): Verdict<never> {
+  return {
+    proven: undefined,
+    isExpired: refusal === Refusal.EXPIRED,
+    answer: Uint8Array.of(refusal),
+  };
 }
 
 /** Whether bytes are the first of what a client or a broker sends, as far as they are there. */
@@ -290,4 +389,13 @@ function importKey(key: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
     "sign",
     "verify",
   ]);
+}
+
+/** The key of the ticket of a key that has this name. */
+export async function ticketKey(
+  key: Uint8Array<ArrayBuffer>,
+  name: Uint8Array,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const text = concat(TICKET_LABEL, name);
+  return new Uint8Array(await crypto.subtle.sign("HMAC", await importKey(key), text));
 }

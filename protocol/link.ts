@@ -392,6 +392,8 @@ function goodbyeEnd(reason: number, text: string): LinkEnd {
       return { reason, error: new ConnectionLostError(said) };
     case Reason.KEY_REVOKED:
       return { reason, error: new AuthError(said) };
+    case Reason.EXPIRED:
+      return { reason, error: new AuthError(said, { expired: true }) };
     default:
       return { reason, error: new ProtocolError(said) };
   }

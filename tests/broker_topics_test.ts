@@ -55,6 +55,7 @@ Deno.test("Broker publishes what it counts to *broker while somebody subscribes 
     client: 2,
     name: "other",
     keyName: "",
+    for: null,
     address: null,
     connected: true,
     subscriptions: 1,

@@ -194,6 +194,7 @@ function clientStats(client: number, some: Partial<Moment["clients"][number]> = 
     client,
     name: `client ${client}`,
     keyName: "",
+    for: null,
     address: null,
     connected: true,
     subscriptions: 1,

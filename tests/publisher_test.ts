@@ -1,5 +1,6 @@
 /** What a broker does with the messages of one client, before they go anywhere. */
 import { assertEquals } from "@std/assert";
+import { Access } from "../broker/access.ts";
 import { ClientCounters, Counters } from "../broker/counters.ts";
 import { Key } from "../broker/keys.ts";
 import { Publisher } from "../broker/publisher.ts";
@@ -31,7 +32,7 @@ function setUp(granted: readonly TopicPath[]) {
   const router = new CountingRouter();
   const refused: Uint8Array[] = [];
   const publisher = new Publisher({
-    key: new Key("ann", new Uint8Array(1), new Rights({ publish: granted })),
+    access: new Access(new Key("ann", new Uint8Array(1), new Rights({ publish: granted }))),
     counters: new ClientCounters(new Counters()),
     peer: PEER,
     origin: { withhold: () => () => {} },

@@ -4,6 +4,7 @@ import { Background } from "../base/background.ts";
 import { Rounds } from "../base/rounds.ts";
 import { TimeSlice } from "../base/time_slice.ts";
 import { Callbacks } from "../broker/callbacks.ts";
+import { Access } from "../broker/access.ts";
 import type { ClientPeer } from "../broker/client_peer.ts";
 import { Counters } from "../broker/counters.ts";
 import { type BrokerKey, Keyring } from "../broker/keys.ts";
@@ -116,7 +117,7 @@ class Stage implements Disposable {
     topics: readonly TopicPath[],
   ): Generator<void, ClientPeer | undefined, undefined> {
     return this.sessions.open(link, {
-      key: this.keyring.get(keyName)!,
+      access: new Access(this.keyring.get(keyName)!),
       opening: { session: undefined, taken: 0, wait: false, patience: 0, name: "", ...opening },
       topics,
       address: undefined,

@@ -42,7 +42,7 @@ export const Type = {
 export const COUNTED: readonly number[] = [Type.PUBLISH, Type.GAP, Type.REFUSED, Type.LOST];
 
 /** Refusals in a handshake, as in its table; 0 is none. */
-export const Refusal = { NONE: 0, VERSION: 1, BUSY: 2, AUTH: 3 } as const;
+export const Refusal = { NONE: 0, VERSION: 1, BUSY: 2, AUTH: 3, EXPIRED: 4 } as const;
 
 /** Reasons of a GOODBYE, a REFUSED or a DENIED, as in their table. */
 export const Reason = {
@@ -59,6 +59,7 @@ export const Reason = {
   KEY_REVOKED: 10,
   NOT_READING: 11,
   BUSY: 12,
+  EXPIRED: 13,
 } as const;
 
 const MAGIC = bytesOf("mpubsub\n");
@@ -100,7 +101,7 @@ export function random(count: number): Uint8Array<ArrayBuffer> {
 }
 
 /** A number as so many bytes, little endian. */
-export function number(value: number | bigint, bytes: 1 | 4 | 8): Uint8Array<ArrayBuffer> {
+export function number(value: number | bigint, bytes: 1 | 2 | 4 | 8): Uint8Array<ArrayBuffer> {
   const all = new DataView(new ArrayBuffer(8));
   all.setBigUint64(0, BigInt(value), true);
   return new Uint8Array(all.buffer, 0, bytes);
@@ -196,7 +197,7 @@ export function hello(parts: HelloParts = {}): Uint8Array<ArrayBuffer> {
   const { magic = MAGIC, lowest = 1, highest = 1, nonce = random(NONCE), name = bytesOf("") } =
     parts;
   const { nameSize = name.length } = parts;
-  return join(magic, Uint8Array.of(lowest, highest), nonce, Uint8Array.of(nameSize), name);
+  return join(magic, Uint8Array.of(lowest, highest), nonce, number(nameSize, 2), name);
 }
 
 /** HMAC-SHA-256 of all parts, one behind the other. */

@@ -6,6 +6,7 @@ import {
   CHALLENGE_HEAD_BYTES,
   CHALLENGE_TAIL_BYTES,
   HELLO_HEAD_BYTES,
+  HELLO_NAME_BYTES_MAX,
   KEY_NAME_BYTES_MAX,
   keyBytes,
   PROOF_BYTES,
@@ -74,14 +75,14 @@ function bounded(stream: ByteStream): ByteStream {
     closeWrite: () => stream.closeWrite(),
     close: () => stream.close(),
     async read(into) {
-      const name = Math.min(nameBytes, KEY_NAME_BYTES_MAX);
+      const name = Math.min(nameBytes, HELLO_NAME_BYTES_MAX);
       const rest = count < HELLO_HEAD_BYTES ? 0 : name + PROOF_BYTES;
       const isBounded = count + into.length <= HELLO_HEAD_BYTES + rest;
       must(isBounded, `${into.length} bytes are asked for after ${count}`);
       const got = await stream.read(into);
       if (got === null) return null;
       count += got;
-      if (count === HELLO_HEAD_BYTES) nameBytes = into[got - 1]!;
+      if (count === HELLO_HEAD_BYTES) nameBytes = into[got - 2]! | into[got - 1]! << 8;
       return got;
     },
   };
@@ -243,7 +244,7 @@ async function runRelay(random: Random, notes: Notes): Promise<void> {
     "a broker was not taken that has proved its key",
   );
   if ("value" in atClient) must(isSame(atClient.value, brokerId), "that is not the broker's id");
-  if ("value" in atBroker) must(atBroker.value === SECRETS.get(name), "that is another key");
+  if ("value" in atBroker) must(atBroker.value.key === SECRETS.get(name), "that is another key");
 }
 
 /** What the two sides sent in a handshake that went well, or failed for another reason. */
@@ -307,7 +308,7 @@ async function runImpostor(random: Random, notes: Notes): Promise<void> {
 
 /** Sends a challenge, and the client's own proof as the answer. */
 async function reflect(stream: ByteStream, challenge: Uint8Array): Promise<void> {
-  const into = new Uint8Array(HELLO_HEAD_BYTES + KEY_NAME_BYTES_MAX);
+  const into = new Uint8Array(HELLO_HEAD_BYTES + HELLO_NAME_BYTES_MAX);
   await stream.read(into);
   await writeAll(stream, challenge);
   const count = await stream.read(into);
