@@ -249,7 +249,7 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
       const text = `Cannot subscribe: ${waiting} answers wait to be read`;
       return link.fail(new FrameError(text, Reason.NOT_READING));
     }
-    const text = `Cannot subscribe to ${formatTopic(path)}: ${notGranted(this.key.name)}`;
+    const text = `Cannot subscribe to ${formatTopic(path)}: ${notGranted(this.#access)}`;
     link.send(FrameType.DENIED, encodeRefused(Reason.FORBIDDEN, encodeTopic(path), text));
   }
 

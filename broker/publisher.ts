@@ -137,11 +137,11 @@ export class Publisher {
 
   /** Refuses a message whose topic is forbidden or not granted, or that came too fast. */
   #refuseTopic({ forbidden, path }: Route<Peer>, topic: Uint8Array): void {
-    const { key: { name }, rights } = this.access;
+    const { rights } = this.access;
     const refuse = (refusal: MessageRefusal, why: string) =>
       this.#refuse(refusal, topic, `Cannot publish to ${shown(path)}: ${why}`);
     if (forbidden !== undefined) refuse("forbidden", forbidden);
-    else if (!rights.mayPublish(path)) refuse("forbidden", notGranted(name));
+    else if (!rights.mayPublish(path)) refuse("forbidden", notGranted(this.access));
     else refuse("tooFast", `the key allows ${rights.messagesPerSecond} messages a second`);
   }
 
@@ -162,9 +162,10 @@ export class Publisher {
   }
 }
 
-/** Why a client may not do what its key does not grant, as the end of a sentence. */
-export function notGranted(keyName: string): string {
-  return `the key ${JSON.stringify(keyName)} does not grant that`;
+/** Why a client may not do what it has no right to, as the end of a sentence. */
+export function notGranted({ key: { name }, ticket }: Access): string {
+  const what = ticket === undefined ? "the key" : "the ticket of the key";
+  return `${what} ${JSON.stringify(name)} does not grant that`;
 }
 
 /** A topic, shortened so that the reason after it is not cut off. */

@@ -393,7 +393,12 @@ function goodbyeEnd(reason: number, text: string): LinkEnd {
     case Reason.KEY_REVOKED:
       return { reason, error: new AuthError(said) };
     case Reason.EXPIRED:
-      return { reason, error: new AuthError(said, { expired: true }) };
+      return {
+        reason,
+        error: new AuthError(`The other side ended the connection: ${printable(text)}`, {
+          expired: true,
+        }),
+      };
     default:
       return { reason, error: new ProtocolError(said) };
   }

@@ -110,6 +110,68 @@ Deno.test("Rights.narrow lets through what is granted and asked for, and nothing
   }
 });
 
+Deno.test("Rights.narrowedTo grants what is granted and said, and nothing else, whatever is said", () => {
+  const { int, pick } = random();
+  const path = (): TopicPath => Array.from({ length: int(4) }, () => pick(["a", "b", "*broker"]));
+  const topics = (): TopicPath[] => Array.from({ length: int(4) }, path);
+  const covers = (above: TopicPath, at: TopicPath) => above.every((part, i) => part === at[i]);
+  const grants = (all: readonly TopicPath[] | undefined, at: TopicPath) =>
+    all === undefined || all.some((grant) => covers(grant, at));
+  for (let run = 0; run < 3000; run++) {
+    const key = { publish: topics(), subscribe: topics() };
+    key.publish = key.publish.filter(([first]) => first !== "*broker");
+    const said = { publish: pick([undefined, topics()]), subscribe: pick([undefined, topics()]) };
+    const rights = new Rights(key).narrowedTo(said);
+    const asked = path();
+    const narrowed = rights.narrow(asked);
+    assertStrictEquals(rights.narrow([...asked]), narrowed, "the same array for the same topic");
+    for (let i = 0; i < 10; i++) {
+      const message = path();
+      const shown = JSON.stringify({ key, said, asked, message });
+      const mayPublish = grants(key.publish, message) && grants(said.publish, message);
+      assertEquals(rights.mayPublish(message), mayPublish, shown);
+      if (message.length === 0) continue; // A broadcast.
+      const isGranted = grants(key.subscribe, message) && grants(said.subscribe, message);
+      assertEquals(rights.mayGet(message), isGranted, shown);
+      const isWhole = narrowed === undefined;
+      const isCaught = asked.length > 0 || message[0] !== "*broker" || isWhole;
+      const gets = covers(asked, message) && isCaught &&
+        (isWhole || narrowed.some((topic) => covers(topic, message)));
+      assertEquals(gets, covers(asked, message) && isCaught && isGranted, shown);
+    }
+    const twice = narrowed?.some((topic, at) =>
+      narrowed.some((other, i) => i !== at && covers(other, topic))
+    );
+    assertEquals(twice ?? false, false, "each topic once");
+  }
+});
+
+Deno.test("Key.narrowed makes the same rights for tickets that narrow the same, and keeps few", () => {
+  const key = new Key("page", new Uint8Array(16), new Rights({ subscribe: ["a"] }));
+  const narrow = (n: number) => key.narrowed({ subscribe: [["a", `${n}`]] });
+  const first = narrow(0);
+  for (let n = 1; n < 200; n++) narrow(n);
+  assertStrictEquals(narrow(0), first, "it was used, and is the last to go");
+  for (let n = 200; n < 400; n++) narrow(n);
+  assertStrictEquals(narrow(0), first);
+  for (let n = 400; n < 700; n++) narrow(n);
+  assert(narrow(0) !== first, "others were used meanwhile");
+  assertStrictEquals(key.narrowed({}), key.rights);
+  assertStrictEquals(key.narrowed({ serve: [] }), key.rights, "nothing has to do with it yet");
+  key.rights = new Rights({ subscribe: ["b"] });
+  assertEquals(narrow(0).narrow(["a", "0"]), []);
+});
+
+Deno.test("Keyring refuses a name with which tickets begin", () => {
+  for (const name of ["~", "~ann", '~{"name":"ann"}']) {
+    assertThrows(
+      () => new Keyring(undefined, [{ name, key: "x" }]),
+      RangeError,
+      "names of tickets",
+    );
+  }
+});
+
 Deno.test("Key.allow lets through as many messages as come in a second, and as many at once", () => {
   const key = new Key("ann", new Uint8Array(1), new Rights({ messagesPerSecond: 10 }));
   const burst = Array.from({ length: 20 }, () => key.allow(5000));

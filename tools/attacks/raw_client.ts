@@ -22,6 +22,12 @@ export interface Credentials {
   readonly key: string;
 }
 
+/** The same of a key that may be bytes; a text stands for its UTF-8. */
+export interface RawCredentials {
+  readonly name: string;
+  readonly key: string | Uint8Array<ArrayBuffer>;
+}
+
 /** The types of frames, as in the table of `docs/protocol.md`. */
 export const Type = {
   PUBLISH: 1,
@@ -202,17 +208,27 @@ export function hello(parts: HelloParts = {}): Uint8Array<ArrayBuffer> {
 
 /** HMAC-SHA-256 of all parts, one behind the other. */
 export async function hmac(
-  key: string,
+  key: RawCredentials["key"],
   ...parts: readonly Uint8Array[]
 ): Promise<Uint8Array<ArrayBuffer>> {
   const algorithm = { name: "HMAC", hash: "SHA-256" };
-  const imported = await crypto.subtle.importKey("raw", bytesOf(key), algorithm, false, ["sign"]);
+  const bytes = typeof key === "string" ? bytesOf(key) : key;
+  const imported = await crypto.subtle.importKey("raw", bytes, algorithm, false, ["sign"]);
   return new Uint8Array(await crypto.subtle.sign("HMAC", imported, join(...parts)));
+}
+
+/** A ticket of a key, that says this. */
+export async function ticketOf(
+  { key }: RawCredentials,
+  says: Readonly<Record<string, unknown>>,
+): Promise<RawCredentials> {
+  const name = `~${JSON.stringify(says)}`;
+  return { name, key: await hmac(key, bytesOf("mpubsub ticket\0"), bytesOf(name)) };
 }
 
 /** Step 3. */
 export function proofOf(
-  key: string,
+  key: RawCredentials["key"],
   helloSent: Uint8Array,
   challenge: Uint8Array,
 ): Promise<Uint8Array<ArrayBuffer>> {
@@ -287,7 +303,7 @@ export class RawClient implements Disposable {
   /** Connects and authenticates; fails when it is not let in. */
   static async authenticated(
     endpoint: Endpoint,
-    credentials: Credentials,
+    credentials: RawCredentials,
   ): Promise<RawClient> {
     const client = await RawClient.dial(endpoint);
     const { code } = await client.authenticate(credentials);
@@ -299,7 +315,7 @@ export class RawClient implements Disposable {
   /** Connects, authenticates and opens a session. */
   static async opened(
     endpoint: Endpoint,
-    credentials: Credentials,
+    credentials: RawCredentials,
     opening: Opening = {},
   ): Promise<RawClient> {
     const client = await RawClient.authenticated(endpoint, credentials);
@@ -395,7 +411,7 @@ export class RawClient implements Disposable {
 
   /** A whole handshake; `parts` changes its hello. */
   async authenticate(
-    { name, key }: Credentials,
+    { name, key }: RawCredentials,
     parts: HelloParts = {},
   ): Promise<Handshake> {
     const ours = hello({ name: bytesOf(name), ...parts });
