@@ -14,11 +14,16 @@ import {
   authenticateToBroker,
   type Authentication,
 } from "../protocol/authenticate.ts";
+import { sealed } from "../protocol/create_ticket.ts";
+import { TICKET_SKEW_MS } from "../protocol/ticket.ts";
 import type { ByteStream } from "../protocol/link.ts";
+import { fromBase64 } from "../base/base64.ts";
 import { writeAll } from "../base/bytes.ts";
 import { streamPair } from "../tools/harness/memory_streams.ts";
 
 const KEY = keyBytes("secret");
+const LONG_KEY = keyBytes("a secret of 20 bytes");
+const OTHER_KEY = keyBytes("another of 20 bytes.");
 const ANN = { bytes: KEY };
 const BROKER_ID = Uint8Array.from({ length: 16 }, (_, i) => 0xf0 + i);
 
@@ -104,6 +109,35 @@ Deno.test("authenticateToBroker and authenticateClient both tell that the keys d
   assertInstanceOf(reason, AuthError);
   assertEquals(reason.keyName, "ann");
 });
+
+for (
+  const [what, ms, key, delays, isExpired] of [
+    ["at once that its ticket has expired to who proves that", 0, LONG_KEY, 0, true],
+    ["late to who does not prove an expired ticket", 0, OTHER_KEY, 1, false],
+    ["late to who does not prove a ticket", 1e6, OTHER_KEY, 1, false],
+  ] as const
+) {
+  Deno.test(`authenticateClient tells ${what}`, async () => {
+    const expires = Date.now() - TICKET_SKEW_MS + ms;
+    const ticket = await sealed(key, { name: "ann", expires, for: undefined, narrow: {} });
+    let count = 0;
+    const authentication = authenticationOf({
+      keyOf: () => ({ bytes: LONG_KEY }),
+      delay: () => Promise.resolve(void count++),
+    });
+    const [client, broker] = streamPair();
+    const { keyName, authkey } = ticket;
+    const [atClient, atBroker] = await Promise.allSettled([
+      authenticateToBroker(client, fromBase64(authkey), keyName).catch(closing(client)),
+      authenticateClient(broker, authentication).catch(closing(broker)),
+    ]);
+    for (const error of [atClient, atBroker].map(reasonOf)) {
+      assertInstanceOf(error, AuthError);
+      assertEquals([error.expired, error.keyName], [isExpired, "ann"]);
+    }
+    assertEquals(count, delays);
+  });
+}
 
 Deno.test("authenticateToBroker and authenticateClient both tell that the broker is busy", async () => {
   const { atClient, atBroker } = await authenticate(
