@@ -89,15 +89,17 @@ export class BrokerEvents {
   get options(): Pick<BrokerOptions, "onClient" | "onError"> {
     const [log, warnings] = [this.#log, this.#warnings];
     return {
-      onClient({ type, client, name, keyName, address, reason }) {
+      onClient({ type, client, name, keyName, for: holder, address, reason }) {
         const called = name && ` ${printable(JSON.stringify(name))}`;
-        const who = `Client ${client}${called}${keyName && ` with the key "${keyName}"`}`;
+        const held = holder === undefined ? "" : ` for ${printable(JSON.stringify(holder))}`;
+        const who = `Client ${client}${called}${keyName && ` with the key "${keyName}"`}${held}`;
         const from = address === undefined ? "" : ` from ${address}`;
         const why = reason === undefined ? "" : `: ${reason}`;
         log.say("debug", type, `${who} ${WORDS[type]}${from}${why}`, {
           client,
           ...(name && { name }),
           ...(keyName && { keyName }),
+          ...(holder !== undefined && { for: holder }),
           ...(address !== undefined && { address }),
           ...(reason !== undefined && { reason }),
         });

@@ -1,8 +1,9 @@
 /**
  * `mpubsub key`: the keys of a broker in a file: makes one, lists them, and prints a connection file for
- * one of them.
+ * one of them, or for a ticket of one.
  */
-import type { BrokerKey } from "../broker.ts";
+import { fromBase64 } from "../base/base64.ts";
+import { type BrokerKey, createTicket, type TicketNarrow } from "../broker.ts";
 import { parseKeys } from "../broker/keys.ts";
 import {
   type ConnectionFile,
@@ -25,26 +26,37 @@ export const key: Command = {
     "key new NAME [--publish TOPIC] [--subscribe TOPIC]",
     "key list --keys PATH",
     "key file NAME --keys PATH [--address ADDRESS] [FILE]",
+    "key ticket NAME [--keys PATH] --expire-in TIME [--for WHO] [FILE]",
   ],
   about: `
 "new" makes a key and adds it to the file of --keys, or prints it. "list" prints
 what each key may do. "file" prints a connection file for the client that is to
-have the key; address and certificate are those in FILE, that of the broker.`,
-  words: ["new", "list", "file"],
+have the key; address and certificate are those in FILE, that of the broker.
+"ticket" prints one that ends by itself; without --keys of the key in FILE.`,
+  words: ["new", "list", "file", "ticket"],
   options: [
     { name: "keys", value: "PATH", about: "The keys of the broker, in a private file" },
     {
       name: "publish",
       value: "TOPIC",
       isMany: true,
-      about: "Grant to publish to it and below; / is everything",
+      about: "Grant to publish to it and below; narrows a ticket",
     },
     {
       name: "subscribe",
       value: "TOPIC",
       isMany: true,
-      about: "Grant to subscribe to it and below",
+      about: "Grant to subscribe to it and below; narrows a ticket",
+      both: "Grant it and all below, or narrow a ticket",
     },
+    {
+      name: "serve",
+      value: "TOPIC",
+      isMany: true,
+      about: "Narrow a ticket to answer requests there",
+    },
+    { name: "expire-in", value: "TIME", about: "How long a ticket can be used: 15m, 24h" },
+    { name: "for", value: "WHO", about: "Who it is for, as lists of clients and logs say" },
     { name: "connections", value: "N", about: "How many clients may have the key at a time" },
     {
       name: "address",
@@ -56,12 +68,13 @@ have the key; address and certificate are those in FILE, that of the broker.`,
   examples: [
     ["key new ann --keys keys.json --publish sensors/kitchen", ""],
     ["key file ann --keys keys.json x.json > ann.json", ""],
+    ["key ticket page --keys keys.json --expire-in 1h --for ann x.json", ""],
   ],
   async run(args) {
     const [action = "", ...operands] = args.operands;
     if (!Object.hasOwn(ACTIONS, action)) {
       const what = action === "" ? "" : `; for the connection file of one, key file ${action}`;
-      throw new UsageError(`Cannot tell what to do: write key new, key list or key file${what}`);
+      throw new UsageError(`Cannot tell what to do: write key new, list, file or ticket${what}`);
     }
     await ACTIONS[action]!(args, operands);
   },
@@ -73,7 +86,13 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   new: makeKey,
   list: listKeys,
   file: printFile,
+  ticket: printTicket,
 };
+
+/** What narrows a ticket. */
+const NARROWING = ["publish", "subscribe", "serve"] as const;
+/** The options of a ticket that no other action has. */
+const OF_TICKETS = ["expire-in", "for", "serve"];
 
 /** How many bytes a key has. */
 const KEY_BYTES = 32;
@@ -85,7 +104,7 @@ async function makeKey(args: Arguments, operands: readonly string[]): Promise<vo
   const [name, extra] = operands;
   if (!name) throw new UsageError("Cannot make a key: give its NAME");
   refuse(extra);
-  refuseOptions(args, "new", ["address"]);
+  refuseOptions(args, "new", ["address", ...OF_TICKETS]);
   const [publish, subscribe] = ["publish", "subscribe"].map((right) =>
     args.texts(right).map((text) => grantOf(topicOf(text)))
   );
@@ -158,7 +177,7 @@ function listed(topics: readonly string[]): string {
 
 async function listKeys(args: Arguments, [extra]: readonly string[]): Promise<void> {
   refuse(extra);
-  refuseOptions(args, "list", ["publish", "subscribe", "connections", "address"]);
+  refuseOptions(args, "list", ["publish", "subscribe", "connections", "address", ...OF_TICKETS]);
   const keys = await readKeys(keysFile(args, "list the keys"));
   for (const line of tableOf(COLUMNS, keys)) await printLine(line);
 }
@@ -166,22 +185,71 @@ async function listKeys(args: Arguments, [extra]: readonly string[]): Promise<vo
 async function printFile(args: Arguments, operands: readonly string[]): Promise<void> {
   const [name, ...files] = operands;
   if (!name) throw new UsageError("Cannot print the file of a key: give its NAME");
-  refuseOptions(args, "file", ["publish", "subscribe", "connections"]);
-  const path = keysFile(args, "print the file of a key");
+  refuseOptions(args, "file", ["publish", "subscribe", "connections", ...OF_TICKETS]);
+  const authkey = await namedKey(keysFile(args, "print the file of a key"), name);
+  await printConnectionFile({ ...await brokerOf(args, files), authkey, keyName: name });
+}
+
+async function printTicket(args: Arguments, operands: readonly string[]): Promise<void> {
+  const [name, ...files] = operands;
+  if (name === undefined) {
+    throw new UsageError('Cannot make a ticket: give the NAME of its key; "" is the one without');
+  }
+  refuseOptions(args, "ticket", ["connections"]);
+  const expireIn = args.time("expire-in");
+  if (expireIn === undefined) throw new UsageError("Cannot make a ticket: give --expire-in TIME");
+  const who = args.text("for");
+  const narrow: TicketNarrow = {};
+  for (const right of NARROWING) {
+    if (args.isGiven(right)) narrow[right] = args.texts(right).map(topicOf);
+  }
+  const path = args.text("keys");
+  const named = path === undefined ? undefined : await namedKey(path, name);
+  const broker = await brokerOf(args, files);
+  const key = named ?? keyIn(broker, name);
+  const { authkey, keyName, expires } = await createTicket(key, {
+    name,
+    narrow,
+    expireIn,
+    ...(who !== undefined && { for: who }),
+  });
+  await printConnectionFile({ ...broker, authkey: fromBase64(authkey), keyName, expires });
+}
+
+/** The key of that name in a file. */
+async function namedKey(path: string, name: string): Promise<Uint8Array> {
   const keys = await readKeys(path);
   const found = keys.find((key) => key.name === name);
-  if (found === undefined) {
-    const names = keys.map((key) => key.name).join(", ");
-    throw new Error(`Cannot find a key called "${name}" in ${path}: it has ${names}`);
-  }
-  const [address, ...others] = addressesOf(args);
-  const file = address === undefined || files.length > 0 ? fileOf(files) : undefined;
-  const broker = file && await doing(`read ${file}`, readConnectionFile(file));
-  const addresses = others.length > 0 ? [address, ...others] : undefined;
-  const content =
-    (address === undefined ? broker : { ...broker, address, addresses }) as ConnectionFile;
-  const authkey = found.key as Uint8Array;
-  await printLine(formatConnectionFile({ ...content, authkey, keyName: name }).trimEnd());
+  if (found !== undefined) return found.key as Uint8Array;
+  const names = keys.map((key) => key.name).join(", ");
+  throw new Error(`Cannot find a key called "${name}" in ${path}: it has ${names}`);
+}
+
+/** The key in a connection file, which must have that name. */
+function keyIn({ authkey, keyName = "" }: ConnectionFile, name: string): Uint8Array {
+  if (authkey !== undefined && keyName === name) return authkey;
+  throw new UsageError(
+    `Cannot make a ticket of the key "${name}": give --keys PATH, or a FILE that holds that key`,
+  );
+}
+
+/** What a file for a client has of its broker: what stands in FILE, and the addresses that are given. */
+async function brokerOf(args: Arguments, files: readonly string[]): Promise<ConnectionFile> {
+  const addresses = addressesOf(args);
+  const [address] = addresses;
+  if (address !== undefined && files.length === 0) return { address, ...severalOf(addresses) };
+  const file = fileOf(files);
+  const broker = await doing(`read ${file}`, readConnectionFile(file));
+  return address === undefined ? broker : { ...broker, address, ...severalOf(addresses) };
+}
+
+/** The list of addresses in a connection file, which has none if there is one. */
+function severalOf(addresses: readonly string[]): Pick<ConnectionFile, "addresses"> {
+  return { addresses: addresses.length > 1 ? addresses : undefined };
+}
+
+async function printConnectionFile(content: ConnectionFile): Promise<void> {
+  await printLine(formatConnectionFile(content).trimEnd());
   const mode = await outputMode();
   if (mode === undefined || (mode & 0o077) === 0) return;
   complain(

@@ -222,10 +222,11 @@ const CLIENT_COLUMNS: readonly Column<ClientRow>[] = [
   { title: "STATE", text: stateOf, isLeft: true },
 ];
 
-function nameOf({ client, name, keyName, address }: ClientRow): string {
+function nameOf({ client, name, keyName, for: holder, address }: ClientRow): string {
   const parts = [
     `#${client} ${name}`.trimEnd(),
     ...keyName === "" ? [] : [`key ${keyName}`],
+    ...holder === null ? [] : [`for ${holder}`],
     ...address === null ? [] : [address],
   ];
   return parts.join(", ");

@@ -2,7 +2,7 @@
  * Connection files, in which a broker as a program (cli/broker.ts) writes its address and key.
  *
  * The file is JSON, `{ version, address, authkey, id, pid }` with the key in base64. It has `addresses` if there
- * are several, `keyName` if the key has a name, `ca` if the broker has a certificate, and no `authkey` if each client has a key of its
+ * are several, `keyName` if the key has a name, `expires` if it is that of a ticket, `ca` if the broker has a certificate, and no `authkey` if each client has a key of its
  * own. Whoever can read it can do all that a client can; so it is written with mode 0600, and refused
  * unless it is private.
  */
@@ -26,6 +26,8 @@ export interface ConnectionFile {
   readonly authkey?: Uint8Array;
   /** The name of the key. */
   readonly keyName?: string;
+  /** When the key ends, in milliseconds since 1970, if it is that of a ticket; for who reads the file. */
+  readonly expires?: number;
   /** The certificate to trust for the broker, in PEM. */
   readonly ca?: string;
   /** What tells the broker from all others; absent if it is not known. */
@@ -120,13 +122,14 @@ function checkText(field: string, value: unknown): void {
 
 /** The text of a connection file. */
 export function formatConnectionFile(content: ConnectionFile): string {
-  const { address, addresses, authkey, keyName, ca, id, pid } = content;
+  const { address, addresses, authkey, keyName, expires, ca, id, pid } = content;
   const fields = {
     version: FILE_VERSION,
     address,
     addresses,
     authkey: authkey && toBase64(authkey),
     keyName,
+    expires,
     ca,
     id,
     pid,

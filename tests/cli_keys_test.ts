@@ -16,13 +16,15 @@ async function writeKeys(path: string, keys: readonly object[]): Promise<void> {
 
 /** A client for the key of that name, from the file that the program prints for it. */
 async function clientFor(folder: string, name: string, ...args: string[]): Promise<NetPubSub> {
-  await using program = new Program({
-    args: ["key", "file", name, "--keys", `${folder}/keys`, ...args],
-    permissions: ["--allow-read"],
-  });
+  return await clientOf(folder, "file", name, "--keys", `${folder}/keys`, ...args);
+}
+
+/** A client that has what the program prints for it. */
+async function clientOf(folder: string, ...args: string[]): Promise<NetPubSub> {
+  await using program = new Program({ args: ["key", ...args], permissions: ["--allow-read"] });
   const { code, out, err } = await program.end();
   assertEquals([code, err], [0, ""]);
-  const path = `${folder}/${name}.json`;
+  const path = `${folder}/${args[1]}.json`;
   await Deno.writeTextFile(path, out, { mode: 0o600 });
   return await NetPubSub.fromFile(path, { onError() {} });
 }
@@ -47,6 +49,45 @@ Deno.test("cli --keys lets in whoever holds a key, by its name and with its righ
   assertEquals((await messages[Symbol.asyncIterator]().next()).value!.message, { n: 1 });
   bob.addSubscriber("a", () => {});
   await assertRejects(() => bob.flush(), ForbiddenError);
+});
+
+Deno.test("cli key ticket prints the file of a ticket, of a key in --keys or in FILE", async () => {
+  await using folder = await TempFolder.make();
+  const long = { ...ANN, key: btoa("a long secret of ann"), publish: ["a", "b"] };
+  await writeKeys(`${folder.path}/keys`, [long]);
+  const files = ["x.json", "y.json"].map((name) => `${folder.path}/${name}`) as [string, string];
+  const verbose = ["--verbose", "--keys", `${folder.path}/keys`];
+  await using program = await started({ args: [...verbose, files[0]] });
+  await using _plain = await started({ args: [files[1]] });
+  const narrow = ["--publish", "a/7", "--publish", "c", "--for", "ann \x1b[2J"];
+  const keys = ["--keys", `${folder.path}/keys`];
+  const began = Date.now();
+  await using page = await clientOf(
+    folder.path,
+    ...["ticket", "ann", ...keys, "--expire-in", "1h", ...narrow, files[0]],
+  );
+  const printed = JSON.parse(await Deno.readTextFile(`${folder.path}/ann.json`));
+  const { address, id, pid } = JSON.parse(await Deno.readTextFile(files[0]));
+  assertEquals([printed.address, printed.id, printed.pid], [address, id, pid]);
+  const hour = printed.expires - began;
+  assert(hour >= 3_600_000 && hour < 3_660_000, `${hour} ms`);
+  assertEquals(JSON.parse(printed.keyName.slice(1)), {
+    name: "ann",
+    expires: printed.expires,
+    for: "ann \x1b[2J",
+    publish: [["a", "7"], "c"],
+  });
+  await page.connect();
+  for (const topic of [["a", "7"], ["a", "8"], ["c"]]) page.publish(topic, {});
+  await page.flush();
+  await program.until('with the key "ann" for "ann \\u001b[2J" joined');
+  await using root = await clientOf(folder.path, "ticket", "", "--expire-in", "15m", files[1]);
+  await root.connect();
+  // A ticket is not the key of which it is made: nobody makes another of it.
+  const args = ["key", "ticket", "ann", "--expire-in", "1h", `${folder.path}/ann.json`];
+  assertStringIncludes((await fails({ args })).err, "or a FILE that holds that key");
+  program.kill("SIGTERM");
+  assertStringIncludes((await program.end()).err, "Refused 2 messages");
 });
 
 Deno.test("cli reads its keys again at SIGHUP, and keeps them when they cannot be used", async () => {
@@ -110,9 +151,10 @@ Deno.test("cli key says what is missing", async () => {
   await using folder = await TempFolder.make();
   await writeKeys(`${folder.path}/keys`, [ANN, BOB]);
   const keys = ["--keys", `${folder.path}/keys`];
+  const at = ["--address", "tcp://127.0.0.1:1"];
   for (
     const [args, status, problem] of [
-      [["key"], 2, "write key new, key list or key file"],
+      [["key"], 2, "write key new, list, file or ticket"],
       [["key", "ann", ...keys], 2, "for the connection file of one, key file ann"],
       [["key", "file"], 2, "give its NAME"],
       [["key", "file", "ann"], 2, "give --keys PATH"],
@@ -120,7 +162,17 @@ Deno.test("cli key says what is missing", async () => {
       [["key", "file", "ann", ...keys, `${folder.path}/x.json`], 1, "Cannot read"],
       [["key", "file", "ann", ...keys, "one", "two"], 2, "give one FILE"],
       [["key", "file", "ann", ...keys, "--publish", "a"], 2, "Cannot use --publish with key file"],
+      [["key", "file", "ann", ...keys, "--for", "x"], 2, "Cannot use --for with key file"],
+      [["key", "ticket"], 2, "give the NAME of its key"],
+      [["key", "ticket", "ann", ...keys], 2, "give --expire-in TIME"],
+      [["key", "ticket", "ann", ...keys, "--expire-in", "soon"], 2, "needs a time"],
+      [["key", "ticket", "eve", ...keys, "--expire-in", "1h"], 1, "it has ann, bob"],
+      [["key", "ticket", "ann", ...keys, "--expire-in", "1h", "--connections", "1"], 2, "--conn"],
+      [["key", "ticket", "ann", ...keys, "--expire-in", "1h", "--publish", "a/*"], 2, "wildcards"],
+      [["key", "ticket", "ann", ...at, "--expire-in", "1h"], 2, "or a FILE that holds that key"],
+      [["key", "ticket", "ann", ...keys, ...at, "--expire-in", "1h"], 1, "a key of 13 bytes"],
       [["key", "list"], 2, "give --keys PATH"],
+      [["key", "new", "cy", "--serve", "a"], 2, "Cannot use --serve with key new"],
       [["key", "list", "ann", ...keys], 2, "one argument too many"],
       [["key", "list", ...keys, "--address", "tcp://a:1"], 2, "--address with key list"],
       [["key", "list", ...keys, "--connections", "1"], 2, "--connections with key list"],

@@ -213,6 +213,7 @@ function momentAt(seconds: number, clients: number, topics: number): Moment {
   const all = Array.from({ length: clients }, (_, at) => clientStats(at + 1));
   const own = { ...all[2]!, delivered: 3 * seconds, queuedBytes: 5000 };
   all[0] = { ...all[0]!, delivered: 10 * seconds, queuedBytes: 1000, keyName: "kitchen" };
+  all[1] = { ...all[1]!, keyName: "page", for: "ann\x1b[2J" };
   all[2] = own;
   const path = Array.from({ length: 16 }, (_, at) => `element ${at}`);
   return {

@@ -82,6 +82,14 @@ function commandsIn(folder: string): Record<string, Command> {
       args: ["key", "file", "ann", "--keys", `${folder}/keys`, "--address", "tcp://127.0.0.1:7411"],
       isBrief: true,
     },
+    "the command key ticket": {
+      permissions: { read },
+      args: [
+        ...["key", "ticket", "ann", "--keys", `${folder}/keys`, "--expire-in", "1h"],
+        ...["--address", "tcp://127.0.0.1:7411"],
+      ],
+      isBrief: true,
+    },
     "the command key list": {
       permissions: { read },
       args: ["key", "list", "--keys", `${folder}/keys`],
@@ -104,7 +112,7 @@ async function writeFiles(folder: string): Promise<void> {
   const files = {
     "cert.pem": await Deno.readTextFile(pathOf("self.pem")),
     "key.pem": await Deno.readTextFile(pathOf("self-key.pem")),
-    keys: JSON.stringify({ keys: [{ name: "ann", key: "AA==" }] }),
+    keys: JSON.stringify({ keys: [{ name: "ann", key: btoa("a key of 16 bytes") }] }),
     written: JSON.stringify({ version: 1, address: "tcp://127.0.0.1:7411", pid: 1 }),
   };
   for (const [name, text] of Object.entries(files)) {

@@ -4,7 +4,14 @@
  */
 import { delay } from "@std/async/delay";
 import type { BrokerOptions } from "../../broker.ts";
-import { type Credentials, type Endpoint, payload, RawClient, TRUE } from "./raw_client.ts";
+import {
+  type Credentials,
+  type Endpoint,
+  payload,
+  RawClient,
+  type RawCredentials,
+  TRUE,
+} from "./raw_client.ts";
 import { RawWeb } from "./raw_web.ts";
 
 /** The keys that attackers have, by the name under which the broker knows them. */
@@ -233,13 +240,13 @@ export class Assault {
   }
 
   /** A new connection that is authenticated. */
-  async authenticated(credentials: Credentials): Promise<RawClient> {
+  async authenticated(credentials: RawCredentials): Promise<RawClient> {
     return this.#keep(await RawClient.authenticated(this.endpoint, credentials));
   }
 
   /** A new connection with a session. */
   async opened(
-    credentials: Credentials,
+    credentials: RawCredentials,
     opening: Parameters<RawClient["open"]>[0] = {},
   ): Promise<RawClient> {
     return this.#keep(await RawClient.opened(this.endpoint, credentials, opening));

@@ -29,6 +29,7 @@ import {
   replay,
   slowHello,
 } from "./attacks_on_handshake.ts";
+import { tickets } from "./attacks_with_tickets.ts";
 import { placeHolders, placeTakers } from "./attacks_on_places.ts";
 import {
   ackFlood,
@@ -66,6 +67,7 @@ export const ATTACKS: readonly Attack[] = [
   reflection,
   downgrade,
   names,
+  tickets,
   lengthBombs,
   forgedResume,
   duplicates,

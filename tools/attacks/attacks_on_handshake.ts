@@ -98,14 +98,14 @@ async function drip(client: RawClient, bytes: Uint8Array): Promise<void> {
 /** Announces names that are longer than they may be, and sends what is no hello. */
 export const helloBombs: Attack = {
   name: "hello-bombs",
-  what: "hellos with a name of 65 to 255 bytes, other magics, random bytes, HTTP",
+  what: "hellos with a name of 1,025 to 65,535 bytes, other magics, random bytes, HTTP",
   async run(assault) {
     const bombs = [
-      join(hello({ nameSize: 255 }), random(4096)),
-      hello({ nameSize: 65, name: random(65) }),
+      join(hello({ nameSize: 65_535 }), random(4096)),
+      hello({ nameSize: 1025, name: random(1025) }),
       hello({ magic: bytesOf("mpubsub\0") }),
       hello({ magic: bytesOf("MPUBSUB\n") }),
-      random(43),
+      random(44),
       repeat(Uint8Array.of(255), 64 * 1024),
       bytesOf("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
     ];
@@ -158,7 +158,7 @@ function nonceOf(challenge: Uint8Array): string {
 }
 
 /** Sends a hello, and the proof that is made of the challenge; it must be refused. */
-async function tryProof(
+export async function tryProof(
   assault: Assault,
   how: string,
   ours: Uint8Array<ArrayBuffer>,
@@ -235,7 +235,7 @@ export const reflection: Attack = {
 
 /** A challenge read as a hello, which begins alike: versions 0 to 1, and no name. */
 function asHello(challenge: Uint8Array): Uint8Array<ArrayBuffer> {
-  return join(challenge.subarray(0, 42), Uint8Array.of(0));
+  return join(challenge.subarray(0, 42), Uint8Array.of(0, 0));
 }
 
 /** Sends back what the broker sends, byte for byte. */

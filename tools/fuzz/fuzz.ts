@@ -26,6 +26,7 @@ import { packets } from "./packets.ts";
 import { payloads } from "./payloads.ts";
 import { sessions } from "./sessions.ts";
 import { inTime, Notes, type Target } from "./target.ts";
+import { tickets } from "./tickets.ts";
 import { Watchdog } from "./watchdog.ts";
 import { websockets } from "./websockets.ts";
 
@@ -34,6 +35,7 @@ const TARGETS: readonly Target[] = [
   bodies,
   payloads,
   handshakes,
+  tickets,
   sessions,
   clients,
   files,

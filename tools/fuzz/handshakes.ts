@@ -68,21 +68,22 @@ function noteOutcome(notes: Notes, side: string, outcome: Outcome<unknown>): voi
 
 /** A stream of which no more may be asked for than a hello and a proof have. */
 function bounded(stream: ByteStream): ByteStream {
+  const head: number[] = [];
   let count = 0;
-  let nameBytes = 0;
   return {
     write: (bytes) => stream.write(bytes),
     closeWrite: () => stream.closeWrite(),
     close: () => stream.close(),
     async read(into) {
-      const name = Math.min(nameBytes, HELLO_NAME_BYTES_MAX);
-      const rest = count < HELLO_HEAD_BYTES ? 0 : name + PROOF_BYTES;
+      const isWhole = head.length === HELLO_HEAD_BYTES;
+      const size = isWhole ? head.at(-2)! | head.at(-1)! << 8 : 0;
+      const rest = isWhole ? Math.min(size, HELLO_NAME_BYTES_MAX) + PROOF_BYTES : 0;
       const isBounded = count + into.length <= HELLO_HEAD_BYTES + rest;
       must(isBounded, `${into.length} bytes are asked for after ${count}`);
       const got = await stream.read(into);
       if (got === null) return null;
+      if (!isWhole) head.push(...into.subarray(0, got));
       count += got;
-      if (count === HELLO_HEAD_BYTES) nameBytes = into[got - 2]! | into[got - 1]! << 8;
       return got;
     },
   };
