@@ -2,13 +2,13 @@
 import { delay } from "@std/async/delay";
 import { Broker, type BrokerKey, type BrokerOptions, NetPubSub } from "../../mod.ts";
 import {
-  type Credentials,
   frame,
   number,
   type Opened,
   type Opening,
   payload,
   RawClient,
+  type RawCredentials,
   Reason,
   small,
   topic,
@@ -16,6 +16,9 @@ import {
 } from "../attacks/raw_client.ts";
 import { MemoryNet } from "../harness/memory_net.ts";
 import type { Trial } from "./operation.ts";
+
+/** A key, or a ticket of one, that a client has. */
+type Held = Pick<BrokerKey, "name" | "key">;
 
 const KEY = "a key of a broker in memory";
 /** How many connect at a time. */
@@ -76,14 +79,14 @@ export class MemoryBroker implements AsyncDisposable {
   }
 
   /** A connection that is authenticated; by default with the key that grants everything. */
-  async authenticated(key?: BrokerKey): Promise<RawClient> {
+  async authenticated(key?: Held): Promise<RawClient> {
     const client = await RawClient.authenticated(this.#endpoint, credentialsOf(key));
     this.#clients.push(client);
     return client;
   }
 
   /** A client with a session. */
-  async member(opening: Opening = {}, key?: BrokerKey): Promise<Member> {
+  async member(opening: Opening = {}, key?: Held): Promise<Member> {
     const client = await this.authenticated(key);
     return { client, opened: await client.open(opening) };
   }
@@ -92,7 +95,7 @@ export class MemoryBroker implements AsyncDisposable {
   async members(
     count: number,
     openingOf: (i: number) => Opening,
-    key?: BrokerKey,
+    key?: Held,
   ): Promise<Member[]> {
     const members: Member[] = [];
     await inTurns(count, async (i) => {
@@ -105,7 +108,7 @@ export class MemoryBroker implements AsyncDisposable {
   async detached(
     count: number,
     openingOf: (i: number) => Opening,
-    key?: BrokerKey,
+    key?: Held,
   ): Promise<void> {
     const lost = this.#lost + count;
     for (const { client } of await this.members(count, openingOf, key)) client.close();
@@ -143,8 +146,8 @@ export class MemoryBroker implements AsyncDisposable {
   }
 }
 
-function credentialsOf(key?: BrokerKey): Credentials {
-  return key === undefined ? { name: "", key: KEY } : { name: key.name, key: String(key.key) };
+function credentialsOf(key?: Held): RawCredentials {
+  return key === undefined ? { name: "", key: KEY } : key as RawCredentials;
 }
 
 /** Does something so many times, some at once. */

@@ -7,7 +7,9 @@ import {
   type Opening,
   payload,
   type RawClient,
+  type RawCredentials,
   repeat,
+  ticketOf,
   topic,
   Type,
 } from "../attacks/raw_client.ts";
@@ -25,6 +27,7 @@ import {
 } from "./memory_broker.ts";
 import type { Operation } from "./operation.ts";
 
+const HOUR_MS = 3_600_000;
 /** Topics of each session of a fleet. */
 const FLEET_TOPICS = 32;
 
@@ -263,6 +266,39 @@ const FULL: Operation = {
     }),
 };
 
+/** A key of which clients have tickets. */
+const PAGE: BrokerKey = { name: "page", key: "the key of the pages" };
+
+/** A ticket of it for somebody. */
+function pageOf(who: string): Promise<RawCredentials> {
+  const says = { name: PAGE.name, expires: Date.now() + HOUR_MS, for: who };
+  return ticketOf({ name: PAGE.name, key: String(PAGE.key) }, says);
+}
+
+/** Clients for whom tickets are, each somebody else; they take the places of one who has all. */
+const OF_ONE: Operation = {
+  name: "clients with tickets for others, when one has all places of a key",
+  of: "clients that the key may have",
+  per: "client",
+  from: 250,
+  few: 40,
+  prepare: (n) =>
+    withBroker({ keys: [{ ...PAGE, connections: n }] }, async (memory) => {
+      await memory.members(n, () => ({}), await pageOf("one"));
+      const others = await Promise.all(
+        Array.from({ length: n / 2 }, (_, i) => pageOf(`other ${i}`)),
+      );
+      return {
+        units: n / 2,
+        async run() {
+          const forgotten = memory.left(n / 2);
+          for (const other of others) await memory.member({}, other);
+          await forgotten;
+        },
+      };
+    }),
+};
+
 /** The first report after a SUBSCRIBE, which comes at once. */
 function report(
   what: string,
@@ -324,6 +360,7 @@ export const ON_SESSIONS: readonly Operation[] = [
   ADMISSION,
   AWAY,
   FULL,
+  OF_ONE,
   REPORT,
   TOPICS_REPORT,
 ];
