@@ -151,7 +151,7 @@ Deno.test("Broker refuses a client that reflects the broker's own challenge", as
     using first = await dialBroker(broker);
     using second = await dialBroker(broker);
     const hello = (nonce: Uint8Array) =>
-      Uint8Array.of(...new TextEncoder().encode("mpubsub\n"), 1, 1, ...nonce, 0);
+      Uint8Array.of(...new TextEncoder().encode("mpubsub\n"), 1, 1, ...nonce, 0, 0);
     await writeAll(first, hello(new Uint8Array(32)));
     const challenge = await readUpTo(first, 58);
     await writeAll(second, hello(challenge.subarray(26)));

@@ -7,6 +7,7 @@ import { FILES } from "./file_cases.ts";
 import { RIGHTS } from "./rights_cases.ts";
 import { SESSIONS } from "./session_cases.ts";
 import { SUBSCRIPTIONS } from "./subscription_cases.ts";
+import { TICKETS } from "./ticket_cases.ts";
 import { VALUES } from "./value_cases.ts";
 import { WAITING } from "./waiting_cases.ts";
 
@@ -19,6 +20,7 @@ export const CASES: readonly Case[] = [
   DELIVERY,
   SUBSCRIPTIONS,
   RIGHTS,
+  TICKETS,
   ERRORS,
   FILES,
 ].flat();

@@ -86,7 +86,9 @@ export class Stage {
   }
 
   /** A client of the runtime that is tested. */
-  client(options: NetPubSubOptions & { readonly authkey?: string } = {}): ClientPubSub {
+  client(
+    options: NetPubSubOptions & { readonly authkey?: string | Uint8Array } = {},
+  ): ClientPubSub {
     const { address, authkey } = this.info;
     return this.#context.client(address, options.authkey ?? authkey, options);
   }
@@ -129,7 +131,11 @@ export class Context {
   }
 
   /** A client that goes with the case. */
-  client(address: string, authkey: string, options: NetPubSubOptions = {}): ClientPubSub {
+  client(
+    address: string,
+    authkey: string | Uint8Array,
+    options: NetPubSubOptions = {},
+  ): ClientPubSub {
     return this.adopt(new this.library(address, authkey, this.options(options)));
   }
 
