@@ -220,7 +220,7 @@ Deno.test("NetPubSub goes on to the next address where a server says that its br
   await bus.connect();
 });
 
-/** So many addresses that each has the least time for an attempt. */
+/** So many addresses that each has a fortieth of the time of an attempt. */
 const MANY = 40;
 
 Deno.test("NetPubSub tries no other of many addresses after a broker that refuses its key, which takes time", async () => {
