@@ -3,7 +3,7 @@
  */
 import { ConnectionLostError } from "../errors.ts";
 import { absolute, type Addresses, type Endpoint, parseAddresses, safeOf } from "../io/address.ts";
-import { type ConnectionFile, isMissing, withKey } from "../io/connection_file.ts";
+import { type ConnectionFile, isMissing, withKey } from "../io/connection_info.ts";
 import type { Outside } from "../io/outside.ts";
 import { checkCaCerts } from "../io/tls_errors.ts";
 import { keyBytes, keyNameBytes } from "../protocol/handshake.ts";
