@@ -66,7 +66,7 @@ export async function readHead(
     if (bytes[0] === TLS_ALERT || bytes[0] === TLS_HANDSHAKE) {
       throw new HeadError(
         400,
-        "TLS came; begin the address with wss:// at both ends, or at neither",
+        "TLS came; use an address that begins with wss:// at both ends, or at neither",
       );
     }
     const end = endOfHead(bytes, Math.max(0, searched - 3), filled);

@@ -68,7 +68,12 @@ export class ClientPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     return "NetPubSub";
   }
 
-  /** A door calls it. */
+  /**
+   * A door calls it.
+   *
+   * @param finder Finds the broker.
+   * @param options Its key's name, its queues, and its callbacks.
+   */
   protected constructor(finder: BrokerFinder, options: NetPubSubOptions) {
     const dispatcher = new Dispatcher({
       ...(options.onError && { onError: (error, context) => options.onError!(error, context) }),

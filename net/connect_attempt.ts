@@ -29,6 +29,8 @@ import type { QueueOptions } from "./options.ts";
 
 /** How long a broker may take to answer an attempt to connect. */
 const CONNECT_MS = 10_000;
+/** The least of it for each of many addresses: a broker takes half as long to refuse a key. */
+const ADDRESS_MS_MIN = 1000;
 
 /** Who makes attempts. */
 export interface Attempter {
@@ -58,7 +60,7 @@ export async function attempt(
   attempter: Attempter,
 ): Promise<Link> {
   const { endpoints, unsafe } = target;
-  const ms = Math.round(CONNECT_MS / endpoints.length);
+  const ms = Math.max(ADDRESS_MS_MIN, Math.round(CONNECT_MS / endpoints.length));
   const unreachable: UnreachableError[] = [];
   for (const endpoint of endpoints) {
     try {

@@ -220,8 +220,21 @@ Deno.test("NetPubSub goes on to the next address where a server says that its br
   await bus.connect();
 });
 
-/** So many addresses that each has a fortieth of the time of an attempt. */
+/** So many addresses that each has the least time for an attempt. */
 const MANY = 40;
+
+Deno.test("NetPubSub tries no other of many addresses after a broker that refuses its key, which takes time", async () => {
+  await using broker = await started({ address: "tcp://127.0.0.1:0" });
+  await using other = await started({
+    address: "ws://127.0.0.1:0",
+    authkey: "another",
+    onError() {},
+  });
+  const addresses = [other.address, ...Array<string>(MANY - 1).fill(broker.address)];
+  await using bus = new NetPubSub(addresses, KEY);
+  await assertRejects(() => bus.connect(), AuthError);
+  assertEquals(broker.stats().refused + broker.stats().sessions, 0);
+});
 
 Deno.test("NetPubSub goes on to the next address where nobody answers in time", async () => {
   await using broker = await started({ address: "tcp://127.0.0.1:0" });
@@ -310,7 +323,7 @@ const ADVICE: Readonly<Record<string, Readonly<Record<string, RegExp>>>> = {
   },
   tls: {
     tcp: /speaks TLS; use an address that begins with tls:/,
-    ws: /TLS came; begin the address with wss:/,
+    ws: /TLS came; use an address that begins with wss:/,
     wss: /^Cannot open a WebSocket at 127.0.0.1:\d+\/: .* it may be a broker without WebSockets$/,
   },
   ws: {
@@ -321,7 +334,7 @@ const ADVICE: Readonly<Record<string, Readonly<Record<string, RegExp>>>> = {
   wss: {
     tcp: /speaks TLS; use an address that begins with tls:/,
     tls: /speaks HTTP; .* or wss:/,
-    ws: /TLS came; begin the address with wss:/,
+    ws: /TLS came; use an address that begins with wss:/,
   },
 };
 

@@ -129,8 +129,8 @@ async function compare(hold: (clients: Clients) => Promise<unknown>): Promise<vo
   await using clients = new Clients(reachable);
   await hold(clients);
   let now = await figures(), before: typeof now;
-  do [before, now] = [now, await figures()]; // Until it has taken all.
-   while (now.stats.memoryBytes !== before.stats.memoryBytes);
+  do [before, now] = [now, await figures()]; // Until it has taken all, and gives nothing back.
+   while (now.stats.memoryBytes !== before.stats.memoryBytes || now.rss < before.rss);
   const { rss, stats: { memoryBytes } } = now;
   const counted = base + memoryBytes;
   const text = `${mib(base)} and ${mib(memoryBytes)} counted, ${mib(rss)} resident`;

@@ -129,7 +129,7 @@ Deno.test("release.yml publishes on JSR and npm before it announces, on npm with
 });
 
 Deno.test("ci.yml tests with the oldest Deno that the README names", async () => {
-  const [, oldest] = /needs Deno (\d+\.\d+) or later/
+  const [, oldest] = /runs in Deno (\d+\.\d+)/
     .exec(await Deno.readTextFile(new URL("README.md", ROOT)))!;
   const ci = await Deno.readTextFile(new URL("ci.yml", FOLDER));
   assertStringIncludes(ci, `deno: [v2.x, v${oldest}.`);
