@@ -210,5 +210,8 @@ export function addressBeside(file: string): string | undefined {
 
 /** A path that stays the same when the working directory changes. */
 export function absolute(path: string | URL): string | URL {
-  return typeof path !== "string" || path.startsWith("/") ? path : `${workingFolder()}/${path}`;
+  if (typeof path !== "string") return path;
+  // On Windows it begins with a drive, or with that of the working directory or a share.
+  const begin = operatingSystem() === "windows" ? /^([A-Za-z]:)?[\\/]/ : /^\//;
+  return begin.test(path) ? path : `${workingFolder()}/${path}`;
 }
