@@ -21,7 +21,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   performance: ["base/clock.ts", "cli/"],
   // It can be faked, as all of these; what a promise does cannot.
   queueMicrotask: ["cli/"],
-  // What Node 22.3, Bun 1.2.6 or Safari 18 lack.
+  // What Node 22.3, Bun 1.3 or Safari 18 lack.
   Float16Array: ["codec/format.ts", "cli/"],
   DisposableStack: ["cli/"],
   AsyncDisposableStack: ["cli/"],
@@ -38,7 +38,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   "import()": ["cli/uplink.ts"],
 };
 
-/** What Node 22.3, Bun 1.2.6 or Safari 18 lack of objects that they have. */
+/** What Node 22.3, Bun 1.3 or Safari 18 lack of objects that they have. */
 const LATE = new Set([
   "Array.fromAsync",
   "Atomics.pause",

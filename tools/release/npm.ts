@@ -30,7 +30,7 @@ export const DESCRIPTION =
   "program or as one";
 const KEYWORDS = ["pubsub", "publish-subscribe", "message-bus", "broker", "events", "ipc"];
 /** What a client needs; a bus within a process works in older ones, too. */
-const ENGINES = { node: ">=22.3", bun: ">=1.2.6", deno: ">=2.6" };
+const ENGINES = { node: ">=22.3", bun: ">=1.3", deno: ">=2.6" };
 
 /** What `package.json` has, as far as it matters here. */
 export interface NpmManifest {
