@@ -156,8 +156,8 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends ClientPubSub<T> 
    * it is of the class in `Deno.errors` that has this name.
    * @throws {DOMException} Its name is `NotSupportedError`, if this is not Deno, Node or Bun, or too old a
    * version.
-   * @throws {TypeError} If it is not a connection file, or holds no key; or an option is of the
-   * wrong kind.
+   * @throws {TypeError} If `path` is not a path; if it is not a connection file, or holds no key; or an
+   * option is of the wrong kind.
    * @throws {RangeError} If an option is out of range.
    */
   static async fromFile<T extends TopicMap<T> = Untyped>(

@@ -263,7 +263,7 @@ export function checkedOptions(options: BrokerOptions): CheckedOptions {
   for (const origin of origins) checkOrigin(origin);
   return {
     address,
-    origins,
+    origins: [...origins],
     tls: certificate,
     limits: checkLimits(limits),
     authTimeout,

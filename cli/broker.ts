@@ -4,11 +4,8 @@
 import { Broker, type BrokerKey, type BrokerOptions } from "../broker.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import { addressBeside, isSecured, parseAddress, parseAddresses } from "../io/address.ts";
-import {
-  type ConnectionFile,
-  readConnectionFile,
-  writeConnectionFile,
-} from "../io/connection_file.ts";
+import { readConnectionFile, writeConnectionFile } from "../io/connection_file.ts";
+import type { ConnectionFile } from "../io/connection_info.ts";
 import { dial } from "../io/dial.ts";
 import { groupsOf } from "../io/listener.ts";
 import { takeLock } from "../io/lock_file.ts";

@@ -4,7 +4,8 @@
  */
 import { AuthError, ConnectionLostError, ForbiddenError } from "../errors.ts";
 import { type Addresses, isSecured, parseAddresses } from "../io/address.ts";
-import { readConnectionFile, withKey } from "../io/connection_file.ts";
+import { readConnectionFile } from "../io/connection_file.ts";
+import { withKey } from "../io/connection_info.ts";
 import { type Gap, NetPubSub, type NetPubSubOptions, type State } from "../net.ts";
 import { CLIENT_NAME_BYTES_MAX } from "../protocol/frame_bodies.ts";
 import {

@@ -5,11 +5,8 @@
 import { fromBase64 } from "../base/base64.ts";
 import { type BrokerKey, createTicket, type TicketNarrow } from "../broker.ts";
 import { parseKeys } from "../broker/keys.ts";
-import {
-  type ConnectionFile,
-  formatConnectionFile,
-  readConnectionFile,
-} from "../io/connection_file.ts";
+import { readConnectionFile } from "../io/connection_file.ts";
+import { type ConnectionFile, formatConnectionFile } from "../io/connection_info.ts";
 import { takeLock } from "../io/lock_file.ts";
 import { writeSecret } from "../io/secret_file.ts";
 import { looksLikePattern, type Topic, type TopicPath } from "../topic.ts";

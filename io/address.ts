@@ -38,6 +38,8 @@ export interface WebEndpoint {
 export const WEB_PORTS = { ws: 80, wss: 443 } as const;
 
 const SHOWN_UNITS_MAX = 160;
+/** An address of this machine. With a number over 255 it is a name, which a resolver may take anywhere. */
+const LOOPBACK = /^(?:::ffff:)?127(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}$/i;
 /** The longest path of a Unix socket, in bytes: what Linux allows, and what other systems do. */
 const LINUX_PATH_BYTES_MAX = 107;
 const PATH_BYTES_MAX = 103;
@@ -165,7 +167,7 @@ export function isSecured({ transport }: Endpoint): boolean {
 export function isLoopback(endpoint: Endpoint): boolean {
   if (endpoint.transport === "unix") return true;
   return endpoint.hostname === "localhost" || endpoint.hostname === "::1" ||
-    /^(::ffff:)?127\.\d+\.\d+\.\d+$/i.test(endpoint.hostname);
+    LOOPBACK.test(endpoint.hostname);
 }
 
 /**
@@ -208,5 +210,8 @@ export function addressBeside(file: string): string | undefined {
 
 /** A path that stays the same when the working directory changes. */
 export function absolute(path: string | URL): string | URL {
-  return typeof path !== "string" || path.startsWith("/") ? path : `${workingFolder()}/${path}`;
+  if (typeof path !== "string") return path;
+  // On Windows it begins with a drive, or with that of the working directory or a share.
+  const begin = operatingSystem() === "windows" ? /^([A-Za-z]:)?[\\/]/ : /^\//;
+  return begin.test(path) ? path : `${workingFolder()}/${path}`;
 }

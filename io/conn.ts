@@ -2,7 +2,7 @@
  * One connection, as a runtime makes it, or what stands for one.
  */
 import type { Account } from "../base/account.ts";
-import type { Farewell } from "./websocket.ts";
+import type { Farewell } from "./websocket_close.ts";
 
 /** What is read and written. */
 export interface Stream {

@@ -4,7 +4,8 @@
 import type { Account } from "../base/account.ts";
 import { WEB_PORTS, type WebEndpoint } from "./address.ts";
 import type { Conn, Stream } from "./conn.ts";
-import { type Farewell, WebSocketStream } from "./websocket.ts";
+import { WebSocketStream } from "./websocket.ts";
+import type { Farewell } from "./websocket_close.ts";
 import { askForUpgrade } from "./websocket_upgrade.ts";
 
 /** One connection: a stream of bytes; see `ByteStream` in `protocol/link.ts`. */

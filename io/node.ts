@@ -45,6 +45,12 @@ interface Socket {
   unref(): void;
 }
 
+/** The same after TLS has begun. */
+interface TlsSocket extends Socket {
+  /** In older versions of Bun there is none if TLS could not begin. */
+  getPeerCertificate(): object | undefined;
+}
+
 interface NetModule {
   connect(options: object): Socket;
   isIP(text: string): number;
@@ -52,7 +58,9 @@ interface NetModule {
 
 interface TlsModule {
   readonly rootCertificates: readonly string[];
-  connect(options: object): Socket;
+  connect(options: object): TlsSocket;
+  /** What is wrong with the names in a certificate. */
+  checkServerIdentity(hostname: string, certificate: object): Error | undefined;
   /** Newer than Node 22.0. */
   getCACertificates?(type: "default"): readonly string[];
 }
@@ -127,14 +135,16 @@ class NodeRuntime implements Runtime {
             "Windows; have the broker listen at tcp://127.0.0.1:7411, say",
         );
       }
-      return await opened(net.connect({ ...options, path: endpoint.path }), "connect", signal);
+      return await opened(net.connect({ ...options, path: endpoint.path }), signal);
     }
     const { hostname, port } = endpoint;
     const at = { ...options, host: hostname, port, noDelay: true };
-    if (!isSecured(endpoint)) return await opened(net.connect(at), "connect", signal);
+    if (!isSecured(endpoint)) return await opened(net.connect(at), signal);
     const socket = await connected(net.connect(at), "connect", signal);
     const tls = this.#module<TlsModule>("node:tls");
-    let secured: Socket;
+    // No certificate names the zone of an IPv6 address.
+    const host = hostname.replace(/%.*/, "");
+    let secured: TlsSocket;
     try {
       this.#check(caCerts);
       secured = tls.connect({
@@ -142,8 +152,7 @@ class NodeRuntime implements Runtime {
         socket,
         // A server is asked for a name, and not for an IP address; the certificate is checked for either.
         ...net.isIP(hostname) === 0 && { servername: hostname },
-        // No certificate names the zone of an IPv6 address.
-        host: hostname.replace(/%.*/, ""),
+        host,
         ...caCerts.length > 0 && { ca: [...systemCerts(tls), ...caCerts] },
         // Whatever the environment says.
         rejectUnauthorized: true,
@@ -153,8 +162,11 @@ class NodeRuntime implements Runtime {
       throw cannotBeginTls(hostname, error);
     }
     try {
-      return await opened(secured, "secureConnect", signal);
+      await connected(secured, "secureConnect", signal);
+      checkCertificate(tls, host, secured.getPeerCertificate());
+      return new NodeConn(secured);
     } catch (error) { // The certificate, or what answers.
+      secured.destroy();
       socket.destroy();
       signal.throwIfAborted();
       throw tlsError(endpoint, error);
@@ -228,12 +240,20 @@ async function filing<T>(promise: Promise<T>): Promise<T> {
   }
 }
 
-async function opened(
-  socket: Socket,
-  event: "connect" | "secureConnect",
-  signal: AbortSignal,
-): Promise<Conn> {
-  return new NodeConn(await connected(socket, event, signal));
+/**
+ * Checks what TLS has checked already, but not in Bun before 1.4: there a certificate for no IP address
+ * will do for any, and a TLS that could not begin looks like one that has.
+ *
+ * @throws What is wrong with the certificate.
+ */
+function checkCertificate(tls: TlsModule, host: string, certificate: object | undefined): void {
+  if (certificate === undefined) throw new Error("no certificate came");
+  const problem = tls.checkServerIdentity(host, certificate);
+  if (problem !== undefined) throw problem;
+}
+
+async function opened(socket: Socket, signal: AbortSignal): Promise<Conn> {
+  return new NodeConn(await connected(socket, "connect", signal));
 }
 
 /**

@@ -3,7 +3,7 @@
  */
 import type { Endpoint } from "./address.ts";
 import type { Connection } from "./connection.ts";
-import type { ConnectionFile } from "./connection_file.ts";
+import type { ConnectionFile } from "./connection_info.ts";
 
 /** How a client reaches its broker. */
 export interface Outside {

@@ -10,7 +10,7 @@ import { node } from "./node.ts";
 import { nodeName } from "./process.ts";
 
 /** The oldest versions that have sockets and files for a client. */
-const OLDEST = "Node 22.3, Bun 1.2.6 or Deno 2.6";
+const OLDEST = "Node 22.3, Bun 1.3 or Deno 2.6";
 
 /** What a runtime knows of a path or of an open file. */
 export interface FileStatus {

@@ -5,10 +5,11 @@
  * side may send; who sends more is closed. In the other, a write waits while much is buffered, and looks
  * now and then, because nothing tells when less is.
  */
+import type { Account } from "../base/account.ts";
 import { Fifo } from "../base/fifo.ts";
 import { later } from "../base/timers.ts";
 import { ProtocolError } from "../errors.ts";
-import { CloseCode } from "./websocket.ts";
+import { CloseCode } from "./websocket_close.ts";
 
 /** The most that may wait to be read besides one message: a window, and what is held beside it. */
 const WAITING_BYTES_MAX = 4 * 1024 * 1024;
@@ -28,6 +29,8 @@ export class SocketObject {
   /** How much of the first message was read. */
   #read = 0;
   #waitingBytes = 0;
+  /** Where these count. */
+  #account: Account | undefined;
   #reader: PromiseWithResolvers<void> | undefined;
   readonly #opened = Promise.withResolvers<void>();
   #isClosed = false;
@@ -56,11 +59,28 @@ export class SocketObject {
     }
     if (data.byteLength === 0 || this.#isClosed) return;
     this.#messages.push(new Uint8Array(data));
-    this.#waitingBytes += data.byteLength;
+    this.#hold(data.byteLength);
     if (this.#waitingBytes > this.#waitingBytesMax) {
       this.#refuse(CloseCode.TOO_BIG, `more than ${this.#waitingBytesMax} bytes came at once`);
     }
     this.#wake();
+  }
+
+  #hold(bytes: number): void {
+    this.#waitingBytes += bytes;
+    this.#account?.add(bytes);
+  }
+
+  /** Counts what waits to be read, until {@linkcode SocketObject.uncount}. */
+  count(account: Account): void {
+    this.#account = account;
+    account.add(this.#waitingBytes);
+  }
+
+  /** Counts it no longer: the connection is closed. */
+  uncount(): void {
+    this.#account?.add(-this.#waitingBytes);
+    this.#account = undefined;
   }
 
   #refuse(code: number, what: string): void {
@@ -99,7 +119,7 @@ export class SocketObject {
       this.#messages.shift();
       this.#read = 0;
     }
-    this.#waitingBytes -= filled;
+    this.#hold(-filled);
     return filled;
   }
 

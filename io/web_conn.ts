@@ -17,7 +17,8 @@ import { ProtocolError } from "../errors.ts";
 import type { Stream } from "./conn.ts";
 import { HeadError, readHead } from "./http_head.ts";
 import type { TlsServerConn } from "./tls.ts";
-import { type Farewell, WebSocketStream } from "./websocket.ts";
+import { WebSocketStream } from "./websocket.ts";
+import type { Farewell } from "./websocket_close.ts";
 import {
   checkUpgrade,
   type IsAllowed,

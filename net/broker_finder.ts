@@ -1,9 +1,10 @@
 /**
  * Finds the broker of a client: at the address that it was given, or at that in a connection file.
  */
+import { printable } from "../base/printable.ts";
 import { ConnectionLostError } from "../errors.ts";
 import { absolute, type Addresses, type Endpoint, parseAddresses, safeOf } from "../io/address.ts";
-import { type ConnectionFile, isMissing, withKey } from "../io/connection_file.ts";
+import { type ConnectionFile, isMissing, withKey } from "../io/connection_info.ts";
 import type { Outside } from "../io/outside.ts";
 import { checkCaCerts } from "../io/tls_errors.ts";
 import { keyBytes, keyNameBytes } from "../protocol/handshake.ts";
@@ -65,9 +66,11 @@ export class BrokerFinder {
   /**
    * Finds the broker of a connection file from now on. The file need not be there yet.
    *
+   * @throws {TypeError} If it is not a path.
    * @throws {Error} If there is a file, and it cannot be used, as `readConnectionFile` says.
    */
   async follow(file: string | URL): Promise<void> {
+    checkPath(file);
     try {
       this.#target = await this.#read(file);
     } catch (error) {
@@ -113,4 +116,13 @@ export class BrokerFinder {
       );
     }
   }
+}
+
+/** Some runtimes look for a file of the name "undefined" when they are given `undefined`. */
+function checkPath(file: unknown): void {
+  if (typeof file === "string" && file !== "" || file instanceof Object && "href" in file) return;
+  const what = typeof file === "string" ? "empty" : printable(String(file), 80);
+  throw new TypeError(
+    `Cannot read the connection file: its path is ${what}; it must be a text or a URL`,
+  );
 }

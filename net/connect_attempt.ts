@@ -80,7 +80,7 @@ export async function attempt(
   );
 }
 
-/** Makes one attempt at an endpoint. */
+/** Makes one attempt at an endpoint, which has `ms` to say anything at all, and then all the time there is. */
 async function attemptAt(
   endpoint: Endpoint,
   ms: number,
@@ -89,19 +89,33 @@ async function attemptAt(
   attempter: Attempter,
 ): Promise<Link> {
   const tooLate = new AbortController();
-  const timer = later(() => {
+  let timer = later(() => {
     tooLate.abort(new UnreachableError(endpoint, `no answer within ${ms} ms`));
   }, ms);
+  // Whoever answers slowly is there: its refusal must not be taken to the next address.
+  const heard = () => {
+    timer.cancel();
+    timer = later(() => tooLate.abort(tooSlow(endpoint)), CONNECT_MS);
+  };
   try {
     const signal = AbortSignal.any([span.signal, tooLate.signal]);
-    return await attemptUntil(signal, span, endpoint, target, attempter);
+    return await attemptUntil(signal, heard, span, endpoint, target, attempter);
   } finally {
     timer.cancel();
   }
 }
 
+function tooSlow(endpoint: Endpoint): ConnectionLostError {
+  return new ConnectionLostError(
+    `Cannot connect to ${
+      formatEndpoint(endpoint)
+    }: the broker did not go on within ${CONNECT_MS} ms`,
+  );
+}
+
 async function attemptUntil(
   signal: AbortSignal,
+  heard: () => void,
   span: ConnectSpan,
   endpoint: Endpoint,
   { key, keyName, caCerts }: Target,
@@ -114,7 +128,7 @@ async function attemptUntil(
   signal.addEventListener("abort", close);
   try {
     signal.throwIfAborted(); // It may have been aborted since.
-    const brokerId = await authenticateToBroker(stream, key, keyName);
+    const brokerId = await authenticateToBroker(stream, key, keyName, heard);
     const link = new Link(stream, brokerFrameLimits());
     span.remote.begin(link);
     return await openSession(span, link, brokerId.toString(), attempter);

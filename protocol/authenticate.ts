@@ -26,6 +26,7 @@ const HTTP = 0x48;
 /**
  * The client's side of the handshake over `stream`.
  *
+ * @param heard Called as soon as anything answers.
  * @returns The broker's id.
  * @throws {AuthError} If either side could not prove that it has the key.
  * @throws {ProtocolError} If the other side is not a broker with which this client can speak.
@@ -35,9 +36,10 @@ export async function authenticateToBroker(
   stream: ByteStream,
   key: Uint8Array,
   keyName: string,
+  heard: () => void = () => {},
 ): Promise<Uint8Array> {
   const handshake = new ClientHandshake(key, keyName);
-  const challenge = await challengeOf(stream, handshake);
+  const challenge = await challengeOf(stream, handshake, heard);
   await writeAll(stream, await handshake.prove(challenge));
   handshake.checkAnswer((await readExactly(stream, new Uint8Array(1)))[0]!);
   return await handshake.verify(await readExactly(stream, new Uint8Array(PROOF_BYTES)));
@@ -60,10 +62,12 @@ export async function askForId(stream: ByteStream): Promise<Uint8Array> {
 async function challengeOf(
   stream: ByteStream,
   handshake: ClientHandshake,
+  heard?: () => void,
 ): Promise<Uint8Array<ArrayBuffer>> {
   await writeAll(stream, handshake.hello);
   const challenge = new Uint8Array(CHALLENGE_HEAD_BYTES + CHALLENGE_TAIL_BYTES);
   await readExactly(stream, challenge.subarray(0, 1));
+  heard?.();
   if (challenge[0] === TLS_ALERT) {
     throw new ProtocolError(
       "Cannot connect: what answers speaks TLS; use an address that begins with tls://",

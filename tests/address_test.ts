@@ -182,6 +182,9 @@ for (
     [tcp("example.org", 1), false],
     [tcp("fe80::1", 1), false],
     [tcp("::ffff:10.0.0.1", 1), false],
+    [tcp("127.255.255.255", 1), true],
+    [tcp("127.0.0.256", 1), false],
+    [tcp("127.999.0.1", 1), false],
   ] as const
 ) {
   Deno.test(`isExposed is false for ${formatEndpoint(endpoint)} with TLS`, () => {

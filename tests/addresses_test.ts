@@ -223,6 +223,19 @@ Deno.test("NetPubSub goes on to the next address where a server says that its br
 /** So many addresses that each has a fortieth of the time of an attempt. */
 const MANY = 40;
 
+Deno.test("NetPubSub tries no other of many addresses after a broker that refuses its key, which takes time", async () => {
+  await using broker = await started({ address: "tcp://127.0.0.1:0" });
+  await using other = await started({
+    address: "ws://127.0.0.1:0",
+    authkey: "another",
+    onError() {},
+  });
+  const addresses = [other.address, ...Array<string>(MANY - 1).fill(broker.address)];
+  await using bus = new NetPubSub(addresses, KEY);
+  await assertRejects(() => bus.connect(), AuthError);
+  assertEquals(broker.stats().refused + broker.stats().sessions, 0);
+});
+
 Deno.test("NetPubSub goes on to the next address where nobody answers in time", async () => {
   await using broker = await started({ address: "tcp://127.0.0.1:0" });
   // It connects, and nobody accepts.

@@ -184,6 +184,16 @@ Deno.test("NetPubSub.fromFile refuses at once a file that cannot be used, and co
   }
 });
 
+Deno.test("NetPubSub.fromFile refuses what is not a path, and does not wait for such a file", async () => {
+  for (const path of [undefined, null, 5, "", {}, ["x.json"]]) {
+    await assertRejects(
+      () => NetPubSub.fromFile(path as string),
+      TypeError,
+      "must be a text or a URL",
+    );
+  }
+});
+
 Deno.test("NetPubSub.fromFile checks its options although there is no file", async () => {
   await using place = await Place.make();
   await assertRejects(() => place.bus({ keyName: "n".repeat(65) }), RangeError, "limit is 64");

@@ -1,9 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import {
-  type ConnectionFile,
-  readConnectionFile,
-  writeConnectionFile,
-} from "../io/connection_file.ts";
+import { readConnectionFile, writeConnectionFile } from "../io/connection_file.ts";
+import type { ConnectionFile } from "../io/connection_info.ts";
 import { TempFolder } from "./helpers/folder.ts";
 
 const CONTENT: ConnectionFile = {

@@ -1,9 +1,11 @@
 /** What a client says when it cannot connect: the same in Deno, Node and Bun, but for what they say themselves. */
+import type { EventEmitter } from "node:events";
+import { checkServerIdentity } from "node:tls";
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { parseAddress } from "../io/address.ts";
 import { dial } from "../io/dial.ts";
 import { node } from "../io/node.ts";
-import type { NodeProcess } from "../io/process.ts";
+import { type NodeProcess, nodeProcess } from "../io/process.ts";
 import { TempFolder } from "./helpers/folder.ts";
 import { RUNTIMES } from "./helpers/runtimes.ts";
 import { pathOf, SELF_SIGNED, SIGNED, WRONG } from "./helpers/tls.ts";
@@ -299,3 +301,35 @@ Deno.test("dial says in Node and Bun on Windows that there are no Unix sockets",
   );
   assertEquals(error.name, "NotSupportedError");
 });
+
+for (
+  const [what, certificate, name, says] of [
+    ["for another name", { subjectaltname: "DNS:other.example" }, "AuthError", "for another name"],
+    ["that did not come", undefined, "ConnectionLostError", "no certificate came"],
+  ] as const
+) {
+  Deno.test(`a client of Node and Bun refuses a certificate ${what}, although TLS takes it`, async () => {
+    using servers = new Servers();
+    // TLS as versions of Bun before 1.4 have it for IP addresses.
+    const tls = {
+      rootCertificates: [],
+      checkServerIdentity: checkServerIdentity as (...args: unknown[]) => unknown,
+      connect({ socket }: { socket: EventEmitter }) {
+        queueMicrotask(() => socket.emit("secureConnect"));
+        return Object.assign(socket, { getPeerCertificate: () => certificate });
+      },
+    };
+    const real = nodeProcess() as NodeProcess;
+    const runtime = node({
+      ...real,
+      getBuiltinModule: (name) => name === "node:tls" ? tls : real.getBuiltinModule!(name),
+    })!;
+    const endpoint = parseAddress(`tls://127.0.0.1:${servers.tcp("")}`);
+    const error = await assertRejects(
+      () => runtime.connect(endpoint, NEVER, []),
+      Error,
+      says,
+    );
+    assertEquals(error.name, name);
+  });
+}

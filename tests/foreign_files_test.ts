@@ -120,6 +120,19 @@ for (const { name, note, run } of WITH_FILES) {
     },
   });
 
+  Deno.test(`the paths that Windows has are absolute in ${name}${note}`, options, async () => {
+    await using folder = await TempFolder.make();
+    const script = `
+      import { absolute } from "${ROOT}io/address.ts";
+      const paths = ["C:\\\\a", "c:/a", "\\\\a", "\\\\\\\\a\\\\b", "/a", "a", "C:a"];
+      const shown = () => console.log(paths.filter((path) => absolute(path) === path).join(" "));
+      shown();
+      Object.defineProperty(process, "platform", { value: "win32" });
+      shown();`;
+    const expected = `/a\n${String.raw`C:\a c:/a \a \\a\b /a`}\n`;
+    assertEquals(await runIn(folder.path, script), expected);
+  });
+
   Deno.test(
     `NetPubSub.fromFile waits in ${name} for its file, and reads it again${note}`,
     options,

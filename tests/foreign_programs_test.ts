@@ -196,7 +196,7 @@ for (const { name, note, command } of PROGRAMS) {
       await client().connect().catch(({ name, message }) => console.log(name, message));`;
     assertMatch(
       await stage.run(script),
-      /^NotSupportedError Cannot connect to tcp:\S+: (Node|Bun) \d+\.\d+\.\d+ is too old; this needs Node 22\.3, Bun 1\.2\.6 or Deno 2\.6, or a later version\n$/,
+      /^NotSupportedError Cannot connect to tcp:\S+: (Node|Bun) \d+\.\d+\.\d+ is too old; this needs Node 22\.3, Bun 1\.3 or Deno 2\.6, or a later version\n$/,
     );
   });
 

@@ -220,14 +220,21 @@ for (
     ["another version", "/bus", { protocolVersion: 8 }, 426],
   ] as const
 ) {
-  Deno.test(`the package ws, with ${what}, is answered with ${status}`, async () => {
-    await using scene = await startScene();
-    const socket = new Ws(scene.broker.address.replace("/bus", path), options);
-    socket.on("error", () => {}); // It could not open.
-    const [request, response] = await once(socket, "unexpected-response");
-    request.destroy();
-    assertEquals(response.statusCode, status);
-  });
+  // What old versions of Deno have of Node takes an answer that names an upgrade for one.
+  const ignore = status === 426 && Deno.version.deno.startsWith("2.6.");
+  const note = ignore ? " (ignored: this Deno is too old)" : "";
+  Deno.test(
+    `the package ws, with ${what}, is answered with ${status}${note}`,
+    { ignore },
+    async () => {
+      await using scene = await startScene();
+      const socket = new Ws(scene.broker.address.replace("/bus", path), options);
+      socket.on("error", () => {}); // It could not open.
+      const [request, response] = await once(socket, "unexpected-response");
+      request.destroy();
+      assertEquals(response.statusCode, status);
+    },
+  );
 }
 
 for (

@@ -21,7 +21,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   performance: ["base/clock.ts", "cli/"],
   // It can be faked, as all of these; what a promise does cannot.
   queueMicrotask: ["cli/"],
-  // What Node 22.3, Bun 1.2.6 or Safari 18 lack.
+  // What Node 22.3, Bun 1.3 or Safari 18 lack.
   Float16Array: ["codec/format.ts", "cli/"],
   DisposableStack: ["cli/"],
   AsyncDisposableStack: ["cli/"],
@@ -38,7 +38,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   "import()": ["cli/uplink.ts"],
 };
 
-/** What Node 22.3, Bun 1.2.6 or Safari 18 lack of objects that they have. */
+/** What Node 22.3, Bun 1.3 or Safari 18 lack of objects that they have. */
 const LATE = new Set([
   "Array.fromAsync",
   "Atomics.pause",
@@ -318,6 +318,17 @@ Deno.test("what a library imports can be loaded in browsers, Node and Bun", () =
     );
   });
   assertEquals(found, []);
+});
+
+Deno.test("a client has the sockets and files of a runtime only by its door", () => {
+  const reached = new Set(["net/client_pubsub.ts"]);
+  for (const module of reached) for (const name of MODULES.get(module)!) reached.add(name);
+  const allowed = ["io/process.ts", "io/program.ts", "base/timers.ts"]; // Names, and timers.
+  const found = [...reached].filter((module) =>
+    ["Deno", "node:"].some((key) => has(SAID.get(module)!, key)) ||
+    [...SAID.get(module)!.texts].some((text) => text.startsWith("node:"))
+  );
+  assertEquals(found.toSorted(), allowed.toSorted());
 });
 
 /** Whether a module is one of the program, which is for Deno alone. */

@@ -1,6 +1,6 @@
 /** What `deno task npm` does beside `deno pack`, and what it refuses. */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { DESCRIPTION, lower, withDisposable } from "../tools/release/npm.ts";
+import { DESCRIPTION, lower, npmManifest, withDisposable } from "../tools/release/npm.ts";
 import { TempFolder } from "./helpers/folder.ts";
 import { PAGES } from "./helpers/pages.ts";
 
@@ -35,6 +35,15 @@ Deno.test("withDisposable asks for the types of using where they are used", () =
     ]
   ) assertMatch(withDisposable(text), asking);
   assertEquals(withDisposable("type Disposables = 1;"), "type Disposables = 1;");
+});
+
+Deno.test("npm is told which versions a client needs, as the pages say", () => {
+  const manifest = npmManifest({ name: "a", version: "1.0.0", exports: {} });
+  const [, ...needed] = /Deno ([\d.]+), \[Node ([\d.]+) and Bun ([\d.]+)\]/.exec(
+    PAGES.get("README.md")!,
+  )!;
+  const [deno, node, bun] = needed.map((version) => `>=${version}`);
+  assertEquals(manifest["engines"], { node, bun, deno });
 });
 
 Deno.test("npm shows the description that JSR is to have", () => {

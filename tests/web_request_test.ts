@@ -75,6 +75,14 @@ for (const [what, status, text, says] of ANSWERS) {
   });
 }
 
+Deno.test("Broker keeps the origins that it was given, whatever becomes of the array", async () => {
+  const origins = ["https://b.example"];
+  await using scene = await Scene.start({ origins });
+  origins.push("http://a.example");
+  const answer = await answerTo(scene, head("Host", "Origin: http://a.example\r\nHost"));
+  assertEquals(statusOf(answer), 403);
+});
+
 Deno.test("Broker.upgrade closes a client that proves no key after authTimeout", async () => {
   await using scene = await Scene.start({ authTimeout: 50 });
   using web = await RawWeb.upgraded(scene.endpoint);

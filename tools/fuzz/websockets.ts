@@ -100,10 +100,14 @@ function headOf(random: Random): Uint8Array {
   return random.int(3) === 0 ? mangle(random, head) : head;
 }
 
+/** With these bytes TLS begins. */
+const TLS = [21, 22];
+
 /** What a naive reader makes of bytes: a head, the status of an error, or that they end too early. */
 function naiveHead(
   bytes: Uint8Array,
 ): { start: string; fields: [string, string][]; rest: Uint8Array } | number | "lost" {
+  if (TLS.includes(bytes[0]!)) return 400;
   const text = textOf(bytes);
   const end = text.indexOf(CRLF + CRLF) + 4;
   if (end > HEAD_BYTES_MAX || end < 4 && bytes.length >= HEAD_BYTES_MAX) return 431;
@@ -127,7 +131,9 @@ function naiveUpgrades(start: string, fields: readonly (readonly [string, string
   const [host, ...hosts] = all("host");
   const isGood = (origin: string) => {
     if (origin === ORIGIN) return true;
-    if (!URL.canParse(origin) || !URL.canParse(`http://${host}`)) return false;
+    if (!/^https?:/i.test(origin) || !URL.canParse(origin) || !URL.canParse(`http://${host}`)) {
+      return false;
+    }
     return new URL(origin).hostname === new URL(`http://${host}`).hostname;
   };
   const isHost = /^(?:\[[\da-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(?::\d*)?$/i.test(host ?? "[");

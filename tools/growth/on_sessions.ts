@@ -180,7 +180,7 @@ const MEMORY: Operation = {
   of: "sessions with 64 KiB each",
   per: "message",
   from: 100,
-  few: 50,
+  few: 100,
   prepare: (n) =>
     withBroker({ memory: n * 2 ** 16 }, async (memory) => {
       await memory.detached(n, (i) => ({ topics: topics(1, "fleet", `s${i}`) }));

@@ -29,7 +29,8 @@ export const DESCRIPTION =
   "line: typed topics, sessions that outlive connections, mutual authentication, a broker in any " +
   "program or as one";
 const KEYWORDS = ["pubsub", "publish-subscribe", "message-bus", "broker", "events", "ipc"];
-const ENGINES = { node: ">=22", bun: ">=1.2", deno: ">=2.6" };
+/** What a client needs; a bus within a process works in older ones, too. */
+const ENGINES = { node: ">=22.3", bun: ">=1.3", deno: ">=2.6" };
 
 /** What `package.json` has, as far as it matters here. */
 export interface NpmManifest {
