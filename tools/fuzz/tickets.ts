@@ -17,6 +17,7 @@ import {
 } from "../../protocol/handshake.ts";
 import {
   isExpired,
+  isTicketName,
   type Narrowing,
   readTicket,
   type Ticket,
@@ -99,6 +100,8 @@ async function runTickets(random: Random, notes: Notes): Promise<void> {
   notes.fed(sent);
   const name = decoder.decode(sent);
   const isText = isSame(encoder.encode(name), sent);
+  // What is left of it may be the name of a key, which is another target's.
+  if (!isTicketName(name)) return notes.ended("no ticket's name");
   const said = checkRead(name, notes);
   const key = said && keys.get(said.name);
   const known = key ?? random.pick([...keys.values()]);
