@@ -3,8 +3,8 @@
 #   prepare              finds or fetches what the steps need; sets deno and oldest
 #   step NAME COMMAND…   runs it, and counts the tests that it tells of, or itself as one
 #   skip NAME REASON     counts a step that cannot be run here
-#   finish               prints what became of each step and the sums; fails when something failed,
-#                        or when nothing was run
+#   finish               prints what failed steps said of it, what became of each step, and the sums;
+#                        fails when something failed, or when nothing was run
 #
 # When WANTED has names, or parts of names, only the steps with such a name are run, and the others
 # are skipped; a name that no step has counts as a step that failed.
@@ -53,7 +53,16 @@ step() {
   # In such a line benchmarks and tests say what they leave out here.
   left=$((${ignored:-0} + $(grep -c "^Skipped[ :]" "$log" || true)))
 
-  [ "$bad" -eq 0 ] || outcome=FAILED
+  if [ "$bad" -gt 0 ]; then
+    outcome=FAILED
+    {
+      echo "-- $name, where it says so, and its last lines"
+      # Names of tests have such words, too.
+      { grep -aE "FAILED|[eE]rror" "$log" | grep -av " \.\.\. ok" || true; } |
+        tail -n 20 | cut -c 1-500
+      tail -n 10 "$log" | cut -c 1-500
+    } >>"$scratch/failures"
+  fi
   runs=$((runs + 1))
   count "$name" "$outcome" "$ok" "$bad" "$left" "$((SECONDS - began))" "$user" "$system"
   echo "== $row"
@@ -96,6 +105,8 @@ finish() {
     is_step "$part" || complain "$part" "no step has such a name"
   done
   [ $((runs + failed)) -gt 0 ] || complain "all steps" "nothing was run"
+  # Again, at the end: of a long output not everything may be kept.
+  [ ! -f "$scratch/failures" ] || cat "$scratch/failures"
   echo "== after $SECONDS s"
   printf "%s\n" "${rows[@]}"
   echo "$passed passed, $failed failed, $skipped skipped"

@@ -15,7 +15,12 @@ async function run(steps: readonly string[], before: readonly string[] = []) {
     stderr: "inherit",
   }).output();
   const lines = new TextDecoder().decode(stdout).trimEnd().split("\n");
-  return { code, last: lines.at(-1), table: lines.slice(-1 - steps.length, -1) };
+  const end = lines.findLastIndex((line) => /^== after \d+ s$/.test(line));
+  const told = lines.slice(
+    lines.findLastIndex((line) => line.startsWith("== ") && /CPU s/.test(line)) + 1,
+    end,
+  );
+  return { code, last: lines.at(-1), table: lines.slice(-1 - steps.length, -1), told };
 }
 
 for (
@@ -99,4 +104,17 @@ Deno.test("steps.sh tells how long the processes of a step computed, their child
   const [row] = table;
   const cpu = Number(/([\d.]+) CPU s/.exec(row!)![1]);
   assert(cpu > 0.2, row);
+});
+
+Deno.test("steps.sh says at the end what failed steps said, for a log of which only that is kept", async () => {
+  const flood = 'for ((i = 0; i < 100; i++)); do echo "on errors: $i ... ok"; done';
+  const { told } = await run(["step good echo 'error: fine'", "step bad talk"], [
+    `talk() { echo "b: FAILED: boom"; ${flood}; echo end; false; }`,
+  ]);
+  assertEquals(told.slice(0, 2), [
+    "-- bad, where it says so, and its last lines",
+    "b: FAILED: boom",
+  ]);
+  assertEquals(told.at(-1), "end");
+  assertEquals(told.length, 12);
 });
