@@ -5,7 +5,11 @@
 /** What a page, and its workers, tell of themselves. */
 interface PageScope {
   /** Absent in Deno without `--location`, in Node and in Bun. */
-  readonly location?: { readonly protocol: string; readonly host: string };
+  readonly location?: {
+    readonly protocol: string;
+    readonly host: string;
+    readonly hostname: string;
+  };
   /** `"null"` for a page from disk and for a sandboxed one. */
   readonly origin?: string;
   /** Absent in a worker. */

@@ -129,6 +129,7 @@ async function attemptUntil(
   try {
     signal.throwIfAborted(); // It may have been aborted since.
     const brokerId = await authenticateToBroker(stream, key, keyName, heard);
+    stream.trust();
     const link = new Link(stream, brokerFrameLimits());
     span.remote.begin(link);
     return await openSession(span, link, brokerId.toString(), attempter);
