@@ -3,10 +3,11 @@
  * there, against brokers here. Over one transport of each runtime all cases are run, over the others the
  * brief ones; with `CONFORMANCE=all` in the environment all over all, and a table says how many passed.
  */
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import type { Setting } from "./conformance/client/context.ts";
 import { AT_LAST } from "./conformance/client/main.ts";
 import { casesFor, type Outcome } from "./conformance/client/run_cases.ts";
+import { bundle } from "../tools/harness/bundle.ts";
 import { TempFolder } from "./helpers/folder.ts";
 import { DENO, type Runtime, RUNTIMES } from "./helpers/runtimes.ts";
 import { Stages } from "./helpers/stages.ts";
@@ -38,19 +39,10 @@ const table = new Map<string, { version: string; readonly cells: string[] }>();
 
 let bundled: Promise<string> | undefined;
 
-/** The cases, and the library with them, as one module. */
-async function bundle(): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["bundle", "--quiet", "--no-lock", "--platform", "browser", MAIN],
-  }).output();
-  assert(success, new TextDecoder().decode(stderr));
-  return new TextDecoder().decode(stdout);
-}
-
 /** Runs the cases there; which version that is, and what became of each. */
 async function run(runtime: Runtime, setting: Setting): Promise<[string, Outcome[]]> {
   await using folder = await TempFolder.make();
-  await Deno.writeTextFile(`${folder.path}/cases.js`, await (bundled ??= bundle()));
+  await Deno.writeTextFile(`${folder.path}/cases.js`, await (bundled ??= bundle(MAIN)));
   await Deno.writeTextFile(`${folder.path}/package.json`, '{ "type": "module" }');
   await Deno.writeTextFile(
     `${folder.path}/main.js`,
