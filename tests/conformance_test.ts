@@ -65,6 +65,7 @@ for (const [name, whole] of Object.entries(PLACES)) {
         const setting: Setting = {
           control: stages.control,
           transport,
+          place: "program",
           caCerts: on.client.tls?.caCerts ?? [],
           isWhole: IS_WHOLE || transport === whole,
           chaosMs: IS_WHOLE ? 5000 : 1500,
