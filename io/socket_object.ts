@@ -100,6 +100,11 @@ export class SocketObject {
     this.#reader = undefined;
   }
 
+  /** Settles when it is open; rejects when it closes before. */
+  get opened(): Promise<void> {
+    return this.#opened.promise;
+  }
+
   /** Reads into `into`; returns how many bytes, or `null` at the end. */
   async read(into: Uint8Array): Promise<number | null> {
     while (this.#messages.length === 0) {

@@ -288,6 +288,7 @@ export class Client {
     span.signal.throwIfAborted();
     const target = await this.#finder.find({
       waits: span.waits || span.remote.id !== undefined,
+      signal: span.signal,
     });
     return await attempt(span, target, {
       dial: this.#finder.outside.dial,
