@@ -60,8 +60,11 @@ export class SocketObject {
     socket.onopen = () => this.#opened.resolve();
     socket.onmessage = ({ data }) => this.#take(data);
     socket.onclose = ({ code }) => this.#close(code);
-    // What some runtimes say here, a page is not told; a close follows, which has a code.
-    socket.onerror = (event) => this.#problem ??= (event as ErrorEvent).message || undefined;
+    // A page is told nothing here; a close follows, which has a code. In Node 22 none follows.
+    socket.onerror = (event) => {
+      this.#problem ??= (event as ErrorEvent).message || undefined;
+      if (this.#problem !== undefined) this.#close();
+    };
     if (socket.readyState === WebSocket.OPEN) this.#opened.resolve();
     this.#opened.promise.catch(() => {}); // Whoever writes hears of it.
   }
