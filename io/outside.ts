@@ -18,4 +18,6 @@ export interface Outside {
   endpointOf(address: Address): Endpoint | string;
   /** The address of a broker of which none is told; absent where there must be one. */
   readonly home?: string;
+  /** The name of the program, in so many bytes of UTF-8; absent where there are no programs. */
+  programName?(bytesMax: number): string;
 }
