@@ -58,8 +58,9 @@ export interface NetPubSubOptions extends PubSubOptions {
    */
   keyName?: string | undefined;
   /**
-   * For a `tls://` address: certificates to trust besides those that the system trusts and the one in
-   * the connection file. By default none.
+   * For a `tls://` or `wss://` address: certificates to trust besides those that the system trusts and the
+   * one in the connection file. By default none. `@mpubsub/mpubsub/web` trusts what the browser trusts,
+   * and nothing else.
    */
   tls?: {
     /**
