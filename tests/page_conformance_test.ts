@@ -44,7 +44,7 @@ const FILES: Readonly<Record<string, string>> = {
 /** The kinds of pages, each with the URL of one without what it is to do. */
 const PAGES: Readonly<Record<string, (server: PageServer, folder: string) => string>> = {
   "an http page": (server) => `${server.origin("http")}/page.html`,
-  //"an http page of another host": (server) => `${server.origin("http", HOST)}/page.html`,
+  "an http page of another host": (server) => `${server.origin("http", HOST)}/page.html`,
   "an https page": (server) => `${server.origin("https")}/page.html`,
   "a worker": (server) => `${server.origin("https")}/worker.html`,
   "a frame of another origin": (server) =>
@@ -52,7 +52,7 @@ const PAGES: Readonly<Record<string, (server: PageServer, folder: string) => str
   "a page from disk": (_server, folder) => `file://${folder}/page.html`,
 };
 /** Where all cases are always run: there the most is missing. */
-const WHOLE = "an http page over ws";
+const WHOLE = "an http page of another host over ws";
 
 const command = await findChromium();
 const note = command === undefined ? " (ignored: there is no Chromium here)" : "";
@@ -88,7 +88,8 @@ interface Run {
   readonly page: string;
   readonly transport: string;
   readonly setting: Setting;
-  readonly outcomes: readonly Outcome[];
+  /** What became of the cases; or what went wrong with all of them. */
+  readonly outcomes: readonly Outcome[] | Error;
 }
 
 /** Runs the cases in all pages, some at a time: most of each run is waiting. */
@@ -111,7 +112,8 @@ async function runAll(browser: Chromium, server: PageServer, folder: string): Pr
         isWhole: IS_WHOLE || `${page} over ${transport}` === WHOLE,
         chaosMs: IS_WHOLE ? 5000 : 1500,
       };
-      const outcomes = await run(browser, PAGES[page]!(server, folder), setting);
+      const outcomes = await run(browser, PAGES[page]!(server, folder), setting)
+        .catch((error: Error) => error);
       runs.push({ page, transport, setting, outcomes });
     }
   };
@@ -136,6 +138,7 @@ Deno.test(
     const runs = await runAll(browser, server, folder.path);
     for (const { page, transport, setting, outcomes } of runs) {
       await t.step(`${page} over ${transport}`, async (t) => {
+        if (outcomes instanceof Error) throw outcomes;
         const wanted = casesFor(setting, false).map(({ name }) => name);
         assertEquals(outcomes.map(({ name }) => name).toSorted(), wanted.toSorted());
         for (const { name, problem } of outcomes) {
@@ -149,9 +152,9 @@ Deno.test(
     // A reporter leaves out what a test prints, and names all steps.
     await t.step(`the cases that passed in ${browser.version}`, async (t) => {
       for (const { page, transport, outcomes } of runs) {
-        const good = outcomes.filter(({ problem }) => problem === undefined).length;
-        const count = `${good} of ${outcomes.length}`;
-        await t.step(`${page} over ${transport} | ${count}`, () => {});
+        const all = outcomes instanceof Error ? [] : outcomes;
+        const good = all.filter(({ problem }) => problem === undefined);
+        await t.step(`${page} over ${transport} | ${good.length} of ${all.length}`, () => {});
       }
     });
   },
