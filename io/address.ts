@@ -54,7 +54,7 @@ export function parseAddress(address: Address): Endpoint {
   if (Array.isArray(address)) return netEndpoint("tcp", address, address[0], address[1]);
   if (typeof address !== "string") throw badAddress(address);
   if (address.startsWith("unix://")) return unixEndpoint(address.slice("unix://".length));
-  if (/^wss?:/.test(address)) return parseWebAddress(address);
+  if (/^wss?:/.test(address)) return webEndpoint(address);
   const match = /^(?:(tcp|tls):\/\/)?(\[[^\s/[\]]+\]|[^\s:/[\]]+):(\d+)$/.exec(address);
   if (match === null) throw badAddress(address);
   const transport = match[1] === "tls" ? "tls" : "tcp";
@@ -76,13 +76,7 @@ export function listAddresses(addresses: Addresses): readonly Address[] {
   return addresses;
 }
 
-/**
- * Takes the address of a WebSocket apart.
- *
- * @throws {TypeError} If it is not a valid one.
- * @throws {RangeError} If its port is over 65535.
- */
-export function parseWebAddress(address: string): WebEndpoint {
+function webEndpoint(address: string): WebEndpoint {
   const match =
     /^(wss?):\/\/(\[[^\s/[\]]+\]|[^\s:/?#@[\]]+)(?::(\d+))?(\/[\w\-.~!$&'()*+,;=:@%/]*)?$/
       .exec(address);

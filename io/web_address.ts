@@ -6,28 +6,27 @@ import {
   type Endpoint,
   formatEndpoint,
   isExposed,
-  parseWebAddress,
+  isWeb,
+  parseAddress,
 } from "./address.ts";
 import { page } from "./page.ts";
 
 /** The page's own host: what stands for an address that is left out. */
 export const HOME = "/";
 
-/** What other clients use: it is not read here, but left out. */
-const NOT_OF_WEB = /^(unix|tcp|tls):\/\/|^[^/]+:\d+$/;
-
 /**
  * Takes an address apart; see `Outside.endpointOf`. What begins with `/` is a path of the page's own host.
  */
 export function webEndpointOf(address: Address): Endpoint | string {
-  const text = Array.isArray(address) ? address.join(":") : String(address);
-  if (NOT_OF_WEB.test(text)) {
-    return `${text}: a WebSocket needs an address that begins with ws:// or wss://; ` +
+  const isPath = typeof address === "string" && address.startsWith("/");
+  const endpoint = parseAddress(isPath ? ownHost(address) + address : address);
+  const shown = formatEndpoint(endpoint);
+  if (!isWeb(endpoint)) {
+    return `${shown}: a WebSocket needs an address that begins with ws:// or wss://; ` +
       "let the broker listen at one, too";
   }
-  const endpoint = parseWebAddress(text.startsWith("/") ? ownHost(text) + text : text);
   if (page().location?.protocol !== "https:" || !isExposed(endpoint)) return endpoint;
-  return `${formatEndpoint(endpoint)}: a page that came by https:// may use wss:// only`;
+  return `${shown}: a page that came by https:// may use wss:// only`;
 }
 
 /** The beginning of an address on the page's own host. */

@@ -20,7 +20,7 @@ const scope = globalThis as unknown as Scope;
 function tell(line: object): void {
   const text = JSON.stringify(line);
   if (scope.parent === undefined) scope.postMessage(text);
-  else if (scope.parent === globalThis) console.log(text);
+  else if (scope.parent === scope) console.log(text);
   else scope.parent.postMessage(text, "*");
 }
 
