@@ -56,7 +56,8 @@ function hintFor(endpoint: WebEndpoint): string {
   const hints = [
     "a broker listens there",
     isSecured(endpoint) && "this browser trusts its certificate",
-    location.hostname !== endpoint.hostname && `its option origins, or --origin, lists ${origin}`,
+    origin !== undefined && location.hostname !== endpoint.hostname &&
+    `its option origins, or --origin, lists ${origin}`,
     "connect-src of the page's Content-Security-Policy, if it has one, allows it",
   ];
   return `; a page is not told why: see that ${hints.filter(Boolean).join(", that ")}`;
