@@ -22,7 +22,8 @@
  * - While a span is closed, what is published waits in the next one, which goes ahead if `connect()` is
  *   called meanwhile.
  */
-import { every, later } from "../base/timers.ts";
+import { Ticker } from "../base/ticker.ts";
+import { later } from "../base/timers.ts";
 import { ConnectionLostError } from "../errors.ts";
 import { type Endpoint, formatEndpoint } from "../io/address.ts";
 import type { Connection } from "../io/connection.ts";
@@ -315,8 +316,9 @@ export class Client {
 
   #opened(span: ConnectSpan, link: Link, brokerId: string, opened: Opened): void {
     const { loss, misfits } = span.remote.open(link, brokerId, opened);
-    const ticker = every(() => link.tick(), opened.heartbeat / TICKS);
-    link.finished.then(() => ticker.cancel());
+    const ticker = new Ticker(opened.heartbeat / TICKS, (passed) => link.tick(passed));
+    span.remote.ticker = ticker;
+    link.finished.then(() => ticker.end());
     span.connected.settle({});
     this.#stream!.keepsAlive = this.#keepsAlive;
     this.#setState("connected");
