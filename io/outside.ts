@@ -4,6 +4,7 @@
 import type { Endpoint } from "./address.ts";
 import type { Connection } from "./connection.ts";
 import type { ConnectionFile } from "./connection_info.ts";
+import type { PageListener } from "./page_events.ts";
 
 /** How a client reaches its broker. */
 export interface Outside {
@@ -11,4 +12,6 @@ export interface Outside {
   dial(endpoint: Endpoint, signal: AbortSignal, caCerts: readonly string[]): Promise<Connection>;
   /** Reads a broker's connection file; see `readConnectionFile` in `connection_file.ts`. */
   readConnectionFile(path: string | URL): Promise<ConnectionFile>;
+  /** Follows the life of the page; see `watchPage` in `page_events.ts`. There in browsers only. */
+  readonly watchPage?: ((listener: PageListener) => () => void) | undefined;
 }
