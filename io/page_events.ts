@@ -10,6 +10,7 @@
  * | `freeze`           | document | its tasks stop                                          | sleep     |
  * | `pagehide`         | window   | it may be kept (`persisted`), or it goes                | sleep, leave |
  */
+import { page } from "./page.ts";
 
 /** Who follows the life of a page. */
 export interface PageListener {
@@ -35,12 +36,15 @@ export interface PageScope extends Events {
  *
  * @returns Has it follow no longer.
  */
-export function watchPage(listener: PageListener, scope: PageScope = self): () => void {
+export function watchPage(
+  listener: PageListener,
+  scope: Partial<PageScope> = page() as Partial<PageScope>,
+): () => void {
   const { document } = scope;
   const wake = () => listener.wake();
   const sleep = () => listener.sleep();
   const isKept = (event: Event) => (event as Event & { persisted?: boolean }).persisted === true;
-  const listeners: [Events | undefined, string, (event: Event) => void][] = [
+  const listeners: [Partial<Events> | undefined, string, (event: Event) => void][] = [
     [scope, "online", wake],
     [scope, "pageshow", (event) => isKept(event) && wake()],
     [scope, "pagehide", (event) => isKept(event) ? sleep() : listener.leave()],
@@ -48,8 +52,8 @@ export function watchPage(listener: PageListener, scope: PageScope = self): () =
     [document, "resume", wake],
     [document, "visibilitychange", () => document?.visibilityState === "visible" && wake()],
   ];
-  for (const [target, type, listen] of listeners) target?.addEventListener(type, listen);
+  for (const [target, type, listen] of listeners) target?.addEventListener?.(type, listen);
   return () => {
-    for (const [target, type, listen] of listeners) target?.removeEventListener(type, listen);
+    for (const [target, type, listen] of listeners) target?.removeEventListener?.(type, listen);
   };
 }

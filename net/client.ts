@@ -290,6 +290,7 @@ export class Client {
     signal.throwIfAborted();
     const target = await this.#finder.find({
       waits: span.waits || span.remote.id !== undefined,
+      signal,
     });
     return await attempt(span, target, {
       signal,

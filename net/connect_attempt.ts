@@ -59,7 +59,7 @@ export async function attempt(
   target: Target,
   attempter: Attempter,
 ): Promise<Link> {
-  const { endpoints, unsafe } = target;
+  const { endpoints, skipped } = target;
   const ms = Math.round(CONNECT_MS / endpoints.length);
   const unreachable: UnreachableError[] = [];
   for (const endpoint of endpoints) {
@@ -71,10 +71,10 @@ export async function attempt(
       unreachable.push(error);
     }
   }
-  if (endpoints.length + unsafe.length === 1) throw unreachable[0];
+  if (endpoints.length + skipped.length === 1) throw unreachable[0];
   const lines = [
     ...endpoints.map((one, i) => `${formatEndpoint(one)}: ${unreachable[i]!.why}`),
-    ...unsafe.map((one) => `${formatEndpoint(one)}: not tried without TLS after one with TLS`),
+    ...skipped,
   ];
   throw new ConnectionLostError(
     `Cannot connect to any of ${lines.length} addresses: ${lines.join("; ")}`,
@@ -131,6 +131,7 @@ async function attemptUntil(
   try {
     signal.throwIfAborted(); // It may have been aborted since.
     const brokerId = await authenticateToBroker(stream, key, keyName, heard);
+    stream.trust();
     const link = new Link(stream, brokerFrameLimits());
     span.remote.begin(link);
     return await openSession(span, link, brokerId.toString(), attempter);

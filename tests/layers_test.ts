@@ -14,7 +14,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   Deno: ["io/", "cli/", "base/timers.ts", "base/turn.ts"],
   WebSocket: ["io/", "cli/"],
   Worker: ["cli/"],
-  globalThis: ["cli/", "codec/format.ts", "io/process.ts"],
+  globalThis: ["cli/", "codec/format.ts", "io/page.ts", "io/process.ts"],
   "node:": ["io/", "cli/"],
   setTimeout: ["base/timers.ts", "base/turn.ts", "cli/"],
   setInterval: ["base/timers.ts", "cli/"],
