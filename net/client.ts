@@ -263,8 +263,8 @@ export class Client {
    */
   async #persist(span: ConnectSpan, reason: Error, atOnce = 0): Promise<Link> {
     for (let wait = BACKOFF_MIN_MS;;) {
-      if (this.#page.hadWoken()) wait = BACKOFF_MIN_MS;
-      await this.#page.pause(wait * (1 + Math.random()) / 2, span.signal, this.#keepsAlive);
+      const ms = wait * (1 + Math.random()) / 2;
+      if (await this.#page.pause(ms, span.signal, this.#keepsAlive)) wait = BACKOFF_MIN_MS;
       try {
         return await this.#attempt(span);
       } catch (error) {

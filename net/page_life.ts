@@ -31,6 +31,7 @@ export class PageLife implements PageListener {
   #asleep: Deferred | undefined;
   /** Settles when the pause between two attempts is over. */
   #pause: Deferred | undefined;
+  /** Whether it has woken since the last pause, or since there is a connection. */
   #hasWoken = false;
   /** Ends the attempt under way. */
   #attempt: AbortController | undefined;
@@ -57,24 +58,27 @@ export class PageLife implements PageListener {
   /** This is the connection now, until it ends. */
   connected(link: Link): void {
     this.#link = link;
+    this.#hasWoken = false;
     link.finished.then(() => {
       if (this.#link === link) this.#link = undefined;
     });
   }
 
-  /** Waits before another attempt: for so long, or until the page wakes, or the signal aborts. */
-  async pause(ms: number, signal: AbortSignal, keepsAlive: boolean): Promise<void> {
+  /**
+   * Waits before another attempt, for so long, but not if the page has woken since the one before, or
+   * wakes meanwhile.
+   *
+   * @returns Whether it has: then what failed before says little. Rejects when the signal aborts.
+   */
+  async pause(ms: number, signal: AbortSignal, keepsAlive: boolean): Promise<boolean> {
     const due = this.#pause = new Deferred();
+    if (this.#hasWoken) due.settle({});
     const timer = later(() => due.settle({}), ms, keepsAlive);
     try {
       await due.wait(signal);
     } finally {
       timer.cancel();
     }
-  }
-
-  /** Whether it has woken since this was called last: what failed before says little then. */
-  hadWoken(): boolean {
     const hasWoken = this.#hasWoken;
     this.#hasWoken = false;
     return hasWoken;
