@@ -13,11 +13,10 @@ const clearPlatformTimeout = clearTimeout;
 const Channel = typeof MessageChannel === "function" ? MessageChannel : undefined;
 
 declare const document: object | undefined;
-declare const WorkerGlobalScope: object | undefined;
+declare const importScripts: ((...urls: string[]) => void) | undefined;
 
-/** Whether timers may be throttled here: in a page, or in a worker that is not Deno's. */
-const isBrowser = typeof document === "object" ||
-  typeof WorkerGlobalScope === "function" && typeof Deno === "undefined";
+/** Whether timers may be throttled here: in a page, or in a worker of a browser. */
+const isBrowser = typeof document === "object" || typeof importScripts === "function";
 
 /**
  * Calls `callback` in the next turn, which keeps the program running.

@@ -21,10 +21,13 @@ import { Deferred } from "./deferred.ts";
 
 /** How long the broker may take to answer when the page is looked at. */
 const CHECK_MS = 3000;
+/** A timer that is so late says nothing: the program was busy, or the machine slept. */
+const LATE_MS = 1000;
 
 /** Follows the life of one page for one client. */
 export class PageLife implements PageListener {
   readonly #watch: Outside["watchPage"];
+  readonly #checkMs: number;
   /** Stops to follow it. */
   #stop: (() => void) | undefined;
   /** Settles when it wakes; there while it sleeps. */
@@ -38,9 +41,14 @@ export class PageLife implements PageListener {
   #link: Link | undefined;
   #check: Timer | undefined;
 
-  /** Follows nothing yet. */
-  constructor({ watchPage }: Outside) {
+  /**
+   * Follows nothing yet.
+   *
+   * @param checkMs How long the broker may take to answer when the page is looked at.
+   */
+  constructor({ watchPage }: Pick<Outside, "watchPage">, checkMs = CHECK_MS) {
     this.#watch = watchPage;
+    this.#checkMs = checkMs;
   }
 
   /** Follows it from now on, until `end`: while it does, the page keeps it in memory. */
@@ -114,9 +122,9 @@ export class PageLife implements PageListener {
     this.#check = later(() => {
       this.#check = undefined;
       // A timer that is late says nothing; then it is as after any silence.
-      const isLate = laps.next() > 2 * CHECK_MS;
-      if (link.isDoubted && !isLate) link.lose(new Error(`no answer within ${CHECK_MS} ms`));
-    }, CHECK_MS);
+      const isLate = laps.next() > this.#checkMs + LATE_MS;
+      if (link.isDoubted && !isLate) link.lose(new Error(`no answer within ${this.#checkMs} ms`));
+    }, this.#checkMs);
   }
 
   sleep(): void {
@@ -124,7 +132,7 @@ export class PageLife implements PageListener {
   }
 
   leave(): void {
-    this.#fallAsleep("The page was closed", (link) => link.leave());
+    this.#fallAsleep("The page was closed", (link, why) => link.leave(why));
   }
 
   #fallAsleep(why: string, letGo: (link: Link, error: Error) => void): void {

@@ -206,21 +206,22 @@ export class Link {
    * @param error The error in `finished`, if the end is an error here.
    */
   end(reason: Reason, text: string, error?: Error): void {
-    this.#sayGoodbye(reason, text, error, false);
+    this.#sayGoodbye(reason, text, error === undefined ? { reason } : { reason, error }, false);
   }
 
   /**
    * Says GOODBYE as {@linkcode Link.end} does, but after all that the other side may be sent now. All of
-   * it is handed to the stream before anything else has its turn, unless a write is under way.
+   * it is handed to the stream before anything else has its turn, unless a write is under way. For this
+   * side the connection is lost.
    */
-  leave(): void {
-    this.#sayGoodbye(Reason.DONE, "", undefined, true);
+  leave(error: Error): void {
+    this.#sayGoodbye(Reason.DONE, "", { error }, true);
   }
 
-  #sayGoodbye(reason: Reason, text: string, error: Error | undefined, isLast: boolean): void {
+  #sayGoodbye(reason: Reason, text: string, end: LinkEnd, isLast: boolean): void {
     if (this.#end !== undefined) return;
     this.#writer.end(encodeFrame(FrameType.GOODBYE, encodeGoodbye(reason, text)), isLast);
-    this.#end = error === undefined ? { reason } : { reason, error };
+    this.#end = end;
     this.#letGo();
     this.#linger = later(() => this.#stream.close(), LINGER_MS, true);
     this.#writer.written().then(() => this.#stream.closeWrite(farewellOf(reason))).catch(() => {

@@ -11,7 +11,7 @@ const PAGE = await Deno.readTextFile(new URL("CONTRIBUTING.md", ROOT));
  */
 const PLACES: Readonly<Record<string, readonly string[]>> = {
   // What it runs on.
-  Deno: ["io/", "cli/", "base/timers.ts", "base/turn.ts"],
+  Deno: ["io/", "cli/", "base/timers.ts"],
   WebSocket: ["io/", "cli/"],
   Worker: ["cli/"],
   globalThis: ["cli/", "codec/format.ts", "io/page.ts", "io/process.ts"],

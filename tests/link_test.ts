@@ -1046,13 +1046,14 @@ Deno.test("Link.leave hands over all that may be sent and GOODBYE, and needs no 
       },
     );
     link.send(FrameType.ASK);
-    link.leave();
+    const error = new ConnectionLostError("it goes");
+    link.leave(error);
     assert(link.ended);
     // What promises do, and no more: a page that goes has no other turn.
     for (let i = 0; i < 100; i++) await undefined;
     const goodbye = encodeFrame(FrameType.GOODBYE, encodeGoodbye(Reason.DONE, ""));
     assertEquals(concat(...written), concat(ASK, publishOf(size, 1), publishOf(size, 2), goodbye));
     link.hurry();
-    assertEquals(await link.finished, { reason: Reason.DONE });
+    assertEquals(await link.finished, { error });
   }
 });
