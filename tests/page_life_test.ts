@@ -287,13 +287,15 @@ for (const type of ["online", "visibilitychange"]) {
     page.happens("freeze");
     await until(() => events.includes("lost"));
     page.happens("resume");
-    // Until a pause takes 200 ms at least.
-    await until(() => PageBus.dials > 6);
+    // Until a pause takes 1.6 s at least.
+    const before = PageBus.dials;
+    await until(() => PageBus.dials === before + 6);
     await promises();
     const { dials } = PageBus;
     page.happens(type);
     await promises();
     assertEquals(PageBus.dials, dials + 1);
+    await until(() => PageBus.dials > dials + 2, 1500); // Two short pauses, instead of two long ones.
     PageBus.isThere = true;
     page.happens(type);
     await until(() => bus.state === "connected");
