@@ -36,6 +36,7 @@ import { type Address, type Addresses, parseAddress } from "./io/address.ts";
 import type { ConnectionFile } from "./io/connection_info.ts";
 import { dial } from "./io/dial.ts";
 import type { Outside } from "./io/outside.ts";
+import { programName } from "./io/program.ts";
 import { checkCaCerts } from "./io/tls_errors.ts";
 import { followFile } from "./net/broker_file.ts";
 import { asAddress, BrokerFinder, finderOf } from "./net/broker_finder.ts";
@@ -75,7 +76,7 @@ export type {
 };
 
 /** The sockets and files of Deno, Node or Bun. */
-const OUTSIDE: Outside = { dial, endpointOf: parseAddress };
+const OUTSIDE: Outside = { dial, endpointOf: parseAddress, programName };
 
 /**
  * Publishes to other processes, and subscribes to what they publish: a `PubSub` that is a client of a

@@ -21,4 +21,6 @@ export interface Outside {
   readonly home?: string;
   /** Follows the life of the page; see `watchPage` in `page_events.ts`. Absent where there is none. */
   readonly watchPage?: (listener: PageListener) => () => void;
+  /** The name of the program, in so many bytes of UTF-8; absent where there are no programs. */
+  programName?(bytesMax: number): string;
 }

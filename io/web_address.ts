@@ -25,10 +25,8 @@ export function webEndpointOf(address: Address): Endpoint | string {
     return `${shown}: a WebSocket needs an address that begins with ws:// or wss://; ` +
       "let the broker listen at one, too";
   }
-  if (page().location?.protocol === "https:" && isExposed(endpoint)) {
-    return `${shown}: a page that came by https:// may use wss:// only`;
-  }
-  return endpoint;
+  if (page().location?.protocol !== "https:" || !isExposed(endpoint)) return endpoint;
+  return `${shown}: a page that came by https:// may use wss:// only`;
 }
 
 /** The beginning of an address on the page's own host. */

@@ -17,15 +17,16 @@ export type Ask = () => ConnectionFile | Promise<ConnectionFile>;
 /**
  * A source that asks a function. If that has a ticket which has expired meanwhile, it is asked once more.
  *
+ * @param ms How long the function may take.
  * @throws {TypeError} If it is not a function.
  */
-export function askedOf(ask: Ask, outside: Outside): Source {
+export function askedOf(ask: Ask, outside: Outside, ms = ASK_MS): Source {
   if (typeof ask !== "function") {
     throw new TypeError(`Cannot use ${typeof ask}: NetPubSub.from must be given a function`);
   }
   return async (options) => {
-    const { info, isOver } = await askOnce(ask, outside, options);
-    return isOver ? (await askOnce(ask, outside, options)).info : info;
+    const { info, isOver } = await askOnce(ask, outside, options, ms);
+    return isOver ? (await askOnce(ask, outside, options, ms)).info : info;
   };
 }
 
@@ -33,8 +34,9 @@ async function askOnce(
   ask: Ask,
   outside: Outside,
   { signal }: FindOptions,
+  ms: number,
 ): Promise<{ info: BrokerInfo; isOver: boolean }> {
-  const fields = await answerOf(ask, signal);
+  const fields = await answerOf(ask, signal, ms);
   try {
     if (fields instanceof Response) {
       throw new TypeError("it is a Response; return its content: response.json()");
@@ -58,22 +60,17 @@ async function askOnce(
 }
 
 /** What the function answers, which may take a while, and may be for ever. */
-async function answerOf(ask: Ask, signal: AbortSignal): Promise<ConnectionFile> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(signal.reason);
-  const timer = later(
-    () => {
-      reject(failed(`it did not answer within ${ASK_MS} ms`));
-    },
-    ASK_MS,
-    true,
-  );
+async function answerOf(ask: Ask, signal: AbortSignal, ms: number): Promise<ConnectionFile> {
+  const late = Promise.withResolvers<never>();
+  const abort = () => late.reject(signal.reason);
+  const tooLate = failed(`it did not answer within ${ms} ms`);
+  const timer = later(() => late.reject(tooLate), ms, true);
   signal.addEventListener("abort", abort);
   try {
-    return await Promise.race([promise, (async () => await ask())()]);
+    return await Promise.race([late.promise, (async () => await ask())()]);
   } catch (error) { // Whatever it throws: a TypeError of fetch says that there is no network.
     signal.throwIfAborted();
-    if (error instanceof ConnectionLostError) throw error;
+    if (error === tooLate) throw error;
     throw failed(error instanceof Error ? error.message : String(error), error);
   } finally {
     timer.cancel();

@@ -95,7 +95,7 @@ export class Client {
     this.#dispatcher = dispatcher;
     this.#finder = finder;
     this.#owner = new Owner(dispatcher, options);
-    this.#name = clientName(options);
+    this.#name = clientName(options, finder.outside);
     this.#queueOptions = queueOptions(options);
     this.#incoming = new Incoming(dispatcher, this.#owner);
     this.#outgoing = new Outgoing(this.#queueOptions.backlog);

@@ -3,10 +3,11 @@
  * there, against brokers here. Over one transport of each runtime all cases are run, over the others the
  * brief ones; with `CONFORMANCE=all` in the environment all over all, and a table says how many passed.
  */
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import type { Setting } from "./conformance/client/context.ts";
 import { AT_LAST } from "./conformance/client/main.ts";
 import { casesFor, type Outcome } from "./conformance/client/run_cases.ts";
+import { bundle } from "../tools/harness/bundle.ts";
 import { TempFolder } from "./helpers/folder.ts";
 import { DENO, type Runtime, RUNTIMES } from "./helpers/runtimes.ts";
 import { Stages } from "./helpers/stages.ts";
@@ -38,15 +39,6 @@ const PLACES: Readonly<Record<string, string>> = {
 const table = new Map<string, { version: string; readonly cells: string[] }>();
 
 const bundled = new Map<string, Promise<string>>();
-
-/** The cases, and the library with them, as one module. */
-async function bundle(main: string): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["bundle", "--quiet", "--no-lock", "--platform", "browser", main],
-  }).output();
-  assert(success, new TextDecoder().decode(stderr));
-  return new TextDecoder().decode(stdout);
-}
 
 /** Runs the cases there; what they say, line by line. */
 // deno-lint-ignore no-explicit-any
@@ -84,6 +76,7 @@ for (const [name, whole] of Object.entries(PLACES)) {
         const setting: Setting = {
           control: stages.control,
           transport,
+          place: "program",
           caCerts: on.client.tls?.caCerts ?? [],
           isWhole: IS_WHOLE || transport === whole,
           chaosMs: IS_WHOLE ? 5000 : 1500,
@@ -106,6 +99,7 @@ for (const runtime of [DENO, ...RUNTIMES].filter(({ name }) => name in PLACES)) 
     const setting: Setting = {
       control: stages.control,
       transport: "ws",
+      place: "page",
       caCerts: [],
       isWhole: IS_WHOLE || name === "Deno",
       chaosMs: IS_WHOLE ? 5000 : 1500,
