@@ -136,6 +136,7 @@ export {
 } from "./pubsub.ts";
 export {
   type Address,
+  type ConnectionFile,
   type ConnectOptions,
   createTicket,
   type Gap,

@@ -32,11 +32,15 @@ import {
   ForbiddenError,
   ProtocolError,
 } from "./errors.ts";
-import type { Address, Addresses } from "./io/address.ts";
-import { readConnectionFile } from "./io/connection_file.ts";
+import { type Address, type Addresses, parseAddress } from "./io/address.ts";
+import type { ConnectionFile } from "./io/connection_info.ts";
 import { dial } from "./io/dial.ts";
 import type { Outside } from "./io/outside.ts";
-import { BrokerFinder } from "./net/broker_finder.ts";
+import { programName } from "./io/program.ts";
+import { checkCaCerts } from "./io/tls_errors.ts";
+import { followFile } from "./net/broker_file.ts";
+import { asAddress, BrokerFinder, finderOf } from "./net/broker_finder.ts";
+import { askedOf } from "./net/broker_function.ts";
 import { ClientPubSub, type ConnectOptions, type WaitOptions } from "./net/client_pubsub.ts";
 import type { Gap, NetPubSubOptions, State } from "./net/options.ts";
 import {
@@ -60,6 +64,7 @@ export type {
   Addresses,
   CertificateProblem,
   ClientPubSub,
+  ConnectionFile,
   ConnectOptions,
   Gap,
   NetPubSubOptions,
@@ -71,7 +76,7 @@ export type {
 };
 
 /** The sockets and files of Deno, Node or Bun. */
-const OUTSIDE: Outside = { dial, readConnectionFile };
+const OUTSIDE: Outside = { dial, endpointOf: parseAddress, programName };
 
 /**
  * Publishes to other processes, and subscribes to what they publish: a `PubSub` that is a client of a
@@ -137,7 +142,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends ClientPubSub<T> 
    * long, or the key is empty.
    */
   constructor(address: Addresses, authkey: string | Uint8Array, options: NetPubSubOptions = {}) {
-    super(finderOf(address, authkey, options), options);
+    super(finderOf(address, authkey, () => newFinder(options)), options);
   }
 
   /**
@@ -164,21 +169,55 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends ClientPubSub<T> 
     path: string | URL,
     options: NetPubSubOptions = {},
   ): Promise<NetPubSub<T>> {
-    const finder = new BrokerFinder(options, OUTSIDE);
-    await finder.follow(path);
-    // The constructor takes it, too; see `finderOf`.
-    return new NetPubSub<T>(finder as unknown as Address, "", options);
+    const finder = newFinder(options);
+    await followFile(finder, path);
+    return new NetPubSub<T>(asAddress(finder), "", options);
+  }
+
+  /**
+   * Makes an object for the broker of which a function tells; it is not connected yet.
+   *
+   * - The function is called anew before each attempt to connect, so it can give a new ticket each time.
+   *   It has 10 s to answer.
+   * - Whatever it throws or rejects with counts as a broker that cannot be reached now: `connect()`
+   *   rejects with a `ConnectionLostError` whose `cause` that is, or goes on trying if told so.
+   * - What it returns and is malformed is a `TypeError`, as with a connection file.
+   *
+   * @typeParam T The messages of a typed bus, as for a `PubSub`.
+   * @param ask Returns where the broker is, and a key: what stands in a connection file, as an object.
+   * @param options Its key's name, its queues, and its callbacks.
+   * @returns The object.
+   * @throws {TypeError} If `ask` is not a function, or an option is of the wrong kind.
+   * @throws {RangeError} If an option is out of range.
+   *
+   * @example
+   * ```ts
+   * import { Broker, createTicket, NetPubSub } from "@mpubsub/mpubsub";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using broker = new Broker({ address: "tcp://127.0.0.1:0" });
+   * await broker.start();
+   * const { authkey } = broker;
+   *
+   * await using bus = NetPubSub.from(async () => ({
+   *   ...await createTicket(authkey, { name: "", for: "ann", expireIn: 60_000 }),
+   *   address: broker.address as string,
+   * }));
+   * await bus.connect();
+   * assertEquals(bus.state, "connected");
+   * ```
+   */
+  static from<T extends TopicMap<T> = Untyped>(
+    ask: () => ConnectionFile | Promise<ConnectionFile>,
+    options: NetPubSubOptions = {},
+  ): NetPubSub<T> {
+    const finder = newFinder(options);
+    finder.follow(askedOf(ask, OUTSIDE));
+    return new NetPubSub<T>(asAddress(finder), "", options);
   }
 }
 
-/** The finder of a new object; `fromFile` passes one of its own as the address. */
-function finderOf(
-  address: Addresses | BrokerFinder,
-  authkey: string | Uint8Array,
-  options: NetPubSubOptions,
-): BrokerFinder {
-  if (address instanceof BrokerFinder) return address;
-  const finder = new BrokerFinder(options, OUTSIDE);
-  finder.set({ address, authkey });
-  return finder;
+function newFinder(options: NetPubSubOptions): BrokerFinder {
+  checkCaCerts(options.tls?.caCerts ?? []);
+  return new BrokerFinder(options, OUTSIDE);
 }

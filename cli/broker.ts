@@ -5,7 +5,7 @@ import { Broker, type BrokerKey, type BrokerOptions } from "../broker.ts";
 import { ConnectionLostError, ProtocolError } from "../errors.ts";
 import { addressBeside, isSecured, parseAddress, parseAddresses } from "../io/address.ts";
 import { readConnectionFile, writeConnectionFile } from "../io/connection_file.ts";
-import type { ConnectionFile } from "../io/connection_info.ts";
+import type { ConnectionInfo } from "../io/connection_info.ts";
 import { dial } from "../io/dial.ts";
 import { groupsOf } from "../io/listener.ts";
 import { takeLock } from "../io/lock_file.ts";
@@ -314,7 +314,7 @@ function lockOf(file: string): string {
  * @throws {InTheWayError} If the file is that of a live broker, or may be.
  */
 async function makeRoom(file: string, signal: AbortSignal): Promise<string | undefined> {
-  let found: ConnectionFile;
+  let found: ConnectionInfo;
   try {
     found = await readConnectionFile(file);
   } catch (error) {
@@ -351,7 +351,7 @@ async function removeEmptyLink(file: string): Promise<string | undefined> {
  *
  * @throws {InTheWayError} If that cannot be found out.
  */
-async function answers(file: string, found: ConnectionFile, stop: AbortSignal): Promise<boolean> {
+async function answers(file: string, found: ConnectionInfo, stop: AbortSignal): Promise<boolean> {
   const timeout = AbortSignal.timeout(PROBE_MS);
   try {
     const id = await idAt(found, AbortSignal.any([stop, timeout]));
@@ -369,7 +369,7 @@ async function answers(file: string, found: ConnectionFile, stop: AbortSignal): 
   }
 }
 
-async function idAt({ address, ca }: ConnectionFile, signal: AbortSignal): Promise<string> {
+async function idAt({ address, ca }: ConnectionInfo, signal: AbortSignal): Promise<string> {
   const stream = await dial(address, signal, ca === undefined ? [] : [ca]);
   const close = () => stream.close();
   signal.addEventListener("abort", close);
@@ -389,7 +389,7 @@ function isNobody(error: unknown): boolean {
 /** Removes what a dead broker left. */
 async function removeDead(
   file: string,
-  { address, addresses = [address] }: ConnectionFile,
+  { address, addresses = [address] }: ConnectionInfo,
 ): Promise<void> {
   for (const endpoint of addresses.map(parseAddress)) {
     if (endpoint.transport === "unix") await removeDeadSocket(endpoint.path);

@@ -6,7 +6,7 @@ import { fromBase64 } from "../base/base64.ts";
 import { type BrokerKey, createTicket, type TicketNarrow } from "../broker.ts";
 import { parseKeys } from "../broker/keys.ts";
 import { readConnectionFile } from "../io/connection_file.ts";
-import { type ConnectionFile, formatConnectionFile } from "../io/connection_info.ts";
+import { type ConnectionInfo, formatConnectionFile } from "../io/connection_info.ts";
 import { takeLock } from "../io/lock_file.ts";
 import { writeSecret } from "../io/secret_file.ts";
 import { looksLikePattern, type Topic, type TopicPath } from "../topic.ts";
@@ -223,7 +223,7 @@ async function namedKey(path: string, name: string): Promise<Uint8Array> {
 }
 
 /** The key in a connection file, which must have that name. */
-function keyIn({ authkey, keyName = "" }: ConnectionFile, name: string): Uint8Array {
+function keyIn({ authkey, keyName = "" }: ConnectionInfo, name: string): Uint8Array {
   if (authkey !== undefined && keyName === name) return authkey;
   throw new UsageError(
     `Cannot make a ticket of the key "${name}": give --keys PATH, or a FILE that holds that key`,
@@ -231,21 +231,22 @@ function keyIn({ authkey, keyName = "" }: ConnectionFile, name: string): Uint8Ar
 }
 
 /** What a file for a client has of its broker: what stands in FILE, and the addresses that are given. */
-async function brokerOf(args: Arguments, files: readonly string[]): Promise<ConnectionFile> {
+async function brokerOf(args: Arguments, files: readonly string[]): Promise<ConnectionInfo> {
   const addresses = addressesOf(args);
   const [address] = addresses;
   if (address !== undefined && files.length === 0) return { address, ...severalOf(addresses) };
   const file = fileOf(files);
-  const broker = await doing(`read ${file}`, readConnectionFile(file));
+  // It may be the file of a ticket, which ends; what is printed has a key of its own.
+  const { expires: _, ...broker } = await doing(`read ${file}`, readConnectionFile(file));
   return address === undefined ? broker : { ...broker, address, ...severalOf(addresses) };
 }
 
 /** The list of addresses in a connection file, which has none if there is one. */
-function severalOf(addresses: readonly string[]): Pick<ConnectionFile, "addresses"> {
+function severalOf(addresses: readonly string[]): Pick<ConnectionInfo, "addresses"> {
   return { addresses: addresses.length > 1 ? addresses : undefined };
 }
 
-async function printConnectionFile(content: ConnectionFile): Promise<void> {
+async function printConnectionFile(content: ConnectionInfo): Promise<void> {
   await printLine(formatConnectionFile(content).trimEnd());
   const mode = await outputMode();
   if (mode === undefined || (mode & 0o077) === 0) return;

@@ -2,25 +2,26 @@
  * Connections: the streams of bytes that the rest of the code sees of sockets.
  */
 import type { Account } from "../base/account.ts";
-import { WEB_PORTS, type WebEndpoint } from "./address.ts";
 import type { Conn, Stream } from "./conn.ts";
-import { WebSocketStream } from "./websocket.ts";
 import type { Farewell } from "./websocket_close.ts";
-import { askForUpgrade } from "./websocket_upgrade.ts";
 
 /** One connection: a stream of bytes; see `ByteStream` in `protocol/link.ts`. */
 export class Connection {
   readonly #conn: Conn;
   /** What is read and written: the connection, or a WebSocket over it. */
-  #stream: Stream;
+  readonly #stream: Stream;
   #closed = false;
 
-  /** Wraps a connection that was just made. */
-  constructor(conn: Conn) {
+  /**
+   * Wraps a connection that was just made.
+   *
+   * @param stream What is spoken over it, if that is not just its bytes.
+   */
+  constructor(conn: Conn, stream: Stream = conn) {
     // Otherwise a small write may wait 40 ms for the acknowledgement of the one before.
     conn.setNoDelay?.(true);
     this.#conn = conn;
-    this.#stream = conn;
+    this.#stream = stream;
   }
 
   /** The IP address of the other side; `undefined` for a Unix socket. */
@@ -49,19 +50,6 @@ export class Connection {
   async over(make: (conn: Conn) => Promise<Conn>): Promise<Connection> {
     this.#closed = true;
     return new Connection(await make(this.#conn));
-  }
-
-  /**
-   * Asks for a WebSocket over this connection, as its client.
-   *
-   * @throws {ProtocolError} If the other side does not upgrade to one.
-   */
-  async upgrade({ transport, hostname, port, path }: WebEndpoint): Promise<void> {
-    const name = hostname.includes(":") ? `[${hostname.replace(/%.*/, "")}]` : hostname;
-    const isUsual = port === WEB_PORTS[transport];
-    const carrier = this.#conn;
-    const first = await askForUpgrade(carrier, isUsual ? name : `${name}:${port}`, path);
-    this.#stream = new WebSocketStream(carrier, true, first);
   }
 
   /** The other side is authenticated: what it sends is bounded by the sessions alone, from the next read on. */

@@ -5,7 +5,7 @@
  * it is private.
  */
 import {
-  type ConnectionFile,
+  type ConnectionInfo,
   formatConnectionFile,
   parseConnectionFile,
 } from "./connection_info.ts";
@@ -27,7 +27,7 @@ const CONNECTION_FILE_BYTES_MAX = 2 * KEY_FILE_BYTES_MAX + CONFIG_FILE_BYTES_MAX
  * this user may not read it; `IsADirectory`, if it is a directory.
  * @throws {TypeError} If it is not a connection file.
  */
-export async function readConnectionFile(path: string | URL): Promise<ConnectionFile> {
+export async function readConnectionFile(path: string | URL): Promise<ConnectionInfo> {
   return await readSecret(
     path,
     CONNECTION_FILE_BYTES_MAX,
@@ -44,7 +44,7 @@ export async function readConnectionFile(path: string | URL): Promise<Connection
  */
 export async function writeConnectionFile(
   path: string,
-  content: ConnectionFile,
+  content: ConnectionInfo,
   options: { replace: boolean },
 ): Promise<() => Promise<void>> {
   const text = formatConnectionFile(content);

@@ -1,6 +1,6 @@
 /**
  * What stands in a connection file: that of a broker as a program (cli/broker.ts), with its address and
- * key. Here are no files; `connection_file.ts` reads and writes them.
+ * key; or what a web server tells its pages. Here are no files; `connection_file.ts` reads and writes them.
  *
  * It is JSON, `{ version, address, authkey, id, pid }` with the key in base64. It has `addresses` if there
  * are several, `keyName` if the key has a name, `expires` if it is that of a ticket, `ca` if the broker has
@@ -9,8 +9,32 @@
 import { fromBase64, toBase64 } from "../base/base64.ts";
 import { parseAddress } from "./address.ts";
 
-/** What a connection file says. */
+/**
+ * How a client reaches its broker, as JSON: what `mpubsub FILE` writes into a connection file, and what a
+ * web server tells its pages. A ticket of `createTicket` is one, with an `address`.
+ */
 export interface ConnectionFile {
+  /** Which kind of connection file it is: 1. */
+  readonly version?: number | undefined;
+  /**
+   * Where the broker listens. In a page it may be left out, for the page's own host, or begin with `/`,
+   * such as `/bus`, for a path there.
+   */
+  readonly address?: string | undefined;
+  /** All addresses, in the order in which they are tried, if there are several. */
+  readonly addresses?: readonly string[] | undefined;
+  /** The key, in base64. */
+  readonly authkey: string;
+  /** The name of the key. */
+  readonly keyName?: string | undefined;
+  /** When the key ends, in milliseconds since 1970, if it is that of a ticket. */
+  readonly expires?: number | undefined;
+  /** The certificate to trust for the broker, in PEM; a page trusts what its browser trusts. */
+  readonly ca?: string | undefined;
+}
+
+/** What a connection file says. */
+export interface ConnectionInfo {
   /** Where the broker listens; the first of several. */
   readonly address: string;
   /** All addresses, in the order in which clients try them; absent if there is one. */
@@ -39,8 +63,8 @@ export function isMissing(error: unknown): boolean {
 /** Makes sure that the content of a connection file has a key. */
 export function withKey(
   path: string | URL,
-  content: ConnectionFile,
-): ConnectionFile & { authkey: Uint8Array } {
+  content: ConnectionInfo,
+): ConnectionInfo & { authkey: Uint8Array } {
   const { authkey } = content;
   if (authkey !== undefined) return { ...content, authkey };
   throw new TypeError(
@@ -55,54 +79,100 @@ export function withKey(
  * @param path Where it was, for what is said of it.
  * @throws {TypeError} If it is not that of a connection file.
  */
-export function parseConnectionFile(path: string | URL, text: string): ConnectionFile {
+export function parseConnectionFile(path: string | URL, text: string): ConnectionInfo {
   try {
-    const { version, address, addresses, authkey, keyName, ca, id, pid } = JSON.parse(text);
-    if (version !== FILE_VERSION) throw new TypeError(`its version is ${version}`);
-    if (typeof address !== "string") throw new TypeError("its address is not a text");
-    parseAddress(address);
-    checkAddresses(addresses);
-    const key = authkey === undefined ? undefined : fromBase64(authkey);
-    if (key?.length === 0) throw new TypeError("its authkey is empty");
-    if (pid !== undefined && !Number.isInteger(pid)) throw new TypeError("its pid is not a number");
-    checkText("keyName", keyName);
-    checkText("ca", ca);
-    checkText("id", id);
-    return {
-      address,
-      ...(addresses !== undefined && { addresses }),
-      ...(key && { authkey: key }),
-      ...(keyName !== undefined && { keyName }),
-      ...(ca !== undefined && { ca }),
-      ...(id !== undefined && { id }),
-      ...(pid !== undefined && { pid }),
-    };
-  } catch (error) { // JSON.parse, fromBase64, or one of the checks.
+    const fields = JSON.parse(text);
+    const { address, ...info } = connectionInfo(fields, parseAddress);
+    if (fields.version === undefined) throw new TypeError("it has no version");
+    if (address === undefined) throw new TypeError("it has no address");
+    return { address, ...info };
+  } catch (error) { // JSON.parse, or one of the checks.
     // The messages of a SyntaxError quote what may be a key.
-    const isSyntax = error instanceof SyntaxError;
-    const what = isSyntax ? "it is not JSON, or its key not base64" : (error as Error).message;
+    const what = error instanceof SyntaxError ? "it is not JSON" : (error as Error).message;
     throw new TypeError(`Cannot use "${path}": it is not a connection file (${what})`);
   }
 }
 
-function checkAddresses(addresses: unknown): void {
+/**
+ * Checks what stands in a connection file.
+ *
+ * @param check Checks an address.
+ * @throws {TypeError} If something is missing, or of the wrong kind. No message quotes a key.
+ * @throws What `check` throws.
+ */
+export function connectionInfo(
+  fields: unknown,
+  check: (address: string) => unknown,
+): Partial<ConnectionInfo> {
+  if (typeof fields !== "object" || fields === null || Array.isArray(fields)) {
+    throw new TypeError("it is not an object");
+  }
+  const { version, address, addresses, authkey, keyName, expires, ca, id, pid } = fields as Record<
+    string,
+    unknown
+  >;
+  if (version !== undefined && version !== FILE_VERSION) {
+    throw new TypeError(`its version is ${version}`);
+  }
+  checkText("address", address);
+  if (address !== undefined) check(address);
+  checkAddresses(addresses, check);
+  const key = authkey === undefined ? undefined : keyOf(authkey);
+  checkNumber("expires", expires);
+  checkNumber("pid", pid);
+  checkText("keyName", keyName);
+  checkText("ca", ca);
+  checkText("id", id);
+  return {
+    ...(address !== undefined && { address }),
+    ...(addresses !== undefined && { addresses }),
+    ...(key && { authkey: key }),
+    ...(keyName !== undefined && { keyName }),
+    ...(expires !== undefined && { expires }),
+    ...(ca !== undefined && { ca }),
+    ...(id !== undefined && { id }),
+    ...(pid !== undefined && { pid }),
+  };
+}
+
+function keyOf(authkey: unknown): Uint8Array {
+  let key: Uint8Array;
+  try {
+    key = fromBase64(authkey);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new TypeError("its authkey is not base64");
+  }
+  if (key.length === 0) throw new TypeError("its authkey is empty");
+  return key;
+}
+
+function checkAddresses(
+  addresses: unknown,
+  check: (address: string) => unknown,
+): asserts addresses is readonly string[] | undefined {
   if (addresses === undefined) return;
   if (!Array.isArray(addresses) || addresses.length === 0) {
     throw new TypeError("its addresses are no list");
   }
   for (const address of addresses) {
     if (typeof address !== "string") throw new TypeError("one of its addresses is not a text");
-    parseAddress(address);
+    check(address);
   }
 }
 
-function checkText(field: string, value: unknown): void {
+function checkText(field: string, value: unknown): asserts value is string | undefined {
   if (value === undefined || typeof value === "string") return;
   throw new TypeError(`its ${field} is not a text`);
 }
 
+function checkNumber(field: string, value: unknown): asserts value is number | undefined {
+  if (value === undefined || Number.isInteger(value)) return;
+  throw new TypeError(`its ${field} is not a number`);
+}
+
 /** The text of a connection file. */
-export function formatConnectionFile(content: ConnectionFile): string {
+export function formatConnectionFile(content: ConnectionInfo): string {
   const { address, addresses, authkey, keyName, expires, ca, id, pid } = content;
   const fields = {
     version: FILE_VERSION,

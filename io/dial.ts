@@ -8,12 +8,15 @@ import {
   formatEndpoint,
   isWeb,
   parseAddress,
+  WEB_PORTS,
   type WebEndpoint,
 } from "./address.ts";
+import type { Conn } from "./conn.ts";
 import { Connection } from "./connection.ts";
 import { isHopeless, UnreachableError } from "./dial_errors.ts";
 import { runtimeFor } from "./runtime.ts";
-import { NoUpgradeError } from "./websocket_upgrade.ts";
+import { WebSocketStream } from "./websocket.ts";
+import { askForUpgrade, NoUpgradeError } from "./websocket_upgrade.ts";
 
 /** What is passed on as it is: it says what is wrong. */
 const CLEAR = [AuthError, ConnectionLostError, ProtocolError, TypeError];
@@ -40,10 +43,9 @@ export async function dial(
   signal.throwIfAborted();
   try {
     const conn = await runtime.connect(endpoint, signal, caCerts);
-    const connection = new Connection(conn);
-    if (signal.aborted) connection.close();
+    if (signal.aborted) conn.close();
     signal.throwIfAborted();
-    return isWeb(endpoint) ? await upgraded(connection, endpoint, signal) : connection;
+    return isWeb(endpoint) ? await upgraded(conn, endpoint, signal) : new Connection(conn);
   } catch (error) { // Refused, not found, unreachable, aborted; or a missing permission.
     signal.throwIfAborted();
     if (error instanceof NoUpgradeError) {
@@ -61,17 +63,22 @@ function isEndpoint(address: Address | Endpoint): address is Endpoint {
 
 /** Asks for a WebSocket over a connection. */
 async function upgraded(
-  connection: Connection,
+  conn: Conn,
   endpoint: WebEndpoint,
   signal: AbortSignal,
 ): Promise<Connection> {
-  const close = () => connection.close();
+  const { transport, hostname, port, path } = endpoint;
+  const name = hostname.includes(":") ? `[${hostname.replace(/%.*/, "")}]` : hostname;
+  const host = port === WEB_PORTS[transport] ? name : `${name}:${port}`;
+  const carrier = new Connection(conn);
+  const close = () => carrier.close();
   signal.addEventListener("abort", close);
   try {
-    await connection.upgrade(endpoint);
-    return connection;
+    const first = await askForUpgrade(conn, host, path);
+    signal.throwIfAborted(); // It may have closed since.
+    return new Connection(conn, new WebSocketStream(conn, true, first));
   } catch (error) { // What is no upgrade; or the connection is gone: but somebody was there.
-    connection.close();
+    carrier.close();
     if (error instanceof Error && CLEAR.some((kind) => error instanceof kind)) throw error;
     const what = error instanceof Error ? error.message : error;
     throw new ConnectionLostError(

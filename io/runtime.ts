@@ -72,7 +72,8 @@ export function runtimeFor(action: string): Runtime {
   throw notSupported(
     `Cannot ${action}: ` +
       (old === undefined
-        ? "this needs Deno, Node or Bun; elsewhere, as in a page, only PubSub works, within one process"
+        ? "this needs Deno, Node or Bun; in a page, use the NetPubSub of @mpubsub/mpubsub/web, and " +
+          "addresses that begin with ws:// or wss://"
         : `${old} is too old; this needs ${OLDEST}, or a later version`),
   );
 }

@@ -109,7 +109,8 @@ export class ClientPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   }
 
   /**
-   * Sets the broker to connect to. After `fromFile`, the connection file is no longer read.
+   * Sets the broker to connect to. After `fromFile` the connection file is no longer read, and after
+   * `from` the function no longer called.
    *
    * @param address Where the broker listens.
    * @param authkey The broker's key: bytes, or a string that stands for its UTF-8 bytes.
@@ -171,17 +172,18 @@ export class ClientPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * @param options `wait`, and a `signal`: when it aborts, the call that began to connect gives up, and
    * any other call only stops waiting. Either rejects with the signal's reason.
    * @returns Resolves once both sides are authenticated and the subscriptions are in force.
-   * @throws {ConnectionLostError} If there is no connection file, no broker listens at the address, it
-   * does not answer within 10 s, it has no place for this client, or `disconnect()` is called
+   * @throws {ConnectionLostError} If there is no connection file, the function of `from` fails, no broker
+   * listens at the address, it does not answer within 10 s, it has no place for this client, or `disconnect()` is called
    * meanwhile.
-   * @throws {DOMException} Its name is `NotSupportedError`, if this is not Deno, Node or Bun, or too old a
-   * version.
+   * @throws {DOMException} Its name is `NotSupportedError`, if this runtime has no sockets: a page, for which
+   * `@mpubsub/mpubsub/web` is, or too old a version of Node or Bun.
    * @throws {AuthError} If the keys differ, or the broker's certificate cannot be used.
    * @throws {ForbiddenError} If the key does not grant one of the subscriptions; `onError` gets one
    * error for each.
    * @throws {ProtocolError} If what answers is not a broker, speaks another version of the protocol, or
    * does not speak TLS when it has to, or does when it has not.
-   * @throws {Error} If the connection file cannot be used, as for `fromFile`.
+   * @throws {Error} If the connection file, or what the function of `from` returned, cannot be used, as
+   * for `fromFile`.
    */
   connect(options: ConnectOptions = {}): Promise<void> {
     return clientOf(this).connect(options);

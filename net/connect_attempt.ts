@@ -32,6 +32,8 @@ const CONNECT_MS = 10_000;
 
 /** Who makes attempts. */
 export interface Attempter {
+  /** Ends the attempt; so does the end of the span. */
+  readonly signal: AbortSignal;
   /** What the client calls itself. */
   readonly name: string;
   readonly queueOptions: QueueOptions;
@@ -57,7 +59,7 @@ export async function attempt(
   target: Target,
   attempter: Attempter,
 ): Promise<Link> {
-  const { endpoints, unsafe } = target;
+  const { endpoints, skipped } = target;
   const ms = Math.round(CONNECT_MS / endpoints.length);
   const unreachable: UnreachableError[] = [];
   for (const endpoint of endpoints) {
@@ -69,10 +71,10 @@ export async function attempt(
       unreachable.push(error);
     }
   }
-  if (endpoints.length + unsafe.length === 1) throw unreachable[0];
+  if (endpoints.length + skipped.length === 1) throw unreachable[0];
   const lines = [
     ...endpoints.map((one, i) => `${formatEndpoint(one)}: ${unreachable[i]!.why}`),
-    ...unsafe.map((one) => `${formatEndpoint(one)}: not tried without TLS after one with TLS`),
+    ...skipped,
   ];
   throw new ConnectionLostError(
     `Cannot connect to any of ${lines.length} addresses: ${lines.join("; ")}`,
@@ -98,7 +100,7 @@ async function attemptAt(
     timer = later(() => tooLate.abort(tooSlow(endpoint)), CONNECT_MS);
   };
   try {
-    const signal = AbortSignal.any([span.signal, tooLate.signal]);
+    const signal = AbortSignal.any([attempter.signal, tooLate.signal]);
     return await attemptUntil(signal, heard, span, endpoint, target, attempter);
   } finally {
     timer.cancel();
@@ -129,6 +131,7 @@ async function attemptUntil(
   try {
     signal.throwIfAborted(); // It may have been aborted since.
     const brokerId = await authenticateToBroker(stream, key, keyName, heard);
+    stream.trust();
     const link = new Link(stream, brokerFrameLimits());
     span.remote.begin(link);
     return await openSession(span, link, brokerId.toString(), attempter);

@@ -1,7 +1,7 @@
 /**
  * The options of a `NetPubSub`, and what its callbacks get.
  */
-import { programName } from "../io/program.ts";
+import type { Outside } from "../io/outside.ts";
 import { CLIENT_NAME_BYTES_MAX } from "../protocol/frame_bodies.ts";
 import type { PubSubOptions } from "../pubsub/subscriber.ts";
 
@@ -58,8 +58,9 @@ export interface NetPubSubOptions extends PubSubOptions {
    */
   keyName?: string | undefined;
   /**
-   * For a `tls://` address: certificates to trust besides those that the system trusts and the one in
-   * the connection file. By default none.
+   * For a `tls://` or `wss://` address: certificates to trust besides those that the system trusts and the
+   * one in the connection file. By default none. `@mpubsub/mpubsub/web` trusts what the browser trusts,
+   * and nothing else.
    */
   tls?: {
     /**
@@ -126,8 +127,8 @@ const PATIENCE_MAX_MS = 2 ** 32 - 1;
  * @throws {TypeError} If it is of the wrong kind, or not well-formed.
  * @throws {RangeError} If it is too long.
  */
-export function clientName({ name }: NetPubSubOptions): string {
-  if (name === undefined) return programName(CLIENT_NAME_BYTES_MAX);
+export function clientName({ name }: NetPubSubOptions, outside: Outside): string {
+  if (name === undefined) return outside.programName?.(CLIENT_NAME_BYTES_MAX) ?? "";
   if (typeof name !== "string" || !name.isWellFormed()) {
     throw new TypeError(`Cannot use name ${String(name)}: it must be a well-formed string`);
   }

@@ -11,7 +11,7 @@
  */
 import { later, type Timer } from "../base/timers.ts";
 import { WarningLines } from "../base/warn.ts";
-import { ConnectionLostError } from "../errors.ts";
+import { AuthError, ConnectionLostError } from "../errors.ts";
 import type { Dispatcher } from "../pubsub/dispatcher.ts";
 import type { Gap, NetPubSubOptions, State } from "./options.ts";
 
@@ -73,7 +73,10 @@ export class Owner {
   /** There is no connection, for this reason. */
   #away(state: State, reason: Error): void {
     this.#reason = reason;
-    if (this.#isWritten || !(reason instanceof ConnectionLostError)) this.#writeAway(state);
+    // A ticket ends, and mostly there is another at once.
+    const mayPass = reason instanceof ConnectionLostError ||
+      reason instanceof AuthError && reason.expired;
+    if (this.#isWritten || !mayPass) this.#writeAway(state);
     else this.#notice ??= later(() => this.#writeAway(state), AWAY_MS);
   }
 

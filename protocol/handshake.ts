@@ -21,6 +21,7 @@
  */
 import { concat } from "../base/bytes.ts";
 import { clock } from "../base/clock.ts";
+import { hmacOf } from "../base/hmac_sha256.ts";
 import { printable } from "../base/printable.ts";
 import { AuthError, ConnectionLostError, ProtocolError } from "../errors.ts";
 import {
@@ -197,9 +198,8 @@ export class ClientHandshake {
   /** Step 3: the proof to send, from the whole challenge. */
   async prove(challenge: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
     this.#challenge = challenge;
-    const key = await importKey(this.#key);
-    const text = concat(CLIENT_LABEL, this.hello, challenge);
-    return this.#proof = new Uint8Array(await crypto.subtle.sign("HMAC", key, text));
+    const key = await hmacOf(this.#key);
+    return this.#proof = await key.sign(concat(CLIENT_LABEL, this.hello, challenge));
   }
 
   /** Step 4a: checks the first byte of the broker's answer. */
@@ -224,9 +224,9 @@ export class ClientHandshake {
 
   /** Step 4b: checks the broker's proof; returns the broker's random id. */
   async verify(proof: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
-    const key = await importKey(this.#key);
+    const key = await hmacOf(this.#key);
     const text = concat(BROKER_LABEL, this.hello, this.#challenge, this.#proof);
-    if (!await crypto.subtle.verify("HMAC", key, proof, text)) {
+    if (!await key.verify(proof, text)) {
       throw new AuthError(
         "Cannot connect: what answers did not prove that it has the key; it is not our broker",
         { keyName: nameOfKey(this.#keyName) },
@@ -329,11 +329,9 @@ export class BrokerHandshake<K extends Secret> {
     const known = this.#known();
     const bytes = known?.bytes ?? randomBytes(PROOF_BYTES);
     const isTicket = isTicketName(this.#keyName);
-    const key = await importKey(isTicket ? await ticketKey(bytes, this.#nameBytes) : bytes);
-    const text = concat(CLIENT_LABEL, this.#hello, this.#challenge);
-    const isRight = await crypto.subtle.verify("HMAC", key, proof, text);
-    const ours = concat(BROKER_LABEL, this.#hello, this.#challenge, proof);
-    const signature = new Uint8Array(await crypto.subtle.sign("HMAC", key, ours));
+    const key = await hmacOf(isTicket ? await ticketKey(bytes, this.#nameBytes) : bytes);
+    const isRight = await key.verify(proof, concat(CLIENT_LABEL, this.#hello, this.#challenge));
+    const signature = await key.sign(concat(BROKER_LABEL, this.#hello, this.#challenge, proof));
     if (!isRight || known === undefined) return refused(Refusal.AUTH);
     const ticket = isTicket ? readTicket(this.#keyName) : undefined;
     if (isTicket && ticket === undefined) return refused(Refusal.AUTH);
@@ -384,18 +382,10 @@ function startsWithMagic(bytes: Uint8Array): boolean {
   return MAGIC.subarray(0, bytes.length).every((byte, i) => bytes[i] === byte);
 }
 
-function importKey(key: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
-  return crypto.subtle.importKey("raw", key, { name: "HMAC", hash: "SHA-256" }, false, [
-    "sign",
-    "verify",
-  ]);
-}
-
 /** The key of the ticket of a key that has this name. */
 export async function ticketKey(
   key: Uint8Array<ArrayBuffer>,
   name: Uint8Array,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const text = concat(TICKET_LABEL, name);
-  return new Uint8Array(await crypto.subtle.sign("HMAC", await importKey(key), text));
+  return await (await hmacOf(key)).sign(concat(TICKET_LABEL, name));
 }

@@ -3,16 +3,18 @@
  * there, against brokers here. Over one transport of each runtime all cases are run, over the others the
  * brief ones; with `CONFORMANCE=all` in the environment all over all, and a table says how many passed.
  */
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import type { Setting } from "./conformance/client/context.ts";
 import { AT_LAST } from "./conformance/client/main.ts";
 import { casesFor, type Outcome } from "./conformance/client/run_cases.ts";
+import { bundle } from "../tools/harness/bundle.ts";
 import { TempFolder } from "./helpers/folder.ts";
 import { DENO, type Runtime, RUNTIMES } from "./helpers/runtimes.ts";
 import { Stages } from "./helpers/stages.ts";
 import { TCP, TLS, type Transport, USUAL, WS, WSS } from "./helpers/transports.ts";
 
 const MAIN = new URL("conformance/client/main.ts", import.meta.url).pathname;
+const WEB_MAIN = new URL("conformance/client/web_main.ts", import.meta.url).pathname;
 const IS_WHOLE = Deno.env.get("CONFORMANCE") === "all";
 /** How long all cases over one transport may take. */
 const RUN_MS = 120_000;
@@ -36,29 +38,30 @@ const PLACES: Readonly<Record<string, string>> = {
 /** Which version each runtime has, and what became of its cases over each transport. */
 const table = new Map<string, { version: string; readonly cells: string[] }>();
 
-let bundled: Promise<string> | undefined;
+const bundled = new Map<string, Promise<string>>();
 
-/** The cases, and the library with them, as one module. */
-async function bundle(): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["bundle", "--quiet", "--no-lock", "--platform", "browser", MAIN],
-  }).output();
-  assert(success, new TextDecoder().decode(stderr));
-  return new TextDecoder().decode(stdout);
-}
-
-/** Runs the cases there; which version that is, and what became of each. */
-async function run(runtime: Runtime, setting: Setting): Promise<[string, Outcome[]]> {
+/** Runs the cases there; what they say, line by line. */
+// deno-lint-ignore no-explicit-any
+async function run(runtime: Runtime, main: string, setting: Setting): Promise<any[]> {
   await using folder = await TempFolder.make();
-  await Deno.writeTextFile(`${folder.path}/cases.js`, await (bundled ??= bundle()));
+  if (!bundled.has(main)) bundled.set(main, bundle(main));
+  await Deno.writeTextFile(`${folder.path}/cases.js`, await bundled.get(main)!);
   await Deno.writeTextFile(`${folder.path}/package.json`, '{ "type": "module" }');
   await Deno.writeTextFile(
     `${folder.path}/main.js`,
     `import { main } from "./cases.js";\nawait main(${JSON.stringify(setting)});\n`,
   );
   const out = await runtime.run(folder.path, "main.js", { signal: AbortSignal.timeout(RUN_MS) });
-  const [{ version }, ...outcomes] = out.trimEnd().split("\n").map((line) => JSON.parse(line));
-  return [version, outcomes];
+  return out.trimEnd().split("\n").map((line) => JSON.parse(line));
+}
+
+/** Fails where a case has. */
+async function tellAll(t: Deno.TestContext, outcomes: readonly Outcome[]): Promise<void> {
+  for (const { name, problem } of outcomes) {
+    await t.step(name, () => {
+      if (problem !== undefined) throw new Error(problem);
+    });
+  }
 }
 
 for (const [name, whole] of Object.entries(PLACES)) {
@@ -73,22 +76,39 @@ for (const [name, whole] of Object.entries(PLACES)) {
         const setting: Setting = {
           control: stages.control,
           transport,
+          place: "program",
           caCerts: on.client.tls?.caCerts ?? [],
           isWhole: IS_WHOLE || transport === whole,
           chaosMs: IS_WHOLE ? 5000 : 1500,
         };
-        const [version, outcomes] = await run(runtime, setting);
+        const [{ version }, ...outcomes] = await run(runtime, MAIN, setting);
         const wanted = [...casesFor(setting, true).map(({ name }) => name), AT_LAST];
         assertEquals(outcomes.map(({ name }) => name).toSorted(), wanted.toSorted());
         note(name, version, outcomes);
-        for (const { name, problem } of outcomes) {
-          await t.step(name, () => {
-            if (problem !== undefined) throw new Error(problem);
-          });
-        }
+        await tellAll(t, outcomes);
       },
     );
   }
+}
+
+for (const runtime of [DENO, ...RUNTIMES].filter(({ name }) => name in PLACES)) {
+  const { name, note } = runtime;
+  const options = { ignore: note !== "" };
+  Deno.test(`a client of ./web in ${name} keeps its promises${note}`, options, async (t) => {
+    await using stages = new Stages(WS);
+    const setting: Setting = {
+      control: stages.control,
+      transport: "ws",
+      place: "page",
+      caCerts: [],
+      isWhole: IS_WHOLE || name === "Deno",
+      chaosMs: IS_WHOLE ? 5000 : 1500,
+    };
+    const outcomes = await run(runtime, WEB_MAIN, setting);
+    const wanted = casesFor(setting, false).map(({ name }) => name);
+    assertEquals(outcomes.map(({ name }) => name).toSorted(), wanted.toSorted());
+    await tellAll(t, outcomes);
+  });
 }
 
 /** Puts what became of the cases into the table. */

@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { readConnectionFile, writeConnectionFile } from "../io/connection_file.ts";
-import type { ConnectionFile } from "../io/connection_info.ts";
+import type { ConnectionInfo } from "../io/connection_info.ts";
 import { TempFolder } from "./helpers/folder.ts";
 
-const CONTENT: ConnectionFile = {
+const CONTENT: ConnectionInfo = {
   address: "tcp://127.0.0.1:7411",
   authkey: Uint8Array.of(0, 255, 62, 63),
   pid: 42,

@@ -1,9 +1,10 @@
 /** WebSockets of others as clients of a broker: those of runtimes and browsers, and of the package ws. */
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { type EventEmitter, once } from "node:events";
 import { WebSocket } from "npm:ws@8.23.0";
 import type { BrokerOptions } from "../mod.ts";
 import { frame, RawClient, Reason, Type } from "../tools/attacks/raw_client.ts";
+import { bundle } from "../tools/harness/bundle.ts";
 import { SocketConn, type SocketLike } from "../tools/harness/socket_conn.ts";
 import { converse, DOWN, UP, WELL } from "./helpers/conversation.ts";
 import { TempFolder } from "./helpers/folder.ts";
@@ -72,18 +73,9 @@ async function startScene(options: BrokerOptions = {}, echoOptions = {}): Promis
 
 let bundled: Promise<string> | undefined;
 
-/** What talks over WebSockets, as one module for any runtime. */
-async function bundle(): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["bundle", "--quiet", "--no-lock", "--platform", "browser", CONVERSATION],
-  }).output();
-  assert(success, new TextDecoder().decode(stderr));
-  return new TextDecoder().decode(stdout);
-}
-
 /** Writes a module that talks over each of these addresses, and logs what there is to say. */
 async function writeScript(folder: string, addresses: readonly string[]): Promise<void> {
-  bundled ??= bundle();
+  bundled ??= bundle(CONVERSATION);
   await Deno.writeTextFile(`${folder}/conversation.js`, await bundled);
   await Deno.writeTextFile(`${folder}/package.json`, '{ "type": "module" }');
   const args = JSON.stringify([addresses, CREDENTIALS]);

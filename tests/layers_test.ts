@@ -14,7 +14,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   Deno: ["io/", "cli/", "base/timers.ts"],
   WebSocket: ["io/", "cli/"],
   Worker: ["cli/"],
-  globalThis: ["cli/", "codec/format.ts", "io/process.ts"],
+  globalThis: ["cli/", "codec/format.ts", "io/page.ts", "io/process.ts"],
   "node:": ["io/", "cli/"],
   setTimeout: ["base/timers.ts", "base/turn.ts", "cli/"],
   setInterval: ["base/timers.ts", "cli/"],
@@ -195,6 +195,8 @@ interface Said {
   readonly names: ReadonlySet<string>;
   readonly texts: ReadonlySet<string>;
   readonly specifiers: ReadonlySet<string>;
+  /** Those of them that it loads: not only for their types. */
+  readonly loaded: ReadonlySet<string>;
   /** What it does that not all runtimes can read, or do when it is loaded. */
   readonly unportable: readonly string[];
 }
@@ -204,6 +206,7 @@ function readModule(module: string): Said {
   const names = new Set<string>();
   const texts = new Set<string>();
   const specifiers = new Set<string>();
+  const loaded = new Set<string>();
   const unportable: string[] = [];
   const textOf = (node: Deno.lint.Node | null) => {
     if (node?.type === "TSLiteralType") node = node.literal;
@@ -243,12 +246,19 @@ function readModule(module: string): Said {
       }
     },
     TemplateElement: ({ raw }) => void texts.add(raw),
-    ImportDeclaration({ source, attributes }) {
+    ImportDeclaration({ source, attributes, importKind }) {
       importFrom(source);
+      if (importKind !== "type") loaded.add(source.value);
       if (attributes.length > 0) unportable.push("imports with attributes");
     },
-    ExportAllDeclaration: ({ source }) => importFrom(source),
-    ExportNamedDeclaration: ({ source }) => importFrom(source),
+    ExportAllDeclaration({ source, exportKind }) {
+      importFrom(source);
+      if (exportKind !== "type") loaded.add(source.value);
+    },
+    ExportNamedDeclaration({ source, exportKind }) {
+      importFrom(source);
+      if (source !== null && exportKind !== "type") loaded.add(textOf(source)!);
+    },
     ImportExpression: ({ source }) => importFrom(source),
     TSImportType: ({ argument }) => importFrom(argument),
     TSExternalModuleReference: ({ expression }) => importFrom(expression),
@@ -258,7 +268,7 @@ function readModule(module: string): Said {
   const code = Deno.readTextFileSync(new URL(module, ROOT)).replaceAll("deno-lint-ignore-file", "");
   Deno.lint.runPlugin(plugin, module, code);
   assertNotEquals(names.size + specifiers.size, 0, `${module} cannot be read`);
-  return { names, texts, specifiers, unportable };
+  return { names, texts, specifiers, loaded, unportable };
 }
 
 /** What {@linkcode isRunByLoading} looks at in a node. */
@@ -323,12 +333,26 @@ Deno.test("what a library imports can be loaded in browsers, Node and Bun", () =
 Deno.test("a client has the sockets and files of a runtime only by its door", () => {
   const reached = new Set(["net/client_pubsub.ts"]);
   for (const module of reached) for (const name of MODULES.get(module)!) reached.add(name);
-  const allowed = ["io/process.ts", "io/program.ts", "base/timers.ts"]; // Names, and timers.
+  const allowed = ["io/process.ts", "base/timers.ts"]; // What system it is, and timers.
   const found = [...reached].filter((module) =>
     ["Deno", "node:"].some((key) => has(SAID.get(module)!, key)) ||
     [...SAID.get(module)!.texts].some((text) => text.startsWith("node:"))
   );
   assertEquals(found.toSorted(), allowed.toSorted());
+});
+
+Deno.test("a page loads nothing that it cannot use", () => {
+  const loaded = new Set(["web.ts"]);
+  for (const module of loaded) {
+    for (const specifier of SAID.get(module)!.loaded) {
+      loaded.add(pathOf(new URL(specifier, new URL(module, ROOT)).href));
+    }
+  }
+  const useless =
+    /^io\/(deno|dial\.|http|listener|node|runtime|tls|secret|socket_file|web_conn|web_request|websocket|.*_file)|create_ticket/;
+  assertEquals([...loaded].filter((module) => useless.test(module)), []);
+  assert(loaded.has("io/web_dial.ts") && loaded.has("protocol/link.ts"));
+  assert(!loaded.has("net.ts") && ![...loaded].some((module) => module.startsWith("broker")));
 });
 
 /** Whether a module is one of the program, which is for Deno alone. */

@@ -257,7 +257,7 @@ Deno.test({
       },
     });
 
-    for (const entry of ["pubsub", "net"]) {
+    for (const entry of ["pubsub", "net", "web"]) {
       await t.step(`esbuild bundles ./${entry} for a browser, and has nothing to say`, async () => {
         const { said, imports } = await bundle(`${folder}/types`, "*", `@mpubsub/mpubsub/${entry}`);
         assertEquals({ said, imports }, { said: "", imports: [] });

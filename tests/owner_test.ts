@@ -48,7 +48,7 @@ Deno.test("Owner without onState prints nothing of a connection that is soon bac
   owner.state("connected", undefined, false);
   owner.state("reconnecting", LOST, false);
   owner.state("connected", undefined, false);
-  owner.state("reconnecting", LOST, false);
+  owner.state("reconnecting", new AuthError("the ticket has expired", { expired: true }), false);
   owner.state("disconnected", undefined, true);
   owner.state("connecting", undefined, false);
   owner.state("disconnected", LOST, true);

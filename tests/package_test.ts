@@ -34,11 +34,12 @@ Deno.test("pubsub.ts pulls in no networking, and does not name Deno", async () =
   }
 });
 
-Deno.test("deno.json exports the seven entry points", () => {
+Deno.test("deno.json exports the eight entry points", () => {
   assertEquals(manifest.exports, {
     ".": "./mod.ts",
     "./pubsub": "./pubsub.ts",
     "./net": "./net.ts",
+    "./web": "./web.ts",
     "./broker": "./broker.ts",
     "./nats": "./nats.ts",
     "./cli": "./cli.ts",

@@ -15,7 +15,8 @@ const ENTRIES = Object.values(manifest.exports).filter((path) => path !== "./cli
 /** Needs packages that not every runtime finds by itself. */
 const WITH_PACKAGES = "./nats.ts";
 const NO_SOCKETS =
-  "this needs Deno, Node or Bun; elsewhere, as in a page, only PubSub works, within one process";
+  "this needs Deno, Node or Bun; in a page, use the NetPubSub of @mpubsub/mpubsub/web, and " +
+  "addresses that begin with ws:// or wss://";
 const NEEDS_DENO =
   "Broker and Proxy need Deno; without it, run the program mpubsub-broker, and connect to that";
 

@@ -3,6 +3,9 @@
  * variables name, which `.ci/steps.sh` sets.
  */
 import { assertEquals } from "@std/assert";
+import { Chromium, findChromium } from "../../tools/harness/chromium.ts";
+import { PageServer } from "../../tools/harness/page_server.ts";
+import { SIGNED } from "./tls.ts";
 
 /** A runtime in which a module can be run. */
 export interface Runtime {
@@ -45,9 +48,6 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
-/** How long a page may take. */
-const PAGE_MS = 30_000;
-const PAGE_TYPES: Readonly<Record<string, string>> = { html: "text/html", js: "text/javascript" };
 /** What a command says when it is asked for a runtime's version. */
 const NODE_MAJOR = ["-p", "process.versions.deno ?? process.versions.node.split('.')[0]"];
 
@@ -113,8 +113,7 @@ function onCommandLine(name: string, command: string | undefined, flags: string[
 }
 
 async function chromium(): Promise<Runtime> {
-  const names = ["chromium", "chromium-headless-shell", "google-chrome"];
-  const command = await find([Deno.env.get("CHROMIUM"), ...names], ["--version"]);
+  const command = await findChromium();
   return {
     name: "a page in Chromium",
     note: noteOf("Chromium", command),
@@ -168,48 +167,24 @@ export async function output(
   return out!;
 }
 
-/**
- * Opens a page that runs the module, and sends back what that logs. The browser ends when the page is
- * complete, and it is not before its picture has come, which waits for that.
- */
+/** Opens a page that runs the module; what that logs. */
 async function runInPage(
   command: string,
   folder: string,
   path: string,
   { ca, hostname = "127.0.0.1" }: RunOptions = {},
 ): Promise<string> {
-  const { promise: said, resolve } = Promise.withResolvers<string>();
-  const html = `<!doctype html><img src="/wait.svg"><script type="module">
-    const lines = [];
-    console.log = (...words) => lines.push(words.join(" ") + "\\n");
-    try {
-      await import("/${path}");
-    } catch (error) {
-      lines.push(String(error));
-    }
-    await fetch("/said", { method: "POST", body: lines.join("") });
-  </script>`;
-  const options = { hostname: "127.0.0.1", port: 0, onListen() {} };
-  await using server = Deno.serve(options, async (request) => {
-    const { pathname } = new URL(request.url);
-    const type = PAGE_TYPES[pathname.replace(/.*\./, "")];
-    if (request.method === "POST") resolve(await request.text());
-    if (pathname === "/wait.svg") await said;
-    if (type === undefined) return new Response(null, { status: 404 });
-    const body = pathname === "/page.html" ? html : await Deno.readFile(`${folder}${pathname}`);
-    return new Response(body, { headers: { "content-type": type } });
+  await using server = new PageServer((name) =>
+    name === "/page.html" ? "<!doctype html>" : Deno.readFile(`${folder}${name}`)
+  );
+  await using browser = await Chromium.start(command, {
+    // It takes no authority from a file, but certificates.
+    certificates: ca === undefined ? [] : [SIGNED.cert],
   });
-  const timer = setTimeout(() => resolve(`${command} said nothing within ${PAGE_MS} ms`), PAGE_MS);
-  const page = `http://${hostname}:${server.addr.port}/page.html`;
-  const { stdout } = await new Deno.Command(command, {
-    // As root there is no sandbox.
-    args: ["--headless", "--no-sandbox", "--disable-gpu", `--user-data-dir=${folder}/browser`]
-      // An authority is given it by a store of its own alone, so it trusts all for that.
-      .concat(ca === undefined ? [] : "--ignore-certificate-errors", "--dump-dom", page),
-    stdin: "null",
-    stderr: "null",
-  }).output();
-  clearTimeout(timer);
-  resolve(`${command} ended: ${new TextDecoder().decode(stdout)}`);
-  return await said;
+  let said = "";
+  const page = await browser.open(`${server.origin("http", hostname)}/page.html`, {
+    onLine: (line) => said += `${line}\n`,
+  });
+  await page.evaluate(`import("/${path}")`);
+  return said;
 }

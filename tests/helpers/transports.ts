@@ -6,7 +6,7 @@ import { SIGNED } from "./tls.ts";
 export interface Transport {
   /** Ends the names of its tests; empty for the usual one, a Unix socket. */
   readonly name: string;
-  readonly broker: Pick<BrokerOptions, "address" | "tls">;
+  readonly broker: Pick<BrokerOptions, "address" | "tls" | "origins">;
   readonly client: Pick<NetPubSubOptions, "tls">;
   /** About as much passes before anything of ours does. */
   readonly handshakeBytes: number;

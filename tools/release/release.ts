@@ -1,5 +1,6 @@
 /**
- * Makes what a release offers: the program for each kind of machine, packed, and their SHA-256 sums.
+ * Makes what a release offers: the program for each kind of machine, packed; the module for pages; and
+ * their SHA-256 sums.
  *
  * ```sh
  * deno task release                                      # for all, in dist/
@@ -12,6 +13,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import manifest from "../../deno.json" with { type: "json" };
 import { compile } from "./compile.ts";
+import { bundleForPages, WEB_MODULE } from "./web.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const DIST = new URL("dist/", ROOT);
@@ -100,6 +102,8 @@ async function main(args: readonly string[]): Promise<number> {
     console.log(archiveFor(target));
     await release(target, DIST.pathname);
   }
+  console.log(WEB_MODULE);
+  await bundleForPages(`${DIST.pathname}${WEB_MODULE}`);
   await writeSums(DIST.pathname);
   return 0;
 }

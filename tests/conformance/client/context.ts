@@ -21,6 +21,11 @@ export interface Case {
    * @default {false}
    */
   readonly needsFiles?: boolean;
+  /**
+   * The only place in which it has a meaning, by default both: a browser hides from a page why it cannot
+   * connect, and decides itself which certificates it trusts.
+   */
+  readonly place?: "page" | "program";
   /** The transports for which it has a meaning; by default all. */
   readonly transports?: readonly string[];
   run(context: Context): Promise<void>;
@@ -38,6 +43,7 @@ export interface Setting {
   /** The server of the test. */
   readonly control: string;
   readonly transport: string;
+  readonly place: "page" | "program";
   /** The certificates to trust. */
   readonly caCerts: readonly string[];
   /** Whether all cases are run; otherwise the brief ones. */

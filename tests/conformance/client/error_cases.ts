@@ -17,6 +17,7 @@ export const ERRORS: readonly Case[] = [
   {
     name: "connect rejects with ProtocolError where something else answers",
     isBrief: true,
+    place: "program",
     async run(context) {
       const { info } = await context.stage();
       const bus = context.client(info.foreign, info.authkey);
@@ -26,6 +27,7 @@ export const ERRORS: readonly Case[] = [
   },
   {
     name: "connect rejects with ProtocolError at another path of a broker",
+    place: "program",
     transports: ["ws", "wss"],
     async run(context) {
       const { info } = await context.stage();
@@ -35,6 +37,7 @@ export const ERRORS: readonly Case[] = [
   },
   {
     name: "connect rejects with AuthError where the certificate is not trusted",
+    place: "program",
     transports: ["tls", "wss"],
     isBrief: true,
     async run(context) {
@@ -45,6 +48,7 @@ export const ERRORS: readonly Case[] = [
   },
   {
     name: "connect rejects with a TypeError where a certificate to trust is none",
+    place: "program",
     transports: ["tls", "wss"],
     async run(context) {
       const { info } = await context.stage();
@@ -60,6 +64,7 @@ export const ERRORS: readonly Case[] = [
   {
     name:
       "connect rejects with ProtocolError where the broker speaks TLS, and the address does not say so",
+    place: "program",
     transports: ["tls", "wss"],
     isBrief: true,
     async run(context) {
@@ -68,6 +73,21 @@ export const ERRORS: readonly Case[] = [
       const bus = context.client(plain, info.authkey);
       const right = info.address.replace(/:.*/, "://");
       await rejects(bus.connect(), ProtocolError, `use an address that begins with ${right}`);
+    },
+  },
+  {
+    name: "connect rejects with ConnectionLostError, whatever is there instead of a broker",
+    isBrief: true,
+    place: "page",
+    async run(context) {
+      const { info } = await context.stage();
+      const plain = info.address.replace("wss:", "ws:");
+      const others = [info.foreign, info.address.replace(/[^/]*$/, "other")];
+      for (const address of plain === info.address ? others : [...others, plain]) {
+        const bus = context.client(address, info.authkey);
+        const { message } = await rejects(bus.connect(), ConnectionLostError, "no broker answers");
+        same([message.includes(address), bus.state], [true, "disconnected"], message);
+      }
     },
   },
   {

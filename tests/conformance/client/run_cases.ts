@@ -15,8 +15,10 @@ const CASE_MS = 30_000;
 
 /** The cases that have a meaning in a setting. */
 export function casesFor(setting: Setting, hasFiles: boolean): Case[] {
-  return CASES.filter(({ isBrief = false, needsFiles = false, transports }) =>
-    (setting.isWhole || isBrief) && (!needsFiles || hasFiles) &&
+  return CASES.filter((
+    { isBrief = false, needsFiles = false, place = setting.place, transports },
+  ) =>
+    (setting.isWhole || isBrief) && (!needsFiles || hasFiles) && place === setting.place &&
     (transports === undefined || transports.includes(setting.transport))
   );
 }
