@@ -153,8 +153,8 @@ export class Places<H extends Holder> {
     const isOwn = largest.size <= size;
     const place = isOwn
       ? own && loserIn(own, holder)
-      : largest.largest.detached.first ?? own?.parts.get(holder)?.detached.first ??
-        own?.largest.detached.first ?? largest.largest.connected.first;
+      : largest.largest.detached.first ?? (own && detachedIn(own, holder)) ??
+        largest.largest.connected.first;
     const most = isOwn ? key : place!.holder.access.key;
     return loser(
       place,
@@ -214,12 +214,23 @@ export class Places<H extends Holder> {
 
 /** Which place of a key goes for a newcomer who has it; none if it is for the newcomer to go without. */
 function loserIn<H>(share: Share<H>, holder: string): Place<H> | undefined {
-  const own = share.parts.get(holder);
+  const isLarger = share.largest.size > sizeWith(share, holder);
+  return detachedIn(share, holder) ?? (isLarger ? share.largest.connected.first : undefined);
+}
+
+/** Which place without a connection goes for it: not that of one who has fewer than the newcomer gets. */
+function detachedIn<H>(share: Share<H>, holder: string): Place<H> | undefined {
+  const own = share.parts.get(holder)?.detached.first;
+  const size = sizeWith(share, holder);
   const { largest } = share;
-  const size = (own?.size ?? 0) + 1;
-  if (largest.size < size) return own?.detached.first;
-  if (largest.size === size) return own?.detached.first ?? largest.detached.first;
-  return largest.detached.first ?? own?.detached.first ?? largest.connected.first;
+  if (largest.size < size) return own;
+  const theirs = largest.detached.first;
+  return largest.size > size ? theirs ?? own : own ?? theirs;
+}
+
+/** How many places of a key somebody has who gets one more. */
+function sizeWith<H>(share: Share<H>, holder: string): number {
+  return (share.parts.get(holder)?.size ?? 0) + 1;
 }
 
 /** Says who loses its place; refuses the newcomer if that is nobody. */
