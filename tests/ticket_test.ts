@@ -105,7 +105,10 @@ Deno.test("createTicket is the same from each entry point", () => {
 
 for (
   const [what, options, type, problem] of [
-    ["no name", { name: undefined }, TypeError, "keyName"],
+    ["no name", { name: undefined }, TypeError, "name is undefined"],
+    ["a name that is a symbol", { name: Symbol() }, TypeError, "name is symbol"],
+    ["a misspelt option", { narow: { publish: [] } }, TypeError, '"narow"'],
+    ["a right that stands beside narrow", { publish: [] }, TypeError, '"publish"'],
     ["a name that is too long", { name: "x".repeat(65) }, RangeError, "65 bytes; the limit is 64"],
     ["the name of a ticket", { name: '~{"name":"page"}' }, RangeError, "names of tickets"],
     ["a name with a lone surrogate", { name: "\ud800" }, TypeError, "lone surrogate"],
@@ -115,6 +118,12 @@ for (
     ["an empty for", { for: "" }, RangeError, "0 bytes"],
     ["for that is too long", { for: "é".repeat(128) }, RangeError, "256 bytes"],
     ["narrow that is a list", { narrow: [] }, TypeError, "must be an object"],
+    [
+      "narrow that is a Map",
+      { narrow: new Map([["publish", []]]) },
+      TypeError,
+      "must be an object",
+    ],
     ["narrow that is null", { narrow: null }, TypeError, "must be an object"],
     ["a misspelt right", { narrow: { publsih: [] } }, TypeError, '"publsih"'],
     ["wait, which is none", { narrow: { wait: true } }, TypeError, '"wait"'],
@@ -143,6 +152,20 @@ for (
     await assertRejects<Error>(() => createTicket(KEY, wrong), type, problem);
   });
 }
+
+for (const options of [undefined, null, "page", []]) {
+  Deno.test(`createTicket refuses ${JSON.stringify(options)} for options`, async () => {
+    const wrong = options as unknown as TicketOptions;
+    await assertRejects(() => createTicket(KEY, wrong), TypeError, "an object with name, for");
+  });
+}
+
+Deno.test("createTicket takes an object without a prototype for options, and for what narrows", async () => {
+  const narrow = Object.assign(Object.create(null), { publish: ["a"] });
+  const options = Object.assign(Object.create(null), PAGE, { narrow });
+  const { keyName } = await createTicket(KEY, options);
+  assertEquals(readTicket(keyName)?.narrow.publish, [["a"]]);
+});
 
 Deno.test("createTicket refuses a key of 15 bytes, and takes one of 16", async () => {
   const short = RangeError;
