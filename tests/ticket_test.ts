@@ -9,6 +9,7 @@ import { createTicket as ofNet } from "../net.ts";
 import { sealed } from "../protocol/create_ticket.ts";
 import { BrokerHandshake, ClientHandshake, keyBytes, Refusal } from "../protocol/handshake.ts";
 import { readTicket, type Ticket, TICKET_SKEW_MS, ticketName } from "../protocol/ticket.ts";
+import { hello } from "../tools/attacks/raw_client.ts";
 
 const KEY = keyBytes("a key of 16 bytes");
 const OTHER = keyBytes("another of 16 bytes");
@@ -305,7 +306,16 @@ Deno.test("BrokerHandshake takes no ticket of a key that is shorter than 16 byte
   assertEquals([asked, none], [[], undefined]);
 });
 
-Deno.test("BrokerHandshake never shows more of a name than a key's may have", async () => {
-  const { keyName } = await answerTo(`~${"\x1b".repeat(1000)}`);
-  assertEquals(keyName.length, 64);
-});
+for (
+  const name of [
+    `~${"\x1b".repeat(1000)}`,
+    `~{"name":"${"x".repeat(1000)}"}`,
+    "x".repeat(1024),
+  ]
+) {
+  Deno.test(`BrokerHandshake never shows more of ${name.slice(0, 10)}… than a key's name may have`, () => {
+    const broker = new BrokerHandshake(BROKER_ID, () => undefined);
+    broker.challenge(hello({ name: new TextEncoder().encode(name) }));
+    assertEquals(broker.keyName.length, 64);
+  });
+}
