@@ -577,6 +577,25 @@ Deno.test("Expiries looks at the clock few times for many that end, however they
   }
 });
 
+Deno.test("Expiries waits for the end of time without looking at the clock over and over", async () => {
+  const { date } = clock;
+  let looks = 0;
+  clock.date = () => (looks++, Date.now());
+  try {
+    const expiries = new Expiries();
+    const late = [40 * 24 * HOUR_MS, 8.64e15 - Date.now()];
+    const all = late.map((ms) => expiries.add(Date.now() + ms, () => looks = Infinity));
+    // Longer than one timer can wait: it must not fire at once instead.
+    const ended: number[] = [];
+    new Expiries().add(Date.now() + 50, () => ended.push(50));
+    await until(() => ended.length > 0);
+    assert(looks < 10, `${looks} looks`);
+    for (const each of all) expiries.remove(each);
+  } finally {
+    clock.date = date;
+  }
+});
+
 Deno.test("Expiries ends each when its time has come, in their order, and none that was removed", async () => {
   const expiries = new Expiries();
   const ended: number[] = [];
