@@ -26,7 +26,8 @@ export const FOR_BYTES_MAX = 255;
 /** The last moment that has a date. */
 export const EXPIRES_MAX = 8.64e15;
 
-const NARROWING = ["publish", "subscribe", "serve"] as const;
+/** The rights that a ticket can narrow. */
+export const NARROWING = ["publish", "subscribe", "serve"] as const;
 const FIELDS: readonly string[] = ["name", "expires", "for", ...NARROWING];
 const encoder = new TextEncoder();
 
