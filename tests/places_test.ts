@@ -162,6 +162,17 @@ Deno.test("Places takes nothing from those for whom other tickets of a key are w
   assert(hall.here.has("away"));
 });
 
+Deno.test("Places lets who comes with tickets for many push out only what they left", () => {
+  const hall = new Hall(100);
+  for (let i = 0; i < 20; i++) {
+    hall.pass({ key: ANN, holder: `~reader ${i}` }, { [`reader ${i}`]: 1000 });
+  }
+  for (let i = 0; i < 1000; i++) {
+    hall.pass({ key: ANN, holder: `~visitor ${i}` }, { [`visitor ${i}`]: 1 });
+  }
+  assertEquals(hall.lost, Array.from({ length: 920 }, (_, i) => `visitor ${i}`));
+});
+
 /** What the rule says, by looking at all. */
 class Naive {
   readonly all: {
@@ -190,8 +201,8 @@ class Naive {
     const { key } = access;
     const others = this.largestOf(key);
     const isLarger = this.sizeOf(key, others[0]) > this.sizeOf(key, access.holder) + 1;
-    const connected = others.map((who) => this.first(isOf(key, who), true)!);
-    return or(this.detachedWithin(access), isLarger ? connected : ["refused"]);
+    const connected = this.first(isOf(key, ...others), true);
+    return or(this.detachedWithin(access), isLarger ? [connected!] : ["refused"]);
   }
 
   /** Who of these has no connection. */
@@ -200,7 +211,8 @@ class Naive {
     const size = this.sizeOf(key, holder) + 1;
     const others = this.largestOf(key);
     const most = this.sizeOf(key, others[0]);
-    const theirs = others.flatMap((who) => this.first(isOf(key, who), false) ?? []);
+    const first = this.first(isOf(key, ...others), false);
+    const theirs = first === undefined ? [] : [first];
     const ours = own === undefined ? [] : [own];
     return most < size ? ours : most === size ? or(ours, theirs) : or(theirs, ours);
   }
@@ -229,15 +241,15 @@ class Naive {
     // Of several that have most, it may be any.
     return keys.filter((key) => size(key) === most).flatMap((other) => {
       const largest = this.largestOf(other);
-      const detached = largest.flatMap((who) => this.first(isOf(other, who), false) ?? []);
-      const connected = largest.map((who) => this.first(isOf(other, who), true)!);
-      return or(detached, or(ofOwn, connected));
+      const detached = this.first(isOf(other, ...largest), false);
+      if (detached !== undefined) return [detached];
+      return or(ofOwn, [this.first(isOf(other, ...largest), true)!]);
     });
   }
 }
 
-function isOf(key: Key, holder: string): (access: Owner) => boolean {
-  return (access) => access.key === key && access.holder === holder;
+function isOf(key: Key, ...holders: readonly string[]): (access: Owner) => boolean {
+  return (access) => access.key === key && holders.includes(access.holder);
 }
 
 /** The first of these that is not empty. */
