@@ -120,7 +120,7 @@ function shownName(name: string): string {
 }
 
 /** The name of a key, or of that of a ticket, as errors have it: no longer than a key's may be. */
-function nameOfKey(keyName: string): string {
+export function nameOfKey(keyName: string): string {
   const name = isTicketName(keyName) ? claimedKey(keyName) ?? keyName : keyName;
   return name.slice(0, KEY_NAME_BYTES_MAX);
 }

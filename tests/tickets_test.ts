@@ -355,6 +355,7 @@ Deno.test("Broker ends a connection with its ticket, with a reason of its own, a
   await until(() => stage.broker.stats().refusals.expired === 1);
   const error = reasons.at(-1);
   assert(error instanceof AuthError && error.expired, String(error));
+  assertEquals(error.keyName, "page");
   assertStringIncludes(error.message, 'The ticket of the key "page" has expired');
   assertEquals(states, ["connecting", "connected", "reconnecting"]);
   const { expired, detached, endings } = stage.broker.stats();
