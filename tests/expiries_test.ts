@@ -1,6 +1,9 @@
 /** When what ends at a time of day is ended, and how often the clock is looked at for that. */
 import { assert, assertEquals } from "@std/assert";
+import { Background } from "../base/background.ts";
 import { clock } from "../base/clock.ts";
+import { Rounds } from "../base/rounds.ts";
+import { TimeSlice } from "../base/time_slice.ts";
 import { Expiries } from "../broker/expiries.ts";
 import { until } from "../tools/harness/until.ts";
 
@@ -12,7 +15,7 @@ Deno.test("Expiries looks at the clock few times for many that end, however they
   const at = Date.now();
   clock.date = () => (looks++, at);
   try {
-    const expiries = new Expiries();
+    const expiries = new Expiries(new Background());
     const all = Array.from({ length: 10_000 }, (_, i) => expiries.add(at + HOUR_MS + i, () => {}));
     assert(looks < 100, `${looks} looks for the first of 10 000, which come in order`);
     looks = 0;
@@ -29,12 +32,12 @@ Deno.test("Expiries waits for the end of time without looking at the clock over 
   let looks = 0;
   clock.date = () => (looks++, Date.now());
   try {
-    const expiries = new Expiries();
+    const expiries = new Expiries(new Background());
     const late = [40 * 24 * HOUR_MS, 8.64e15 - Date.now()];
     const all = late.map((ms) => expiries.add(Date.now() + ms, () => looks = Infinity));
     // Longer than one timer can wait: it must not fire at once instead.
     const ended: number[] = [];
-    new Expiries().add(Date.now() + 50, () => ended.push(50));
+    new Expiries(new Background()).add(Date.now() + 50, () => ended.push(50));
     await until(() => ended.length > 0);
     assert(looks < 10, `${looks} looks`);
     for (const each of all) expiries.remove(each);
@@ -44,7 +47,7 @@ Deno.test("Expiries waits for the end of time without looking at the clock over 
 });
 
 Deno.test("Expiries ends each when its time has come, in their order, and none that was removed", async () => {
-  const expiries = new Expiries();
+  const expiries = new Expiries(new Background());
   const ended: number[] = [];
   const now = Date.now();
   const all = [50, 10, 30, 60, 20, 40].map((ms) => expiries.add(now + ms, () => ended.push(ms)));
@@ -58,7 +61,7 @@ Deno.test("Expiries goes by the clock, also when that is set anew", async () => 
   let shift = 0;
   clock.date = () => Date.now() + shift;
   try {
-    const expiries = new Expiries();
+    const expiries = new Expiries(new Background());
     const ended: string[] = [];
     const now = Date.now();
     expiries.add(now + 10 * HOUR_MS, () => ended.push("second"));
@@ -69,4 +72,18 @@ Deno.test("Expiries goes by the clock, also when that is set anew", async () => 
   } finally {
     clock.date = date;
   }
+});
+
+Deno.test("Expiries ends many in turns with everything else", async () => {
+  let time = 0;
+  const expiries = new Expiries(new Background(new TimeSlice(new Rounds(() => time += 10))));
+  const ended: number[] = [];
+  const seen: number[] = [];
+  const now = Date.now();
+  for (let n = 0; n < 3200; n++) expiries.add(now, () => ended.push(n));
+  await until(() => {
+    seen.push(ended.length);
+    return ended.length === 3200;
+  });
+  assert(seen.some((count) => count > 0 && count < 3200), `${seen}`);
 });
