@@ -6,9 +6,16 @@
  *  Key ◀── Access ──▶ Ticket       rights: those of the key now, narrowed by the ticket
  * ```
  */
-import type { Ticket } from "../protocol/ticket.ts";
+import type { Narrowing, Ticket } from "../protocol/ticket.ts";
 import type { Key } from "./keys.ts";
 import type { Rights } from "./rights.ts";
+
+/** What a ticket takes of memory besides its topics, as measured. */
+const TICKET_BYTES = 400;
+/** What a topic takes besides its elements: with one, and with several. */
+const [PLAIN_BYTES, PATH_BYTES] = [60, 200];
+/** What an element takes besides its characters. */
+const ELEMENT_BYTES = 24;
 
 /** What one client has proved to have. */
 export class Access {
@@ -42,6 +49,11 @@ export class Access {
     return ticket === undefined ? key.rights : key.narrowed(ticket.narrow);
   }
 
+  /** What it takes of memory. */
+  get bytes(): number {
+    return this.ticket === undefined ? 0 : TICKET_BYTES + narrowingBytes(this.ticket.narrow);
+  }
+
   /** For whom the ticket is, if it says so. */
   get for(): string | undefined {
     return this.ticket?.for;
@@ -59,4 +71,15 @@ export class Access {
   isSameHolder(other: Access): boolean {
     return this.key === other.key && this.holder === other.holder;
   }
+}
+
+function narrowingBytes(narrow: Narrowing): number {
+  let sum = 0;
+  for (const topics of Object.values(narrow)) {
+    for (const path of topics ?? []) {
+      sum += path.length > 1 ? PATH_BYTES : PLAIN_BYTES;
+      for (const element of path) sum += ELEMENT_BYTES + element.length;
+    }
+  }
+  return sum;
 }

@@ -101,6 +101,7 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
   constructor(id: Uint8Array, access: Access, number: number, context: PeerContext) {
     this.id = id;
     this.#access = access;
+    context.account.add(access.bytes);
     this.number = number;
     this.#applied = access.rights;
     this.#context = context;
@@ -154,7 +155,7 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
   get keptBytes(): number {
     const { outbox, link } = this.session;
     const linkBytes = link === undefined || link.ended ? 0 : link.keptBytes;
-    return outbox.keptBytes + linkBytes + this.interestBytes;
+    return outbox.keptBytes + linkBytes + this.interestBytes + this.#access.bytes;
   }
 
   /** How much memory its subscriptions keep alive. */
@@ -193,6 +194,7 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
    * @throws {ProtocolError} If it claims to have taken what was not sent.
    */
   open({ taken, wait, patience }: Opening, access: Access): void {
+    this.#context.account.add(access.bytes - this.#access.bytes);
     this.#access = this.#publisher.access = access;
     this.session.outbox.acknowledge(taken);
     this.session.outbox.rewind(taken);
@@ -227,7 +229,7 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
 
   /** Applies its rights, which have changed with those of its key. */
   narrow(): void {
-    if (!this.#access.rights.wait) this.#backpressure.patience = 0;
+    if (!this.key.rights.wait) this.#backpressure.patience = 0;
     this.#context.background.run(this.#applyRights());
   }
 
@@ -374,6 +376,7 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
    * @returns Resolves when that is so.
    */
   remove(error?: Error): Promise<void> {
+    if (!this.#isGone) this.#context.account.add(-this.#access.bytes);
     this.#isGone = true;
     const { router, background } = this.#context;
     const cleared = background.run(router.clear(this));

@@ -90,7 +90,7 @@ export class Connections {
   /** All that are authenticated. */
   readonly #clients = new Map<Link, Client>();
   /** When their tickets end. */
-  readonly #expiries = new Expiries();
+  readonly #expiries: Expiries;
   /** What is under way: accepting, authenticating, serving. */
   readonly #tasks = new Set<Promise<void>>();
   #listeners: readonly Listener[] = [];
@@ -102,6 +102,7 @@ export class Connections {
     this.#context = context;
     this.#frameLimits = clientFrameLimits(context.options.limits);
     const { limits } = context.options;
+    this.#expiries = new Expiries(context.background);
     this.#admission = new Admission(limits);
     this.#unplaced = new Admission({ ...limits, halfOpenPerAddress: Infinity });
   }

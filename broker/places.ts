@@ -17,8 +17,8 @@
  *   are, all with tickets for nobody by name, and all with the key itself. So a newcomer of a key takes
  *   the place of whom of it has most, connected or not; of whom has as many as the newcomer gets, only
  *   one that is detached; and else its own.
- * - Of the sessions of one of these goes first the one that was connected for the shortest time, all its
- *   connections together. Who connects and closes in a loop so pushes out nothing but what the loop left.
+ * - Of the sessions of one of these, and of several who have as many, goes first the one that was
+ *   connected for the shortest time, all its connections together. Who connects and closes in a loop so pushes out nothing but what the loop left.
  * - Another key loses a place only while it keeps at least as many as the newcomer's key gets. So two keys
  *   never push each other out by turns.
  * - Nobody loses a connection for what has none: a key whose sessions are detached gives up one of those.
@@ -54,17 +54,21 @@ interface Place<H> extends HeapItem {
   turn: number;
 }
 
+/** Of two without a connection: of equal ones the one that lost it first goes first. */
+function isDetachedBefore<H>(a: Place<H>, b: Place<H>): boolean {
+  return a.rank < b.rank || a.rank === b.rank && a.turn < b.turn;
+}
+
+/** Of two with one: of equal ones the one that came last goes first. */
+function isConnectedBefore<H>(a: Place<H>, b: Place<H>): boolean {
+  return a.rank < b.rank || a.rank === b.rank && a.turn > b.turn;
+}
+
 /** All places of one who has a key. */
 class Part<H> implements HeapItem {
   at = 0;
-  /** Those without a connection; of equal ones the one that lost it first goes first. */
-  readonly detached = new Heap<Place<H>>((a, b) =>
-    a.rank < b.rank || a.rank === b.rank && a.turn < b.turn
-  );
-  /** Those with one; of equal ones the one that came last goes first. */
-  readonly connected = new Heap<Place<H>>((a, b) =>
-    a.rank < b.rank || a.rank === b.rank && a.turn > b.turn
-  );
+  readonly detached = new Heap<Place<H>>(isDetachedBefore);
+  readonly connected = new Heap<Place<H>>(isConnectedBefore);
 
   get size(): number {
     return this.detached.size + this.connected.size;
@@ -76,16 +80,23 @@ class Part<H> implements HeapItem {
   }
 }
 
+/** Of two who have a key: of those with as many places the one whose place is the first to go. */
+function isPartBefore<H>(a: Part<H>, b: Part<H>): boolean {
+  if (a.size !== b.size) return a.size > b.size;
+  const [ofA, ofB] = [a.detached.first, b.detached.first];
+  if (ofA !== undefined && ofB !== undefined) return isDetachedBefore(ofA, ofB);
+  if (ofA !== undefined || ofB !== undefined) return ofA !== undefined;
+  return a.size > 0 && isConnectedBefore(a.connected.first!, b.connected.first!);
+}
+
 /** All places of one key. */
 class Share<H> implements HeapItem {
   at = 0;
   size = 0;
   /** By who has the key. */
   readonly parts = new Map<string, Part<H>>();
-  /** Who has most first; of equal ones first who has some without a connection. */
-  readonly #largest = new Heap<Part<H>>((a, b) =>
-    a.size > b.size || a.size === b.size && a.detached.size > 0 && b.detached.size === 0
-  );
+  /** Who has most first. */
+  readonly #largest = new Heap<Part<H>>(isPartBefore);
 
   /** Who has most of them. */
   get largest(): Part<H> {
@@ -153,8 +164,8 @@ export class Places<H extends Holder> {
     const isOwn = largest.size <= size;
     const place = isOwn
       ? own && loserIn(own, holder)
-      : largest.largest.detached.first ?? own?.parts.get(holder)?.detached.first ??
-        own?.largest.detached.first ?? largest.largest.connected.first;
+      : largest.largest.detached.first ?? (own && detachedIn(own, holder)) ??
+        largest.largest.connected.first;
     const most = isOwn ? key : place!.holder.access.key;
     return loser(
       place,
@@ -214,12 +225,23 @@ export class Places<H extends Holder> {
 
 /** Which place of a key goes for a newcomer who has it; none if it is for the newcomer to go without. */
 function loserIn<H>(share: Share<H>, holder: string): Place<H> | undefined {
-  const own = share.parts.get(holder);
+  const isLarger = share.largest.size > sizeWith(share, holder);
+  return detachedIn(share, holder) ?? (isLarger ? share.largest.connected.first : undefined);
+}
+
+/** Which place without a connection goes for it: not that of one who has fewer than the newcomer gets. */
+function detachedIn<H>(share: Share<H>, holder: string): Place<H> | undefined {
+  const own = share.parts.get(holder)?.detached.first;
+  const size = sizeWith(share, holder);
   const { largest } = share;
-  const size = (own?.size ?? 0) + 1;
-  if (largest.size < size) return own?.detached.first;
-  if (largest.size === size) return own?.detached.first ?? largest.detached.first;
-  return largest.detached.first ?? own?.detached.first ?? largest.connected.first;
+  if (largest.size < size) return own;
+  const theirs = largest.detached.first;
+  return largest.size > size ? theirs ?? own : own ?? theirs;
+}
+
+/** How many places of a key somebody has who gets one more. */
+function sizeWith<H>(share: Share<H>, holder: string): number {
+  return (share.parts.get(holder)?.size ?? 0) + 1;
 }
 
 /** Says who loses its place; refuses the newcomer if that is nobody. */

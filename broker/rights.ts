@@ -18,7 +18,6 @@
  */
 import type { Narrowing } from "../protocol/ticket.ts";
 import type { Granted } from "../routing/router.ts";
-import { type TopicNode, TopicTree } from "../routing/topic_tree.ts";
 import {
   formatTopic,
   isBrokerPath,
@@ -27,11 +26,11 @@ import {
   type TopicPath,
   topicPath,
 } from "../topic.ts";
+import { Grants, KeyGrants } from "./grants.ts";
 import type { BrokerKey } from "./keys.ts";
 
 /** How many topics a key may grant to publish to, and how many to subscribe to. */
 export const GRANTS_MAX = 4096;
-const NOTHING: readonly TopicPath[] = Object.freeze([]);
 
 /** Refuses a grant of what nobody can have. */
 function checkGrant(field: string, path: TopicPath): void {
@@ -54,67 +53,7 @@ function keyGrants(field: string, topics: readonly Topic[]): Grants {
   }
   const paths = topics.map((topic) => topicPath(topic));
   for (const path of paths) checkGrant(field, path);
-  return new Grants(paths);
-}
-
-/** Topics that are granted, each with all below it; perhaps only as far as others grant them, too. */
-class Grants {
-  /** Those that no other one covers, the shortest first. */
-  readonly topics: readonly TopicPath[];
-  readonly #tree = new TopicTree<true>();
-  /** What is granted at most. */
-  readonly #outer: Grants | undefined;
-  /** By a node above some of them: these. */
-  readonly #below = new Map<TopicNode<true>, readonly TopicPath[]>();
-
-  constructor(paths: readonly TopicPath[], outer?: Grants) {
-    this.#outer = outer;
-    // The shortest first: what is covered then grants nothing more.
-    this.topics = paths.toSorted((a, b) => a.length - b.length).filter((path) => {
-      if (this.#tree.covers(path)) return false;
-      return this.#tree.at(path).value = true;
-    });
-  }
-
-  /** These topics, as far as they are granted here. */
-  narrowedTo(paths: readonly TopicPath[] | undefined): Grants {
-    return paths === undefined ? this : new Grants(paths, this);
-  }
-
-  /** Whether a topic is one of them, or below one. */
-  covers(path: TopicPath): boolean {
-    return this.#tree.covers(path) && (this.#outer === undefined || this.#outer.covers(path));
-  }
-
-  /** Those below a topic that is not covered; the same array for the same topic. */
-  below(path: TopicPath): readonly TopicPath[] {
-    if (this.#outer !== undefined && this.#tree.covers(path)) return this.#outer.below(path);
-    const node = this.#tree.get(path);
-    if (node === undefined) return NOTHING;
-    let below = this.#below.get(node);
-    if (below === undefined) this.#below.set(node, below = Object.freeze(this.#common(path)));
-    return below;
-  }
-
-  /** Of each two topics, one here and one of the outer ones, the lower, if that is below the other. */
-  #common(path: TopicPath): readonly TopicPath[] {
-    const own = this.#find(path);
-    const outer = this.#outer;
-    if (outer === undefined || outer.covers(path)) return own;
-    return own.flatMap((topic) => outer.covers(topic) ? [topic] : outer.below(topic));
-  }
-
-  /** Goes through all, which is much less than the nodes below a topic may be. */
-  #find(path: TopicPath): TopicPath[] {
-    // What the broker itself publishes is not for the catch-all.
-    if (path.length === 0) return this.topics.filter((grant) => !isBrokerPath(grant));
-    return this.topics.filter((grant) => isAtOrBelow(grant, path));
-  }
-}
-
-/** Whether a topic is another one, or below it. */
-function isAtOrBelow(path: TopicPath, top: TopicPath): boolean {
-  return path.length >= top.length && top.every((element, depth) => element === path[depth]);
+  return new KeyGrants(paths);
 }
 
 /** What rights are made of: the fields of a key, or what others have. */

@@ -148,7 +148,10 @@ export class Arguments {
     if (value === undefined) return undefined;
     const ms = parseTime(value);
     if (ms !== undefined) return ms;
-    throw new UsageError(`Option --${name} needs a time like 250ms, 5s or 2m, not ${value}`);
+    const most = Math.floor(DURATION_MAX_MS / UNITS_MS.h!);
+    throw new UsageError(
+      `Option --${name} needs a time like 250ms, 5s or 2m, at most ${most}h, not ${value}`,
+    );
   }
 
   /** Refuses operands beyond the first `most`. */

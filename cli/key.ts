@@ -9,6 +9,7 @@ import { readConnectionFile } from "../io/connection_file.ts";
 import { type ConnectionInfo, formatConnectionFile } from "../io/connection_info.ts";
 import { takeLock } from "../io/lock_file.ts";
 import { writeSecret } from "../io/secret_file.ts";
+import { NARROWING } from "../protocol/ticket.ts";
 import { looksLikePattern, type Topic, type TopicPath } from "../topic.ts";
 import { type Arguments, type Command, doing, UsageError } from "./command.ts";
 import { addressesOf, fileOf, outputMode, readKeys, readSecretText } from "./files.ts";
@@ -86,8 +87,6 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   ticket: printTicket,
 };
 
-/** What narrows a ticket. */
-const NARROWING = ["publish", "subscribe", "serve"] as const;
 /** The options of a ticket that no other action has. */
 const OF_TICKETS = ["expire-in", "for", "serve"];
 

@@ -20,6 +20,7 @@ import {
   encodeOpening,
   type Opened,
 } from "../protocol/frame_bodies.ts";
+import { nameOfKey } from "../protocol/handshake.ts";
 import { Link, type LinkEnd } from "../protocol/link.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import type { TopicPath } from "../topic.ts";
@@ -132,7 +133,7 @@ async function attemptUntil(
     signal.throwIfAborted(); // It may have been aborted since.
     const brokerId = await authenticateToBroker(stream, key, keyName, heard);
     stream.trust();
-    const link = new Link(stream, brokerFrameLimits());
+    const link = new Link(stream, brokerFrameLimits(), undefined, { keyName: nameOfKey(keyName) });
     span.remote.begin(link);
     return await openSession(span, link, brokerId.toString(), attempter);
   } catch (error) { // Whatever the stream throws, unless we closed it.

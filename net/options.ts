@@ -51,8 +51,8 @@ export interface NetPubSubOptions extends PubSubOptions {
    */
   name?: string | undefined;
   /**
-   * The name of the key, at most 64 bytes of UTF-8; empty for the broker's `authkey`. By default the
-   * name in the connection file, if it has one.
+   * The name of the key, at most 64 bytes of UTF-8, or that of a ticket, at most 1024; empty for the
+   * broker's `authkey`. By default the name in the connection file, if it has one.
    *
    * @default {""}
    */

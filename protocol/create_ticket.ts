@@ -6,6 +6,7 @@ import { clock } from "../base/clock.ts";
 import type { Topic } from "../topic.ts";
 import { keyBytes, keyNameBytes, ticketKey } from "./handshake.ts";
 import {
+  checkFields,
   checkFor,
   EXPIRES_MAX,
   isExpiry,
@@ -15,6 +16,8 @@ import {
   TICKET_NAME_BYTES_MAX,
   ticketName,
 } from "./ticket.ts";
+
+const OPTIONS: readonly (keyof TicketOptions)[] = ["name", "for", "narrow", "expireIn"];
 
 /** To what a ticket narrows the rights of its key. */
 export interface TicketNarrow {
@@ -71,7 +74,7 @@ export interface Ticket {
  * key, as often as they like. A string stands for its UTF-8 bytes.
  * @param options Of which key it is, for whom, what it narrows, and when it ends.
  * @returns What a client connects with.
- * @throws {TypeError} If something is of the wrong kind.
+ * @throws {TypeError} If something is of the wrong kind, or has a field that is unknown.
  * @throws {RangeError} If the key is too short, or something is too long or out of range.
  *
  * @example
@@ -105,7 +108,13 @@ export async function createTicket(
   key: string | Uint8Array,
   options: TicketOptions,
 ): Promise<Ticket> {
+  checkFields("the second argument", options, OPTIONS);
   const { name, for: who, narrow = {}, expireIn } = options;
+  if (typeof name !== "string") {
+    throw new TypeError(
+      `Cannot make a ticket: name is ${typeof name}; it must be a string, "" for the key without one`,
+    );
+  }
   keyNameBytes(name, { mayBeTicket: false });
   if (who !== undefined) checkFor(who);
   if (typeof expireIn !== "number") {

@@ -120,11 +120,10 @@ function shownName(name: string): string {
   return printable(JSON.stringify(name), SHOWN_CHARS_MAX);
 }
 
-/** The name of a key, or of that of a ticket, as errors have it. */
-function nameOfKey(keyName: string): string {
-  return isTicketName(keyName)
-    ? claimedKey(keyName) ?? keyName.slice(0, KEY_NAME_BYTES_MAX)
-    : keyName;
+/** The name of a key, or of that of a ticket, as errors have it: no longer than a key's may be. */
+export function nameOfKey(keyName: string): string {
+  const name = isTicketName(keyName) ? claimedKey(keyName) ?? keyName : keyName;
+  return name.slice(0, KEY_NAME_BYTES_MAX);
 }
 
 /** Random bytes that nobody can predict. */

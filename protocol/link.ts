@@ -80,6 +80,8 @@ export interface LinkOptions {
   readonly rounds?: Rounds;
   /** Where what it keeps in memory counts. */
   readonly account?: Account;
+  /** The name of the key that this side has proved to have, for errors about that. */
+  readonly keyName?: string;
 }
 
 /** How a link ended. */
@@ -108,6 +110,7 @@ export class Link {
   /** What is done with the frames; may be replaced between frames. */
   handler: LinkHandler;
   readonly #stream: ByteStream;
+  readonly #keyName: string;
   readonly #reader: FrameReader;
   readonly #slice: TimeSlice;
   /** What of the current run was counted as work. */
@@ -132,9 +135,10 @@ export class Link {
     stream: ByteStream,
     limits: FrameLimits,
     handler: LinkHandler = expecting({}),
-    { rounds, account = new Account() }: LinkOptions = {},
+    { rounds, account = new Account(), keyName = "" }: LinkOptions = {},
   ) {
     this.#stream = stream;
+    this.#keyName = keyName;
     stream.count?.(account);
     this.#slice = new TimeSlice(rounds);
     this.#reader = new FrameReader(limits, () => this.#longerRun(), account);
@@ -387,7 +391,7 @@ export class Link {
   #takeGoodbye(): void {
     const { buffer, body, end } = this.#reader;
     const { reason, text } = decodeGoodbye(buffer.subarray(body, end));
-    this.#end = { ...goodbyeEnd(reason, text), isTheirs: true };
+    this.#end = { ...goodbyeEnd(reason, text, this.#keyName), isTheirs: true };
     const close = () => this.#stream.close();
     this.#writer.close();
     this.#linger = later(close, LINGER_MS, true);
@@ -426,7 +430,7 @@ function farewellOf(reason: Reason): Farewell {
   }
 }
 
-function goodbyeEnd(reason: number, text: string): LinkEnd {
+function goodbyeEnd(reason: number, text: string, keyName: string): LinkEnd {
   const said = `The other side ended the session: ${printable(text)}`;
   switch (reason) {
     case Reason.DONE:
@@ -437,11 +441,12 @@ function goodbyeEnd(reason: number, text: string): LinkEnd {
     case Reason.BUSY:
       return { reason, error: new ConnectionLostError(said) };
     case Reason.KEY_REVOKED:
-      return { reason, error: new AuthError(said) };
+      return { reason, error: new AuthError(said, { keyName }) };
     case Reason.EXPIRED:
       return {
         reason,
         error: new AuthError(`The other side ended the connection: ${printable(text)}`, {
+          keyName,
           expired: true,
         }),
       };

@@ -26,7 +26,8 @@ export const FOR_BYTES_MAX = 255;
 /** The last moment that has a date. */
 export const EXPIRES_MAX = 8.64e15;
 
-const NARROWING = ["publish", "subscribe", "serve"] as const;
+/** The rights that a ticket can narrow. */
+export const NARROWING = ["publish", "subscribe", "serve"] as const;
 const FIELDS: readonly string[] = ["name", "expires", "for", ...NARROWING];
 const encoder = new TextEncoder();
 
@@ -130,28 +131,43 @@ export function checkFor(who: unknown): asserts who is string {
 }
 
 /**
+ * Checks that something has these fields and no others: what is misspelt, or stands where nobody looks,
+ * would narrow nothing.
+ *
+ * @throws {TypeError} If it has others, or is no plain object.
+ */
+export function checkFields(
+  what: string,
+  fields: unknown,
+  known: readonly string[],
+): asserts fields is Readonly<Record<string, unknown>> {
+  if (!isPlainObject(fields)) {
+    throw new TypeError(`Cannot make a ticket: ${what} must be an object with ${known.join(", ")}`);
+  }
+  const unknown = Object.keys(fields).find((field) => !known.includes(field));
+  if (unknown === undefined) return;
+  const shown = printable(JSON.stringify(unknown), 80);
+  throw new TypeError(`Cannot make a ticket: ${what} has ${shown}; known are ${known.join(", ")}`);
+}
+
+/** Whether a value is one like those that `{}` makes, in this realm or another. */
+function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+/**
  * Checks what a ticket narrows.
  *
  * @throws {TypeError} If it has a field that is none, or something that is no list of topics.
  * @throws {RangeError} If a topic has too many elements, or one that is too long.
  */
 export function narrowing(narrow: unknown): Narrowing {
-  if (typeof narrow !== "object" || narrow === null || Array.isArray(narrow)) {
-    throw new TypeError("Cannot make a ticket: narrow must be an object");
-  }
-  const unknown = Object.keys(narrow).find((right) =>
-    !(NARROWING as readonly string[]).includes(right)
-  );
-  if (unknown !== undefined) {
-    throw new TypeError(
-      `Cannot make a ticket: narrow has ${printable(JSON.stringify(unknown), 80)}; it may have ${
-        NARROWING.join(", ")
-      }`,
-    );
-  }
+  checkFields("narrow", narrow, NARROWING);
   const paths: { -readonly [right in keyof Narrowing]: Narrowing[right] } = {};
   for (const right of NARROWING) {
-    const topics = (narrow as Record<string, unknown>)[right];
+    const topics = narrow[right];
     if (topics === undefined) continue;
     if (!Array.isArray(topics)) {
       throw new TypeError(`Cannot make a ticket: narrow.${right} must be an array of topics`);

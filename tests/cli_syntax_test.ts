@@ -147,11 +147,11 @@ for (const name of COMMANDS) {
     Deno.test(`cli ${name} --${option} takes a time with its unit only`, () => {
       const timeOf = (text: string) => new Arguments(command, [`--${option}`, text]).time(option);
       assertEquals(["0", "5s"].map(timeOf), [0, 5000]);
-      for (const text of ["250", "soon"]) {
+      for (const text of ["250", "soon", "720h"]) {
         assertThrows(
           () => timeOf(text),
           UsageError,
-          `--${option} needs a time like 250ms, 5s or 2m`,
+          `--${option} needs a time like 250ms, 5s or 2m, at most 596h, not ${text}`,
         );
       }
     });

@@ -3,7 +3,8 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { concat, writeAll } from "../base/bytes.ts";
-import { Broker, type BrokerOptions } from "../broker.ts";
+import { fromBase64 } from "../base/base64.ts";
+import { Broker, type BrokerOptions, createTicket } from "../broker.ts";
 import { encodeFrame, FrameType, Reason } from "../protocol/frame.ts";
 import { decodeGoodbye } from "../protocol/frame_bodies.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
@@ -31,12 +32,24 @@ class Clients implements AsyncDisposable {
 
   async open(
     topics: readonly string[][] = [],
-    key = this.#broker.authkey,
+    key: string | Uint8Array = this.#broker.authkey,
     name = "",
   ): Promise<Peer> {
     const peer = this.#stack.use(await Peer.authenticate(this.#broker, key, name));
     await peer.sendOpen(topics);
     return peer;
+  }
+
+  /** One with a ticket of the broker's key, narrowed to so many topics. */
+  async openWithTicket(who: string, topics: number): Promise<Peer> {
+    const subscribe = Array.from({ length: topics }, (_, n) => [`${n}`, who]);
+    const { keyName, authkey } = await createTicket(this.#broker.authkey, {
+      name: "",
+      for: who,
+      narrow: { subscribe },
+      expireIn: 3_600_000,
+    });
+    return await this.open([], fromBase64(authkey), keyName);
   }
 
   async many(count: number, topics: readonly string[][] = []): Promise<Peer[]> {
@@ -54,6 +67,57 @@ class Clients implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync();
+  }
+}
+
+/** A broker in a process of its own, what it holds, and its clients. */
+class Measured implements AsyncDisposable {
+  readonly clients: Clients;
+  readonly #broker: MeasuredBroker;
+  readonly #next: () => Promise<BrokerFigures>;
+
+  private constructor(
+    { broker, ...reachable }: Reachable & { readonly broker: MeasuredBroker },
+    next: () => Promise<BrokerFigures>,
+  ) {
+    this.clients = new Clients(reachable);
+    this.#broker = broker;
+    this.#next = next;
+  }
+
+  static async start(): Promise<Measured> {
+    let latest = Promise.withResolvers<BrokerFigures>();
+    const module = new URL("helpers/measured_broker.ts", import.meta.url).href;
+    const started = await MeasuredBroker.start(module, { address: "tcp://127.0.0.1:0" }, {
+      onFigures: (figures) => {
+        latest.resolve(figures);
+        latest = Promise.withResolvers();
+      },
+      flags: ["--v8-flags=--max-semi-space-size=1,--expose-gc"],
+    });
+    await latest.promise; // It listens to signals now.
+    return new Measured(started, () => latest.promise);
+  }
+
+  /** What it holds, without garbage. */
+  async figures(): Promise<BrokerFigures> {
+    this.#broker.collect();
+    await this.#next();
+    return await this.#next();
+  }
+
+  /** What it holds when it has taken all, and gives nothing back. */
+  async settled(): Promise<BrokerFigures> {
+    let now = await this.figures(), before: typeof now;
+    do [before, now] = [now, await this.figures()]; while (
+      now.stats.memoryBytes !== before.stats.memoryBytes || now.rss < before.rss
+    );
+    return now;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.clients[Symbol.asyncDispose]();
+    await this.#broker[Symbol.asyncDispose]();
   }
 }
 
@@ -107,36 +171,31 @@ Deno.test("Broker counts as much memory as it takes", async (t) => {
 });
 
 async function compare(hold: (clients: Clients) => Promise<unknown>): Promise<void> {
-  let latest = Promise.withResolvers<BrokerFigures>();
-  const module = new URL("helpers/measured_broker.ts", import.meta.url).href;
-  const { broker, ...reachable } = await MeasuredBroker.start(module, {
-    address: "tcp://127.0.0.1:0",
-  }, {
-    onFigures: (figures) => {
-      latest.resolve(figures);
-      latest = Promise.withResolvers();
-    },
-    flags: ["--v8-flags=--max-semi-space-size=1,--expose-gc"],
-  });
-  await using _broker = broker;
-  const figures = async () => {
-    broker.collect();
-    await latest.promise;
-    return await latest.promise;
-  };
-  await latest.promise; // It listens to signals now.
-  const base = (await figures()).rss;
-  await using clients = new Clients(reachable);
-  await hold(clients);
-  let now = await figures(), before: typeof now;
-  do [before, now] = [now, await figures()]; // Until it has taken all, and gives nothing back.
-   while (now.stats.memoryBytes !== before.stats.memoryBytes || now.rss < before.rss);
-  const { rss, stats: { memoryBytes } } = now;
+  await using measured = await Measured.start();
+  const base = (await measured.figures()).rss;
+  await hold(measured.clients);
+  const { rss, stats: { memoryBytes } } = await measured.settled();
   const counted = base + memoryBytes;
   const text = `${mib(base)} and ${mib(memoryBytes)} counted, ${mib(rss)} resident`;
   assert(memoryBytes > base, text);
   assert(rss <= FACTOR * counted && counted <= FACTOR * rss, text);
 }
+
+Deno.test("Broker counts what it keeps of tickets as memory, and gives that back", async () => {
+  await using measured = await Measured.start();
+  const before = await measured.settled();
+  const { clients } = measured;
+  const peers: Peer[] = [];
+  for (let n = 0; n < 1000; n++) peers.push(await clients.openWithTicket(`${n}`, 60));
+  const after = await measured.settled();
+  const counted = after.stats.memoryBytes - before.stats.memoryBytes;
+  const heap = after.heap - before.heap;
+  const text = `${mib(counted)} counted, ${mib(heap)} in the heap`;
+  assert(heap <= FACTOR * counted && counted <= FACTOR * heap, text);
+  for (const peer of peers) await peer.send(FrameType.GOODBYE, Uint8Array.of(Reason.DONE));
+  await until(async () => (await measured.figures()).stats.sessions === 0);
+  assertEquals((await measured.settled()).stats.memoryBytes, before.stats.memoryBytes);
+});
 
 const KEYS = [
   { name: "greedy", key: "greedy key", publish: [null], subscribe: [null] },

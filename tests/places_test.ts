@@ -150,6 +150,29 @@ Deno.test("Places holds a key to its connections, whatever is free", () => {
   assertEquals(hall.places.loserOf(key)?.holder.name, "c");
 });
 
+Deno.test("Places takes nothing from those for whom other tickets of a key are while they have less than the newcomer gets", () => {
+  const hall = new Hall(6);
+  for (let i = 0; i < 4; i++) hall.come(BOB, `bob ${i}`);
+  hall.pass({ key: ANN, holder: "~ann" }, { "away": 1 });
+  const mallory = { key: ANN, holder: "~mallory" };
+  hall.come(mallory, "first");
+  // One more would be two of hers, and ann has one: so it is the key with most that gives up.
+  hall.come(mallory, "second");
+  assertEquals(hall.lost, ["bob 3"]);
+  assert(hall.here.has("away"));
+});
+
+Deno.test("Places lets who comes with tickets for many push out only what they left", () => {
+  const hall = new Hall(100);
+  for (let i = 0; i < 20; i++) {
+    hall.pass({ key: ANN, holder: `~reader ${i}` }, { [`reader ${i}`]: 1000 });
+  }
+  for (let i = 0; i < 1000; i++) {
+    hall.pass({ key: ANN, holder: `~visitor ${i}` }, { [`visitor ${i}`]: 1 });
+  }
+  assertEquals(hall.lost, Array.from({ length: 920 }, (_, i) => `visitor ${i}`));
+});
+
 /** What the rule says, by looking at all. */
 class Naive {
   readonly all: {
@@ -174,17 +197,28 @@ class Naive {
   }
 
   /** Who goes for somebody who has the same key: any of these. */
-  within({ key, holder }: Owner): string[] {
-    const of = (who: string) => (access: Owner) => access.key === key && access.holder === who;
-    const own = this.first(of(holder), false);
-    const size = this.count(of(holder)) + 1;
+  within(access: Owner): string[] {
+    const { key } = access;
     const others = this.largestOf(key);
-    const most = this.count(of(others[0] ?? holder));
-    if (most < size) return [own ?? "refused"];
-    const detached = others.flatMap((who) => this.first(of(who), false) ?? []);
-    if (most === size) return own === undefined ? or(detached, ["refused"]) : [own];
-    if (detached.length > 0) return detached;
-    return own === undefined ? others.map((who) => this.first(of(who), true)!) : [own];
+    const isLarger = this.sizeOf(key, others[0]) > this.sizeOf(key, access.holder) + 1;
+    const connected = this.first(isOf(key, ...others), true);
+    return or(this.detachedWithin(access), isLarger ? [connected!] : ["refused"]);
+  }
+
+  /** Who of these has no connection. */
+  detachedWithin({ key, holder }: Owner): string[] {
+    const own = this.first(isOf(key, holder), false);
+    const size = this.sizeOf(key, holder) + 1;
+    const others = this.largestOf(key);
+    const most = this.sizeOf(key, others[0]);
+    const first = this.first(isOf(key, ...others), false);
+    const theirs = first === undefined ? [] : [first];
+    const ours = own === undefined ? [] : [own];
+    return most < size ? ours : most === size ? or(ours, theirs) : or(theirs, ours);
+  }
+
+  sizeOf(key: Key, holder: string | undefined): number {
+    return holder === undefined ? 0 : this.count(isOf(key, holder));
   }
 
   /** Who has most of a key; several if they have as many. */
@@ -203,20 +237,19 @@ class Naive {
     if (this.all.length < this.limit) return undefined;
     const most = Math.max(...keys.map(size));
     if (most <= size(key) + 1) return this.within(access);
-    const detachedOf = (key: Key) =>
-      this.largestOf(key).flatMap((who) =>
-        this.first((other) => other.key === key && other.holder === who, false) ?? []
-      );
-    const own = this.first((one) => one.key === key && one.holder === access.holder, false);
-    const ofOwn = own === undefined ? detachedOf(key) : [own];
+    const ofOwn = this.detachedWithin(access);
     // Of several that have most, it may be any.
     return keys.filter((key) => size(key) === most).flatMap((other) => {
-      const connected = this.largestOf(other).map((who) =>
-        this.first((one) => one.key === other && one.holder === who, true)!
-      );
-      return or(detachedOf(other), or(ofOwn, connected));
+      const largest = this.largestOf(other);
+      const detached = this.first(isOf(other, ...largest), false);
+      if (detached !== undefined) return [detached];
+      return or(ofOwn, [this.first(isOf(other, ...largest), true)!]);
     });
   }
+}
+
+function isOf(key: Key, ...holders: readonly string[]): (access: Owner) => boolean {
+  return (access) => access.key === key && holders.includes(access.holder);
 }
 
 /** The first of these that is not empty. */

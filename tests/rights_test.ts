@@ -57,7 +57,10 @@ class Stage implements AsyncDisposable {
     const bus = new NetPubSub(address, name === "" ? authkey : secretOf(name), {
       keyName: name,
       onError: (error) => errors.push(error),
-      onState: (state, reason) => states.push(reason ? `${state} ${reason.name}` : state),
+      onState(state, reason) {
+        const of = reason instanceof AuthError ? ` ${reason.keyName}` : "";
+        states.push(reason ? `${state} ${reason.name}${of}` : state);
+      },
       ...options,
     });
     this.#clients.push(bus);
@@ -229,7 +232,8 @@ Deno.test("Broker.setKeys ends the sessions of a key that is gone or has other b
   const changed = keysOf(rights).slice(0, 2);
   broker.setKeys([changed[0]!, { ...changed[1]!, key: "another" }]);
   assertEquals(broker.stats().sessions, 1);
-  await until(() => [bob!, cy!].every(({ states }) => states.includes("reconnecting AuthError")));
+  await until(() => bob!.states.includes("reconnecting AuthError bob"));
+  await until(() => cy!.states.includes("reconnecting AuthError cy"));
   assertEquals(ann!.states, ["connecting", "connected"]);
   assertEquals(broker.stats().endings.revoked, 2);
   broker.setKeys(keysOf(rights));

@@ -9,6 +9,7 @@ import { createTicket as ofNet } from "../net.ts";
 import { sealed } from "../protocol/create_ticket.ts";
 import { BrokerHandshake, ClientHandshake, keyBytes, Refusal } from "../protocol/handshake.ts";
 import { readTicket, type Ticket, TICKET_SKEW_MS, ticketName } from "../protocol/ticket.ts";
+import { hello } from "../tools/attacks/raw_client.ts";
 
 const KEY = keyBytes("a key of 16 bytes");
 const OTHER = keyBytes("another of 16 bytes");
@@ -105,7 +106,10 @@ Deno.test("createTicket is the same from each entry point", () => {
 
 for (
   const [what, options, type, problem] of [
-    ["no name", { name: undefined }, TypeError, "keyName"],
+    ["no name", { name: undefined }, TypeError, "name is undefined"],
+    ["a name that is a symbol", { name: Symbol() }, TypeError, "name is symbol"],
+    ["a misspelt option", { narow: { publish: [] } }, TypeError, '"narow"'],
+    ["a right that stands beside narrow", { publish: [] }, TypeError, '"publish"'],
     ["a name that is too long", { name: "x".repeat(65) }, RangeError, "65 bytes; the limit is 64"],
     ["the name of a ticket", { name: '~{"name":"page"}' }, RangeError, "names of tickets"],
     ["a name with a lone surrogate", { name: "\ud800" }, TypeError, "lone surrogate"],
@@ -115,6 +119,12 @@ for (
     ["an empty for", { for: "" }, RangeError, "0 bytes"],
     ["for that is too long", { for: "é".repeat(128) }, RangeError, "256 bytes"],
     ["narrow that is a list", { narrow: [] }, TypeError, "must be an object"],
+    [
+      "narrow that is a Map",
+      { narrow: new Map([["publish", []]]) },
+      TypeError,
+      "must be an object",
+    ],
     ["narrow that is null", { narrow: null }, TypeError, "must be an object"],
     ["a misspelt right", { narrow: { publsih: [] } }, TypeError, '"publsih"'],
     ["wait, which is none", { narrow: { wait: true } }, TypeError, '"wait"'],
@@ -143,6 +153,20 @@ for (
     await assertRejects<Error>(() => createTicket(KEY, wrong), type, problem);
   });
 }
+
+for (const options of [undefined, null, "page", []]) {
+  Deno.test(`createTicket refuses ${JSON.stringify(options)} for options`, async () => {
+    const wrong = options as unknown as TicketOptions;
+    await assertRejects(() => createTicket(KEY, wrong), TypeError, "an object with name, for");
+  });
+}
+
+Deno.test("createTicket takes an object without a prototype for options, and for what narrows", async () => {
+  const narrow = Object.assign(Object.create(null), { publish: ["a"] });
+  const options = Object.assign(Object.create(null), PAGE, { narrow });
+  const { keyName } = await createTicket(KEY, options);
+  assertEquals(readTicket(keyName)?.narrow.publish, [["a"]]);
+});
 
 Deno.test("createTicket refuses a key of 15 bytes, and takes one of 16", async () => {
   const short = RangeError;
@@ -282,7 +306,16 @@ Deno.test("BrokerHandshake takes no ticket of a key that is shorter than 16 byte
   assertEquals([asked, none], [[], undefined]);
 });
 
-Deno.test("BrokerHandshake never shows more of a name than a key's may have", async () => {
-  const { keyName } = await answerTo(`~${"\x1b".repeat(1000)}`);
-  assertEquals(keyName.length, 64);
-});
+for (
+  const name of [
+    `~${"\x1b".repeat(1000)}`,
+    `~{"name":"${"x".repeat(1000)}"}`,
+    "x".repeat(1024),
+  ]
+) {
+  Deno.test(`BrokerHandshake never shows more of ${name.slice(0, 10)}… than a key's name may have`, () => {
+    const broker = new BrokerHandshake(BROKER_ID, () => undefined);
+    broker.challenge(hello({ name: new TextEncoder().encode(name) }));
+    assertEquals(broker.keyName.length, 64);
+  });
+}

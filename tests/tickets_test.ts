@@ -1,7 +1,5 @@
 /** What a broker lets those do who have a ticket, until it ends, and what they share. */
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { clock } from "../base/clock.ts";
-import { Expiries } from "../broker/expiries.ts";
 import {
   AuthError,
   Broker,
@@ -357,6 +355,7 @@ Deno.test("Broker ends a connection with its ticket, with a reason of its own, a
   await until(() => stage.broker.stats().refusals.expired === 1);
   const error = reasons.at(-1);
   assert(error instanceof AuthError && error.expired, String(error));
+  assertEquals(error.keyName, "page");
   assertStringIncludes(error.message, 'The ticket of the key "page" has expired');
   assertEquals(states, ["connecting", "connected", "reconnecting"]);
   const { expired, detached, endings } = stage.broker.stats();
@@ -558,52 +557,6 @@ async function report(bus: NetPubSub): Promise<{ clients: readonly ClientStats[]
   }
   throw new Error("no report came");
 }
-
-Deno.test("Expiries looks at the clock few times for many that end, however they come and go", () => {
-  const { date } = clock;
-  let looks = 0;
-  const at = Date.now();
-  clock.date = () => (looks++, at);
-  try {
-    const expiries = new Expiries();
-    const all = Array.from({ length: 10_000 }, (_, i) => expiries.add(at + HOUR_MS + i, () => {}));
-    assert(looks < 100, `${looks} looks for the first of 10 000, which come in order`);
-    looks = 0;
-    for (const each of all.slice(1)) expiries.remove(each);
-    assertEquals(looks, 0, "none of these is waited for");
-    expiries.remove(all[0]!);
-  } finally {
-    clock.date = date;
-  }
-});
-
-Deno.test("Expiries ends each when its time has come, in their order, and none that was removed", async () => {
-  const expiries = new Expiries();
-  const ended: number[] = [];
-  const now = Date.now();
-  const all = [50, 10, 30, 60, 20, 40].map((ms) => expiries.add(now + ms, () => ended.push(ms)));
-  expiries.remove(all[2]!);
-  await until(() => ended.includes(60));
-  assertEquals(ended, [10, 20, 40, 50, 60]);
-});
-
-Deno.test("Expiries goes by the clock, also when that is set anew", async () => {
-  const { date } = clock;
-  let shift = 0;
-  clock.date = () => Date.now() + shift;
-  try {
-    const expiries = new Expiries();
-    const ended: string[] = [];
-    const now = Date.now();
-    expiries.add(now + 10 * HOUR_MS, () => ended.push("second"));
-    expiries.add(now + 20, () => ended.push("first"));
-    shift = 10 * HOUR_MS; // It is noticed when it looks next.
-    await until(() => ended.length === 2);
-    assertEquals(ended, ["first", "second"]);
-  } finally {
-    clock.date = date;
-  }
-});
 
 Deno.test("Broker ends 100 connections in a second, one by one, when their tickets end, and no other", async () => {
   await using stage = await Stage.start();

@@ -147,7 +147,7 @@ async function handshake(
   const text = concat(label, hello, challenge);
   const proof = new Uint8Array(await crypto.subtle.sign("HMAC", imported, text));
   const verdict = await broker.answer(proof, DATE);
-  must(broker.keyName.length <= HELLO_NAME_BYTES_MAX, "its name is too long to show");
+  must(broker.keyName.length <= KEY_NAME_BYTES_MAX, "its name is too long to show");
   try {
     client.checkAnswer(verdict.answer[0]!);
     must(verdict.proven !== undefined, "it is told that it was let in");
