@@ -2,90 +2,37 @@
  * The examples of docs/browsers.md as a reader runs them: pages in Chromium exchange messages with a
  * program in Deno.
  */
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { ForbiddenError, NetPubSub } from "../net.ts";
-import { bundleForPages } from "../tools/release/web.ts";
-import { Chromium, findChromium, type Page } from "../tools/harness/chromium.ts";
-import { freePorts, withOtherPorts } from "../tools/harness/free_ports.ts";
+import { Chromium, findChromium } from "../tools/harness/chromium.ts";
 import { until } from "../tools/harness/until.ts";
-import { TempFolder } from "./helpers/folder.ts";
-import { argsFor, deno, ListeningBroker, PAGES, type Place, Running } from "./helpers/pages.ts";
+import {
+  converse,
+  exampleFolder,
+  EXAMPLES,
+  placeIn,
+  startGreenhouse,
+  startServer,
+} from "./helpers/greenhouse.ts";
+import { deno, ListeningBroker, PAGES } from "./helpers/pages.ts";
 
 const ROOT = new URL("../", import.meta.url).pathname;
 const PAGE = PAGES.get("docs/browsers.md")!;
-const FOLDER = "examples/browser";
 const CHROMIUM = await findChromium();
 const NOTE = CHROMIUM === undefined ? " (ignored: there is no Chromium here)" : "";
-
-/** A folder with the examples, the module and the script of pages. */
-async function examples(): Promise<TempFolder> {
-  const folder = await TempFolder.make();
-  const target = `${folder.path}/${FOLDER}`;
-  await Deno.mkdir(target, { recursive: true });
-  for (const { name } of Deno.readDirSync(`${ROOT}${FOLDER}`)) {
-    // What a reader has made there is made anew.
-    if (/^mpubsub\./.test(name)) continue;
-    await Deno.copyFile(`${ROOT}${FOLDER}/${name}`, `${target}/${name}`);
-  }
-  await bundleForPages(`${target}/mpubsub.js`);
-  return folder;
-}
-
-function placeIn(folder: TempFolder): Place {
-  return { folder: folder.path, flags: [`--config=${ROOT}deno.json`] };
-}
-
-/** Runs a program with the command of the page. */
-function run(place: Place, script: string, ...args: readonly string[]): Running {
-  return new Running(deno(place, [...argsFor(`${FOLDER}/${script}`, PAGE), ...args]));
-}
-
-/** The server of the page, which listens, and the port where it does. */
-async function startServer(place: Place, folder: string): Promise<[server: Running, port: number]> {
-  return await withOtherPorts(async () => {
-    const [port] = freePorts(1) as [number];
-    const server = run(place, "server.ts", folder, String(port));
-    const line = await server.line();
-    if (line === undefined) {
-      await server[Symbol.asyncDispose]();
-      throw new Deno.errors.AddrInUse("The server has ended");
-    }
-    assertEquals(line, `Open http://localhost:${port}`);
-    return [server, port];
-  });
-}
-
-/** Has the page show what is measured, and say what is wanted; sees both. */
-async function converse(page: Page, greenhouse: Running, wanted: number): Promise<void> {
-  const shown = () => page.evaluate<string>(`document.querySelector(".value").innerText`);
-  await until(async () => /^\d+\.\d °C$/.test(await shown()), 10_000, "what is measured");
-  assertMatch(await page.evaluate(`document.querySelector("main").innerText`), /bus is connected/);
-  // As a person does: typed, and sent with Enter.
-  await page.evaluate(`(() => {
-    const field = document.getElementById("wanted");
-    field.focus();
-    field.select();
-  })()`);
-  await page.call("Input.insertText", { text: String(wanted) });
-  await page.call("Input.dispatchKeyEvent", { type: "keyDown", key: "Enter", text: "\r" });
-  assertEquals(await greenhouse.line(), `wanted: ${wanted} °C`);
-  const before = Number.parseFloat(await shown());
-  await until(async () => Number.parseFloat(await shown()) !== before, 10_000, "another value");
-}
 
 Deno.test({
   name: `plain.html exchanges messages with a program, from disk and served${NOTE}`,
   ignore: NOTE !== "",
   async fn() {
-    await using folder = await examples();
+    await using folder = await exampleFolder();
     const place = placeIn(folder);
     const cli = `${ROOT}cli.ts`;
     const address = "ws://127.0.0.1:0/bus";
     await using _broker = await ListeningBroker.of(
       deno(place, ["run", "-A", cli, "--address", address, "x.json"]),
     );
-    await using greenhouse = run(place, "greenhouse.ts");
-    assertEquals(await greenhouse.line(), "Measuring");
+    await using greenhouse = await startGreenhouse(place);
     const [, words] = /^mpubsub (key ticket .*)$/m.exec(PAGE)!;
     const args = words!.split(" ").map((word) => word === '""' ? "" : word);
     const { stdout } = await deno(place, ["run", "-A", cli, ...args]).output();
@@ -95,11 +42,11 @@ Deno.test({
       const { pathname } = new URL(to.url);
       const type = pathname.endsWith("html") ? "text/html" : "text/javascript";
       if (pathname === "/favicon.ico") return new Response(null, { status: 404 });
-      const content = await Deno.readFile(`${folder.path}/${FOLDER}${pathname}`);
+      const content = await Deno.readFile(`${folder.path}/${EXAMPLES}${pathname}`);
       return new Response(content, { headers: { "content-type": type } });
     });
     await using browser = await Chromium.start(CHROMIUM!);
-    const urls = [`file://${folder.path}/${FOLDER}`, `http://127.0.0.1:${site.addr.port}`];
+    const urls = [`file://${folder.path}/${EXAMPLES}`, `http://127.0.0.1:${site.addr.port}`];
     for (const [at, url] of urls.entries()) {
       const lines: string[] = [];
       const page = await browser.open(`${url}/plain.html`, { onLine: (line) => lines.push(line) });
@@ -117,24 +64,30 @@ Deno.test({
   name: `server.ts has a page with a strict policy exchange messages with a program${NOTE}`,
   ignore: NOTE !== "",
   async fn(t) {
-    await using folder = await examples();
+    await using folder = await exampleFolder();
     const place = placeIn(folder);
-    const [server, port] = await startServer(place, FOLDER);
+    const { server, port, origin } = await startServer(place);
     await using _server = server;
-    await using greenhouse = run(place, "greenhouse.ts");
-    assertEquals(await greenhouse.line(), "Measuring");
-    const origin = `http://localhost:${port}`;
+    await using greenhouse = await startGreenhouse(place);
     await using browser = await Chromium.start(CHROMIUM!);
 
-    await t.step("in both directions, without a complaint", async () => {
+    await t.step("a page exchanges messages under a strict Content-Security-Policy", async () => {
       const lines: string[] = [];
       const page = await browser.open(origin, { onLine: (line) => lines.push(line) });
       await converse(page, greenhouse, 22.5);
       assertEquals(lines, []);
       assertEquals(await page.evaluate("document.cookie"), "", "it cannot read the cookie");
+      const outcome = await page.evaluate(`(() => {
+        try {
+          document.body.innerHTML = "<p>";
+        } catch ({ name }) {
+          return name;
+        }
+      })()`);
+      assertEquals(outcome, "TypeError", "the policy is in force");
     });
 
-    await t.step("with the policy that docs/browsers.md has", async () => {
+    await t.step("the policy is that of docs/browsers.md", async () => {
       const response = await fetch(origin);
       await response.body?.cancel();
       const policy = response.headers.get("content-security-policy");
@@ -159,10 +112,9 @@ Deno.test({
 });
 
 Deno.test("server.ts gives pages tickets that grant what they need, and nothing else", async () => {
-  await using folder = await examples();
-  const [server, port] = await startServer(placeIn(folder), FOLDER);
+  await using folder = await exampleFolder();
+  const { server, port, origin } = await startServer(placeIn(folder));
   await using _server = server;
-  const origin = `http://localhost:${port}`;
   const response = await fetch(`${origin}/ticket`);
   assertEquals(response.headers.get("cache-control"), "no-store");
   assertEquals(response.headers.get("access-control-allow-origin"), null);
