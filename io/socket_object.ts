@@ -23,6 +23,8 @@ const WAITING_BYTES_MAX = 4 * 1024 * 1024;
 /** A write waits while more is buffered. */
 const BUFFERED_BYTES_MAX = 256 * 1024;
 const LOOK_MS = 10;
+/** How long after an error a close may come. */
+const CLOSE_MS = 100;
 /** As much goes out in one message. */
 const MESSAGE_BYTES_MAX = 64 * 1024;
 
@@ -60,13 +62,20 @@ export class SocketObject {
     socket.onopen = () => this.#opened.resolve();
     socket.onmessage = ({ data }) => this.#take(data);
     socket.onclose = ({ code }) => this.#close(code);
-    // A page is told nothing here; a close follows, which has a code. In Node 22 none follows.
-    socket.onerror = (event) => {
-      this.#problem ??= (event as ErrorEvent).message || undefined;
-      if (this.#problem !== undefined) this.#close();
-    };
+    socket.onerror = (event) => this.#fail((event as ErrorEvent).message);
     if (socket.readyState === WebSocket.OPEN) this.#opened.resolve();
     this.#opened.promise.catch(() => {}); // Whoever writes hears of it.
+  }
+
+  /**
+   * Something is wrong. Mostly a close follows, which has a code. None does in Node 22, which says here
+   * what it is; nor in Chromium, where a Content-Security-Policy forbids to connect.
+   */
+  #fail(problem: string | undefined): void {
+    this.#problem ??= problem || undefined;
+    if (this.#problem !== undefined) return this.#close();
+    const late = later(() => this.#close(), CLOSE_MS, true);
+    this.#opened.promise.catch(() => late.cancel());
   }
 
   #take(data: unknown): void {

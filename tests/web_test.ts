@@ -137,7 +137,7 @@ class Closed extends EventTarget {
     if (address.includes("forbidden")) throw new DOMException("not here", "SecurityError");
     setTimeout(() => {
       this.onerror?.(new Event("error"));
-      this.onclose?.({ code: 1006 });
+      if (!address.includes("policy")) this.onclose?.({ code: 1006 });
     });
   }
 
