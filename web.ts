@@ -29,6 +29,7 @@ import {
 import type { Address, Addresses } from "./io/address.ts";
 import type { ConnectionFile } from "./io/connection_info.ts";
 import type { Outside } from "./io/outside.ts";
+import { watchPage } from "./io/page_events.ts";
 import { HOME, webEndpointOf } from "./io/web_address.ts";
 import { dialWeb } from "./io/web_dial.ts";
 import { asAddress, BrokerFinder, finderOf } from "./net/broker_finder.ts";
@@ -52,7 +53,7 @@ export type {
 };
 
 /** The `WebSocket` of a page. */
-const OUTSIDE: Outside = { dial: dialWeb, endpointOf: webEndpointOf, home: HOME };
+const OUTSIDE: Outside = { dial: dialWeb, endpointOf: webEndpointOf, home: HOME, watchPage };
 
 /**
  * Publishes to other processes, and subscribes to what they publish: the `NetPubSub` of

@@ -20,7 +20,7 @@
  */
 import { clock } from "./clock.ts";
 import { Fifo } from "./fifo.ts";
-import { later, type Timer } from "./timers.ts";
+import { inNextTurn } from "./turn.ts";
 
 /** How long one turn may take, for all tasks together. */
 const TURN_MS = 5;
@@ -69,7 +69,8 @@ export class Rounds {
   #isWaitedFor = false;
   /** Whose turn it is among them. */
   #current: Share | undefined;
-  #timer: Timer | undefined;
+  /** Cancels the turn in which the next round begins. */
+  #cancel: (() => void) | undefined;
   /** How many tasks there are. */
   #tasks = 0;
 
@@ -98,8 +99,8 @@ export class Rounds {
     goOn?.();
     this.rest(share);
     if (--this.#tasks > 0) return;
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    this.#cancel?.();
+    this.#cancel = undefined;
     this.#spent = 0;
   }
 
@@ -182,12 +183,12 @@ export class Rounds {
   }
 
   #arm(): void {
-    this.#timer ??= later(() => this.#begin(), 0, true);
+    this.#cancel ??= inNextTurn(() => this.#begin());
   }
 
   /** Begins a round. */
   #begin(): void {
-    this.#timer = undefined;
+    this.#cancel = undefined;
     this.#number++;
     this.#spent = 0;
     this.#current = undefined;

@@ -40,6 +40,11 @@ export class TimeSlice {
     this.#share = rounds.enter();
   }
 
+  /** When it began to spend what is measured, or the clock was looked at since. */
+  get began(): number {
+    return this.#since;
+  }
+
   /** Begins to spend time. */
   begin(): void {
     const { trust } = this.#rounds;

@@ -12,7 +12,8 @@
  */
 import type { Background } from "../base/background.ts";
 import { Rounds } from "../base/rounds.ts";
-import { every, later, type Timer } from "../base/timers.ts";
+import { Ticker } from "../base/ticker.ts";
+import { later, type Timer } from "../base/timers.ts";
 import { AuthError, ProtocolError } from "../errors.ts";
 import type { Connection } from "../io/connection.ts";
 import type { Listener } from "../io/listener.ts";
@@ -93,7 +94,7 @@ export class Connections {
   /** What is under way: accepting, authenticating, serving. */
   readonly #tasks = new Set<Promise<void>>();
   #listeners: readonly Listener[] = [];
-  #ticker: Timer | undefined;
+  #ticker: Ticker | undefined;
   #keepsAlive = true;
 
   /** Makes one that accepts nothing yet. */
@@ -124,15 +125,18 @@ export class Connections {
   /** Accepts connections from now on. */
   listen(listeners: readonly Listener[]): void {
     this.#listeners = listeners;
-    this.#ticker = every(() => this.#tick(), this.#context.options.heartbeat / TICKS);
+    this.#ticker = new Ticker(
+      this.#context.options.heartbeat / TICKS,
+      (passed) => this.#tick(passed),
+    );
     for (const listener of listeners) {
       listener.keepsAlive = this.#keepsAlive;
       this.#track(this.#accept(listener));
     }
   }
 
-  #tick(): void {
-    for (const link of this.#clients.keys()) link.tick();
+  #tick(passed: number): void {
+    for (const link of this.#clients.keys()) link.tick(passed);
     this.#context.onTick();
   }
 
@@ -339,7 +343,7 @@ export class Connections {
       if (peer === undefined) link.end(Reason.SHUTDOWN, why);
     }
     await Promise.allSettled([...closed, ...this.#tasks]);
-    this.#ticker?.cancel();
+    this.#ticker?.end();
   }
 
   /** Closes all connections at once, without a GOODBYE. */

@@ -143,7 +143,8 @@ export interface BrokerOptions {
   authTimeout?: number | undefined;
   /**
    * After how much silence each side sends a heartbeat, in milliseconds; at least 10. If a side is
-   * silent for twice as long, the other one takes the connection for lost.
+   * silent for twice as long, also after it was asked for one, the other side takes the connection for
+   * lost.
    *
    * @default {15000}
    */

@@ -3,6 +3,7 @@
  */
 import type { Address, Endpoint } from "./address.ts";
 import type { Connection } from "./connection.ts";
+import type { PageListener } from "./page_events.ts";
 
 /** How a client reaches its broker. */
 export interface Outside {
@@ -18,6 +19,8 @@ export interface Outside {
   endpointOf(address: Address): Endpoint | string;
   /** The address of a broker of which none is told; absent where there must be one. */
   readonly home?: string;
+  /** Follows the life of the page; see `watchPage` in `page_events.ts`. Absent where there is none. */
+  readonly watchPage?: (listener: PageListener) => () => void;
   /** The name of the program, in so many bytes of UTF-8; absent where there are no programs. */
   programName?(bytesMax: number): string;
 }

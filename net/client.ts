@@ -22,7 +22,7 @@
  * - While a span is closed, what is published waits in the next one, which goes ahead if `connect()` is
  *   called meanwhile.
  */
-import { every, later } from "../base/timers.ts";
+import { Ticker } from "../base/ticker.ts";
 import { ConnectionLostError } from "../errors.ts";
 import { type Endpoint, formatEndpoint } from "../io/address.ts";
 import type { Connection } from "../io/connection.ts";
@@ -47,6 +47,7 @@ import {
 } from "./options.ts";
 import { Outgoing } from "./outgoing.ts";
 import { Owner } from "./owner.ts";
+import { PageLife } from "./page_life.ts";
 
 const BACKOFF_MIN_MS = 50;
 const BACKOFF_MAX_MS = 5000;
@@ -71,6 +72,7 @@ export class Client {
   readonly #queueOptions: QueueOptions;
   readonly #incoming: Incoming;
   readonly #outgoing: Outgoing;
+  readonly #page: PageLife;
   #span: ConnectSpan | undefined;
   /** Takes what is published while a span is closed; `connect()` goes on with it. */
   #next: ConnectSpan | undefined;
@@ -97,6 +99,7 @@ export class Client {
     this.#queueOptions = queueOptions(options);
     this.#incoming = new Incoming(dispatcher, this.#owner);
     this.#outgoing = new Outgoing(this.#queueOptions.backlog);
+    this.#page = new PageLife(finder.outside);
   }
 
   /** Whether it is connected, or about to be. */
@@ -186,6 +189,7 @@ export class Client {
     span.waits = wait;
     if (before !== undefined || this.#closed.settled) this.#closed = new Deferred();
     span.closed = this.#closed;
+    this.#page.begin();
     this.#run(span);
     return span;
   }
@@ -214,7 +218,10 @@ export class Client {
     const error = span.finish(outcome);
     const isLast = this.#span === span;
     const unclaimed = isLast ? this.#next : undefined;
-    if (isLast) this.#span = this.#next = undefined;
+    if (isLast) {
+      this.#span = this.#next = undefined;
+      this.#page.end();
+    }
     // Else connect(), or disconnect(), rejects with it.
     const isNews = span.remote.id !== undefined && span.leaving === undefined;
     this.#setState("disconnected", error, !isNews);
@@ -256,7 +263,8 @@ export class Client {
    */
   async #persist(span: ConnectSpan, reason: Error, atOnce = 0): Promise<Link> {
     for (let wait = BACKOFF_MIN_MS;;) {
-      await this.#pause(wait * (1 + Math.random()) / 2, span.signal);
+      const ms = wait * (1 + Math.random()) / 2;
+      if (await this.#page.pause(ms, span.signal, this.#keepsAlive)) wait = BACKOFF_MIN_MS;
       try {
         return await this.#attempt(span);
       } catch (error) {
@@ -274,23 +282,18 @@ export class Client {
     }
   }
 
-  async #pause(ms: number, signal: AbortSignal): Promise<void> {
-    const due = new Deferred();
-    const timer = later(() => due.settle({}), ms, this.#keepsAlive);
-    try {
-      await due.wait(signal);
-    } finally {
-      timer.cancel();
-    }
+  async #attempt(span: ConnectSpan): Promise<Link> {
+    return await this.#page.attempt(span.signal, (signal) => this.#attemptUntil(signal, span));
   }
 
-  async #attempt(span: ConnectSpan): Promise<Link> {
-    span.signal.throwIfAborted();
+  async #attemptUntil(signal: AbortSignal, span: ConnectSpan): Promise<Link> {
+    signal.throwIfAborted();
     const target = await this.#finder.find({
       waits: span.waits || span.remote.id !== undefined,
-      signal: span.signal,
+      signal,
     });
     return await attempt(span, target, {
+      signal,
       dial: this.#finder.outside.dial,
       name: this.#name,
       queueOptions: this.#queueOptions,
@@ -316,8 +319,10 @@ export class Client {
 
   #opened(span: ConnectSpan, link: Link, brokerId: string, opened: Opened): void {
     const { loss, misfits } = span.remote.open(link, brokerId, opened);
-    const ticker = every(() => link.tick(), opened.heartbeat / TICKS);
-    link.finished.then(() => ticker.cancel());
+    const ticker = new Ticker(opened.heartbeat / TICKS, (passed) => link.tick(passed));
+    span.remote.ticker = ticker;
+    this.#page.connected(link);
+    link.finished.then(() => ticker.end());
     span.connected.settle({});
     this.#stream!.keepsAlive = this.#keepsAlive;
     this.#setState("connected");

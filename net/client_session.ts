@@ -9,6 +9,7 @@
  *      a new one: what waits is checked against the broker's limits ◀─────────┘
  * ```
  */
+import type { Ticker } from "../base/ticker.ts";
 import { type ForbiddenError, type MessageError, ProtocolError } from "../errors.ts";
 import { type Frame, FrameType, type Limits } from "../protocol/frame.ts";
 import { LIMITS_MAX, type Opened, Resumption } from "../protocol/frame_bodies.ts";
@@ -36,6 +37,8 @@ export class ClientSession implements SessionHandler, FrameSource {
   /** The session's secret id, once there is one. */
   id: Uint8Array | undefined;
   link: Link | undefined;
+  /** What counts the time of its open connection. */
+  ticker: Ticker | undefined;
   /** The first subscription that was refused since a call last rejected for one. */
   denied: ForbiddenError | undefined;
   /** The broker whose session it is. */
@@ -61,6 +64,11 @@ export class ClientSession implements SessionHandler, FrameSource {
     checkSize(frame);
     if (frame.type === FrameType.DENIED) this.takeDenied(frame);
     else this.#incoming.take(frame, this);
+  }
+
+  /** Looks at the time: in a page that is hidden, no timer does. */
+  batch(): void {
+    if (this.link !== undefined) this.ticker?.look(this.link.readAt);
   }
 
   held(frame: HeldFrame): void {

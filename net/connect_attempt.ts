@@ -32,6 +32,8 @@ const CONNECT_MS = 10_000;
 
 /** Who makes attempts. */
 export interface Attempter {
+  /** Ends the attempt; so does the end of the span. */
+  readonly signal: AbortSignal;
   /** What the client calls itself. */
   readonly name: string;
   readonly queueOptions: QueueOptions;
@@ -98,7 +100,7 @@ async function attemptAt(
     timer = later(() => tooLate.abort(tooSlow(endpoint)), CONNECT_MS);
   };
   try {
-    const signal = AbortSignal.any([span.signal, tooLate.signal]);
+    const signal = AbortSignal.any([attempter.signal, tooLate.signal]);
     return await attemptUntil(signal, heard, span, endpoint, target, attempter);
   } finally {
     timer.cancel();

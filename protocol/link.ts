@@ -9,9 +9,10 @@
  *
  * - It never stops reading until it ends. But what takes long, a flood of small frames say, takes turns
  *   with everything else that there is to do.
- * - Time is counted in ticks, {@linkcode TICKS} per heartbeat, which come from the owner. However long an
- *   event loop is busy, it then fires one tick, and the reads that have completed: so a busy loop is not
- *   taken for a dead peer.
+ * - Time is counted in ticks, {@linkcode TICKS} per heartbeat, which come from the owner. After some in
+ *   which nothing came it asks for a sign of life, and after some more it is lost. However long an event
+ *   loop was busy, or a machine slept, the first tick after that only asks, and the reads that have
+ *   completed come before the last: so neither is taken for a dead peer.
  * - A side that ends says GOODBYE and then only reads, so that the reason arrives even when the other
  *   side is in the middle of sending.
  */
@@ -66,6 +67,8 @@ export interface LinkHandler {
   next(): Uint8Array | undefined;
   /** Nothing was sent for a heartbeat. */
   idle(): void;
+  /** Nothing was heard for so long that the other side is to give a sign of life. */
+  ask(): void;
 }
 
 /** What takes the frames of each type, as {@linkcode LinkHandler.frame} does. */
@@ -93,6 +96,8 @@ export interface LinkEnd {
 export const TICKS = 4;
 /** How many heartbeats of silence mean that the other side is gone. */
 const SILENT_HEARTBEATS = 2;
+/** After so many silent ticks the other side is asked for a sign of life. */
+const ASK_TICKS = 6;
 /** How long a side that said GOODBYE waits for the other to close. */
 const LINGER_MS = 1000;
 
@@ -149,6 +154,16 @@ export class Link {
     return this.#reader.keptBytes + this.#writer.keptBytes;
   }
 
+  /** When it began to take what was read last, as its `rounds` tell the time. */
+  get readAt(): number {
+    return this.#slice.began;
+  }
+
+  /** Whether it has asked for a sign of life, and nothing came since. */
+  get isDoubted(): boolean {
+    return this.#silentTicks >= ASK_TICKS;
+  }
+
   /** How many frames that are not counted wait to be written. */
   get waiting(): number {
     return this.#writer.waiting;
@@ -191,9 +206,22 @@ export class Link {
    * @param error The error in `finished`, if the end is an error here.
    */
   end(reason: Reason, text: string, error?: Error): void {
+    this.#sayGoodbye(reason, text, error === undefined ? { reason } : { reason, error }, false);
+  }
+
+  /**
+   * Says GOODBYE as {@linkcode Link.end} does, but after all that the other side may be sent now. All of
+   * it is handed to the stream before anything else has its turn, unless a write is under way. For this
+   * side the connection is lost.
+   */
+  leave(error: Error): void {
+    this.#sayGoodbye(Reason.DONE, "", { error }, true);
+  }
+
+  #sayGoodbye(reason: Reason, text: string, end: LinkEnd, isLast: boolean): void {
     if (this.#end !== undefined) return;
-    this.#writer.end(encodeFrame(FrameType.GOODBYE, encodeGoodbye(reason, text)));
-    this.#end = error === undefined ? { reason } : { reason, error };
+    this.#writer.end(encodeFrame(FrameType.GOODBYE, encodeGoodbye(reason, text)), isLast);
+    this.#end = end;
     this.#letGo();
     this.#linger = later(() => this.#stream.close(), LINGER_MS, true);
     this.#writer.written().then(() => this.#stream.closeWrite(farewellOf(reason))).catch(() => {
@@ -230,16 +258,33 @@ export class Link {
     this.close(lostError(cause));
   }
 
-  /** Counts time: called {@linkcode TICKS} times in each heartbeat. */
-  tick(): void {
+  /**
+   * Counts time: called {@linkcode TICKS} times in each heartbeat.
+   *
+   * @param passed For how many calls this one stands: those before it did not come.
+   */
+  tick(passed = 1): void {
     if (this.#end !== undefined) return;
-    if (++this.#silentTicks > TICKS * SILENT_HEARTBEATS) {
+    const before = this.#silentTicks;
+    // What came meanwhile may not have been read yet: a tick that is late goes no further than to ask.
+    this.#silentTicks = Math.max(before + 1, Math.min(before + passed, ASK_TICKS));
+    if (this.#silentTicks > TICKS * SILENT_HEARTBEATS) {
       this.lose(new Error(`nothing was heard for ${SILENT_HEARTBEATS} heartbeats`));
-    } else if (++this.#writer.quietTicks >= TICKS) {
-      this.#writer.quietTicks = 0;
-      this.trim();
-      this.handler.idle();
+      return;
     }
+    if (before < ASK_TICKS && this.isDoubted) this.handler.ask();
+    this.#writer.quietTicks += passed;
+    if (this.#writer.quietTicks < TICKS) return;
+    this.#writer.quietTicks = 0;
+    this.trim();
+    this.handler.idle();
+  }
+
+  /** Asks for a sign of life now, as after some silence; see {@linkcode Link.isDoubted}. */
+  ask(): void {
+    if (this.#end !== undefined || this.#silentTicks < 0) return;
+    this.#silentTicks = Math.max(this.#silentTicks, ASK_TICKS);
+    this.handler.ask();
   }
 
   /** Drops what it keeps for speed. */
@@ -363,6 +408,7 @@ function expecting(takers: Takers): LinkHandler {
     batch() {},
     next: () => undefined,
     idle() {},
+    ask() {},
   };
 }
 

@@ -53,6 +53,8 @@ export class LinkWriter {
   #ack: Uint8Array | undefined;
   /** The next counted frames, if they are too large to go out with frames that are not counted. */
   #counted: Uint8Array | undefined;
+  /** What is sent when there is nothing else. */
+  #last: Uint8Array | undefined;
   /** A buffer in which frames are put side by side. */
   #joint = NO_BYTES;
   #writing: Promise<void> | undefined;
@@ -96,10 +98,17 @@ export class LinkWriter {
     this.pump();
   }
 
-  /** Sends the last frame, behind all others that are not counted. */
-  end(frame: Uint8Array): void {
-    this.#control = [...this.#drain(), frame];
-    this.#isEnded = true;
+  /**
+   * Sends the last frame, behind all others that are not counted.
+   *
+   * @param isLast Whether it also goes behind all counted ones that the owner hands over.
+   */
+  end(frame: Uint8Array, isLast = false): void {
+    if (isLast) this.#last = frame;
+    else {
+      this.#control = [...this.#drain(), frame];
+      this.#isEnded = true;
+    }
     this.pump();
   }
 
@@ -119,7 +128,7 @@ export class LinkWriter {
     this.#joint = NO_BYTES;
     this.#isEnded = true;
     this.#control = [];
-    this.#ack = undefined;
+    this.#ack = this.#last = undefined;
     this.#slice?.end();
   }
 
@@ -183,9 +192,18 @@ export class LinkWriter {
     }
     // What the owner has just sent goes after what it hands over.
     const behind = this.#drain();
-    if (before.length + behind.length === 0) return counted;
+    if (before.length + behind.length === 0) return counted ?? this.#lastOf();
     const parts = counted === undefined ? [...before, ...behind] : [...before, counted, ...behind];
     return this.#join(parts);
+  }
+
+  /** The last frame, if it is its turn: nothing follows it. */
+  #lastOf(): Uint8Array | undefined {
+    const last = this.#last;
+    if (last === undefined) return undefined;
+    this.#last = undefined;
+    this.#isEnded = true;
+    return last;
   }
 
   #drain(): readonly Uint8Array[] {

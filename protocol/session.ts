@@ -14,7 +14,8 @@
  * refusals; their number is their place in their direction of the session, from 1. A side
  * acknowledges after {@linkcode ACK_BYTES}, when asked, and when it has sent nothing for a heartbeat. An
  * ACK also says how many requests have arrived; so the answer to a request covers all that was sent
- * before it.
+ * before it. A request is also how a side asks for a sign of life: whoever reads it answers, without a
+ * timer.
  *
  * - What cannot be taken now is held, and what must not be acknowledged yet is withheld; either way
  *   the other side's window closes, while this side keeps reading.
@@ -274,6 +275,10 @@ export class Session implements LinkHandler {
   idle(): void {
     this.outbox.trim();
     this.#acknowledge();
+  }
+
+  ask(): void {
+    this.#ask();
   }
 
   #acknowledge(): void {

@@ -72,6 +72,7 @@ function setUp(handler: Partial<LinkHandler> = {}, readMax?: number) {
     batch() {},
     next: () => counted.shift(),
     idle() {},
+    ask() {},
     ...handler,
   });
   return { link, frames, counted, writes, peer: new FramePeer(theirs) };
@@ -152,6 +153,7 @@ Deno.test("Link leaves turns to everything else between reads that need none", a
     batch() {},
     next: () => undefined,
     idle() {},
+    ask() {},
   });
   await until(() => taken === reads);
   clearInterval(timer);
@@ -270,7 +272,7 @@ Deno.test("Link leaves turns to everything else between reads of a few bytes tha
     closeWrite: () => Promise.resolve(),
     close: () => closed.resolve(null),
   };
-  const handler = { frame() {}, batch() {}, next: () => undefined, idle() {} };
+  const handler = { frame() {}, batch() {}, next: () => undefined, idle() {}, ask() {} };
   const limits = { ...FRAME_LIMITS, [FrameType.PUBLISH]: 2 ** 32 };
   const link = new Link(stream, limits, handler, { rounds: new Rounds(() => time) });
   for (let before = 0; count < most; before = time) {
@@ -298,6 +300,7 @@ Deno.test("Link leaves turns to everything else between writes that need none", 
     batch() {},
     next: () => left-- > 0 ? bytes : undefined,
     idle() {},
+    ask() {},
   });
   link.pump();
   await until(() => left < 0);
@@ -575,6 +578,7 @@ Deno.test("Link gives a frame to the handler that took the place of another in t
     batch: () => void events.push(`${name} batch`),
     next: () => undefined,
     idle() {},
+    ask() {},
   });
   const second = handlerOf("second", () => {});
   const { link, peer } = setUp(handlerOf("first", () => link.handler = second));
@@ -811,7 +815,7 @@ Deno.test("Link is lost with the error that its stream throws", async () => {
       close: () => ours.close(),
       [broken]: () => Promise.reject(cause),
     };
-    const handler = { frame() {}, batch() {}, next: () => undefined, idle() {} };
+    const handler = { frame() {}, batch() {}, next: () => undefined, idle() {}, ask() {} };
     const link = new Link(stream, FRAME_LIMITS, handler);
     link.send(FrameType.ASK);
     const { error } = await link.finished;
@@ -941,4 +945,115 @@ Deno.test("Link that ended takes no notice of ticks", async () => {
   await tick(link, 2 * SILENT_TICKS);
   assertEquals(await peer.goodbye(), { reason: Reason.DONE, text: "" });
   assertEquals([await link.finished, idle], [{ reason: Reason.DONE }, 0]);
+});
+
+/** How many silent ticks it takes until a link asks. */
+const ASK_TICKS = 6;
+
+Deno.test("Link asks once for a sign of life, and is lost no later if none comes", async () => {
+  let asks = 0;
+  const { link, peer } = setUp({ ask: () => void asks++ });
+  await tick(link, ASK_TICKS - 1);
+  assertEquals([asks, link.isDoubted], [0, false]);
+  await tick(link, 1);
+  assertEquals([asks, link.isDoubted], [1, true]);
+  await tick(link, SILENT_TICKS - ASK_TICKS);
+  assertEquals([asks, link.ended], [1, false]);
+  await tick(link, 1);
+  assertEquals([asks, link.ended], [1, true]);
+  assertEquals(await peer.next(), undefined);
+});
+
+Deno.test("Link that hears something doubts no longer, and asks again after the next silence", async () => {
+  let asks = 0;
+  const { link, peer } = setUp({ ask: () => void asks++ });
+  for (let i = 1; i <= 3; i++) {
+    await tick(link, SILENT_TICKS);
+    assertEquals([asks, link.isDoubted], [i, true]);
+    await writeAll(peer.stream, ASK);
+    await quiet();
+    assertEquals(link.isDoubted, false);
+  }
+  await lose(peer, link);
+});
+
+Deno.test("Link only asks at a tick that is late, however late, and leaves time for the answer", async () => {
+  for (const passed of [2 * SILENT_TICKS, 1_000_000]) {
+    let asks = 0;
+    const { link, peer } = setUp({ ask: () => void asks++ });
+    await tick(link, 1);
+    link.tick(passed);
+    assertEquals([asks, link.ended], [1, false]);
+    link.tick(passed); // As in a hidden page: a minute later, and again.
+    link.tick(passed);
+    assertEquals([asks, link.ended], [1, false]);
+    link.tick(passed);
+    assertEquals([asks, link.ended], [1, true]);
+    assertEquals(await peer.next(), undefined);
+  }
+});
+
+Deno.test("Link is idle at once at a tick that stands for a heartbeat", async () => {
+  let idle = 0;
+  const { link, peer } = setUp({ idle: () => void idle++ });
+  link.tick(TICKS);
+  assertEquals(idle, 1);
+  await lose(peer, link);
+});
+
+Deno.test("Link.ask asks, and begins to doubt, but not while what has come waits for its turn", async () => {
+  let asks = 0;
+  const gate = Promise.withResolvers<void>();
+  const { link, peer } = setUp({ ask: () => void asks++, frame: () => gate.promise });
+  link.ask();
+  assertEquals([asks, link.isDoubted], [1, true]);
+  await writeAll(peer.stream, ASK);
+  await quiet();
+  link.ask();
+  assertEquals([asks, link.isDoubted], [1, false]);
+  gate.resolve();
+  await quiet();
+  link.ask();
+  assertEquals([asks, link.isDoubted], [2, true]);
+  link.end(Reason.DONE, "");
+  link.ask();
+  assertEquals(asks, 2);
+  assertEquals(await peer.goodbye(), { reason: Reason.DONE, text: "" });
+});
+
+Deno.test("Link.leave hands over all that may be sent and GOODBYE, and needs no turn for that", async () => {
+  for (const size of [10, 2 * JOINED]) {
+    const written: Uint8Array[] = [];
+    const closed = Promise.withResolvers<null>();
+    const counted = [publishOf(size, 1), publishOf(size, 2)];
+    const link = new Link(
+      {
+        read: () => closed.promise,
+        write(bytes) {
+          written.push(bytes.slice());
+          return Promise.resolve(bytes.length);
+        },
+        closeWrite: () => Promise.resolve(),
+        close: () => closed.resolve(null),
+      },
+      FRAME_LIMITS,
+      {
+        frame() {},
+        batch() {},
+        next: () => counted.shift(),
+        idle() {},
+        ask() {},
+      },
+    );
+    link.send(FrameType.ASK);
+    const error = new ConnectionLostError("it goes");
+    link.leave(error);
+    assert(link.ended);
+    // What promises do, and no more: a page that goes has no other turn.
+    for (let i = 0; i < 100; i++) await undefined;
+    const goodbye = encodeFrame(FrameType.GOODBYE, encodeGoodbye(Reason.DONE, ""));
+    assertEquals(concat(...written), concat(ASK, publishOf(size, 1), publishOf(size, 2), goodbye));
+    link.hurry();
+    assertEquals(await link.finished, { error });
+  }
 });

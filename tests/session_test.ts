@@ -71,6 +71,7 @@ function linkOf(stream: ByteStream): Link {
     batch() {},
     next: () => undefined,
     idle() {},
+    ask() {},
   });
 }
 
@@ -1188,4 +1189,29 @@ Deno.test("Session lets go of everything when it ends, and closes its connection
   session.end();
   assertEquals([bytes, session.outbox.heldBytes, session.link], [0, 0, undefined]);
   assertEquals(await link.finished, {});
+});
+
+Deno.test("Session answers for as long as something comes, although its own timers never fire", async () => {
+  const { client, broker } = pairOf();
+  const lost = connect(client, broker);
+  const { link } = broker;
+  for (let tick = 0; tick < 100; tick++) {
+    link!.tick(); // The client's link gets none.
+    await quiet();
+  }
+  assertEquals([link!.ended, client.link!.ended], [false, false]);
+  await end(client);
+  await end(broker);
+  await lost;
+});
+
+Deno.test("Session asks for a sign of life, and its answer is one", async () => {
+  const { session, peer } = setUp();
+  session.ask();
+  await peer.expect(FrameType.ASK);
+  await peer.send(FrameType.ACK, encodeAck(0, 1));
+  assertEquals(await peer.ask(), { count: 0, asks: 1 }); // It is settled: another one may be sent.
+  session.ask();
+  await peer.expect(FrameType.ASK);
+  await end(session, peer);
 });

@@ -517,6 +517,7 @@ export function testReliability(on: Transport): void {
           batch() {},
           next: () => undefined,
           idle() {},
+          ask() {},
         });
         await link.finished;
       }

@@ -6,20 +6,24 @@ export class Clock implements Disposable {
   /** How often it was looked at. */
   looks = 0;
   #time = 1000;
-  readonly #real = clock.now;
+  #date = 1_700_000_000_000;
+  readonly #real = { ...clock };
 
   constructor() {
+    clock.date = () => this.#date;
     clock.now = () => {
       this.looks++;
       return this.#time;
     };
   }
 
-  spend(ms: number): void {
+  /** `date` is what the time of day says, if that is something else: it may be set. */
+  spend(ms: number, date = ms): void {
     this.#time += ms;
+    this.#date += date;
   }
 
   [Symbol.dispose](): void {
-    clock.now = this.#real;
+    Object.assign(clock, this.#real);
   }
 }

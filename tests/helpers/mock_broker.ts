@@ -132,6 +132,7 @@ export class MockBroker implements AsyncDisposable {
       batch: () => this.isDeaf || session.batch(),
       next: () => session.next(),
       idle: () => session.idle(),
+      ask: () => session.ask(),
     };
   }
 
