@@ -62,6 +62,7 @@ const OUTSIDE: Outside = { dial: dialWeb, endpointOf: webEndpointOf, home: HOME,
  * - Of several addresses those that are not of a WebSocket are left out. In a page, an address that begins
  *   with `/`, such as `/bus`, is a path of the page's own host.
  * - The browser decides which certificates it trusts; the option `tls` changes nothing.
+ * - In Deno, Node and Bun, its connection keeps the program running whatever `unref()` was called for.
  *
  * @typeParam T The messages of a typed bus, as for a `PubSub`.
  */

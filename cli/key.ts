@@ -236,7 +236,8 @@ async function brokerOf(args: Arguments, files: readonly string[]): Promise<Conn
   const [address] = addresses;
   if (address !== undefined && files.length === 0) return { address, ...severalOf(addresses) };
   const file = fileOf(files);
-  const broker = await doing(`read ${file}`, readConnectionFile(file));
+  // It may be the file of a ticket, which ends; what is printed has a key of its own.
+  const { expires: _, ...broker } = await doing(`read ${file}`, readConnectionFile(file));
   return address === undefined ? broker : { ...broker, address, ...severalOf(addresses) };
 }
 

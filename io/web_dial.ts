@@ -68,8 +68,10 @@ function hintFor(endpoint: WebEndpoint): string {
   return `; a page is not told why: see that ${hints.filter(Boolean).join(", that ")}`;
 }
 
-function hintForOrigin(endpoint: Endpoint, origin = ""): string | false {
-  if (origin !== "null") return `its option origins, or --origin, lists ${origin}`;
+function hintForOrigin(endpoint: Endpoint, origin: string | undefined): string | false {
+  if (origin !== "null") {
+    return origin !== undefined && `its option origins, or --origin, lists ${origin}`;
+  }
   return !isLoopback(endpoint) &&
     "this page has an origin: those from disk, and in a sandbox, may use a broker on this machine only";
 }

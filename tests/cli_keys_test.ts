@@ -86,6 +86,16 @@ Deno.test("cli key ticket prints the file of a ticket, of a key in --keys or in 
   // A ticket is not the key of which it is made: nobody makes another of it.
   const args = ["key", "ticket", "ann", "--expire-in", "1h", `${folder.path}/ann.json`];
   assertStringIncludes((await fails({ args })).err, "or a FILE that holds that key");
+  // A key does not end, whatever file says where the broker is.
+  const file = await output({ args: ["key", "file", "ann", ...keys, `${folder.path}/ann.json`] });
+  assertEquals(Object.keys(JSON.parse(file)), [
+    "version",
+    "address",
+    "authkey",
+    "keyName",
+    "id",
+    "pid",
+  ]);
   program.kill("SIGTERM");
   assertStringIncludes((await program.end()).err, "Refused 2 messages");
 });

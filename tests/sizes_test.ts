@@ -6,6 +6,9 @@ import { PAGES } from "./helpers/pages.ts";
 /** How far an entry point may be from what the page says; `deno task sizes --write` writes it anew. */
 const TOLERANCE = 0.03;
 
+/** What a page may have to download, in kB, whatever the page says. */
+const WEB_KB_MAX = 44;
+
 Deno.test("each entry point is as large as docs/sizes.md says, within 3 %", async () => {
   const said = sizesIn(PAGES.get("docs/sizes.md")!);
   const sizes = await measure();
@@ -19,6 +22,8 @@ Deno.test("each entry point is as large as docs/sizes.md says, within 3 %", asyn
       assert(Math.abs(change) <= TOLERANCE, what);
     }
   }
+  const { gzipped } = sizes.find(({ entry }) => entry.endsWith("/web"))!;
+  assert(gzipped <= WEB_KB_MAX, `./web has ${gzipped} kB; the bound is ${WEB_KB_MAX}`);
 });
 
 Deno.test("withTable puts a table in the place of another, and sizesIn reads it", () => {

@@ -9,6 +9,7 @@ import {
   type BrokerLimits,
   type BrokerOptions,
   type ConnectOptions,
+  createTicket,
   type Deliveries,
   type Delivery,
   type ErrorDetails,
@@ -432,6 +433,21 @@ Deno.test("NetPubSub.fromFile has the types that it is asked for", () => {
     assertType<Same<typeof untyped, NetPubSub<Untyped>>>();
     // @ts-expect-error a message is an object
     await NetPubSub.fromFile<{ hello: string }>("file");
+  };
+});
+
+Deno.test("NetPubSub.from has the types that it is asked for, and takes tickets", () => {
+  const _neverCalled = async () => {
+    const ticket = await createTicket("key", { name: "", expireIn: 1 });
+    const typed = NetPubSub.from<Topics>(() => ({ ...ticket, address: "wss://host/bus" }));
+    assertType<Same<typeof typed, NetPubSub<Topics>>>();
+    const untyped = NetPubSub.from(() => fetch("/ticket").then((response) => response.json()));
+    assertType<Same<typeof untyped, NetPubSub<Untyped>>>();
+    NetPubSub.from(async () => await Promise.resolve(ticket), { onGap: undefined });
+    // @ts-expect-error it has no key
+    NetPubSub.from(() => ({ address: "wss://host/bus" }));
+    // @ts-expect-error a response is not what it holds
+    NetPubSub.from(() => fetch("/ticket"));
   };
 });
 
