@@ -142,7 +142,7 @@ prepare() {
     oldest=$COMPILE_DENO
   fi
   no_oldest="../shared/compile-base gives none"
-  # What the benchmarks compare with, the shells whose completions are tested, and a browser.
-  need nats-server redis-server mosquitto zsh fish chromium
+  # What the benchmarks compare with, the shells whose completions are tested, a browser, and proxies.
+  need nats-server redis-server mosquitto zsh fish chromium nginx caddy
   need_runtimes
 }

@@ -43,8 +43,8 @@ export function watchPage(
   const { document } = scope;
   const wake = () => listener.wake();
   const sleep = () => listener.sleep();
-  const isKept = (event: Event) => (event as Event & { persisted?: boolean }).persisted === true;
-  const listeners: [Partial<Events> | undefined, string, (event: Event) => void][] = [
+  const isKept = (event: object) => (event as { persisted?: boolean }).persisted === true;
+  const listeners: [Partial<Events> | undefined, string, (event: object) => void][] = [
     [scope, "online", wake],
     [scope, "pageshow", (event) => isKept(event) && wake()],
     [scope, "pagehide", (event) => isKept(event) ? sleep() : listener.leave()],

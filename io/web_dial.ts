@@ -1,7 +1,13 @@
 /**
  * Dials by the platform's `WebSocket`: what a page has to connect with.
  */
-import { type Endpoint, formatEndpoint, isSecured, type WebEndpoint } from "./address.ts";
+import {
+  type Endpoint,
+  formatEndpoint,
+  isLoopback,
+  isSecured,
+  type WebEndpoint,
+} from "./address.ts";
 import { Connection } from "./connection.ts";
 import { isHopeless, notSupported, UnreachableError } from "./dial_errors.ts";
 import { page } from "./page.ts";
@@ -56,9 +62,16 @@ function hintFor(endpoint: WebEndpoint): string {
   const hints = [
     "a broker listens there",
     isSecured(endpoint) && "this browser trusts its certificate",
-    origin !== undefined && location.hostname !== endpoint.hostname &&
-    `its option origins, or --origin, lists ${origin}`,
+    location.hostname !== endpoint.hostname && hintForOrigin(endpoint, origin),
     "connect-src of the page's Content-Security-Policy, if it has one, allows it",
   ];
   return `; a page is not told why: see that ${hints.filter(Boolean).join(", that ")}`;
+}
+
+function hintForOrigin(endpoint: Endpoint, origin: string | undefined): string | false {
+  if (origin !== "null") {
+    return origin !== undefined && `its option origins, or --origin, lists ${origin}`;
+  }
+  return !isLoopback(endpoint) &&
+    "this page has an origin: those from disk, and in a sandbox, may use a broker on this machine only";
 }

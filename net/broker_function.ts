@@ -41,13 +41,14 @@ async function askOnce(
     if (fields instanceof Response) {
       throw new TypeError("it is a Response; return its content: response.json()");
     }
-    const { authkey, address = outside.home, addresses, ...rest } = connectionInfo(
+    const { authkey, address: first = outside.home, addresses, ...rest } = connectionInfo(
       fields,
       outside.endpointOf,
     );
     if (authkey === undefined) throw new TypeError("it has no authkey");
+    const address = addresses ?? first;
     if (address === undefined) throw new TypeError("it has no address");
-    const info = { ...rest, authkey, address: addresses ?? address };
+    const info = { ...rest, authkey, address };
     // A clock may be wrong: whether it has expired is for the broker to say.
     return { info, isOver: rest.expires !== undefined && rest.expires <= clock.date() };
   } catch (error) {

@@ -13,9 +13,11 @@ import { output } from "./helpers/program.ts";
 const ROOT = new URL("../", import.meta.url);
 /** The only example that is a program of its own, and is shown by no page. */
 const DEMO = "demo.ts";
+/** The modules of `examples/`; of the app, which is there to be opened as a whole, only its hook. */
 const EXAMPLES = new Map(
-  [...Deno.readDirSync(new URL("examples/", ROOT))].map(({ name }) => name)
-    .filter((name) => name !== DEMO)
+  ["", "browser/", "vite/src/"].flatMap((folder) =>
+    [...Deno.readDirSync(new URL(`examples/${folder}`, ROOT))].map(({ name }) => folder + name)
+  ).filter((name) => /^(\w+|browser\/\w+|vite\/src\/use\w+)\.ts$/.test(name) && name !== DEMO)
     .map((name) => [name, Deno.readTextFileSync(new URL(`examples/${name}`, ROOT))]),
 );
 /** Folders that are made by a task, and not there before. */

@@ -170,6 +170,17 @@ Deno.test("NetPubSub.from asks once more for a ticket that has expired, and then
   }
 });
 
+Deno.test("NetPubSub.from takes all addresses, also where none is the first", async () => {
+  await using broker = await started();
+  const { address, authkey } = fileOf(broker);
+  const away = "tcp://127.0.0.1:1";
+  for (const one of [{ address: away, addresses: [away, address!] }, { addresses: [address!] }]) {
+    await using bus = NetPubSub.from(() => ({ ...one, authkey }));
+    await bus.connect();
+    assertEquals(bus.state, "connected");
+  }
+});
+
 Deno.test("NetPubSub.from checks what it is given at the call", () => {
   const anything = NetPubSub.from as unknown as (ask: unknown, options?: unknown) => NetPubSub;
   assertThrows(() => anything({ authkey: SECRET }), TypeError, "must be given a function");

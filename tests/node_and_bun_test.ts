@@ -3,9 +3,8 @@
  * broker, with the package in a `node_modules` folder as a package manager puts it there.
  */
 import { assert, assertEquals } from "@std/assert";
-import { killIfAlive } from "../tools/harness/kill.ts";
 import { TempFolder } from "./helpers/folder.ts";
-import { deno, linesOf, ListeningBroker, type Place, start } from "./helpers/pages.ts";
+import { deno, ListeningBroker, type Place, Running, start } from "./helpers/pages.ts";
 import { RUNTIMES } from "./helpers/runtimes.ts";
 
 const ROOT = new URL("../", import.meta.url).pathname;
@@ -24,32 +23,6 @@ async function install(folder: string): Promise<void> {
   assert(success, new TextDecoder().decode(stderr));
   const manifest = { name: "@mpubsub/mpubsub", type: "module", exports: "./mod.js" };
   await Deno.writeTextFile(`${path}/package.json`, JSON.stringify(manifest));
-}
-
-/** A program, and the lines that it prints. */
-class Running implements AsyncDisposable {
-  readonly #process: Deno.ChildProcess;
-  readonly #lines: ReadableStreamDefaultReader<string>;
-
-  constructor(process: Deno.ChildProcess) {
-    this.#process = process;
-    this.#lines = linesOf(process);
-  }
-
-  async line(): Promise<string | undefined> {
-    return (await this.#lines.read()).value;
-  }
-
-  /** Its exit status, once it ends by itself. */
-  async code(): Promise<number> {
-    return (await this.#process.status).code;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    killIfAlive(this.#process, "SIGKILL");
-    await this.#process.status;
-    await this.#lines.cancel();
-  }
 }
 
 function runtime(wanted: string) {

@@ -9,16 +9,27 @@ import manifest from "../deno.json" with { type: "json" };
 import lint from "../lint/deno.json" with { type: "json" };
 import { NetPubSub } from "../net.ts";
 import { esbuild } from "../tools/release/esbuild.ts";
+import { Chromium, findChromium } from "../tools/harness/chromium.ts";
 import { filesIn, forNpm, pack, unpacked } from "../tools/release/npm.ts";
 import { TempFolder } from "./helpers/folder.ts";
+import {
+  converse,
+  exampleFolder,
+  placeIn,
+  startGreenhouse,
+  startServer,
+} from "./helpers/greenhouse.ts";
 import { NpmRegistry } from "./helpers/npm.ts";
 import { type Runtime, RUNTIMES } from "./helpers/runtimes.ts";
+import { buildApp, hasRegistry } from "./helpers/vite_app.ts";
 
 const ROOT = new URL("../", import.meta.url);
 /** `deno pack` makes the package; it is there since Deno 2.9. */
 const CAN_PACK = Number(Deno.version.deno.split(".")[1]) >= 9;
 const NOTE = CAN_PACK ? "" : " (ignored: this Deno cannot pack)";
 const NPM_NOTE = await isThere("npm") ? "" : " (ignored: there is no npm here)";
+const CHROMIUM = await findChromium();
+const CHROMIUM_NOTE = CHROMIUM === undefined ? " (ignored: there is no Chromium here)" : "";
 const NODES = RUNTIMES.filter(({ name }) => name.startsWith("Node"));
 const BUN = RUNTIMES.find(({ name }) => name === "Bun")!;
 const ENTRIES = Object.keys(manifest.exports).filter((name) => name !== "./cli");
@@ -263,6 +274,30 @@ Deno.test({
         assertEquals({ said, imports }, { said: "", imports: [] });
       });
     }
+
+    const hasReact = NPM_NOTE === "" && await hasRegistry(folder, run);
+    const appNote = NPM_NOTE || CHROMIUM_NOTE ||
+      (hasReact ? "" : " (ignored: npm cannot get packages here)");
+    await t.step({
+      name: `the app of examples/vite/ exchanges messages with a program in Deno${appNote}`,
+      ignore: appNote !== "",
+      async fn() {
+        const compiler = (folder: string, ...flags: string[]) =>
+          compile(folder, "typescript-7", ...flags);
+        const pages = await buildApp(folder, archive, run, compiler);
+        await using examples = await exampleFolder();
+        const place = placeIn(examples);
+        await run(examples.path, "cp", "-r", pages, "app");
+        const { server, origin } = await startServer(place, "app");
+        await using _server = server;
+        await using greenhouse = await startGreenhouse(place);
+        await using browser = await Chromium.start(CHROMIUM!);
+        const lines: string[] = [];
+        const page = await browser.open(origin, { onLine: (line) => lines.push(line) });
+        await converse(page, greenhouse, 23);
+        assertEquals(lines, []);
+      },
+    });
 
     await t.step("a bundler leaves out what a program does not import", async () => {
       const all = await bundle(`${folder}/types`, "{ PubSub }", "@mpubsub/mpubsub");

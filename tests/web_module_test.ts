@@ -1,20 +1,25 @@
-/** The module that `deno task web` makes for a script tag. */
+/** What `deno task web` makes for script tags. */
 import { assertEquals } from "@std/assert";
 import { Broker } from "../broker.ts";
-import { bundleForPages, WEB_MODULE } from "../tools/release/web.ts";
+import { bundleForPages, scriptBeside, WEB_MODULE } from "../tools/release/web.ts";
 import * as web from "../web.ts";
 import { TempFolder } from "./helpers/folder.ts";
 
-Deno.test("deno task web makes one module, which loads no other and evaluates nothing", async () => {
+Deno.test("deno task web makes a module and a script, which load no other and evaluate nothing", async () => {
   await using folder = await TempFolder.make();
   const path = `${folder.path}/${WEB_MODULE}`;
   await bundleForPages(path);
-  assertEquals(folder.names, [WEB_MODULE]);
-  const text = await Deno.readTextFile(path);
-  assertEquals(
-    text.match(/\bimport\b|\beval\b|\bFunction\(|"node:|\bDeno\.[a-z]\w+/g)?.filter(isNews),
-    [],
-  );
+  const script = scriptBeside(path);
+  assertEquals(folder.names, ["mpubsub.global.js", WEB_MODULE]);
+  for (const file of [path, script]) {
+    const text = await Deno.readTextFile(file);
+    assertEquals(
+      text.match(/\bimport\b|\beval\b|\bFunction\(|"node:|\bDeno\.[a-z]\w+/g)?.filter(isNews),
+      [],
+    );
+  }
+  const names = new Function(`${await Deno.readTextFile(script)}; return Object.keys(mpubsub);`)();
+  assertEquals(names, Object.keys(web));
 
   const module = await import(`file://${path}`);
   assertEquals(Object.keys(module), Object.keys(web));

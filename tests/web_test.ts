@@ -151,7 +151,13 @@ const HINTS: readonly (readonly [what: string, page: string, address: string, Re
     "ws://127.0.0.1:7411",
     /^Cannot connect to ws:\/\/127\.0\.0\.1:7411: no broker answers \(the WebSocket is closed: close code 1006\); a page is not told why: see that a broker listens there, that its option origins, or --origin, lists http:\/\/app\.example:8000, that connect-src of/,
   ],
-  ["its origin from disk", DISK, "ws://127.0.0.1:7411", /lists null, that connect-src/],
+  [
+    "where it comes from",
+    DISK,
+    "ws://app.example",
+    /that this page has an origin: those from disk/,
+  ],
+  ["nothing of origins on one machine", DISK, "ws://127.0.0.1:7411", /there, that connect-src/],
   ["nothing of origins at its own host", HTTP, "/bus", /listens there, that connect-src/],
   [
     "the certificate",

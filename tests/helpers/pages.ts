@@ -1,6 +1,7 @@
 /** The pages of the documentation, and their examples, run as a reader would. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { TextLineStream } from "@std/streams/text-line-stream";
+import { killIfAlive } from "../../tools/harness/kill.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
@@ -37,9 +38,9 @@ export function blocks(page: string, language: string): Example[] {
   );
 }
 
-/** The arguments of the command in the README that runs this script. */
-function argsFor(script: string): string[] {
-  return new RegExp(`^deno (run .*${script})$`, "m").exec(README)![1]!.split(" ");
+/** The arguments of the command in a page, by default the README, that runs this script. */
+export function argsFor(script: string, page = README): string[] {
+  return new RegExp(`^deno (run .*${script})(?: |$)`, "m").exec(page)![1]!.split(" ");
 }
 
 /** Where examples run, and what tells Deno there which package they mean. */
@@ -88,6 +89,34 @@ export async function printsWhatItSays(place: Place, { code, prints }: Example):
   const said = new TextDecoder().decode(stdout);
   assert(success, said);
   if (!isTest) assertEquals(said, prints ?? "");
+}
+
+/** A program that runs, and the lines that it prints. */
+export class Running implements AsyncDisposable {
+  readonly #process: Deno.ChildProcess;
+  readonly #lines: ReadableStreamDefaultReader<string>;
+
+  /** Reads what the process prints; ends it with this. */
+  constructor(process: Deno.ChildProcess) {
+    this.#process = process;
+    this.#lines = linesOf(process);
+  }
+
+  /** The next line; `undefined` when it has ended. */
+  async line(): Promise<string | undefined> {
+    return (await this.#lines.read()).value;
+  }
+
+  /** Its exit status, once it ends by itself. */
+  async code(): Promise<number> {
+    return (await this.#process.status).code;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    killIfAlive(this.#process, "SIGKILL");
+    await this.#process.status;
+    await this.#lines.cancel();
+  }
 }
 
 /** A broker that was just started and listens; it ends in order with this. */

@@ -9,7 +9,9 @@
  *     └──── sh: guard, whose input is this end  when that closes, Deno is dead: ends the server
  * ```
  */
+import { freePorts, withOtherPorts } from "./free_ports.ts";
 import { killIfAlive } from "./kill.ts";
+import { programAt } from "./program_at.ts";
 import { until } from "./until.ts";
 
 const HOST = "127.0.0.1";
@@ -17,19 +19,10 @@ const HOST = "127.0.0.1";
 const ANSWER_MS = 1000;
 const SERVER_MS = 10_000;
 const CLUSTER_MS = 20_000;
-/** How often other ports are tried when somebody took those that were free. */
-const ATTEMPTS = 5;
 const LOG_LINES = 20;
-/** Below the ports that systems give to whoever asks for any: nobody gets them while a server is down. */
-const PORT_MIN = 10_000;
-const PORT_MAX = 32_000;
 
-/** The program: Debian puts it where not everybody looks. */
-const PROGRAM: string | undefined = [
-  ...(Deno.env.get("PATH") ?? "").split(":"),
-  "/usr/local/sbin",
-  "/usr/sbin",
-].map((folder) => `${folder}/nats-server`).find(isExecutable);
+/** The program. */
+const PROGRAM: string | undefined = programAt("nats-server");
 
 /** Whether nats-server is installed. */
 export const hasNatsServer: boolean = PROGRAM !== undefined;
@@ -473,43 +466,6 @@ async function ask(port: number, request?: string): Promise<string> {
   return answer;
 }
 
-/** Starts something, again if somebody took its ports. */
-async function withOtherPorts<T>(start: () => Promise<T>): Promise<T> {
-  for (let attempt = 1;; attempt++) {
-    try {
-      return await start();
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AddrInUse) || attempt === ATTEMPTS) throw error;
-    }
-  }
-}
-
-/** Ports of loopback that are free, if nobody takes them meanwhile. */
-function freePorts(count: number): number[] {
-  const listeners: Deno.Listener[] = [];
-  const ports: number[] = [];
-  while (ports.length < count) {
-    const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN));
-    try {
-      listeners.push(Deno.listen({ hostname: HOST, port }));
-      ports.push(port);
-    } catch (error) { // Another, then.
-      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-    }
-  }
-  for (const listener of listeners) listener.close();
-  return ports;
-}
-
 function uniqueName(kind: string): string {
   return `${kind}-${crypto.randomUUID().slice(0, 8)}`;
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    const { isFile, mode } = Deno.statSync(path);
-    return isFile && ((mode ?? 0) & 0o111) !== 0;
-  } catch { // It is not there, or not for us.
-    return false;
-  }
 }

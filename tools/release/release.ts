@@ -1,6 +1,6 @@
 /**
- * Makes what a release offers: the program for each kind of machine, packed; the module for pages; and
- * their SHA-256 sums.
+ * Makes what a release offers: the program for each kind of machine, packed; what pages load; and their
+ * SHA-256 sums.
  *
  * ```sh
  * deno task release                                      # for all, in dist/

@@ -1,10 +1,11 @@
 /**
- * Makes one module of what a page needs, `NetPubSub` over WebSockets with all that belongs to it, for
- * a script tag without a bundler.
+ * Makes one file of what a page needs, `NetPubSub` over WebSockets with all that belongs to it, for a
+ * script tag without a bundler: as a module, and as a plain script whose names are those of the global
+ * object `mpubsub`. Browsers load no modules from disk.
  *
  * ```sh
- * deno task web                     # dist/mpubsub.js
- * deno task web --output FILE
+ * deno task web                     # dist/mpubsub.js, dist/mpubsub.global.js
+ * deno task web --output a/b.js     # a/b.js, a/b.global.js
  * ```
  */
 import { parseArgs } from "@std/cli/parse-args";
@@ -18,13 +19,23 @@ const TARGET = "es2022";
 /** How the module is called. */
 export const WEB_MODULE = "mpubsub.js";
 
-/** Writes the module to a file. */
+/** Where the plain script is, beside a module. */
+export function scriptBeside(module: string): string {
+  return `${module.replace(/\.js$/, "")}.global.js`;
+}
+
+/** Writes the module to a file, and the plain script beside it. */
 export async function bundleForPages(output: string): Promise<void> {
+  await bundle(output, "--format=esm");
+  await bundle(scriptBeside(output), "--format=iife", "--global-name=mpubsub");
+}
+
+async function bundle(output: string, ...format: readonly string[]): Promise<void> {
   const said = await esbuild([
     "web.ts",
     "--bundle",
     "--minify",
-    "--format=esm",
+    ...format,
     "--platform=browser",
     `--target=${TARGET}`,
     `--banner:js=/* mpubsub ${manifest.version}, ${manifest.license} */`,
@@ -45,7 +56,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const file = output ?? new URL(`dist/${WEB_MODULE}`, ROOT).pathname;
   await bundleForPages(file);
-  console.log(file);
+  console.log(`${file}\n${scriptBeside(file)}`);
   return 0;
 }
 

@@ -1,0 +1,36 @@
+/** Ports for servers that cannot say which one they were given. */
+
+const HOST = "127.0.0.1";
+/** How often other ports are tried when somebody took those that were free. */
+const ATTEMPTS = 5;
+/** Below the ports that systems give to whoever asks for any: nobody gets them while a server is down. */
+const PORT_MIN = 10_000;
+const PORT_MAX = 32_000;
+
+/** Starts something; again, with other ports, if it rejects with an `AddrInUse`. */
+export async function withOtherPorts<T>(start: () => Promise<T>): Promise<T> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await start();
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse) || attempt === ATTEMPTS) throw error;
+    }
+  }
+}
+
+/** Ports of loopback that are free, if nobody takes them meanwhile. */
+export function freePorts(count: number): number[] {
+  const listeners: Deno.Listener[] = [];
+  const ports: number[] = [];
+  while (ports.length < count) {
+    const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN));
+    try {
+      listeners.push(Deno.listen({ hostname: HOST, port }));
+      ports.push(port);
+    } catch (error) { // Another, then.
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
+  for (const listener of listeners) listener.close();
+  return ports;
+}
