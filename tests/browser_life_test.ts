@@ -5,6 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { delay } from "@std/async/delay";
 import { Broker, type BrokerOptions, NetPubSub } from "../mod.ts";
+import { Proxy } from "../testing.ts";
 import { bundle } from "../tools/harness/bundle.ts";
 import { Chromium, findChromium, type Page } from "../tools/harness/chromium.ts";
 import { PageServer } from "../tools/harness/page_server.ts";
@@ -28,9 +29,10 @@ const command = await findChromium();
 const note = command === undefined ? " (ignored: there is no Chromium here)" : "";
 let bundled: Promise<string> | undefined;
 
-/** A broker, a client of it in a page, and one here that publishes. */
+/** A broker, a client of it in a page behind a proxy, and one here that publishes. */
 class PageScene implements AsyncDisposable {
   readonly broker: Broker;
+  readonly proxy: Proxy;
   readonly browser: Chromium;
   readonly page: Page;
   readonly #bus: NetPubSub;
@@ -40,12 +42,14 @@ class PageScene implements AsyncDisposable {
 
   private constructor(
     broker: Broker,
+    proxy: Proxy,
     browser: Chromium,
     page: Page,
     bus: NetPubSub,
     resources: AsyncDisposableStack,
   ) {
     this.broker = broker;
+    this.proxy = proxy;
     this.browser = browser;
     this.page = page;
     this.#bus = bus;
@@ -63,13 +67,15 @@ class PageScene implements AsyncDisposable {
     const broker = new Broker({ address: "ws://127.0.0.1:0/bus", authkey: KEY, ...options });
     stack.use(broker);
     await broker.start();
+    const proxy = stack.use(new Proxy({ target: broker.address as string }));
+    await proxy.start();
     const server = stack.use(new PageServer((path) => files[path]));
     const browser = stack.use(await Chromium.start(command!, { flags: [SLOW_TIMERS] }));
     const page = await browser.open(`${server.origin()}/page.html`);
-    await page.evaluate(`join(${JSON.stringify(broker.address)}, ${JSON.stringify(KEY)})`);
+    await page.evaluate(`join(${JSON.stringify(proxy.address)}, ${JSON.stringify(KEY)})`);
     const bus = stack.use(new NetPubSub(broker.address as string, KEY));
     await bus.connect();
-    return new PageScene(broker, browser, page, bus, stack.move());
+    return new PageScene(broker, proxy, browser, page, bus, stack.move());
   }
 
   /** Publishes so many numbers. */
@@ -122,18 +128,26 @@ function testInPage(
   });
 }
 
-testInPage("a page whose timers rest, as nobody sees it, stays connected", SHORT, async (scene) => {
-  await scene.hide();
-  const began = performance.now();
-  await scene.until(
-    ({ silence }) => silence > SILENCE_MS && performance.now() - began > HIDDEN_MS,
-    HIDDEN_MS + 60_000,
-  );
-  await scene.publish(100);
-  const { heard, gaps, states } = await scene.heardAll();
-  assertEquals([heard, gaps], [scene.published, []]);
-  assertEquals([states, scene.broker.stats().resumed], [["connecting", "connected"], 0]);
-});
+testInPage(
+  "a page whose timers rest, as nobody sees it, stays connected, and comes back when it is cut off",
+  SHORT,
+  async (scene) => {
+    await scene.hide();
+    const began = performance.now();
+    await scene.until(
+      ({ silence }) => silence > SILENCE_MS && performance.now() - began > HIDDEN_MS,
+      HIDDEN_MS + 60_000,
+    );
+    await scene.publish(100);
+    const { heard, states } = await scene.heardAll();
+    assertEquals([heard, scene.broker.stats().resumed], [scene.published, 0]);
+    assertEquals(states, ["connecting", "connected"]);
+    scene.proxy.cut();
+    await scene.publish(100);
+    const { heard: all, gaps } = await scene.heardAll();
+    assertEquals([all, gaps, scene.broker.stats().resumed], [scene.published, [], 1]);
+  },
+);
 
 testInPage(
   "a page that was frozen comes back by itself, and has what it missed",
