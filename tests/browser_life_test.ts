@@ -25,8 +25,8 @@ const SHORT: BrokerOptions = IS_LONG ? {} : { heartbeat: 500 };
 /** Nobody waits for its end. */
 const LONG_WINDOW_MS = 3_600_000;
 
-const command = await findChromium();
-const note = command === undefined ? " (ignored: there is no Chromium here)" : "";
+const command = await findChromium({ hasTabs: true });
+const note = command === undefined ? " (ignored: there is no Chromium with tabs here)" : "";
 let bundled: Promise<string> | undefined;
 
 /** A broker, a client of it in a page behind a proxy, and one here that publishes. */

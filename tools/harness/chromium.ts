@@ -41,9 +41,15 @@ export interface ChromiumOptions {
   readonly hosts?: readonly string[];
 }
 
-/** The command of the environment's `CHROMIUM`, or of the path; `undefined` if there is none. */
-export async function findChromium(): Promise<string | undefined> {
-  return await findCommand([Deno.env.get("CHROMIUM"), ...NAMES]);
+/**
+ * The command of the environment's `CHROMIUM`, or of the path; `undefined` if there is none.
+ *
+ * @param hasTabs Whether it has to hide a page behind another, and to keep pages for going back to them:
+ * the shell without a window shows each, and keeps none.
+ */
+export async function findChromium({ hasTabs = false } = {}): Promise<string | undefined> {
+  const names = [Deno.env.get("CHROMIUM"), ...NAMES];
+  return await findCommand(names.filter((name) => !(hasTabs && name?.endsWith("headless-shell"))));
 }
 
 /** A browser in a process of its own, with a profile that goes with it. */
