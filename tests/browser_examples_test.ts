@@ -36,7 +36,9 @@ Deno.test({
     const [, words] = /^mpubsub (key ticket .*)$/m.exec(PAGE)!;
     const args = words!.split(" ").map((word) => word === '""' ? "" : word);
     const { stdout } = await deno(place, ["run", "-A", cli, ...args]).output();
-    const ticket = JSON.stringify(new TextDecoder().decode(stdout));
+    // As a terminal copies it that breaks lines.
+    const lines = new TextDecoder().decode(stdout).replaceAll(/.{80}/g, "$&\n");
+    const ticket = JSON.stringify(lines);
 
     await using site = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (to) => {
       const { pathname } = new URL(to.url);
