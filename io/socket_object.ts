@@ -25,8 +25,8 @@ const BUFFERED_BYTES_MAX = 256 * 1024;
 const LOOK_MS = 10;
 /** How long after an error a close may come. */
 const CLOSE_MS = 100;
-/** As much goes out in one message. */
-const MESSAGE_BYTES_MAX = 64 * 1024;
+/** As much goes out in one message, as to a page in `websocket.ts`, and for the same reason. */
+const MESSAGE_BYTES_MAX = 16 * 1024;
 
 /** A stream of bytes over a `WebSocket` that is open, or about to be. */
 export class SocketObject {

@@ -92,7 +92,9 @@ export class WebConn {
       const accept = await checkUpgrade(head, paths, isAllowed);
       if (typeof accept !== "string") return await this.#refuse(accept, isBare);
       await writeAll(carrier, switching(accept));
-      return this.#untrusted = new WebSocketStream(carrier, false, head.rest);
+      // Browsers say where a page is from; nobody else does.
+      const isToPage = head.fields.has("origin");
+      return this.#untrusted = new WebSocketStream(carrier, false, head.rest, isToPage);
     } catch (error) {
       if (!(error instanceof HeadError)) throw error;
       return await this.#refuse({ status: error.status, text: error.message }, isBare);
