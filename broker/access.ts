@@ -83,3 +83,8 @@ function narrowingBytes(narrow: Narrowing): number {
   }
   return sum;
 }
+
+/** What a ticket of the key with this name is called. */
+export function ticketOf(name: string): string {
+  return name === "" ? "ticket" : `ticket of the key ${JSON.stringify(name)}`;
+}

@@ -27,7 +27,7 @@ import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import { interestBytes } from "../routing/interest_bytes.ts";
 import { Pace } from "../routing/pace.ts";
 import type { TopicPath } from "../topic.ts";
-import { Access } from "./access.ts";
+import { Access, ticketOf } from "./access.ts";
 import { Admission, type Entrant } from "./admission.ts";
 import { type Holder, type Memory, MEMORY_FULL } from "./memory.ts";
 import type { Callbacks } from "./callbacks.ts";
@@ -240,7 +240,7 @@ export class Connections {
   #expire(link: Link, { name }: Ticket): void {
     if (link.ended) return;
     this.#context.counters.expired++;
-    const text = `The ticket of the key ${JSON.stringify(name)} has expired`;
+    const text = `The ${ticketOf(name)} has expired`;
     link.end(Reason.EXPIRED, text, new AuthError(text, { keyName: name, expired: true }));
   }
 

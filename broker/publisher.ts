@@ -18,7 +18,7 @@ import { encodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import type { Origin, Peer } from "../routing/peer.ts";
 import type { DecodeTopic, Route, Router } from "../routing/router.ts";
 import { formatTopic, type TopicPath } from "../topic.ts";
-import type { Access } from "./access.ts";
+import { type Access, ticketOf } from "./access.ts";
 import type { ClientCounters, MessageRefusal } from "./counters.ts";
 import type { TopicCounts } from "./topic_counts.ts";
 
@@ -164,8 +164,8 @@ export class Publisher {
 
 /** Why a client may not do what it has no right to, as the end of a sentence. */
 export function notGranted({ key: { name }, ticket }: Access): string {
-  const what = ticket === undefined ? "the key" : "the ticket of the key";
-  return `${what} ${JSON.stringify(name)} does not grant that`;
+  const what = ticket === undefined ? `the key ${JSON.stringify(name)}` : `the ${ticketOf(name)}`;
+  return `${what} does not grant that`;
 }
 
 /** A topic, shortened so that the reason after it is not cut off. */

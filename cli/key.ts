@@ -30,7 +30,7 @@ export const key: Command = {
 "new" makes a key and adds it to the file of --keys, or prints it. "list" prints
 what each key may do. "file" prints a connection file for the client that is to
 have the key; address and certificate are those in FILE, that of the broker.
-"ticket" prints one that ends by itself; without --keys of the key in FILE.`,
+"ticket" prints one that ends by itself; without --keys, of the key in FILE.`,
   words: ["new", "list", "file", "ticket"],
   options: [
     { name: "keys", value: "PATH", about: "The keys of the broker, in a private file" },

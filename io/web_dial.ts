@@ -62,16 +62,22 @@ function hintFor(endpoint: WebEndpoint): string {
   const hints = [
     "a broker listens there",
     isSecured(endpoint) && "this browser trusts its certificate",
-    location.hostname !== endpoint.hostname && hintForOrigin(endpoint, origin),
+    hintForOrigin(endpoint, location.hostname, origin),
     "connect-src of the page's Content-Security-Policy, if it has one, allows it",
   ];
   return `; a page is not told why: see that ${hints.filter(Boolean).join(", that ")}`;
 }
 
-function hintForOrigin(endpoint: Endpoint, origin: string | undefined): string | false {
-  if (origin !== "null") {
-    return origin !== undefined && `its option origins, or --origin, lists ${origin}`;
+function hintForOrigin(
+  endpoint: WebEndpoint,
+  own: string,
+  origin: string | undefined,
+): string | false {
+  if (origin === "null") {
+    return isLoopback(endpoint)
+      ? "it listens on loopback only, as pages from disk, and in a sandbox, need it"
+      : "this page has an origin: those from disk, and in a sandbox, may use a broker on this machine only";
   }
-  return !isLoopback(endpoint) &&
-    "this page has an origin: those from disk, and in a sandbox, may use a broker on this machine only";
+  return origin !== undefined && endpoint.hostname !== own &&
+    `its option origins, or --origin, lists ${origin}`;
 }

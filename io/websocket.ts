@@ -40,16 +40,13 @@ export type Carrier = Pick<Conn, "read" | "write" | "closeWrite">;
 
 /** As much goes out in one message of a client, so that the copy that is masked stays small. */
 const MASKED_BYTES_MAX = 64 * 1024;
-/** The same of a broker, which copies little of it. */
-const MESSAGE_BYTES_MAX = 256 * 1024;
+/**
+ * The same of a broker: a page gets nothing of a message before all of it has come, so over a slow
+ * connection it would seem silent meanwhile, and over one that breaks often it would not get on.
+ */
+const MESSAGE_BYTES_MAX = 16 * 1024;
 /** So many masks are made at a time. */
 const MASKS = 16;
-/**
- * As much of a broker's message is copied behind its header. The rest goes out from where it stands; so
- * no header goes by itself, for which the other side would have to wake up.
- */
-const JOIN_BYTES_MAX = 16 * 1024;
-
 /** One end of a WebSocket. */
 export class WebSocketStream {
   readonly #carrier: Carrier;
@@ -140,14 +137,8 @@ export class WebSocketStream {
 
   /** Writes one frame, behind what is being written. */
   #send(opcode: number, payload: Uint8Array): Promise<void> {
-    const send = async () => {
-      const joined = this.#isClient ? payload.length : Math.min(payload.length, JOIN_BYTES_MAX);
-      await writeAll(
-        this.#carrier,
-        this.#frame(opcode, payload.subarray(0, joined), payload.length),
-      );
-      if (joined < payload.length) await writeAll(this.#carrier, payload.subarray(joined));
-    };
+    // In one piece: for a header by itself the other side would have to wake up.
+    const send = () => writeAll(this.#carrier, this.#frame(opcode, payload));
     const writing = this.#writing === undefined ? send() : this.#writing.then(send, send);
     this.#writing = writing;
     const done = () => {
@@ -166,13 +157,13 @@ export class WebSocketStream {
     this.#send(Opcode.PONG, this.#incoming.ping).catch(() => {}); // Whoever reads or writes hears of it.
   }
 
-  /** A frame of `length` bytes up to where this part of its payload ends; valid until the next call. */
-  #frame(opcode: number, payload: Uint8Array, length: number): Uint8Array {
+  /** A frame with this payload; valid until the next call. */
+  #frame(opcode: number, payload: Uint8Array): Uint8Array {
     const most = HEADER_BYTES_MAX + payload.length;
     if (this.#out.length < most) this.#keep(new Uint8Array(most));
     const out = this.#out;
     const mask = this.#masks?.next();
-    const at = writeHeader(out, opcode, length, mask);
+    const at = writeHeader(out, opcode, payload.length, mask);
     out.set(payload, at);
     const end = at + payload.length;
     if (mask !== undefined) xor(out, at, end, mask);

@@ -23,7 +23,7 @@ export type Ask = () => ConnectionFile | Promise<ConnectionFile>;
  */
 export function askedOf(ask: Ask, outside: Outside, ms = ASK_MS): Source {
   if (typeof ask !== "function") {
-    throw new TypeError(`Cannot use ${typeof ask}: NetPubSub.from must be given a function`);
+    throw new TypeError(`Cannot use ${typeof ask} for NetPubSub.from: it must be given a function`);
   }
   return async (options) => {
     const { info, isOver } = await askOnce(ask, outside, options, ms);
@@ -47,6 +47,9 @@ async function askOnce(
       outside.endpointOf,
     );
     if (authkey === undefined) throw new TypeError("it has no authkey");
+    if (rest.expires !== undefined && rest.keyName === undefined) {
+      throw new TypeError("it has no keyName, which says all that a ticket grants");
+    }
     const address = addresses ?? first;
     if (address === undefined) throw new TypeError("it has no address");
     const info = { ...rest, authkey, address };

@@ -21,8 +21,8 @@ import { Deferred } from "./deferred.ts";
 
 /** How long the broker may take to answer when the page is looked at. */
 const CHECK_MS = 3000;
-/** A timer that is so late says nothing: the program was busy, or the machine slept. */
-const LATE_MS = 1000;
+/** After a timer that is so late it asks again: what came while the page was busy may not be read yet. */
+const LATE_MS = 250;
 
 /** Follows the life of one page for one client. */
 export class PageLife implements PageListener {
@@ -59,14 +59,15 @@ export class PageLife implements PageListener {
   /** Follows it no longer. */
   end(): void {
     this.#stop?.();
-    this.#check?.cancel();
-    this.#stop = this.#asleep = this.#check = undefined;
+    this.#stop = this.#asleep = undefined;
+    this.#dropCheck();
   }
 
   /** This is the connection now, until it ends. */
   connected(link: Link): void {
     this.#link = link;
     this.#hasWoken = false;
+    this.#dropCheck();
     link.finished.then(() => {
       if (this.#link === link) this.#link = undefined;
     });
@@ -115,15 +116,17 @@ export class PageLife implements PageListener {
     this.#asleep?.settle({});
     this.#asleep = undefined;
     this.#pause?.settle({});
-    const link = this.#link;
-    if (link === undefined || this.#check !== undefined) return;
+    if (this.#link !== undefined && this.#check === undefined) this.#checkIfThere(this.#link);
+  }
+
+  #checkIfThere(link: Link): void {
     link.ask();
     const laps = new Laps();
     this.#check = later(() => {
       this.#check = undefined;
-      // A timer that is late says nothing; then it is as after any silence.
-      const isLate = laps.next() > this.#checkMs + LATE_MS;
-      if (link.isDoubted && !isLate) link.lose(new Error(`no answer within ${this.#checkMs} ms`));
+      if (!link.isDoubted) return;
+      if (laps.next() > this.#checkMs + LATE_MS) this.#checkIfThere(link);
+      else link.lose(new Error(`no answer within ${this.#checkMs} ms`));
     }, this.#checkMs);
   }
 
@@ -139,8 +142,12 @@ export class PageLife implements PageListener {
     this.#asleep ??= new Deferred();
     const error = new ConnectionLostError(why);
     this.#attempt?.abort(error);
+    this.#dropCheck();
+    if (this.#link !== undefined) letGo(this.#link, error);
+  }
+
+  #dropCheck(): void {
     this.#check?.cancel();
     this.#check = undefined;
-    if (this.#link !== undefined) letGo(this.#link, error);
   }
 }

@@ -215,7 +215,7 @@ export class ClientHandshake {
     }
     throw new AuthError(
       isTicket
-        ? `Cannot connect: the broker refused the ticket of ${key}; make it of the key that the broker has`
+        ? `Cannot connect: the broker refused the ticket of ${key}; make it with the key that the broker has`
         : `Cannot connect: the broker refused ${key}; give both sides the same authkey`,
       { keyName },
     );

@@ -36,7 +36,9 @@ Deno.test({
     const [, words] = /^mpubsub (key ticket .*)$/m.exec(PAGE)!;
     const args = words!.split(" ").map((word) => word === '""' ? "" : word);
     const { stdout } = await deno(place, ["run", "-A", cli, ...args]).output();
-    const ticket = JSON.stringify(new TextDecoder().decode(stdout));
+    // As a terminal copies it that breaks lines.
+    const lines = new TextDecoder().decode(stdout).replaceAll(/.{80}/g, "$&\n");
+    const ticket = JSON.stringify(lines);
 
     await using site = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (to) => {
       const { pathname } = new URL(to.url);
@@ -51,8 +53,23 @@ Deno.test({
       const lines: string[] = [];
       const page = await browser.open(`${url}/plain.html`, { onLine: (line) => lines.push(line) });
       assertEquals(await page.evaluate(`document.getElementById("button").disabled`), true);
-      await page.evaluate(`document.getElementById("ticket").value = ${ticket}`);
-      await page.evaluate(`document.querySelector("#connect button").click()`);
+      const focus = () => page.evaluate(`document.activeElement.id`);
+      const shown = (id: string) => page.evaluate(`document.getElementById("${id}").textContent`);
+      const connect = (text: string) =>
+        page.evaluate(`(() => {
+          const field = document.getElementById("ticket");
+          field.value = ${text};
+          field.focus();
+          document.querySelector("#connect button").click();
+        })()`);
+      assertEquals(await shown("state"), "disconnected");
+      await connect(`"half a {ticket"`);
+      await until(async () => /is not valid JSON/.test(String(await shown("error"))), 10_000);
+      assertEquals(await focus(), "ticket", "there it can be mended");
+      await connect(ticket);
+      await until(async () => await focus() === "wanted", 10_000, "a focus that can be seen");
+      assertEquals(await shown("error"), "");
+      assertEquals(await page.evaluate(`document.getElementById("access").open`), false);
       await converse(page, greenhouse, 20 + at);
       assertEquals(lines, []);
       await page.close();

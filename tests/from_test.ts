@@ -176,6 +176,7 @@ const MALFORMED: readonly (readonly [what: string, value: unknown, says: string]
   ["an empty list", { addresses: [], authkey: SECRET }, "its addresses are no list"],
   ["another version", { version: 2, address: "h:1", authkey: SECRET }, "its version is 2"],
   ["a number for a name", { address: "h:1", authkey: SECRET, keyName: 1 }, "its keyName is not"],
+  ["a ticket without a name", { address: "h:1", authkey: SECRET, expires: 1 }, "it has no keyName"],
   ["a text as its end", { address: "h:1", authkey: SECRET, expires: "1" }, "its expires is not"],
 ];
 

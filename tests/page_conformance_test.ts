@@ -1,11 +1,13 @@
 /**
  * What a client promises, in pages: the cases of `conformance/client/`, run by Chromium, against brokers
  * here. In one kind of page, and over one transport, all cases are run, in the others the brief ones; with
- * `CONFORMANCE=all` in the environment all everywhere, and a table says how many passed.
+ * `CONFORMANCE=all` in the environment all everywhere, also in Firefox, and a table says how many passed.
  */
 import { assertEquals } from "@std/assert";
 import { bundle } from "../tools/harness/bundle.ts";
+import type { Browser } from "../tools/harness/browser_process.ts";
 import { Chromium, findChromium } from "../tools/harness/chromium.ts";
+import { findFirefox, Firefox } from "../tools/harness/firefox.ts";
 import { PageServer } from "../tools/harness/page_server.ts";
 import type { Setting } from "./conformance/client/context.ts";
 import { casesFor, type Outcome } from "./conformance/client/run_cases.ts";
@@ -16,8 +18,6 @@ import { type Transport, WS, WSS } from "./helpers/transports.ts";
 
 const SCRIPT = new URL("conformance/client/page.ts", import.meta.url).pathname;
 const IS_WHOLE = Deno.env.get("CONFORMANCE") === "all";
-/** How many pages are open at a time. */
-const PAGES_AT_A_TIME = 3;
 /** How long the cases of one page may take. */
 const RUN_MS = 60_000;
 const TRANSPORTS: Readonly<Record<string, Transport>> = { ws: WS, wss: WSS };
@@ -54,12 +54,33 @@ const PAGES: Readonly<Record<string, (server: PageServer, folder: string) => str
 /** Where all cases are always run: there the most is missing. */
 const WHOLE = "an http page of another host over ws";
 
-const command = await findChromium();
-const note = command === undefined ? " (ignored: there is no Chromium here)" : "";
+/** A browser, as far as it is here. */
+interface Place {
+  readonly name: string;
+  readonly command: string | undefined;
+  /** How many pages are open at a time. */
+  readonly pages: number;
+  start(command: string): Promise<Browser>;
+}
+
+const CHROMIUM: Place = {
+  name: "Chromium",
+  command: await findChromium(),
+  pages: 3,
+  start: (command) => Chromium.start(command, { certificates: [SIGNED.cert], hosts: [HOST] }),
+};
+const FIREFOX: Place = {
+  name: "Firefox",
+  command: IS_WHOLE ? await findFirefox() : undefined,
+  // It opens one WebSocket to a host at a time, and has one wait whose predecessors failed.
+  pages: 1,
+  start: (command) => Firefox.start(command, { hosts: [HOST] }),
+};
 
 /** Runs the cases in a page; what became of each. */
-async function run(browser: Chromium, url: string, setting: Setting): Promise<Outcome[]> {
+async function run(browser: Browser, url: string, setting: Setting): Promise<Outcome[]> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
+  promise.catch(() => {}); // It is awaited once the page is there.
   const timer = setTimeout(() => reject(new Error(`It took more than ${RUN_MS} ms`)), RUN_MS);
   const outcomes: Outcome[] = [];
   const onLine = (line: string) => {
@@ -93,7 +114,12 @@ interface Run {
 }
 
 /** Runs the cases in all pages, some at a time: most of each run is waiting. */
-async function runAll(browser: Chromium, server: PageServer, folder: string): Promise<Run[]> {
+async function runAll(
+  browser: Browser,
+  pages: number,
+  server: PageServer,
+  folder: string,
+): Promise<Run[]> {
   const origins = [server.origin("http", HOST), server.origin("https", HOST)];
   const waiting = Object.keys(PAGES).flatMap((page) =>
     Object.keys(TRANSPORTS).map((transport) => ({ page, transport }))
@@ -117,25 +143,22 @@ async function runAll(browser: Chromium, server: PageServer, folder: string): Pr
       runs.push({ page, transport, setting, outcomes });
     }
   };
-  await Promise.all(Array.from({ length: PAGES_AT_A_TIME }, work));
+  await Promise.all(Array.from({ length: pages }, work));
   return runs;
 }
 
-Deno.test(
-  `a client in a page in Chromium keeps its promises${note}`,
-  { ignore: command === undefined },
-  async (t) => {
+for (const { name, command, pages, start } of IS_WHOLE ? [CHROMIUM, FIREFOX] : [CHROMIUM]) {
+  const note = command === undefined ? ` (ignored: there is no ${name} here)` : "";
+  const options = { ignore: command === undefined };
+  Deno.test(`a client in a page in ${name} keeps its promises${note}`, options, async (t) => {
     await using server = new PageServer((path) => FILES[path], SIGNED);
     await using folder = await TempFolder.make();
     await Deno.writeTextFile(
       `${folder.path}/page.html`,
       `<!doctype html><script type="module" src="${server.origin()}/page.js"></script>`,
     );
-    await using browser = await Chromium.start(command!, {
-      certificates: [SIGNED.cert],
-      hosts: [HOST],
-    });
-    const runs = await runAll(browser, server, folder.path);
+    await using browser = await start(command!);
+    const runs = await runAll(browser, pages, server, folder.path);
     for (const { page, transport, setting, outcomes } of runs) {
       await t.step(`${page} over ${transport}`, async (t) => {
         if (outcomes instanceof Error) throw outcomes;
@@ -157,5 +180,5 @@ Deno.test(
         await t.step(`${page} over ${transport} | ${good.length} of ${all.length}`, () => {});
       }
     });
-  },
-);
+  });
+}

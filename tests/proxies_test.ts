@@ -23,7 +23,7 @@ const SITE_PORT = "8000";
 const KEY = "a key of this test only";
 const TLS = { caCerts: [SIGNED.ca] };
 /** After how long without a byte nginx ends a connection in the test of that; usually it is 60 s. */
-const IDLE_MS = 1000;
+const IDLE_MS = 2000;
 const HASTY = `proxy_http_version 1.1;
     proxy_read_timeout ${IDLE_MS}ms;
     proxy_send_timeout ${IDLE_MS}ms;`;
@@ -281,7 +281,7 @@ for (const kind of [CADDY, NGINX]) {
 
 {
   const note = NGINX.program === undefined ? " (ignored: there is no nginx here)" : "";
-  const rows = [["stays", IDLE_MS / 4, []], ["is cut", 15_000, [
+  const rows = [["stays", IDLE_MS / 20, []], ["is cut", 15_000, [
     "reconnecting",
     "connected",
   ]]] as const;

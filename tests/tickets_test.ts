@@ -341,6 +341,25 @@ Deno.test("Broker takes a ticket for a minute longer, and then tells who proves 
   );
 });
 
+Deno.test("Broker names no key where it speaks of a ticket of the single key", async () => {
+  await using stage = await Stage.start();
+  const content = { name: "", for: undefined, narrow: { publish: [] } };
+  const lasting = { ...content, expires: Date.now() + HOUR_MS };
+  const refused = Promise.withResolvers<string>();
+  const page = await stage.connected(await sealed(stage.broker.authkey, lasting), {
+    onError: (error) => refused.resolve((error as Error).message),
+  });
+  page.publish("secret");
+  assertStringIncludes(await refused.promise, ": the ticket does not grant that");
+
+  const over = { ...content, expires: Date.now() - TICKET_SKEW_MS + 300 };
+  const lost = Promise.withResolvers<string>();
+  await stage.connected(await sealed(stage.broker.authkey, over), {
+    onState: (_state, reason) => reason && lost.resolve(reason.message),
+  });
+  assertStringIncludes(await lost.promise, ": The ticket has expired");
+});
+
 Deno.test("Broker ends a connection with its ticket, with a reason of its own, and keeps the session", async () => {
   await using stage = await Stage.start();
   const states: string[] = [];

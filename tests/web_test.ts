@@ -157,7 +157,18 @@ const HINTS: readonly (readonly [what: string, page: string, address: string, Re
     "ws://app.example",
     /that this page has an origin: those from disk/,
   ],
-  ["nothing of origins on one machine", DISK, "ws://127.0.0.1:7411", /there, that connect-src/],
+  [
+    "whether only this machine reaches the broker",
+    DISK,
+    "ws://127.0.0.1:7411",
+    /there, that it listens on loopback only, as pages from disk, and in a sandbox, need it, that conn/,
+  ],
+  [
+    "nothing of origins on one machine",
+    "http://127.0.0.1:8000/",
+    "/bus",
+    /there, that connect-src/,
+  ],
   ["nothing of origins at its own host", HTTP, "/bus", /listens there, that connect-src/],
   [
     "the certificate",

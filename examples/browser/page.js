@@ -8,7 +8,7 @@ const bus = NetPubSub.from(() => fetch("/ticket").then((response) => response.js
     show("error", error?.message ?? "");
   },
   onError: (error) => show("error", error.message),
-  onGap: ({ missed }) => show("error", `Missed ${missed ?? "some"} messages`),
+  onGap: ({ missed }) => show("error", `${missed ?? "Some"} messages were missed`),
 });
 
 bus.addSubscriber(["reading", "greenhouse"], (_topic, { celsius, at }) => {

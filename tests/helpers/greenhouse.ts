@@ -10,6 +10,9 @@ import { argsFor, deno, PAGES, type Place, Running } from "./pages.ts";
 const ROOT = new URL("../../", import.meta.url).pathname;
 const PAGE = PAGES.get("docs/browsers.md")!;
 
+/** A browser that begins takes a while where much else runs. */
+const WAIT_MS = 30_000;
+
 /** Where the examples are, in the project and in a folder that has them. */
 export const EXAMPLES = "examples/browser";
 
@@ -66,7 +69,7 @@ export async function startServer(
 /** Sees what is measured on a page, says what is wanted there, and sees that both arrive. */
 export async function converse(page: Page, greenhouse: Running, wanted: number): Promise<void> {
   const shown = () => page.evaluate<string>(`document.querySelector(".value")?.innerText`);
-  await until(async () => /^\d+\.\d °C$/.test(await shown()), 10_000, "what is measured");
+  await until(async () => /^\d+\.\d °C$/.test(await shown()), WAIT_MS, "what is measured");
   assertMatch(await page.evaluate(`document.querySelector("main").innerText`), /bus is connected/);
   // As a person does: typed, and sent with Enter.
   await page.evaluate(`(() => {
@@ -78,5 +81,5 @@ export async function converse(page: Page, greenhouse: Running, wanted: number):
   await page.call("Input.dispatchKeyEvent", { type: "keyDown", key: "Enter", text: "\r" });
   assertEquals(await greenhouse.line(), `wanted: ${wanted} °C`);
   const before = Number.parseFloat(await shown());
-  await until(async () => Number.parseFloat(await shown()) !== before, 10_000, "another value");
+  await until(async () => Number.parseFloat(await shown()) !== before, WAIT_MS, "another value");
 }

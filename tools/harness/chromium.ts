@@ -2,15 +2,19 @@
  * Drives Chromium without a display, over its DevTools Protocol: opens pages, runs scripts in them, hides,
  * freezes and photographs them.
  */
-import { TextLineStream } from "@std/streams/text-line-stream";
 import { createHash, X509Certificate } from "node:crypto";
-import { DevTools, type SessionId } from "./dev_tools.ts";
-import { killIfAlive } from "./kill.ts";
+import {
+  BrowserProcess,
+  findCommand,
+  type PageOptions,
+  type RemoteValue,
+  textOf,
+} from "./browser_process.ts";
+import { BrowserProtocol, type SessionId } from "./browser_protocol.ts";
 
-/** How long the browser may take to begin, and to end in order. */
-const START_MS = 20_000;
-const END_MS = 5000;
 const NAMES = ["chromium", "chromium-headless-shell", "google-chrome"];
+/** The line in which it says where it can be driven. */
+const LISTENS = /^DevTools listening on (ws:.*)$/;
 const FLAGS = [
   "--headless",
   // As root there is no sandbox.
@@ -37,44 +41,25 @@ export interface ChromiumOptions {
   readonly hosts?: readonly string[];
 }
 
-/** What a page tells. */
-export interface PageOptions {
-  /** Told what it logs, and what it does not catch. */
-  onLine?(line: string): void;
-  /**
-   * Whether it has a window of its own; otherwise it is a tab before those that are there.
-   *
-   * @default {false}
-   */
-  readonly hasWindow?: boolean;
-}
-
-/** The command of the environment's `CHROMIUM`, or of the path; `undefined` if there is none. */
-export async function findChromium(): Promise<string | undefined> {
-  for (const command of [Deno.env.get("CHROMIUM"), ...NAMES]) {
-    if (command === undefined) continue;
-    try {
-      const { success } = await new Deno.Command(command, {
-        args: ["--version"],
-        stdin: "null",
-        stdout: "null",
-        stderr: "null",
-      }).output();
-      if (success) return command;
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
-  }
+/**
+ * The command of the environment's `CHROMIUM`, or of the path; `undefined` if there is none.
+ *
+ * @param hasTabs Whether it has to hide a page behind another, and to keep pages for going back to them:
+ * the shell without a window shows each, and keeps none.
+ */
+export async function findChromium({ hasTabs = false } = {}): Promise<string | undefined> {
+  const names = [Deno.env.get("CHROMIUM"), ...NAMES];
+  return await findCommand(names.filter((name) => !(hasTabs && name?.endsWith("headless-shell"))));
 }
 
 /** A browser in a process of its own, with a profile that goes with it. */
 export class Chromium implements AsyncDisposable {
   /** Such as `Chrome/156.0.8078.114`. */
   readonly version: string;
-  readonly #tools: DevTools;
+  readonly #tools: BrowserProtocol;
   readonly #resources: AsyncDisposableStack;
 
-  private constructor(version: string, tools: DevTools, resources: AsyncDisposableStack) {
+  private constructor(version: string, tools: BrowserProtocol, resources: AsyncDisposableStack) {
     this.version = version;
     this.#tools = tools;
     this.#resources = resources;
@@ -89,7 +74,7 @@ export class Chromium implements AsyncDisposable {
     const home = await Deno.makeTempDir({ prefix: "chromium-" });
     stack.defer(() => Deno.remove(home, { recursive: true }));
     const process = stack.use(
-      new BrowserProcess(command, home, [
+      new BrowserProcess(command, home, LISTENS, [
         ...FLAGS,
         `--user-data-dir=${home}/profile`,
         `--ignore-certificate-errors-spki-list=${certificates.map(spkiHash).join(",")}`,
@@ -97,9 +82,10 @@ export class Chromium implements AsyncDisposable {
           ? []
           : [`--host-resolver-rules=${hosts.map((host) => `MAP ${host} 127.0.0.1`).join(",")}`],
         ...flags,
+        "about:blank",
       ]),
     );
-    const tools = stack.use(await DevTools.open(await process.address));
+    const tools = stack.use(await BrowserProtocol.open(await process.address));
     const { product } = await tools.call<{ product: string }>("Browser.getVersion");
     stack.defer(() => tools.call("Browser.close").then(() => tools.closed));
     return new Chromium(product.replace("Headless", ""), tools, stack.move());
@@ -131,12 +117,12 @@ export class Chromium implements AsyncDisposable {
 
 /** A tab of the browser. */
 export class Page implements AsyncDisposable {
-  readonly #tools: DevTools;
+  readonly #tools: BrowserProtocol;
   readonly #target: string;
   readonly #session: SessionId;
   #isClosed = false;
 
-  constructor(tools: DevTools, target: string, session: SessionId) {
+  constructor(tools: BrowserProtocol, target: string, session: SessionId) {
     this.#tools = tools;
     this.#target = target;
     this.#session = session;
@@ -215,69 +201,9 @@ export class Page implements AsyncDisposable {
   }
 }
 
-/** A value of a page. */
-interface RemoteValue {
-  readonly value?: unknown;
-  readonly unserializableValue?: string;
-  readonly description?: string;
-}
-
 interface ExceptionDetails {
   readonly text: string;
   readonly exception?: RemoteValue;
-}
-
-function textOf({ value, unserializableValue, description }: RemoteValue): string {
-  return String(value ?? unserializableValue ?? description);
-}
-
-/** The process of a browser. */
-class BrowserProcess implements AsyncDisposable {
-  readonly #process: Deno.ChildProcess;
-  readonly #reading: Promise<void>;
-  readonly #address = Promise.withResolvers<string>();
-
-  constructor(command: string, home: string, args: readonly string[]) {
-    this.#process = new Deno.Command(command, {
-      args: [...args, "about:blank"],
-      // What it keeps besides its profile lies there, too.
-      env: { HOME: home, XDG_CONFIG_HOME: home, XDG_CACHE_HOME: home },
-      stdin: "null",
-      stdout: "null",
-      stderr: "piped",
-    }).spawn();
-    this.#reading = this.#read();
-  }
-
-  async #read(): Promise<void> {
-    const lines = this.#process.stderr.pipeThrough(new TextDecoderStream())
-      .pipeThrough(new TextLineStream());
-    const said: string[] = [];
-    for await (const line of lines) {
-      const address = /^DevTools listening on (ws:.*)$/.exec(line)?.[1];
-      if (address !== undefined) this.#address.resolve(address);
-      if (said.length < 20) said.push(line);
-    }
-    this.#address.reject(new Error(`The browser ended: ${said.join("\n")}`));
-  }
-
-  /** Where it can be driven. */
-  get address(): Promise<string> {
-    const timer = setTimeout(
-      () => this.#address.reject(new Error(`The browser did not begin within ${START_MS} ms`)),
-      START_MS,
-    );
-    return this.#address.promise.finally(() => clearTimeout(timer));
-  }
-
-  /** Waits for its end, and kills it if it does not come. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#address.promise.catch(() => {}); // Nobody waits for it any more.
-    const timer = setTimeout(() => killIfAlive(this.#process, "SIGKILL"), END_MS);
-    await this.#reading;
-    await this.#process.status;
-    clearTimeout(timer);
-  }
 }
 
 /** By this Chromium knows the key of a certificate. */

@@ -11,7 +11,7 @@ const TYPES: Readonly<Record<string, string>> = {
 const HEADERS = {
   // Scripts stand in files of their own, and none is made of text.
   "content-security-policy":
-    "default-src 'none'; script-src 'self'; worker-src 'self'; connect-src *; frame-src *",
+    "default-src 'none'; script-src 'self'; worker-src 'self'; connect-src *; frame-src *; img-src *",
   // A page from disk gets its scripts here.
   "access-control-allow-origin": "*",
 };

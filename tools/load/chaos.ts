@@ -5,6 +5,7 @@
  * deno task chaos                          # connections are cut, with a fresh seed
  * deno task chaos --seed 7 --messages 40000 --cuts 60
  * deno task chaos --web 8                  # so many of the eight clients over WebSockets, instead of four
+ * deno task chaos --pages 2                # so many of these in a page of Chromium
  * deno task chaos --kill 20                # the broker is killed and started again, instead
  * ```
  *
@@ -12,97 +13,29 @@
  */
 import { delay } from "@std/async/delay";
 import { parseArgs } from "@std/cli/parse-args";
+import { fromBase64, toBase64 } from "../../base/base64.ts";
 import { readConnectionFile } from "../../io/connection_file.ts";
 import { type Gap, NetPubSub } from "../../mod.ts";
-import { checkHistory, type HistoryReport, Proxy, randomPlan } from "../../testing.ts";
+import { Proxy, randomPlan } from "../../testing.ts";
+import { findChromium } from "../harness/chromium.ts";
 import { BrokerProcess, Process, tell } from "../harness/processes.ts";
 import { until } from "../harness/until.ts";
+import { optionsOf, type Report, runClient, type Topics } from "./chaos_client.ts";
+import { PageClients, type Remote } from "./page_clients.ts";
 
 const PUBLISHERS = ["P1", "P2", "P3", "P4"];
 const SUBSCRIBERS = ["S1", "S2", "S3", "S4"];
-/** A publisher waits when so many bytes are not acknowledged. */
-const PENDING_MAX = 256 * 1024;
 /** How long all may take to come, or to come back. */
 const PATIENCE_MS = 60_000;
-const FAULTS_SHOWN_MAX = 5;
-
-interface Topics {
-  chaos: { number: number };
-  /** Publishers are to come to their end. */
-  stop: object;
-  /** Subscribers are; so many messages were published. */
-  end: { sent: Record<string, number> };
-}
-
-type Report =
-  | { ready: true }
-  | { gap: Gap }
-  | { sent: number }
-  | { history: Pick<HistoryReport, "counts" | "seen">; faults: unknown[] };
-
-/** Publishes so many messages; 0 is until it is to stop. */
-async function publish(bus: NetPubSub<Topics>, name: string, messages: number): Promise<void> {
-  let stop = false;
-  bus.addSubscriber("stop", () => stop = true);
-  await bus.flush();
-  tell({ ready: true });
-  let number = 0;
-  while (messages > 0 ? number < messages : !stop) {
-    bus.publish(["chaos", name], { number: ++number });
-    if (bus.pending > PENDING_MAX) await bus.flush();
-    else if (messages === 0 && number % 100 === 0) await delay(10);
-  }
-  await bus.flush();
-  tell({ sent: number });
-}
-
-async function subscribe(bus: NetPubSub<Topics>, isKilled: boolean): Promise<void> {
-  const seen: { publisher: string; id: number }[] = [];
-  bus.addSubscriber("chaos", ([, publisher = ""], { number }) => {
-    seen.push({ publisher, id: number });
-  });
-  const end = Promise.withResolvers<Record<string, number>>();
-  bus.addSubscriber("end", (_topic, { sent }) => end.resolve(sent));
-  await bus.flush();
-  tell({ ready: true });
-  const published = Object.fromEntries(
-    Object.entries(await end.promise).map(([publisher, count]) => [
-      publisher,
-      Array.from({ length: count }, (_, i) => i + 1),
-    ]),
-  );
-  const { counts, seen: sightings, faults } = checkHistory({ published, seen: { me: seen } });
-  // What a killed broker lost, and what is sent again after it, is only counted.
-  const shown = faults.filter(({ kind }) => !isKilled || kind === "inverted");
-  tell({ history: { counts, seen: sightings }, faults: shown.slice(0, FAULTS_SHOWN_MAX) });
-}
 
 async function client(flags: Record<string, unknown>): Promise<void> {
-  const { role, file, address, key } = flags;
-  const options = { onGap: (gap: Gap) => tell({ gap }), backlog: 2 ** 26 };
+  const { role, name, file, address, key } = flags;
+  const options = optionsOf(tell);
   const bus = address === undefined
     ? await NetPubSub.fromFile<Topics>(String(file), options)
-    : new NetPubSub<Topics>(
-      String(address),
-      Uint8Array.from(atob(String(key)), (c) => c.charCodeAt(0)),
-      options,
-    );
-  await connect(bus);
-  await (role === "publisher"
-    ? publish(bus, String(flags.name), Number(flags.messages))
-    : subscribe(bus, file !== undefined));
-  await bus.disconnect();
-}
-
-/** The first connection may be cut, too; until there was one, connect() gives up. */
-async function connect(bus: NetPubSub<Topics>): Promise<void> {
-  for (let attempt = 0;; attempt++) {
-    try {
-      return await bus.connect();
-    } catch (error) {
-      if (attempt === 50) throw error;
-    }
-  }
+    : new NetPubSub<Topics>(String(address), fromBase64(String(key)), options);
+  const task = { role: String(role), name: String(name), messages: Number(flags.messages) };
+  await runClient(bus, { ...task, isKilled: file !== undefined }, tell);
 }
 
 /** What happened, added up. */
@@ -138,10 +71,14 @@ interface ChaosOptions {
   readonly cuts: number;
   /** How many clients connect over a WebSocket: those with the last numbers. */
   readonly web: number;
+  /** How many of these are in a page of Chromium: those with the last numbers. */
+  readonly pages: number;
   readonly kill: number;
 }
 
-async function chaos({ seed, messages, cuts, web, kill }: ChaosOptions): Promise<boolean> {
+async function chaos(
+  { seed, messages, cuts, web, pages, kill }: ChaosOptions,
+): Promise<boolean> {
   await using stack = new AsyncDisposableStack();
   const folder = await Deno.makeTempDir({ prefix: "mpubsub-chaos-" });
   stack.defer(() => Deno.remove(folder, { recursive: true }));
@@ -153,7 +90,16 @@ async function chaos({ seed, messages, cuts, web, kill }: ChaosOptions): Promise
   const outcome = new Outcome();
   const ready = new Set<string>();
   const proxies: Proxy[] = [];
-  const start = async (role: string, name: string) => {
+  const onReport = (name: string, report: Report) => {
+    if ("ready" in report) ready.add(name);
+    outcome.take(name, report);
+  };
+  const chromium = pages > 0 ? await findChromium() : undefined;
+  if (pages > 0 && chromium === undefined) console.log("Skipped: there is no Chromium here");
+  const inPage = chromium === undefined
+    ? undefined
+    : stack.use(new PageClients(chromium, onReport));
+  const start = async (role: string, name: string): Promise<Remote> => {
     const args = [`--role=${role}`, `--name=${name}`];
     if (kill > 0) args.push(`--file=${broker.file}`, "--messages=0");
     else {
@@ -161,17 +107,21 @@ async function chaos({ seed, messages, cuts, web, kill }: ChaosOptions): Promise
       // What passes through one connection, so that the wanted number of them break on the way.
       const bytes = Math.ceil(messages * BYTES_PER_MESSAGE * SUBSCRIBERS.length / cuts);
       const plan = randomPlan(seed * 100 + proxies.length, { bytes, kinds: ["cut"] });
-      const isWeb = Number(name.slice(1)) > PUBLISHERS.length - web / 2;
+      const isAmong = (count: number) => Number(name.slice(1)) > PUBLISHERS.length - count / 2;
+      const isWeb = isAmong(web) || isAmong(pages);
       const proxy = stack.use(new Proxy({ target: isWeb ? overWeb! : own!, plan }));
       proxies.push(proxy);
       await proxy.start();
-      args.push(`--address=${proxy.address}`, `--key=${btoa(String.fromCharCode(...authkey!))}`);
+      const key = toBase64(authkey!);
+      const address = String(proxy.address);
+      if (inPage !== undefined && isAmong(pages)) {
+        const each = messages / PUBLISHERS.length;
+        return inPage.start({ role, name, messages: each, isKilled: false, address, key });
+      }
+      args.push(`--address=${address}`, `--key=${key}`);
     }
-    const process = new Process<Report>(import.meta.url, args, (report) => {
-      if ("ready" in report) ready.add(name);
-      outcome.take(name, report);
-    });
-    return stack.use(process);
+    const tell = (report: Report) => onReport(name, report);
+    return stack.use(new Process<Report>(import.meta.url, args, tell));
   };
 
   const subscribers = await Promise.all(SUBSCRIBERS.map((name) => start("subscriber", name)));
@@ -207,6 +157,7 @@ async function chaos({ seed, messages, cuts, web, kill }: ChaosOptions): Promise
       `${SUBSCRIBERS.length} subscribers, in ${seconds.toFixed(1)} s`,
   );
   const cutText = `connections cut ${cut} times, ${cutOf(proxies, "ws:")} of them WebSockets`;
+  if (inPage !== undefined) console.log(`${pages} of the clients in ${inPage.version}`);
   console.log(kill > 0 ? `broker killed ${kill} times` : cutText);
   console.log(
     `${lost} lost, ${repeated} doubled, ${inverted} inverted, ${unknown} unknown; ` +
@@ -236,8 +187,11 @@ const BYTES_PER_MESSAGE = 28;
 
 async function main(args: string[]): Promise<number> {
   const flags = parseArgs(args, {
-    string: ["role", "name", "file", "address", "key", "seed", "messages", "cuts", "web", "kill"],
-    default: { messages: "200000", cuts: "300", web: "4", kill: "0" },
+    string: [
+      ...["role", "name", "file", "address", "key"],
+      ...["seed", "messages", "cuts", "web", "pages", "kill"],
+    ],
+    default: { messages: "200000", cuts: "300", web: "4", pages: "0", kill: "0" },
     unknown: (arg) => {
       throw new TypeError(`Unknown argument ${arg}`);
     },
@@ -248,9 +202,13 @@ async function main(args: string[]): Promise<number> {
   }
   const seed = flags.seed === undefined ? Date.now() % 100_000 : Number(flags.seed);
   console.log(`seed ${seed}`);
-  const { messages, cuts, web, kill } = flags;
+  const { messages, cuts, web, pages, kill } = flags;
   const options = { messages: Number(messages), cuts: Number(cuts), web: Number(web) };
-  return await chaos({ seed, ...options, kill: Number(kill) }) ? 0 : 1;
+  const more = { pages: Number(pages), kill: Number(kill) };
+  if (more.pages > 0 && more.kill > 0) {
+    throw new TypeError("Cannot use --pages with --kill: a page has no connection file");
+  }
+  return await chaos({ seed, ...options, ...more }) ? 0 : 1;
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

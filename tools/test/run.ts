@@ -33,6 +33,8 @@ const LONGEST = [
   "tests/demo_test.ts",
   "tests/conformance_test.ts",
   "tests/npm_package_test.ts",
+  "tests/browser_life_test.ts",
+  "tests/page_conformance_test.ts",
 ];
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 /** As `bash` ends when it is interrupted. */

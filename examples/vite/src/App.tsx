@@ -5,7 +5,7 @@ import { useTopic } from "./useTopic.ts";
 export function App() {
   const reading = useTopic(bus, ["reading", "greenhouse"]);
   const status = useTopic(page, "status");
-  const [wanted, setWanted] = useState(21);
+  const [wanted, setWanted] = useState("21");
 
   return (
     <>
@@ -18,7 +18,7 @@ export function App() {
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          bus.publish(["wanted", "greenhouse"], { celsius: wanted });
+          bus.publish(["wanted", "greenhouse"], { celsius: Number(wanted) });
         }}
       >
         <label htmlFor="wanted">Wanted, in °C</label>
@@ -30,7 +30,7 @@ export function App() {
           step="0.5"
           required
           value={wanted}
-          onChange={(event) => setWanted(event.target.valueAsNumber)}
+          onChange={(event) => setWanted(event.target.value)}
         />
         <button type="submit">Send</button>
       </form>

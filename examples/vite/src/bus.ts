@@ -11,7 +11,7 @@ export const bus = NetPubSub.from<{
   reading: { celsius: number; at: Date };
   wanted: { celsius: number };
 }>(() => fetch("/ticket").then((response) => response.json()), {
-  onState: (state) => tell(state),
+  onState: (state, reason) => tell(reason ? `${state}: ${reason.message}` : state),
   onError: (error) => tell(String(error)),
   onGap: ({ missed }) => tell(`connected; ${missed ?? "some"} messages were missed`),
 });

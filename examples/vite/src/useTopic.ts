@@ -9,7 +9,10 @@ export function useTopic<T extends TopicMap<T>, const K extends TopicOf<T>>(
   const [latest, setLatest] = useState<MessageOf<T, K>>();
   useEffect(() => {
     const handle = bus.addSubscriber(topic, (_topic, message) => setLatest(message));
-    return () => handle.remove();
+    return () => {
+      handle.remove();
+      setLatest(undefined);
+    };
   }, [bus, JSON.stringify(topic)]); // an array is a new one each time
   return latest;
 }

@@ -14,13 +14,13 @@ import { WAITING } from "./waiting_cases.ts";
 /** The longest first, so that they are not waited for in the end. */
 export const CASES: readonly Case[] = [
   CHAOS,
+  TICKETS,
   WAITING,
   SESSIONS,
   VALUES,
   DELIVERY,
   SUBSCRIPTIONS,
   RIGHTS,
-  TICKETS,
   ERRORS,
   FILES,
 ].flat();

@@ -1,6 +1,6 @@
 /** Many clients over connections that are cut at random bytes: nothing is lost, doubled or inverted. */
 import { checkHistory, type Sighting } from "../../../testing/history.ts";
-import { check, same } from "./check.ts";
+import { same } from "./check.ts";
 import { type Case, pause, until } from "./context.ts";
 
 /** How far apart the messages of a client are, in milliseconds, and how many bytes each has besides. */
@@ -30,15 +30,21 @@ export const CHAOS: readonly Case[] = [
         return { name, bus };
       }));
       const others = ["c", "d"];
+      // On a busy machine connections live longer: so it goes on until enough of them were cut.
+      let isEnough = false;
       for (const name of others) {
         await stage.call("join", name, true);
         await stage.call("listen", name, "chat");
       }
       await Promise.all([
+        until(async () => {
+          const { broker, proxy } = await stage.call("stats");
+          return proxy!.cut > CUTS_MIN && broker.resumed > CUTS_MIN / 2;
+        }).finally(() => isEnough = true),
         ...own.map(async ({ name, bus }) => {
           const end = performance.now() + chaosMs;
           const ids: number[] = [];
-          for (let id = 0; performance.now() < end; id++) {
+          for (let id = 0; performance.now() < end || !isEnough; id++) {
             bus.publish(["chat", name], { id, data: new Uint8Array(DATA_BYTES) });
             ids.push(id);
             await pause(APART_MS);
@@ -58,9 +64,6 @@ export const CHAOS: readonly Case[] = [
         return Object.values(seen).every(({ length }) => length >= count);
       });
       same(checkHistory({ published, seen }).faults.slice(0, 3), [], `seed ${seed}`);
-      const { broker, proxy } = await stage.call("stats");
-      const what = `seed ${seed}: it was cut ${proxy!.cut} times, and resumed ${broker.resumed}`;
-      check(proxy!.cut > CUTS_MIN && broker.resumed > CUTS_MIN / 2, what);
     },
   },
 ];

@@ -1,6 +1,7 @@
 /**
- * The Chrome DevTools Protocol: calls, answers and events in JSON, over one WebSocket. Each page has a
- * session there; the browser itself is the session `undefined`.
+ * What the DevTools Protocol of Chromium and WebDriver BiDi have in common: calls, answers and events in
+ * JSON, over one WebSocket. In the former each page has a session; the browser itself is the session
+ * `undefined`.
  */
 
 type Values = Readonly<Record<string, unknown>>;
@@ -18,14 +19,16 @@ interface Pending {
 interface Incoming {
   readonly id?: number;
   readonly result?: Values;
-  readonly error?: { readonly message: string };
+  /** An object with the message; with WebDriver BiDi a text that the message explains. */
+  readonly error?: string | { readonly message: string };
+  readonly message?: string;
   readonly sessionId?: string;
   readonly method: string;
   readonly params: Values;
 }
 
 /** A connection to the browser at an address. */
-export class DevTools implements AsyncDisposable {
+export class BrowserProtocol implements AsyncDisposable {
   readonly #socket: WebSocket;
   readonly #pending = new Map<number, Pending>();
   readonly #listeners = new Map<string, Set<Listener>>();
@@ -38,13 +41,13 @@ export class DevTools implements AsyncDisposable {
     socket.onclose = () => this.#close();
   }
 
-  static async open(address: string): Promise<DevTools> {
+  static async open(address: string): Promise<BrowserProtocol> {
     const socket = new WebSocket(address);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     socket.onopen = () => resolve();
     socket.onerror = () => reject(new Error(`Cannot connect to the browser at ${address}`));
     await promise;
-    return new DevTools(socket);
+    return new BrowserProtocol(socket);
   }
 
   /** Calls a method; resolves with what it returns. */
@@ -78,7 +81,7 @@ export class DevTools implements AsyncDisposable {
     return promise;
   }
 
-  #take({ id, result, error, sessionId, method, params }: Incoming): void {
+  #take({ id, result, error, message, sessionId, method, params }: Incoming): void {
     if (id === undefined) {
       for (const listener of this.#listeners.get(`${sessionId} ${method}`) ?? []) listener(params);
       return;
@@ -86,7 +89,10 @@ export class DevTools implements AsyncDisposable {
     const pending = this.#pending.get(id)!;
     this.#pending.delete(id);
     if (error === undefined) pending.resolve(result!);
-    else pending.reject(new Error(`The browser refused ${pending.method}: ${error.message}`));
+    else {
+      const why = typeof error === "string" ? `${error} (${message})` : error.message;
+      pending.reject(new Error(`The browser refused ${pending.method}: ${why}`));
+    }
   }
 
   #close(): void {
