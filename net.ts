@@ -212,7 +212,7 @@ export class NetPubSub<T extends TopicMap<T> = Untyped> extends ClientPubSub<T> 
     options: NetPubSubOptions = {},
   ): NetPubSub<T> {
     const finder = newFinder(options);
-    finder.follow(askedOf(ask, OUTSIDE));
+    finder.follow(askedOf(ask, OUTSIDE), true);
     return new NetPubSub<T>(asAddress(finder), "", options);
   }
 }

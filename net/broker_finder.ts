@@ -54,6 +54,7 @@ export class BrokerFinder {
   #target: Target | undefined;
   /** Says where it is, if that is not given. */
   #source: Source | undefined;
+  #isSpared = false;
 
   /**
    * Makes one that does not know its broker yet.
@@ -77,10 +78,20 @@ export class BrokerFinder {
     this.#target = this.check(broker);
   }
 
-  /** Finds the broker where a source says from now on. */
-  follow(source: Source): void {
+  /**
+   * Finds the broker where a source says from now on.
+   *
+   * @param isSpared Whether it is work for others to say that.
+   */
+  follow(source: Source, isSpared = false): void {
     this.#target = undefined;
     this.#source = source;
+    this.#isSpared = isSpared;
+  }
+
+  /** Whether it is work for others to say where the broker is, so that it is not to be asked in haste. */
+  get isSpared(): boolean {
+    return this.#target === undefined && this.#isSpared;
   }
 
   /** What `set` would find; throws what it throws. */

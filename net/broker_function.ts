@@ -3,6 +3,7 @@
  */
 import { clock } from "../base/clock.ts";
 import { later } from "../base/timers.ts";
+import { textOf } from "../base/warn.ts";
 import { ConnectionLostError } from "../errors.ts";
 import { type ConnectionFile, connectionInfo } from "../io/connection_info.ts";
 import type { Outside } from "../io/outside.ts";
@@ -55,10 +56,9 @@ async function askOnce(
     // A clock may be wrong: whether it has expired is for the broker to say.
     return { info, isOver: rest.expires !== undefined && rest.expires <= clock.date() };
   } catch (error) {
+    const why = whyOf(error); // A getter of its own may throw anything.
     throw new TypeError(
-      `Cannot connect: what the function of NetPubSub.from returned cannot be used (${
-        (error as Error).message
-      })`,
+      `Cannot connect: what the function of NetPubSub.from returned cannot be used (${why})`,
     );
   }
 }
@@ -75,11 +75,15 @@ async function answerOf(ask: Ask, signal: AbortSignal, ms: number): Promise<Conn
   } catch (error) { // Whatever it throws: a TypeError of fetch says that there is no network.
     signal.throwIfAborted();
     if (error === tooLate) throw error;
-    throw failed(error instanceof Error ? error.message : String(error), error);
+    throw failed(whyOf(error), error);
   } finally {
     timer.cancel();
     signal.removeEventListener("abort", abort);
   }
+}
+
+function whyOf(error: unknown): string {
+  return textOf(error instanceof Error ? error.message : error);
 }
 
 function failed(why: string, cause?: unknown): ConnectionLostError {

@@ -252,7 +252,8 @@ export class Client {
     const reason = end.error ?? new ConnectionLostError("The broker ended the session");
     span.connected = new Deferred();
     this.#setState("reconnecting", reason);
-    return await this.#persist(span, reason, end.reason === Reason.SHUTDOWN ? RESTART_ATTEMPTS : 0);
+    const isHasty = end.reason === Reason.SHUTDOWN && !this.#finder.isSpared;
+    return await this.#persist(span, reason, isHasty ? RESTART_ATTEMPTS : 0);
   }
 
   /**

@@ -1,7 +1,16 @@
 /** `NetPubSub.from`: a function that tells where the broker is. */
-import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { toBase64 } from "../base/base64.ts";
 import { parseAddress } from "../io/address.ts";
+import { dial } from "../io/dial.ts";
+import { UnreachableError } from "../io/dial_errors.ts";
+import type { Outside } from "../io/outside.ts";
 import {
   Broker,
   type BrokerOptions,
@@ -10,7 +19,10 @@ import {
   createTicket,
   NetPubSub,
 } from "../mod.ts";
+import { BrokerFinder } from "../net/broker_finder.ts";
 import { askedOf } from "../net/broker_function.ts";
+import { ClientPubSub } from "../net/client_pubsub.ts";
+import type { NetPubSubOptions } from "../net/options.ts";
 import { until } from "../tools/harness/until.ts";
 import * as web from "../web.ts";
 
@@ -79,6 +91,7 @@ for (
       () => Promise.reject(new TypeError("why it failed")),
     ],
     ["rejects with a text", () => Promise.reject("why it failed")],
+    ["rejects with nothing", () => Promise.reject(null)],
     ["reads JSON that is none", () => Response.json(0).json().then(() => JSON.parse("<"))],
   ] as [string, () => Promise<never>][]
 ) {
@@ -89,13 +102,61 @@ for (
     const error = await assertRejects(() => bus.connect(), ConnectionLostError);
     assertStringIncludes(error.message, "Cannot connect: the function of NetPubSub.from failed (");
     const { cause } = error;
-    const why = cause instanceof Error ? cause.message : cause as string;
+    const why = cause instanceof Error ? cause.message : String(cause);
     assertStringIncludes(error.message, why);
     const connected = bus.connect({ wait: true });
     fails = false;
     await connected;
   });
 }
+
+Deno.test("NetPubSub.from says as much as can be said of what is thrown and is no error", async () => {
+  const failed = "Cannot connect: the function of NetPubSub.from failed (object that has no text)";
+  await using away = NetPubSub.from(() => Promise.reject(Object.create(null)));
+  await assertRejects(() => away.connect(), ConnectionLostError, failed);
+  for (const [thrown, says] of [[null, "null"], ["a text", "a text"]]) {
+    await using bus = NetPubSub.from(() => ({
+      get authkey(): string {
+        throw thrown;
+      },
+    }));
+    await assertRejects(() => bus.connect(), TypeError, `returned cannot be used (${says})`);
+  }
+});
+
+Deno.test("NetPubSub.from is not called in haste when a broker has shut down, as an address is tried", async () => {
+  await using broker = await started();
+  let dialled = 0;
+  let isThere = true;
+  const outside: Outside = {
+    dial(endpoint, signal, caCerts) {
+      if (isThere) return dial(endpoint, signal, caCerts);
+      dialled++;
+      throw new UnreachableError(endpoint, "no broker answers");
+    },
+    endpointOf: parseAddress,
+  };
+  const options: NetPubSubOptions = { onState() {}, onError() {} };
+  const given = new BrokerFinder(options, outside);
+  given.set({ address: broker.address, authkey: KEY });
+  await using hasty = new (class extends ClientPubSub {
+    constructor() {
+      super(given, options);
+    }
+  })();
+  let asked = 0;
+  await using patient = NetPubSub.from(() => {
+    asked++;
+    return fileOf(broker);
+  }, options);
+  await Promise.all([hasty.connect(), patient.connect()]);
+  const before = asked;
+  isThere = false;
+  await broker.shutdown();
+  await until(() => dialled >= 40);
+  // The pause before the eighth takes 3.2 s at least, and 40 attempts take 2 s at most.
+  assert(asked - before < 10, `it was called ${asked - before} times`);
+});
 
 const MALFORMED: readonly (readonly [what: string, value: unknown, says: string])[] = [
   ["nothing", undefined, "it is not an object"],

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { runInNewContext } from "node:vm";
 import { Account } from "../base/account.ts";
 import { writeAll } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
@@ -14,7 +15,7 @@ class Socket {
   bufferedAmount = 0;
   sent = 0;
   closed: number | undefined;
-  onmessage: ((event: { data: ArrayBuffer }) => void) | undefined;
+  onmessage: ((event: { data: ArrayBuffer | string }) => void) | undefined;
 
   send(bytes: Uint8Array): void {
     this.sent += bytes.length;
@@ -120,4 +121,18 @@ Deno.test("SocketObject takes 64 KiB of whom nobody knows yet, and later what a 
   assert(trusted.closed === undefined);
   trusted.receive(1);
   assertEquals(trusted.closed, 3001);
+});
+
+Deno.test("SocketObject takes bytes of another realm, as test environments of pages have them, and no text", async () => {
+  const socket = new Socket();
+  const stream = new SocketObject(socket.asSocket, MIB);
+  const foreign: ArrayBuffer = runInNewContext("Uint8Array.of(1, 2, 3).buffer");
+  assertEquals(foreign instanceof ArrayBuffer, false);
+  socket.onmessage!({ data: foreign });
+  const into = new Uint8Array(4);
+  assertEquals([await stream.read(into), into], [3, Uint8Array.of(1, 2, 3, 0)]);
+  assertEquals(socket.closed, undefined);
+  socket.onmessage!({ data: "1" });
+  assertEquals(socket.closed, 3000);
+  await assertRejects(() => stream.read(into), ProtocolError, "a text came");
 });

@@ -1,7 +1,8 @@
 /** Ticks where timers come in time, late, or not at all. */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { clock } from "../base/clock.ts";
 import { Ticker } from "../base/ticker.ts";
+import { Turn } from "../base/turn.ts";
 import { until } from "../tools/harness/until.ts";
 import { Clock } from "./helpers/clock.ts";
 
@@ -60,4 +61,34 @@ Deno.test("Ticker that has ended ticks no more", async () => {
   await until(() => turns > 5);
   other.end();
   assertEquals(ticks, before);
+});
+
+/** Lets the timer of a ticker fire late. */
+async function fireLate(time: Clock, ms: number): Promise<void> {
+  time.spend(50 * ms);
+  const { looks } = time;
+  await until(() => time.looks > looks);
+}
+
+Deno.test("Ticker whose timer is late ticks after some turns, in which what has come is read", async () => {
+  using time = new Clock();
+  const ticks: number[] = [];
+  const ms = 5;
+  const ticker = new Ticker(ms, (passed) => ticks.push(passed));
+  await fireLate(time, ms);
+  let turns = 0;
+  for (; ticks.length === 0; turns++) await new Turn().came;
+  assertEquals(ticks, [50]);
+  assert(turns > 2, `there were ${turns} turns`);
+  ticker.end();
+});
+
+Deno.test("Ticker that has ended while it waits for turns ticks no more", async () => {
+  using time = new Clock();
+  let ticks = 0;
+  const ticker = new Ticker(5, () => ticks++);
+  await fireLate(time, 5);
+  ticker.end();
+  for (let turns = 0; turns < 10; turns++) await new Turn().came;
+  assertEquals(ticks, 0);
 });
