@@ -3,7 +3,7 @@
  */
 
 /** What a page, and its workers, tell of themselves. */
-interface PageScope {
+interface PageGlobals {
   /** Absent in Deno without `--location`, in Node and in Bun. */
   readonly location?: {
     readonly protocol: string;
@@ -17,8 +17,8 @@ interface PageScope {
 }
 
 /** What tells of the page; fields are missing outside of one. */
-export function page(): PageScope {
-  return globalThis as PageScope;
+export function page(): PageGlobals {
+  return globalThis as PageGlobals;
 }
 
 /** Whether it is a page that nobody sees: its timers may fire once a minute. */

@@ -218,6 +218,17 @@ Deno.test("NetPubSub.from does not wait for a function for longer than its time"
   );
 });
 
+Deno.test("NetPubSub.from waits for a function no longer than its signal says", async () => {
+  const abort = new AbortController();
+  const asked = askedOf(() => new Promise<never>(() => {}), OUTSIDE, 1_000_000)({
+    waits: false,
+    signal: abort.signal,
+  });
+  const reason = new Error("no longer");
+  abort.abort(reason);
+  assertEquals(await asked.catch((error) => error), reason);
+});
+
 Deno.test("NetPubSub.from asks once more for a ticket that has expired, and then takes what it gets", async () => {
   const soon = Date.now() + 60_000;
   for (

@@ -375,6 +375,20 @@ Deno.test("PageLife takes no connection for lost once it has ended, or its page 
   }
 });
 
+Deno.test("PageLife pauses once a connection was made after it woke, and not before", async () => {
+  const { signal } = new AbortController();
+  const { life } = lifeOf(new FakeLink());
+  life.wake();
+  assertEquals([await life.pause(1, signal, true), await life.pause(1, signal, true)], [
+    true,
+    false,
+  ]);
+  life.wake();
+  life.connected(new FakeLink() as unknown as Link);
+  assertEquals(await life.pause(1, signal, true), false);
+  life.end();
+});
+
 Deno.test("PageLife waits and tries as ever where there is no page", async () => {
   const life = new PageLife({});
   const { signal } = new AbortController();

@@ -15,6 +15,7 @@ class Socket {
   bufferedAmount = 0;
   sent = 0;
   closed: number | undefined;
+  onerror: ((event: object) => void) | undefined;
   onmessage: ((event: { data: ArrayBuffer | string }) => void) | undefined;
 
   send(bytes: Uint8Array): void {
@@ -135,4 +136,26 @@ Deno.test("SocketObject takes bytes of another realm, as test environments of pa
   socket.onmessage!({ data: "1" });
   assertEquals(socket.closed, 3000);
   await assertRejects(() => stream.read(into), ProtocolError, "a text came");
+});
+
+Deno.test("SocketObject keeps nothing of messages without bytes", async () => {
+  const socket = new Socket();
+  const stream = new SocketObject(socket.asSocket, MIB);
+  let reads = 0;
+  const read = stream.read(new Uint8Array(4)).finally(() => reads++);
+  socket.receive(0);
+  await untilIdle();
+  assertEquals(reads, 0);
+  socket.receive(1);
+  assertEquals(await read, 1);
+});
+
+Deno.test("SocketObject ends after an error that no close follows", async () => {
+  for (const event of [{}, { message: "what Node says" }]) {
+    const socket = new Socket();
+    const stream = new SocketObject(socket.asSocket, MIB);
+    socket.onerror!(event);
+    assertEquals(await stream.read(new Uint8Array(4)), null);
+    await assertRejects(() => stream.write(new Uint8Array(4)), Error, "the WebSocket is closed");
+  }
 });

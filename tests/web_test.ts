@@ -169,6 +169,12 @@ const HINTS: readonly (readonly [what: string, page: string, address: string, Re
     "/bus",
     /there, that connect-src/,
   ],
+  [
+    "its policy, where no close follows an error",
+    HTTPS,
+    "wss://policy.example",
+    /no broker answers \(the WebSocket is closed\); a page is not told why: .* connect-src of/,
+  ],
   ["nothing of origins at its own host", HTTP, "/bus", /listens there, that connect-src/],
   [
     "the certificate",
