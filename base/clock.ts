@@ -16,26 +16,3 @@ export const clock: {
   /** Milliseconds since 1970, as the machine's clock says; it may be set anew. */
   date: () => number;
 } = { now: () => now.call(platform), date };
-
-/**
- * How much time passes from lap to lap. It is that of the clock that says more: while a machine sleeps,
- * the monotonic one stands still on some platforms, and the other one may be set back.
- */
-export class Laps {
-  #now = clock.now();
-  #date = clock.date();
-
-  /** When this lap began, as `clock.now` says. */
-  get began(): number {
-    return this.#now;
-  }
-
-  /** Begins another lap; returns how many milliseconds the one before took. */
-  next(): number {
-    const { began } = this;
-    const date = this.#date;
-    this.#now = clock.now();
-    this.#date = clock.date();
-    return Math.max(this.#now - began, this.#date - date);
-  }
-}

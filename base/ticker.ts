@@ -11,7 +11,7 @@
  * many there should have been. It comes after some turns of the event loop, in which all that came
  * meanwhile is read: a program that is busy again and again ticks no faster than it reads.
  */
-import { Laps } from "./clock.ts";
+import { Laps } from "./laps.ts";
 import { every, type Timer } from "./timers.ts";
 import { inNextTurn } from "./turn.ts";
 

@@ -11,7 +11,7 @@
  * After `sleep` nothing is dialled until `wake`: an open connection would keep a page from being kept. If
  * a page wakes after `leave`, against expectation, it is connected again as well.
  */
-import { Laps } from "../base/clock.ts";
+import { Laps } from "../base/laps.ts";
 import { later, type Timer } from "../base/timers.ts";
 import { ConnectionLostError } from "../errors.ts";
 import type { Outside } from "../io/outside.ts";
