@@ -4,6 +4,7 @@
  * nothing on disk.
  */
 import manifest from "../deno.json" with { type: "json" };
+import { freePorts } from "../tools/harness/free_ports.ts";
 import { CLIENT_RUNTIMES, type ClientRuntime } from "./client_runtimes.ts";
 import { AUTH, isWeb, portOf, type Target, urlOf } from "./target.ts";
 
@@ -42,17 +43,6 @@ export interface System {
   readonly isJoined?: boolean;
   /** Plans a start that keeps its files in this folder. */
   plan(folder: string): Promise<Plan>;
-}
-
-/** Ports of loopback that are free, if nobody takes them meanwhile. */
-function freePorts(count: number): number[] {
-  const listeners = Array.from(
-    { length: count },
-    () => Deno.listen({ hostname: "127.0.0.1", port: 0 }),
-  );
-  const ports = listeners.map(({ addr }) => (addr as Deno.NetAddr).port);
-  for (const listener of listeners) listener.close();
-  return ports;
 }
 
 function local(module: string): string {

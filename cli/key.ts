@@ -24,7 +24,7 @@ export const key: Command = {
     "key new NAME [--publish TOPIC] [--subscribe TOPIC]",
     "key list --keys PATH",
     "key file NAME --keys PATH [--address ADDRESS] [FILE]",
-    "key ticket NAME [--keys PATH] --expire-in TIME [--for WHO] [FILE]",
+    "key ticket NAME --expire-in TIME [--for WHO] [FILE]",
   ],
   about: `
 "new" makes a key and adds it to the file of --keys, or prints it. "list" prints
@@ -66,7 +66,7 @@ have the key; address and certificate are those in FILE, that of the broker.
   examples: [
     ["key new ann --keys keys.json --publish sensors/kitchen", ""],
     ["key file ann --keys keys.json x.json > ann.json", ""],
-    ["key ticket page --keys keys.json --expire-in 1h --for ann x.json", ""],
+    ["key ticket page --keys keys.json --expire-in 1h x.json", ""],
   ],
   async run(args) {
     const [action = "", ...operands] = args.operands;

@@ -30,6 +30,7 @@ import {
 } from "../../protocol/frame_bodies.ts";
 import { Link } from "../../protocol/link.ts";
 import { checkHistory, type Plan, Proxy, randomPlan, type Sighting } from "../../testing.ts";
+import { withFreePort, withOtherPorts } from "../../tools/harness/free_ports.ts";
 import { Peer } from "../../tools/harness/peer.ts";
 import { until } from "../../tools/harness/until.ts";
 import { TempFolder } from "../helpers/folder.ts";
@@ -99,9 +100,13 @@ class Place implements AsyncDisposable {
 
   async broker(options: BrokerOptions = {}): Promise<Broker> {
     const { tls } = this.#on.broker;
-    const broker = new Broker({ address: this.#address, authkey: "k", tls, ...options });
+    const broker = await withOtherPorts(async () => {
+      const address = withFreePort(this.#address);
+      const broker = new Broker({ address, authkey: "k", tls, ...options });
+      await broker.start();
+      return broker;
+    });
     this.#brokers.push(broker);
-    await broker.start();
     this.#address = broker.address; // The next one gets the same port.
     return broker;
   }

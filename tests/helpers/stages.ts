@@ -6,6 +6,7 @@ import { asyncDispose } from "../../base/disposal.ts";
 import { listen } from "../../io/listener.ts";
 import { Broker, type BrokerOptions, NetPubSub, type NetPubSubOptions } from "../../mod.ts";
 import { Proxy, randomPlan, type Sighting } from "../../testing.ts";
+import { withFreePort, withOtherPorts } from "../../tools/harness/free_ports.ts";
 import { show } from "../../tools/harness/payload.ts";
 import type {
   PlainBrokerOptions,
@@ -130,9 +131,12 @@ class HostedStage implements StageCalls, AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     const folder = stack.use(await TempFolder.make());
     const options = { ...on.broker, authkey: AUTHKEY, ...own };
-    options.address ??= `unix://${folder.path}/bus.sock`;
-    const broker = new Broker(options);
-    await broker.start();
+    const address = String(options.address ?? `unix://${folder.path}/bus.sock`);
+    const broker = await withOtherPorts(async () => {
+      const broker = new Broker({ ...options, address: withFreePort(address) });
+      await broker.start();
+      return broker;
+    });
     const foreign = await answerStrangely(stack, broker.address, folder.path);
     const stage = new HostedStage(on, id, broker, folder, stack.move(), foreign, {
       ...options,

@@ -1,4 +1,4 @@
-/** Ports for servers that cannot say which one they were given. */
+/** Ports for servers that cannot say which one they were given, or are to have the same again later. */
 
 const HOST = "127.0.0.1";
 /** How often other ports are tried when somebody took those that were free. */
@@ -33,4 +33,9 @@ export function freePorts(count: number): number[] {
   }
   for (const listener of listeners) listener.close();
   return ports;
+}
+
+/** An address with a free port in the place of 0. */
+export function withFreePort(address: string): string {
+  return address.replace(/:0(?=$|\/)/, () => `:${freePorts(1)[0]}`);
 }
