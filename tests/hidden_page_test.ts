@@ -88,9 +88,7 @@ for (const isTold of [true, false]) {
   const how = `frozen ${isTold ? "with" : "without"} an event`;
 
   Deno.test(`NetPubSub in a page that was ${how} comes back to its session, and misses nothing`, async () => {
-    const { bus, counts, events, states, gaps, tell, end } = await setUp({
-      heartbeat: SHORT_HEARTBEAT_MS,
-    });
+    const { bus, counts, events, states, gaps, tell, end } = await setUp({});
     const ice = new Int32Array(new SharedArrayBuffer(4));
     tell({ freeze: ice, isTold });
     await until(() => counts.frozen === 1);
