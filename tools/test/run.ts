@@ -18,7 +18,7 @@
  */
 import { delay } from "@std/async/delay";
 
-const HELLO = "Runs all tests, in three to four minutes on two cores; Ctrl-C ends it";
+const HELLO = "Runs all tests, in about four minutes on two cores; Ctrl-C ends it";
 /** How long processes may take to end in order. */
 const END_MS = 5000;
 const POLL_MS = 50;
