@@ -202,7 +202,7 @@ class HostedStage implements StageCalls, AsyncDisposable {
 
   async restart(options: PlainBrokerOptions): Promise<void> {
     this.#broker = new Broker({ ...this.#options, ...options });
-    await this.#broker.start();
+    await withOtherPorts(() => this.#broker.start());
   }
 
   async join(name: string, isFragile = false): Promise<void> {

@@ -1,19 +1,26 @@
 /** Ports for servers that cannot say which one they were given, or are to have the same again later. */
+import { delay } from "@std/async/delay";
 
 const HOST = "127.0.0.1";
-/** How often other ports are tried when somebody took those that were free. */
-const ATTEMPTS = 5;
+/** How often it is tried, and the first pause; each further one is twice as long. */
+const ATTEMPTS = 8;
+const PAUSE_MS = 20;
 /** Below the ports that systems give to whoever asks for any: nobody gets them while a server is down. */
 const PORT_MIN = 10_000;
 const PORT_MAX = 32_000;
 
-/** Starts something; again, with other ports, if it rejects with an `AddrInUse`. */
+/**
+ * Starts something; again, with other ports or the same, if it rejects with an `AddrInUse`. A program that
+ * is being started elsewhere in this process has copies of all sockets until its own code runs, also of
+ * those that are closed meanwhile.
+ */
 export async function withOtherPorts<T>(start: () => Promise<T>): Promise<T> {
   for (let attempt = 1;; attempt++) {
     try {
       return await start();
     } catch (error) {
       if (!(error instanceof Deno.errors.AddrInUse) || attempt === ATTEMPTS) throw error;
+      await delay(PAUSE_MS * 2 ** (attempt - 1));
     }
   }
 }
