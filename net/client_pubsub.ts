@@ -173,8 +173,8 @@ export class ClientPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * any other call only stops waiting. Either rejects with the signal's reason.
    * @returns Resolves once both sides are authenticated and the subscriptions are in force.
    * @throws {ConnectionLostError} If there is no connection file, the function of `from` fails, no broker
-   * listens at the address, it does not answer within 10 s, it has no place for this client, or `disconnect()` is called
-   * meanwhile.
+   * listens at the address, it does not answer within 10 s, it has no place for this client, or
+   * `disconnect()` is called meanwhile.
    * @throws {DOMException} Its name is `NotSupportedError`, if this runtime has no sockets: a page, for which
    * `@mpubsub/mpubsub/web` is, or too old a version of Node or Bun.
    * @throws {AuthError} If the keys differ, or the broker's certificate cannot be used.

@@ -22,7 +22,7 @@ export const TICKET_KEY_BYTES_MIN = 16;
 /** How far the clocks of who makes a ticket and of the broker may be apart. */
 export const TICKET_SKEW_MS = 60_000;
 /** The longest text that says for whom a ticket is, in bytes of UTF-8. */
-export const FOR_BYTES_MAX = 255;
+const FOR_BYTES_MAX = 255;
 /** The last moment that has a date. */
 export const EXPIRES_MAX = 8.64e15;
 

@@ -7,7 +7,7 @@ import { esbuild } from "../../tools/release/esbuild.ts";
 
 const APP = new URL("../../examples/vite/", import.meta.url).pathname;
 /** Whether it is built with its own tools. */
-export const HAS_VITE: boolean = Deno.env.get("VITE") === "1";
+const HAS_VITE: boolean = Deno.env.get("VITE") === "1";
 /** What those are. */
 const TOOLS = ["typescript", "vite"];
 
