@@ -59,6 +59,7 @@ import { decodeTopic } from "./protocol/topic_block.ts";
 import type { Origin, Peer } from "./routing/peer.ts";
 import { Router } from "./routing/router.ts";
 
+export { any } from "./topic.ts";
 export type { BrokerLimits, BrokerOptions, ClientEvent } from "./broker/options.ts";
 export type {
   BrokerReport,

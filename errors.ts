@@ -190,8 +190,8 @@ export class MessageError extends Error {
 export class ForbiddenError extends Error {
   /** Always `"ForbiddenError"`. */
   override readonly name = "ForbiddenError";
-  /** The topic concerned. */
-  readonly topic: readonly string[];
+  /** The topic concerned; where one subscribes, it may have symbols that stand for any name. */
+  readonly topic: readonly (string | symbol)[];
 
   /**
    * Makes an error that says what is not allowed, and to whom.
@@ -199,7 +199,7 @@ export class ForbiddenError extends Error {
    * @param message What was done with which topic, and why that is not allowed.
    * @param details The topic, and the error that led to this one.
    */
-  constructor(message: string, details: ErrorDetails & { topic: readonly string[] }) {
+  constructor(message: string, details: ErrorDetails & { topic: readonly (string | symbol)[] }) {
     super(message, details);
     this.topic = details.topic;
   }

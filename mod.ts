@@ -110,6 +110,7 @@ export {
   ProtocolError,
 } from "./errors.ts";
 export {
+  any,
   type Deliveries,
   type Delivery,
   type ErrorContext,

@@ -51,6 +51,7 @@ import {
 } from "./protocol/create_ticket.ts";
 import type { TopicMap, Untyped } from "./pubsub.ts";
 
+export { any } from "./topic.ts";
 export {
   AuthError,
   BacklogError,

@@ -62,7 +62,7 @@ import type {
   TopicOf,
   Untyped,
 } from "./pubsub/topic_map.ts";
-import { type Topic, topicPath } from "./topic.ts";
+import { type Topic, topicPattern } from "./topic.ts";
 
 export { BacklogError, type ErrorDetails, ForbiddenError, MessageError } from "./errors.ts";
 export type {
@@ -89,6 +89,7 @@ export type {
   Untyped,
 } from "./pubsub/topic_map.ts";
 export type { Overflow } from "./base/queue.ts";
+export { any } from "./topic.ts";
 export type { Topic, TopicPath } from "./topic.ts";
 
 /** The dispatcher of a bus; throws if it is none. Set by the class. */
@@ -228,7 +229,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
     options?: SubscriberOptions<unknown>,
   ): Handle {
     const dispatcher = dispatcherOf(this);
-    return dispatcher.add(dispatcher.pathOf(topic), subscriber, options);
+    return dispatcher.add(dispatcher.patternOf(topic), subscriber, options);
   }
 
   /**
@@ -245,7 +246,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
     subscriber: Subscriber<MessageOf<T, K>, PathOf<T, K>>,
   ): boolean;
   removeSubscriber(topic: Topic, subscriber: Subscriber<never, never>): boolean {
-    return dispatcherOf(this).remove(topicPath(topic), subscriber);
+    return dispatcherOf(this).remove(topicPattern(topic), subscriber);
   }
 
   /** Removes all subscribers. A `Subscription` still yields what it holds, then ends. */
@@ -307,6 +308,6 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
   ): Subscription<MessageOf<T, K>, PathOf<T, K>>;
   subscribe(topic: Topic, options?: SubscribeOptions<unknown>): Subscription<unknown> {
     const dispatcher = dispatcherOf(this);
-    return dispatcher.subscribe(dispatcher.pathOf(topic), options);
+    return dispatcher.subscribe(dispatcher.patternOf(topic), options);
   }
 }

@@ -1,20 +1,53 @@
 /**
- * Topics: paths of strings. Only {@linkcode topicPath} makes a path, so whoever holds one need not check
- * it again.
+ * Topics: paths of strings, and patterns of them. Only {@linkcode topicPath} and
+ * {@linkcode topicPattern} make these, so whoever holds one need not check it again.
  */
 import { printable } from "./base/printable.ts";
 
 /**
+ * One element of any name, where one subscribes or grants: `["sensors", any, "celsius"]`.
+ *
+ * - It stands for every name but a first `"*broker"`.
+ * - A topic has at most {@linkcode ANY_MAX} of them.
+ * - All copies of this package have the same one; in JSON, where there are no symbols, it is `null`.
+ *
+ * @example The temperature of every room
+ * ```ts
+ * import { any, PubSub } from "@mpubsub/mpubsub/pubsub";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const bus = new PubSub();
+ * const heard: string[] = [];
+ * bus.addSubscriber(["sensors", any, "celsius"], ([, room]) => heard.push(room!));
+ *
+ * bus.publish(["sensors", "kitchen", "celsius"], { value: 21.5 });
+ * bus.publish(["sensors", "kitchen", "humidity"], { value: 40 });
+ *
+ * assertEquals(heard, ["kitchen"]);
+ * ```
+ */
+export const any: unique symbol = Symbol.for("mpubsub.any");
+
+/**
  * A topic as callers give it: a path of strings, a plain string for a path of one, or `null` for the
- * root, above all topics.
+ * root, above all topics. Where one subscribes or grants, an element may be {@linkcode any}.
  *
  * - A plain string is never split: `"a.b"` is `["a.b"]`.
  * - `[]` is the root, too.
  */
-export type Topic = string | readonly string[] | null;
+export type Topic = string | readonly (string | typeof any)[] | null;
 
 /** A topic as subscribers get it: a frozen array of strings; empty for the root. */
 export type TopicPath = readonly string[];
+
+/** What somebody wants or grants: a path, of which elements may be {@linkcode any}. */
+export type TopicPattern = readonly (string | typeof any)[];
+
+/** One element of a {@linkcode TopicPattern}. */
+export type PatternElement = TopicPattern[number];
+
+/** How many elements of a topic may be {@linkcode any}; with more, few topics could make a large tree. */
+export const ANY_MAX = 3;
 
 /** How many elements a topic may have. */
 export const TOPIC_ELEMENTS_MAX = 16;
@@ -26,21 +59,46 @@ export const ROOT: TopicPath = Object.freeze([]);
 /** The last element of a topic that never leaves the process. */
 const LOCAL = "*local";
 /** The first element of what the broker itself publishes. */
-const BROKER = "*broker";
+export const BROKER = "*broker";
 const UTF8_BYTES_PER_UNIT_MAX = 3;
 const SHOWN_UNITS_MAX = 80;
 
 /**
- * Checks a topic, and returns its path.
+ * Checks a topic that names one, and returns its path.
  *
  * - The root is always the same object.
  *
  * @param topic What a caller gave as a topic.
  * @returns A frozen copy.
- * @throws {TypeError} If `topic` is not a valid topic: an element is empty, say, or not a string.
+ * @throws {TypeError} If `topic` is not a valid topic: an element is empty, say, or {@linkcode any}.
  * @throws {RangeError} If it has too many elements, or one of them is too long.
  */
 export function topicPath(topic: Topic): TopicPath {
+  const pattern = topicPattern(topic);
+  if (isPath(pattern)) return pattern;
+  throw new TypeError(
+    `Cannot use ${show(topic)} as a topic here: element ${pattern.indexOf(any)} is any, which ` +
+      "stands for every name where one subscribes or grants; give it one",
+  );
+}
+
+/** Whether a pattern is a path: no element is {@linkcode any}. */
+export function isPath(pattern: TopicPattern): pattern is TopicPath {
+  return !pattern.includes(any);
+}
+
+/**
+ * Checks a topic, and returns its pattern.
+ *
+ * - The root is always the same object.
+ *
+ * @param topic What a caller gave as a topic.
+ * @returns A frozen copy.
+ * @throws {TypeError} If `topic` is not a valid topic: an element is empty, say, or a number.
+ * @throws {RangeError} If it has too many elements, or one of them is too long, or more than
+ * {@linkcode ANY_MAX} are {@linkcode any}.
+ */
+export function topicPattern(topic: Topic): TopicPattern {
   if (typeof topic === "string") {
     if (!isPlain(topic)) checkElement(topic, topic, 0);
     return Object.freeze([topic]);
@@ -59,18 +117,38 @@ export function topicPath(topic: Topic): TopicPath {
         `it has ${length} elements; the limit is ${TOPIC_ELEMENTS_MAX}`,
     );
   }
-  const path: string[] = [];
+  const path: PatternElement[] = [];
+  let anys = 0;
   for (let index = 0; index < length; index++) {
     const element: unknown = topic[index];
-    if (!isPlain(element)) checkElement(topic, element, index);
-    path.push(element as string);
+    if (element === any) anys++;
+    else if (!isPlain(element)) checkElement(topic, element, index);
+    path.push(element as PatternElement);
+  }
+  if (anys > ANY_MAX) {
+    throw new RangeError(
+      `Cannot use ${show(topic)} as a topic: ${anys} elements are any; the limit is ${ANY_MAX}`,
+    );
   }
   return Object.freeze(path);
 }
 
-/** A path as error messages show it: JSON on one line, without control characters. */
-export function formatTopic(path: TopicPath): string {
-  return printable(JSON.stringify(path));
+/** The path that stands before the first `any` of a pattern. */
+export function beforeAny(pattern: TopicPattern): TopicPath {
+  return isPath(pattern)
+    ? pattern
+    : Object.freeze(pattern.slice(0, pattern.indexOf(any))) as TopicPath;
+}
+
+/** A pattern as error messages show it: JSON on one line, without control characters, and `any`. */
+export function formatTopic(path: TopicPattern): string {
+  return printable(written(path));
+}
+
+/** JSON, in which `any` is written as in code. */
+function written(topic: readonly unknown[]): string {
+  const text = (element: unknown) => JSON.stringify(element) ?? String(element);
+  return `[${topic.map((element) => element === any ? "any" : text(element)).join(",")}]`;
 }
 
 /**
@@ -84,18 +162,18 @@ export function slashNotice(topic: unknown): string | undefined {
     `path, or ${show([topic])} for that name`;
 }
 
-/** Whether an element looks like a pattern for others: alone, or between dots. There are no patterns. */
+/** Whether an element looks like a pattern for others: alone, or between dots. It is none here. */
 export function looksLikePattern(element: string): boolean {
   return /(^|\.)(\*\*?|#|>|\+)(\.|$)/.test(element);
 }
 
 /** Whether messages for this path stay in the process: its last element is `"*local"`. */
-export function isLocalPath(path: TopicPath): boolean {
+export function isLocalPath(path: TopicPattern): boolean {
   return path.length > 0 && path[path.length - 1] === LOCAL;
 }
 
 /** Whether this path is one of the broker's own: its first element is `"*broker"`. */
-export function isBrokerPath(path: TopicPath): boolean {
+export function isBrokerPath(path: TopicPattern): boolean {
   return path.length > 0 && path[0] === BROKER;
 }
 
@@ -109,7 +187,7 @@ function checkElement(topic: Topic, element: unknown, index: number): void {
   const problem = (text: string) =>
     `Cannot use ${show(topic)} as a topic: element ${index} ${text}`;
   if (typeof element !== "string") {
-    throw new TypeError(problem(`is ${show(element)}; it must be a string`));
+    throw new TypeError(problem(`is ${show(element)}; it must be a string, or any`));
   }
   if (element === "") {
     throw new TypeError(problem("is empty; it must have a character (the root is null)"));
@@ -143,7 +221,7 @@ function utf8Bytes(text: string): number {
 function show(value: unknown): string {
   let text: string;
   try {
-    text = JSON.stringify(value) ?? String(value);
+    text = Array.isArray(value) ? written(value) : JSON.stringify(value) ?? String(value);
   } catch {
     // A bigint, a cycle, or a getter that throws: its kind says enough.
     text = `a value of type ${typeof value}`;

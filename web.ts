@@ -38,6 +38,7 @@ import { ClientPubSub, type ConnectOptions, type WaitOptions } from "./net/clien
 import type { Gap, NetPubSubOptions, State } from "./net/options.ts";
 import type { TopicMap, Untyped } from "./pubsub.ts";
 
+export { any } from "./topic.ts";
 export { AuthError, BacklogError, ConnectionLostError, ForbiddenError, ProtocolError };
 export type {
   Address,

@@ -24,12 +24,12 @@ import {
 import { encodeGap, encodeRefused, type Opening } from "../protocol/frame_bodies.ts";
 import type { Link } from "../protocol/link.ts";
 import { Session, type SessionHandler } from "../protocol/session.ts";
-import { decodeTopic, encodeTopic, topicEnd } from "../protocol/topic_block.ts";
+import { decodePattern, encodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import { runAt } from "../protocol/topic_run.ts";
 import { Pace } from "../routing/pace.ts";
 import type { Origin, Peer } from "../routing/peer.ts";
 import type { Narrow } from "../routing/router.ts";
-import { formatTopic, isBrokerPath, type TopicPath } from "../topic.ts";
+import { formatTopic, isBrokerPath, type TopicPattern } from "../topic.ts";
 import type { Access } from "./access.ts";
 import { Backpressure, type BackpressureQueue } from "./backpressure.ts";
 import { ClientCounters, type Counters } from "./counters.ts";
@@ -208,13 +208,13 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
    *
    * @returns Does that, in steps.
    */
-  *want(topics: readonly TopicPath[], link: Link): Generator<void, void, undefined> {
-    const told = new Set<TopicPath>();
+  *want(topics: readonly TopicPattern[], link: Link): Generator<void, void, undefined> {
+    const told = new Set<TopicPattern>();
     const pace = new Pace();
     let rights: Rights;
     do {
       rights = this.#access.rights;
-      const denied: TopicPath[] = [];
+      const denied: TopicPattern[] = [];
       yield* this.#context.router.replace(this, topics, this.#narrow, (path) => denied.push(path));
       for (const path of denied) {
         if (told.has(path)) continue;
@@ -242,7 +242,7 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
   }
 
   /** Tells its client that it may not subscribe to a topic; ends a link over which too much is not read. */
-  deny(path: TopicPath, link = this.session.link): void {
+  deny(path: TopicPattern, link = this.session.link): void {
     const { counters, limits: { subscriptions } } = this.#context;
     counters.deniedSubscriptions++;
     if (link === undefined || link.ended) return;
@@ -397,19 +397,19 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
       throw new ProtocolError("Cannot take a frame: bytes follow its topic");
     }
     const { router, limits } = this.#context;
-    const path = decodeTopic(buffer, body, end, limits);
+    const path = decodePattern(buffer, body, end, limits);
     if (type === FrameType.SUBSCRIBE) return this.#subscribe(path);
     router.remove(this, path);
   }
 
   /** Subscribes at once, or when what that takes has been done in steps; until then nothing follows. */
-  #subscribe(path: TopicPath): void | Promise<void> {
+  #subscribe(path: TopicPattern): void | Promise<void> {
     const { router, background } = this.#context;
     if (router.prepare(this.#narrow(path)) === undefined) return this.#add(path);
     return background.run(this.#addLater(path, this.session.link!));
   }
 
-  *#addLater(path: TopicPath, link: Link): Generator<void, void, undefined> {
+  *#addLater(path: TopicPattern, link: Link): Generator<void, void, undefined> {
     yield* this.#context.router.prepared(path, this.#narrow);
     // Otherwise the client has told anew what it wants, or is gone.
     if (this.session.link !== link || link.ended) return;
@@ -421,13 +421,13 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
     }
   }
 
-  #add(path: TopicPath): void {
+  #add(path: TopicPattern): void {
     const { router, limits, onWatch } = this.#context;
     const granted = this.#narrow(path);
     router.add(this, path, granted);
     checkSubscriptions(router.interestsOf(this), router.bytesOf(this), limits);
     if (isBrokerPath(path)) onWatch();
-    if (granted?.length === 0) this.deny(path);
+    if (granted?.isEmpty) this.deny(path);
   }
 
   batch(): void {

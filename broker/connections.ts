@@ -23,10 +23,10 @@ import { clientFrameLimits, decodeOpening, type Opening } from "../protocol/fram
 import { BROKER_ID_BYTES, randomBytes } from "../protocol/handshake.ts";
 import { Link, type LinkEnd, TICKS } from "../protocol/link.ts";
 import { type Ticket, TICKET_SKEW_MS } from "../protocol/ticket.ts";
-import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
+import { decodePattern, topicEnd } from "../protocol/topic_block.ts";
 import { interestBytes } from "../routing/interest_bytes.ts";
 import { Pace } from "../routing/pace.ts";
-import type { TopicPath } from "../topic.ts";
+import type { TopicPattern } from "../topic.ts";
 import { Access, ticketOf } from "./access.ts";
 import { Admission, type Entrant } from "./admission.ts";
 import { type Holder, type Memory, MEMORY_FULL } from "./memory.ts";
@@ -356,7 +356,7 @@ export class Connections {
 /** What an OPEN says. */
 interface Open {
   readonly opening: Opening;
-  readonly topics: readonly TopicPath[];
+  readonly topics: readonly TopicPattern[];
 }
 
 /** Reads an OPEN, in steps. It has as many topics as there may be at most, also if one comes twice. */
@@ -365,13 +365,13 @@ function* readOpen(
   limits: CheckedOptions["limits"],
 ): Generator<void, Open, undefined> {
   const { opening, topics: start } = decodeOpening(buffer.subarray(body, end));
-  const topics: TopicPath[] = [];
+  const topics: TopicPattern[] = [];
   let bytes = 0;
   const pace = new Pace();
   for (let at = body + start; at < end;) {
     checkSubscriptions(topics.length + 1, bytes, limits);
     const next = topicEnd(buffer, at, end);
-    const path = decodeTopic(buffer, at, next, limits);
+    const path = decodePattern(buffer, at, next, limits);
     bytes += interestBytes(path);
     topics.push(path);
     at = next;

@@ -2,31 +2,72 @@
  * Topics that are granted, each with all below it: by a key, or by a ticket of one.
  *
  * ```
- *  KeyGrants ◀── TicketGrants      of both topics the lower one
+ *  KeyGrants ◀── TicketGrants      what both grant
  *  a tree        a list
  * ```
  *
  * There are few keys with perhaps many topics, and perhaps many tickets with few: so those of a ticket
  * are the list that it has anyway, and take next to no memory besides.
  */
-import { type TopicNode, TopicTree } from "../routing/topic_tree.ts";
-import { isBrokerPath, type TopicPath } from "../topic.ts";
+import { interestBytes } from "../routing/interest_bytes.ts";
+import { NOTHING, Share } from "../routing/share.ts";
+import { isAny, type TopicNode, TopicTree } from "../routing/topic_tree.ts";
+import { any, isBrokerPath, isPath, type TopicPattern } from "../topic.ts";
 
-const NOTHING: readonly TopicPath[] = Object.freeze([]);
+/** What a topic of a share takes that is one of the grants: a place in the lists. */
+const LISTED_BYTES = 64;
+/** How many topics all shares that are kept may have: twice as many as there can be without `any`. */
+const KEPT_TOPICS_MAX = 2 ** 17;
 
 /** Topics that are granted, each with all below it. */
 export abstract class Grants {
   /** These topics. */
-  abstract readonly topics: readonly TopicPath[];
+  abstract readonly topics: readonly TopicPattern[];
+  #shares = new Map<string, Share>();
+  #olderShares = new Map<string, Share>();
+  #kept = 0;
 
-  /** Whether a topic is one of them, or below one. */
-  abstract covers(path: TopicPath): boolean;
+  /** Whether a topic is one of them, or below one, whatever stands where it has `any`. */
+  abstract covers(path: TopicPattern): boolean;
 
-  /** Those below a topic that is not covered; the same array for the same topic. */
-  abstract below(path: TopicPath): readonly TopicPath[];
+  /** Whether a topic is exactly one that is granted. */
+  abstract has(topic: TopicPattern): boolean;
+
+  /** Where these and a topic that is not covered meet; perhaps some twice. */
+  protected abstract meet(path: TopicPattern): TopicPattern[];
+
+  /** What is granted of a topic that is not covered; mostly the same for the same topic. */
+  shareOf(path: TopicPattern): Share {
+    const text = JSON.stringify(path);
+    let share = this.#shares.get(text);
+    if (share !== undefined) return share;
+    share = this.#olderShares.get(text) ?? this.#makeShare(path);
+    if (share.isEmpty) return share;
+    this.#kept += share.topics.length;
+    if (this.#kept > KEPT_TOPICS_MAX / 2) {
+      this.#olderShares = this.#shares;
+      this.#shares = new Map();
+      this.#kept = share.topics.length;
+    }
+    this.#shares.set(text, share);
+    return share;
+  }
+
+  #makeShare(path: TopicPattern): Share {
+    const met = this.meet(path);
+    if (met.length === 0) return NOTHING;
+    // Those below one of few topics: there cannot be many such shares.
+    if (isPath(path) && met.every((topic) => this.has(topic))) {
+      return new Share(Object.freeze(met));
+    }
+    const topics = withoutCovered(met);
+    let bytes = 0;
+    for (const topic of topics) bytes += this.has(topic) ? LISTED_BYTES : interestBytes(topic);
+    return new Share(Object.freeze(topics), bytes);
+  }
 
   /** These, as far as a ticket has them, too. */
-  narrowedTo(topics: readonly TopicPath[] | undefined): Grants {
+  narrowedTo(topics: readonly TopicPattern[] | undefined): Grants {
     return topics === undefined ? this : new TicketGrants(topics, this);
   }
 }
@@ -34,91 +75,134 @@ export abstract class Grants {
 /** What a key grants. */
 export class KeyGrants extends Grants {
   /** Those that no other one covers, the shortest first. */
-  readonly topics: readonly TopicPath[];
+  readonly topics: readonly TopicPattern[];
   readonly #tree = new TopicTree<true>();
-  /** By a node above some of them: these. */
-  readonly #below = new Map<TopicNode<true>, readonly TopicPath[]>();
 
   /** Makes those of a key. */
-  constructor(topics: readonly TopicPath[]) {
+  constructor(topics: readonly TopicPattern[]) {
     super();
-    // The shortest first: what is covered then grants nothing more.
-    this.topics = topics.toSorted((a, b) => a.length - b.length).filter((path) => {
-      if (this.covers(path)) return false;
-      return this.#tree.at(path).value = true;
-    });
+    // What covers others comes first: the shortest, and those with `any`.
+    this.topics = topics.toSorted((a, b) => a.length - b.length || anysOf(b) - anysOf(a))
+      .filter((path) => !this.covers(path) && (this.#tree.at(path).value = true));
   }
 
-  override covers(path: TopicPath): boolean {
+  override covers(path: TopicPattern): boolean {
     return this.#tree.covers(path);
   }
 
-  override below(path: TopicPath): readonly TopicPath[] {
-    const node = this.#tree.get(path);
-    if (node === undefined) return NOTHING;
-    let below = this.#below.get(node);
-    if (below === undefined) {
-      this.#below.set(node, below = Object.freeze(topicsBelow(this.topics, path)));
+  override has(topic: TopicPattern): boolean {
+    return this.#tree.get(topic)?.value === true;
+  }
+
+  protected override meet(path: TopicPattern): TopicPattern[] {
+    const met: TopicPattern[] = [];
+    let level = [this.#tree.root];
+    for (let depth = 0; depth < path.length && level.length > 0; depth++) {
+      const next: TopicNode<true>[] = [];
+      for (const node of level) {
+        if (node.value !== undefined) met.push(lower(path, node.path));
+        else next.push(...meeting(node, path[depth]!, depth));
+      }
+      level = next;
     }
-    return below;
+    for (const top of level) {
+      for (const { path: topic, value } of this.#tree.nodes(top.path)) {
+        // What the broker itself publishes is not for the catch-all.
+        if (value === undefined || path.length === 0 && isBrokerPath(topic)) continue;
+        met.push(lower(path, topic));
+      }
+    }
+    return met;
   }
 }
 
 /** What a ticket grants: what its key does, and it says itself. */
 class TicketGrants extends Grants {
-  readonly topics: readonly TopicPath[];
+  readonly topics: readonly TopicPattern[];
   readonly #ofKey: Grants;
-  /** What is below those topics below which there is something, by their text. */
-  #below: Map<string, readonly TopicPath[]> | undefined;
 
-  constructor(topics: readonly TopicPath[], ofKey: Grants) {
+  constructor(topics: readonly TopicPattern[], ofKey: Grants) {
     super();
     this.topics = topics;
     this.#ofKey = ofKey;
   }
 
-  override covers(path: TopicPath): boolean {
-    return this.#says(path) && this.#ofKey.covers(path);
+  override covers(path: TopicPattern): boolean {
+    return this.topics.some((topic) => isAtOrBelow(path, topic)) && this.#ofKey.covers(path);
   }
 
-  /** Whether the ticket says it, whatever its key does. */
-  #says(path: TopicPath): boolean {
-    for (const topic of this.topics) if (isAtOrBelow(path, topic)) return true;
-    return false;
+  override has(topic: TopicPattern): boolean {
+    return this.topics.includes(topic) || this.#ofKey.has(topic);
   }
 
-  override below(path: TopicPath): readonly TopicPath[] {
-    if (this.#says(path)) return this.#ofKey.below(path);
-    const said = topicsBelow(this.topics, path);
-    if (said.length === 0) return NOTHING;
-    const text = JSON.stringify(path);
-    let below = this.#below?.get(text);
-    if (below === undefined) {
-      this.#below ??= new Map();
-      this.#below.set(text, below = Object.freeze(this.#common(path, said)));
-    }
-    return below;
-  }
-
-  /** What is granted of what the ticket says below a topic. */
-  #common(path: TopicPath, said: readonly TopicPath[]): readonly TopicPath[] {
-    const { topics } = new KeyGrants(said); // Without those that others cover.
+  protected override meet(path: TopicPattern): TopicPattern[] {
+    const said = this.topics.filter((topic) => meets(path, topic)).map((one) => lower(path, one));
     const ofKey = this.#ofKey;
-    if (ofKey.covers(path)) return topics;
-    return topics.flatMap((topic) => ofKey.covers(topic) ? [topic] : ofKey.below(topic));
+    return withoutCovered(said).flatMap((topic) =>
+      ofKey.covers(topic) ? [topic] : ofKey.shareOf(topic).topics
+    );
   }
 }
 
-/** Those of some topics that are another one or below it. Goes through all, which are not so many. */
-function topicsBelow(topics: readonly TopicPath[], path: TopicPath): TopicPath[] {
+/** The nodes right below one where an element leads, or `any` that it stands for. */
+function* meeting<V>(
+  node: TopicNode<V>,
+  element: TopicPattern[number],
+  depth: number,
+): Generator<TopicNode<V>, void, undefined> {
+  if (node.any !== undefined && isAny(depth, element)) yield node.any;
+  if (element !== any) {
+    const child = node.child(element);
+    if (child !== undefined) yield child;
+    return;
+  }
+  for (const child of node.children?.values() ?? []) {
+    if (isAny(depth, child.path[depth]!)) yield child;
+  }
+}
+
+/** Those of some topics that no other one of them covers; none twice. */
+function withoutCovered(topics: readonly TopicPattern[]): readonly TopicPattern[] {
+  return topics.length < 2 ? topics : new KeyGrants(topics).topics;
+}
+
+/** The topic for what two topics that meet have in common: mostly one of them. */
+function lower(one: TopicPattern, other: TopicPattern): TopicPattern {
+  const [shorter, longer] = one.length < other.length ? [one, other] : [other, one];
+  const isWhole = shorter.every((element, depth) => element === any || element === longer[depth]);
+  if (isWhole) return longer;
+  return Object.freeze(
+    longer.map((element, depth) => element === any ? shorter[depth] ?? any : element),
+  );
+}
+
+/** Whether two topics have something in common: one may be above the other. */
+function meets(one: TopicPattern, other: TopicPattern): boolean {
   // What the broker itself publishes is not for the catch-all.
-  if (path.length === 0) return topics.filter((topic) => !isBrokerPath(topic));
-  return topics.filter((topic) => isAtOrBelow(topic, path));
+  if (one.length === 0) return !isBrokerPath(other);
+  if (other.length === 0) return !isBrokerPath(one);
+  const length = Math.min(one.length, other.length);
+  for (let depth = 0; depth < length; depth++) {
+    const a = one[depth]!;
+    const b = other[depth]!;
+    const isMet = a === b || a === any && isAny(depth, b) || b === any && isAny(depth, a);
+    if (!isMet) return false;
+  }
+  return true;
 }
 
 /** Whether a topic is another one, or below it. */
-function isAtOrBelow(path: TopicPath, top: TopicPath): boolean {
+function isAtOrBelow(path: TopicPattern, top: TopicPattern): boolean {
   if (path.length < top.length) return false;
-  for (let depth = 0; depth < top.length; depth++) if (path[depth] !== top[depth]) return false;
+  for (let depth = 0; depth < top.length; depth++) {
+    const element = top[depth]!;
+    if (element !== path[depth] && !(element === any && isAny(depth, path[depth]!))) return false;
+  }
   return true;
+}
+
+function anysOf(path: TopicPattern): number {
+  let count = 0;
+  for (const element of path) if (element === any) count++;
+  return count;
 }

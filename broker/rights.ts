@@ -2,19 +2,23 @@
  * What a key grants to whoever holds it.
  *
  * A grant is a topic: it grants that topic and all below it, and the root grants everything. That is
- * the whole rule; there are no patterns and no denials.
+ * the whole rule; there are no denials. Whoever wants more gets what both have in common.
  *
  * ```
- *                                   granted: ["a"]      granted: ["a","b"], ["c"]
- *  publish to ["a","b"]             yes                 yes
- *  publish to the root: broadcast   no                  no
- *  subscribe to ["a","b","x"]       as it is            as it is
- *  subscribe to ["a"]               as it is            narrowed to ["a","b"]
- *  subscribe to the root            narrowed to ["a"]   narrowed to ["a","b"] and ["c"]
- *  subscribe to ["z"]               refused             refused
+ *                                granted: ["a"]      ["a","b"], ["c"]          ["a",any,"x"]
+ *  publish to ["a","b"]          yes                 yes                       no
+ *  publish to ["a","b","x"]      yes                 yes                       yes
+ *  publish to the root           no                  no                        no
+ *  subscribe to ["a","b","x"]    as it is            as it is                  as it is
+ *  subscribe to ["a"]            as it is            narrowed to ["a","b"]     to ["a",any,"x"]
+ *  subscribe to ["a",any,"x"]    as it is            narrowed to ["a","b","x"] as it is
+ *  subscribe to ["a","b"]        as it is            as it is                  to ["a","b","x"]
+ *  subscribe to [any,"b"]        to ["a","b"]        to ["a","b"], ["c","b"]   to ["a","b","x"]
+ *  subscribe to the root         to ["a"]            to ["a","b"] and ["c"]    to ["a",any,"x"]
+ *  subscribe to ["z"]            refused             refused                   refused
  * ```
  *
- * A ticket grants what its key grants and it says itself, of both topics the lower one.
+ * A ticket grants what its key grants and it says itself, too.
  */
 import type { Narrowing } from "../protocol/ticket.ts";
 import type { Granted } from "../routing/router.ts";
@@ -24,7 +28,8 @@ import {
   isLocalPath,
   type Topic,
   type TopicPath,
-  topicPath,
+  type TopicPattern,
+  topicPattern,
 } from "../topic.ts";
 import { Grants, KeyGrants } from "./grants.ts";
 import type { BrokerKey } from "./keys.ts";
@@ -33,7 +38,7 @@ import type { BrokerKey } from "./keys.ts";
 export const GRANTS_MAX = 4096;
 
 /** Refuses a grant of what nobody can have. */
-function checkGrant(field: string, path: TopicPath): void {
+function checkGrant(field: string, path: TopicPattern): void {
   const why = isLocalPath(path)
     ? "what ends with *local never leaves the process of its publisher"
     : field === "publish" && isBrokerPath(path)
@@ -51,7 +56,7 @@ function keyGrants(field: string, topics: readonly Topic[]): Grants {
       `${field} has ${topics.length} topics; the limit is ${GRANTS_MAX}: grant a topic above them`,
     );
   }
-  const paths = topics.map((topic) => topicPath(topic));
+  const paths = topics.map((topic) => topicPattern(topic));
   for (const path of paths) checkGrant(field, path);
   return new KeyGrants(paths);
 }
@@ -123,11 +128,11 @@ export class Rights {
 
   /** Whether they may get messages of a topic that they have subscribed to, or broadcasts. */
   mayGet(path: TopicPath): boolean {
-    return path.length === 0 ? this.narrow(path)?.length !== 0 : this.#subscribe.covers(path);
+    return path.length === 0 ? this.narrow(path)?.isEmpty !== true : this.#subscribe.covers(path);
   }
 
   /** What a subscriber to a topic gets of it. */
-  narrow(path: TopicPath): Granted {
-    return this.#subscribe.covers(path) ? undefined : this.#subscribe.below(path);
+  narrow(path: TopicPattern): Granted {
+    return this.#subscribe.covers(path) ? undefined : this.#subscribe.shareOf(path);
   }
 }

@@ -27,7 +27,7 @@ import {
 import { randomBytes } from "../protocol/handshake.ts";
 import type { Link, LinkEnd } from "../protocol/link.ts";
 import { WINDOW_BYTES } from "../protocol/session.ts";
-import type { TopicPath } from "../topic.ts";
+import type { TopicPattern } from "../topic.ts";
 import type { Access } from "./access.ts";
 import type { Callbacks } from "./callbacks.ts";
 import { ClientPeer, type PeerContext } from "./client_peer.ts";
@@ -56,7 +56,7 @@ export interface SessionsContext extends Omit<PeerContext, "onBytes" | "account"
 export interface Arrival {
   readonly access: Access;
   readonly opening: Opening;
-  readonly topics: readonly TopicPath[];
+  readonly topics: readonly TopicPattern[];
   /** The IP address from which it came. */
   readonly address: string | undefined;
 }

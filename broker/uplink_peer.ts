@@ -8,7 +8,7 @@ import type { Limits } from "../protocol/frame.ts";
 import { type Run, runAt } from "../protocol/topic_run.ts";
 import type { Origin, Peer } from "../routing/peer.ts";
 import type { DecodeTopic, Router } from "../routing/router.ts";
-import { isBrokerPath, type TopicPath } from "../topic.ts";
+import { beforeAny, isBrokerPath, type TopicPath, type TopicPattern } from "../topic.ts";
 import type { Holder } from "./memory.ts";
 import type { UplinkStats } from "./stats.ts";
 import type { TopicCounts } from "./topic_counts.ts";
@@ -136,9 +136,13 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
     return () => {};
   }
 
-  /** Tells the uplink that a peer wants a topic, or no longer wants it. */
-  wants(peer: Peer | undefined, path: TopicPath, wants: boolean): void {
-    if (this.#hasJoined && peer !== this && !isBrokerPath(path)) this.#uplink.wants(path, wants);
+  /**
+   * Tells the uplink that a peer wants a topic, or no longer wants it: of one with `any`, what stands
+   * before that. So what is wanted never overlaps; what comes and nobody wants ends here.
+   */
+  wants(peer: Peer | undefined, path: TopicPattern, wants: boolean): void {
+    if (!this.#hasJoined || peer === this || isBrokerPath(path)) return;
+    this.#uplink.wants(beforeAny(path), wants);
   }
 
   want(path: TopicPath, wanted: boolean): void {

@@ -71,10 +71,7 @@ export class SentCounts {
   #countsOf(path: TopicPath): readonly SentCount[] {
     if (path.length === 0) return this.#broadcasts.holders > 0 ? [this.#broadcasts] : [];
     const counts: SentCount[] = [];
-    const deepest = this.#tree.deepest(path);
-    for (let node: typeof deepest | undefined = deepest; node !== undefined; node = node.parent) {
-      if (node.value !== undefined) counts.push(node.value);
-    }
+    for (const { value } of this.#tree.crossing(path)) if (value !== undefined) counts.push(value);
     return counts;
   }
 
@@ -85,16 +82,21 @@ export class SentCounts {
     return route.counts;
   }
 
+  /** How many elements of a topic have a node. */
+  #depthOf(path: TopicPath): number {
+    return this.#tree.crossing(path)[0]!.path.length;
+  }
+
   /** One more broker wants a topic; `null`: broadcasts. */
   hold(path: TopicPath | null): SentCount {
-    if (path !== null) this.#bytes += elementBytes(path, this.#tree.deepest(path).path.length);
+    if (path !== null) this.#bytes += elementBytes(path, this.#depthOf(path));
     const node = path === null ? undefined : this.#tree.at(path);
     const known = node === undefined ? this.#broadcasts : node.value;
     if (known !== undefined) {
       if (known.holders++ === 0) this.#state++;
       return known;
     }
-    const topic = node!.path;
+    const topic = node!.path as TopicPath;
     this.#state++;
     this.#bus.want(topic, true);
     return node!.value = { path: topic, depth: topic.length, holders: 1, count: 0 };
@@ -109,7 +111,7 @@ export class SentCounts {
     const node = this.#tree.get(path)!;
     node.value = undefined;
     this.#tree.prune(node);
-    this.#bytes -= elementBytes(path, this.#tree.deepest(path).path.length);
+    this.#bytes -= elementBytes(path, this.#depthOf(path));
     this.#bus.want(path, false);
   }
 }

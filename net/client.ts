@@ -32,7 +32,7 @@ import type { Opened } from "../protocol/frame_bodies.ts";
 import { type Link, type LinkEnd, TICKS } from "../protocol/link.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import type { Dispatcher } from "../pubsub/dispatcher.ts";
-import { formatTopic, type TopicPath } from "../topic.ts";
+import { formatTopic, type TopicPath, type TopicPattern } from "../topic.ts";
 import type { BrokerFinder } from "./broker_finder.ts";
 import { attempt } from "./connect_attempt.ts";
 import { asError, ConnectSpan, DISCONNECTED } from "./connect_span.ts";
@@ -146,7 +146,7 @@ export class Client {
    *
    * @throws {RangeError} If the broker does not allow this topic, or one topic more.
    */
-  interest(path: TopicPath, wanted: boolean): void {
+  interest(path: TopicPattern, wanted: boolean): void {
     const remote = this.#span?.remote;
     if (remote === undefined) return;
     const { limits } = remote;

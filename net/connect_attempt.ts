@@ -23,7 +23,7 @@ import {
 import { nameOfKey } from "../protocol/handshake.ts";
 import { Link, type LinkEnd } from "../protocol/link.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
-import type { TopicPath } from "../topic.ts";
+import type { TopicPattern } from "../topic.ts";
 import type { Target } from "./broker_finder.ts";
 import { type ConnectSpan, DISCONNECTED } from "./connect_span.ts";
 import type { QueueOptions } from "./options.ts";
@@ -39,7 +39,7 @@ export interface Attempter {
   readonly name: string;
   readonly queueOptions: QueueOptions;
   /** The topics that are wanted. */
-  interests(): Iterable<TopicPath>;
+  interests(): Iterable<TopicPattern>;
   /** Others can read and change what is sent to this endpoint, which is tried now. */
   exposes(endpoint: Endpoint): void;
   readonly dial: Outside["dial"];

@@ -16,6 +16,7 @@ import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import type { Dispatcher } from "../pubsub/dispatcher.ts";
 import type { LocalRoute } from "../pubsub/local_route.ts";
 import type { Gap } from "./options.ts";
+import type { TopicPath } from "../topic.ts";
 import type { Owner } from "./owner.ts";
 
 const ROUTES_MAX = 32_768;
@@ -164,7 +165,7 @@ export class Incoming {
     const said = `The broker refused a message: ${printable(text)}`;
     const error = reason === Reason.FORBIDDEN
       ? new ForbiddenError(said, { topic })
-      : new MessageError(said, { topic, issues: [text] });
+      : new MessageError(said, { topic: topic as TopicPath, issues: [text] });
     this.#dispatcher.report(error, { topic });
   }
 

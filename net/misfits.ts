@@ -9,7 +9,7 @@ import { LIMITS_MAX } from "../protocol/frame_bodies.ts";
 import type { Session } from "../protocol/session.ts";
 import { decodeTopic, longestElement } from "../protocol/topic_block.ts";
 import { runAt } from "../protocol/topic_run.ts";
-import { formatTopic, type TopicPath } from "../topic.ts";
+import { formatTopic, type TopicPattern } from "../topic.ts";
 
 /** What was found among the messages of a session. */
 export interface Sifted {
@@ -87,7 +87,7 @@ function payloadProblem(
 
 /** Why a topic, whose block of bytes is given, is more than the limits; `undefined` if it is not. */
 export function topicProblem(
-  path: TopicPath,
+  path: TopicPattern,
   block: Uint8Array,
   limits: Limits,
 ): string | undefined {

@@ -6,7 +6,7 @@ import { BacklogError } from "../errors.ts";
 import { encodeFrame, FrameType, type Limits } from "../protocol/frame.ts";
 import type { Session } from "../protocol/session.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
-import { formatTopic, type TopicPath } from "../topic.ts";
+import { formatTopic, type TopicPath, type TopicPattern } from "../topic.ts";
 import { topicProblem } from "./misfits.ts";
 
 /** A session to which messages are added, and what its broker allows. */
@@ -20,7 +20,7 @@ export class Outgoing {
   readonly #backlog: number;
   readonly #encoder = new Encoder();
   /** The latest topic that was checked against these limits, as bytes. */
-  #latest: { path: TopicPath; limits: Limits; block: Uint8Array } | undefined;
+  #latest: { path: TopicPattern; limits: Limits; block: Uint8Array } | undefined;
   #asking = false;
 
   /** Makes one that leaves at most so many bytes unacknowledged. */
@@ -100,7 +100,7 @@ export class Outgoing {
    *
    * @throws {RangeError} If the broker does not allow it.
    */
-  topicBlock(action: "publish" | "subscribe", path: TopicPath, limits: Limits): Uint8Array {
+  topicBlock(action: "publish" | "subscribe", path: TopicPattern, limits: Limits): Uint8Array {
     const latest = this.#latest;
     if (latest !== undefined && latest.limits === limits && isSame(latest.path, path)) {
       return latest.block;
@@ -115,7 +115,7 @@ export class Outgoing {
   }
 }
 
-function isSame(a: TopicPath, b: TopicPath): boolean {
+function isSame(a: TopicPattern, b: TopicPattern): boolean {
   if (a === b) return true;
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;

@@ -5,9 +5,9 @@
 import { concat } from "../base/bytes.ts";
 import { knownCount, readCount, writeCount } from "../base/count.ts";
 import { ProtocolError } from "../errors.ts";
-import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX } from "../topic.ts";
+import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX, type TopicPattern } from "../topic.ts";
 import { type FrameLimits, FrameType, type Limits, type Reason } from "./frame.ts";
-import { decodeText, decodeTopic, topicBlockMax, topicEnd } from "./topic_block.ts";
+import { decodePattern, decodeText, topicBlockMax, topicEnd } from "./topic_block.ts";
 
 const TEXT_BYTES_MAX = 255;
 /** Leaves room for what later versions may add. */
@@ -188,13 +188,13 @@ export function encodeRefused(reason: Reason, topic: Uint8Array, text: string): 
   return concat(topic, encodeGoodbye(reason, text));
 }
 
-/** What a REFUSED or a DENIED says. */
+/** What a DENIED says, or a REFUSED, whose topic has no `any`. */
 export function decodeRefused(
   body: Uint8Array,
   limits: Limits,
-): { topic: readonly string[]; reason: number; text: string } {
+): { topic: TopicPattern; reason: number; text: string } {
   const end = topicEnd(body, 0, body.length);
-  return { topic: decodeTopic(body, 0, end, limits), ...decodeGoodbye(body.subarray(end)) };
+  return { topic: decodePattern(body, 0, end, limits), ...decodeGoodbye(body.subarray(end)) };
 }
 
 /** The body of ACK: counted frames in 64 bits, the low 32 bits of the number of requests. */

@@ -6,9 +6,12 @@
  * │  size  │ for each element: size, its UTF-8 bytes  │
  * └────────┴──────────────────────────────────────────┘
  * ```
+ *
+ * An element of size 0 is `any`, where topics are wanted.
  */
 import { LONG, LONG_BYTES, readLong, sizeLength, writeSize } from "../base/size_prefix.ts";
 import { ProtocolError } from "../errors.ts";
+import { any, ANY_MAX, type PatternElement, type TopicPath, type TopicPattern } from "../topic.ts";
 import { FrameError, type Limits, Reason } from "./frame.ts";
 
 const encoder = new TextEncoder();
@@ -25,12 +28,12 @@ export function topicBlockMax(
 }
 
 /** A topic as a block of bytes. */
-export function encodeTopic(path: readonly string[]): Uint8Array {
-  return encodeAsciiTopic(path) ?? encodeAnyTopic(path);
+export function encodeTopic(path: TopicPattern): Uint8Array {
+  return encodeAsciiTopic(path) ?? encodeUtf8Topic(path);
 }
 
-function encodeAnyTopic(path: readonly string[]): Uint8Array {
-  const elements = path.map((element) => encoder.encode(element));
+function encodeUtf8Topic(path: TopicPattern): Uint8Array {
+  const elements = path.map((element) => encoder.encode(textOf(element)));
   const size = elements.reduce((sum, { length }) => sum + sizeLength(length) + length, 0);
   const block = new Uint8Array(sizeLength(size) + size);
   let at = writeSize(block, 0, size);
@@ -43,15 +46,15 @@ function encodeAnyTopic(path: readonly string[]): Uint8Array {
 }
 
 /** The same for a short topic in ASCII, without a `TextEncoder`; `undefined` for another. */
-function encodeAsciiTopic(path: readonly string[]): Uint8Array | undefined {
+function encodeAsciiTopic(path: TopicPattern): Uint8Array | undefined {
   let size = 0;
-  for (let i = 0; i < path.length; i++) size += 1 + path[i]!.length;
+  for (let i = 0; i < path.length; i++) size += 1 + textOf(path[i]!).length;
   if (size > ASCII_TOPIC_BYTES_MAX) return undefined;
   const block = new Uint8Array(1 + size);
   block[0] = size;
   let at = 1;
   for (let i = 0; i < path.length; i++) {
-    const element = path[i]!;
+    const element = textOf(path[i]!);
     block[at++] = element.length;
     for (let j = 0; j < element.length; j++) {
       const unit = element.charCodeAt(j);
@@ -60,6 +63,10 @@ function encodeAsciiTopic(path: readonly string[]): Uint8Array | undefined {
     }
   }
   return block;
+}
+
+function textOf(element: PatternElement): string {
+  return element === any ? "" : element;
 }
 
 /** Where the topic block that begins at `start` ends; it must end at or before `end`. */
@@ -90,14 +97,35 @@ export function longestElement(block: Uint8Array): number {
   return longest;
 }
 
-/** The topic of the whole block from `start` to before `end`, checked against the limits. */
+/** The path of the whole block from `start` to before `end`, checked against the limits. */
 export function decodeTopic(
   bytes: Uint8Array,
   start: number,
   end: number,
   limits: Limits,
-): readonly string[] {
-  const path: string[] = [];
+): TopicPath {
+  return decode(bytes, start, end, limits, false) as TopicPath;
+}
+
+/** The topic that somebody wants of the whole block, checked against the limits. */
+export function decodePattern(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  limits: Limits,
+): TopicPattern {
+  return decode(bytes, start, end, limits, true);
+}
+
+function decode(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  limits: Limits,
+  isWanted: boolean,
+): TopicPattern {
+  const path: PatternElement[] = [];
+  let anys = 0;
   let at = start + (bytes[start] === LONG ? 5 : 1);
   while (at < end) {
     let size = bytes[at]!;
@@ -106,7 +134,15 @@ export function decodeTopic(
       throw new ProtocolError("Cannot read a topic: it ends in the size of an element");
     }
     if (size === LONG) size = readLong(bytes, at);
-    if (size === 0) throw new ProtocolError("Cannot read a topic: an element is empty");
+    if (size === 0 && !isWanted) {
+      throw new ProtocolError("Cannot read a topic: an element is empty");
+    }
+    if (size === 0 && ++anys > ANY_MAX) {
+      throw new FrameError(
+        `Cannot read a topic: more than ${ANY_MAX} elements have any name`,
+        Reason.TOPIC_TOO_BIG,
+      );
+    }
     if (size > limits.elementBytes) {
       throw new FrameError(
         `Cannot read a topic: an element has ${size} bytes; the limit is ${limits.elementBytes}`,
@@ -121,7 +157,7 @@ export function decodeTopic(
       );
     }
     at = from + size;
-    path.push(decodeText(bytes, from, at));
+    path.push(size === 0 ? any : decodeText(bytes, from, at));
   }
   return Object.freeze(path);
 }

@@ -28,6 +28,8 @@ import {
   type Topic,
   type TopicPath,
   topicPath,
+  type TopicPattern,
+  topicPattern,
 } from "../topic.ts";
 import { AbortListeners } from "./abort_listeners.ts";
 import { fitOf } from "./accepts.ts";
@@ -49,12 +51,12 @@ import type {
 /** What the owner of a {@linkcode Dispatcher} is called for, besides errors. */
 export interface DispatcherOptions extends PubSubOptions {
   /**
-   * Called when a path gets its first subscriber, and when it has lost its last.
+   * Called when a topic gets its first subscriber, and when it has lost its last.
    *
-   * - Never for paths that end in `"*local"`.
+   * - Never for topics that end in `"*local"`.
    * - If it throws for the first, that subscriber is not added and the caller gets the error.
    */
-  onInterest?(path: TopicPath, wanted: boolean): void;
+  onInterest?(path: TopicPattern, wanted: boolean): void;
   /** Called when there is room again in all subscriptions that wait. */
   onRoom?(): void;
 }
@@ -119,19 +121,34 @@ export class Dispatcher {
   }
 
   /**
-   * The path of a topic to publish or to subscribe to.
+   * The path of a topic to publish to.
    *
    * @throws {TypeError} If it is not a valid topic.
    * @throws {RangeError} If it is too long.
    */
   pathOf(topic: Topic): TopicPath {
     const path = topicPath(topic);
-    const notice = this.#isAdvised ? undefined : slashNotice(topic);
-    if (notice !== undefined) {
-      this.#isAdvised = true;
-      warn(`The topic ${notice}`);
-    }
+    this.#advise(topic);
     return path;
+  }
+
+  /**
+   * The pattern of a topic to subscribe to.
+   *
+   * @throws {TypeError} If it is not a valid topic.
+   * @throws {RangeError} If it is too long.
+   */
+  patternOf(topic: Topic): TopicPattern {
+    const pattern = topicPattern(topic);
+    this.#advise(topic);
+    return pattern;
+  }
+
+  #advise(topic: Topic): void {
+    const notice = this.#isAdvised ? undefined : slashNotice(topic);
+    if (notice === undefined) return;
+    this.#isAdvised = true;
+    warn(`The topic ${notice}`);
   }
 
   /**
@@ -140,7 +157,7 @@ export class Dispatcher {
    * @returns Removes exactly this one; twice is a no-op.
    * @throws {TypeError} If `subscriber` is not a function, or `accepts` is neither names nor a schema.
    */
-  add(path: TopicPath, subscriber: Subscriber<never>, options: AddOptions = {}): Handle {
+  add(path: TopicPattern, subscriber: Subscriber<never>, options: AddOptions = {}): Handle {
     if (typeof subscriber !== "function") {
       throw new TypeError(
         `Cannot subscribe to ${formatTopic(path)}: the subscriber is ` +
@@ -153,7 +170,7 @@ export class Dispatcher {
   }
 
   /** Removes the earliest registration of `subscriber` for the path; returns whether there was one. */
-  remove(path: TopicPath, subscriber: Subscriber<never>): boolean {
+  remove(path: TopicPattern, subscriber: Subscriber<never>): boolean {
     const registration = this.#tree.get(path)?.value?.earliestOf(subscriber);
     if (registration === undefined) return false;
     this.#remove(registration);
@@ -182,7 +199,7 @@ export class Dispatcher {
    * @throws {RangeError} If `limit` or `limitBytes` is not a positive whole number.
    * @throws {TypeError} If another option is of the wrong kind.
    */
-  subscribe(path: TopicPath, options: SubscribeOptions<unknown> = {}): Subscription<unknown> {
+  subscribe(path: TopicPattern, options: SubscribeOptions<unknown> = {}): Subscription<unknown> {
     const { limit = SUBSCRIPTION_LIMIT, limitBytes = SUBSCRIPTION_BYTES } = options;
     const { overflow = "drop-oldest" } = options;
     const name = `the subscription of ${formatTopic(path)}`;
@@ -210,14 +227,14 @@ export class Dispatcher {
     return new QueueSubscription(queue);
   }
 
-  /** The paths that have a subscriber here, except those that end in `"*local"`. */
-  *interests(): Generator<TopicPath, void, undefined> {
+  /** The topics that have a subscriber here, except those that end in `"*local"`. */
+  *interests(): Generator<TopicPattern, void, undefined> {
     for (const { path, value } of this.#tree.nodes()) {
       if (value !== undefined && !isLocalPath(path)) yield path;
     }
   }
 
-  /** How many paths {@linkcode Dispatcher.interests} gives. */
+  /** How many topics {@linkcode Dispatcher.interests} gives. */
   get interestCount(): number {
     return this.#interestCount;
   }
@@ -228,13 +245,7 @@ export class Dispatcher {
       for (const { path: wanted } of this.#all) if (!isBrokerPath(wanted)) return true;
       return false;
     }
-    this.#update(route);
-    const stop = route.broker ? this.#tree.root : undefined;
-    let node: LocalRoute["node"] | undefined = route.node;
-    for (; node !== stop && node !== undefined; node = node.parent) {
-      if (node.value !== undefined) return true;
-    }
-    return false;
+    return this.#tree.first(route) !== undefined;
   }
 
   /** Whether there are subscriptions, for which what comes from elsewhere counts its bytes. */
@@ -269,9 +280,8 @@ export class Dispatcher {
   /** A subscription without room that gets what is published to a path. */
   #fullFor(path: TopicPath): Registration | undefined {
     if (path.length === 0) return this.#full.values().find((one) => !isBrokerPath(one.path));
-    let node: LocalRoute["node"] | undefined = this.#tree.deepest(path);
-    for (; node !== undefined; node = node.parent) {
-      const [first] = node.value?.full ?? [];
+    for (const { value } of this.#tree.crossing(path)) {
+      const [first] = value?.full ?? [];
       if (first !== undefined) return first;
     }
     return undefined;
@@ -357,7 +367,7 @@ export class Dispatcher {
   }
 
   #add(
-    path: TopicPath,
+    path: TopicPattern,
     subscriber: Subscriber<unknown>,
     { once = false, signal, accepts }: AddOptions,
     queue: Queue<Delivery<unknown>> | undefined,
@@ -443,13 +453,6 @@ export class Dispatcher {
     );
   }
 
-  /** Looks up again where messages go, if that may have changed. */
-  #update(route: LocalRoute): void {
-    if (route.shape === route.node.shape) return;
-    route.node = this.#tree.deepest(route.path);
-    route.shape = route.node.shape;
-  }
-
   #deliverWaiting(): void {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
       this.#size = next.size;
@@ -462,18 +465,29 @@ export class Dispatcher {
     const { path } = route;
     const end = this.#births;
     if (path.length === 0) return this.#broadcast(path, message, end);
-    this.#update(route);
-    const stop = route.broker ? this.#tree.root : undefined;
+    this.#tree.follow(route);
+    if (route.crossing !== undefined) {
+      for (const { value } of route.crossing) this.#passTo(value, path, message, end);
+      return;
+    }
     let node: LocalRoute["node"] | undefined = route.node;
-    for (; node !== stop && node !== undefined; node = node.parent) {
-      if (node.value === undefined) continue;
-      const { list } = node.value;
-      const { length } = list;
-      for (let index = 0; index < length; index++) {
-        const registration = list[index]!;
-        if (registration.birth >= end) break;
-        if (registration.active) this.#call(registration, path, message);
-      }
+    for (; node !== undefined; node = node.parent) this.#passTo(node.value, path, message, end);
+  }
+
+  /** Passes a message to the subscribers of one topic that were there before so many births. */
+  #passTo(
+    registrations: Registrations | undefined,
+    path: TopicPath,
+    message: object,
+    end: number,
+  ): void {
+    if (registrations === undefined) return;
+    const { list } = registrations;
+    const { length } = list;
+    for (let index = 0; index < length; index++) {
+      const registration = list[index]!;
+      if (registration.birth >= end) break;
+      if (registration.active) this.#call(registration, path, message);
     }
   }
 

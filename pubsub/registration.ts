@@ -4,7 +4,7 @@
 import { dispose, followPolyfill } from "../base/disposal.ts";
 import type { Queue } from "../base/queue.ts";
 import type { TopicNode } from "../routing/topic_tree.ts";
-import type { TopicPath } from "../topic.ts";
+import type { TopicPattern } from "../topic.ts";
 import type { Fit } from "./accepts.ts";
 import type { Registrations } from "./registrations.ts";
 import type { Delivery, Handle, Subscriber } from "./subscriber.ts";
@@ -58,8 +58,8 @@ export class Registration {
     this.queue = options.queue;
   }
 
-  /** Its path. */
-  get path(): TopicPath {
+  /** Its topic. */
+  get path(): TopicPattern {
     return this.node.path;
   }
 }

@@ -2,7 +2,7 @@
  * The public types of subscribing: subscribers, subscriptions, their options, and where errors go.
  */
 import type { Overflow } from "../base/queue.ts";
-import type { TopicPath } from "../topic.ts";
+import type { any, TopicPath } from "../topic.ts";
 
 /**
  * A function that is called with the topic and the message.
@@ -20,8 +20,8 @@ export type Subscriber<M, P = TopicPath> = {
 
 /** Where an error that `onError` gets comes from. What is not known is absent. */
 export interface ErrorContext {
-  /** The topic of the message, or of the subscription concerned. */
-  readonly topic?: TopicPath;
+  /** The topic of the message, or of the subscription concerned, which may have {@linkcode any}. */
+  readonly topic?: readonly (string | typeof any)[];
   /** The message that was being delivered. */
   readonly message?: object;
   /** The subscriber that failed, or that does not accept the message; absent for a `Subscription`. */

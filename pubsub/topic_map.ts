@@ -7,11 +7,11 @@
  *  topic                 a subscriber gets                          a publisher gives
  *  "hello"               Hello, at readonly ["hello", ...string[]]  Hello
  *  "hello" or "stop"     Hello or Stop                              what is Hello and Stop
- *  null                  Hello or Stop, at any of these             Hello or Stop
+ *  null, [any]           Hello or Stop, at any of these             Hello or Stop, at null
  *  what was delivered                                               what was delivered with it
  * ```
  */
-import type { Topic, TopicPath } from "../topic.ts";
+import type { any, Topic, TopicPath } from "../topic.ts";
 
 /**
  * The messages of a typed bus: an object type for each first element of a topic.
@@ -44,7 +44,12 @@ export type TopicOf<T> = 0 extends 1 & T
   // deno-lint-ignore no-explicit-any
   ? any
   : string extends keyof T ? Topic
-  : (keyof T & string) | readonly [keyof T & string, ...string[]] | readonly [] | RootPath | null;
+  :
+    | (keyof T & string)
+    | readonly [(keyof T & string) | typeof any, ...(string | typeof any)[]]
+    | readonly []
+    | RootPath
+    | null;
 
 /**
  * The topic that a subscriber of a typed bus gets with a message. It begins with the element with which
@@ -63,7 +68,7 @@ export type PathOf<T, K> = string extends keyof T ? TopicPath
 /**
  * The messages that a subscriber gets, which the first element of its topic decides.
  *
- * - At the root (`null`), it is the union of all message types. A broadcast also goes to subscribers
+ * - At the root (`null`), and if the first element is `any`, it is the union of all message types. A broadcast also goes to subscribers
  *   that expect another type; the option `accepts` keeps it from them.
  *
  * @typeParam T The map of the bus.

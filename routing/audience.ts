@@ -3,11 +3,12 @@
  *
  * ```
  *  Audience ◀── Place    those who want one topic, whole
- *           ◀── Scope    those who want one topic, of which they get the same topics below it;
+ *           ◀── Scope    those who want one topic, of which they get the same share: other topics;
  *                        each of these topics' places knows the scope, not each of its members
  * ```
  */
-import { isBrokerPath, type TopicPath } from "../topic.ts";
+import { isBrokerPath } from "../topic.ts";
+import type { Share } from "./share.ts";
 import type { TopicNode } from "./topic_tree.ts";
 
 /** One peer in one {@linkcode Audience}. */
@@ -66,15 +67,28 @@ export class Audience<P> {
   }
 }
 
+/** Where messages lead, with the list of those who get them. */
+export interface Listed<P> {
+  /** Who gets them, each once. */
+  peers: readonly P[] | undefined;
+  /** The count of changes when that list was made, and when it was last seen to be right. */
+  madeAt: number;
+  checkedAt: number;
+}
+
+/** How many places have been made. */
+let places = 0;
+
 const NO_SCOPES: ReadonlySet<never> = new Set();
 
 /** Those who want one topic. */
-export class Place<P> extends Audience<P> {
+export class Place<P> extends Audience<P> implements Listed<P> {
   readonly node: TopicNode<Place<P>>;
+  /** No other place has it. */
+  readonly number = ++places;
   #scopes: Set<Scope<P>> | undefined = undefined;
-  /** Who gets the messages of topics that have no place below this one, each once. */
+  /** Those of topics that have no place below this one and meet no `any`. */
   peers: readonly P[] | undefined = undefined;
-  /** The count of changes when that list was made, and when it was last seen to be right. */
   madeAt = 0;
   checkedAt = 0;
 
@@ -128,23 +142,23 @@ export class Place<P> extends Audience<P> {
   }
 }
 
-/** Those who get the same topics of one that they want. */
+/** Those who get the same share of a topic that they want. */
 export class Scope<P> extends Audience<P> {
-  /** The topics that they get. */
-  readonly topics: readonly TopicPath[];
+  /** What they get. */
+  readonly share: Share;
   /** The places of these, as far as the scope is made. */
   readonly places: Place<P>[] = [];
   /** How many are making it. */
   makers = 0;
 
   /** Makes one without anybody, and without places. */
-  constructor(topics: readonly TopicPath[]) {
-    super(!topics.every(isBrokerPath));
-    this.topics = topics;
+  constructor(share: Share) {
+    super(!share.topics.every(isBrokerPath));
+    this.share = share;
   }
 
   /** Whether it has all its places. */
   get isWhole(): boolean {
-    return this.places.length === this.topics.length;
+    return this.places.length === this.share.topics.length;
   }
 }

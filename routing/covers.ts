@@ -29,7 +29,7 @@ export interface CoverChange {
  * - A change costs as much as the covers that it adds and removes, however many topics there are.
  */
 export class Covers {
-  /** How often each topic is wanted. */
+  /** How often each topic is wanted; these are paths, without `any`. */
   readonly #wants = new TopicTree<number>();
   #size = 0;
 
@@ -55,7 +55,7 @@ export class Covers {
     node.value = 1;
     if (isCovered) return undefined;
     this.#size += 1 - removed.length;
-    return { added: [node.path], removed };
+    return { added: [node.path as TopicPath], removed };
   }
 
   /**
@@ -72,13 +72,13 @@ export class Covers {
     this.#wants.prune(node);
     if (isCovered) return undefined;
     this.#size += added.length - 1;
-    return { added, removed: [node.path] };
+    return { added, removed: [node.path as TopicPath] };
   }
 
   /** Whether a topic is wanted once, and others below it are, too: these come back when it is removed. */
   isAbove(path: TopicPath): boolean {
     const node = this.#wants.get(path);
-    return node?.value === 1 && node.children !== undefined;
+    return node?.value === 1 && !node.isLeaf;
   }
 
   /** The covers, frozen, in no particular order; change nothing while you iterate. */
@@ -96,7 +96,7 @@ export class Covers {
 function* coversFrom(top: TopicNode<number>): Generator<TopicPath, void, undefined> {
   const ahead = [top];
   for (let node = ahead.pop(); node !== undefined; node = ahead.pop()) {
-    if (node.value !== undefined) yield node.path;
-    else for (const child of node.children?.values() ?? []) ahead.push(child);
+    if (node.value !== undefined) yield node.path as TopicPath;
+    else for (const child of node.below()) ahead.push(child);
   }
 }

@@ -4,8 +4,8 @@
  */
 import type { Account } from "../base/account.ts";
 import { StringMap } from "../base/string_map.ts";
-import type { TopicPath } from "../topic.ts";
-import { type Audience, type Member, Place } from "./audience.ts";
+import { any, type TopicPattern } from "../topic.ts";
+import { type Audience, type Member, Place, Scope } from "./audience.ts";
 import {
   interestBytes,
   MEMBER_BYTES,
@@ -62,7 +62,9 @@ export class Interests<P> {
         if (at.parent.children !== undefined && at.parent.children.size > 1) break;
       }
     }
-    for (const [text] of this.#narrowed?.entries() ?? []) sum += narrowedBytes(text);
+    for (const [text, { audience }] of this.#narrowed?.entries() ?? []) {
+      sum += narrowedBytes(text) + shareBytes(audience) / Math.max(1, audience.size);
+    }
     return sum;
   }
 
@@ -73,14 +75,14 @@ export class Interests<P> {
   }
 
   /** As what the peer gets a topic, if it wants that; `place` is the topic's, if it has one. */
-  get(path: TopicPath, place: Place<P> | undefined): Member<P> | undefined {
+  get(path: TopicPattern, place: Place<P> | undefined): Member<P> | undefined {
     const whole = place && this.#whole?.get(place);
     if (whole !== undefined || this.#narrowed === undefined) return whole;
     return this.#narrowed.get(textOf(path));
   }
 
   /** The peer gets a topic as this member. */
-  set(path: TopicPath, member: Member<P>): void {
+  set(path: TopicPattern, member: Member<P>): void {
     const { audience } = member;
     if (audience instanceof Place) {
       (this.#whole ??= new Map()).set(audience, member);
@@ -88,27 +90,27 @@ export class Interests<P> {
     }
     const text = textOf(path);
     (this.#narrowed ??= new StringMap()).set(text, member);
-    this.#changed(narrowedBytes(text), narrowedBytes(text));
+    this.#changed(narrowedBytes(text) + shareBytes(audience), narrowedBytes(text));
   }
 
   /** The peer no longer gets a topic as this member. */
-  delete(path: TopicPath, { audience }: Member<P>): void {
+  delete(path: TopicPattern, { audience }: Member<P>): void {
     if (audience instanceof Place) {
       this.#whole?.delete(audience);
       return this.#changed(-interestBytes(path), -MEMBER_BYTES);
     }
     const text = textOf(path);
     this.#narrowed?.delete(text);
-    this.#changed(-narrowedBytes(text), -narrowedBytes(text));
+    this.#changed(-narrowedBytes(text) - shareBytes(audience), -narrowedBytes(text));
   }
 
   /** All topics, with the members; what comes or goes meanwhile may be among them. */
-  *entries(): Generator<[TopicPath, Member<P>], void, undefined> {
+  *entries(): Generator<[TopicPattern, Member<P>], void, undefined> {
     for (const [audience, member] of this.#whole ?? []) {
       yield [(audience as Place<P>).node.path, member];
     }
     for (const [text, member] of this.#narrowed?.entries() ?? []) {
-      yield [Object.freeze(JSON.parse(text)) as TopicPath, member];
+      yield [patternOf(text), member];
     }
   }
 }
@@ -117,6 +119,16 @@ function narrowedBytes(text: string): number {
   return NARROWED_BYTES + text.length;
 }
 
-function textOf(path: TopicPath): string {
+function shareBytes<P>(audience: Audience<P>): number {
+  return audience instanceof Scope ? audience.share.bytes : 0;
+}
+
+/** A text that no other topic has; `any` is `null` in it. */
+function textOf(path: TopicPattern): string {
   return JSON.stringify(path);
+}
+
+function patternOf(text: string): TopicPattern {
+  const elements = JSON.parse(text) as (string | null)[];
+  return Object.freeze(elements.map((element) => element ?? any));
 }

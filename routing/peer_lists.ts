@@ -1,65 +1,114 @@
 /**
  * Who gets the messages that lead to a place: its own audience, its scopes', and those of the places
- * above it. The lists are kept until one of these changes.
+ * above it; or, where messages cross an `any`, of all places that they lead to. The lists are kept until
+ * one of these changes.
  */
-import type { Audience, Place } from "./audience.ts";
+import type { Audience, Listed, Place } from "./audience.ts";
 import type { TopicNode } from "./topic_tree.ts";
 
 /** How many peers all kept lists may have together. */
 const LISTED_PEERS_MAX = 2 ** 20;
+/** How many places all kept crossings may have together. */
+const CROSSED_PLACES_MAX = 2 ** 18;
 
-/** Keeps a list of peers for each place that messages lead to. */
+/** Places that the messages of some topics lead to, in no relation to each other. */
+export class Crossing<P> implements Listed<P> {
+  /** The places. */
+  readonly places: readonly Place<P>[];
+  peers: readonly P[] | undefined = undefined;
+  madeAt = 0;
+  checkedAt = 0;
+
+  /** Use {@linkcode PeerLists.crossing}. */
+  constructor(places: readonly Place<P>[]) {
+    this.places = places;
+  }
+}
+
+/** Keeps a list of peers for each place and each crossing that messages lead to. */
 export class PeerLists<P> {
-  /** The list of one peer alone, which all places share that lead to it only. */
+  /** The list of one peer alone, which all share that lead to it only. */
   readonly #aloneOf: (peer: P) => readonly P[];
-  /** The places that have a list. */
-  readonly #listed = new Set<Place<P>>();
+  /** What has a list. */
+  readonly #listed = new Set<Listed<P>>();
   #size = 0;
+  /** By the numbers of their places. */
+  readonly #crossings = new Map<string, Crossing<P>>();
+  #crossed = 0;
 
   /** Makes one without lists; `aloneOf` gives the same list for the same peer. */
   constructor(aloneOf: (peer: P) => readonly P[]) {
     this.#aloneOf = aloneOf;
   }
 
-  /** Who gets what leads to a place, each once; `now` is the count of changes. */
-  at(place: Place<P>, now: number): readonly P[] {
-    if (place.checkedAt === now && place.peers !== undefined) return place.peers;
-    if (place.peers === undefined || hasChanged(place.node, place.madeAt)) {
-      this.forget(place);
-      const peers = peersUpFrom(place.node);
-      this.#keep(place, peers.length === 1 ? this.#aloneOf(peers[0]!) : peers);
-      place.madeAt = now;
+  /**
+   * Where messages lead that cross these nodes: the same for the same places.
+   *
+   * @param before Where they led before, if that is known.
+   */
+  crossing(
+    nodes: readonly TopicNode<Place<P>>[],
+    before: Listed<P> | undefined,
+  ): Crossing<P> | undefined {
+    const places: Place<P>[] = [];
+    for (const { value } of nodes) if (value !== undefined) places.push(value);
+    if (places.length === 0) return undefined;
+    if (before instanceof Crossing && isSame(before.places, places)) return before;
+    const key = places.map(({ number }) => number).join();
+    let crossing = this.#crossings.get(key);
+    if (crossing === undefined) {
+      if (this.#crossed > CROSSED_PLACES_MAX) {
+        this.#crossings.clear();
+        this.#crossed = 0;
+      }
+      this.#crossed += places.length;
+      this.#crossings.set(key, crossing = new Crossing(places));
     }
-    place.checkedAt = now;
-    return place.peers!;
+    return crossing;
   }
 
-  #keep(place: Place<P>, peers: readonly P[]): void {
+  /** Who gets what leads there, each once; `now` is the count of changes. */
+  at(end: Place<P> | Crossing<P>, now: number): readonly P[] {
+    if (end.checkedAt === now && end.peers !== undefined) return end.peers;
+    if (end.peers === undefined || hasChanged(end, end.madeAt)) {
+      this.forget(end);
+      const peers = peersOf(end instanceof Crossing ? end.places : placesUpFrom(end.node));
+      this.#keep(end, peers.length === 1 ? this.#aloneOf(peers[0]!) : peers);
+      end.madeAt = now;
+    }
+    end.checkedAt = now;
+    return end.peers!;
+  }
+
+  #keep(end: Listed<P>, peers: readonly P[]): void {
     if (this.#size + peers.length > LISTED_PEERS_MAX) this.#forgetAll();
-    place.peers = peers;
+    end.peers = peers;
     this.#size += peers.length;
-    this.#listed.add(place);
+    this.#listed.add(end);
   }
 
-  /** Forgets the list of a place. */
-  forget(place: Place<P>): void {
-    if (!this.#listed.delete(place)) return;
-    this.#size -= place.peers!.length;
-    place.peers = undefined;
+  /** Forgets a list. */
+  forget(end: Listed<P>): void {
+    if (!this.#listed.delete(end)) return;
+    this.#size -= end.peers!.length;
+    end.peers = undefined;
   }
 
   #forgetAll(): void {
-    for (const place of this.#listed) place.peers = undefined;
+    for (const end of this.#listed) end.peers = undefined;
     this.#listed.clear();
     this.#size = 0;
   }
 }
 
-/** The peers at a node and at those above it, up to before `end`; each once. */
-export function peersUpFrom<P>(
-  from: TopicNode<Place<P>> | undefined,
-  end?: TopicNode<Place<P>>,
-): readonly P[] {
+function* placesUpFrom<P>(from: TopicNode<Place<P>>): Generator<Place<P>, void, undefined> {
+  for (let node: typeof from | undefined = from; node !== undefined; node = node.parent) {
+    if (node.value !== undefined) yield node.value;
+  }
+}
+
+/** The peers of some places, each once. */
+function peersOf<P>(places: Iterable<Place<P>>): readonly P[] {
   const peers: P[] = [];
   let audiences = 0;
   const take = (audience: Audience<P>) => {
@@ -67,9 +116,7 @@ export function peersUpFrom<P>(
     audiences++;
     audience.addTo(peers);
   };
-  for (let node = from; node !== undefined && node !== end; node = node.parent) {
-    const place = node.value;
-    if (place === undefined) continue;
+  for (const place of places) {
     take(place);
     for (const scope of place.scopes) take(scope);
   }
@@ -77,10 +124,15 @@ export function peersUpFrom<P>(
   return audiences > 1 ? [...new Set(peers)] : peers;
 }
 
-/** Whether somebody came or went at a node or above it, after so many changes. */
-function hasChanged<P>(from: TopicNode<Place<P>>, count: number): boolean {
-  for (let node: typeof from | undefined = from; node !== undefined; node = node.parent) {
+/** Whether somebody came or went, at a place or above it, or at a crossing, after so many changes. */
+function hasChanged<P>(end: Place<P> | Crossing<P>, count: number): boolean {
+  if (end instanceof Crossing) return end.places.some((place) => place.hasChangedSince(count));
+  for (let node: Place<P>["node"] | undefined = end.node; node !== undefined; node = node.parent) {
     if (node.changed > count || node.value?.hasChangedSince(count)) return true;
   }
   return false;
+}
+
+function isSame<V>(some: readonly V[], others: readonly V[]): boolean {
+  return some.length === others.length && some.every((one, index) => one === others[index]);
 }

@@ -13,15 +13,16 @@
  */
 import { Account } from "../base/account.ts";
 import { BytesCache } from "../base/bytes_cache.ts";
-import { isBrokerPath, isLocalPath, type TopicPath } from "../topic.ts";
+import { isBrokerPath, isLocalPath, type TopicPath, type TopicPattern } from "../topic.ts";
 import { Audience, type Member, Place, Scope } from "./audience.ts";
 import { nodeBytes, PLACE_BYTES } from "./interest_bytes.ts";
 import { Interests } from "./interests.ts";
 import { Pace } from "./pace.ts";
 import type { Peer } from "./peer.ts";
-import { PeerLists, peersUpFrom } from "./peer_lists.ts";
+import { type Crossing, PeerLists } from "./peer_lists.ts";
 import { Scopes } from "./scopes.ts";
-import { type TopicNode, TopicTree } from "./topic_tree.ts";
+import type { Share } from "./share.ts";
+import { TopicTree, Way } from "./topic_tree.ts";
 
 /** What a {@linkcode Router} calls. */
 export interface RouterOptions<P extends Peer> {
@@ -29,7 +30,7 @@ export interface RouterOptions<P extends Peer> {
    * Called when a topic is wanted once more, or once less; `peer` is `undefined` when it is for all
    * that share a {@linkcode Scope}.
    */
-  onInterest?(peer: P | undefined, path: TopicPath, wants: boolean): void;
+  onInterest?(peer: P | undefined, path: TopicPattern, wants: boolean): void;
   /** Why nobody may publish to a topic, as the end of a sentence; `undefined` if all may. */
   forbidden?(path: TopicPath): string | undefined;
   /** Where what interests take of memory counts. */
@@ -37,30 +38,31 @@ export interface RouterOptions<P extends Peer> {
 }
 
 /**
- * What a peer gets of a topic that it wants. `undefined`: all of it; else topics below it, perhaps
- * none. Those who want the same topic and are given the same array share a {@linkcode Scope}.
+ * What a peer gets of a topic that it wants; `undefined` for all of it. Those who want the same topic and
+ * are given the same share are in one {@linkcode Scope}.
  */
-export type Granted = readonly TopicPath[] | undefined;
+export type Granted = Share | undefined;
 
 /** Where the messages of one topic go; {@linkcode Router.peers} says to whom. */
-export interface Route<P extends Peer> {
-  /** The topic. */
-  readonly path: TopicPath;
+export class Route<P extends Peer> extends Way<Place<P>> {
   /** Why nobody may publish to it, as the end of a sentence. */
   readonly forbidden: string | undefined;
-  /** The deepest node on the way to it, as long as that has this shape. */
-  node: TopicNode<Place<P>>;
-  shape: number;
-  /** The nearest place from there up, found when there were so many changes. */
-  place: Place<P> | undefined;
-  checkedAt: number;
+  /** The nearest place on the way, or all if it crosses an `any`, found after so many changes. */
+  end: Place<P> | Crossing<P> | undefined = undefined;
+  checkedAt = 0;
+
+  /** Use {@linkcode Router.route}. */
+  constructor(path: TopicPath, tree: TopicTree<Place<P>>, forbidden?: string) {
+    super(path, tree);
+    this.forbidden = forbidden;
+  }
 }
 
 /** Decodes the topic block in `bytes` from `start` to before `end`. */
 export type DecodeTopic = (bytes: Uint8Array, start: number, end: number) => TopicPath;
 
 /** Says what a peer gets of a topic that it wants. */
-export type Narrow = (path: TopicPath) => Granted;
+export type Narrow = (path: TopicPattern) => Granted;
 
 /** How many topics have a remembered route. */
 const ROUTES_MAX = 32_768;
@@ -115,13 +117,13 @@ export class Router<P extends Peer> {
    *
    * - In one step, which is short if {@linkcode Router.prepare} has nothing to do.
    */
-  add(peer: P, path: TopicPath, granted?: Granted): void {
+  add(peer: P, path: TopicPattern, granted?: Granted): void {
     this.#set(peer, this.#interestsFor(peer), path, granted);
   }
 
   /** What has to be done, in steps, so that somebody can get what is granted; often nothing. */
   prepare(granted: Granted): Generator<void, unknown, undefined> | undefined {
-    if (granted === undefined || granted.length === 0) return undefined;
+    if (granted === undefined || granted.isEmpty) return undefined;
     return this.#scopes.get(granted) === undefined ? this.#scopes.make(granted) : undefined;
   }
 
@@ -130,7 +132,7 @@ export class Router<P extends Peer> {
    *
    * @returns Does that, in steps; returns what is granted then.
    */
-  *prepared(path: TopicPath, narrow: Narrow): Generator<void, Granted, undefined> {
+  *prepared(path: TopicPattern, narrow: Narrow): Generator<void, Granted, undefined> {
     for (;;) {
       const granted = narrow(path);
       const steps = this.prepare(granted);
@@ -140,7 +142,7 @@ export class Router<P extends Peer> {
   }
 
   /** A peer no longer wants a topic; returns whether it did. */
-  remove(peer: P, path: TopicPath): boolean {
+  remove(peer: P, path: TopicPattern): boolean {
     const own = this.#interests.get(peer);
     const member = own && this.#memberOf(own, path);
     if (member === undefined) return false;
@@ -160,9 +162,9 @@ export class Router<P extends Peer> {
    */
   *replace(
     peer: P,
-    paths: readonly TopicPath[],
+    paths: readonly TopicPattern[],
     narrow: Narrow = () => undefined,
-    denied: (path: TopicPath) => void = () => {},
+    denied: (path: TopicPattern) => void = () => {},
   ): Generator<void, void, undefined> {
     const own = this.#interestsFor(peer);
     const round = ++own.round;
@@ -171,7 +173,7 @@ export class Router<P extends Peer> {
       const granted = yield* this.prepared(path, narrow);
       if (own.isGone) return;
       const member = this.#set(peer, own, path, granted);
-      if (granted?.length === 0 && member.round < round) denied(path);
+      if (granted?.isEmpty && member.round < round) denied(path);
       member.round = round;
       if (pace.isStep(path)) yield;
     }
@@ -191,7 +193,7 @@ export class Router<P extends Peer> {
   *narrow(
     peer: P,
     narrow: Narrow,
-    lost: (path: TopicPath) => void,
+    lost: (path: TopicPattern) => void,
   ): Generator<void, void, undefined> {
     const own = this.#interests.get(peer);
     if (own === undefined) return;
@@ -201,7 +203,7 @@ export class Router<P extends Peer> {
       if (own.isGone) return;
       if (this.#memberOf(own, path) !== before) continue; // It came or went meanwhile.
       const after = this.#set(peer, own, path, granted);
-      if (after !== before && granted?.length === 0) lost(path);
+      if (after !== before && granted?.isEmpty) lost(path);
       if (pace.isStep(path)) yield;
     }
   }
@@ -229,12 +231,12 @@ export class Router<P extends Peer> {
     return own;
   }
 
-  #memberOf(own: Interests<P>, path: TopicPath): Member<P> | undefined {
+  #memberOf(own: Interests<P>, path: TopicPattern): Member<P> | undefined {
     return own.get(path, this.#tree.get(path)?.value);
   }
 
   /** Lets a peer get what is granted of a topic; returns as what. */
-  #set(peer: P, own: Interests<P>, path: TopicPath, granted: Granted): Member<P> {
+  #set(peer: P, own: Interests<P>, path: TopicPattern, granted: Granted): Member<P> {
     const before = this.#memberOf(own, path);
     if (before !== undefined && this.#isThat(before, granted)) return before;
     // First in, then out: whoever follows what is wanted sees no gap.
@@ -247,8 +249,8 @@ export class Router<P extends Peer> {
     return after;
   }
 
-  #join(peer: P, own: Interests<P>, path: TopicPath, granted: Granted): Member<P> {
-    if (granted?.length === 0) return this.#denied.join(peer, this.#changes);
+  #join(peer: P, own: Interests<P>, path: TopicPattern, granted: Granted): Member<P> {
+    if (granted?.isEmpty) return this.#denied.join(peer, this.#changes);
     const audience = granted === undefined ? this.#placeAt(path) : this.#scopeOf(granted);
     if (granted === undefined) this.#options.onInterest?.(peer, path, true);
     const now = ++this.#changes;
@@ -256,7 +258,7 @@ export class Router<P extends Peer> {
     return audience.join(peer, now);
   }
 
-  #drop(own: Interests<P>, path: TopicPath, member: Member<P>): void {
+  #drop(own: Interests<P>, path: TopicPattern, member: Member<P>): void {
     own.delete(path, member);
     const { audience, peer } = member;
     if (audience === this.#denied) return audience.leave(member, this.#changes);
@@ -275,11 +277,11 @@ export class Router<P extends Peer> {
   /** Whether a member gets exactly that of its topic. */
   #isThat({ audience }: Member<P>, granted: Granted): boolean {
     if (granted === undefined) return audience instanceof Place;
-    if (granted.length === 0) return audience === this.#denied;
-    return audience instanceof Scope && audience.topics === granted;
+    if (granted.isEmpty) return audience === this.#denied;
+    return audience instanceof Scope && audience.share === granted;
   }
 
-  #placeAt(path: TopicPath): Place<P> {
+  #placeAt(path: TopicPattern): Place<P> {
     const node = this.#tree.at(path);
     if (node.value === undefined) {
       node.value = new Place(node);
@@ -298,15 +300,15 @@ export class Router<P extends Peer> {
     this.#tree.prune(node);
   }
 
-  #scopeOf(topics: readonly TopicPath[]): Scope<P> {
-    const steps = this.#scopes.make(topics);
+  #scopeOf(share: Share): Scope<P> {
+    const steps = this.#scopes.make(share);
     let step = steps.next();
     while (!step.done) step = steps.next();
     this.#scopes.joins(step.value);
     return step.value;
   }
 
-  #attach(path: TopicPath, scope: Scope<P>): Place<P> {
+  #attach(path: TopicPattern, scope: Scope<P>): Place<P> {
     const place = this.#placeAt(path);
     place.addScope(scope);
     // Nobody is in the scope yet: so no list changes, but the place may be the nearest now.
@@ -344,8 +346,7 @@ export class Router<P extends Peer> {
       const forbidden = isBrokerPath(path) || isLocalPath(path)
         ? "the topic is reserved"
         : this.#options.forbidden?.(path);
-      const node = this.#tree.root;
-      route = { path, forbidden, node, shape: -1, place: undefined, checkedAt: 0 };
+      route = new Route(path, this.#tree, forbidden);
       this.#routes.set(bytes, start, end, route);
     }
     return route;
@@ -359,15 +360,14 @@ export class Router<P extends Peer> {
   peers(route: Route<P>): readonly P[] {
     if (route.path.length === 0) return this.#broadcastPeers();
     if (route.checkedAt !== this.#changes) this.#find(route);
-    return route.place === undefined ? NOBODY : this.#lists.at(route.place, this.#changes);
+    return route.end === undefined ? NOBODY : this.#lists.at(route.end, this.#changes);
   }
 
   #find(route: Route<P>): void {
-    if (route.shape !== route.node.shape) {
-      route.node = this.#tree.deepest(route.path);
-      route.shape = route.node.shape;
-    }
-    route.place = nearestPlace(route.node);
+    const nearest = this.#tree.first(route);
+    route.end = route.crossing === undefined
+      ? nearest
+      : this.#lists.crossing(route.crossing, route.end);
     route.checkedAt = this.#changes;
   }
 
@@ -383,33 +383,20 @@ export class Router<P extends Peer> {
 
   /** Whether somebody wants a topic, or one below it. */
   isWanted(path: TopicPath): boolean {
-    for (const { value } of this.#tree.nodes(path)) if (value?.isWanted) return true;
+    for (const { value } of this.#tree.nodesAt(path)) if (value?.isWanted) return true;
     return false;
   }
 
   /** Who gets the messages of a topic, each once. */
   peersOf(path: TopicPath): readonly P[] {
-    if (path.length === 0) return this.#broadcastPeers();
-    const deepest = this.#tree.deepest(path);
-    // What the broker itself publishes is not for the catch-all.
-    if (isBrokerPath(path)) return peersUpFrom(deepest, this.#tree.root);
-    const place = nearestPlace(deepest);
-    return place === undefined ? NOBODY : this.#lists.at(place, this.#changes);
+    return this.peers(new Route(path, this.#tree));
   }
 
   /** Who wants a topic, one above it or one below it; each once. */
   peersAround(path: TopicPath): readonly P[] {
     if (path.length === 0) return this.#broadcastPeers();
     const peers: P[] = [...this.peersOf(path)];
-    for (const { value } of this.#tree.nodes(path)) value?.addAllTo(peers);
+    for (const { value } of this.#tree.nodesAt(path)) value?.addAllTo(peers);
     return [...new Set(peers)];
   }
-}
-
-/** The nearest place that is at a node or above it. */
-function nearestPlace<P>(from: TopicNode<Place<P>>): Place<P> | undefined {
-  for (let node: typeof from | undefined = from; node !== undefined; node = node.parent) {
-    if (node.value !== undefined) return node.value;
-  }
-  return undefined;
 }

@@ -1,132 +1,240 @@
 /**
- * A tree of values at topics.
+ * A tree of values at topics, some of which have elements of any name.
  *
  * ```
- *            root []          publish to ["a","b","x"]
- *           ╱        ╲          deepest() goes down as far as there are nodes: ["a","b"],
- *      ["a"]          ["z"]     then `parent` leads up past everyone who gets the message:
- *      ╱    ╲                   ["a","b"], ["a"], []
- * ["a","b"] ["a","c"]
+ *            root []             publish to ["a","b","x"]: most messages meet no `any`, and go
+ *           ╱        ╲           down as far as there are nodes: ["a","b"]; then `parent` leads
+ *      ["a"]          ["z"]      up past everyone who gets them: ["a","b"], ["a"], []
+ *      ╱    ╲           │
+ * ["a","b"] ["a","c"]  any       publish to ["z","y"]: it crosses an `any`, so all nodes are
+ *                                noted that it leads to: ["z",any], ["z"], []
  * ```
  */
 import { StringMap } from "../base/string_map.ts";
-import { ROOT, type TopicPath } from "../topic.ts";
+import {
+  any,
+  BROKER,
+  isBrokerPath,
+  type PatternElement,
+  ROOT,
+  type TopicPath,
+  type TopicPattern,
+} from "../topic.ts";
 
 /**
- * One path of a {@linkcode TopicTree}, and the value there.
+ * One topic of a {@linkcode TopicTree}, and the value there.
  *
  * - A node that is removed from the tree keeps its `parent`, so that whoever walks up can go on.
  */
 export class TopicNode<V> {
-  /** The path, frozen. */
-  readonly path: TopicPath;
-  /** The node of the path that is one element shorter; `undefined` for the root. */
+  /** The topic, frozen. */
+  readonly path: TopicPattern;
+  /** The node of the topic that is one element shorter; `undefined` for the root. */
   readonly parent: TopicNode<V> | undefined;
-  /** The nodes of the paths that are one element longer, by that element; never empty. */
+  /** The nodes of the topics that are one element longer, by that element; never empty. */
   children: StringMap<TopicNode<V>> | undefined = undefined;
-  /** What is at this path; whoever takes it away calls {@linkcode TopicTree.prune}. */
+  /** The node of the topic that is `any` longer. */
+  any: TopicNode<V> | undefined = undefined;
+  /** What is at this topic; whoever takes it away calls {@linkcode TopicTree.prune}. */
   value: V | undefined = undefined;
-  /**
-   * Changes when a node comes right below this one, and when this one leaves the tree: until then
-   * {@linkcode TopicTree.deepest} is the same for the paths that led here.
-   */
+  /** Changes when a node comes right below this one, and when this one leaves the tree. */
   shape = 0;
-  /** When a value came to this path or left it last, as the owner of the tree counts changes. */
+  /** When a value came to this topic or left it last, as the owner of the tree counts changes. */
   changed = 0;
 
   /** Makes a node without a value; `path` must be frozen. */
-  constructor(path: TopicPath, parent: TopicNode<V> | undefined) {
+  constructor(path: TopicPattern, parent: TopicNode<V> | undefined) {
     this.path = path;
     this.parent = parent;
+  }
+
+  /** The node that is one element longer. */
+  child(element: PatternElement): TopicNode<V> | undefined {
+    return element === any ? this.any : this.children?.get(element as string);
+  }
+
+  /** Whether no node is right below. */
+  get isLeaf(): boolean {
+    return this.children === undefined && this.any === undefined;
+  }
+
+  /** The nodes right below. */
+  *below(): Generator<TopicNode<V>, void, undefined> {
+    if (this.children !== undefined) yield* this.children.values();
+    if (this.any !== undefined) yield this.any;
   }
 }
 
 /**
- * Values by path, at most one at each.
+ * The way that the messages of one path take through a tree; {@linkcode TopicTree.follow} finds it, and
+ * finds it again after changes.
+ */
+export class Way<V> {
+  /** The path. */
+  readonly path: TopicPath;
+  /** If no `any` is on the way: the deepest node on it. Those who get the messages are from there up. */
+  node: TopicNode<V>;
+  /** Otherwise, and if the path is the broker's: all nodes on the way, in the order of delivery. */
+  crossing: readonly TopicNode<V>[] | undefined = undefined;
+  /** The shape of the node, or of the whole tree if there is a crossing, when the way was found. */
+  shape = -1;
+  /** How often an `any` had come or gone then. */
+  forks = 0;
+
+  /** The way of a path, not found yet. */
+  constructor(path: TopicPath, tree: TopicTree<V>) {
+    this.path = path;
+    this.node = tree.root;
+  }
+}
+
+/**
+ * Values by topic, at most one at each.
  *
  * - Every node but the root has a value, or leads to one that has.
  */
 export class TopicTree<V> {
   /** The node of `[]`; it is always there. */
   readonly root: TopicNode<V> = new TopicNode<V>(ROOT, undefined);
-  readonly #onNode: (element: string, isMade: boolean) => void;
+  readonly #onNode: (element: PatternElement, isMade: boolean) => void;
+  /** How often an `any` has come or gone. */
+  #forks = 0;
+  /** Its shape changes with each node that comes or goes anywhere. */
+  readonly #whole = new TopicNode<V>(ROOT, undefined);
 
   /** Makes one without values; calls `onNode` when a node below the root is made, and when it goes. */
-  constructor(onNode: (element: string, isMade: boolean) => void = () => {}) {
+  constructor(onNode: (element: PatternElement, isMade: boolean) => void = () => {}) {
     this.#onNode = onNode;
   }
 
-  /** The node of exactly this path, which is made if it is not there; it must get a value. */
-  at(path: TopicPath): TopicNode<V> {
+  /** The node of exactly this topic, which is made if it is not there; it must get a value. */
+  at(path: TopicPattern): TopicNode<V> {
     let node = this.root;
     for (let depth = 0; depth < path.length; depth++) {
-      const element = path[depth]!;
-      let child = node.children?.get(element);
-      if (child === undefined) {
-        child = new TopicNode(upTo(path, depth + 1), node);
-        node.children ??= new StringMap();
-        node.children.set(element, child);
-        node.shape++;
-        this.#onNode(element, true);
-      }
-      node = child;
+      node = node.child(path[depth]!) ?? this.#grow(node, upTo(path, depth + 1));
     }
     return node;
   }
 
-  /** The node of exactly this path, if it is there. */
-  get(path: TopicPath): TopicNode<V> | undefined {
+  #grow(parent: TopicNode<V>, path: TopicPattern): TopicNode<V> {
+    const element = path.at(-1)!;
+    const node = new TopicNode(path, parent);
+    if (element === any) {
+      parent.any = node;
+      this.#forks++;
+    } else (parent.children ??= new StringMap()).set(element as string, node);
+    parent.shape++;
+    this.#whole.shape++;
+    this.#onNode(element, true);
+    return node;
+  }
+
+  /** The node of exactly this topic, if it is there. */
+  get(path: TopicPattern): TopicNode<V> | undefined {
     let node: TopicNode<V> | undefined = this.root;
     for (let depth = 0; depth < path.length && node !== undefined; depth++) {
-      node = node.children?.get(path[depth]!);
+      node = node.child(path[depth]!);
     }
     return node;
   }
 
-  /** The deepest node on the way to a path; all nodes that match are from there up to the root. */
-  deepest(path: TopicPath): TopicNode<V> {
+  /** Finds a way, unless nothing has changed that it depends on. */
+  follow(way: Way<V>): void {
+    if (way.shape === way.node.shape && way.forks === this.#forks) return;
+    way.forks = this.#forks;
+    way.crossing = isBrokerPath(way.path) ? this.crossing(way.path) : undefined;
+    way.node = way.crossing === undefined ? this.#deepest(way) : this.#whole;
+    way.shape = way.node.shape;
+  }
+
+  /** The first value on a way. */
+  first(way: Way<V>): V | undefined {
+    this.follow(way);
+    if (way.crossing !== undefined) {
+      return way.crossing.find(({ value }) => value !== undefined)?.value;
+    }
+    let node: TopicNode<V> | undefined = way.node;
+    while (node !== undefined && node.value === undefined) node = node.parent;
+    return node?.value;
+  }
+
+  /** The deepest node on a way without `any`; if there is one, notes the crossing. */
+  #deepest(way: Way<V>): TopicNode<V> {
+    const { path } = way;
     let node = this.root;
-    for (let depth = 0; depth < path.length; depth++) {
+    for (let depth = 0;; depth++) {
+      if (depth === path.length) return node;
+      if (node.any !== undefined) break;
       const child = node.children?.get(path[depth]!);
-      if (child === undefined) break;
+      if (child === undefined) return node;
       node = child;
     }
-    return node;
+    way.crossing = this.crossing(path);
+    return this.#whole;
   }
 
-  /** Whether a path, or one above it, has a value. */
-  covers(path: TopicPath): boolean {
-    let node: TopicNode<V> | undefined = this.root;
-    for (let depth = 0; node !== undefined; depth++) {
-      if (node.value !== undefined) return true;
-      if (depth === path.length) return false;
-      node = node.children?.get(path[depth]!);
+  /**
+   * All nodes that a path leads to: the longest topics first; of those of the same length, where they
+   * first differ, the one that is not `any`. What the broker publishes does not lead to the root.
+   */
+  crossing(path: TopicPath): TopicNode<V>[] {
+    const levels = this.#levels(path);
+    if (isBrokerPath(path)) levels.shift();
+    return levels.reverse().flat();
+  }
+
+  /** The nodes that a path leads to, by their depth; at least the root. */
+  #levels(path: TopicPath): TopicNode<V>[][] {
+    let level = [this.root];
+    const levels = [level];
+    for (let depth = 0; depth < path.length; depth++) {
+      const next: TopicNode<V>[] = [];
+      for (const node of level) {
+        const child = node.children?.get(path[depth]!);
+        if (child !== undefined) next.push(child);
+        if (node.any !== undefined && isAny(depth, path[depth]!)) next.push(node.any);
+      }
+      if (next.length === 0) break;
+      levels.push(level = next);
     }
-    return false;
+    return levels;
+  }
+
+  /** Whether a topic is covered: it, or one of those above it, has a value there or where `any` is. */
+  covers(path: TopicPattern): boolean {
+    return covers(this.root, path, 0);
   }
 
   /** Removes the nodes that lead to no value, from one that has none any more up. */
   prune(node: TopicNode<V>): void {
-    for (let empty = node; empty.value === undefined && empty.children === undefined;) {
+    for (let empty = node; empty.value === undefined && empty.isLeaf;) {
       const { parent, path } = empty;
+      const element = path.at(-1)!;
       // The root stays; and a node that has left the tree already may have a successor there.
-      if (parent === undefined || parent.children?.get(path.at(-1)!) !== empty) return;
+      if (parent === undefined || parent.child(element) !== empty) return;
       empty.shape++;
-      parent.children.delete(path.at(-1)!);
-      this.#onNode(path.at(-1)!, false);
-      if (parent.children.size === 0) parent.children = undefined;
+      this.#whole.shape++;
+      if (element === any) {
+        parent.any = undefined;
+        this.#forks++;
+      } else {
+        parent.children!.delete(element as string);
+        if (parent.children!.size === 0) parent.children = undefined;
+      }
+      this.#onNode(element, false);
       empty = parent;
     }
   }
 
-  /** The node of a path and all below it, each after its parent; some have no value of their own. */
-  *nodes(path: TopicPath = ROOT): Generator<TopicNode<V>, void, undefined> {
+  /** The node of a topic and all below it, each after its parent; some have no value of their own. */
+  nodes(path: TopicPattern = ROOT): Generator<TopicNode<V>, void, undefined> {
     const top = this.get(path);
-    const ahead = top === undefined ? [] : [top];
-    for (let node = ahead.pop(); node !== undefined; node = ahead.pop()) {
-      yield node;
-      for (const child of node.children?.values() ?? []) ahead.push(child);
-    }
+    return nodesFrom(top === undefined ? [] : [top]);
+  }
+
+  /** The nodes that the path leads to at its full length, and all below them. */
+  nodesAt(path: TopicPath): Generator<TopicNode<V>, void, undefined> {
+    return nodesFrom(this.#levels(path)[path.length] ?? []);
   }
 
   /** Removes everything, also from nodes that somebody holds. */
@@ -135,12 +243,37 @@ export class TopicTree<V> {
       node.value = undefined;
       node.shape++;
     }
-    this.root.children = undefined;
+    this.#whole.shape++;
+    this.#forks++;
+    this.root.children = this.root.any = undefined;
   }
 }
 
-/** The frozen path of the first elements of a path. */
-function upTo(path: TopicPath, length: number): TopicPath {
+/** Whether `any` at this place of a topic stands for this element, too. */
+export function isAny(depth: number, element: PatternElement): boolean {
+  return depth > 0 || element !== BROKER;
+}
+
+function covers<V>(node: TopicNode<V>, path: TopicPattern, depth: number): boolean {
+  if (node.value !== undefined) return true;
+  if (depth === path.length) return false;
+  const element = path[depth]!;
+  if (node.any !== undefined && isAny(depth, element) && covers(node.any, path, depth + 1)) {
+    return true;
+  }
+  const child = element === any ? undefined : node.children?.get(element as string);
+  return child !== undefined && covers(child, path, depth + 1);
+}
+
+function* nodesFrom<V>(ahead: TopicNode<V>[]): Generator<TopicNode<V>, void, undefined> {
+  for (let node = ahead.pop(); node !== undefined; node = ahead.pop()) {
+    yield node;
+    for (const child of node.below()) ahead.push(child);
+  }
+}
+
+/** The frozen topic of the first elements of a topic. */
+function upTo(path: TopicPattern, length: number): TopicPattern {
   return length === path.length && Object.isFrozen(path)
     ? path
     : Object.freeze(path.slice(0, length));
