@@ -9,6 +9,7 @@ import { Outbox } from "../protocol/outbox.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import type { Peer } from "../routing/peer.ts";
 import { Router } from "../routing/router.ts";
+import { NOTHING, Share } from "../routing/share.ts";
 import { WINDOW_BYTES } from "../protocol/session.ts";
 
 const KIB = 1024;
@@ -145,8 +146,8 @@ Deno.test("Router counts topics once that many want, each for who wants it, and 
   const shares = peers.reduce((sum, each) => sum + router.keptBytesOf(each), 0);
   assert(shares <= account.bytes, "what several want counts for each of them in part");
   assert(router.bytesOf(peers[0]!) > 16 * 500);
-  router.add(peers[0]!, path, [["a"]]);
-  router.add(peers[1]!, path, []);
+  router.add(peers[0]!, path, new Share([["a"]]));
+  router.add(peers[1]!, path, NOTHING);
   for (const each of peers) for (const _step of router.clear(each));
   for (let n = 0; n < 3; n++) for (const _step of router.sweep());
   assertEquals(account.bytes, 0);

@@ -2,7 +2,8 @@ import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import type { Peer } from "../routing/peer.ts";
 import { type Route, Router } from "../routing/router.ts";
-import type { TopicPath } from "../topic.ts";
+import { NOTHING, Share } from "../routing/share.ts";
+import type { TopicPath, TopicPattern } from "../topic.ts";
 import { concat } from "../tools/harness/bytes.ts";
 import { type Random, randomOf } from "../tools/harness/random.ts";
 
@@ -42,6 +43,11 @@ function peersOf(router: Router<NamedPeer>, path: TopicPath): readonly NamedPeer
 /** The names of the peers that get a message, sorted, as often as they get it. */
 function namesOf(router: Router<NamedPeer>, path: TopicPath): string[] {
   return router.peersOf(path).map(({ name }) => name).sort();
+}
+
+/** What a peer gets of a topic: these. */
+function shareOf(...topics: readonly TopicPattern[]): Share {
+  return new Share(topics);
 }
 
 /** Does all steps of something. */
@@ -288,9 +294,9 @@ for (
     ["beside it", (router) => router.add(CAT, ["a", "z"])],
     ["below it", (router) => router.add(CAT, ["a", "b", "c"])],
     ["elsewhere and back", (router) => router.add(CAT, ["z"]) ?? router.remove(CAT, ["z"])],
-    ["that is denied", (router) => router.add(CAT, ["a"], [])],
-    ["at the root that is denied", (router) => router.add(CAT, [], [])],
-    ["at the root that is granted elsewhere only", (router) => router.add(CAT, [], [["z"]])],
+    ["that is denied", (router) => router.add(CAT, ["a"], NOTHING)],
+    ["at the root that is denied", (router) => router.add(CAT, [], NOTHING)],
+    ["at the root that is granted elsewhere only", (router) => router.add(CAT, [], shareOf(["z"]))],
   ] as readonly [string, (router: Router<NamedPeer>) => void][]
 ) {
   Deno.test(`Router keeps the list of a topic when an interest changes ${what}`, () => {
@@ -307,7 +313,7 @@ Deno.test("Router keeps who gets broadcasts, until somebody has a first interest
   assertEquals(before, [ANN]);
   router.add(ANN, ["b"]);
   router.remove(ANN, ["a"]);
-  router.add(CAT, ["c"], []);
+  router.add(CAT, ["c"], NOTHING);
   assertStrictEquals(peersOf(router, []), before);
   router.add(BOB, ["b"]);
   assertEquals(namesOf(router, []), ["ann", "bob"]);
@@ -317,7 +323,7 @@ Deno.test("Router keeps who gets broadcasts, until somebody has a first interest
 
 Deno.test("Router gives a peer what is granted of a topic, and no more", () => {
   const router = new Router<NamedPeer>();
-  const granted = [["a", "b"], ["c"]];
+  const granted = shareOf(["a", "b"], ["c"]);
   router.add(ANN, [], granted);
   router.add(BOB, [], granted);
   router.add(CAT, ["c"]);
@@ -343,7 +349,7 @@ function told(): { router: Router<NamedPeer>; said: string[] } {
 
 Deno.test("Router makes the granted topics of many peers once, however often they come and go", () => {
   const { router, said } = told();
-  const granted = [["a"], ["b"]];
+  const granted = shareOf(["a"], ["b"]);
   for (let time = 0; time < 10; time++) {
     for (const peer of [ANN, BOB]) router.add(peer, [], granted);
     assertEquals(namesOf(router, ["b", "x"]), ["ann", "bob"]);
@@ -356,7 +362,7 @@ Deno.test("Router makes the granted topics of many peers once, however often the
 
 Deno.test("Router.sweep forgets the granted topics that nobody has used since the sweep before", () => {
   const { router, said } = told();
-  const granted = [["a"], ["b"]];
+  const granted = shareOf(["a"], ["b"]);
   router.add(ANN, [], granted);
   router.remove(ANN, []);
   finish(router.sweep());
@@ -376,7 +382,7 @@ Deno.test("Router.sweep forgets the granted topics that nobody has used since th
 Deno.test("Router.sweep leaves nobody in a list who left before, though others are still there", () => {
   const router = new Router<NamedPeer>();
   router.add(BOB, ["t"]);
-  router.add(ANN, [], [["t"]]);
+  router.add(ANN, [], shareOf(["t"]));
   assertEquals(peersOf(router, ["t"]).length, 2);
   router.remove(ANN, []);
   for (let time = 0; time < 2; time++) finish(router.sweep());
@@ -387,8 +393,8 @@ Deno.test("Router.sweep leaves nobody in a list who left before, though others a
 Deno.test("Router.sweep closes a scope once that comes and goes while it sweeps", () => {
   const { router, said } = told();
   const many = Array.from({ length: 100 }, (_, i) => ["many", `${i}`]);
-  const one = [["one", "x"]];
-  router.add(ANN, ["many"], many);
+  const one = shareOf(["one", "x"]);
+  router.add(ANN, ["many"], shareOf(...many));
   router.add(ANN, ["one"], one);
   router.remove(ANN, ["many"]);
   router.remove(ANN, ["one"]);
@@ -409,12 +415,13 @@ Deno.test("Router.sweep closes a scope once that comes and goes while it sweeps"
 Deno.test("Router.sweep leaves what is wanted again while it forgets", () => {
   const router = new Router<NamedPeer>();
   const many = Array.from({ length: 100 }, (_, i) => ["many", `${i}`]);
-  router.add(ANN, ["many"], many);
+  const share = shareOf(...many);
+  router.add(ANN, ["many"], share);
   router.remove(ANN, ["many"]);
   finish(router.sweep());
   const steps = router.sweep();
   steps.next();
-  router.add(BOB, ["many"], many);
+  router.add(BOB, ["many"], share);
   finish(steps);
   for (const path of many) assertEquals(namesOf(router, path), ["bob"]);
 });
@@ -422,11 +429,11 @@ Deno.test("Router.sweep leaves what is wanted again while it forgets", () => {
 Deno.test("Router.narrow changes what a peer gets without a gap, and tells what it loses", () => {
   const { router, said } = told();
   for (const path of [["a"], ["b"], ["c"], ["d"]]) router.add(ANN, path);
-  router.add(ANN, ["e"], []);
+  router.add(ANN, ["e"], NOTHING);
   said.length = 0;
-  const rights: Readonly<Record<string, readonly TopicPath[]>> = { b: [["b", "x"]], c: [] };
-  const lost: TopicPath[] = [];
-  finish(router.narrow(ANN, ([first]) => rights[first!], (path) => lost.push(path)));
+  const rights: Readonly<Record<string, Share>> = { b: shareOf(["b", "x"]), c: NOTHING };
+  const lost: TopicPattern[] = [];
+  finish(router.narrow(ANN, ([first]) => rights[String(first)], (path) => lost.push(path)));
   assertEquals(lost, [["c"]]);
   assertEquals(said, ["+b,x", "-b", "-c", "+e"]);
   const gets = [["a"], ["b"], ["b", "x"], ["c"], ["d"], ["e"]];
@@ -475,7 +482,7 @@ Deno.test("Router.replace and Router.narrow have a step for each few elements of
   const fewest = topics.length / 8;
   assert(stepsOf(router.replace(ANN, topics)) >= fewest, "all are new");
   assert(stepsOf(router.replace(ANN, topics)) >= fewest, "all are known");
-  assert(stepsOf(router.narrow(ANN, () => [], () => {})) >= fewest, "all are lost");
+  assert(stepsOf(router.narrow(ANN, () => NOTHING, () => {})) >= fewest, "all are lost");
   assert(stepsOf(router.narrow(ANN, () => undefined, () => {})) >= fewest, "all come back");
   assert(stepsOf(router.replace(ANN, [])) >= fewest, "all go");
   assertEquals(router.interestsOf(ANN), 0);
@@ -512,7 +519,7 @@ Deno.test("Router.replace and Router.narrow stop when their peer is forgotten, a
   const topics = longTopics(100);
   const replacing = router.replace(ANN, topics);
   replacing.next();
-  const granted = [["a", "b", "x"]];
+  const granted = shareOf(["a", "b", "x"]);
   const narrowing = router.narrow(ANN, () => granted, () => {});
   narrowing.next();
   finish(router.clear(ANN));
@@ -528,7 +535,7 @@ Deno.test("Router.narrow keeps up with what comes and goes, and with rights that
   const router = new Router<NamedPeer>();
   const topics = longTopics(100);
   finish(router.replace(ANN, topics));
-  let granted: readonly TopicPath[] | undefined = [["a", "b", "x"]];
+  let granted: Share | undefined = shareOf(["a", "b", "x"]);
   const steps = router.narrow(ANN, () => granted, () => {});
   for (let i = 0; i < 5; i++) steps.next();
   granted = undefined;
@@ -544,34 +551,37 @@ Deno.test("Router.narrow keeps up with what comes and goes, and with rights that
 
 Deno.test("Router.prepare makes the places of what is granted in steps, for all who want it", () => {
   const { router, said } = told();
-  const granted = longTopics(256);
+  const granted = shareOf(...longTopics(256));
   const [first, second] = [router.prepare(granted)!, router.prepare(granted)!];
   let steps = 0;
   for (let isDone = false; !isDone; steps++) isDone = !!(first.next().done || second.next().done);
-  assert(steps >= granted.length / 8, `${steps}`);
+  assert(steps >= granted.topics.length / 8, `${steps}`);
   finish(first as Generator<void>);
   finish(second as Generator<void>);
-  assertEquals(said.length, granted.length);
+  assertEquals(said.length, granted.topics.length);
   assertEquals(router.prepare(granted), undefined);
-  assertEquals(namesOf(router, granted[0]!), []);
+  assertEquals(namesOf(router, granted.topics[0] as TopicPath), []);
   router.add(ANN, [], granted);
-  assertEquals([said.length, namesOf(router, granted[0]!)], [granted.length, ["ann"]]);
+  assertEquals([said.length, namesOf(router, granted.topics[0] as TopicPath)], [
+    granted.topics.length,
+    ["ann"],
+  ]);
 });
 
 Deno.test("Router.sweep forgets what was prepared and not used, but not while it is prepared", () => {
   const { router, said } = told();
-  const granted = longTopics(64);
+  const granted = shareOf(...longTopics(64));
   const steps = router.prepare(granted)!;
   steps.next();
   const begun = said.length;
-  assert(begun > 0 && begun < granted.length);
+  assert(begun > 0 && begun < granted.topics.length);
   for (let i = 0; i < 3; i++) finish(router.sweep());
   assertEquals(said.length, begun);
   steps.return(undefined);
   for (let i = 0; i < 3; i++) finish(router.sweep());
   assertEquals(said.filter((one) => one.startsWith("-")).length, begun);
   router.add(ANN, [], granted);
-  assertEquals(namesOf(router, granted.at(-1)!), ["ann"]);
+  assertEquals(namesOf(router, granted.topics.at(-1) as TopicPath), ["ann"]);
 });
 
 Deno.test("Router does what a list of interests does while rights and interests change in steps", () => {
@@ -581,17 +591,17 @@ Deno.test("Router does what a list of interests does while rights and interests 
     const router = new Router<NamedPeer>();
     const peers = [ANN, BOB, CAT];
     const wants = new Map(peers.map((peer) => [peer, new Map<string, string[]>()]));
-    // The same array for the same topic only.
-    const scopes = new Map<string, readonly TopicPath[]>();
-    const scopeOf = (path: TopicPath) => {
-      const scope = scopes.get(path.join()) ?? [["a", "a"], ["b"]];
+    // The same share for the same topic only.
+    const scopes = new Map<string, Share>();
+    const scopeOf = (path: TopicPattern) => {
+      const scope = scopes.get(path.join()) ?? shareOf(["a", "a"], ["b"]);
       scopes.set(path.join(), scope);
       return scope;
     };
     let granted: Record<string, "all" | "some" | "nothing"> = {};
-    const narrow = (path: TopicPath) => {
-      const what = granted[path[0] ?? ""] ?? "all";
-      return what === "all" ? undefined : what === "nothing" ? [] : scopeOf(path);
+    const narrow = (path: TopicPattern) => {
+      const what = granted[String(path[0] ?? "")] ?? "all";
+      return what === "all" ? undefined : what === "nothing" ? NOTHING : scopeOf(path);
     };
     const tasks: Generator<void>[] = [];
     const change = () => {
@@ -617,7 +627,7 @@ Deno.test("Router does what a list of interests does while rights and interests 
     for (const asked of [["a"], ["a", "a"], ["a", "b"], ["b"], ["c"]]) {
       const names = peers.filter((peer) =>
         wants.get(peer)!.values().some((path) => {
-          const gets = narrow(path) === undefined ? [path] : narrow(path)!;
+          const gets = narrow(path)?.topics ?? [path];
           return gets.some((one) => one.every((element, i) => element === asked[i]));
         })
       ).map(({ name }) => name);
@@ -628,10 +638,10 @@ Deno.test("Router does what a list of interests does while rights and interests 
 
 Deno.test("Router.narrow does not bring back what is removed while what is granted of it is prepared", () => {
   const router = routerOf([ANN, ["a", "b"], ["c"]]);
-  const granted = longTopics(64);
+  const granted = shareOf(...longTopics(64));
   const steps = router.narrow(ANN, ([first]) => first === "a" ? granted : undefined, () => {});
   steps.next();
   assert(router.remove(ANN, ["a", "b"]));
   finish(steps);
-  assertEquals([router.interestsOf(ANN), namesOf(router, granted[0]!)], [1, []]);
+  assertEquals([router.interestsOf(ANN), namesOf(router, granted.topics[0] as TopicPath)], [1, []]);
 });
