@@ -105,12 +105,10 @@ export class KeyGrants extends Grants {
       }
       level = next;
     }
-    for (const top of level) {
-      for (const { path: topic, value } of this.#tree.nodes(top.path)) {
-        // What the broker itself publishes is not for the catch-all.
-        if (value === undefined || path.length === 0 && isBrokerPath(topic)) continue;
-        met.push(lower(path, topic));
-      }
+    if (level.length === 0) return met;
+    // The tree has many more nodes than topics.
+    for (const topic of this.topics) {
+      if (topic.length >= path.length && meets(path, topic)) met.push(lower(path, topic));
     }
     return met;
   }
@@ -176,15 +174,14 @@ function lower(one: TopicPattern, other: TopicPattern): TopicPattern {
   );
 }
 
-/** Whether two topics have something in common: one may be above the other. */
-function meets(one: TopicPattern, other: TopicPattern): boolean {
+/** Whether a topic that is wanted and one that is granted have something in common. */
+function meets(wanted: TopicPattern, granted: TopicPattern): boolean {
   // What the broker itself publishes is not for the catch-all.
-  if (one.length === 0) return !isBrokerPath(other);
-  if (other.length === 0) return !isBrokerPath(one);
-  const length = Math.min(one.length, other.length);
+  if (wanted.length === 0) return !isBrokerPath(granted);
+  const length = Math.min(wanted.length, granted.length);
   for (let depth = 0; depth < length; depth++) {
-    const a = one[depth]!;
-    const b = other[depth]!;
+    const a = wanted[depth]!;
+    const b = granted[depth]!;
     const isMet = a === b || a === any && isAny(depth, b) || b === any && isAny(depth, a);
     if (!isMet) return false;
   }
