@@ -126,11 +126,15 @@ function peersOf<P>(places: Iterable<Place<P>>): readonly P[] {
 
 /** Whether somebody came or went, at a place or above it, or at a crossing, after so many changes. */
 function hasChanged<P>(end: Place<P> | Crossing<P>, count: number): boolean {
-  if (end instanceof Crossing) return end.places.some((place) => place.hasChangedSince(count));
+  if (end instanceof Crossing) return end.places.some(({ node }) => hasChangedAt(node, count));
   for (let node: Place<P>["node"] | undefined = end.node; node !== undefined; node = node.parent) {
-    if (node.changed > count || node.value?.hasChangedSince(count)) return true;
+    if (hasChangedAt(node, count)) return true;
   }
   return false;
+}
+
+function hasChangedAt<P>({ changed, value }: Place<P>["node"], count: number): boolean {
+  return changed > count || value?.hasChangedSince(count) === true;
 }
 
 function isSame<V>(some: readonly V[], others: readonly V[]): boolean {

@@ -3,7 +3,7 @@ import { encodeTopic } from "../protocol/topic_block.ts";
 import type { Peer } from "../routing/peer.ts";
 import { type Route, Router } from "../routing/router.ts";
 import { NOTHING, Share } from "../routing/share.ts";
-import type { TopicPath, TopicPattern } from "../topic.ts";
+import { any, formatTopic, type TopicPath, type TopicPattern } from "../topic.ts";
 import { concat } from "../tools/harness/bytes.ts";
 import { type Random, randomOf } from "../tools/harness/random.ts";
 
@@ -379,16 +379,18 @@ Deno.test("Router.sweep forgets the granted topics that nobody has used since th
   assertEquals(namesOf(router, ["a"]), ["bob"]);
 });
 
-Deno.test("Router.sweep leaves nobody in a list who left before, though others are still there", () => {
-  const router = new Router<NamedPeer>();
-  router.add(BOB, ["t"]);
-  router.add(ANN, [], shareOf(["t"]));
-  assertEquals(peersOf(router, ["t"]).length, 2);
-  router.remove(ANN, []);
-  for (let time = 0; time < 2; time++) finish(router.sweep());
-  assertEquals(peersOf(router, ["t"]), [BOB]);
-  assertEquals(router.peersOf(["t"]), [BOB]);
-});
+for (const topic of [["t"], [any]] as const) {
+  Deno.test(`Router.sweep leaves nobody in the list of ${formatTopic(topic)} who left before`, () => {
+    const router = new Router<NamedPeer>();
+    router.add(BOB, topic);
+    router.add(ANN, [], shareOf(topic));
+    assertEquals(peersOf(router, ["t"]).length, 2);
+    router.remove(ANN, []);
+    for (let time = 0; time < 2; time++) finish(router.sweep());
+    assertEquals(peersOf(router, ["t"]), [BOB], "others are still there");
+    assertEquals(router.peersOf(["t"]), [BOB]);
+  });
+}
 
 Deno.test("Router.sweep closes a scope once that comes and goes while it sweeps", () => {
   const { router, said } = told();
