@@ -33,8 +33,8 @@ export abstract class Grants {
   /** Whether a topic is exactly one that is granted. */
   abstract has(topic: TopicPattern): boolean;
 
-  /** Where these and a topic that is not covered meet; perhaps some twice. */
-  protected abstract meet(path: TopicPattern): TopicPattern[];
+  /** Where these and a topic that is not covered meet; if that has `any`, perhaps some twice. */
+  protected abstract meet(path: TopicPattern): readonly TopicPattern[];
 
   /** What is granted of a topic that is not covered; mostly the same for the same topic. */
   shareOf(path: TopicPattern): Share {
@@ -94,7 +94,7 @@ export class KeyGrants extends Grants {
     return this.#tree.get(topic)?.value === true;
   }
 
-  protected override meet(path: TopicPattern): TopicPattern[] {
+  protected override meet(path: TopicPattern): readonly TopicPattern[] {
     const met: TopicPattern[] = [];
     let level = [this.#tree.root];
     for (let depth = 0; depth < path.length && level.length > 0; depth++) {
@@ -133,12 +133,14 @@ class TicketGrants extends Grants {
     return this.topics.includes(topic) || this.#ofKey.has(topic);
   }
 
-  protected override meet(path: TopicPattern): TopicPattern[] {
+  protected override meet(path: TopicPattern): readonly TopicPattern[] {
     const said = this.topics.filter((topic) => meets(path, topic)).map((one) => lower(path, one));
     const ofKey = this.#ofKey;
-    return withoutCovered(said).flatMap((topic) =>
+    const topics = withoutCovered(said);
+    const met = topics.flatMap((topic) =>
       ofKey.covers(topic) ? [topic] : ofKey.shareOf(topic).topics
     );
+    return topics.length < 2 ? met : withoutCovered(met); // Several may lead to the same.
   }
 }
 
