@@ -2,8 +2,9 @@
 import { assert, assertEquals, assertMatch, assertStrictEquals, assertThrows } from "@std/assert";
 import { type BrokerKey, Key, Keyring, parseKeys } from "../broker/keys.ts";
 import { GRANTS_MAX, Rights } from "../broker/rights.ts";
+import type { Narrowing } from "../protocol/ticket.ts";
 import { NOTHING } from "../routing/share.ts";
-import type { TopicPath, TopicPattern } from "../topic.ts";
+import { any, formatTopic, type TopicPath, type TopicPattern } from "../topic.ts";
 import { randomOf } from "../tools/harness/random.ts";
 
 const ANN: BrokerKey = { name: "ann", key: "secret of ann" };
@@ -35,6 +36,43 @@ for (
   Deno.test(`Rights.narrow gives of ${JSON.stringify(topic)} with ${JSON.stringify(grants)} ${JSON.stringify(got)}`, () => {
     const gets = new Rights({ subscribe: grants }).narrow(topic)?.topics ?? [topic];
     assertEquals(gets.map(String).sort(), got.map(String).sort());
+  });
+}
+
+for (
+  const [grants, topic, got] of [
+    [[[any]], ["a"], [["a"]]],
+    [[[any]], [], [[any]]],
+    [[[any]], ["*broker"], []],
+    [[["*broker"]], [any], []],
+    [[["*broker"]], ["*broker", any], [["*broker", any]]],
+    [[["a"]], [any, "b"], [["a", "b"]]],
+    [[["a", any, "x"]], ["a", "b"], [["a", "b", "x"]]],
+    [[["a", any, "x"]], [any, "b"], [["a", "b", "x"]]],
+    [[["a", "b"], ["c", "b"]], [any, "b"], [["a", "b"], ["c", "b"]]],
+    [[["a", any], [any, "b"]], [any, any], [["a", any], [any, "b"]]],
+    [[["a", any], ["a", "b"], ["a", "b", "c"]], [], [["a", any]]],
+    [[["a", "b"]], [any, "c"], []],
+    [[["a", "b"]], ["a", any, any], [["a", "b", any]]],
+  ] as [TopicPattern[], TopicPattern, TopicPattern[]][]
+) {
+  Deno.test(`Rights.narrow gives of ${formatTopic(topic)} with ${grants.map(formatTopic)} ${got.map(formatTopic)}`, () => {
+    const gets = new Rights({ subscribe: grants }).narrow(topic)?.topics ?? [topic];
+    assertEquals(gets.map(formatTopic).sort(), got.map(formatTopic).sort());
+  });
+}
+
+for (
+  const [grants, topic, may] of [
+    [[["a", any, "x"]], ["a", "b", "x"], true],
+    [[["a", any, "x"]], ["a", "b", "x", "y"], true],
+    [[["a", any, "x"]], ["a", "b"], false],
+    [[[any]], [], false],
+    [[[any]], ["*broker"], false],
+  ] as [TopicPattern[], TopicPath, boolean][]
+) {
+  Deno.test(`Rights.mayPublish is ${may} for ${formatTopic(topic)} with ${grants.map(formatTopic)}`, () => {
+    assertEquals(new Rights({ publish: grants }).mayPublish(topic), may);
   });
 }
 
@@ -148,6 +186,19 @@ Deno.test("Rights.narrowedTo grants what is granted and said, and nothing else, 
     );
     assertEquals(twice ?? false, false, "each topic once");
   }
+});
+
+Deno.test("Rights.narrowedTo grants once what several topics of a ticket lead to", () => {
+  const ticket = [["b"], [any, any]] as TopicPattern[];
+  const rights = new Rights({ subscribe: [["b", any, any]] })
+    .narrowedTo({ subscribe: ticket } as Narrowing);
+  assertEquals(rights.narrow([])?.topics, [["b", any, any]]);
+});
+
+Deno.test("Rights.narrowedTo grants all of the key under the root, also what the broker publishes", () => {
+  const rights = new Rights({ subscribe: [["*broker", "stats"]] }).narrowedTo({ subscribe: [[]] });
+  assertEquals(rights.narrow(["*broker"])?.topics, [["*broker", "stats"]]);
+  assertEquals(rights.narrow([]), NOTHING);
 });
 
 Deno.test("Key.narrowed makes the same rights for tickets that narrow the same, and keeps few", () => {
