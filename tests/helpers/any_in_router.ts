@@ -125,11 +125,16 @@ export class RouterCase {
 
   /** When all are gone, nothing is left. */
   end(): void {
-    for (const client of this.#clients) this.#clear(client);
-    for (let n = 0; n < 3; n++) finish(this.#router.sweep());
+    const router = this.#router;
+    for (const client of this.#clients) {
+      for (const topic of client.wanted.values()) assert(router.remove(client, topic));
+      assertEquals([router.bytesOf(client), router.keptBytesOf(client)], [0, 0]);
+      this.#clear(client);
+    }
+    for (let n = 0; n < 3; n++) finish(router.sweep());
     [...this.#elsewhere.settle()];
     assertEquals([this.#account.bytes, this.#elsewhere.size], [0, 0]);
-    for (const route of this.#routes) assertEquals(this.#router.peers(route), []);
+    for (const route of this.#routes) assertEquals(router.peers(route), []);
   }
 
   #give(client: Client): void {
