@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import type { Peer } from "../routing/peer.ts";
+import type { Crossing } from "../routing/peer_lists.ts";
 import { type Route, Router } from "../routing/router.ts";
 import { NOTHING, Share } from "../routing/share.ts";
 import { any, formatTopic, type TopicPath, type TopicPattern } from "../topic.ts";
@@ -23,7 +24,7 @@ class NamedPeer implements Peer {
 const [ANN, BOB, CAT] = [new NamedPeer("ann"), new NamedPeer("bob"), new NamedPeer("cat")];
 
 /** A router in which each peer wants these topics. */
-function routerOf(...interests: readonly (readonly [NamedPeer, ...TopicPath[]])[]) {
+function routerOf(...interests: readonly (readonly [NamedPeer, ...TopicPattern[]])[]) {
   const router = new Router<NamedPeer>();
   for (const [peer, ...paths] of interests) {
     for (const path of paths) router.add(peer, path);
@@ -307,6 +308,33 @@ for (
     assertStrictEquals(peersOf(router, ["a", "b"]), before);
   });
 }
+
+Deno.test("Router gives the same list of peers for topics that cross any to the same", () => {
+  const router = routerOf([ANN, [any, "x"]], [BOB, ["a"]], [CAT, ["b"]]);
+  assertStrictEquals(peersOf(router, ["y", "x"]), peersOf(router, ["z", "x", "deeper"]));
+  assertStrictEquals(peersOf(router, ["a", "x"]), peersOf(router, ["a", "x", "deeper"]));
+  const before = peersOf(router, ["a", "x"]);
+  router.add(CAT, ["z", any]);
+  assertStrictEquals(peersOf(router, ["a", "x"]), before, "it changed elsewhere");
+  router.add(CAT, ["a"]);
+  assertEquals(namesOf(router, ["a", "x"]), ["ann", "bob", "cat"]);
+});
+
+Deno.test("Router forgets where messages crossed topics that are gone, and knows the others all the same", () => {
+  const router = routerOf([ANN, [any]]);
+  const routes = [routeOf(router, ["a", "x"]), routeOf(router, ["a", "y"])] as const;
+  router.add(BOB, [any, "x"]);
+  assertEquals(router.peers(routes[0]).length, 2);
+  const first = routes[0].end as Crossing<NamedPeer>;
+  for (let n = 0; n < 40_000; n++) {
+    router.remove(BOB, [any, "x"]);
+    router.add(BOB, [any, "x"]);
+    assertEquals([router.peers(routes[0]).length, router.peers(routes[1])[0]], [2, ANN]);
+  }
+  assert(first.isForgotten && first.peers === undefined);
+  router.remove(ANN, [any]);
+  assertEquals([router.peers(routes[0]), router.peers(routes[1])], [[BOB], []]);
+});
 
 Deno.test("Router keeps who gets broadcasts, until somebody has a first interest or no more", () => {
   const router = routerOf([ANN, ["a"]], [BOB, ["*broker"]]);
