@@ -58,6 +58,11 @@ export class TopicNode<V> {
     return this.children === undefined && this.any === undefined;
   }
 
+  /** Whether several nodes are right below. */
+  get isFork(): boolean {
+    return (this.children?.size ?? 0) + (this.any === undefined ? 0 : 1) > 1;
+  }
+
   /** The nodes right below. */
   *below(): Generator<TopicNode<V>, void, undefined> {
     if (this.children !== undefined) yield* this.children.values();

@@ -155,6 +155,18 @@ Deno.test("Router counts topics once that many want, each for who wants it, and 
   assertEquals(account.bytes, 0);
 });
 
+Deno.test("Router says of no peer that it keeps a node alive that leads to any for another, too", () => {
+  const account = new Account();
+  const router = new Router<Peer>({ account });
+  const [one, other] = [peer(), peer()];
+  for (let n = 0; n < 100; n++) {
+    router.add(one, [`${n}`, any]);
+    router.add(other, [`${n}`, "x"]);
+  }
+  const sum = router.keptBytesOf(one) + router.keptBytesOf(other);
+  assert(sum > 0.5 * account.bytes && sum <= account.bytes, `${sum} of ${account.bytes}`);
+});
+
 Deno.test("Router counts what it keeps of narrowed topics that nobody wants any more, and not too much", () => {
   const account = new Account();
   const router = new Router<Peer>({ account });
