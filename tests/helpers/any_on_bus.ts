@@ -6,7 +6,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Dispatcher } from "../../pubsub/dispatcher.ts";
 import type { LocalRoute } from "../../pubsub/local_route.ts";
 import type { Handle } from "../../pubsub/subscriber.ts";
-import { type TopicPath, type TopicPattern } from "../../topic.ts";
+import type { TopicPath, TopicPattern } from "../../topic.ts";
 import type { Random } from "../../tools/harness/random.ts";
 import { compare, hears, pathOf, patternOf, textOf } from "./patterns.ts";
 
@@ -34,6 +34,8 @@ export class BusCase {
   /** Whom the delivery under way has yet to call. */
   #ahead: Listed[] = [];
   readonly #interests: Set<string> = new Set();
+  /** What went wrong in a subscriber. */
+  #failure: unknown;
   #number = 0;
   #actions = 0;
 
@@ -134,8 +136,6 @@ export class BusCase {
       this.#ahead = hearers;
     }
   }
-
-  #failure: unknown;
 
   #called(listed: Listed): void {
     try {
