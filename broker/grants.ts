@@ -33,8 +33,8 @@ export abstract class Grants {
   /** Whether a topic is exactly one that is granted. */
   abstract has(topic: TopicPattern): boolean;
 
-  /** Where these and a topic that is not covered meet; perhaps some twice. */
-  protected abstract meet(path: TopicPattern): TopicPattern[];
+  /** Where these and a topic that is not covered meet; if that has `any`, perhaps some twice. */
+  protected abstract meet(path: TopicPattern): readonly TopicPattern[];
 
   /** What is granted of a topic that is not covered; mostly the same for the same topic. */
   shareOf(path: TopicPattern): Share {
@@ -94,7 +94,7 @@ export class KeyGrants extends Grants {
     return this.#tree.get(topic)?.value === true;
   }
 
-  protected override meet(path: TopicPattern): TopicPattern[] {
+  protected override meet(path: TopicPattern): readonly TopicPattern[] {
     const met: TopicPattern[] = [];
     let level = [this.#tree.root];
     for (let depth = 0; depth < path.length && level.length > 0; depth++) {
@@ -105,12 +105,10 @@ export class KeyGrants extends Grants {
       }
       level = next;
     }
-    for (const top of level) {
-      for (const { path: topic, value } of this.#tree.nodes(top.path)) {
-        // What the broker itself publishes is not for the catch-all.
-        if (value === undefined || path.length === 0 && isBrokerPath(topic)) continue;
-        met.push(lower(path, topic));
-      }
+    if (level.length === 0) return met;
+    // The tree has many more nodes than topics.
+    for (const topic of this.topics) {
+      if (topic.length >= path.length && meets(path, topic)) met.push(lower(path, topic));
     }
     return met;
   }
@@ -135,12 +133,14 @@ class TicketGrants extends Grants {
     return this.topics.includes(topic) || this.#ofKey.has(topic);
   }
 
-  protected override meet(path: TopicPattern): TopicPattern[] {
+  protected override meet(path: TopicPattern): readonly TopicPattern[] {
     const said = this.topics.filter((topic) => meets(path, topic)).map((one) => lower(path, one));
     const ofKey = this.#ofKey;
-    return withoutCovered(said).flatMap((topic) =>
+    const topics = withoutCovered(said);
+    const met = topics.flatMap((topic) =>
       ofKey.covers(topic) ? [topic] : ofKey.shareOf(topic).topics
     );
+    return topics.length < 2 ? met : withoutCovered(met); // Several may lead to the same.
   }
 }
 
@@ -176,15 +176,14 @@ function lower(one: TopicPattern, other: TopicPattern): TopicPattern {
   );
 }
 
-/** Whether two topics have something in common: one may be above the other. */
-function meets(one: TopicPattern, other: TopicPattern): boolean {
+/** Whether a topic that is wanted and one that is granted have something in common. */
+function meets(wanted: TopicPattern, granted: TopicPattern): boolean {
   // What the broker itself publishes is not for the catch-all.
-  if (one.length === 0) return !isBrokerPath(other);
-  if (other.length === 0) return !isBrokerPath(one);
-  const length = Math.min(one.length, other.length);
+  if (wanted.length === 0) return !isBrokerPath(granted);
+  const length = Math.min(wanted.length, granted.length);
   for (let depth = 0; depth < length; depth++) {
-    const a = one[depth]!;
-    const b = other[depth]!;
+    const a = wanted[depth]!;
+    const b = granted[depth]!;
     const isMet = a === b || a === any && isAny(depth, b) || b === any && isAny(depth, a);
     if (!isMet) return false;
   }

@@ -59,7 +59,7 @@ export class Interests<P> {
       // The nodes that lead to nothing else.
       for (let at = node; at.parent !== undefined; at = at.parent) {
         sum += nodeBytes(at.path.at(-1)!);
-        if (at.parent.children !== undefined && at.parent.children.size > 1) break;
+        if (at.parent.isFork) break;
       }
     }
     for (const [text, { audience }] of this.#narrowed?.entries() ?? []) {

@@ -4,17 +4,22 @@
  * one of these changes.
  */
 import type { Audience, Listed, Place } from "./audience.ts";
+import { interestBytes } from "./interest_bytes.ts";
 import type { TopicNode } from "./topic_tree.ts";
 
 /** How many peers all kept lists may have together. */
 const LISTED_PEERS_MAX = 2 ** 20;
-/** How many places all kept crossings may have together. */
-const CROSSED_PLACES_MAX = 2 ** 18;
+/** How many bytes all kept crossings may take, if each is the last to hold its places. */
+const CROSSINGS_BYTES_MAX = 2 ** 25;
+/** What a crossing takes besides its places: the object, its key, and the table in which it stands. */
+const CROSSING_BYTES = 300;
 
 /** Places that the messages of some topics lead to, in no relation to each other. */
 export class Crossing<P> implements Listed<P> {
   /** The places. */
   readonly places: readonly Place<P>[];
+  /** Whether another one has to be asked for. */
+  isForgotten = false;
   peers: readonly P[] | undefined = undefined;
   madeAt = 0;
   checkedAt = 0;
@@ -29,16 +34,24 @@ export class Crossing<P> implements Listed<P> {
 export class PeerLists<P> {
   /** The list of one peer alone, which all share that lead to it only. */
   readonly #aloneOf: (peer: P) => readonly P[];
-  /** What has a list. */
+  readonly #onForget: () => void;
+  /** What has a list; of the crossings, only some that are kept. */
   readonly #listed = new Set<Listed<P>>();
   #size = 0;
   /** By the numbers of their places. */
   readonly #crossings = new Map<string, Crossing<P>>();
-  #crossed = 0;
+  /** How many bytes these may take. */
+  #crossingsBytes = 0;
 
-  /** Makes one without lists; `aloneOf` gives the same list for the same peer. */
-  constructor(aloneOf: (peer: P) => readonly P[]) {
+  /**
+   * Makes one without lists.
+   *
+   * @param aloneOf Gives the same list for the same peer.
+   * @param onForget Called when all crossings are forgotten: they must be asked for again.
+   */
+  constructor(aloneOf: (peer: P) => readonly P[], onForget: () => void) {
     this.#aloneOf = aloneOf;
+    this.#onForget = onForget;
   }
 
   /**
@@ -53,15 +66,15 @@ export class PeerLists<P> {
     const places: Place<P>[] = [];
     for (const { value } of nodes) if (value !== undefined) places.push(value);
     if (places.length === 0) return undefined;
-    if (before instanceof Crossing && isSame(before.places, places)) return before;
+    if (before instanceof Crossing && !before.isForgotten && isSame(before.places, places)) {
+      return before;
+    }
     const key = places.map(({ number }) => number).join();
     let crossing = this.#crossings.get(key);
     if (crossing === undefined) {
-      if (this.#crossed > CROSSED_PLACES_MAX) {
-        this.#crossings.clear();
-        this.#crossed = 0;
-      }
-      this.#crossed += places.length;
+      if (this.#crossingsBytes > CROSSINGS_BYTES_MAX) this.#forgetCrossings();
+      this.#crossingsBytes += CROSSING_BYTES;
+      for (const { node } of places) this.#crossingsBytes += interestBytes(node.path);
       this.#crossings.set(key, crossing = new Crossing(places));
     }
     return crossing;
@@ -92,6 +105,16 @@ export class PeerLists<P> {
     if (!this.#listed.delete(end)) return;
     this.#size -= end.peers!.length;
     end.peers = undefined;
+  }
+
+  #forgetCrossings(): void {
+    for (const crossing of this.#crossings.values()) {
+      this.forget(crossing);
+      crossing.isForgotten = true;
+    }
+    this.#crossings.clear();
+    this.#crossingsBytes = 0;
+    this.#onForget();
   }
 
   #forgetAll(): void {
@@ -126,11 +149,15 @@ function peersOf<P>(places: Iterable<Place<P>>): readonly P[] {
 
 /** Whether somebody came or went, at a place or above it, or at a crossing, after so many changes. */
 function hasChanged<P>(end: Place<P> | Crossing<P>, count: number): boolean {
-  if (end instanceof Crossing) return end.places.some((place) => place.hasChangedSince(count));
+  if (end instanceof Crossing) return end.places.some(({ node }) => hasChangedAt(node, count));
   for (let node: Place<P>["node"] | undefined = end.node; node !== undefined; node = node.parent) {
-    if (node.changed > count || node.value?.hasChangedSince(count)) return true;
+    if (hasChangedAt(node, count)) return true;
   }
   return false;
+}
+
+function hasChangedAt<P>({ changed, value }: Place<P>["node"], count: number): boolean {
+  return changed > count || value?.hasChangedSince(count) === true;
 }
 
 function isSame<V>(some: readonly V[], others: readonly V[]): boolean {

@@ -87,8 +87,11 @@ export class Router<P extends Peer> {
   readonly #everybody = new Audience<P>();
   #broadcastTo: { readonly peers: readonly P[]; readonly madeAt: number } | undefined;
   readonly #routes = new BytesCache<Route<P>>(ROUTES_MAX);
-  readonly #lists = new PeerLists<P>((peer) => this.#interests.get(peer)!.alone);
-  /** How often interests have changed. */
+  readonly #lists = new PeerLists<P>(
+    (peer) => this.#interests.get(peer)!.alone,
+    () => this.#changes++,
+  );
+  /** How often interests have changed, or all that was found from them has to be found again. */
   #changes = 1;
 
   /** Makes a router without peers. */

@@ -58,6 +58,11 @@ export class TopicNode<V> {
     return this.children === undefined && this.any === undefined;
   }
 
+  /** Whether several nodes are right below. */
+  get isFork(): boolean {
+    return (this.children?.size ?? 0) + (this.any === undefined ? 0 : 1) > 1;
+  }
+
   /** The nodes right below. */
   *below(): Generator<TopicNode<V>, void, undefined> {
     if (this.children !== undefined) yield* this.children.values();
@@ -78,7 +83,7 @@ export class Way<V> {
   crossing: readonly TopicNode<V>[] | undefined = undefined;
   /** The shape of the node, or of the whole tree if there is a crossing, when the way was found. */
   shape = -1;
-  /** How often an `any` had come or gone then. */
+  /** How often an `any` had come then: a way that met none may meet it. */
   forks = 0;
 
   /** The way of a path, not found yet. */
@@ -97,7 +102,7 @@ export class TopicTree<V> {
   /** The node of `[]`; it is always there. */
   readonly root: TopicNode<V> = new TopicNode<V>(ROOT, undefined);
   readonly #onNode: (element: PatternElement, isMade: boolean) => void;
-  /** How often an `any` has come or gone. */
+  /** How often an `any` has come. */
   #forks = 0;
   /** Its shape changes with each node that comes or goes anywhere. */
   readonly #whole = new TopicNode<V>(ROOT, undefined);
@@ -214,10 +219,8 @@ export class TopicTree<V> {
       if (parent === undefined || parent.child(element) !== empty) return;
       empty.shape++;
       this.#whole.shape++;
-      if (element === any) {
-        parent.any = undefined;
-        this.#forks++;
-      } else {
+      if (element === any) parent.any = undefined;
+      else {
         parent.children!.delete(element as string);
         if (parent.children!.size === 0) parent.children = undefined;
       }
@@ -244,7 +247,6 @@ export class TopicTree<V> {
       node.shape++;
     }
     this.#whole.shape++;
-    this.#forks++;
     this.root.children = this.root.any = undefined;
   }
 }

@@ -209,7 +209,7 @@ Deno.test("Broker ends the session of a client that breaks a rule, with the reas
     [
       "a broken topic",
       Reason.PROTOCOL,
-      (p) => p.send(FrameType.OPEN, new Uint8Array(30), Uint8Array.of(2, 0, 0)),
+      (p) => p.send(FrameType.OPEN, new Uint8Array(30), Uint8Array.of(2, 1, 0xff)),
     ],
     [
       "too many topics at once",

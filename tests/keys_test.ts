@@ -2,7 +2,9 @@
 import { assert, assertEquals, assertMatch, assertStrictEquals, assertThrows } from "@std/assert";
 import { type BrokerKey, Key, Keyring, parseKeys } from "../broker/keys.ts";
 import { GRANTS_MAX, Rights } from "../broker/rights.ts";
-import type { TopicPath } from "../topic.ts";
+import type { Narrowing } from "../protocol/ticket.ts";
+import { NOTHING } from "../routing/share.ts";
+import { any, formatTopic, type TopicPath, type TopicPattern } from "../topic.ts";
 import { randomOf } from "../tools/harness/random.ts";
 
 const ANN: BrokerKey = { name: "ann", key: "secret of ann" };
@@ -32,8 +34,45 @@ for (
   ] as const
 ) {
   Deno.test(`Rights.narrow gives of ${JSON.stringify(topic)} with ${JSON.stringify(grants)} ${JSON.stringify(got)}`, () => {
-    const gets = new Rights({ subscribe: grants }).narrow(topic) ?? [topic];
+    const gets = new Rights({ subscribe: grants }).narrow(topic)?.topics ?? [topic];
     assertEquals(gets.map(String).sort(), got.map(String).sort());
+  });
+}
+
+for (
+  const [grants, topic, got] of [
+    [[[any]], ["a"], [["a"]]],
+    [[[any]], [], [[any]]],
+    [[[any]], ["*broker"], []],
+    [[["*broker"]], [any], []],
+    [[["*broker"]], ["*broker", any], [["*broker", any]]],
+    [[["a"]], [any, "b"], [["a", "b"]]],
+    [[["a", any, "x"]], ["a", "b"], [["a", "b", "x"]]],
+    [[["a", any, "x"]], [any, "b"], [["a", "b", "x"]]],
+    [[["a", "b"], ["c", "b"]], [any, "b"], [["a", "b"], ["c", "b"]]],
+    [[["a", any], [any, "b"]], [any, any], [["a", any], [any, "b"]]],
+    [[["a", any], ["a", "b"], ["a", "b", "c"]], [], [["a", any]]],
+    [[["a", "b"]], [any, "c"], []],
+    [[["a", "b"]], ["a", any, any], [["a", "b", any]]],
+  ] as [TopicPattern[], TopicPattern, TopicPattern[]][]
+) {
+  Deno.test(`Rights.narrow gives of ${formatTopic(topic)} with ${grants.map(formatTopic)} ${got.map(formatTopic)}`, () => {
+    const gets = new Rights({ subscribe: grants }).narrow(topic)?.topics ?? [topic];
+    assertEquals(gets.map(formatTopic).sort(), got.map(formatTopic).sort());
+  });
+}
+
+for (
+  const [grants, topic, may] of [
+    [[["a", any, "x"]], ["a", "b", "x"], true],
+    [[["a", any, "x"]], ["a", "b", "x", "y"], true],
+    [[["a", any, "x"]], ["a", "b"], false],
+    [[[any]], [], false],
+    [[[any]], ["*broker"], false],
+  ] as [TopicPattern[], TopicPath, boolean][]
+) {
+  Deno.test(`Rights.mayPublish is ${may} for ${formatTopic(topic)} with ${grants.map(formatTopic)}`, () => {
+    assertEquals(new Rights({ publish: grants }).mayPublish(topic), may);
   });
 }
 
@@ -54,7 +93,7 @@ for (
   });
 }
 
-Deno.test("Rights.narrow gives the same array for the same topic", () => {
+Deno.test("Rights.narrow gives the same share for the same topic", () => {
   const rights = new Rights({ subscribe: [["a", "b"], ["a", "c"]] });
   assertStrictEquals(rights.narrow(["a"]), rights.narrow(["a"]));
   assertStrictEquals(rights.narrow(["x"]), rights.narrow(["y"]));
@@ -71,7 +110,7 @@ Deno.test("Rights looks at the elements of a topic once, however many topics are
         return Reflect.get(target, name);
       },
     });
-    assertEquals([rights.mayPublish(path), rights.narrow(path)], [false, []]);
+    assertEquals([rights.mayPublish(path), rights.narrow(path)], [false, NOTHING]);
     return reads;
   };
   assertEquals(readsWith(GRANTS_MAX), readsWith(2));
@@ -92,11 +131,12 @@ for (const field of ["publish", "subscribe"]) {
 Deno.test("Rights.narrow lets through what is granted and asked for, and nothing else", () => {
   const { int, pick } = random();
   const path = (): TopicPath => Array.from({ length: int(4) }, () => pick(["a", "b", "*broker"]));
-  const covers = (above: TopicPath, at: TopicPath) => above.every((part, i) => part === at[i]);
+  const covers = (above: TopicPattern, at: TopicPattern) =>
+    above.every((part, i) => part === at[i]);
   for (let run = 0; run < 3000; run++) {
     const grants = Array.from({ length: int(4) }, path);
     const asked = path();
-    const narrowed = new Rights({ subscribe: grants }).narrow(asked) ?? [asked];
+    const narrowed = new Rights({ subscribe: grants }).narrow(asked)?.topics ?? [asked];
     for (let i = 0; i < 10; i++) {
       const message = path();
       // A broadcast goes to whoever has any subscription, which is the router's to decide.
@@ -114,7 +154,8 @@ Deno.test("Rights.narrowedTo grants what is granted and said, and nothing else, 
   const { int, pick } = random();
   const path = (): TopicPath => Array.from({ length: int(4) }, () => pick(["a", "b", "*broker"]));
   const topics = (): TopicPath[] => Array.from({ length: int(4) }, path);
-  const covers = (above: TopicPath, at: TopicPath) => above.every((part, i) => part === at[i]);
+  const covers = (above: TopicPattern, at: TopicPattern) =>
+    above.every((part, i) => part === at[i]);
   const grants = (all: readonly TopicPath[] | undefined, at: TopicPath) =>
     all === undefined || all.some((grant) => covers(grant, at));
   for (let run = 0; run < 3000; run++) {
@@ -123,8 +164,9 @@ Deno.test("Rights.narrowedTo grants what is granted and said, and nothing else, 
     const said = { publish: pick([undefined, topics()]), subscribe: pick([undefined, topics()]) };
     const rights = new Rights(key).narrowedTo(said);
     const asked = path();
-    const narrowed = rights.narrow(asked);
-    assertStrictEquals(rights.narrow([...asked]), narrowed, "the same array for the same topic");
+    const share = rights.narrow(asked);
+    assertStrictEquals(rights.narrow([...asked]), share, "the same share for the same topic");
+    const narrowed = share?.topics;
     for (let i = 0; i < 10; i++) {
       const message = path();
       const shown = JSON.stringify({ key, said, asked, message });
@@ -146,6 +188,19 @@ Deno.test("Rights.narrowedTo grants what is granted and said, and nothing else, 
   }
 });
 
+Deno.test("Rights.narrowedTo grants once what several topics of a ticket lead to", () => {
+  const ticket = [["b"], [any, any]] as TopicPattern[];
+  const rights = new Rights({ subscribe: [["b", any, any]] })
+    .narrowedTo({ subscribe: ticket } as Narrowing);
+  assertEquals(rights.narrow([])?.topics, [["b", any, any]]);
+});
+
+Deno.test("Rights.narrowedTo grants all of the key under the root, also what the broker publishes", () => {
+  const rights = new Rights({ subscribe: [["*broker", "stats"]] }).narrowedTo({ subscribe: [[]] });
+  assertEquals(rights.narrow(["*broker"])?.topics, [["*broker", "stats"]]);
+  assertEquals(rights.narrow([]), NOTHING);
+});
+
 Deno.test("Key.narrowed makes the same rights for tickets that narrow the same, and keeps few", () => {
   const key = new Key("page", new Uint8Array(16), new Rights({ subscribe: ["a"] }));
   const narrow = (n: number) => key.narrowed({ subscribe: [["a", `${n}`]] });
@@ -159,7 +214,7 @@ Deno.test("Key.narrowed makes the same rights for tickets that narrow the same, 
   assertStrictEquals(key.narrowed({}), key.rights);
   assertStrictEquals(key.narrowed({ serve: [] }), key.rights, "nothing has to do with it yet");
   key.rights = new Rights({ subscribe: ["b"] });
-  assertEquals(narrow(0).narrow(["a", "0"]), []);
+  assertEquals(narrow(0).narrow(["a", "0"]), NOTHING);
 });
 
 Deno.test("Keyring refuses a name with which tickets begin", () => {
@@ -200,7 +255,7 @@ Deno.test("Keyring knows the single key without a name, and the others by theirs
 Deno.test("Keyring grants nothing to a key with a name but what is said, everything to the single one", () => {
   const keyring = new Keyring("single", [ANN]);
   assertEquals(keyring.get("ann")!.rights.mayPublish(["a"]), false);
-  assertEquals(keyring.get("ann")!.rights.narrow([]), []);
+  assertEquals(keyring.get("ann")!.rights.narrow([]), NOTHING);
   assertEquals(keyring.get("ann")!.rights.wait, false);
   assert(keyring.single.rights.mayPublish([]));
   assertEquals(keyring.single.rights.narrow([]), undefined);

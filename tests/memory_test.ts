@@ -3,13 +3,16 @@ import { assert, assertEquals } from "@std/assert";
 import { Account } from "../base/account.ts";
 import { lent } from "../base/lease.ts";
 import { type Holder, Memory } from "../broker/memory.ts";
+import { Rights } from "../broker/rights.ts";
 import { encodeFrame, FrameType } from "../protocol/frame.ts";
 import { FrameReader } from "../protocol/frame_reader.ts";
 import { Outbox } from "../protocol/outbox.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import type { Peer } from "../routing/peer.ts";
 import { Router } from "../routing/router.ts";
+import { NOTHING, Share } from "../routing/share.ts";
 import { WINDOW_BYTES } from "../protocol/session.ts";
+import { any, type TopicPattern } from "../topic.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -145,10 +148,45 @@ Deno.test("Router counts topics once that many want, each for who wants it, and 
   const shares = peers.reduce((sum, each) => sum + router.keptBytesOf(each), 0);
   assert(shares <= account.bytes, "what several want counts for each of them in part");
   assert(router.bytesOf(peers[0]!) > 16 * 500);
-  router.add(peers[0]!, path, [["a"]]);
-  router.add(peers[1]!, path, []);
+  router.add(peers[0]!, path, new Share([["a"]]));
+  router.add(peers[1]!, path, NOTHING);
   for (const each of peers) for (const _step of router.clear(each));
   for (let n = 0; n < 3; n++) for (const _step of router.sweep());
+  assertEquals(account.bytes, 0);
+});
+
+Deno.test("Router says of no peer that it keeps a node alive that leads to any for another, too", () => {
+  const account = new Account();
+  const router = new Router<Peer>({ account });
+  const [one, other] = [peer(), peer()];
+  for (let n = 0; n < 100; n++) {
+    router.add(one, [`${n}`, any]);
+    router.add(other, [`${n}`, "x"]);
+  }
+  const sum = router.keptBytesOf(one) + router.keptBytesOf(other);
+  assert(sum > 0.5 * account.bytes && sum <= account.bytes, `${sum} of ${account.bytes}`);
+});
+
+Deno.test("Router counts what it keeps of narrowed topics that nobody wants any more, and not too much", () => {
+  const account = new Account();
+  const router = new Router<Peer>({ account });
+  const someone = peer();
+  const grants = Array.from({ length: 1000 }, (_, n): TopicPattern => [any, `${n}`]);
+  const rights = new Rights({ subscribe: grants });
+  let most = 0;
+  let share = 0;
+  for (let n = 0; n < 30; n++) {
+    const topic = [`topic ${n}`];
+    const granted = rights.narrow(topic)!;
+    share = granted.bytes;
+    router.add(someone, topic, granted);
+    assert(router.bytesOf(someone) > share, "it counts for who wants it");
+    router.remove(someone, topic);
+    assertEquals([router.bytesOf(someone), router.keptBytesOf(someone)], [0, 0]);
+    most = Math.max(most, account.bytes);
+  }
+  assert(most > 2 * MIB && most < 4 * MIB + 2 * share, `${most} bytes`);
+  for (let n = 0; n < 2; n++) for (const _step of router.sweep());
   assertEquals(account.bytes, 0);
 });
 

@@ -131,6 +131,9 @@ Deno.test("Broker ends a connection whose OPEN names more topics than the limit,
 
 const SEVENTEEN = topic(..."abcdefghijklmnopq");
 const LONGER = topic("x".repeat(256));
+/** An element of any name. */
+const ANY = "";
+const FOUR_ANY = topic(ANY, ANY, "a", ANY, ANY);
 
 for (
   const [what, reason, bytes] of [
@@ -141,6 +144,8 @@ for (
     ["an ASK with a body", Reason.PROTOCOL, frame(Type.ASK, new Uint8Array(1))],
     ["a PUBLISH without a payload", Reason.PROTOCOL, frame(Type.PUBLISH, topic("a"))],
     ["an empty element", Reason.PROTOCOL, frame(Type.PUBLISH, sized(sized()), MESSAGE)],
+    ["four any in SUBSCRIBE", Reason.TOPIC_TOO_BIG, frame(Type.SUBSCRIBE, FOUR_ANY)],
+    ["four any in UNSUBSCRIBE", Reason.TOPIC_TOO_BIG, frame(Type.UNSUBSCRIBE, FOUR_ANY)],
     ["a surrogate", Reason.PROTOCOL, frame(Type.SUBSCRIBE, sized(sized(SURROGATE)))],
     ["bytes behind a topic", Reason.PROTOCOL, frame(Type.SUBSCRIBE, topic("a"), topic("b"))],
     ["17 elements in PUBLISH", Reason.TOPIC_TOO_BIG, frame(Type.PUBLISH, SEVENTEEN, MESSAGE)],
@@ -176,6 +181,7 @@ for (
 for (
   const [what, reason, bytes] of [
     ["17 elements", Reason.TOPIC_TOO_BIG, openFrame({ topics: [SEVENTEEN] })],
+    ["four any", Reason.TOPIC_TOO_BIG, openFrame({ topics: [FOUR_ANY] })],
     ["256 bytes", Reason.TOPIC_TOO_BIG, openFrame({ topics: [LONGER] })],
     ["a count that no number holds", Reason.PROTOCOL, openFrame({ taken: 2n ** 53n })],
     ["too few bytes", Reason.PROTOCOL, frame(Type.OPEN, new Uint8Array(28))],
@@ -189,6 +195,46 @@ for (
     assertEquals(stage.broker.stats().sessions, 0);
   });
 }
+
+Deno.test("Broker takes an element of size 0 as one of any name, in OPEN, SUBSCRIBE and UNSUBSCRIBE", async () => {
+  await using stage = await RawStage.start();
+  const client = await stage.opened({ topics: [topic("a", ANY, "x")] });
+  await client.send(frame(Type.SUBSCRIBE, topic(ANY, "y")));
+  assertEquals(await client.flush(), true);
+  const publisher = await stage.opened();
+  const publish = async () => {
+    for (
+      const path of [["a", "b", "x"], ["a", "b"], ["c", "y", "z"], ["a", "x"], ["*broker", "y"]]
+    ) {
+      await publisher.send(frame(Type.PUBLISH, topic(...path), MESSAGE));
+    }
+    assertEquals(await publisher.flush(), true);
+  };
+  await publish();
+  const got = [await client.frameOf(Type.PUBLISH), await client.frameOf(Type.PUBLISH)];
+  assertEquals(got.map((one) => topicOf(one!.body)), [["a", "b", "x"], ["c", "y", "z"]]);
+  await client.send(frame(Type.UNSUBSCRIBE, topic("a", ANY, "x")));
+  assertEquals(await client.flush(), true);
+  await publish();
+  assertEquals(topicOf((await client.frameOf(Type.PUBLISH))!.body), ["c", "y", "z"]);
+});
+
+Deno.test("Broker denies a topic with any of which nothing is granted, and names it as it came", async () => {
+  await using stage = await RawStage.start();
+  const client = await stage.client(READER);
+  const none = topic("b", ANY);
+  const { denied } = await client.open({ topics: [none, topic(ANY, "x"), topic("a", ANY)] });
+  assertEquals(denied, 1);
+  await client.send(frame(Type.SUBSCRIBE, none));
+  const { body } = (await client.frameOf(Type.DENIED))!;
+  assertEquals([topicOf(body), body[none.length]], [["b", ANY], Reason.FORBIDDEN]);
+  const publisher = await stage.opened();
+  for (const path of [["b", "x"], ["a", "y"], ["a"], ["c", "x"], ["a", "x"]]) {
+    await publisher.send(frame(Type.PUBLISH, topic(...path), MESSAGE));
+  }
+  const got = [await client.frameOf(Type.PUBLISH), await client.frameOf(Type.PUBLISH)];
+  assertEquals(got.map((one) => topicOf(one!.body)), [["a", "y"], ["a", "x"]]);
+});
 
 Deno.test("Broker takes a topic of 16 elements of 255 bytes, in short sizes and in long ones", async () => {
   await using stage = await RawStage.start();

@@ -1,10 +1,13 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import type { Peer } from "../routing/peer.ts";
+import type { Crossing } from "../routing/peer_lists.ts";
 import { type Route, Router } from "../routing/router.ts";
-import type { TopicPath } from "../topic.ts";
+import { NOTHING, Share } from "../routing/share.ts";
+import { any, formatTopic, type TopicPath, type TopicPattern } from "../topic.ts";
 import { concat } from "../tools/harness/bytes.ts";
 import { type Random, randomOf } from "../tools/harness/random.ts";
+import { hears, patternOf, textOf } from "./helpers/patterns.ts";
 
 class NamedPeer implements Peer {
   readonly name: string;
@@ -21,7 +24,7 @@ class NamedPeer implements Peer {
 const [ANN, BOB, CAT] = [new NamedPeer("ann"), new NamedPeer("bob"), new NamedPeer("cat")];
 
 /** A router in which each peer wants these topics. */
-function routerOf(...interests: readonly (readonly [NamedPeer, ...TopicPath[]])[]) {
+function routerOf(...interests: readonly (readonly [NamedPeer, ...TopicPattern[]])[]) {
   const router = new Router<NamedPeer>();
   for (const [peer, ...paths] of interests) {
     for (const path of paths) router.add(peer, path);
@@ -42,6 +45,11 @@ function peersOf(router: Router<NamedPeer>, path: TopicPath): readonly NamedPeer
 /** The names of the peers that get a message, sorted, as often as they get it. */
 function namesOf(router: Router<NamedPeer>, path: TopicPath): string[] {
   return router.peersOf(path).map(({ name }) => name).sort();
+}
+
+/** What a peer gets of a topic: these. */
+function shareOf(...topics: readonly TopicPattern[]): Share {
+  return new Share(topics);
 }
 
 /** Does all steps of something. */
@@ -288,9 +296,9 @@ for (
     ["beside it", (router) => router.add(CAT, ["a", "z"])],
     ["below it", (router) => router.add(CAT, ["a", "b", "c"])],
     ["elsewhere and back", (router) => router.add(CAT, ["z"]) ?? router.remove(CAT, ["z"])],
-    ["that is denied", (router) => router.add(CAT, ["a"], [])],
-    ["at the root that is denied", (router) => router.add(CAT, [], [])],
-    ["at the root that is granted elsewhere only", (router) => router.add(CAT, [], [["z"]])],
+    ["that is denied", (router) => router.add(CAT, ["a"], NOTHING)],
+    ["at the root that is denied", (router) => router.add(CAT, [], NOTHING)],
+    ["at the root that is granted elsewhere only", (router) => router.add(CAT, [], shareOf(["z"]))],
   ] as readonly [string, (router: Router<NamedPeer>) => void][]
 ) {
   Deno.test(`Router keeps the list of a topic when an interest changes ${what}`, () => {
@@ -301,13 +309,40 @@ for (
   });
 }
 
+Deno.test("Router gives the same list of peers for topics that cross any to the same", () => {
+  const router = routerOf([ANN, [any, "x"]], [BOB, ["a"]], [CAT, ["b"]]);
+  assertStrictEquals(peersOf(router, ["y", "x"]), peersOf(router, ["z", "x", "deeper"]));
+  assertStrictEquals(peersOf(router, ["a", "x"]), peersOf(router, ["a", "x", "deeper"]));
+  const before = peersOf(router, ["a", "x"]);
+  router.add(CAT, ["z", any]);
+  assertStrictEquals(peersOf(router, ["a", "x"]), before, "it changed elsewhere");
+  router.add(CAT, ["a"]);
+  assertEquals(namesOf(router, ["a", "x"]), ["ann", "bob", "cat"]);
+});
+
+Deno.test("Router forgets where messages crossed topics that are gone, and knows the others all the same", () => {
+  const router = routerOf([ANN, [any]]);
+  const routes = [routeOf(router, ["a", "x"]), routeOf(router, ["a", "y"])] as const;
+  router.add(BOB, [any, "x"]);
+  assertEquals(router.peers(routes[0]).length, 2);
+  const first = routes[0].end as Crossing<NamedPeer>;
+  for (let n = 0; n < 40_000; n++) {
+    router.remove(BOB, [any, "x"]);
+    router.add(BOB, [any, "x"]);
+    assertEquals([router.peers(routes[0]).length, router.peers(routes[1])[0]], [2, ANN]);
+  }
+  assert(first.isForgotten && first.peers === undefined);
+  router.remove(ANN, [any]);
+  assertEquals([router.peers(routes[0]), router.peers(routes[1])], [[BOB], []]);
+});
+
 Deno.test("Router keeps who gets broadcasts, until somebody has a first interest or no more", () => {
   const router = routerOf([ANN, ["a"]], [BOB, ["*broker"]]);
   const before = peersOf(router, []);
   assertEquals(before, [ANN]);
   router.add(ANN, ["b"]);
   router.remove(ANN, ["a"]);
-  router.add(CAT, ["c"], []);
+  router.add(CAT, ["c"], NOTHING);
   assertStrictEquals(peersOf(router, []), before);
   router.add(BOB, ["b"]);
   assertEquals(namesOf(router, []), ["ann", "bob"]);
@@ -317,7 +352,7 @@ Deno.test("Router keeps who gets broadcasts, until somebody has a first interest
 
 Deno.test("Router gives a peer what is granted of a topic, and no more", () => {
   const router = new Router<NamedPeer>();
-  const granted = [["a", "b"], ["c"]];
+  const granted = shareOf(["a", "b"], ["c"]);
   router.add(ANN, [], granted);
   router.add(BOB, [], granted);
   router.add(CAT, ["c"]);
@@ -343,7 +378,7 @@ function told(): { router: Router<NamedPeer>; said: string[] } {
 
 Deno.test("Router makes the granted topics of many peers once, however often they come and go", () => {
   const { router, said } = told();
-  const granted = [["a"], ["b"]];
+  const granted = shareOf(["a"], ["b"]);
   for (let time = 0; time < 10; time++) {
     for (const peer of [ANN, BOB]) router.add(peer, [], granted);
     assertEquals(namesOf(router, ["b", "x"]), ["ann", "bob"]);
@@ -356,7 +391,7 @@ Deno.test("Router makes the granted topics of many peers once, however often the
 
 Deno.test("Router.sweep forgets the granted topics that nobody has used since the sweep before", () => {
   const { router, said } = told();
-  const granted = [["a"], ["b"]];
+  const granted = shareOf(["a"], ["b"]);
   router.add(ANN, [], granted);
   router.remove(ANN, []);
   finish(router.sweep());
@@ -373,22 +408,24 @@ Deno.test("Router.sweep forgets the granted topics that nobody has used since th
   assertEquals(namesOf(router, ["a"]), ["bob"]);
 });
 
-Deno.test("Router.sweep leaves nobody in a list who left before, though others are still there", () => {
-  const router = new Router<NamedPeer>();
-  router.add(BOB, ["t"]);
-  router.add(ANN, [], [["t"]]);
-  assertEquals(peersOf(router, ["t"]).length, 2);
-  router.remove(ANN, []);
-  for (let time = 0; time < 2; time++) finish(router.sweep());
-  assertEquals(peersOf(router, ["t"]), [BOB]);
-  assertEquals(router.peersOf(["t"]), [BOB]);
-});
+for (const topic of [["t"], [any]] as const) {
+  Deno.test(`Router.sweep leaves nobody in the list of ${formatTopic(topic)} who left before`, () => {
+    const router = new Router<NamedPeer>();
+    router.add(BOB, topic);
+    router.add(ANN, [], shareOf(topic));
+    assertEquals(peersOf(router, ["t"]).length, 2);
+    router.remove(ANN, []);
+    for (let time = 0; time < 2; time++) finish(router.sweep());
+    assertEquals(peersOf(router, ["t"]), [BOB], "others are still there");
+    assertEquals(router.peersOf(["t"]), [BOB]);
+  });
+}
 
 Deno.test("Router.sweep closes a scope once that comes and goes while it sweeps", () => {
   const { router, said } = told();
   const many = Array.from({ length: 100 }, (_, i) => ["many", `${i}`]);
-  const one = [["one", "x"]];
-  router.add(ANN, ["many"], many);
+  const one = shareOf(["one", "x"]);
+  router.add(ANN, ["many"], shareOf(...many));
   router.add(ANN, ["one"], one);
   router.remove(ANN, ["many"]);
   router.remove(ANN, ["one"]);
@@ -409,12 +446,13 @@ Deno.test("Router.sweep closes a scope once that comes and goes while it sweeps"
 Deno.test("Router.sweep leaves what is wanted again while it forgets", () => {
   const router = new Router<NamedPeer>();
   const many = Array.from({ length: 100 }, (_, i) => ["many", `${i}`]);
-  router.add(ANN, ["many"], many);
+  const share = shareOf(...many);
+  router.add(ANN, ["many"], share);
   router.remove(ANN, ["many"]);
   finish(router.sweep());
   const steps = router.sweep();
   steps.next();
-  router.add(BOB, ["many"], many);
+  router.add(BOB, ["many"], share);
   finish(steps);
   for (const path of many) assertEquals(namesOf(router, path), ["bob"]);
 });
@@ -422,11 +460,11 @@ Deno.test("Router.sweep leaves what is wanted again while it forgets", () => {
 Deno.test("Router.narrow changes what a peer gets without a gap, and tells what it loses", () => {
   const { router, said } = told();
   for (const path of [["a"], ["b"], ["c"], ["d"]]) router.add(ANN, path);
-  router.add(ANN, ["e"], []);
+  router.add(ANN, ["e"], NOTHING);
   said.length = 0;
-  const rights: Readonly<Record<string, readonly TopicPath[]>> = { b: [["b", "x"]], c: [] };
-  const lost: TopicPath[] = [];
-  finish(router.narrow(ANN, ([first]) => rights[first!], (path) => lost.push(path)));
+  const rights: Readonly<Record<string, Share>> = { b: shareOf(["b", "x"]), c: NOTHING };
+  const lost: TopicPattern[] = [];
+  finish(router.narrow(ANN, ([first]) => rights[String(first)], (path) => lost.push(path)));
   assertEquals(lost, [["c"]]);
   assertEquals(said, ["+b,x", "-b", "-c", "+e"]);
   const gets = [["a"], ["b"], ["b", "x"], ["c"], ["d"], ["e"]];
@@ -475,7 +513,7 @@ Deno.test("Router.replace and Router.narrow have a step for each few elements of
   const fewest = topics.length / 8;
   assert(stepsOf(router.replace(ANN, topics)) >= fewest, "all are new");
   assert(stepsOf(router.replace(ANN, topics)) >= fewest, "all are known");
-  assert(stepsOf(router.narrow(ANN, () => [], () => {})) >= fewest, "all are lost");
+  assert(stepsOf(router.narrow(ANN, () => NOTHING, () => {})) >= fewest, "all are lost");
   assert(stepsOf(router.narrow(ANN, () => undefined, () => {})) >= fewest, "all come back");
   assert(stepsOf(router.replace(ANN, [])) >= fewest, "all go");
   assertEquals(router.interestsOf(ANN), 0);
@@ -512,7 +550,7 @@ Deno.test("Router.replace and Router.narrow stop when their peer is forgotten, a
   const topics = longTopics(100);
   const replacing = router.replace(ANN, topics);
   replacing.next();
-  const granted = [["a", "b", "x"]];
+  const granted = shareOf(["a", "b", "x"]);
   const narrowing = router.narrow(ANN, () => granted, () => {});
   narrowing.next();
   finish(router.clear(ANN));
@@ -528,7 +566,7 @@ Deno.test("Router.narrow keeps up with what comes and goes, and with rights that
   const router = new Router<NamedPeer>();
   const topics = longTopics(100);
   finish(router.replace(ANN, topics));
-  let granted: readonly TopicPath[] | undefined = [["a", "b", "x"]];
+  let granted: Share | undefined = shareOf(["a", "b", "x"]);
   const steps = router.narrow(ANN, () => granted, () => {});
   for (let i = 0; i < 5; i++) steps.next();
   granted = undefined;
@@ -544,34 +582,37 @@ Deno.test("Router.narrow keeps up with what comes and goes, and with rights that
 
 Deno.test("Router.prepare makes the places of what is granted in steps, for all who want it", () => {
   const { router, said } = told();
-  const granted = longTopics(256);
+  const granted = shareOf(...longTopics(256));
   const [first, second] = [router.prepare(granted)!, router.prepare(granted)!];
   let steps = 0;
   for (let isDone = false; !isDone; steps++) isDone = !!(first.next().done || second.next().done);
-  assert(steps >= granted.length / 8, `${steps}`);
+  assert(steps >= granted.topics.length / 8, `${steps}`);
   finish(first as Generator<void>);
   finish(second as Generator<void>);
-  assertEquals(said.length, granted.length);
+  assertEquals(said.length, granted.topics.length);
   assertEquals(router.prepare(granted), undefined);
-  assertEquals(namesOf(router, granted[0]!), []);
+  assertEquals(namesOf(router, granted.topics[0] as TopicPath), []);
   router.add(ANN, [], granted);
-  assertEquals([said.length, namesOf(router, granted[0]!)], [granted.length, ["ann"]]);
+  assertEquals([said.length, namesOf(router, granted.topics[0] as TopicPath)], [
+    granted.topics.length,
+    ["ann"],
+  ]);
 });
 
 Deno.test("Router.sweep forgets what was prepared and not used, but not while it is prepared", () => {
   const { router, said } = told();
-  const granted = longTopics(64);
+  const granted = shareOf(...longTopics(64));
   const steps = router.prepare(granted)!;
   steps.next();
   const begun = said.length;
-  assert(begun > 0 && begun < granted.length);
+  assert(begun > 0 && begun < granted.topics.length);
   for (let i = 0; i < 3; i++) finish(router.sweep());
   assertEquals(said.length, begun);
   steps.return(undefined);
   for (let i = 0; i < 3; i++) finish(router.sweep());
   assertEquals(said.filter((one) => one.startsWith("-")).length, begun);
   router.add(ANN, [], granted);
-  assertEquals(namesOf(router, granted.at(-1)!), ["ann"]);
+  assertEquals(namesOf(router, granted.topics.at(-1) as TopicPath), ["ann"]);
 });
 
 Deno.test("Router does what a list of interests does while rights and interests change in steps", () => {
@@ -580,18 +621,18 @@ Deno.test("Router does what a list of interests does while rights and interests 
     const random = randomOf(seed);
     const router = new Router<NamedPeer>();
     const peers = [ANN, BOB, CAT];
-    const wants = new Map(peers.map((peer) => [peer, new Map<string, string[]>()]));
-    // The same array for the same topic only.
-    const scopes = new Map<string, readonly TopicPath[]>();
-    const scopeOf = (path: TopicPath) => {
-      const scope = scopes.get(path.join()) ?? [["a", "a"], ["b"]];
-      scopes.set(path.join(), scope);
+    const wants = new Map(peers.map((peer) => [peer, new Map<string, TopicPattern>()]));
+    // The same share for the same topic only.
+    const scopes = new Map<string, Share>();
+    const scopeOf = (path: TopicPattern) => {
+      const scope = scopes.get(textOf(path)) ?? shareOf(["a", "a"], [any, "b"], ["b"]);
+      scopes.set(textOf(path), scope);
       return scope;
     };
     let granted: Record<string, "all" | "some" | "nothing"> = {};
-    const narrow = (path: TopicPath) => {
-      const what = granted[path[0] ?? ""] ?? "all";
-      return what === "all" ? undefined : what === "nothing" ? [] : scopeOf(path);
+    const narrow = (path: TopicPattern) => {
+      const what = granted[String(path[0] ?? "")] ?? "all";
+      return what === "all" ? undefined : what === "nothing" ? NOTHING : scopeOf(path);
     };
     const tasks: Generator<void>[] = [];
     const change = () => {
@@ -601,14 +642,14 @@ Deno.test("Router does what a list of interests does while rights and interests 
       for (const peer of peers) tasks.push(router.narrow(peer, narrow, () => {}));
     };
     for (let step = 0; step < 100; step++) {
-      const [peer, path] = [random.pick(peers), pathOf(random)];
+      const [peer, path] = [random.pick(peers), patternOf(random)];
       const kind = random.int(10);
       if (kind < 5) {
         router.add(peer, path, narrow(path));
-        wants.get(peer)!.set(path.join(), path);
+        wants.get(peer)!.set(textOf(path), path);
       } else if (kind < 7) {
         router.remove(peer, path);
-        wants.get(peer)!.delete(path.join());
+        wants.get(peer)!.delete(textOf(path));
       } else if (kind < 8) change();
       else random.pick([...tasks, router.sweep()]).next();
     }
@@ -617,8 +658,8 @@ Deno.test("Router does what a list of interests does while rights and interests 
     for (const asked of [["a"], ["a", "a"], ["a", "b"], ["b"], ["c"]]) {
       const names = peers.filter((peer) =>
         wants.get(peer)!.values().some((path) => {
-          const gets = narrow(path) === undefined ? [path] : narrow(path)!;
-          return gets.some((one) => one.every((element, i) => element === asked[i]));
+          const gets = narrow(path)?.topics ?? [path];
+          return gets.some((one) => hears(one, asked));
         })
       ).map(({ name }) => name);
       assertEquals(namesOf(router, asked), names, `seed ${seed}: ${asked}`);
@@ -628,10 +669,10 @@ Deno.test("Router does what a list of interests does while rights and interests 
 
 Deno.test("Router.narrow does not bring back what is removed while what is granted of it is prepared", () => {
   const router = routerOf([ANN, ["a", "b"], ["c"]]);
-  const granted = longTopics(64);
+  const granted = shareOf(...longTopics(64));
   const steps = router.narrow(ANN, ([first]) => first === "a" ? granted : undefined, () => {});
   steps.next();
   assert(router.remove(ANN, ["a", "b"]));
   finish(steps);
-  assertEquals([router.interestsOf(ANN), namesOf(router, granted[0]!)], [1, []]);
+  assertEquals([router.interestsOf(ANN), namesOf(router, granted.topics[0] as TopicPath)], [1, []]);
 });

@@ -1,7 +1,15 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { concat } from "../base/bytes.ts";
 import { ProtocolError } from "../errors.ts";
-import { decodeTopic, encodeTopic, longestElement, topicEnd } from "../protocol/topic_block.ts";
+import { FrameError, Reason } from "../protocol/frame.ts";
+import {
+  decodePattern,
+  decodeTopic,
+  encodeTopic,
+  longestElement,
+  topicEnd,
+} from "../protocol/topic_block.ts";
+import { any, type TopicPattern } from "../topic.ts";
 
 const LIMITS = { messageBytes: 1000, topicElements: 16, elementBytes: 255, subscriptions: 4 };
 
@@ -69,4 +77,36 @@ Deno.test("decodeTopic refuses every cut and broken block", () => {
       ProtocolError,
     );
   }
+});
+
+Deno.test("decodePattern gives back what encodeTopic took, with any as an element of size 0", () => {
+  const topics: TopicPattern[] = [
+    [],
+    ["a"],
+    [any],
+    ["sensors", any, "celsius"],
+    [any, "é", any, any],
+    [any, ...Array.from({ length: 15 }, () => "y".repeat(255))],
+  ];
+  for (const topic of topics) {
+    const block = encodeTopic(topic);
+    const pattern = decodePattern(block, 0, topicEnd(block, 0, block.length), LIMITS);
+    assertEquals(pattern, topic);
+    assert(Object.isFrozen(pattern));
+  }
+  assertEquals([...encodeTopic(["a", any])], [3, 1, 97, 0]);
+  const long = Uint8Array.of(5, 255, 0, 0, 0, 0);
+  assertEquals(
+    decodePattern(long, 0, long.length, LIMITS),
+    [any],
+    "its size may be in the long form",
+  );
+});
+
+Deno.test("decodePattern refuses a topic with more than three any", () => {
+  const block = Uint8Array.of(4, 0, 0, 0, 0);
+  assertEquals(decodePattern(Uint8Array.of(3, 0, 0, 0), 0, 4, LIMITS), [any, any, any]);
+  const error = assertThrows(() => decodePattern(block, 0, block.length, LIMITS), FrameError);
+  assertEquals(error.reason, Reason.TOPIC_TOO_BIG);
+  assertThrows(() => decodeTopic(Uint8Array.of(1, 0), 0, 2, LIMITS), ProtocolError, "empty");
 });

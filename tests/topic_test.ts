@@ -1,12 +1,18 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import {
+  any,
+  ANY_MAX,
+  beforeAny,
   ELEMENT_BYTES_MAX,
   formatTopic,
   isBrokerPath,
   isLocalPath,
   type Topic,
   TOPIC_ELEMENTS_MAX,
+  type TopicPath,
   topicPath,
+  type TopicPattern,
+  topicPattern,
 } from "../topic.ts";
 
 Deno.test("topicPath makes a frozen copy of its own", () => {
@@ -103,4 +109,38 @@ Deno.test("isLocalPath looks at the last element, isBrokerPath at the first", ()
     true,
     false,
   ]);
+});
+
+Deno.test("topicPattern makes a frozen copy with any, up to as many as the limit", () => {
+  const most = new Array<typeof any>(ANY_MAX).fill(any);
+  for (const topic of [[any], ["a", any, "b"], most, ["a"], []] as TopicPattern[]) {
+    const pattern = topicPattern(topic);
+    assertEquals(pattern, topic);
+    assert(Object.isFrozen(pattern) && pattern !== topic);
+  }
+  assertThrows(
+    () => topicPattern([...most, any]),
+    RangeError,
+    "4 elements are any; the limit is 3",
+  );
+});
+
+Deno.test("topicPath takes no any, and says which element it is", () => {
+  assertThrows(() => topicPath(["a", any]), TypeError, 'Cannot use ["a",any] as a topic here');
+  assertThrows(() => topicPath([any, "a", any]), TypeError, "element 0 is any");
+});
+
+Deno.test("formatTopic shows any, and a string with that name as a string", () => {
+  assertEquals(formatTopic(["a", any, "any", "\n"]), '["a",any,"any","\\n"]');
+  assertEquals(JSON.stringify(["a", any]), '["a",null]');
+});
+
+Deno.test("beforeAny gives the path that stands before the first any", () => {
+  const topics: [TopicPattern, TopicPath][] = [
+    [[], []],
+    [["a"], ["a"]],
+    [[any, "a"], []],
+    [["a", "b", any, "c", any], ["a", "b"]],
+  ];
+  for (const [pattern, path] of topics) assertEquals(beforeAny(pattern), path);
 });

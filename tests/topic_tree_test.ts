@@ -1,26 +1,43 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
-import { type TopicNode, TopicTree } from "../routing/topic_tree.ts";
+import { type TopicNode, TopicTree, Way } from "../routing/topic_tree.ts";
+import { any, isPath, type TopicPath, type TopicPattern } from "../topic.ts";
 import { randomOf } from "../tools/harness/random.ts";
 
 const SEED = 20261124;
 
 /** Puts a value at a path. */
-function put<V>(tree: TopicTree<V>, path: readonly string[], value: V): TopicNode<V> {
+function put<V>(tree: TopicTree<V>, path: TopicPattern, value: V): TopicNode<V> {
   const node = tree.at(path);
   node.value = value;
   return node;
 }
 
 /** Takes the value at a path away, if there is one. */
-function take<V>(tree: TopicTree<V>, path: readonly string[]): void {
+function take<V>(tree: TopicTree<V>, path: TopicPattern): void {
   const node = tree.get(path);
   if (node === undefined) return;
   node.value = undefined;
   tree.prune(node);
 }
 
-const pathsOf = (tree: TopicTree<unknown>, from?: readonly string[]) =>
+const pathsOf = (tree: TopicTree<unknown>, from?: TopicPattern) =>
   [...tree.nodes(from)].map(({ path }) => path);
+
+/** The nodes on a way, in the order of delivery. */
+function nodesOn<V>(tree: TopicTree<V>, way: Way<V>): readonly TopicNode<V>[] {
+  tree.follow(way);
+  if (way.crossing !== undefined) return way.crossing;
+  const nodes = [way.node];
+  for (let node = way.node.parent; node !== undefined; node = node.parent) nodes.push(node);
+  return nodes;
+}
+
+/** The paths of the nodes on the way of a path; `any` is `+`. */
+function wayOf(tree: TopicTree<unknown>, path: TopicPath): string[] {
+  return nodesOn(tree, new Way(path, tree)).map((node) =>
+    node.path.map((element) => element === any ? "+" : String(element)).join("/")
+  );
+}
 
 Deno.test("TopicTree leaves no node that leads to no value", () => {
   const tree = new TopicTree<number>();
@@ -65,29 +82,84 @@ Deno.test("TopicTree.clear empties the nodes that somebody holds", () => {
   assertEquals(nodes.map((node) => node.value), [undefined, undefined, undefined]);
 });
 
-Deno.test("TopicTree.deepest stays the same while the shape of that node does, in random operations", () => {
-  for (let seed = SEED; seed < SEED + 50; seed++) {
-    const random = randomOf(seed);
-    const tree = new TopicTree<number>();
-    const anyPath = () => Array.from({ length: random.int(4) }, () => random.pick(["a", "b"]));
-    const paths = Array.from({ length: 8 }, anyPath);
-    const find = (path: string[]) => {
-      const node = tree.deepest(path);
-      return { node, shape: node.shape };
-    };
-    const held = paths.map(find);
-    for (let step = 0; step < 200; step++) {
-      const kind = random.int(100);
-      if (kind < 45) put(tree, anyPath(), random.int(2));
-      else if (kind < 98) take(tree, anyPath());
-      else tree.clear();
-      for (const [index, path] of paths.entries()) {
-        const { node, shape } = held[index]!;
-        if (shape === node.shape) assert(node === tree.deepest(path), `seed ${seed}: ${path}`);
-        held[index] = find(path);
+Deno.test("TopicTree.follow leads to the longest topics first, and past an exact name before any", () => {
+  const tree = new TopicTree<number>();
+  const paths: TopicPattern[] = [[], [any], [any, any], [any, "b"], ["a", any], ["a", "b"], [
+    "a",
+    "b",
+    any,
+  ]];
+  for (const path of paths) put(tree, path, 1);
+  const shorter = ["a/b", "a/+", "+/b", "+/+", "a", "+", ""];
+  assertEquals(wayOf(tree, ["a", "b"]), shorter);
+  assertEquals(wayOf(tree, ["a", "b", "c", "d"]), ["a/b/+", ...shorter]);
+  assertEquals(wayOf(tree, ["z"]), ["+", ""]);
+});
+
+Deno.test("TopicTree.follow leads from what the broker publishes neither to any nor to the root", () => {
+  const tree = new TopicTree<number>();
+  const paths: TopicPattern[] = [[], [any], [any, "x"], ["*broker", any], ["*broker"]];
+  for (const path of paths) put(tree, path, 1);
+  assertEquals(wayOf(tree, ["*broker", "x"]), ["*broker/+", "*broker"]);
+  assertEquals(wayOf(tree, ["a", "*broker"]), ["+", ""]);
+});
+
+Deno.test("TopicTree.follow notes a crossing only where the path meets any", () => {
+  const tree = new TopicTree<number>();
+  put(tree, ["a", "b"], 1);
+  put(tree, ["z", any], 1);
+  const [past, through] = [
+    new Way<number>(["a", "b", "x"], tree),
+    new Way<number>(["z", "x"], tree),
+  ];
+  tree.follow(past);
+  tree.follow(through);
+  assertEquals([past.crossing, past.node.path], [undefined, ["a", "b"]]);
+  assertEquals(through.crossing?.map(({ path }) => path), [["z", any], ["z"], []]);
+});
+
+for (
+  const [what, elements] of [["without any", ["a", "b"]], ["with any", ["a", "b", any]]] as const
+) {
+  Deno.test(`TopicTree.follow finds a way again whenever it changes, in random operations ${what}`, () => {
+    for (let seed = SEED; seed < SEED + 50; seed++) {
+      const random = randomOf(seed);
+      const tree = new TopicTree<number>();
+      const anyPattern = (): TopicPattern =>
+        Array.from({ length: random.int(4) }, () => random.pick(elements));
+      const anyPath = () =>
+        Array.from({ length: random.int(4) }, () => random.pick(["a", "b", "*broker"]));
+      const ways = Array.from({ length: 8 }, () => new Way<number>(anyPath(), tree));
+      for (let step = 0; step < 200; step++) {
+        const kind = random.int(100);
+        if (kind < 45) put(tree, anyPattern(), random.int(2));
+        else if (kind < 98) take(tree, anyPattern());
+        else tree.clear();
+        for (const way of ways) {
+          if (random.int(2) === 0) continue;
+          const found = nodesOn(tree, way);
+          const again = nodesOn(tree, new Way(way.path, tree));
+          const told = `seed ${seed}, step ${step}: ${way.path}`;
+          assertEquals(found.length, again.length, told);
+          assert(found.every((node, i) => node === again[i]), told);
+        }
       }
     }
-  }
+  });
+}
+
+Deno.test("TopicTree.follow does not find a way again that changes elsewhere do not concern", () => {
+  const tree = new TopicTree<number>();
+  put(tree, ["a", "b"], 1);
+  const way = new Way<number>(["a", "b", "c"], tree);
+  tree.follow(way);
+  put(tree, ["z", "y"], 1);
+  put(tree, ["a", "x"], 1);
+  tree.root.children!.get = () => {
+    throw new Error("it was found again");
+  };
+  tree.follow(way);
+  assertEquals(way.node.path, ["a", "b"]);
 });
 
 Deno.test("TopicTree does not change the shape of nodes elsewhere", () => {
@@ -113,35 +185,41 @@ Deno.test("TopicTree does what a map by paths does, in random operations", () =>
   for (let seed = SEED; seed < SEED + 50; seed++) {
     const random = randomOf(seed);
     const tree = new TopicTree<number>();
-    const naive = new Map<string, { path: string[]; value: number }>();
-    const anyPath = () => Array.from({ length: random.int(4) }, () => random.pick(["a", "b", "c"]));
+    const naive = new Map<string, { path: TopicPattern; value: number }>();
+    const elements: TopicPattern = seed % 2 === 0 ? ["a", "b", "c"] : ["a", "b", any];
+    const anyPattern = (): TopicPattern =>
+      Array.from({ length: random.int(4) }, () => random.pick(elements));
+    const keyOf = (path: TopicPattern) => JSON.stringify(path);
     const told = () => `seed ${seed}: ${JSON.stringify([...naive.values()])}`;
-    const at = (path: readonly string[]) => naive.get(path.join())?.value;
+    const at = (path: TopicPattern) => naive.get(keyOf(path))?.value;
     for (let step = 0; step < 300; step++) {
-      const path = anyPath();
+      const path = anyPattern();
       const value = random.int(3);
       const kind = random.int(100);
       if (kind < 50) {
         put(tree, path, value);
-        naive.set(path.join(), { path, value });
+        naive.set(keyOf(path), { path, value });
       } else if (kind < 99) {
         take(tree, path);
-        naive.delete(path.join());
+        naive.delete(keyOf(path));
       } else {
         tree.clear();
         naive.clear();
       }
-      const wanted = anyPath();
+      const wanted = anyPattern();
       assertEquals(tree.get(wanted)?.value, at(wanted), told());
-      const upward = [];
-      let node: TopicNode<number> | undefined = tree.deepest(wanted);
-      for (; node !== undefined; node = node.parent) upward.unshift(node.value);
-      const passed = [undefined, ...wanted].map((_, depth) => at(wanted.slice(0, depth)));
-      const isValue = (value: number | undefined) => value !== undefined;
-      assertEquals(upward.filter(isValue), passed.filter(isValue), told());
-      assertEquals(tree.covers(wanted), passed.some(isValue), told());
+      const isAbove = (top: TopicPattern) =>
+        top.length <= wanted.length && top.every((one, i) => one === any || one === wanted[i]);
+      const passed = [...naive.values()].filter(({ path }) => isAbove(path));
+      assertEquals(tree.covers(wanted), passed.length > 0, told());
+      if (isPath(wanted)) {
+        const values = nodesOn(tree, new Way(wanted, tree)).map((node) => node.value);
+        const isValue = (value: number | undefined) => value !== undefined;
+        assertEquals(values.filter(isValue).length, passed.length, told());
+        assertEquals(tree.first(new Way(wanted, tree)), values.find(isValue), told());
+      }
       const ways = new Set(
-        [...naive.values()].flatMap((e) => e.path.map((_, i) => e.path.slice(0, i + 1).join())),
+        [...naive.values()].flatMap((e) => e.path.map((_, i) => keyOf(e.path.slice(0, i + 1)))),
       );
       assertEquals([...tree.nodes()].length, ways.size + 1, told());
     }

@@ -4,6 +4,7 @@
  */
 import { assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
 import {
+  any,
   type Broker,
   type BrokerKey,
   type BrokerLimits,
@@ -712,6 +713,48 @@ Deno.test("PubSub.subscribe gives an iterator of messages with their types", () 
     else assertType<Same<typeof next.value, Delivery<Hello, HelloPath>>>();
     for await (const { message } of iterator) assertType<Same<typeof message, Hello>>();
   };
+});
+
+Deno.test("PubSub with types gives of a topic with any the message of its first element, or the union", () => {
+  const bus = new PubSub<Topics>();
+  bus.addSubscriber(["hello", any], (topic, message) => {
+    assertType<Same<typeof message, Hello>>();
+    assertType<Same<typeof topic, PathOf<Topics, readonly ["hello", typeof any]>>>();
+    assertType<Same<typeof topic, HelloPath>>();
+  });
+  bus.addSubscriber(["hello", any, "x", any] as const, (_topic, { message }) => message.at(0));
+  bus.addSubscriber([any], (topic, message) => {
+    assertType<Same<typeof message, Topics[keyof Topics]>>();
+    assertType<Same<(typeof topic)[0], keyof Topics | undefined>>();
+  });
+  bus.addSubscriber([any, "x"], (_topic, message) => "x" in message && message.x);
+  assertType<Same<MessageOf<Topics, readonly ["point", typeof any]>, Topics["point"]>>();
+  assertType<Same<MessageOf<Topics, readonly [typeof any, string]>, Topics[keyof Topics]>>();
+  using points = bus.subscribe(["point", any]);
+  assertType<
+    Same<typeof points, Subscription<Topics["point"], PathOf<Topics, readonly ["point"]>>>
+  >();
+  bus.removeSubscriber(["hello", any], () => {});
+  // @ts-expect-error the message of another topic
+  bus.addSubscriber(["hello", any], (_topic, { x }: { x: number }) => x);
+  // @ts-expect-error an unknown topic
+  bus.addSubscriber(["helo", any], () => {});
+  const _neverCalled = () => {
+    // @ts-expect-error another symbol
+    bus.addSubscriber(["hello", Symbol.iterator], () => {});
+  };
+});
+
+Deno.test("PubSub without types takes any in a topic to subscribe to, and a Topic to publish to", () => {
+  const bus = new PubSub();
+  const pattern: Topic = ["a", any];
+  const topic: Topic = ["a", "b"];
+  let heard = 0;
+  bus.addSubscriber(pattern, (path: TopicPath, { n }) => heard += path.length + n);
+  bus.addSubscriber(["a", any], () => heard++);
+  bus.publish(topic, { n: 1 });
+  const _neverCalled = (given: Topic) => bus.publish(given, { n: 1 });
+  assertEquals(heard, 4);
 });
 
 Deno.test("PubSub.addSubscriber gives a Handle", () => {

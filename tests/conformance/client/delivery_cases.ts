@@ -1,6 +1,7 @@
 /** Who hears what, in which order, and what stays in the process. */
 import { ForbiddenError } from "../../../errors.ts";
-import { same, throws } from "./check.ts";
+import { any, type Topic } from "../../../topic.ts";
+import { check, same, throws } from "./check.ts";
 import { type Case, take, until } from "./context.ts";
 import { pair } from "./value_cases.ts";
 
@@ -208,4 +209,69 @@ export const DELIVERY: readonly Case[] = [
       await alice.flush();
     },
   },
+  {
+    name: "a topic with any hears every name there, and no other topic",
+    isBrief: true,
+    async run(context) {
+      const { alice, bob } = await pair(context);
+      const heard: string[] = [];
+      const listen = (topic: Topic) =>
+        bob.addSubscriber(topic, (path) => heard.push(`${show(topic)} < ${path}`));
+      for (const topic of [["s", any], [any, "b"], ["s", any, "c"], ["s", "b"]] as const) {
+        listen(topic);
+      }
+      const end = bob.subscribe("end");
+      await bob.flush();
+      for (const topic of [["s"], ["s", "b", "c"], ["s", "x", "c"], ["z", "b"], ["z", "c"]]) {
+        alice.publish(topic);
+      }
+      alice.publish("end");
+      await take(end, 1);
+      same(heard, [
+        ...["s,+,c < s,b,c", "s,b < s,b,c", "s,+ < s,b,c", "+,b < s,b,c"],
+        ...["s,+,c < s,x,c", "s,+ < s,x,c", "+,b < z,b"],
+      ]);
+    },
+  },
+  {
+    name: "a topic with any that is removed is heard no more, and one that is the same is",
+    async run(context) {
+      const { stage, alice, bob } = await pair(context);
+      let heard = 0;
+      const handle = bob.addSubscriber(["s", any], () => heard++);
+      const remaining = () => void heard++;
+      bob.addSubscriber(["s", any], remaining);
+      await bob.flush();
+      const delivered = async () => {
+        await bob.flush();
+        const before = (await stage.call("stats")).broker.delivered;
+        alice.publish(["s", "x"]);
+        await alice.flush();
+        return (await stage.call("stats")).broker.delivered - before;
+      };
+      const counts = [await delivered()];
+      handle.remove();
+      counts.push(await delivered());
+      check(bob.removeSubscriber(["s", any], remaining), "it was there");
+      counts.push(await delivered());
+      same([counts, heard], [[1, 1, 0], 3]);
+    },
+  },
+  {
+    name: "any is refused where one publishes, and more than three where one subscribes",
+    async run(context) {
+      const { alice } = await pair(context);
+      throws(() => alice.publish(["s", any]), TypeError, "element 1 is any");
+      throws(() => alice.addSubscriber([any, any, any, any], () => {}), RangeError, "any");
+      throws(() => alice.subscribe(["s", null as unknown as string]), TypeError, "element 1");
+      alice.addSubscriber([any, any, any], () => {});
+      await alice.flush();
+      same(alice.state, "connected");
+    },
+  },
 ];
+
+/** A topic as a text. */
+function show(topic: Topic): string {
+  return [topic].flat().map((element) => element === any ? "+" : String(element)).join();
+}

@@ -1,5 +1,6 @@
 /** What a key grants, and how a client is told what it does not. */
 import { AuthError, ForbiddenError } from "../../../errors.ts";
+import { any } from "../../../topic.ts";
 import { check, ofKind, rejects, same } from "./check.ts";
 import { type Case, until } from "./context.ts";
 
@@ -76,6 +77,25 @@ export const RIGHTS: readonly Case[] = [
       }
       await until(() => heard.includes("d/x"));
       same(heard, ["d", "d/x"]);
+    },
+  },
+  {
+    name: "a subscription with any is narrowed to what the key grants, or denied",
+    async run(context) {
+      const stage = await context.stage({ broker: { keys: KEYS } });
+      const errors: unknown[] = [];
+      const bus = stage.client({ ...SENSOR, onError: (error) => errors.push(error) });
+      const heard: string[] = [];
+      bus.addSubscriber([any, "x"], (topic) => heard.push(topic.join("/")));
+      await bus.connect();
+      await stage.call("join", "deno");
+      for (const topic of [["a", "x"], "d", ["d", "y"], ["d", "x", "z"]]) {
+        await stage.call("publish", "deno", topic, [{}]);
+      }
+      await until(() => heard.length > 0);
+      same([heard, errors], [["d/x/z"], []]);
+      bus.addSubscriber(["a", any], () => {});
+      same((await rejects(bus.flush(), ForbiddenError, '["a",any]')).topic, ["a", any]);
     },
   },
   {

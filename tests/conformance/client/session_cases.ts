@@ -1,6 +1,7 @@
 /** Sessions: flush, resuming over cuts, what is told when it cannot be, and leaving. */
 import { BacklogError, ConnectionLostError, MessageError } from "../../../errors.ts";
 import type { Gap, NetPubSubOptions } from "../../../net/options.ts";
+import { any } from "../../../topic.ts";
 import { check, ofKind, rejects, same, throws } from "./check.ts";
 import { type Case, take, until } from "./context.ts";
 
@@ -99,6 +100,29 @@ export const SESSIONS: readonly Case[] = [
       for (const topic of ["old", "new"]) await stage.call("publish", "deno", topic, [{}]);
       await until(() => heard.length > 0);
       same(heard, ["new"]);
+    },
+  },
+  {
+    name: "a subscription with any goes on over a cut, and gets what came meanwhile",
+    isBrief: true,
+    async run(context) {
+      const stage = await context.stage({ isFragile: true });
+      const bus = await stage.connected();
+      const rooms = bus.subscribe(["sensors", any, "celsius"]);
+      await bus.flush();
+      await stage.call("join", "deno");
+      await stage.call("refuse", 100);
+      await stage.call("cut");
+      await until(() => bus.state === "reconnecting");
+      const others = bus.subscribe([any, "b"]);
+      await stage.call("publish", "deno", ["sensors", "kitchen", "celsius"], [{ n: 1 }]);
+      await bus.connect();
+      await stage.call("publish", "deno", ["sensors", "hall", "celsius"], [{ n: 2 }]);
+      await stage.call("publish", "deno", ["a", "b"], [{ n: 3 }]);
+      const heard = (await take(rooms, 2)).map(({ topic, message }) => [topic[1], message]);
+      same(heard, [["kitchen", { n: 1 }], ["hall", { n: 2 }]]);
+      same((await take(others, 1)).map(({ topic }) => topic), [["a", "b"]]);
+      same((await stage.call("stats")).broker.resumed, 1);
     },
   },
   {
