@@ -8,7 +8,7 @@ import { printable } from "./base/printable.ts";
  * One element of any name, where one subscribes or grants: `["sensors", any, "celsius"]`.
  *
  * - It stands for every name but a first `"*broker"`.
- * - A topic has at most {@linkcode ANY_MAX} of them.
+ * - A topic has at most three of them.
  * - All copies of this package have the same one; in JSON, where there are no symbols, it is `null`.
  *
  * @example The temperature of every room

@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import {
   any,
+  BacklogError,
   Broker,
   MessageError,
   NetPubSub,
@@ -133,6 +134,16 @@ Deno.test("PubSub.subscribe yields what comes to a topic with any, with the name
     if (taken.length === 2) break;
   }
   assertEquals(taken, [["sensors/kitchen/celsius", 21], ["sensors/hall/celsius/mean", 19]]);
+});
+
+Deno.test("PubSub.publish throws where a subscription with any that waits has no room, and nowhere else", () => {
+  const bus = new PubSub();
+  using _full = bus.subscribe(["a", any], { limit: 1, overflow: "wait" });
+  bus.publish(["a", "b"]);
+  const publish = () => bus.publish(["a", "c", "d"]);
+  assertThrows(publish, BacklogError, 'the subscription of ["a",any] holds 1 messages');
+  for (const topic of ["a", ["z", "b"]]) bus.publish(topic);
+  assertThrows(() => bus.publish(null), BacklogError);
 });
 
 Deno.test("PubSub keeps to the topic with any to which was subscribed, when its array is changed", () => {

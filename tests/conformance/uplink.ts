@@ -3,6 +3,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import type { NatsUplinkOptions } from "../../nats.ts";
+import { any } from "../../topic.ts";
 import { NatsCluster, NatsServer } from "../../tools/harness/nats_server.ts";
 import { until } from "../../tools/harness/until.ts";
 import { Machine, Machines } from "../helpers/machines.ts";
@@ -98,6 +99,39 @@ export function testUplink(mode: string, stream?: string): void {
       );
       assertEquals(machines.seen["two topics"]!.map(({ id }) => id), [1, 1, 2]);
       assertEquals(machines.seen.here!.map(({ id }) => id), [1, 2]);
+    },
+  );
+
+  natsTest(
+    `Brokers in ${mode} mode bring what matches a topic with any, once, while such topics come and go`,
+    async () => {
+      await using server = await NatsServer.start({ jetstream });
+      const one = { uplink: options(server.url) };
+      await using machines = await Machines.start([one, one]);
+      const bob = await machines.all[1]!.client();
+      const alice = await machines.all[0]!.client();
+      const got: string[] = [];
+      const listen = (...topic: (string | typeof any)[]) =>
+        bob.addSubscriber(topic, (path) => got.push(path.join("/")));
+      listen("a", any, "x");
+      listen("a", "b", any);
+      const early = listen(any, "y");
+      listen("end");
+      await bob.flush();
+      await machines.joined();
+      const publish = async () => {
+        got.length = 0;
+        for (const topic of ["a/b/x", "a/c/x", "a/c", "a/b", "z/y", "z", "z/z", "end"]) {
+          alice.publish(topic.split("/"));
+        }
+        await until(() => got.includes("end"));
+        return got.join(" ");
+      };
+      assertEquals(await publish(), "a/b/x a/b/x a/c/x z/y end");
+      early.remove(); // It stood for everything there; the others remain.
+      await bob.flush();
+      await machines.joined();
+      assertEquals(await publish(), "a/b/x a/b/x a/c/x end");
     },
   );
 

@@ -171,7 +171,7 @@ function checkRights(random: Random, key: Key, ticket: Ticket): void {
     if (path.length === 0) continue;
     const mayGet = key.rights.mayGet(path) && covers(subscribe, path);
     must(rights.mayGet(path) === mayGet, `subscribe ${path}: not ${mayGet}`);
-    for (const topic of rights.narrow(path) ?? []) {
+    for (const topic of (rights.narrow(path)?.topics ?? []) as readonly TopicPath[]) {
       must(key.rights.mayGet(topic) && covers(subscribe, topic), `${topic} of ${path}`);
     }
   }
