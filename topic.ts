@@ -74,7 +74,7 @@ const SHOWN_UNITS_MAX = 80;
  * @throws {RangeError} If it has too many elements, or one of them is too long.
  */
 export function topicPath(topic: Topic): TopicPath {
-  const pattern = topicPattern(topic);
+  const pattern = checked(topic, "a string");
   if (isPath(pattern)) return pattern;
   throw new TypeError(
     `Cannot use ${show(topic)} as a topic here: element ${pattern.indexOf(any)} is any, which ` +
@@ -99,8 +99,13 @@ export function isPath(pattern: TopicPattern): pattern is TopicPath {
  * {@linkcode ANY_MAX} are {@linkcode any}.
  */
 export function topicPattern(topic: Topic): TopicPattern {
+  return checked(topic, "a string, or any");
+}
+
+/** The pattern of a topic; `wanted` is what its elements must be. */
+function checked(topic: Topic, wanted: string): TopicPattern {
   if (typeof topic === "string") {
-    if (!isPlain(topic)) checkElement(topic, topic, 0);
+    if (!isPlain(topic)) checkElement(topic, topic, 0, wanted);
     return Object.freeze([topic]);
   }
   if (topic === null) return ROOT;
@@ -122,7 +127,7 @@ export function topicPattern(topic: Topic): TopicPattern {
   for (let index = 0; index < length; index++) {
     const element: unknown = topic[index];
     if (element === any) anys++;
-    else if (!isPlain(element)) checkElement(topic, element, index);
+    else if (!isPlain(element)) checkElement(topic, element, index, wanted);
     path.push(element as PatternElement);
   }
   if (anys > ANY_MAX) {
@@ -131,6 +136,22 @@ export function topicPattern(topic: Topic): TopicPattern {
     );
   }
   return Object.freeze(path);
+}
+
+/**
+ * A topic that was written as JSON, as callers give it: within an array, `null` is `any` there. Whatever
+ * else it is stays for {@linkcode topicPattern} to check.
+ */
+export function topicFromJson(value: unknown): Topic {
+  const topic = Array.isArray(value) ? value.map((element) => element ?? any) : value;
+  return topic as Topic;
+}
+
+/** A topic as it is written in a file: in its shortest form. `JSON.stringify` makes `null` of `any`. */
+export function shortestTopic(pattern: TopicPattern): Topic {
+  const [first] = pattern;
+  if (first === undefined) return null;
+  return pattern.length === 1 && first !== any ? first : pattern;
 }
 
 /** The path that stands before the first `any` of a pattern. */
@@ -183,11 +204,11 @@ function isPlain(element: unknown): boolean {
     element.length * UTF8_BYTES_PER_UNIT_MAX <= ELEMENT_BYTES_MAX && element.isWellFormed();
 }
 
-function checkElement(topic: Topic, element: unknown, index: number): void {
+function checkElement(topic: Topic, element: unknown, index: number, wanted: string): void {
   const problem = (text: string) =>
     `Cannot use ${show(topic)} as a topic: element ${index} ${text}`;
   if (typeof element !== "string") {
-    throw new TypeError(problem(`is ${show(element)}; it must be a string, or any`));
+    throw new TypeError(problem(`is ${show(element)}; it must be ${wanted}`));
   }
   if (element === "") {
     throw new TypeError(problem("is empty; it must have a character (the root is null)"));

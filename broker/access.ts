@@ -7,6 +7,7 @@
  * ```
  */
 import type { Narrowing, Ticket } from "../protocol/ticket.ts";
+import { any } from "../topic.ts";
 import type { Key } from "./keys.ts";
 import type { Rights } from "./rights.ts";
 
@@ -78,7 +79,7 @@ function narrowingBytes(narrow: Narrowing): number {
   for (const topics of Object.values(narrow)) {
     for (const path of topics ?? []) {
       sum += path.length > 1 ? PATH_BYTES : PLAIN_BYTES;
-      for (const element of path) sum += ELEMENT_BYTES + element.length;
+      for (const element of path) sum += ELEMENT_BYTES + (element === any ? 0 : element.length);
     }
   }
   return sum;

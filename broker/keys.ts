@@ -6,7 +6,7 @@ import { Allowance } from "../base/allowance.ts";
 import { fromBase64 } from "../base/base64.ts";
 import { keyBytes, keyNameBytes, randomBytes } from "../protocol/handshake.ts";
 import type { Narrowing } from "../protocol/ticket.ts";
-import { looksLikePattern, slashNotice, type Topic } from "../topic.ts";
+import { looksLikePattern, slashNotice, type Topic, topicFromJson } from "../topic.ts";
 import { Rights } from "./rights.ts";
 
 /** A named key of a broker, and all that its holders (the clients that use it) may do. */
@@ -245,7 +245,7 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
 
 /**
  * The keys of a keys file: JSON, `{ "keys": [{ "name": …, "key": base64, … }] }`, with the fields of
- * {@linkcode BrokerKey}.
+ * {@linkcode BrokerKey}; within a topic, `null` is `any`.
  *
  * @throws {TypeError} If it is not that, or a key is not a valid one, as for a {@linkcode Keyring}. An
  * unknown field is an error, because it may be a misspelt right, and so is a grant that is a plain
@@ -264,6 +264,10 @@ export function parseKeys(text: string): BrokerKey[] {
     if (typeof name !== "string") throw new TypeError(`key number ${at} has no name`);
     checkFields(`the key "${name}"`, entry, FILE_FIELDS);
     if (typeof key !== "string") throw new TypeError(`the key "${name}" has no "key"`);
+    for (const right of ["publish", "subscribe"]) {
+      const topics = rights[right];
+      if (Array.isArray(topics)) rights[right] = topics.map((topic) => topicFromJson(topic));
+    }
     return { name, key: keyFrom(name, key), ...rights } as BrokerKey;
   });
   namedKeys(keys);
@@ -278,8 +282,8 @@ export function parseKeys(text: string): BrokerKey[] {
 function checkNoPattern(name: string, topic: Topic): void {
   if (typeof topic !== "string" || !looksLikePattern(topic)) return;
   throw new TypeError(
-    `the key "${name}" grants "${topic}", but there are no wildcards: a topic grants all below it, ` +
-      `and null everything; write ["${topic}"] for that name`,
+    `the key "${name}" grants "${topic}", but there are no wildcards like that: a topic grants all ` +
+      `below it, null everything, and in an array null is any name; write ["${topic}"] for that name`,
   );
 }
 

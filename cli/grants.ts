@@ -2,7 +2,7 @@
  * What keys grant, as people read it: topics in slash notation, as all commands take them.
  */
 import type { BrokerKey } from "../broker.ts";
-import { type Topic, topicPath } from "../topic.ts";
+import { type Topic, topicPattern } from "../topic.ts";
 import { topicText } from "./syntax.ts";
 
 /** What a key grants, a text for each right. */
@@ -21,7 +21,7 @@ export function grantsOf(
 ): Grants {
   const texts = (topics: readonly Topic[]) =>
     topics.map((topic) => {
-      const path = topicPath(topic);
+      const path = topicPattern(topic);
       return path.length === 0 ? "/ (everything)" : topicText(path);
     });
   return {

@@ -10,13 +10,13 @@ import { type ConnectionInfo, formatConnectionFile } from "../io/connection_info
 import { takeLock } from "../io/lock_file.ts";
 import { writeSecret } from "../io/secret_file.ts";
 import { NARROWING } from "../protocol/ticket.ts";
-import { looksLikePattern, type Topic, type TopicPath } from "../topic.ts";
+import { looksLikePattern, shortestTopic, type Topic, type TopicPattern } from "../topic.ts";
 import { type Arguments, type Command, doing, UsageError } from "./command.ts";
 import { addressesOf, fileOf, outputMode, readKeys, readSecretText } from "./files.ts";
 import { grantsOf, grantsText } from "./grants.ts";
 import { complain, printLine } from "./output.ts";
 import { type Column, tableOf } from "./table.ts";
-import { topicOf } from "./topics.ts";
+import { patternOf } from "./topics.ts";
 
 /** Makes, lists and hands out keys. */
 export const key: Command = {
@@ -102,7 +102,7 @@ async function makeKey(args: Arguments, operands: readonly string[]): Promise<vo
   refuse(extra);
   refuseOptions(args, "new", ["address", ...OF_TICKETS]);
   const [publish, subscribe] = ["publish", "subscribe"].map((right) =>
-    args.texts(right).map((text) => grantOf(topicOf(text)))
+    args.texts(right).map((text) => grantOf(patternOf(text)))
   );
   const connections = args.whole("connections", 1);
   const entry: Entry = {
@@ -124,11 +124,11 @@ async function makeKey(args: Arguments, operands: readonly string[]): Promise<vo
   complain(`The key ${name} grants nothing; --publish TOPIC and --subscribe TOPIC grant something`);
 }
 
-/** A topic as a grant in a file. */
-function grantOf(path: TopicPath): Topic {
-  const [name] = path;
-  if (name === undefined) return null;
-  return path.length > 1 || name.includes("/") || looksLikePattern(name) ? path : name;
+/** A topic as a grant in a file, where some names alone may be meant as something else. */
+function grantOf(path: TopicPattern): Topic {
+  const topic = shortestTopic(path);
+  const isDoubtful = typeof topic === "string" && (topic.includes("/") || looksLikePattern(topic));
+  return isDoubtful ? path : topic;
 }
 
 /** Adds a key to a file, which is made if it is not there. */
@@ -197,7 +197,7 @@ async function printTicket(args: Arguments, operands: readonly string[]): Promis
   const who = args.text("for");
   const narrow: TicketNarrow = {};
   for (const right of NARROWING) {
-    if (args.isGiven(right)) narrow[right] = args.texts(right).map(topicOf);
+    if (args.isGiven(right)) narrow[right] = args.texts(right).map(patternOf);
   }
   const path = args.text("keys");
   const named = path === undefined ? undefined : await namedKey(path, name);

@@ -5,21 +5,23 @@ import { abortable } from "@std/async/abortable";
 import { printable } from "../base/printable.ts";
 import { Queue } from "../base/queue.ts";
 import type { NetPubSub } from "../net.ts";
-import { isBrokerPath, type TopicPath, topicPath } from "../topic.ts";
+import { isAny } from "../routing/topic_tree.ts";
+import { any, isBrokerPath, type TopicPath, topicPath, type TopicPattern } from "../topic.ts";
 import { CONNECTION, withBroker } from "./client.ts";
 import { type Arguments, type Command, UsageError } from "./command.ts";
 import { complain, Output, shown } from "./output.ts";
 import { formatJson } from "./tagged_json.ts";
 import { describeLine, formatLine, type Line, topicText } from "./syntax.ts";
-import { checkLeaves, topicOf } from "./topics.ts";
+import { checkLeaves, patternOf } from "./topics.ts";
 
 /** Subscribes. */
 export const sub: Command = {
   usage: ["sub [OPTIONS] [TOPIC …]"],
   about: `
 Prints the messages of these topics and all below them, by default of all. A
-TOPIC is a path: a/b, or ["a","b"]. To a terminal it prints them for people,
-otherwise as JSON, one object per line, which pub - reads back as it was.`,
+TOPIC is a path: a/b, or ["a","b"]; + is an element of any name: a/+/c. To a
+terminal it prints them for people, otherwise as JSON, one object per line,
+which pub - reads back as it was.`,
   options: [
     ...CONNECTION,
     { name: "count", value: "N", about: "End after N messages" },
@@ -43,6 +45,7 @@ otherwise as JSON, one object per line, which pub - reads back as it was.`,
   ],
   examples: [
     ["sub sensors alerts", "two topics"],
+    ["sub sensors/+/celsius", "the temperature of every room"],
     ["sub --json sensors | jq .message.celsius", "for other programs"],
     ["sub --count 1 --raw photo camera > a.jpg", "one value into a file"],
   ],
@@ -61,7 +64,7 @@ const WRITE_BYTES = 64 * 1024;
 type Format = (line: Line, time?: Date) => string | Uint8Array;
 
 async function run(args: Arguments): Promise<number> {
-  const topics = withoutCovered(args.operands.map(topicOf));
+  const topics = withoutCovered(args.operands.map(patternOf));
   for (const topic of topics) checkLeaves("subscribe", topic);
   const count = args.whole("count", 1);
   const timeout = args.time("timeout");
@@ -95,32 +98,37 @@ async function run(args: Arguments): Promise<number> {
 /** How many topics are listed. */
 const LISTED_MAX = 5;
 
-function listed(topics: readonly TopicPath[]): string {
+function listed(topics: readonly TopicPattern[]): string {
   const texts = topics.map((topic) => topic.length === 0 ? "all topics" : topicText(topic));
   const more = texts.length - LISTED_MAX;
   return texts.slice(0, LISTED_MAX).join(", ") + (more > 0 ? ` and ${more} more` : "");
 }
 
-/** The topics without those below another one: their messages would come twice. */
-function withoutCovered(topics: readonly TopicPath[]): readonly TopicPath[] {
+/** The topics without those of which another one has all messages. */
+function withoutCovered(topics: readonly TopicPattern[]): readonly TopicPattern[] {
   if (topics.length === 0) return [topicPath(null)];
   return topics.filter((topic, at) =>
     !topics.some((other, place) => place !== at && covers(other, topic, place < at))
   );
 }
 
-function covers(above: TopicPath, topic: TopicPath, isEarlier: boolean): boolean {
-  if (above.length === topic.length && !isEarlier) return false;
+function covers(above: TopicPattern, topic: TopicPattern, isEarlier: boolean): boolean {
   // What the broker itself publishes is not for the catch-all.
   if (above.length === 0 && isBrokerPath(topic)) return false;
-  return above.every((element, at) => element === topic[at]);
+  if (above.length > topic.length) return false;
+  const isSame = above.length === topic.length && above.every((one, at) => one === topic[at]);
+  return isSame
+    ? isEarlier
+    : above.every((element, at) =>
+      element === topic[at] || element === any && isAny(at, topic[at]!)
+    );
 }
 
 /** What has come to one of the subscriptions. */
 interface Arrival {
   /** The number of the subscription. */
   readonly index: number;
-  /** Whether it is a broadcast that another subscription has, too. */
+  /** Whether another subscription has it, too. */
   readonly isCopy: boolean;
   readonly time: Date;
 }
@@ -134,21 +142,21 @@ class Messages {
   readonly #subscriptions: readonly AsyncIterator<Line>[];
   /** How much of that is yet to be yielded: all but copies. */
   #waiting = 0;
-  /** The latest broadcast. */
-  #broadcast: unknown;
+  /** The latest message; of those who get it, each gets the same object. */
+  #latest: unknown;
 
-  constructor(bus: NetPubSub, topics: readonly TopicPath[]) {
+  constructor(bus: NetPubSub, topics: readonly TopicPattern[]) {
     this.#subscriptions = topics.map((topic, index) => {
-      bus.addSubscriber(topic, (path, message) => this.#arrived(index, path, message));
+      bus.addSubscriber(topic, (_topic, message) => this.#arrived(index, message));
       const options = { limit: WAITING_MAX, overflow: "wait" } as const;
       return bus.subscribe(topic, options)[Symbol.asyncIterator]();
     });
   }
 
-  /** A message is about to be put into a subscription; a broadcast is put into each of them. */
-  #arrived(index: number, { length }: TopicPath, message: object): void {
-    const isCopy = length === 0 && message === this.#broadcast;
-    if (length === 0) this.#broadcast = message;
+  /** A message is about to be put into a subscription, and perhaps into others. */
+  #arrived(index: number, message: object): void {
+    const isCopy = message === this.#latest;
+    this.#latest = message;
     if (!isCopy) this.#waiting++;
     this.#order.push({ index, isCopy, time: new Date() });
   }

@@ -4,7 +4,17 @@
  */
 import { bold, cyan, dim } from "@std/fmt/colors";
 import { printable } from "../base/printable.ts";
-import { formatTopic, looksLikePattern, type TopicPath, topicPath } from "../topic.ts";
+import {
+  any,
+  formatTopic,
+  looksLikePattern,
+  type Topic,
+  topicFromJson,
+  type TopicPath,
+  topicPath,
+  type TopicPattern,
+  topicPattern,
+} from "../topic.ts";
 import { messageOf, UsageError } from "./command.ts";
 import { formatJson, parseJson } from "./tagged_json.ts";
 
@@ -20,25 +30,56 @@ export interface Line {
   readonly message: Record<string, unknown>;
 }
 
+/** An element of any name, in slash notation. */
+const PLUS = "+";
+
 /**
  * The topic that a text names: `sensors/kitchen`, or a JSON array of elements; `/` is the root.
  *
  * @throws {UsageError} If it is not a valid topic, or has what looks like a wildcard.
  */
 export function parseTopic(text: string): TopicPath {
-  if (text === "/") return topicPath(null);
-  try {
-    if (text.startsWith("[")) return topicPath(JSON.parse(text));
-    const path = topicPath(text.split("/"));
-    if (!path.some(looksLikePattern)) return path;
+  return parsed(text, (topic) => {
+    const path = topicPath(topic);
+    if (text.startsWith("[") || !path.some(looksLikePattern)) return path;
+    const why = path.includes(PLUS)
+      ? "+ stands for any name, where one subscribes or grants; name one, or write"
+      : "there are no wildcards to publish to; write";
+    throw new TypeError(`${why} '${formatTopic(path)}' for this very name`);
+  });
+}
+
+/**
+ * The topic that a text names where one subscribes or grants: as for {@linkcode parseTopic}, and an
+ * element of any name is `+`, or `null` in a JSON array.
+ *
+ * @throws {UsageError} If it is not a valid topic, or has what looks like another wildcard.
+ */
+export function parsePattern(text: string): TopicPattern {
+  return parsed(text, (topic) => {
+    if (text.startsWith("[")) return topicPattern(topicFromJson(topic));
+    const path = topicPath(topic);
+    if (path.every((element) => element === PLUS || !looksLikePattern(element))) {
+      return topicPattern(path.map((element) => element === PLUS ? any : element));
+    }
     throw new TypeError(
-      `there are no wildcards, since a topic includes all below it; write '${formatTopic(path)}' ` +
-        "for this very name",
+      "a topic includes all below it, and + is one element of any name; there are no other " +
+        `wildcards. Write '${formatTopic(path)}' for this very name`,
     );
+  });
+}
+
+function parsed<T>(text: string, check: (topic: Topic) => T): T {
+  try {
+    if (text === "/") return check(null);
+    return check(text.startsWith("[") ? JSON.parse(text) : text.split("/"));
   } catch (cause) { // TypeError, RangeError or SyntaxError: what is wrong with it.
     const why = cause instanceof SyntaxError
       ? "it is not a JSON array"
-      : messageOf(cause).replace(/^Cannot use .* as a topic: /, "").replace("is null", "is /");
+      : messageOf(cause).replace(/^Cannot use .* as a topic: /, "").replace(
+        "the root is null",
+        "the root is /",
+      );
     throw new UsageError(`Cannot use ${shown(text)} as a topic: ${why}`, { cause });
   }
 }
@@ -54,12 +95,12 @@ export function dotNotice(text: string): string | undefined {
   }, and '${shown(formatTopic([text]))}' says that the name is meant`;
 }
 
-/** A topic as {@linkcode parseTopic} reads it. */
-export function topicText(path: TopicPath): string {
-  const text = path.length === 0 ? "/" : path.join("/");
+/** A topic as {@linkcode parsePattern} reads it. */
+export function topicText(path: TopicPattern): string {
+  const text = path.map((element) => element === any ? PLUS : element).join("/") || "/";
   const isPlain = !text.startsWith("[") &&
-    path.every((element) => !element.includes("/") && !looksLikePattern(element));
-  return isPlain && isShownAsItIs(text) ? text : formatTopic(path);
+    path.every((name) => name === any || !name.includes("/") && !looksLikePattern(name));
+  return isPlain && isShownAsItIs(text) ? text : printable(JSON.stringify(path));
 }
 
 /** Whether a text is shown as it is, and is not taken for another one of which a part is escaped. */

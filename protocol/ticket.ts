@@ -11,7 +11,7 @@
  * checks them; here is only what stands in a name.
  */
 import { printable } from "../base/printable.ts";
-import { type Topic, type TopicPath, topicPath } from "../topic.ts";
+import { shortestTopic, topicFromJson, type TopicPattern, topicPattern } from "../topic.ts";
 
 /** How the `keyName` of a ticket begins, and the name of no key. */
 const MARK = "~";
@@ -32,7 +32,7 @@ const FIELDS: readonly string[] = ["name", "expires", "for", ...NARROWING];
 const encoder = new TextEncoder();
 
 /** To which topics a ticket narrows the rights of its key; what is left out stays as the key has it. */
-export type Narrowing<T = TopicPath> = {
+export type Narrowing<T = TopicPattern> = {
   readonly [right in typeof NARROWING[number]]?: readonly T[] | undefined;
 };
 
@@ -54,13 +54,8 @@ export function isTicketName(keyName: string): boolean {
 
 /** The name of a ticket. */
 export function ticketName({ name, expires, for: who, narrow }: Ticket): string {
-  const rights = NARROWING.map((right) => [right, narrow[right]?.map(written)]);
+  const rights = NARROWING.map((right) => [right, narrow[right]?.map(shortestTopic)]);
   return MARK + JSON.stringify({ name, expires, for: who, ...Object.fromEntries(rights) });
-}
-
-/** A topic in its shortest form. */
-function written(path: TopicPath): Topic {
-  return path.length === 0 ? null : path.length === 1 ? path[0]! : path;
 }
 
 /** Of which key something claims to be a ticket; `undefined` if it cannot be one. */
@@ -81,12 +76,21 @@ export function readTicket(keyName: string): Ticket | undefined {
   if (!isKnown || typeof name !== "string" || !isExpiry(expires)) return undefined;
   try {
     if (who !== undefined) checkFor(who);
-    const narrow = narrowing({ publish, subscribe, serve });
+    const narrow = narrowing({
+      publish: fromJson(publish),
+      subscribe: fromJson(subscribe),
+      serve: fromJson(serve),
+    });
     return { name, expires, for: who as string | undefined, narrow };
   } catch (error) { // What is wrong with it.
     if (error instanceof TypeError || error instanceof RangeError) return undefined;
     throw error;
   }
+}
+
+/** What narrows a right, with the topics that stand there as JSON. */
+function fromJson(topics: unknown): unknown {
+  return Array.isArray(topics) ? topics.map((topic) => topicFromJson(topic)) : topics;
 }
 
 function fieldsOf(keyName: string): Readonly<Record<string, unknown>> | undefined {
@@ -172,7 +176,7 @@ export function narrowing(narrow: unknown): Narrowing {
     if (!Array.isArray(topics)) {
       throw new TypeError(`Cannot make a ticket: narrow.${right} must be an array of topics`);
     }
-    paths[right] = Array.from(topics, (topic) => topicPath(topic));
+    paths[right] = Array.from(topics, (topic) => topicPattern(topic));
   }
   return paths;
 }

@@ -189,7 +189,7 @@ Deno.test("cli key says what is missing", async () => {
       [["key", "new", "cy", "--connections", "0"], 2, "--connections"],
       [["key", "new"], 2, "give its NAME"],
       [["key", "new", "cy", "dan"], 2, "one argument too many"],
-      [["key", "new", "cy", "--publish", "a/*"], 2, "there are no wildcards"],
+      [["key", "new", "cy", "--publish", "a/*"], 2, "there are no other wildcards"],
       [["key", "new", "cy", "--publish="], 2, "--publish needs a value"],
       [["key", "new", "ann", ...keys], 1, "there is one of that name"],
       [["key", "new", "n".repeat(65), ...keys], 1, "limit is 64"],
@@ -276,15 +276,19 @@ Deno.test("cli key list and --verbose tell what each key may do, in slash notati
   await using folder = await TempFolder.make();
   const keys = `${folder.path}/keys`;
   await writeKeys(keys, [
-    { ...ANN, publish: [["sensors", "kitchen"], ["a/b"]], subscribe: ["sensors", "kitchen"] },
+    {
+      ...ANN,
+      publish: [["sensors", "kitchen"], ["a/b"]],
+      subscribe: [["sensors", null], "kitchen"],
+    },
     { ...BOB, wait: true, messagesPerSecond: 5, connections: 2 },
     { name: "eve", key: "AA==" },
   ]);
   assertEquals(
     await output({ args: ["key", "list", "--keys", keys] }),
-    "KEY  PUBLISH                   SUBSCRIBE         OTHER\n" +
-      'ann  sensors/kitchen, ["a/b"]  sensors, kitchen\n' +
-      "bob  / (everything)            –                 hold others back, at most 5 messages/s, at most 2 clients\n" +
+    "KEY  PUBLISH                   SUBSCRIBE           OTHER\n" +
+      'ann  sensors/kitchen, ["a/b"]  sensors/+, kitchen\n' +
+      "bob  / (everything)            –                   hold others back, at most 5 messages/s, at most 2 clients\n" +
       "eve  –                         –\n",
   );
   const args = ["--verbose", "--keys", keys, `${folder.path}/x.json`];
@@ -292,7 +296,7 @@ Deno.test("cli key list and --verbose tell what each key may do, in slash notati
   program.kill("SIGTERM");
   const { out } = await program.end();
   const lines = [
-    'Key "ann" may publish to sensors/kitchen, ["a/b"]; subscribe to sensors, kitchen\n',
+    'Key "ann" may publish to sensors/kitchen, ["a/b"]; subscribe to sensors/+, kitchen\n',
     'Key "bob" may publish to / (everything); hold others back; at most 5 messages/s; at most 2 clients\n',
     'Key "eve" grants nothing\n',
   ];

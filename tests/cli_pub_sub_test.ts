@@ -51,6 +51,30 @@ Deno.test("cli sub prints each message once, in the order of the bus, whatever i
   assertEquals(out.trim().split("\n").map((line) => JSON.parse(line).message.n), [1, 2, 3, 4, 5]);
 });
 
+Deno.test("cli sub takes + for any name, and prints what several topics have in common once", async () => {
+  await using bus = await Bus.start();
+  await using sub = await subscribed(bus, "--count", "4", "s/+/c", "s/k", "+/l", "*broker/x");
+  const client = await bus.client();
+  const topics = [["s", "k", "c"], ["s", "l", "c"], ["s", "m", "d"], ["s", "k"], ["s", "m", "c"]];
+  await publish(client, ...topics.map((topic): [string[], object] => [topic, {}]));
+  const { out } = await sub.end();
+  const printed = out.trim().split("\n").map((line) => JSON.parse(line).topic.join("/"));
+  assertEquals(printed, ["s/k/c", "s/l/c", "s/k", "s/m/c"]);
+});
+
+Deno.test("cli sub prints a name that is a plus as it is given to pub, as JSON", async () => {
+  await using bus = await Bus.start();
+  await using sub = await subscribed(bus, "--count", "1", '["a","+"]');
+  const args = ["pub", "-c", bus.file];
+  const { code, err } = await fails({ args: [...args, "a/+"] });
+  assertEquals(code, 2);
+  assertStringIncludes(err, `write '["a","+"]' for this very name`);
+  await output({ args: [...args, "a/b"] });
+  await output({ args: [...args, '["a","+"]'] });
+  const { out } = await sub.end();
+  assertEquals(out, '{"topic":["a","+"],"message":{}}\n');
+});
+
 Deno.test("cli sub of several topics prints a broadcast at once, and each message that comes", async () => {
   await using bus = await Bus.start();
   await using sub = await subscribed(bus, "a", "b", "c");

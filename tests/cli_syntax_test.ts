@@ -1,7 +1,15 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { stripAnsiCode } from "@std/fmt/colors";
 import { Arguments, parseTime, timeText, UsageError } from "../cli/command.ts";
-import { describeLine, dotNotice, parsePairs, parseTopic, topicText } from "../cli/syntax.ts";
+import {
+  describeLine,
+  dotNotice,
+  parsePairs,
+  parsePattern,
+  parseTopic,
+  topicText,
+} from "../cli/syntax.ts";
+import { any } from "../topic.ts";
 
 for (
   const [text, path] of [
@@ -20,9 +28,46 @@ for (
 ) {
   Deno.test(`parseTopic reads ${text}, and topicText writes it`, () => {
     assertEquals(parseTopic(text), path);
+    assertEquals(parsePattern(text), path);
     assertEquals(topicText(path), text);
   });
 }
+
+for (
+  const [text, pattern] of [
+    ["+", [any]],
+    ["sensors/+/celsius", ["sensors", any, "celsius"]],
+    ["+/+/+", [any, any, any]],
+    ['["a/b",null]', ["a/b", any]],
+    ['["+",null,"+"]', ["+", any, "+"]],
+  ] as const
+) {
+  Deno.test(`parsePattern reads ${text}, and topicText writes it`, () => {
+    assertEquals(parsePattern(text), pattern);
+    assertEquals(topicText(pattern), text);
+  });
+}
+
+Deno.test("parsePattern reads null in each JSON array as any, also where + is shorter", () => {
+  assertEquals(parsePattern('["a",null]'), ["a", any]);
+  assertEquals(topicText(["a", any]), "a/+");
+});
+
+Deno.test("parsePattern says what is wrong with a topic", () => {
+  for (
+    const [text, why] of [
+      ["a/*", "+ is one element of any name"],
+      ["a/#", `there are no other wildcards. Write '["a","#"]' for this very name`],
+      ["a.+", "no other wildcards"],
+      ["+/+/+/+", "4 elements are any; the limit is 3"],
+      ["[null,null,null,null]", "the limit is 3"],
+      ["+//a", "element 1 is empty"],
+      ["[1]", "element 0 is 1"],
+    ] as const
+  ) {
+    assertThrows(() => parsePattern(text), UsageError, why);
+  }
+});
 
 Deno.test("parseTopic says what is wrong with a topic", () => {
   for (
@@ -34,10 +79,16 @@ Deno.test("parseTopic says what is wrong with a topic", () => {
       ['["a"', "it is not a JSON array"],
       ["x".repeat(256), "255"],
       [Array(17).fill("a").join("/"), "limit is 16"],
-      ["a/*", `there are no wildcards, since a topic includes all below it; write '["a","*"]'`],
-      ...["*", "**", "#", "+", "a/#", "+/b", "a.>", "a.*.b", "*.b"].map((text) =>
+      ["a/*", `there are no wildcards to publish to; write '["a","*"]' for this very name`],
+      ...["*", "**", "#", "a/#", "a.>", "a.*.b", "*.b", "a.+"].map((text) =>
         [text, "there are no wildcards"] as const
       ),
+      [
+        "a/+",
+        `+ stands for any name, where one subscribes or grants; name one, or write '["a","+"]'`,
+      ],
+      ["+/b", "+ stands for any name"],
+      ['["a",null]', "element 1 is null; it must be a string"],
     ] as const
   ) {
     assertThrows(() => parseTopic(text), UsageError, why);

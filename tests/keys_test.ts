@@ -367,8 +367,9 @@ for (
         grant,
         `the key "ann" grants ${
           JSON.stringify(grant)
-        }, but there are no wildcards: a topic grants ` +
-        `all below it, and null everything; write ["${grant}"] for that name`,
+        }, but there are no wildcards like that: a topic grants ` +
+        `all below it, null everything, and in an array null is any name; write ["${grant}"] for ` +
+        "that name",
       ] as const
     ),
   ] as const
@@ -394,6 +395,15 @@ Deno.test("Keyring advises once on grants that are plain strings with a slash", 
   const later = new Keyring("single", [ANN]);
   later.replace([slash]);
   assert(later.takeAdvice() !== undefined);
+});
+
+Deno.test("parseKeys reads null within a topic as any, and null alone as the root", () => {
+  const topics = '[["a", null], [null], null]';
+  const [key] = parseKeys(
+    `{ "keys": [{ "name": "ann", "key": "AA==", "publish": ${topics}, "subscribe": ${topics} }] }`,
+  );
+  assertEquals(key!.publish, [["a", any], [any], null]);
+  assertEquals(key!.subscribe, [["a", any], [any], null]);
 });
 
 Deno.test("parseKeys repeats nothing of what may be a key", () => {

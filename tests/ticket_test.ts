@@ -1,6 +1,7 @@
 /** What stands in a ticket, who can make one, and what a handshake makes of it. */
 import { createHmac } from "node:crypto";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { any } from "../topic.ts";
 import { clock } from "../base/clock.ts";
 import { AuthError } from "../errors.ts";
 import { createTicket as ofBroker } from "../broker.ts";
@@ -71,12 +72,16 @@ Deno.test("createTicket says all in the name, and makes the key of that, as the 
     const ticket = await createTicket(KEY, {
       name: "page",
       for: "ann",
-      narrow: { publish: [["rooms", "7"], "notes"], subscribe: [null, []], serve: [["a"]] },
+      narrow: {
+        publish: [["rooms", "7"], "notes"],
+        subscribe: [null, []],
+        serve: [["a", any], [any]],
+      },
       expireIn: 1000,
     });
     assertEquals(ticket, {
       keyName: `~{"name":"page","expires":${EXPIRES},"for":"ann",` +
-        `"publish":[["rooms","7"],"notes"],"subscribe":[null,null],"serve":["a"]}`,
+        `"publish":[["rooms","7"],"notes"],"subscribe":[null,null],"serve":[["a",null],[null]]}`,
       authkey: hmac(KEY, label(ticket.keyName)),
       expires: EXPIRES,
     });
@@ -84,7 +89,11 @@ Deno.test("createTicket says all in the name, and makes the key of that, as the 
       name: "page",
       expires: EXPIRES,
       for: "ann",
-      narrow: { publish: [["rooms", "7"], ["notes"]], subscribe: [[], []], serve: [["a"]] },
+      narrow: {
+        publish: [["rooms", "7"], ["notes"]],
+        subscribe: [[], []],
+        serve: [["a", any], [any]],
+      },
     });
     assertEquals((await createTicket(KEY, { ...PAGE, expireIn: 0.5 })).expires, EXPIRES - 999);
   } finally {

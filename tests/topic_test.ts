@@ -55,7 +55,7 @@ const INVALID: [name: string, topic: unknown, kind: typeof Error, says: string][
   ["an empty string", "", TypeError, "element 0 is empty"],
   ["an empty element", ["a", ""], TypeError, '["a",""] as a topic: element 1 is empty'],
   ["a hole", new Array(1), TypeError, "element 0 is undefined"],
-  ["a number in it", ["a", 1], TypeError, "element 1 is 1; it must be a string, or any"],
+  ["a number in it", ["a", 1], TypeError, "element 1 is 1; it must be a string"],
   ["a bigint in it", [1n], TypeError, "a value of type"],
   ["an array in it", [["a"]], TypeError, 'element 0 is ["a"]'],
   ["a String object in it", [new String("a")], TypeError, "must be a string"],
