@@ -336,6 +336,23 @@ Deno.test("Router forgets where messages crossed topics that are gone, and knows
   assertEquals([router.peers(routes[0]), router.peers(routes[1])], [[BOB], []]);
 });
 
+Deno.test("Router does not go on with what it has forgotten of a route, though nothing has changed", () => {
+  const router = routerOf([ANN, [any]]);
+  const isForgotten = ({ end }: Route<NamedPeer>) => (end as Crossing<NamedPeer>).isForgotten;
+  const paths = Array.from({ length: 20_000 }, (_, i) => ["many", `${i}`]);
+  finish(router.replace(BOB, paths));
+  const route = routeOf(router, ["z"]);
+  assertEquals(router.peers(route), [ANN]);
+  const first = route.end;
+  for (const path of paths) assertEquals(peersOf(router, path).length, 2);
+  assert(isForgotten(route), "there were enough others");
+  assertEquals([router.peers(route), route.end === first, isForgotten(route)], [
+    [ANN],
+    false,
+    false,
+  ]);
+});
+
 Deno.test("Router keeps who gets broadcasts, until somebody has a first interest or no more", () => {
   const router = routerOf([ANN, ["a"]], [BOB, ["*broker"]]);
   const before = peersOf(router, []);
