@@ -6,7 +6,7 @@ import { printable } from "../base/printable.ts";
 import { Queue } from "../base/queue.ts";
 import type { NetPubSub } from "../net.ts";
 import { isAny } from "../routing/topic_tree.ts";
-import { any, isBrokerPath, type TopicPath, topicPath, type TopicPattern } from "../topic.ts";
+import { any, isBrokerPath, topicPath, type TopicPattern } from "../topic.ts";
 import { CONNECTION, withBroker } from "./client.ts";
 import { type Arguments, type Command, UsageError } from "./command.ts";
 import { complain, Output, shown } from "./output.ts";
