@@ -23,7 +23,14 @@ import {
   type Ticket,
   ticketName,
 } from "../../protocol/ticket.ts";
-import type { TopicPath } from "../../topic.ts";
+import { isAny } from "../../routing/topic_tree.ts";
+import {
+  any,
+  formatTopic,
+  type PatternElement,
+  type TopicPath,
+  type TopicPattern,
+} from "../../topic.ts";
 import type { Random } from "../harness/random.ts";
 import { isSame, mangle, must, type Notes, type Target } from "./target.ts";
 
@@ -44,9 +51,13 @@ function pathOf(random: Random): TopicPath {
   return Array.from({ length: random.int(4) }, () => random.pick(ELEMENTS));
 }
 
+function patternOf(random: Random): TopicPattern {
+  return pathOf(random).map((element) => random.int(4) === 0 ? any : element);
+}
+
 function narrowOf(random: Random): Narrowing {
-  const topics = () => Array.from({ length: random.int(4) }, () => pathOf(random));
-  const narrow: Record<string, readonly TopicPath[]> = {};
+  const topics = () => Array.from({ length: random.int(4) }, () => patternOf(random));
+  const narrow: Record<string, readonly TopicPattern[]> = {};
   for (const right of ["publish", "subscribe", "serve"]) {
     if (random.int(2) === 0) narrow[right] = topics();
   }
@@ -161,8 +172,10 @@ async function handshake(
 /** What it grants is what the key grants and it says. */
 function checkRights(random: Random, key: Key, ticket: Ticket): void {
   const { rights } = new Access(key, ticket);
-  const covers = (all: readonly TopicPath[] | undefined, path: TopicPath) =>
-    all === undefined || all.some((top) => top.every((element, at) => element === path[at]));
+  const stands = (element: PatternElement, other: PatternElement | undefined, depth: number) =>
+    element === other || element === any && other !== undefined && isAny(depth, other);
+  const covers = (all: readonly TopicPattern[] | undefined, path: TopicPattern) =>
+    all === undefined || all.some((top) => top.every((one, at) => stands(one, path[at], at)));
   for (let i = 0; i < 20; i++) {
     const path = pathOf(random);
     const { publish, subscribe } = ticket.narrow;
@@ -171,8 +184,11 @@ function checkRights(random: Random, key: Key, ticket: Ticket): void {
     if (path.length === 0) continue;
     const mayGet = key.rights.mayGet(path) && covers(subscribe, path);
     must(rights.mayGet(path) === mayGet, `subscribe ${path}: not ${mayGet}`);
-    for (const topic of (rights.narrow(path)?.topics ?? []) as readonly TopicPath[]) {
-      must(key.rights.mayGet(topic) && covers(subscribe, topic), `${topic} of ${path}`);
+    for (const topic of rights.narrow(path)?.topics ?? []) {
+      must(
+        key.rights.narrow(topic) === undefined && covers(subscribe, topic),
+        `${formatTopic(topic)} of ${path}`,
+      );
     }
   }
 }
