@@ -245,7 +245,12 @@ export class Dispatcher {
       for (const { path: wanted } of this.#all) if (!isBrokerPath(wanted)) return true;
       return false;
     }
-    return this.#tree.first(route) !== undefined;
+    this.#update(route);
+    const { crossing } = route;
+    if (crossing !== undefined) return crossing.some(({ value }) => value !== undefined);
+    let node: LocalRoute["node"] | undefined = route.node;
+    while (node !== undefined && node.value === undefined) node = node.parent;
+    return node !== undefined;
   }
 
   /** Whether there are subscriptions, for which what comes from elsewhere counts its bytes. */
@@ -453,6 +458,12 @@ export class Dispatcher {
     );
   }
 
+  /** Finds again where messages go, if that may have changed. */
+  #update(route: LocalRoute): void {
+    if (route.shape === route.node.shape && route.forks === this.#tree.forks) return;
+    this.#tree.follow(route);
+  }
+
   #deliverWaiting(): void {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
       this.#size = next.size;
@@ -465,29 +476,36 @@ export class Dispatcher {
     const { path } = route;
     const end = this.#births;
     if (path.length === 0) return this.#broadcast(path, message, end);
-    this.#tree.follow(route);
-    if (route.crossing !== undefined) {
-      for (const { value } of route.crossing) this.#passTo(value, path, message, end);
-      return;
-    }
+    this.#update(route);
+    if (route.crossing !== undefined) return this.#cross(route.crossing, path, message, end);
     let node: LocalRoute["node"] | undefined = route.node;
-    for (; node !== undefined; node = node.parent) this.#passTo(node.value, path, message, end);
+    for (; node !== undefined; node = node.parent) {
+      if (node.value === undefined) continue;
+      const { list } = node.value;
+      const { length } = list;
+      for (let index = 0; index < length; index++) {
+        const registration = list[index]!;
+        if (registration.birth >= end) break;
+        if (registration.active) this.#call(registration, path, message);
+      }
+    }
   }
 
-  /** Passes a message to the subscribers of one topic that were there before so many births. */
-  #passTo(
-    registrations: Registrations | undefined,
+  /** Passes a message to those at several nodes. Not in #pass, where it would cost each message. */
+  #cross(
+    crossing: readonly LocalRoute["node"][],
     path: TopicPath,
     message: object,
     end: number,
   ): void {
-    if (registrations === undefined) return;
-    const { list } = registrations;
-    const { length } = list;
-    for (let index = 0; index < length; index++) {
-      const registration = list[index]!;
-      if (registration.birth >= end) break;
-      if (registration.active) this.#call(registration, path, message);
+    for (const { value } of crossing) {
+      const list = value?.list ?? [];
+      const { length } = list;
+      for (let index = 0; index < length; index++) {
+        const registration = list[index]!;
+        if (registration.birth >= end) break;
+        if (registration.active) this.#call(registration, path, message);
+      }
     }
   }
 

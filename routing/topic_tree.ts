@@ -103,7 +103,7 @@ export class TopicTree<V> {
   readonly root: TopicNode<V> = new TopicNode<V>(ROOT, undefined);
   readonly #onNode: (element: PatternElement, isMade: boolean) => void;
   /** How often an `any` has come. */
-  #forks = 0;
+  forks = 0;
   /** Its shape changes with each node that comes or goes anywhere. */
   readonly #whole = new TopicNode<V>(ROOT, undefined);
 
@@ -126,7 +126,7 @@ export class TopicTree<V> {
     const node = new TopicNode(path, parent);
     if (element === any) {
       parent.any = node;
-      this.#forks++;
+      this.forks++;
     } else (parent.children ??= new StringMap()).set(element as string, node);
     parent.shape++;
     this.#whole.shape++;
@@ -145,8 +145,8 @@ export class TopicTree<V> {
 
   /** Finds a way, unless nothing has changed that it depends on. */
   follow(way: Way<V>): void {
-    if (way.shape === way.node.shape && way.forks === this.#forks) return;
-    way.forks = this.#forks;
+    if (way.shape === way.node.shape && way.forks === this.forks) return;
+    way.forks = this.forks;
     way.crossing = isBrokerPath(way.path) ? this.crossing(way.path) : undefined;
     way.node = way.crossing === undefined ? this.#deepest(way) : this.#whole;
     way.shape = way.node.shape;
