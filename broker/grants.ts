@@ -18,6 +18,8 @@ import { any, isBrokerPath, isPath, type TopicPattern } from "../topic.ts";
 const LISTED_BYTES = 64;
 /** How many topics all shares that are kept may have: twice as many as there can be without `any`. */
 const KEPT_TOPICS_MAX = 2 ** 17;
+/** So many topics of a share are compared with each other. */
+const COMPARED_MAX = 64;
 
 /** Topics that are granted, each with all below it. */
 export abstract class Grants {
@@ -161,9 +163,13 @@ function* meeting<V>(
   }
 }
 
-/** Those of some topics that no other one of them covers; none twice. */
+/**
+ * Those of some topics that no other one of them covers; none twice. Of many all: to find these would
+ * take long, and who gets a topic twice gets it once.
+ */
 function withoutCovered(topics: readonly TopicPattern[]): readonly TopicPattern[] {
-  return topics.length < 2 ? topics : new KeyGrants(topics).topics;
+  const isSimple = topics.length < 2 || topics.length > COMPARED_MAX;
+  return isSimple ? topics : new KeyGrants(topics).topics;
 }
 
 /** The topic for what two topics that meet have in common: mostly one of them. */

@@ -110,8 +110,9 @@ export class Interests {
   #covering(path: TopicPath): readonly Interest[] {
     if (path.length === 0) return this.#broadcasts === undefined ? [] : [this.#broadcasts];
     const covering: Interest[] = [];
-    for (const { value } of this.#tree.crossing(path)) {
-      if (value !== undefined) covering.push(value);
+    const deepest = this.#tree.deepest(path);
+    for (let node: typeof deepest | undefined = deepest; node !== undefined; node = node.parent) {
+      if (node.value !== undefined) covering.push(node.value);
     }
     return covering.reverse();
   }

@@ -71,7 +71,10 @@ export class SentCounts {
   #countsOf(path: TopicPath): readonly SentCount[] {
     if (path.length === 0) return this.#broadcasts.holders > 0 ? [this.#broadcasts] : [];
     const counts: SentCount[] = [];
-    for (const { value } of this.#tree.crossing(path)) if (value !== undefined) counts.push(value);
+    const deepest = this.#tree.deepest(path);
+    for (let node: typeof deepest | undefined = deepest; node !== undefined; node = node.parent) {
+      if (node.value !== undefined) counts.push(node.value);
+    }
     return counts;
   }
 
@@ -82,14 +85,9 @@ export class SentCounts {
     return route.counts;
   }
 
-  /** How many elements of a topic have a node. */
-  #depthOf(path: TopicPath): number {
-    return this.#tree.crossing(path)[0]!.path.length;
-  }
-
   /** One more broker wants a topic; `null`: broadcasts. */
   hold(path: TopicPath | null): SentCount {
-    if (path !== null) this.#bytes += elementBytes(path, this.#depthOf(path));
+    if (path !== null) this.#bytes += elementBytes(path, this.#tree.deepest(path).path.length);
     const node = path === null ? undefined : this.#tree.at(path);
     const known = node === undefined ? this.#broadcasts : node.value;
     if (known !== undefined) {
@@ -111,7 +109,7 @@ export class SentCounts {
     const node = this.#tree.get(path)!;
     node.value = undefined;
     this.#tree.prune(node);
-    this.#bytes -= elementBytes(path, this.#depthOf(path));
+    this.#bytes -= elementBytes(path, this.#tree.deepest(path).path.length);
     this.#bus.want(path, false);
   }
 }

@@ -46,11 +46,7 @@ export class Scopes<P> {
    * @returns Does that; returns the scope.
    */
   *make(share: Share): Generator<void, Scope<P>, undefined> {
-    while (this.#idleBytes > IDLE_BYTES_MAX) {
-      const idle = this.#takeIdle();
-      if (idle === undefined) break;
-      yield* this.#close(idle);
-    }
+    if (!this.#all.has(share)) yield* this.#makeRoom();
     const scope = this.#all.get(share) ?? this.#begin(share);
     scope.makers++;
     try {
@@ -103,6 +99,14 @@ export class Scopes<P> {
       if (scope.size > 0) continue;
       if (scope.makers > 0) this.#rest(scope);
       else yield* this.#close(scope);
+    }
+  }
+
+  *#makeRoom(): Generator<void, void, undefined> {
+    while (this.#idleBytes > IDLE_BYTES_MAX) {
+      const idle = this.#takeIdle();
+      if (idle === undefined) return;
+      yield* this.#close(idle);
     }
   }
 

@@ -126,7 +126,8 @@ export class TopicTree<V> {
     const node = new TopicNode(path, parent);
     if (element === any) {
       parent.any = node;
-      this.forks++;
+      // Ways that end here are found again anyway.
+      if (parent.children !== undefined) this.forks++;
     } else (parent.children ??= new StringMap()).set(element as string, node);
     parent.shape++;
     this.#whole.shape++;
@@ -166,16 +167,25 @@ export class TopicTree<V> {
   /** The deepest node on a way without `any`; if there is one, notes the crossing. */
   #deepest(way: Way<V>): TopicNode<V> {
     const { path } = way;
+    const deepest = this.deepest(path);
+    const isWhole = deepest.path.length === path.length;
+    for (let node = isWhole ? deepest.parent : deepest; node !== undefined; node = node.parent) {
+      if (node.any === undefined) continue;
+      way.crossing = this.crossing(path);
+      return this.#whole;
+    }
+    return deepest;
+  }
+
+  /** The deepest node on the way to a path that meets no `any`; all who want it are from there up. */
+  deepest(path: TopicPath): TopicNode<V> {
     let node = this.root;
-    for (let depth = 0;; depth++) {
-      if (depth === path.length) return node;
-      if (node.any !== undefined) break;
+    for (let depth = 0; depth < path.length; depth++) {
       const child = node.children?.get(path[depth]!);
-      if (child === undefined) return node;
+      if (child === undefined) break;
       node = child;
     }
-    way.crossing = this.crossing(path);
-    return this.#whole;
+    return node;
   }
 
   /**

@@ -29,6 +29,7 @@ import {
   replay,
   slowHello,
 } from "./attacks_on_handshake.ts";
+import { attacksWithAny } from "./attacks_with_any.ts";
 import { tickets } from "./attacks_with_tickets.ts";
 import { placeHolders, placeTakers } from "./attacks_on_places.ts";
 import {
@@ -88,6 +89,7 @@ export const ATTACKS: readonly Attack[] = [
   rights,
   ...changesOfInterests,
   manyGrants,
+  ...attacksWithAny,
   collidingSets,
   largeMessages,
   powerless,

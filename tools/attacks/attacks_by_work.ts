@@ -40,7 +40,7 @@ const SET = 0xb3;
 const STRING = 0xae;
 
 /** Sends the same bytes so many times a second, at once for the first time, and reads what comes back. */
-async function sendPaced(
+export async function sendPaced(
   assault: Assault,
   client: RawClient,
   what: string,

@@ -104,7 +104,7 @@ function bombs(): Breach[] {
     ends("a topic of 4 GiB in a SUBSCRIBE", frame(Type.SUBSCRIBE, longSize(HUGE), random(100))),
     ends("a topic that ends in its size", frame(Type.SUBSCRIBE, Uint8Array.of(255, 1))),
     ends("bytes behind a topic", frame(Type.SUBSCRIBE, MINE, MINE)),
-    ends("an empty element", frame(Type.SUBSCRIBE, sized(Uint8Array.of(0)))),
+    ends("an empty element", frame(Type.PUBLISH, sized(Uint8Array.of(0)), MESSAGE)),
     ends("a topic that is not UTF-8", frame(Type.SUBSCRIBE, sized(sized(Uint8Array.of(0xc0))))),
     ends("a message without a payload", frame(Type.PUBLISH, MINE)),
     {

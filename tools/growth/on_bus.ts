@@ -1,6 +1,6 @@
 /** What a program can cause in its own process. */
 import { setImmediate } from "node:timers";
-import { PubSub } from "../../mod.ts";
+import { any, PubSub } from "../../mod.ts";
 import type { Operation, Trial } from "./operation.ts";
 
 const TOPIC = ["data"];
@@ -125,7 +125,7 @@ const BROADCAST: Operation = {
 };
 
 /** Publishes to all topics after each change; what is measured is what a change costs. */
-function changes(where: string, changed: string[]): Operation {
+function changes(where: string, changed: (string | typeof any)[]): Operation {
   return {
     name: `a subscriber comes and goes ${where}, in one process`,
     of: "topics in traffic",
@@ -163,7 +163,29 @@ function changes(where: string, changed: string[]): Operation {
 const CHANGES = [
   changes("elsewhere", ["elsewhere"]),
   changes("at a sibling of the topics", ["traffic", "other"]),
+  changes("elsewhere, with any at its end", ["elsewhere", any]),
 ];
+
+/** Subscriptions with an element of any name that come and go beside others. */
+const ANYS: Operation = {
+  name: "a subscriber with any comes and goes beside others, in one process",
+  of: "topics with any",
+  per: "change",
+  from: 2000,
+  few: 500,
+  prepare(n) {
+    const bus = quietBus();
+    for (let i = 0; i < n; i++) bus.addSubscriber(["other", String(i), any], () => {});
+    return {
+      units: 2 * TIMES,
+      run() {
+        for (let i = 0; i < TIMES; i++) {
+          bus.addSubscriber(["other", `x${i}`, any], () => {}).remove();
+        }
+      },
+    };
+  },
+};
 
 const BESIDE_FULL: Operation = {
   name: "a message beside subscriptions that wait and are full",
@@ -304,6 +326,7 @@ export const ON_BUS: readonly Operation[] = [
   CLEAR,
   BROADCAST,
   ...CHANGES,
+  ANYS,
   BESIDE_FULL,
   DISTINCT,
   FROM_WITHIN,

@@ -40,6 +40,56 @@ const OTHER_TOPICS: Operation = {
     }),
 };
 
+/** Of size 0: an element of any name. */
+const ANY = "";
+
+/** Topics with an element of any name, each below another topic. */
+function anyTopics(count: number, ...above: readonly string[]): Uint8Array[] {
+  return Array.from({ length: count }, (_, i) => topic(...above, `t${i}`, ANY));
+}
+
+const ANY_TOPICS: Operation = {
+  name: "SUBSCRIBE and UNSUBSCRIBE beside others, each with any at its end",
+  of: "topics",
+  per: "change",
+  from: 1000,
+  few: 100,
+  prepare: (n) =>
+    withBroker({ limits: { subscriptions: MANY } }, async (memory) => {
+      await memory.member({ topics: anyTopics(n, "other") });
+      const { client } = await memory.member();
+      return { units: 2 * TIMES, run: () => sendAll(client, toggle(topic("other", "x", ANY))) };
+    }),
+};
+
+/** Topics that each message meets the same two of, however many there are. */
+const ANY_MET: Operation = {
+  name: "messages whose topics meet any, after a change of what they meet",
+  of: "topics with any",
+  per: "change and message",
+  from: 1000,
+  few: 100,
+  prepare: (n) =>
+    withBroker({ limits: { subscriptions: MANY } }, async (memory) => {
+      const { client: taker } = await memory.member({ topics: anyTopics(n, "met") });
+      taker.ended();
+      const { client } = await memory.member();
+      const { client: changer } = await memory.member();
+      const message = frame(Type.PUBLISH, topic("met", "t0", "x"), MESSAGE);
+      return {
+        units: 2 * TIMES,
+        async run() {
+          for (let i = 0; i < TIMES; i++) {
+            for (const type of [Type.SUBSCRIBE, Type.UNSUBSCRIBE]) {
+              await sendAll(changer, frame(type, topic("met", ANY, "x")));
+              await sendAll(client, message);
+            }
+          }
+        },
+      };
+    }),
+};
+
 /** A topic that comes and goes while others are in traffic; what a change costs the traffic. */
 function changes(where: string, changed: Uint8Array, key?: BrokerKey): Operation {
   return {
@@ -89,6 +139,8 @@ function changes(where: string, changed: Uint8Array, key?: BrokerKey): Operation
 const CHANGES: readonly Operation[] = [
   changes("elsewhere", topic("elsewhere", "one")),
   changes("at a sibling of the topics", topic("traffic", "other")),
+  changes("elsewhere, with any at its end", topic("elsewhere", ANY)),
+  changes("elsewhere, with any at its beginning", topic(ANY, "one")),
   changes("elsewhere, denied", topic("elsewhere", "one"), NOTHING),
   changes("at the root, denied", topic(), NOTHING),
 ];
@@ -200,6 +252,8 @@ const DISTINCT: Operation = {
 export const ON_INTERESTS: readonly Operation[] = [
   SAME_TOPIC,
   OTHER_TOPICS,
+  ANY_TOPICS,
+  ANY_MET,
   ...CHANGES,
   ...DENIALS,
   BROADCASTS,
