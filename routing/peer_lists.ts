@@ -55,17 +55,18 @@ export class PeerLists<P> {
   }
 
   /**
-   * Where messages lead that cross these nodes: the same for the same places.
+   * Where messages lead that cross these nodes: the same for the same places. If no `any` is at one of
+   * them, that is the first of them.
    *
    * @param before Where they led before, if that is known.
    */
   crossing(
     nodes: readonly TopicNode<Place<P>>[],
     before: Listed<P> | undefined,
-  ): Crossing<P> | undefined {
+  ): Place<P> | Crossing<P> | undefined {
     const places: Place<P>[] = [];
     for (const { value } of nodes) if (value !== undefined) places.push(value);
-    if (places.length === 0) return undefined;
+    if (areUpFrom(places[0], places)) return places[0];
     if (before instanceof Crossing && !before.isForgotten && isSame(before.places, places)) {
       return before;
     }
@@ -85,7 +86,7 @@ export class PeerLists<P> {
     if (end.checkedAt === now && end.peers !== undefined) return end.peers;
     if (end.peers === undefined || hasChanged(end, end.madeAt)) {
       this.forget(end);
-      const peers = peersOf(end instanceof Crossing ? end.places : placesUpFrom(end.node));
+      const peers = peersOf(end instanceof Crossing ? end.places : upFrom(end));
       this.#keep(end, peers.length === 1 ? this.#aloneOf(peers[0]!) : peers);
       end.madeAt = now;
     }
@@ -124,10 +125,24 @@ export class PeerLists<P> {
   }
 }
 
-function* placesUpFrom<P>(from: TopicNode<Place<P>>): Generator<Place<P>, void, undefined> {
-  for (let node: typeof from | undefined = from; node !== undefined; node = node.parent) {
+/** A place and those above it. */
+function* upFrom<P>(place: Place<P>): Generator<Place<P>, void, undefined> {
+  for (
+    let node: Place<P>["node"] | undefined = place.node;
+    node !== undefined;
+    node = node.parent
+  ) {
     if (node.value !== undefined) yield node.value;
   }
+}
+
+/** Whether these are they. */
+function areUpFrom<P>(place: Place<P> | undefined, places: readonly Place<P>[]): boolean {
+  let at = 0;
+  for (let node = place?.node; node !== undefined; node = node.parent) {
+    if (node.value !== undefined && node.value !== places[at++]) return false;
+  }
+  return at === places.length;
 }
 
 /** The peers of some places, each once. */

@@ -22,7 +22,7 @@ import type { Peer } from "./peer.ts";
 import { type Crossing, PeerLists } from "./peer_lists.ts";
 import { Scopes } from "./scopes.ts";
 import type { Share } from "./share.ts";
-import { TopicTree, Way } from "./topic_tree.ts";
+import { type TopicNode, TopicTree, Way } from "./topic_tree.ts";
 
 /** What a {@linkcode Router} calls. */
 export interface RouterOptions<P extends Peer> {
@@ -367,9 +367,9 @@ export class Router<P extends Peer> {
   }
 
   #find(route: Route<P>): void {
-    const nearest = this.#tree.first(route);
+    this.#tree.follow(route);
     route.end = route.crossing === undefined
-      ? nearest
+      ? nearestPlace(route.node)
       : this.#lists.crossing(route.crossing, route.end);
     route.checkedAt = this.#changes;
   }
@@ -402,4 +402,12 @@ export class Router<P extends Peer> {
     for (const { value } of this.#tree.nodesAt(path)) value?.addAllTo(peers);
     return [...new Set(peers)];
   }
+}
+
+/** The nearest place that is at a node or above it. */
+function nearestPlace<P>(from: TopicNode<Place<P>>): Place<P> | undefined {
+  for (let node: typeof from | undefined = from; node !== undefined; node = node.parent) {
+    if (node.value !== undefined) return node.value;
+  }
+  return undefined;
 }

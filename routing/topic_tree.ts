@@ -153,17 +153,6 @@ export class TopicTree<V> {
     way.shape = way.node.shape;
   }
 
-  /** The first value on a way. */
-  first(way: Way<V>): V | undefined {
-    this.follow(way);
-    if (way.crossing !== undefined) {
-      return way.crossing.find(({ value }) => value !== undefined)?.value;
-    }
-    let node: TopicNode<V> | undefined = way.node;
-    while (node !== undefined && node.value === undefined) node = node.parent;
-    return node?.value;
-  }
-
   /** The deepest node on a way without `any`; if there is one, notes the crossing. */
   #deepest(way: Way<V>): TopicNode<V> {
     const { path } = way;
@@ -194,8 +183,11 @@ export class TopicTree<V> {
    */
   crossing(path: TopicPath): TopicNode<V>[] {
     const levels = this.#levels(path);
-    if (isBrokerPath(path)) levels.shift();
-    return levels.reverse().flat();
+    const nodes: TopicNode<V>[] = [];
+    for (let depth = levels.length - 1; depth >= (isBrokerPath(path) ? 1 : 0); depth--) {
+      for (const node of levels[depth]!) nodes.push(node);
+    }
+    return nodes;
   }
 
   /** The nodes that a path leads to, by their depth; at least the root. */

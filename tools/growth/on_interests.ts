@@ -118,7 +118,7 @@ function changes(where: string, changed: Uint8Array, key?: BrokerKey): Operation
         await sendAll(client, all);
         const rounds = 8;
         return {
-          units: 2 * rounds,
+          units: 2 * rounds * n,
           async base() {
             for (let i = 0; i < 2 * rounds; i++) {
               await changer.flush();
@@ -140,7 +140,12 @@ const CHANGES: readonly Operation[] = [
   changes("elsewhere", topic("elsewhere", "one")),
   changes("at a sibling of the topics", topic("traffic", "other")),
   changes("elsewhere, with any at its end", topic("elsewhere", ANY)),
-  changes("elsewhere, with any at its beginning", topic(ANY, "one")),
+  // It makes each message cross an any, which costs half of its way; so that is not compared.
+  {
+    ...changes("elsewhere, with any at its beginning", topic(ANY, "one")),
+    per: "message, without those beside no changes",
+    isBeside: false,
+  },
   changes("elsewhere, denied", topic("elsewhere", "one"), NOTHING),
   changes("at the root, denied", topic(), NOTHING),
 ];
