@@ -205,6 +205,12 @@ const GOALS: readonly Goal[] = [
     ["eventemitter2, wildcards"],
     [0.25, 0.15],
   ),
+  inProcess(
+    "local, a listener on any name ÷ eventemitter2 with wildcards",
+    "64 topics in turn, of three elements, a listener on any name in the middle",
+    ["eventemitter2, wildcards"],
+    [1, 0.5],
+  ),
   inProcess("codec, {message} ÷ the better of two", '{ message: "foo" }, both', CODECS, [0.8, 0.6]),
   inProcess(
     "codec, flat object ÷ the better of two",

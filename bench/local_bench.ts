@@ -22,7 +22,7 @@ import eventemitter2 from "npm:eventemitter2@6.4.9";
 import MqttEmitter from "npm:mqtt-emitter@4.1.0";
 import Emittery from "npm:emittery@2.2.0";
 import { EventEmitter, on } from "node:events";
-import { PubSub, type Topic } from "../pubsub.ts";
+import { any, PubSub, type Topic } from "../pubsub.ts";
 
 // Its types take the module for CommonJS, where the default export would be a property.
 const makeMitt = mitt as unknown as typeof mitt.default;
@@ -352,6 +352,27 @@ for (const { group, libraries, subscribed, published, heard } of SCENES) {
       if (sum !== heard * SUM) throw new Error(`${name}: heard ${sum}, not ${heard * SUM}`);
     });
   }
+}
+
+// ---- An element of any name
+
+{
+  const group = "64 topics in turn, of three elements, a listener on any name in the middle";
+  const names = Array.from({ length: 64 }, (_, i) => `room${i}`);
+  const publishAll = (publish: (name: string, message: Message) => void) => () => {
+    sum = 0;
+    for (let n = 0; n < PUBLISHES; n++) publish(names[n % names.length]!, { n });
+    if (sum !== SUM) throw new Error(`heard ${sum}, not ${SUM}`);
+  };
+  const ours = new PubSub();
+  ours.addSubscriber(["sensors", any, "celsius"], makeListener().topicAndMessage);
+  bench(group, "mpubsub", publishAll((name, m) => ours.publish(["sensors", name, "celsius"], m)));
+  const ee2 = new eventemitter2.EventEmitter2({ wildcard: true });
+  ee2.on("sensors.*.celsius", makeListener().message);
+  bench(group, EVENTEMITTER2.name, publishAll((name, m) => ee2.emit(`sensors.${name}.celsius`, m)));
+  const mqtt = new MqttEmitter();
+  mqtt.on("sensors/+/celsius", makeListener().message);
+  bench(group, MQTT_EMITTER.name, publishAll((name, m) => mqtt.emit(`sensors/${name}/celsius`, m)));
 }
 
 // ---- Topics that were never published before
