@@ -196,7 +196,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * @returns Removes exactly this subscription; see {@linkcode Handle}.
    * @throws {TypeError} If `topic` is not a valid topic, `subscriber` is not a function, or `accepts` is
    * not a schema.
-   * @throws {RangeError} If the topic is too long.
+   * @throws {RangeError} If the topic is too long, or has more than three `any`.
    */
   addSubscriber<Out, const K extends TopicOf<T>>(
     topic: K,
@@ -216,7 +216,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * @returns Removes exactly this subscription; see {@linkcode Handle}.
    * @throws {TypeError} If `topic` is not a valid topic, `subscriber` is not a function, or `accepts` is
    * neither names nor a schema.
-   * @throws {RangeError} If the topic is too long.
+   * @throws {RangeError} If the topic is too long, or has more than three `any`.
    */
   addSubscriber<const K extends TopicOf<T>>(
     topic: K,
@@ -239,7 +239,7 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * @param subscriber The function.
    * @returns Whether there was such a subscription.
    * @throws {TypeError} If `topic` is not a valid topic.
-   * @throws {RangeError} If the topic is too long.
+   * @throws {RangeError} If the topic is too long, or has more than three `any`.
    */
   removeSubscriber<const K extends TopicOf<T>>(
     topic: K,
@@ -263,7 +263,8 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    *
    * @param topic The topic; `null` for a broadcast.
    * @param rest The message, by default `{}`, and options.
-   * @throws {TypeError} If `topic` is not a valid topic, or the message is not an object of named values.
+   * @throws {TypeError} If `topic` is not a valid topic or has `any`, or the message is not an object of
+   * named values.
    * @throws {RangeError} If the topic is too long.
    * @throws {ForbiddenError} If the topic begins with `"*broker"`.
    * @throws {BacklogError} If a `Subscription` with `overflow: "wait"` has no room, or too many
@@ -284,8 +285,8 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * @param options `accepts`, which may be any synchronous Standard Schema, and the other options.
    * @returns The messages from now on; see {@linkcode Subscription}.
    * @throws {TypeError} If `topic` is not a valid topic, or an option is of the wrong kind.
-   * @throws {RangeError} If the topic is too long, or `limit` or `limitBytes` is not a positive whole
-   * number.
+   * @throws {RangeError} If the topic is too long, or has more than three `any`, or `limit` or `limitBytes`
+   * is not a positive whole number.
    */
   subscribe<Out, const K extends TopicOf<T>>(
     topic: K,
@@ -299,8 +300,8 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * messages it accepts.
    * @returns The messages from now on; see {@linkcode Subscription}.
    * @throws {TypeError} If `topic` is not a valid topic, or an option is of the wrong kind.
-   * @throws {RangeError} If the topic is too long, or `limit` or `limitBytes` is not a positive whole
-   * number.
+   * @throws {RangeError} If the topic is too long, or has more than three `any`, or `limit` or `limitBytes`
+   * is not a positive whole number.
    */
   subscribe<const K extends TopicOf<T>>(
     topic: K,

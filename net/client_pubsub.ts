@@ -139,8 +139,8 @@ export class ClientPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    *
    * @param topic The topic; `null` for a broadcast.
    * @param rest The message, by default `{}`, and options.
-   * @throws {TypeError} If `topic` is not a valid topic, the message is not an object of named values,
-   * or it holds a value that cannot be sent.
+   * @throws {TypeError} If `topic` is not a valid topic or has `any`, the message is not an object of named
+   * values, or it holds a value that cannot be sent.
    * @throws {RangeError} If the topic or the message is larger than the broker allows, or any may allow,
    * or if the message takes too much memory where it arrives.
    * @throws {ForbiddenError} If the topic begins with `"*broker"`.

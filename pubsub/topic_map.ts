@@ -68,8 +68,8 @@ export type PathOf<T, K> = string extends keyof T ? TopicPath
 /**
  * The messages that a subscriber gets, which the first element of its topic decides.
  *
- * - At the root (`null`), and if the first element is `any`, it is the union of all message types. A broadcast also goes to subscribers
- *   that expect another type; the option `accepts` keeps it from them.
+ * - At the root (`null`), and where the first element is `any`, it is the union of all message types. A
+ *   broadcast also goes to subscribers that expect another type; the option `accepts` keeps it from them.
  *
  * @typeParam T The map of the bus.
  * @typeParam K The topic to which it subscribed.
