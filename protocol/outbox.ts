@@ -194,8 +194,9 @@ export class Outbox {
     const size = waiting.nextBytes;
     if (size === 0 || sent.bytes > 0 && sent.bytes + size > this.window) return undefined;
     if (waiting.missed === 0) return sent.add(waiting.shift()!);
-    this.#onBytes(size);
-    return sent.add(waiting.shiftMissed());
+    const gap = sent.add(waiting.shiftMissed());
+    this.#onBytes(size); // Who hears of it may clear everything.
+    return gap;
   }
 
   /**

@@ -591,6 +591,21 @@ Deno.test("Outbox tells with one notice of all that was dropped since the last",
   assertEquals(handedBy(outbox), concat(gapOf(1), frames[3]!));
 });
 
+Deno.test("Outbox tells how many were dropped, though it is cleared because of the notice", () => {
+  let missing: ((taken: number) => number) | undefined;
+  const outbox = new Outbox(WINDOW, (change) => {
+    if (change !== gapOf(2).length) return;
+    missing = outbox.missing();
+    outbox.clear();
+  });
+  for (const frame of framesOf(1, 3, 20_000)) outbox.push(frame, 1);
+  outbox.drop(30_000);
+  assertEquals(outbox.next(), gapOf(2));
+  // Whoever has taken the notice misses what was behind it.
+  assertEquals([missing!(0), missing!(1)], [3, 1]);
+  assertEquals([outbox.next(), outbox.heldBytes], [undefined, 0]);
+});
+
 Deno.test("Outbox counts a notice, and sends it again, as any frame", () => {
   const outbox = outboxOf([frameOf(1)]);
   outbox.drop(1);
