@@ -19,7 +19,15 @@ import {
   encodeOpening,
   encodeRefused,
 } from "../../protocol/frame_bodies.ts";
-import { decodeTopic, encodeTopic, topicEnd } from "../../protocol/topic_block.ts";
+import { decodePattern, decodeTopic, encodeTopic, topicEnd } from "../../protocol/topic_block.ts";
+import {
+  any,
+  ANY_MAX,
+  isPath,
+  type PatternElement,
+  type TopicPath,
+  type TopicPattern,
+} from "../../topic.ts";
 import { show } from "../harness/payload.ts";
 import type { Random } from "../harness/random.ts";
 import { mangle, must, type Notes, type Target } from "./target.ts";
@@ -60,15 +68,20 @@ function kind<M>(kind: {
   return kind;
 }
 
-function pathOf(random: Random): readonly string[] {
-  return Array.from({ length: random.int(18) }, () => random.pick(ELEMENTS));
+function patternOf(random: Random): TopicPattern {
+  const length = random.int(18);
+  const pattern: PatternElement[] = Array.from({ length }, () => random.pick(ELEMENTS));
+  if (length > 0 && random.int(2) === 0) {
+    for (let anys = random.int(ANY_MAX + 2); anys > 0; anys--) pattern[random.int(length)] = any;
+  }
+  return pattern;
 }
 
 /** A topic, or what looks like one, with sizes in the long form among others. */
 function topicOf(random: Random): Uint8Array {
-  if (random.int(3) > 0) return encodeTopic(pathOf(random));
-  const elements = pathOf(random).map((element) => {
-    const bytes = new TextEncoder().encode(element);
+  if (random.int(3) > 0) return encodeTopic(patternOf(random));
+  const elements = patternOf(random).map((element) => {
+    const bytes = new TextEncoder().encode(element === any ? "" : element);
     return concat(longSize(bytes.length), bytes);
   });
   const rest = concat(...elements);
@@ -79,13 +92,24 @@ function longSize(size: number): Uint8Array {
   return Uint8Array.of(255, size, size >>> 8, size >>> 16, size >>> 24);
 }
 
-/** The whole topic that a body is. */
-function readTopic(body: Uint8Array): readonly string[] {
+/** The whole topic that a body is, where somebody wants it. */
+function readPattern(body: Uint8Array): TopicPattern {
   const end = topicEnd(body, 0, body.length);
   must(end > 0 && end <= body.length, `a topic ends at ${end} of ${body.length}`);
-  const path = decodeTopic(body, 0, end, LIMITS);
-  must(path.length <= LIMITS.topicElements, `${path.length} elements`);
-  must(path.every((element) => element.isWellFormed() && element !== ""), "an element is none");
+  const pattern = decodePattern(body, 0, end, LIMITS);
+  must(pattern.length <= LIMITS.topicElements, `${pattern.length} elements`);
+  const names = pattern.filter((element) => element !== any);
+  must(names.every((name) => name.isWellFormed() && name !== ""), "an element is none");
+  must(pattern.length - names.length <= ANY_MAX, `too many of ${show(pattern)} are any`);
+  return pattern;
+}
+
+/** The same where a message goes there. */
+function readTopic(body: Uint8Array): TopicPath {
+  const pattern = readPattern(body);
+  const path = decodeTopic(body, 0, topicEnd(body, 0, body.length), LIMITS);
+  must(isPath(pattern), `a message goes to ${show(pattern)}`);
+  must(show(path) === show(pattern), `${show(path)} is wanted as ${show(pattern)}`);
   return path;
 }
 
@@ -146,6 +170,7 @@ const KINDS: readonly Kind[] = [
     write: ({ topic, reason, text }) => encodeRefused(reason as Reason, encodeTopic(topic), text),
   }),
   kind({ name: "topic", make: topicOf, read: readTopic, write: encodeTopic }),
+  kind({ name: "wanted topic", make: topicOf, read: readPattern, write: encodeTopic }),
 ];
 
 function topicSize(body: Uint8Array): number {

@@ -27,11 +27,12 @@ import {
 import { FrameReader } from "../../protocol/frame_reader.ts";
 import { randomBytes } from "../../protocol/handshake.ts";
 import { encodeTopic } from "../../protocol/topic_block.ts";
+import { any, type TopicPattern } from "../../topic.ts";
 import { messageOf } from "../harness/messages.ts";
 import { encode } from "../harness/payload.ts";
 import { type Random, randomOf } from "../harness/random.ts";
+import { isGone } from "./ears.ts";
 import { mangledFrame } from "./frames.ts";
-import { isGone } from "./hostile.ts";
 import {
   bomb,
   checkCause,
@@ -50,6 +51,11 @@ const RETURN_MS = 120;
 const ACTS_MAX = 14;
 const TAKES_ALL = new Array<number>(12).fill(2 ** 31);
 const TOPICS = [[], ["a"], ["a", "b"], ["*broker", "x"], ["x", "*local"], ["x".repeat(255)]];
+/** What a client wants, of these and others. */
+const WANTED: readonly TopicPattern[] = [...TOPICS, [any], ["a", any], [any, any, "b"], [
+  "*broker",
+  any,
+]];
 const LIMITS: Limits = {
   messageBytes: 2 ** 20,
   topicElements: 16,
@@ -207,7 +213,7 @@ class Script {
 
   #refused(type: FrameType): Uint8Array {
     const random = this.#random;
-    const topic = encodeTopic(random.pick(TOPICS));
+    const topic = encodeTopic(random.pick(WANTED));
     return encodeFrame(type, encodeRefused(random.int(13) as Reason, topic, "no\u001b[31m"));
   }
 
@@ -245,7 +251,7 @@ class Script {
   /** What a broker may not send, or not then. */
   wrong(): [what: string, bytes: Uint8Array] {
     const random = this.#random;
-    switch (random.int(5)) {
+    switch (random.int(6)) {
       case 0:
         return ["garbage", random.int(2) === 0 ? bomb(random) : random.bytes(random.int(40))];
       case 1:
@@ -257,6 +263,10 @@ class Script {
       }
       case 3:
         return ["goodbye", goodbye(random)];
+      case 4: {
+        const topic = encodeTopic(random.pick(WANTED));
+        return ["a message to any", encodeFrame(FrameType.PUBLISH, topic, random.bytes(3))];
+      }
       default:
         return ["a mangled frame", mangledFrame(random, TAKEN)];
     }
@@ -356,7 +366,7 @@ class Victim {
     const random = this.#random;
     try {
       this.bus.publish(random.pick(TOPICS), { value: "x".repeat(random.pick([1, 2000])) });
-      const topic = random.pick(TOPICS);
+      const topic = random.pick(WANTED);
       const ignore = () => {};
       this.bus.addSubscriber(topic, ignore);
       if (random.int(2) === 0) this.bus.removeSubscriber(topic, ignore);

@@ -24,6 +24,7 @@ import {
 import { FrameReader } from "../../protocol/frame_reader.ts";
 import { encodeTopic, topicEnd } from "../../protocol/topic_block.ts";
 import { framesEnd } from "../../protocol/topic_run.ts";
+import { any, type TopicPattern } from "../../topic.ts";
 import type { Random } from "../harness/random.ts";
 import { bomb, isSame, mangle, must, type Notes, piecesOf, type Target } from "./target.ts";
 
@@ -48,6 +49,8 @@ const SIDES: readonly { readonly takes: FrameLimits; readonly messageBytes: numb
   { takes: brokerFrameLimits(), messageBytes: 0 },
 ];
 const TOPICS = [[], ["a"], ["b", "c"], ["é", "*local"], ["d".repeat(255)]].map(encodeTopic);
+const ANYS: readonly TopicPattern[] = [[any], ["a", any], [any, "b", any, any]];
+const WANTED = [...TOPICS, ...ANYS.map(encodeTopic)];
 /** A stream up to this size is cut at each byte now and then. */
 const CUT_EVERYWHERE_MAX = 300;
 
@@ -72,11 +75,11 @@ function bodyOf(random: Random, type: number): Uint8Array {
       return concat(topic, random.bytes(size));
     case FrameType.OPEN: {
       const opening = { session: random.bytes(16), taken: 0, wait: true, patience: 7, name: "f" };
-      return concat(encodeOpening(opening), topic);
+      return concat(encodeOpening(opening), random.pick(WANTED));
     }
     case FrameType.SUBSCRIBE:
     case FrameType.UNSUBSCRIBE:
-      return topic;
+      return random.pick(WANTED);
     case FrameType.ACK:
       return encodeAck(random.int(2 ** 53), random.int(2 ** 32));
     case FrameType.ASK:
@@ -87,7 +90,7 @@ function bodyOf(random: Random, type: number): Uint8Array {
       return encodeGap(random.int(100));
     case FrameType.REFUSED:
     case FrameType.DENIED:
-      return encodeRefused(Reason.FORBIDDEN, topic, "text");
+      return encodeRefused(Reason.FORBIDDEN, random.pick(WANTED), "text");
     default:
       return random.bytes(size);
   }

@@ -12,8 +12,9 @@ import { NetPubSub } from "../../mod.ts";
 import { randomBytes } from "../../protocol/handshake.ts";
 import { type Random, randomOf } from "../harness/random.ts";
 import { until } from "../harness/until.ts";
-import type { TopicPath } from "../../topic.ts";
-import { type Crowd, Hostile, type HostileKey } from "./hostile.ts";
+import { any, type TopicPath } from "../../topic.ts";
+import type { HostileKey } from "./ears.ts";
+import { type Crowd, Hostile } from "./hostile.ts";
 import { checkCause, must, type Notes, type Target } from "./target.ts";
 
 const MIB = 1024 * 1024;
@@ -32,6 +33,7 @@ const CHANGES: readonly Partial<BrokerKey>[] = [
   {},
   { messagesPerSecond: 20 },
   { subscribe: [["weird", "a", "b"]], wait: false },
+  { subscribe: [["weird", "a", any], ["weird", "a", any, "b"]], publish: [[any, "a"]] },
   { publish: [], subscribe: [] },
 ];
 
