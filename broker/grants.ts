@@ -16,8 +16,11 @@ import { any, isBrokerPath, isPath, type TopicPattern } from "../topic.ts";
 
 /** What a topic of a share takes that is one of the grants: a place in the lists. */
 const LISTED_BYTES = 64;
-/** How many topics all shares that are kept may have: twice as many as there can be without `any`. */
-const KEPT_TOPICS_MAX = 2 ** 17;
+/** How many bytes the lists of all shares that are kept may take: of those without `any` all. */
+const KEPT_BYTES_MAX = 2 ** 21;
+/** What a topic of a list takes there; and one that was made for it. */
+const KEPT_TOPIC_BYTES = 8;
+const MADE_TOPIC_BYTES = 128;
 /** So many topics of a share are compared with each other. */
 const COMPARED_MAX = 64;
 
@@ -25,8 +28,9 @@ const COMPARED_MAX = 64;
 export abstract class Grants {
   /** These topics. */
   abstract readonly topics: readonly TopicPattern[];
-  #shares = new Map<string, Share>();
-  #olderShares = new Map<string, Share>();
+  /** By the text of the topic; made with the first, because most have none. */
+  #shares: Map<string, Share> | undefined;
+  #olderShares: Map<string, Share> | undefined;
   #kept = 0;
 
   /** Whether a topic is one of them, or below one, whatever stands where it has `any`. */
@@ -41,17 +45,18 @@ export abstract class Grants {
   /** What is granted of a topic that is not covered; mostly the same for the same topic. */
   shareOf(path: TopicPattern): Share {
     const text = JSON.stringify(path);
-    let share = this.#shares.get(text);
+    let share = this.#shares?.get(text);
     if (share !== undefined) return share;
-    share = this.#olderShares.get(text) ?? this.#makeShare(path);
+    share = this.#olderShares?.get(text) ?? this.#makeShare(path);
     if (share.isEmpty) return share;
-    this.#kept += share.topics.length;
-    if (this.#kept > KEPT_TOPICS_MAX / 2) {
+    const bytes = share.topics.length * (share.bytes > 0 ? MADE_TOPIC_BYTES : KEPT_TOPIC_BYTES);
+    this.#kept += bytes;
+    if (this.#kept > KEPT_BYTES_MAX / 2) {
       this.#olderShares = this.#shares;
-      this.#shares = new Map();
-      this.#kept = share.topics.length;
+      this.#shares = undefined;
+      this.#kept = bytes;
     }
-    this.#shares.set(text, share);
+    this.#shares = (this.#shares ?? new Map()).set(text, share);
     return share;
   }
 

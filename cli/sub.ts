@@ -19,9 +19,8 @@ export const sub: Command = {
   usage: ["sub [OPTIONS] [TOPIC …]"],
   about: `
 Prints the messages of these topics and all below them, by default of all. A
-TOPIC is a path: a/b, or ["a","b"]; + is an element of any name: a/+/c. To a
-terminal it prints them for people, otherwise as JSON, one object per line,
-which pub - reads back as it was.`,
+TOPIC is a path: a/b, or ["a","b"]; + is any name. It prints for people to a
+terminal, otherwise JSON, one object a line, which pub - reads as it was.`,
   options: [
     ...CONNECTION,
     { name: "count", value: "N", about: "End after N messages" },
@@ -45,7 +44,7 @@ which pub - reads back as it was.`,
   ],
   examples: [
     ["sub sensors alerts", "two topics"],
-    ["sub sensors/+/celsius", "the temperature of every room"],
+    ["sub sensors/+/celsius", "of every room"],
     ["sub --json sensors | jq .message.celsius", "for other programs"],
     ["sub --count 1 --raw photo camera > a.jpg", "one value into a file"],
   ],
