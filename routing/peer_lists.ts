@@ -16,8 +16,8 @@ const CROSSING_BYTES = 300;
 
 /** Places that the messages of some topics lead to, in no relation to each other. */
 export class Crossing<P> implements Listed<P> {
-  /** The places. */
-  readonly places: readonly Place<P>[];
+  /** The places; none when it is forgotten, though whoever has it may keep it. */
+  places: readonly Place<P>[];
   /** Whether another one has to be asked for. */
   isForgotten = false;
   peers: readonly P[] | undefined = undefined;
@@ -112,6 +112,7 @@ export class PeerLists<P> {
     for (const crossing of this.#crossings.values()) {
       this.forget(crossing);
       crossing.isForgotten = true;
+      crossing.places = [];
     }
     this.#crossings.clear();
     this.#crossingsBytes = 0;

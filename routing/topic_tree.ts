@@ -70,6 +70,12 @@ export class TopicNode<V> {
   }
 }
 
+/** Ways that cross up to so many nodes are kept as long as whoever follows them likes. */
+const FEW_NODES = 16;
+/** How many nodes all other ways may cross together that are kept, perhaps as the last to hold these. */
+const KEPT_NODES_MAX = 2 ** 16;
+const NONE: readonly never[] = [];
+
 /**
  * The way that the messages of one path take through a tree; {@linkcode TopicTree.follow} finds it, and
  * finds it again after changes.
@@ -85,8 +91,10 @@ export class Way<V> {
   shape = -1;
   /** How often an `any` had come then: a way that met none may meet it. */
   forks = 0;
-  /** If there is a crossing: the sum of the shapes on it when it was found. */
-  shapes = 0;
+  /** If there is a crossing: the nodes on the way, and the root, from which no name leads further. */
+  ends: readonly TopicNode<V>[] = NONE;
+  /** The sum of their shapes when the way was found. */
+  endShapes = 0;
 
   /** The way of a path, not found yet. */
   constructor(path: TopicPath, tree: TopicTree<V>) {
@@ -108,6 +116,9 @@ export class TopicTree<V> {
   forks = 0;
   /** Its shape changes with each node that comes or goes anywhere. */
   readonly #whole = new TopicNode<V>(ROOT, undefined);
+  /** The ways that cross more than a few nodes, and how many of these they cross together. */
+  readonly #long = new Set<Way<V>>();
+  #longNodes = 0;
 
   /** Makes one without values; calls `onNode` when a node below the root is made, and when it goes. */
   constructor(onNode: (element: PatternElement, isMade: boolean) => void = () => {}) {
@@ -149,22 +160,39 @@ export class TopicTree<V> {
   /** Finds a way, unless nothing has changed that it depends on. */
   follow(way: Way<V>): void {
     if (way.shape === way.node.shape && way.forks === this.forks) return;
-    way.forks = this.forks;
-    if (way.crossing !== undefined && way.shapes === this.#shapesOn(way.crossing)) {
-      way.shape = way.node.shape;
-      return;
+    if (way.crossing === undefined || way.forks !== this.forks || way.endShapes !== shapesOf(way)) {
+      way.forks = this.forks;
+      this.#forget(way);
+      way.node = isBrokerPath(way.path) ? this.#cross(way) : this.#deepest(way);
     }
-    way.crossing = isBrokerPath(way.path) ? this.crossing(way.path) : undefined;
-    way.node = way.crossing === undefined ? this.#deepest(way) : this.#whole;
     way.shape = way.node.shape;
-    if (way.crossing !== undefined) way.shapes = this.#shapesOn(way.crossing);
   }
 
-  /** Another number after any change by which the way that crosses these nodes leads elsewhere. */
-  #shapesOn(crossing: readonly TopicNode<V>[]): number {
-    let sum = this.root.shape; // What the broker publishes does not lead there.
-    for (let i = 0; i < crossing.length; i++) sum += crossing[i]!.shape;
-    return sum;
+  /** Notes the crossing of a way. */
+  #cross(way: Way<V>): TopicNode<V> {
+    const ends: TopicNode<V>[] = [];
+    const crossing = this.crossing(way.path, ends);
+    if (crossing.length > FEW_NODES) this.#keep(way, crossing.length);
+    way.crossing = crossing;
+    way.ends = ends;
+    way.endShapes = shapesOf(way);
+    return this.#whole;
+  }
+
+  /** Forgets the other long ways if that is one too many: whoever holds them finds them again. */
+  #keep(way: Way<V>, nodes: number): void {
+    if (this.#longNodes + nodes > KEPT_NODES_MAX) {
+      for (const other of this.#long) this.#forget(other);
+      this.#whole.shape++;
+    }
+    this.#long.add(way);
+    this.#longNodes += nodes;
+  }
+
+  #forget(way: Way<V>): void {
+    if (this.#long.delete(way)) this.#longNodes -= way.crossing!.length;
+    way.crossing = undefined;
+    way.ends = NONE;
   }
 
   /** The deepest node on a way without `any`; if there is one, notes the crossing. */
@@ -174,8 +202,7 @@ export class TopicTree<V> {
     const isWhole = deepest.path.length === path.length;
     for (let node = isWhole ? deepest.parent : deepest; node !== undefined; node = node.parent) {
       if (node.any === undefined) continue;
-      way.crossing = this.crossing(path);
-      return this.#whole;
+      return this.#cross(way);
     }
     return deepest;
   }
@@ -194,9 +221,11 @@ export class TopicTree<V> {
   /**
    * All nodes that a path leads to: the longest topics first; of those of the same length, where they
    * first differ, the one that is not `any`. What the broker publishes does not lead to the root.
+   *
+   * @param ends Gets those of them, and the root, from which no name leads further.
    */
-  crossing(path: TopicPath): TopicNode<V>[] {
-    const levels = this.#levels(path);
+  crossing(path: TopicPath, ends?: TopicNode<V>[]): TopicNode<V>[] {
+    const levels = this.#levels(path, ends);
     const nodes: TopicNode<V>[] = [];
     for (let depth = levels.length - 1; depth >= (isBrokerPath(path) ? 1 : 0); depth--) {
       for (const node of levels[depth]!) nodes.push(node);
@@ -205,14 +234,19 @@ export class TopicTree<V> {
   }
 
   /** The nodes that a path leads to, by their depth; at least the root. */
-  #levels(path: TopicPath): TopicNode<V>[][] {
+  #levels(path: TopicPath, ends?: TopicNode<V>[]): TopicNode<V>[][] {
     let level = [this.root];
     const levels = [level];
-    for (let depth = 0; depth < path.length; depth++) {
+    for (let depth = 0;; depth++) {
+      if (depth === path.length) {
+        for (const node of level) ends?.push(node);
+        break;
+      }
       const next: TopicNode<V>[] = [];
       for (const node of level) {
         const child = node.children?.get(path[depth]!);
         if (child !== undefined) next.push(child);
+        else ends?.push(node);
         if (node.any !== undefined && isAny(depth, path[depth]!)) next.push(node.any);
       }
       if (next.length === 0) break;
@@ -265,6 +299,16 @@ export class TopicTree<V> {
     this.#whole.shape++;
     this.root.children = this.root.any = undefined;
   }
+}
+
+/**
+ * Another number after a name leads further, or a node of the way is gone. Where an `any` leads further
+ * from a node from which a name does, forks are counted.
+ */
+function shapesOf<V>({ ends }: Way<V>): number {
+  let sum = 0;
+  for (let i = 0; i < ends.length; i++) sum += ends[i]!.shape;
+  return sum;
 }
 
 /** Whether `any` at this place of a topic stands for this element, too. */

@@ -181,6 +181,46 @@ Deno.test("TopicTree takes names that objects have as any other", () => {
   assertEquals(tree.get(["toString"]), undefined);
 });
 
+Deno.test("TopicTree finds a way across any again only when something on it comes or goes", () => {
+  const tree = new TopicTree<number>();
+  put(tree, ["a", any], 1);
+  put(tree, ["a", "b"], 2);
+  put(tree, ["x", "y"], 3);
+  const way = new Way(["a", "b", "c"], tree);
+  const isSame = (change: () => void) => {
+    const before = nodesOn(tree, way);
+    change();
+    return nodesOn(tree, way) === before;
+  };
+  assert(isSame(() => put(tree, ["z"], 4)));
+  assert(isSame(() => put(tree, ["a", "other"], 5)));
+  assert(isSame(() => take(tree, ["x", "y"])));
+  assert(!isSame(() => put(tree, ["a", any, "c"], 6)));
+  assert(!isSame(() => put(tree, ["a", "b", any], 7)));
+  assert(!isSame(() => put(tree, [any], 8)));
+  assert(!isSame(() => take(tree, ["a", "b", any])));
+  assert(!isSame(() => tree.clear()));
+  assertEquals(nodesOn(tree, way), [tree.root]);
+});
+
+Deno.test("TopicTree keeps few long ways across any, and finds the others again", () => {
+  const tree = new TopicTree<number>();
+  const names = Array.from({ length: 12 }, (_, i) => `e${i}`);
+  for (let i = 0; i < names.length; i++) {
+    for (let j = 0; j < i; j++) {
+      put(tree, names.map((name, at) => at === i || at === j ? any : name), i);
+    }
+  }
+  const ways = Array.from({ length: 2000 }, (_, i) => new Way([...names, `x${i}`], tree));
+  const lengths = ways.map((way) => nodesOn(tree, way).length);
+  assert(lengths[0]! > 50 && lengths.every((length) => length === lengths[0]), `${lengths[0]}`);
+  const kept = ways.reduce((sum, { crossing, ends }) => {
+    return sum + (crossing?.length ?? 0) + ends.length;
+  }, 0);
+  assert(kept > 0 && kept < 2 * 2 ** 16, `${kept} nodes are kept`);
+  assertEquals(ways.map((way) => nodesOn(tree, way).length), lengths);
+});
+
 Deno.test("TopicTree does what a map by paths does, in random operations", () => {
   for (let seed = SEED; seed < SEED + 50; seed++) {
     const random = randomOf(seed);
