@@ -3,6 +3,9 @@ import { setImmediate } from "node:timers";
 import { any, PubSub } from "../../mod.ts";
 import type { Operation, Trial } from "./operation.ts";
 
+/** A topic, of which elements may be of any name. */
+type Pattern = readonly (string | typeof any)[];
+
 const TOPIC = ["data"];
 /** How often an operation is done that costs the same for each. */
 const TIMES = 200;
@@ -125,7 +128,7 @@ const BROADCAST: Operation = {
 };
 
 /** Publishes to all topics after each change; what is measured is what a change costs. */
-function changes(where: string, changed: (string | typeof any)[]): Operation {
+function changes(where: string, changed: Pattern, others: readonly Pattern[] = []): Operation {
   return {
     name: `a subscriber comes and goes ${where}, in one process`,
     of: "topics in traffic",
@@ -136,7 +139,7 @@ function changes(where: string, changed: (string | typeof any)[]): Operation {
     prepare(n) {
       const bus = quietBus();
       const topics = Array.from({ length: n }, (_, i) => ["traffic", String(i)]);
-      for (const topic of topics) bus.addSubscriber(topic, () => {});
+      for (const topic of [...topics, ...others]) bus.addSubscriber(topic, () => {});
       const publishAll = () => {
         for (const topic of topics) bus.publish(topic);
       };
@@ -164,6 +167,15 @@ const CHANGES = [
   changes("elsewhere", ["elsewhere"]),
   changes("at a sibling of the topics", ["traffic", "other"]),
   changes("elsewhere, with any at its end", ["elsewhere", any]),
+  // After these each message finds its way again; so what is judged is what that makes it cost.
+  ...[
+    changes("elsewhere, with any beside names", ["elsewhere", any], [["elsewhere", "one"]]),
+    changes("elsewhere, while the topics meet any", ["elsewhere"], [["traffic", any]]),
+  ].map((operation): Operation => ({
+    ...operation,
+    per: "message, beside one without changes",
+    isBeside: true,
+  })),
 ];
 
 /** Subscriptions with an element of any name that come and go beside others. */

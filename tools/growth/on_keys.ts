@@ -5,6 +5,8 @@ import { MANY, type MemoryBroker, MESSAGE, sendAll, withBroker } from "./memory_
 import type { Operation, Trial } from "./operation.ts";
 
 const TIMES = 200;
+/** Of size 0: an element of any name. */
+const ANY = "";
 /** How many topics a key may grant; the largest `n` is four times the smallest. */
 const GRANTS = 1000;
 
@@ -157,6 +159,15 @@ const OF_CLIENTS: readonly Operation[] = [
     "grant",
     (n) => 2 * TOGGLES * n,
     () => changesOf(topic(), TOGGLES),
+  ),
+  frames(
+    "a key subscribes to what meets each of its topics, ever others with any",
+    "grant",
+    (n) => 2 * TOGGLES * n,
+    (n) =>
+      join(
+        ...Array.from({ length: TOGGLES }, (_, i) => changesOf(topic(ANY, ANY, `x${n} ${i}`), 1)),
+      ),
   ),
   frames(
     "a key subscribes to the last of its topics",
