@@ -64,6 +64,8 @@ const REASONS: Readonly<Record<MessageRefusal, Reason>> = {
 const RUN_BYTES_MAX = 256 * 1024;
 /** How much work it is to add messages to the queue of a peer. */
 const PEER_WORK = 8;
+/** And to look at a node that a topic leads to across an `any`. */
+const NODE_WORK = 8;
 /** Stands for the topic of a message whose topic cannot be read. */
 const NO_TOPIC = encodeTopic([]);
 const SHOWN_CHARS_MAX = 80;
@@ -110,6 +112,10 @@ export class Publisher {
     }
     topicCounts.count(route.path, frame.frames, frame.end - start);
     const peers = router.peers(route);
+    if (route.crossed > 0) {
+      frame.spend(NODE_WORK * route.crossed);
+      route.crossed = 0;
+    }
     const run = this.#run;
     const isBehind = run?.frame === frame && run.end === start;
     if (isBehind && run.peers === peers && frame.end - run.start <= RUN_BYTES_MAX) {

@@ -50,6 +50,8 @@ export class Route<P extends Peer> extends Way<Place<P>> {
   /** The nearest place on the way, or all if it crosses an `any`, found after so many changes. */
   end: Place<P> | Crossing<P> | undefined = undefined;
   checkedAt = 0;
+  /** How many nodes had to be looked at since whoever passes messages on has last set it to 0. */
+  crossed = 0;
 
   /** Use {@linkcode Router.route}. */
   constructor(path: TopicPath, tree: TopicTree<Place<P>>, forbidden?: string) {
@@ -368,9 +370,11 @@ export class Router<P extends Peer> {
 
   #find(route: Route<P>): void {
     this.#tree.follow(route);
-    route.end = route.crossing === undefined
-      ? nearestPlace(route.node)
-      : this.#lists.crossing(route.crossing, route.end);
+    if (route.crossing === undefined) route.end = nearestPlace(route.node);
+    else {
+      route.end = this.#lists.crossing(route.crossing, route.end);
+      route.crossed += route.crossing.length;
+    }
     route.checkedAt = this.#changes;
   }
 

@@ -60,8 +60,10 @@ const anyTree: Attack = {
   name: "any-tree",
   what:
     "64 sessions (in less than 5 s: 16), each with 1024 topics of up to 16 elements, three of them " +
-    "of any name; messages to the topic that they stand for, while one of them comes and goes",
-  memoryBytes: 4 * MEMORY_BYTES,
+    "of any name; messages to the topic that they stand for, and to 8000 (2000) for which most of " +
+    "them stand, too, while one of them comes and goes",
+  // Most sessions get all of these messages, some of which wait for them.
+  memoryBytes: 3 * MEMORY_BYTES,
   async prepare(assault) {
     const all = [...standingFor(DEEP)];
     let left = assault.size(64, 16);
@@ -84,10 +86,18 @@ const anyTree: Attack = {
   async run(assault) {
     const publisher = await assault.opened(assault.keys.insider);
     const changer = await assault.opened(assault.keys.insider);
+    const wanderer = await assault.opened(assault.keys.insider);
     const message = frame(Type.PUBLISH, topic(...DEEP), MESSAGE);
+    const others = join(
+      ...Array.from(
+        { length: assault.size(8000, 2000) },
+        (_, i) => frame(Type.PUBLISH, topic(...DEEP.with(-1, `x${i}`)), MESSAGE),
+      ),
+    );
     const changed = toggle(topic(...DEEP.with(0, ANY).with(1, "x")));
     await Promise.all([
       sendPaced(assault, publisher, "messages", message, 200),
+      sendPaced(assault, wanderer, "messages to others", others, 1 / assault.seconds),
       sendPaced(assault, changer, "changes / 2", changed, 100),
     ]);
   },
