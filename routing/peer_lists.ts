@@ -64,12 +64,12 @@ export class PeerLists<P> {
     nodes: readonly TopicNode<Place<P>>[],
     before: Listed<P> | undefined,
   ): Place<P> | Crossing<P> | undefined {
+    if (before instanceof Crossing && !before.isForgotten && areAt(nodes, before.places)) {
+      return before;
+    }
     const places: Place<P>[] = [];
     for (const { value } of nodes) if (value !== undefined) places.push(value);
     if (areUpFrom(places[0], places)) return places[0];
-    if (before instanceof Crossing && !before.isForgotten && isSame(before.places, places)) {
-      return before;
-    }
     const key = places.map(({ number }) => number).join();
     let crossing = this.#crossings.get(key);
     if (crossing === undefined) {
@@ -125,6 +125,15 @@ export class PeerLists<P> {
   }
 }
 
+/** Whether these are the places at some nodes. */
+function areAt<P>(nodes: readonly TopicNode<Place<P>>[], places: readonly Place<P>[]): boolean {
+  let at = 0;
+  for (const { value } of nodes) {
+    if (value !== undefined && value !== places[at++]) return false;
+  }
+  return at === places.length;
+}
+
 /** A place and those above it. */
 function* upFrom<P>(place: Place<P>): Generator<Place<P>, void, undefined> {
   for (
@@ -164,7 +173,10 @@ function peersOf<P>(places: Iterable<Place<P>>): readonly P[] {
 
 /** Whether somebody came or went, at a place or above it, or at a crossing, after so many changes. */
 function hasChanged<P>(end: Place<P> | Crossing<P>, count: number): boolean {
-  if (end instanceof Crossing) return end.places.some(({ node }) => hasChangedAt(node, count));
+  if (end instanceof Crossing) {
+    for (const { node } of end.places) if (hasChangedAt(node, count)) return true;
+    return false;
+  }
   for (let node: Place<P>["node"] | undefined = end.node; node !== undefined; node = node.parent) {
     if (hasChangedAt(node, count)) return true;
   }
@@ -173,8 +185,4 @@ function hasChanged<P>(end: Place<P> | Crossing<P>, count: number): boolean {
 
 function hasChangedAt<P>({ changed, value }: Place<P>["node"], count: number): boolean {
   return changed > count || value?.hasChangedSince(count) === true;
-}
-
-function isSame<V>(some: readonly V[], others: readonly V[]): boolean {
-  return some.length === others.length && some.every((one, index) => one === others[index]);
 }

@@ -85,6 +85,8 @@ export class Way<V> {
   shape = -1;
   /** How often an `any` had come then: a way that met none may meet it. */
   forks = 0;
+  /** If there is a crossing: the sum of the shapes on it when it was found. */
+  shapes = 0;
 
   /** The way of a path, not found yet. */
   constructor(path: TopicPath, tree: TopicTree<V>) {
@@ -148,9 +150,21 @@ export class TopicTree<V> {
   follow(way: Way<V>): void {
     if (way.shape === way.node.shape && way.forks === this.forks) return;
     way.forks = this.forks;
+    if (way.crossing !== undefined && way.shapes === this.#shapesOn(way.crossing)) {
+      way.shape = way.node.shape;
+      return;
+    }
     way.crossing = isBrokerPath(way.path) ? this.crossing(way.path) : undefined;
     way.node = way.crossing === undefined ? this.#deepest(way) : this.#whole;
     way.shape = way.node.shape;
+    if (way.crossing !== undefined) way.shapes = this.#shapesOn(way.crossing);
+  }
+
+  /** Another number after any change by which the way that crosses these nodes leads elsewhere. */
+  #shapesOn(crossing: readonly TopicNode<V>[]): number {
+    let sum = this.root.shape; // What the broker publishes does not lead there.
+    for (let i = 0; i < crossing.length; i++) sum += crossing[i]!.shape;
+    return sum;
   }
 
   /** The deepest node on a way without `any`; if there is one, notes the crossing. */

@@ -91,7 +91,12 @@ const ANY_MET: Operation = {
 };
 
 /** A topic that comes and goes while others are in traffic; what a change costs the traffic. */
-function changes(where: string, changed: Uint8Array, key?: BrokerKey): Operation {
+function changes(
+  where: string,
+  changed: Uint8Array,
+  key?: BrokerKey,
+  others: readonly Uint8Array[] = [],
+): Operation {
   return {
     name: `an interest comes and goes ${where}`,
     of: "topics in traffic",
@@ -106,7 +111,7 @@ function changes(where: string, changed: Uint8Array, key?: BrokerKey): Operation
         ...(key !== undefined && { keys: [key] }),
       }, async (memory) => {
         const blocks = topics(n, "traffic");
-        const { client: taker } = await memory.member({ topics: blocks });
+        const { client: taker } = await memory.member({ topics: [...blocks, ...others] });
         taker.ended();
         const { client } = await memory.member();
         const { client: changer } = await memory.member({}, key);
@@ -146,6 +151,18 @@ const CHANGES: readonly Operation[] = [
     per: "message, without those beside no changes",
     isBeside: false,
   },
+  changes(
+    "elsewhere, with any beside names",
+    topic("elsewhere", ANY),
+    undefined,
+    [topic("elsewhere", "one")],
+  ),
+  changes(
+    "elsewhere, while the topics meet any",
+    topic("elsewhere", "one"),
+    undefined,
+    [topic("traffic", ANY)],
+  ),
   changes("elsewhere, denied", topic("elsewhere", "one"), NOTHING),
   changes("at the root, denied", topic(), NOTHING),
 ];
