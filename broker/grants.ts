@@ -17,7 +17,7 @@ import { any, isBrokerPath, isPath, type TopicPattern } from "../topic.ts";
 /** What a topic of a share takes that is one of the grants: a place in the lists. */
 const LISTED_BYTES = 64;
 /** How many bytes the lists of all shares that are kept may take: of those without `any` all. */
-const KEPT_BYTES_MAX = 2 ** 21;
+const KEPT_BYTES_MAX = 2 ** 20;
 /** What a topic of a list takes there; and one that was made for it. */
 const KEPT_TOPIC_BYTES = 8;
 const MADE_TOPIC_BYTES = 128;

@@ -271,16 +271,16 @@ export function parseKeys(text: string): BrokerKey[] {
     return { name, key: keyFrom(name, key), ...rights } as BrokerKey;
   });
   namedKeys(keys);
-  const slash = slashIn(keys);
-  if (slash !== undefined) throw new TypeError(slash);
   for (const { name, publish = [], subscribe = [] } of keys) {
     for (const topic of [...publish, ...subscribe]) checkNoPattern(name, topic);
   }
+  const slash = slashIn(keys);
+  if (slash !== undefined) throw new TypeError(slash);
   return keys;
 }
 
 function checkNoPattern(name: string, topic: Topic): void {
-  if (typeof topic !== "string" || !looksLikePattern(topic)) return;
+  if (typeof topic !== "string" || !topic.split("/").some(looksLikePattern)) return;
   throw new TypeError(
     `the key "${name}" grants "${topic}", but there are no wildcards like that: a topic grants all ` +
       `below it, null everything, and in an array null is any name; write ["${topic}"] for that name`,

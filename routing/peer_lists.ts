@@ -10,7 +10,7 @@ import type { TopicNode } from "./topic_tree.ts";
 /** How many peers all kept lists may have together. */
 const LISTED_PEERS_MAX = 2 ** 20;
 /** How many bytes all kept crossings may take, if each is the last to hold its places. */
-const CROSSINGS_BYTES_MAX = 2 ** 25;
+const CROSSINGS_BYTES_MAX = 2 ** 24;
 /** What a crossing takes besides its places: the object, its key, and the table in which it stands. */
 const CROSSING_BYTES = 300;
 

@@ -216,11 +216,16 @@ Deno.test("cli key new adds keys to a file that only this user can read, and a b
   const added = [
     await made("kitchen", "--publish", "sensors/kitchen", "--connections", "3"),
     await made("screen", "--subscribe", "sensors", "--subscribe", '["a/b"]', "--publish", "/"),
+    await made("wall", "--subscribe", "sensors/+/celsius", "--publish", "+", "--publish", '["+"]'),
   ];
   assertStringIncludes(added[0]!, "kitchen may publish to sensors/kitchen; at most 3 clients.");
   assertStringIncludes(
     added[1]!,
     'screen may publish to / (everything); subscribe to sensors, ["a/b"].',
+  );
+  assertStringIncludes(
+    added[2]!,
+    'wall may publish to +, ["+"]; subscribe to sensors/+/celsius.',
   );
   assertEquals((await Deno.stat(keys)).mode! & 0o777, 0o600);
   assertEquals(folder.names, ["keys"]);
@@ -229,6 +234,12 @@ Deno.test("cli key new adds keys to a file that only this user can read, and a b
   assertEquals(content, [
     { name: "kitchen", key: secrets[0], publish: [["sensors", "kitchen"]], connections: 3 },
     { name: "screen", key: secrets[1], publish: [null], subscribe: ["sensors", ["a/b"]] },
+    {
+      name: "wall",
+      key: secrets[2],
+      publish: [[null], ["+"]],
+      subscribe: [["sensors", null, "celsius"]],
+    },
   ]);
   for (const secret of secrets) {
     assertEquals(Uint8Array.fromBase64(secret).length, 32);

@@ -4,6 +4,7 @@ import { Arguments, parseTime, timeText, UsageError } from "../cli/command.ts";
 import {
   describeLine,
   dotNotice,
+  parseLine,
   parsePairs,
   parsePattern,
   parseTopic,
@@ -93,6 +94,12 @@ Deno.test("parseTopic says what is wrong with a topic", () => {
   ) {
     assertThrows(() => parseTopic(text), UsageError, why);
   }
+});
+
+Deno.test("parseLine takes null for the root, and refuses it within a topic", () => {
+  assertEquals(parseLine('{"topic":null,"message":{}}').topic, []);
+  const line = '{"topic":["a",null],"message":{}}';
+  assertThrows(() => parseLine(line), TypeError, "element 1 is null; it must be a string");
 });
 
 Deno.test("dotNotice tells who may have meant a path, and nobody who knows how to write one", () => {

@@ -362,7 +362,7 @@ for (
       '["sensors","kitchen"] for the path, or ["sensors/kitchen"] for that name (in the key "ann")',
     ],
     ["/", "one name with a slash in it"],
-    ...["*", "#", "+", "**", "a.>", "a.*"].map((grant) =>
+    ...["*", "#", "+", "**", "a.>", "a.*", "sensors/+", "a/#"].map((grant) =>
       [
         grant,
         `the key "ann" grants ${

@@ -78,7 +78,7 @@ Deno.test("Ticker whose timer is late ticks after some turns, in which what has 
   await fireLate(time, ms);
   let turns = 0;
   for (; ticks.length === 0; turns++) await new Turn().came;
-  assertEquals(ticks, [50]);
+  assertEquals(ticks[0], 50); // The next may have come in the same turn.
   assert(turns > 2, `there were ${turns} turns`);
   ticker.end();
 });

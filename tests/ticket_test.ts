@@ -143,6 +143,13 @@ for (
     ["an empty element", { narrow: { publish: [["a", ""]] } }, TypeError, "is empty"],
     ["a long topic", { narrow: { publish: [new Array(17).fill("a")] } }, RangeError, "17 elements"],
     [
+      "more than three any",
+      { narrow: { subscribe: [[any, any, any, any]] } },
+      RangeError,
+      "4 elements are any; the limit is 3",
+    ],
+    ["null within a topic", { narrow: { publish: [["a", null]] } }, TypeError, "element 1 is null"],
+    [
       "more than 1 KiB",
       { narrow: { publish: [..."abcde"].map((x) => x.repeat(200)) } },
       RangeError,
@@ -286,6 +293,10 @@ for (
     ["a right that is null", `~{"name":"page","expires":${EXPIRES},"publish":null}`],
     ["a topic that is none", `~{"name":"page","expires":${EXPIRES},"subscribe":[[""]]}`],
     ["a topic too long", `~{"name":"page","expires":${EXPIRES},"serve":["${"x".repeat(256)}"]}`],
+    [
+      "more than three of any name",
+      `~{"name":"page","expires":${EXPIRES},"publish":[[null,null,null,null]]}`,
+    ],
     ["what nobody knows", `~{"name":"page","expires":${EXPIRES},"wait":false}`],
     ["__proto__", `~{"name":"page","expires":${EXPIRES},"__proto__":{}}`],
     ["the depths", `~${"[".repeat(1000)}`],

@@ -51,8 +51,11 @@ import { Newcomers, type Role, standBy, type Watched } from "./bystanders.ts";
 import { faultsOf, movedBetween, type Outcome, show } from "./outcome.ts";
 import { Beside, HONEST, keysOf, RESUME_WINDOW_MS, Scene, type Served } from "./scene.ts";
 
-/** By how much what the broker holds may have grown in the end, without garbage. */
-const KEPT_BYTES = 16 * 2 ** 20;
+/**
+ * By how much what the broker holds may have grown in the end, without garbage: by code that was compiled,
+ * and by what it remembers of topics.
+ */
+const KEPT_BYTES = 24 * 2 ** 20;
 /** The same of what is resident: the system's allocator gives little of it back. */
 const RESIDENT_BYTES = 640 * 2 ** 20;
 /** How long an attack may take beyond its time, and to take up its position. */

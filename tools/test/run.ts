@@ -54,8 +54,9 @@ function argumentsOf(args: readonly string[]): { args: string[]; isAll: boolean 
   const [usual, own] = end < 0 ? [args, []] : [args.slice(0, end), args.slice(end + 1)];
   const isFile = (arg: string) => /^[^-].*(\/|\.(ts|md))$/.test(arg);
   const isAll = !own.some(isFile);
-  // A file that is named twice runs once, where it is named first.
-  const begin = isAll && usual.includes("tests/") ? LONGEST : [];
+  // A file that is named twice runs once, where it is named first; before Deno 2.9 it runs twice.
+  const isOnce = Number(Deno.version.deno.split(".")[1]) >= 9;
+  const begin = isAll && isOnce && usual.includes("tests/") ? LONGEST : [];
   const files = usual.filter(isFile);
   const flags = usual.filter((arg) => !isFile(arg));
   return { args: [...flags, ...(isAll ? [...begin, ...files] : []), ...own], isAll };
