@@ -136,7 +136,7 @@ function halfOf(bytes: number): Uint8Array {
 const HELD: Record<string, (clients: Clients) => Promise<unknown>> = {
   "slices that 150 queues share": async (clients) => {
     await clients.many(150, [["a"]]);
-    await clients.publish(800, messageTo("a", 64 * KIB));
+    await clients.publish(960, messageTo("a", 64 * KIB));
   },
   "slices that are a quarter of the read buffer that they keep": async (clients) => {
     await clients.many(2, [["a"]]);
