@@ -115,6 +115,7 @@ export {
   type Delivery,
   type ErrorContext,
   type Handle,
+  type Info,
   type MessageOf,
   type MessageTo,
   type Overflow,

@@ -70,6 +70,7 @@ export type {
   Delivery,
   ErrorContext,
   Handle,
+  Info,
   PubSubOptions,
   SubscribeOptions,
   Subscriber,
@@ -196,7 +197,8 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * @returns Removes exactly this subscription; see {@linkcode Handle}.
    * @throws {TypeError} If `topic` is not a valid topic, `subscriber` is not a function, or `accepts` is
    * not a schema.
-   * @throws {RangeError} If the topic is too long, or has more than three `any`.
+   * @throws {RangeError} If the topic is too long, or has more than three `any`, or an option of a group is
+   * out of range.
    */
   addSubscriber<Out, const K extends TopicOf<T>>(
     topic: K,
@@ -212,11 +214,13 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    *
    * @param topic The topic; `null` for all.
    * @param subscriber Called with the topic and the message.
-   * @param options `once`, `signal`, and `accepts`: the names of the values that it accepts.
+   * @param options `once`, `signal`, `accepts`: the names of the values that it accepts, and `group`: of
+   * which it is a member.
    * @returns Removes exactly this subscription; see {@linkcode Handle}.
    * @throws {TypeError} If `topic` is not a valid topic, `subscriber` is not a function, or `accepts` is
    * neither names nor a schema.
-   * @throws {RangeError} If the topic is too long, or has more than three `any`.
+   * @throws {RangeError} If the topic is too long, or has more than three `any`, or an option of a group is
+   * out of range.
    */
   addSubscriber<const K extends TopicOf<T>>(
     topic: K,
@@ -267,8 +271,8 @@ export class PubSub<T extends TopicMap<T> = Untyped> {
    * named values.
    * @throws {RangeError} If the topic is too long.
    * @throws {ForbiddenError} If the topic begins with `"*broker"`.
-   * @throws {BacklogError} If a `Subscription` with `overflow: "wait"` has no room, or too many
-   * messages, published by subscribers, wait for the delivery under way to end.
+   * @throws {BacklogError} If a `Subscription` with `overflow: "wait"` has no room, 65,536 messages wait
+   * for the members of a group, or too many, published by subscribers, for the delivery under way to end.
    */
   publish<const K extends TopicOf<T>>(topic: K, ...rest: PublishArgs<MessageTo<T, K>>): void;
   publish(topic: Topic, message: object = {}, _options?: PublishOptions): void {

@@ -79,6 +79,7 @@ export class ClientPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
       ...(options.onError && { onError: (error, context) => options.onError!(error, context) }),
       onInterest: (path, wanted) => this.#client.interest(path, wanted),
       onRoom: () => this.#client.resume(),
+      noGroups: "groups are for the parts of one process, on a PubSub",
     });
     super(dispatcher);
     this.#dispatcher = dispatcher;

@@ -15,7 +15,7 @@
  * - Whatever goes wrong in a subscriber goes to {@linkcode Dispatcher.report}, and nowhere else.
  */
 import { Fifo } from "../base/fifo.ts";
-import { Queue, type Size } from "../base/queue.ts";
+import { type Bound, Queue, type Size } from "../base/queue.ts";
 import { warn, WarningLines } from "../base/warn.ts";
 import { BacklogError, ForbiddenError } from "../errors.ts";
 import { TopicCache } from "../routing/topic_cache.ts";
@@ -34,18 +34,20 @@ import {
 import { AbortListeners } from "./abort_listeners.ts";
 import { fitOf } from "./accepts.ts";
 import { describeError, watch } from "./callback_errors.ts";
+import { GROUP_WAITING_MAX, LocalGroups } from "./groups.ts";
 import { LocalRoute } from "./local_route.ts";
 import { QueueSubscription } from "./queue_subscription.ts";
 import { NOTHING, Registration, Removal } from "./registration.ts";
 import { Registrations } from "./registrations.ts";
-import type {
-  Delivery,
-  ErrorContext,
-  Handle,
-  PubSubOptions,
-  SubscribeOptions,
-  Subscriber,
-  Subscription,
+import {
+  type Delivery,
+  type ErrorContext,
+  type Handle,
+  NO_INFO,
+  type PubSubOptions,
+  type SubscribeOptions,
+  type Subscriber,
+  type Subscription,
 } from "./subscriber.ts";
 
 /** What the owner of a {@linkcode Dispatcher} is called for, besides errors. */
@@ -59,6 +61,8 @@ export interface DispatcherOptions extends PubSubOptions {
   onInterest?(path: TopicPattern, wanted: boolean): void;
   /** Called when there is room again in all subscriptions that wait. */
   onRoom?(): void;
+  /** Why there are no groups here, as the end of a sentence. */
+  readonly noGroups?: string;
 }
 
 /** Options of {@linkcode Dispatcher.add}. */
@@ -69,6 +73,9 @@ export interface AddOptions {
   readonly signal?: AbortSignal | undefined;
   /** Names or a schema; checked here. */
   readonly accepts?: unknown;
+  /** The group of which it is a member, and how much it works on at a time; checked here. */
+  readonly group?: unknown;
+  readonly concurrency?: unknown;
 }
 
 /** A message that waits for the deliveries before it. */
@@ -82,6 +89,13 @@ const ROOT = topicPath(null);
 const SUBSCRIPTION_LIMIT = 65_536;
 const SUBSCRIPTION_BYTES = 64 * 1024 * 1024;
 const WAITING_MAX = 2 ** 20;
+/** How many messages a loop gets at a time that is a member of a group. */
+const GROUP_LIMIT = 16;
+const GROUP_BOUND: Bound = {
+  name: "limit",
+  limit: GROUP_WAITING_MAX,
+  holds: `${GROUP_WAITING_MAX} messages`,
+};
 
 /** Keeps the subscribers of one bus, and delivers messages to them. */
 export class Dispatcher {
@@ -94,6 +108,8 @@ export class Dispatcher {
   /** The subscriptions with `overflow: "wait"` that have no room. */
   readonly #full = new Set<Registration>();
   readonly #abortListeners = new AbortListeners();
+  /** Made with the first member of one. */
+  #groups: LocalGroups | undefined;
   readonly #waiting = new Fifo<Waiting>();
   /** The routes of the topics that were published lately. */
   readonly #routes = new TopicCache(ROOT, this.routeOf(ROOT));
@@ -164,6 +180,12 @@ export class Dispatcher {
           `${subscriber === null ? "null" : typeof subscriber}; it must be a function`,
       );
     }
+    if (options.group !== undefined) return this.#groupsFor(path).add(path, subscriber, options);
+    if (options.concurrency !== undefined) {
+      throw new TypeError(
+        "Cannot use concurrency without group: only messages of groups are counted",
+      );
+    }
     const registration = this.#add(path, subscriber as Subscriber<unknown>, options, undefined);
     if (registration === undefined) return NOTHING;
     return new Removal(() => this.#remove(registration));
@@ -172,13 +194,15 @@ export class Dispatcher {
   /** Removes the earliest registration of `subscriber` for the path; returns whether there was one. */
   remove(path: TopicPattern, subscriber: Subscriber<never>): boolean {
     const registration = this.#tree.get(path)?.value?.earliestOf(subscriber);
-    if (registration === undefined) return false;
-    this.#remove(registration);
-    return true;
+    const member = this.#groups?.earliestOf(path, subscriber);
+    if (member !== undefined && !(registration?.birth! < member.birth)) member.end();
+    else if (registration !== undefined) this.#remove(registration);
+    return registration !== undefined || member !== undefined;
   }
 
   /** Removes all subscribers; subscriptions end after what they hold. */
   clear(): void {
+    this.#groups?.clear();
     const gone = [...this.#all];
     const paths = [...this.interests()];
     this.#all.clear();
@@ -200,6 +224,7 @@ export class Dispatcher {
    * @throws {TypeError} If another option is of the wrong kind.
    */
   subscribe(path: TopicPattern, options: SubscribeOptions<unknown> = {}): Subscription<unknown> {
+    if (options.group !== undefined) return this.#subscribeInGroup(path, options);
     const { limit = SUBSCRIPTION_LIMIT, limitBytes = SUBSCRIPTION_BYTES } = options;
     const { overflow = "drop-oldest" } = options;
     const name = `the subscription of ${formatTopic(path)}`;
@@ -212,7 +237,7 @@ export class Dispatcher {
       onCancel: () => registration && this.#remove(registration),
     });
     const take = (topic: TopicPath, message: unknown) => {
-      const pushed = queue.push({ topic, message }, this.#size);
+      const pushed = queue.push({ topic, message, info: NO_INFO }, this.#size);
       if (pushed === "ended") this.#remove(registration!);
       else if (pushed === "dropping") {
         const { bound } = queue;
@@ -225,6 +250,35 @@ export class Dispatcher {
     const registration: Registration | undefined = this.#add(path, take, options, queue);
     if (registration === undefined) queue.close({ error: options.signal?.reason });
     return new QueueSubscription(queue);
+  }
+
+  #subscribeInGroup(path: TopicPattern, options: SubscribeOptions<unknown>): Subscription<unknown> {
+    const { overflow, limitBytes, limit = GROUP_LIMIT } = options;
+    const excess = overflow !== undefined ? "overflow" : limitBytes !== undefined && "limitBytes";
+    if (excess) {
+      throw new TypeError(`Cannot use ${excess} with group: a member gets no more than its limit`);
+    }
+    return this.#groupsFor(path).subscribe(path, limit, options);
+  }
+
+  #groupsFor(path: TopicPattern): LocalGroups {
+    const { noGroups } = this.#options;
+    if (noGroups !== undefined) {
+      throw new TypeError(`Cannot be one of a group of ${formatTopic(path)}: ${noGroups}`);
+    }
+    return this.#groups ??= new LocalGroups({
+      register: (path, take) => this.#add(path, take as Subscriber<unknown>, {}, undefined)!,
+      unregister: (registration) => this.#remove(registration),
+      setFull: (registration, isFull) => this.#setFull(registration, isFull),
+      onAbort: (signal, callback) => this.#abortListeners.add(signal, callback),
+      born: () => this.#births++,
+      report: (error, context) => this.report(error, context),
+    });
+  }
+
+  #setFull(registration: Registration, isFull: boolean): void {
+    if (isFull && registration.active) this.#filled(registration);
+    else this.#makeRoom(registration);
   }
 
   /** The topics that have a subscriber here, except those that end in `"*local"`. */
@@ -272,11 +326,10 @@ export class Dispatcher {
     this.#checkWaiting(path);
     const full = this.#full.size === 0 ? undefined : this.#fullFor(path);
     if (full === undefined) return;
-    const { bound } = full.queue!;
+    const bound = full.queue?.bound ?? GROUP_BOUND;
+    const what = full.queue === undefined ? "a group" : "the subscription";
     throw new BacklogError(
-      `Cannot publish to ${formatTopic(path)}: the subscription of ${
-        formatTopic(full.path)
-      } holds ` +
+      `Cannot publish to ${formatTopic(path)}: ${what} of ${formatTopic(full.path)} holds ` +
         `${bound.holds} (${bound.name} is ${bound.limit}); publish again when some are taken`,
       { limit: bound.limit },
     );
@@ -525,7 +578,7 @@ export class Dispatcher {
       }
       if (registration.once) this.#remove(registration);
       const { subscriber } = registration;
-      const result = subscriber(path, value);
+      const result = subscriber(path, value, NO_INFO);
       if (result !== undefined) this.#watch(result, registration, path, message);
     } catch (error) {
       // Whatever a subscriber throws: the others get the message all the same.

@@ -4,8 +4,17 @@
 import type { Overflow } from "../base/queue.ts";
 import type { any, TopicPath } from "../topic.ts";
 
+/** What else is known of a message; of most, nothing. */
+export interface Info {
+  /** Of a message for one of a group: how many members had it before, and were lost. */
+  readonly redelivered?: number;
+}
+
+/** That of a message of which nothing else is known. */
+export const NO_INFO: Info = Object.freeze({});
+
 /**
- * A function that is called with the topic and the message.
+ * A function that is called with the topic, the message and what else is known of it.
  *
  * - TypeScript checks its parameters like those of a method. So it may destructure just the values that
  *   it needs, with narrower types than the topic's messages have.
@@ -15,7 +24,7 @@ import type { any, TopicPath } from "../topic.ts";
  * @typeParam P The topic.
  */
 export type Subscriber<M, P = TopicPath> = {
-  bivarianceHack(topic: P, message: M): unknown;
+  bivarianceHack(topic: P, message: M, info: Info): unknown;
 }["bivarianceHack"];
 
 /** Where an error that `onError` gets comes from. What is not known is absent. */
@@ -93,6 +102,17 @@ export interface SubscriberOptions<Accepts = readonly string[]> {
    * `onError` gets a `MessageError`. By default it accepts any message.
    */
   readonly accepts?: Accepts | undefined;
+  /**
+   * Makes it a member of the group of this name, of 1 to 255 bytes: each message of the topic goes to one
+   * of the members that are subscribed to the same topic with it. By default it gets every message.
+   */
+  readonly group?: string | undefined;
+  /**
+   * How many messages it may have as a member of a group, whose promises have not settled yet.
+   *
+   * @default {16}
+   */
+  readonly concurrency?: number | undefined;
 }
 
 /**
@@ -102,7 +122,8 @@ export interface SubscriberOptions<Accepts = readonly string[]> {
  */
 export interface SubscribeOptions<Accepts = readonly string[]> {
   /**
-   * How many messages the subscription holds while its consumer is busy.
+   * How many messages the subscription holds while its consumer is busy; as a member of a group, by
+   * default 16.
    *
    * @default {65536}
    */
@@ -138,6 +159,11 @@ export interface SubscribeOptions<Accepts = readonly string[]> {
    * accepts any message.
    */
   readonly accepts?: Accepts | undefined;
+  /**
+   * Makes it a member of the group of this name, as for {@linkcode SubscriberOptions}. A message is
+   * finished when the consumer asks for the next one, or ends.
+   */
+  readonly group?: string | undefined;
 }
 
 /**
@@ -151,6 +177,8 @@ export interface Delivery<M = object, P = TopicPath> {
   readonly topic: P;
   /** The message, or what the schema in `accepts` made of it. */
   readonly message: M;
+  /** What else is known of it. */
+  readonly info: Info;
 }
 
 /**

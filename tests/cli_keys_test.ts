@@ -254,7 +254,7 @@ Deno.test("cli key new adds keys to a file that only this user can read, and a b
   await Promise.all([kitchen.connect(), screen.connect()]);
   kitchen.publish(["sensors", "kitchen"], { celsius: 21.5 });
   const { value } = await messages[Symbol.asyncIterator]().next();
-  assertEquals(value, { topic: ["sensors", "kitchen"], message: { celsius: 21.5 } });
+  assertEquals(value, { topic: ["sensors", "kitchen"], message: { celsius: 21.5 }, info: {} });
 });
 
 Deno.test("cli key new keeps what stands in the file, follows a link to it, and loses nothing", async () => {

@@ -301,7 +301,7 @@ Deno.test("cli pub - reads lines as they come, and ends when all are acknowledge
   await pub.write('\n{"topic":"b","message":{"n":{"$bigint":"2"}}}');
   await pub.finishInput();
   assertEquals(await pub.end(), { code: 0, out: "", err: "" });
-  assertEquals(await take(more, 1), [{ topic: ["b"], message: { n: 2n } }]);
+  assertEquals(await take(more, 1), [{ topic: ["b"], message: { n: 2n }, info: {} }]);
 });
 
 Deno.test("cli pub TOPIC - takes messages, and with --lines plain text", async () => {
@@ -543,7 +543,7 @@ Deno.test("cli sub | pub - is a bridge between two brokers, for values of every 
   const taken = await take(messages, 1000);
   assertEquals(
     taken,
-    taken.map((_, n) => ({ topic: ["a", "b/c"], message: { n, ...message } })),
+    taken.map((_, n) => ({ topic: ["a", "b/c"], message: { n, ...message }, info: {} })),
   );
   assertEquals(await program.end(), { code: 0, out: "", err: "" });
 });

@@ -52,7 +52,7 @@ for (const [name, options] of ADDRESSES) {
     await bob.flush();
     alice.publish(["greeting", "en"], { text: "hello", n: 1n });
     assertEquals(await take(subscription, 1), [
-      { topic: ["greeting", "en"], message: { text: "hello", n: 1n } },
+      { topic: ["greeting", "en"], message: { text: "hello", n: 1n }, info: {} },
     ]);
   });
 }
@@ -428,7 +428,7 @@ Deno.test("NetPubSub survives a payload that another client made wrong", async (
   await using mallory = await Peer.open(scene.broker);
   await mallory.publish(["t"], Uint8Array.of(1, 2, 3));
   await mallory.publish(["t"], Uint8Array.of(0));
-  assertEquals(await take(subscription, 1), [{ topic: ["t"], message: {} }]);
+  assertEquals(await take(subscription, 1), [{ topic: ["t"], message: {}, info: {} }]);
   assertInstanceOf(errors[0], ProtocolError);
 });
 

@@ -1144,9 +1144,9 @@ Deno.test("PubSub.subscribe yields what was published since the call, in order",
   bus.clearSubscribers();
   const deliveries = await Array.fromAsync(subscription);
   assertEquals(deliveries, [
-    { topic: ["a"], message: { n: 1 } },
-    { topic: ["a", "b"], message: second },
-    { topic: [], message: { n: 3 } },
+    { topic: ["a"], message: { n: 1 }, info: {} },
+    { topic: ["a", "b"], message: second, info: {} },
+    { topic: [], message: { n: 3 }, info: {} },
   ]);
   assertStrictEquals(deliveries[1]?.message, second);
   assertEquals(deliveries.map(({ topic }) => Object.isFrozen(topic)), [true, true, true]);
@@ -1246,7 +1246,7 @@ const ENDINGS: [name: string, end: (what: Endable) => unknown][] = [
     bus.publish("a", { n: 1 });
     bus.clearSubscribers();
     bus.publish("a", { n: 2 });
-    const delivery = { topic: ["a"], message: { n: 1 } };
+    const delivery = { topic: ["a"], message: { n: 1 }, info: {} };
     assertEquals(await Array.fromAsync(subscription), [delivery], "it yields what it holds");
   }],
   ["clearSubscribers while its consumer waits", async ({ bus, controller: { signal } }) => {
@@ -1332,7 +1332,11 @@ Deno.test("PubSub.subscribe with a schema yields what it makes", async () => {
   const subscription = bus.subscribe("a", { accepts: upper });
   for (const message of ["x", 5]) bus.publish("a", { message });
   bus.clearSubscribers();
-  assertEquals(await Array.fromAsync(subscription), [{ topic: ["a"], message: { upper: "X" } }]);
+  assertEquals(await Array.fromAsync(subscription), [{
+    topic: ["a"],
+    message: { upper: "X" },
+    info: {},
+  }]);
   assertInstanceOf(errors[0]?.error, MessageError);
   assertEquals(errors[0].error.issues, ["message: must be a string"]);
 });

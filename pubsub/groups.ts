@@ -1,0 +1,236 @@
+/**
+ * The groups of one bus: each message goes to one member of each group.
+ *
+ * ```
+ *  message ──▶ the group's registration, among the subscribers of its topic ──▶ who is free ──▶ Member
+ * ```
+ */
+import { StringMap } from "../base/string_map.ts";
+import { BacklogError } from "../errors.ts";
+import { Group } from "../routing/group.ts";
+import { formatTopic, type TopicPattern } from "../topic.ts";
+import { fitOf } from "./accepts.ts";
+import {
+  FunctionMember,
+  type LocalJob,
+  LoopMember,
+  type Member,
+  type MemberMaking,
+  type MembersGroup,
+} from "./group_members.ts";
+import { GroupSubscription } from "./group_subscription.ts";
+import { NOTHING, type Registration, Removal } from "./registration.ts";
+import type { ErrorContext, Handle, Subscriber, Subscription } from "./subscriber.ts";
+
+/** How many messages may wait for the members of one group. */
+export const GROUP_WAITING_MAX = 65_536;
+const CONCURRENCY = 16;
+const NAME_BYTES_MAX = 255;
+const encoder = new TextEncoder();
+
+/** What a bus does for its groups. */
+export interface GroupsOwner {
+  /** Adds a registration that takes all messages of a topic. */
+  register(path: TopicPattern, take: Subscriber<object>): Registration;
+  /** Removes it. */
+  unregister(registration: Registration): void;
+  /** Nothing more may be published to it for now, or again. */
+  setFull(registration: Registration, isFull: boolean): void;
+  /** Calls something once when a signal aborts; returns what takes that away. */
+  onAbort(signal: AbortSignal, callback: () => void): () => void;
+  /** The number of one more subscriber. */
+  born(): number;
+  report(error: unknown, context: ErrorContext): void;
+}
+
+/** Options of a member; checked here. */
+export interface MemberOptions {
+  readonly group?: unknown;
+  readonly concurrency?: unknown;
+  readonly once?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly accepts?: unknown;
+}
+
+/** One group. */
+class LocalGroup implements MembersGroup {
+  readonly path: TopicPattern;
+  readonly members = new Set<Member>();
+  readonly #jobs = new Group<LocalJob>();
+  readonly #owner: GroupsOwner;
+  readonly #registration: Registration;
+  readonly #onEmpty: () => void;
+
+  constructor(path: TopicPattern, owner: GroupsOwner, onEmpty: () => void) {
+    this.path = path;
+    this.#owner = owner;
+    this.#onEmpty = onEmpty;
+    this.#registration = owner.register(path, (topic, message) => {
+      this.#change(() => this.#jobs.offer({ topic, message, bytes: 0 }));
+    });
+  }
+
+  join(member: Member, signal: AbortSignal | undefined): void {
+    this.members.add(member);
+    if (signal !== undefined) {
+      member.release = this.#owner.onAbort(signal, () => member.end(signal.reason));
+    }
+    this.#change(() => this.#jobs.join(member.seat));
+  }
+
+  leave(member: Member): void {
+    if (!this.members.delete(member)) return;
+    member.release?.();
+    this.#jobs.leave(member.seat);
+    if (this.members.size > 0) return;
+    this.#owner.unregister(this.#registration);
+    this.#onEmpty();
+    this.#tellLost([...this.#jobs.drain()].length);
+  }
+
+  finish(member: Member, job: LocalJob): void {
+    this.#change(() => this.#jobs.finish(member.seat, job));
+  }
+
+  giveBack(member: Member, job: LocalJob): void {
+    this.#change(() => this.#jobs.giveBack(member.seat, job));
+    if (this.members.size === 0) this.#tellLost([...this.#jobs.drain()].length);
+  }
+
+  report(error: unknown, context: ErrorContext): void {
+    this.#owner.report(error, context);
+  }
+
+  /** Does something to what waits, and says whether more can wait then. */
+  #change(change: () => void): void {
+    const jobs = this.#jobs;
+    const wasFull = jobs.waiting >= GROUP_WAITING_MAX;
+    change();
+    const isFull = jobs.waiting >= GROUP_WAITING_MAX;
+    if (isFull !== wasFull) this.#owner.setFull(this.#registration, isFull);
+  }
+
+  #tellLost(messages: number): void {
+    if (messages === 0) return;
+    const path = formatTopic(this.path);
+    this.report(
+      new BacklogError(
+        `Nobody gets ${messages} messages for a group of ${path}: its last member has left`,
+        { limit: GROUP_WAITING_MAX },
+      ),
+      { topic: this.path },
+    );
+  }
+}
+
+/** The groups of one bus. */
+export class LocalGroups {
+  readonly #owner: GroupsOwner;
+  /** By topic and name. */
+  readonly #groups = new StringMap<LocalGroup>();
+
+  /** Makes it without groups. */
+  constructor(owner: GroupsOwner) {
+    this.#owner = owner;
+  }
+
+  /**
+   * Makes a function a member of a group.
+   *
+   * @returns Removes it.
+   * @throws {TypeError} If an option is of the wrong kind.
+   * @throws {RangeError} If the name, or the number of messages, is out of range.
+   */
+  add(path: TopicPattern, subscriber: Subscriber<never>, options: MemberOptions): Handle {
+    const { concurrency = CONCURRENCY, once = false } = options;
+    checkCount("concurrency", concurrency);
+    const member = this.#join(path, options, (making) => {
+      return new FunctionMember(
+        { ...making, concurrency: once ? 1 : concurrency },
+        subscriber,
+        once,
+      );
+    });
+    return member === undefined ? NOTHING : new Removal(() => member.end());
+  }
+
+  /**
+   * Makes a loop a member of a group.
+   *
+   * @throws {TypeError} If an option is of the wrong kind.
+   * @throws {RangeError} If the name, or the number of messages, is out of range.
+   */
+  subscribe(
+    path: TopicPattern,
+    limit: unknown,
+    options: MemberOptions,
+  ): Subscription<unknown> {
+    checkCount("limit", limit);
+    const name = `the subscription of ${formatTopic(path)}`;
+    let member!: LoopMember;
+    const joined = this.#join(path, options, (making) => {
+      return member = new LoopMember({ ...making, concurrency: limit }, name);
+    });
+    if (joined === undefined) member.end(options.signal!.reason);
+    return new GroupSubscription(member);
+  }
+
+  #join<M extends Member>(
+    path: TopicPattern,
+    { group: name, signal, accepts }: MemberOptions,
+    make: (making: Omit<MemberMaking, "concurrency">) => M,
+  ): M | undefined {
+    const key = JSON.stringify([checkName(name), path]);
+    const fit = accepts === undefined ? undefined : fitOf(accepts);
+    const known = this.#groups.get(key);
+    if (signal?.aborted) {
+      make({ group: NO_GROUP, birth: 0, fit });
+      return undefined;
+    }
+    const group = known ?? new LocalGroup(path, this.#owner, () => this.#groups.delete(key));
+    this.#groups.set(key, group);
+    const member = make({ group, birth: this.#owner.born(), fit });
+    group.join(member, signal);
+    return member;
+  }
+
+  /** The earliest member for a topic that is this function. */
+  earliestOf(path: TopicPattern, subscriber: Subscriber<never>): Member | undefined {
+    const [earliest] = [...this.#groups.values()].filter((group) => isSame(group.path, path))
+      .flatMap(({ members }) => [...members].filter((one) => one.subscriber === subscriber))
+      .sort((a, b) => a.birth - b.birth);
+    return earliest;
+  }
+
+  /** Removes all members. */
+  clear(): void {
+    for (const { members } of [...this.#groups.values()]) {
+      for (const member of [...members]) member.end();
+    }
+  }
+}
+
+/** Stands for the group of a member that never joins one. */
+const NO_GROUP: MembersGroup = { finish() {}, giveBack() {}, leave() {}, report() {} };
+
+function checkName(name: unknown): string {
+  if (typeof name !== "string" || !name.isWellFormed()) {
+    throw new TypeError(
+      `Cannot use the group: it is ${typeof name}; it must be a well-formed string`,
+    );
+  }
+  const { length } = encoder.encode(name);
+  if (length >= 1 && length <= NAME_BYTES_MAX) return name;
+  throw new RangeError(
+    `Cannot use the group: its name has ${length} bytes; it must have 1 to ${NAME_BYTES_MAX}`,
+  );
+}
+
+function checkCount(name: string, count: unknown): asserts count is number {
+  if (Number.isInteger(count) && (count as number) > 0) return;
+  throw new RangeError(`${name} is ${count}; it must be a positive whole number`);
+}
+
+function isSame(a: TopicPattern, b: TopicPattern): boolean {
+  return a.length === b.length && a.every((element, depth) => element === b[depth]);
+}
