@@ -199,6 +199,44 @@ const ANYS: Operation = {
   },
 };
 
+const IN_GROUP: Operation = {
+  name: "a message for one of a group, in one process",
+  of: "members",
+  per: "message",
+  from: 1000,
+  few: 200,
+  prepare(n) {
+    const bus = quietBus();
+    for (const one of functions(n)) bus.addSubscriber(TOPIC, one, { group: "g" });
+    return {
+      units: TIMES,
+      run() {
+        for (let i = 0; i < TIMES; i++) bus.publish(TOPIC);
+      },
+    };
+  },
+};
+
+const TO_GROUP: Operation = {
+  name: "members of a group come and go, in one process",
+  of: "members",
+  per: "change",
+  from: 1000,
+  few: 200,
+  prepare(n) {
+    const bus = quietBus();
+    for (const one of functions(n)) bus.addSubscriber(TOPIC, one, { group: "g" });
+    return {
+      units: 2 * TIMES,
+      run() {
+        for (let i = 0; i < TIMES; i++) {
+          bus.addSubscriber(TOPIC, () => {}, { group: "g" }).remove();
+        }
+      },
+    };
+  },
+};
+
 const BESIDE_FULL: Operation = {
   name: "a message beside subscriptions that wait and are full",
   of: "subscriptions",
@@ -339,6 +377,8 @@ export const ON_BUS: readonly Operation[] = [
   BROADCAST,
   ...CHANGES,
   ANYS,
+  IN_GROUP,
+  TO_GROUP,
   BESIDE_FULL,
   DISTINCT,
   FROM_WITHIN,
