@@ -56,6 +56,8 @@ export interface MemberOptions {
 class LocalGroup implements MembersGroup {
   readonly path: TopicPattern;
   readonly members = new Set<Member>();
+  /** Those that are the same function, the earliest first. */
+  readonly #bySubscriber = new Map<unknown, Set<Member>>();
   readonly #jobs = new Group<LocalJob>();
   readonly #owner: GroupsOwner;
   readonly #registration: Registration;
@@ -72,6 +74,9 @@ class LocalGroup implements MembersGroup {
 
   join(member: Member, signal: AbortSignal | undefined): void {
     this.members.add(member);
+    const { subscriber } = member;
+    const same = this.#bySubscriber.get(subscriber) ?? new Set();
+    this.#bySubscriber.set(subscriber, same.add(member));
     if (signal !== undefined) {
       member.release = this.#owner.onAbort(signal, () => member.end(signal.reason));
     }
@@ -80,12 +85,20 @@ class LocalGroup implements MembersGroup {
 
   leave(member: Member): void {
     if (!this.members.delete(member)) return;
+    const same = this.#bySubscriber.get(member.subscriber)!;
+    same.delete(member);
+    if (same.size === 0) this.#bySubscriber.delete(member.subscriber);
     member.release?.();
     this.#jobs.leave(member.seat);
     if (this.members.size > 0) return;
     this.#owner.unregister(this.#registration);
     this.#onEmpty();
     this.#tellLost([...this.#jobs.drain()].length);
+  }
+
+  /** The earliest member that is this function. */
+  earliestOf(subscriber: unknown): Member | undefined {
+    return this.#bySubscriber.get(subscriber)?.values().next().value;
   }
 
   finish(member: Member, job: LocalJob): void {
@@ -126,8 +139,8 @@ class LocalGroup implements MembersGroup {
 /** The groups of one bus. */
 export class LocalGroups {
   readonly #owner: GroupsOwner;
-  /** By topic and name. */
-  readonly #groups = new StringMap<LocalGroup>();
+  /** By topic, as text, and by name. */
+  readonly #groups = new StringMap<Map<string, LocalGroup>>();
 
   /** Makes it without groups. */
   constructor(owner: GroupsOwner) {
@@ -180,32 +193,50 @@ export class LocalGroups {
     { group: name, signal, accepts }: MemberOptions,
     make: (making: Omit<MemberMaking, "concurrency">) => M,
   ): M | undefined {
-    const key = JSON.stringify([checkName(name), path]);
+    checkName(name);
     const fit = accepts === undefined ? undefined : fitOf(accepts);
-    const known = this.#groups.get(key);
     if (signal?.aborted) {
       make({ group: NO_GROUP, birth: 0, fit });
       return undefined;
     }
-    const group = known ?? new LocalGroup(path, this.#owner, () => this.#groups.delete(key));
-    this.#groups.set(key, group);
+    const group = this.#at(path, name);
     const member = make({ group, birth: this.#owner.born(), fit });
     group.join(member, signal);
     return member;
   }
 
+  /** The group of a topic and a name, which is made if it is not there; it must get a member. */
+  #at(path: TopicPattern, name: string): LocalGroup {
+    const text = JSON.stringify(path);
+    const groups = this.#groups.get(text) ?? new Map<string, LocalGroup>();
+    let group = groups.get(name);
+    if (group !== undefined) return group;
+    group = new LocalGroup(path, this.#owner, () => {
+      groups.delete(name);
+      if (groups.size === 0) this.#groups.delete(text);
+    });
+    this.#groups.set(text, groups.set(name, group));
+    return group;
+  }
+
   /** The earliest member for a topic that is this function. */
   earliestOf(path: TopicPattern, subscriber: Subscriber<never>): Member | undefined {
-    const [earliest] = [...this.#groups.values()].filter((group) => isSame(group.path, path))
-      .flatMap(({ members }) => [...members].filter((one) => one.subscriber === subscriber))
-      .sort((a, b) => a.birth - b.birth);
+    let earliest: Member | undefined;
+    for (const group of this.#groups.get(JSON.stringify(path))?.values() ?? []) {
+      const member = group.earliestOf(subscriber);
+      if (earliest === undefined || member !== undefined && member.birth < earliest.birth) {
+        earliest = member;
+      }
+    }
     return earliest;
   }
 
   /** Removes all members. */
   clear(): void {
-    for (const { members } of [...this.#groups.values()]) {
-      for (const member of [...members]) member.end();
+    for (const groups of [...this.#groups.values()]) {
+      for (const { members } of [...groups.values()]) {
+        for (const member of [...members]) member.end();
+      }
     }
   }
 }
@@ -213,14 +244,14 @@ export class LocalGroups {
 /** Stands for the group of a member that never joins one. */
 const NO_GROUP: MembersGroup = { finish() {}, giveBack() {}, leave() {}, report() {} };
 
-function checkName(name: unknown): string {
+function checkName(name: unknown): asserts name is string {
   if (typeof name !== "string" || !name.isWellFormed()) {
     throw new TypeError(
       `Cannot use the group: it is ${typeof name}; it must be a well-formed string`,
     );
   }
   const { length } = encoder.encode(name);
-  if (length >= 1 && length <= NAME_BYTES_MAX) return name;
+  if (length >= 1 && length <= NAME_BYTES_MAX) return;
   throw new RangeError(
     `Cannot use the group: its name has ${length} bytes; it must have 1 to ${NAME_BYTES_MAX}`,
   );
@@ -229,8 +260,4 @@ function checkName(name: unknown): string {
 function checkCount(name: string, count: unknown): asserts count is number {
   if (Number.isInteger(count) && (count as number) > 0) return;
   throw new RangeError(`${name} is ${count}; it must be a positive whole number`);
-}
-
-function isSame(a: TopicPattern, b: TopicPattern): boolean {
-  return a.length === b.length && a.every((element, depth) => element === b[depth]);
 }
