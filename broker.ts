@@ -31,13 +31,14 @@ import { BrokerTopics } from "./broker/broker_topics.ts";
 import { Callbacks } from "./broker/callbacks.ts";
 import { Connections } from "./broker/connections.ts";
 import { Counters } from "./broker/counters.ts";
+import { Groups } from "./broker/groups.ts";
 import { type BrokerKey, Keyring } from "./broker/keys.ts";
 import { type Holder, Memory } from "./broker/memory.ts";
 import { type BrokerOptions, type CheckedOptions, checkedOptions } from "./broker/options.ts";
 import { Sessions } from "./broker/sessions.ts";
 import type { BrokerStats } from "./broker/stats.ts";
 import { TopicCounts } from "./broker/topic_counts.ts";
-import type { Uplink, UplinkBus } from "./broker/uplink.ts";
+import type { GroupName, HandedOver, TellLost, Uplink, UplinkBus } from "./broker/uplink.ts";
 import { UplinkPeer } from "./broker/uplink_peer.ts";
 import {
   AuthError,
@@ -66,11 +67,23 @@ export type {
   BrokerStats,
   ClientStats,
   Endings,
+  GroupStats,
+  JobStats,
   Refusals,
   TopicStats,
   UplinkStats,
 } from "./broker/stats.ts";
-export type { Address, Addresses, BrokerKey, Certificate, Uplink, UplinkBus };
+export type {
+  Address,
+  Addresses,
+  BrokerKey,
+  Certificate,
+  GroupName,
+  HandedOver,
+  TellLost,
+  Uplink,
+  UplinkBus,
+};
 
 const SHUTDOWN_MS = 10_000;
 const GOING = "the broker is shutting down";
@@ -128,6 +141,7 @@ export class Broker {
   readonly #callbacks: Callbacks;
   readonly #background = new Background();
   readonly #memory: Memory;
+  readonly #groups: Groups;
   readonly #sessions: Sessions;
   readonly #connections: Connections;
   readonly #uplinkPeer: UplinkPeer | undefined;
@@ -174,11 +188,21 @@ export class Broker {
     };
     this.#uplinkPeer = uplink && new UplinkPeer(uplink, {
       ...passing,
+      groups: () => this.#groups,
       account: this.#memory.account,
       memory: checked.memory,
     });
+    this.#groups = new Groups({
+      ...passing,
+      account: this.#memory.account,
+      elsewhere: this.#uplinkPeer,
+      maxPatience,
+      resumeWindow: checked.resumeWindow,
+      now: () => clock.now(),
+    });
     this.#sessions = new Sessions({
       ...passing,
+      groups: this.#groups,
       options: checked,
       memory: this.#memory,
       counters: this.#counters,
@@ -215,6 +239,7 @@ export class Broker {
         address: this.addresses[0] ?? null,
       }),
       clients: () => this.#sessions.clients(),
+      groups: () => this.#groups.stats(),
       publish: (path, frame) => {
         const lease = lent(frame, this.#memory.account);
         lease.holders++;
@@ -389,6 +414,7 @@ export class Broker {
       waiting: this.#sessions.waiting,
       queuedBytes: this.#sessions.queuedBytes,
       memoryBytes: this.#memory.account.bytes,
+      jobs: this.#groups.totals(),
       ...(this.#uplinkPeer !== undefined && { uplink: this.#uplinkPeer.stats() }),
     };
   }
@@ -396,6 +422,7 @@ export class Broker {
   /** All for whom memory is kept. */
   *#holders(): Generator<Holder, void, undefined> {
     yield* this.#sessions.holders();
+    yield* this.#groups.holders();
     yield* this.#connections.holders();
     if (this.#uplinkPeer !== undefined) yield this.#uplinkPeer.holder;
   }
@@ -431,6 +458,7 @@ export class Broker {
   async #shutdown(): Promise<void> {
     this.#brokerTopics.end();
     const closed = this.#connections.close(GOING);
+    this.#groups.close(GOING);
     this.#sessions.close(GOING);
     const timeout = later(() => this.#abort(), SHUTDOWN_MS);
     await closed;

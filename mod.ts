@@ -161,6 +161,8 @@ export {
   type ClientEvent,
   type ClientStats,
   type Endings,
+  type GroupStats,
+  type JobStats,
   type Refusals,
   type TopicStats,
 } from "./broker.ts";

@@ -5,6 +5,7 @@
  * ```
  * ["*broker", "stats"]    BrokerReport      what the broker has done, and holds
  * ["*broker", "clients"]  { clients: ClientStats[] }, the busiest first
+ * ["*broker", "groups"]   { groups: GroupStats[], total }, those first that have most to do
  * ["*broker", "topics"]   { topics: TopicStats[], other, period }, the busiest first; `other` has the
  *                         messages and bytes of those that are not listed
  * ```
@@ -18,19 +19,20 @@ import { encodeMessage, Encoder } from "../codec/codec.ts";
 import { encodeFrame, FrameType } from "../protocol/frame.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import { type TopicPath, topicPath } from "../topic.ts";
-import type { BrokerReport, ClientStats, TopicStats } from "./stats.ts";
+import type { BrokerReport, ClientStats, GroupStats, TopicStats } from "./stats.ts";
 import type { TopicCounts } from "./topic_counts.ts";
 
 /** How often it is published. */
 const PERIOD_MS = 1000;
-/** How many clients, and how many topics, are listed. */
+/** How many clients, groups and topics are listed. */
 const ENTRIES_MAX = 256;
-/** How many clients are asked in one step. */
+/** How many clients, or groups, are asked in one step. */
 const STEP_CLIENTS = 64;
 
 const BROKER = topicPath(["*broker"]);
 const STATS = topicPath(["*broker", "stats"]);
 const CLIENTS = topicPath(["*broker", "clients"]);
+const GROUPS = topicPath(["*broker", "groups"]);
 const TOPICS = topicPath(["*broker", "topics"]);
 
 /** What {@linkcode BrokerTopics} ask their broker. */
@@ -46,6 +48,7 @@ export interface BrokerTopicsSource {
   subscribers(path: TopicPath): number;
   stats(): BrokerReport;
   clients(): Iterable<ClientStats>;
+  groups(): Iterable<GroupStats>;
   /** Passes a PUBLISH frame to those who subscribe to its topic. */
   publish(path: TopicPath, frame: Uint8Array): void;
 }
@@ -94,6 +97,7 @@ export class BrokerTopics {
     if (source.subscribers(STATS) > 0) this.#publish(STATS, source.stats());
     yield;
     if (source.subscribers(CLIENTS) > 0) yield* this.#publishClients();
+    if (source.subscribers(GROUPS) > 0) yield* this.#publishGroups();
     if (this.#timer === undefined) return; // It has ended meanwhile.
     const isWatched = source.subscribers(TOPICS) > 0;
     if (isWatched && !source.topicCounts.isWatched) this.#since = clock.now();
@@ -117,6 +121,21 @@ export class BrokerTopics {
     yield;
     const busiest = clients.slice(0, ENTRIES_MAX).map(({ stats }) => stats);
     this.#publishSome(CLIENTS, busiest, (some) => ({ clients: some, total: clients.length }));
+  }
+
+  *#publishGroups(): Generator<void, void, undefined> {
+    const groups: GroupStats[] = [];
+    for (const group of this.#source.groups()) {
+      groups.push(group);
+      if (groups.length % STEP_CLIENTS === 0) yield;
+    }
+    const busy = ({ waiting, unfinished }: GroupStats) => waiting + unfinished;
+    groups.sort((a, b) => busy(b) - busy(a) || b.members - a.members);
+    yield;
+    this.#publishSome(GROUPS, groups, (some) => ({
+      groups: some,
+      total: groups.length,
+    }));
   }
 
   *#publishTopics(): Generator<void, void, undefined> {

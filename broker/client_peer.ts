@@ -33,7 +33,10 @@ import { formatTopic, isBrokerPath, type TopicPattern } from "../topic.ts";
 import type { Access } from "./access.ts";
 import { Backpressure, type BackpressureQueue } from "./backpressure.ts";
 import { ClientCounters, type Counters } from "./counters.ts";
+import type { Groups } from "./groups.ts";
+import type { Joining } from "./joining.ts";
 import type { Key } from "./keys.ts";
+import { Memberships } from "./memberships.ts";
 import { MEMORY_FULL } from "./memory.ts";
 import type { Rights } from "./rights.ts";
 import { notGranted, Publisher, type PublisherContext } from "./publisher.ts";
@@ -43,6 +46,7 @@ import type { ClientStats } from "./stats.ts";
 export interface PeerContext extends PublisherContext {
   readonly limits: SubscriptionLimits & Limits & { readonly queueBytes: number };
   readonly counters: Counters;
+  readonly groups: Groups;
   /** The longest patience that a client may have, in milliseconds; 0: none may wait. */
   readonly maxPatience: number;
   /** Where what takes long is done. */
@@ -71,7 +75,7 @@ interface Missed {
 }
 
 /** One client of a broker, from its first connection to the end of its session. */
-export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
+export class ClientPeer implements Peer, SessionHandler, BackpressureQueue, Origin {
   /** Its secret id. */
   readonly id: Uint8Array;
   /** What it proved to have when it connected last. */
@@ -87,10 +91,14 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
   readonly #counters: ClientCounters;
   readonly #backpressure: Backpressure;
   readonly #publisher: Publisher;
+  /** The members of groups that it has; made for the first. */
+  #members: Memberships | undefined;
   /** What it has missed; `undefined` until it is cut off. */
   #missed: Missed | undefined;
   /** Whether its session has been forgotten. */
   #isGone = false;
+  /** The connection over which its members are told of, while the session is not open over it. */
+  #opening: Link | undefined;
   /**
    * The rights that all its interests have. When it has others, they are applied in turns with
    * everything else, and until then each message is checked.
@@ -112,7 +120,7 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
       access,
       counters: this.#counters,
       peer: this,
-      origin: this.session,
+      origin: this,
       onRefused: (frame) => this.#refused(frame),
     }, context);
   }
@@ -136,7 +144,7 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
       for: this.#access.for ?? null,
       address: this.address ?? null,
       connected: this.session.link !== undefined,
-      subscriptions: this.#context.router.interestsOf(this),
+      subscriptions: this.#context.router.interestsOf(this) + (this.#members?.size ?? 0),
       ...this.#counters.snapshot(),
       queuedBytes: this.bytes,
       waiting: this.holdsBack,
@@ -153,19 +161,46 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
    * not written, unless that has ended.
    */
   get keptBytes(): number {
-    const { outbox, link } = this.session;
+    const { keptBytes, link } = this.session;
     const linkBytes = link === undefined || link.ended ? 0 : link.keptBytes;
-    return outbox.keptBytes + linkBytes + this.interestBytes + this.#access.bytes;
+    return keptBytes + linkBytes + this.interestBytes + this.#access.bytes;
   }
 
-  /** How much memory its subscriptions keep alive. */
+  /** How much memory its subscriptions and members keep alive. */
   get interestBytes(): number {
-    return this.#context.router.keptBytesOf(this);
+    return this.#context.router.keptBytesOf(this) + (this.#members?.bytes ?? 0);
   }
 
   /** Whether it holds back those who feed it. */
   get holdsBack(): boolean {
     return this.#backpressure.isActive;
+  }
+
+  get holder(): { readonly owner: Key; readonly of: string } {
+    return { owner: this.key, of: this.#access.holder };
+  }
+
+  withhold(messages: number, bytes: number): () => void {
+    return this.session.withhold(messages, bytes);
+  }
+
+  tellLost(why: "full" | "abandoned", topic: Uint8Array, text: string): void {
+    if (this.#isGone) return;
+    const reason = why === "full" ? Reason.GROUP_FULL : Reason.ABANDONED;
+    this.#refused(encodeFrame(FrameType.REFUSED, encodeRefused(reason, topic, text)));
+  }
+
+  get #memberships(): Memberships {
+    const { groups, limits, router } = this.#context;
+    return this.#members ??= new Memberships(groups, {
+      origin: this,
+      session: this.session,
+      limits,
+      mayJoin: (path) => this.#access.rights.mayServe(path),
+      deny: (path) => this.deny(path),
+      checkMembers: (count, bytes) =>
+        checkSubscriptions(router.interestsOf(this) + count, router.bytesOf(this) + bytes, limits),
+    });
   }
 
   /** What it may get now of a topic. */
@@ -193,22 +228,27 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
    * @param access What it has proved to have, of the same holder as before.
    * @throws {ProtocolError} If it claims to have taken what was not sent.
    */
-  open({ taken, wait, patience }: Opening, access: Access): void {
+  open({ taken, calls, wait, patience }: Opening, access: Access): void {
     this.#context.account.add(access.bytes - this.#access.bytes);
     this.#access = this.#publisher.access = access;
     this.session.outbox.acknowledge(taken);
     this.session.outbox.rewind(taken);
+    this.session.resumeCalls(calls);
     const mayWait = wait && access.rights.wait;
     this.#backpressure.patience = mayWait ? Math.min(patience, this.#context.maxPatience) : 0;
   }
 
   /**
-   * Takes the topics that a client wants when it opens a connection, and tells over that to which of
-   * them it may not subscribe.
+   * Takes the topics that a client wants when it opens a connection, and its members of groups, and tells
+   * over that to which of them it may not subscribe.
    *
    * @returns Does that, in steps.
    */
-  *want(topics: readonly TopicPattern[], link: Link): Generator<void, void, undefined> {
+  *want(
+    topics: readonly TopicPattern[],
+    members: readonly Joining[],
+    link: Link,
+  ): Generator<void, void, undefined> {
     const told = new Set<TopicPattern>();
     const pace = new Pace();
     let rights: Rights;
@@ -225,6 +265,22 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
     } while (rights !== this.#access.rights);
     this.#applied = rights;
     if (topics.some(isBrokerPath)) this.#context.onWatch();
+    if (members.length === 0 && this.#members === undefined) return;
+    this.#opening = link;
+    yield* this.#memberships.replace(members);
+  }
+
+  /** Its session goes on over this connection. */
+  attach(link: Link): void {
+    this.#opening = undefined;
+    this.session.attach(link);
+    this.#members?.resume();
+  }
+
+  /** Its connection is over. */
+  detach(): void {
+    this.session.detach();
+    this.#members?.pause();
   }
 
   /** Applies its rights, which have changed with those of its key. */
@@ -238,11 +294,12 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
     const { rights } = this.#access;
     if (this.#applied === rights) return; // Applied by one that was begun before.
     yield* router.narrow(this, this.#narrow, (path) => this.deny(path));
+    if (this.#members !== undefined) yield* this.#members.narrow();
     if (this.#access.rights === rights) this.#applied = rights;
   }
 
   /** Tells its client that it may not subscribe to a topic; ends a link over which too much is not read. */
-  deny(path: TopicPattern, link = this.session.link): void {
+  deny(path: TopicPattern, link = this.#opening ?? this.session.link): void {
     const { counters, limits: { subscriptions } } = this.#context;
     counters.deniedSubscriptions++;
     if (link === undefined || link.ended) return;
@@ -365,9 +422,14 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
     this.#missed = { before, since: 0, why };
     this.#context.counters.cutOff++;
     this.#counters.count("dropped", before(outbox.acknowledged));
-    outbox.clear();
+    this.session.clear();
     this.#backpressure.release();
     link?.end(Reason.CUT_OFF, why);
+    this.#endMembers();
+  }
+
+  #endMembers(): void {
+    if (this.#members !== undefined) this.#context.background.run(this.#members.end());
   }
 
   /**
@@ -380,6 +442,7 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
     this.#isGone = true;
     const { router, background } = this.#context;
     const cleared = background.run(router.clear(this));
+    this.#endMembers();
     this.session.end(error);
     this.#backpressure.end();
     return cleared;
@@ -390,6 +453,7 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
     // What was published before an interest changes still goes where interests led then.
     this.#publisher.passOn();
     const { buffer, type, body, end } = frame;
+    if (isOfGroups(type)) return this.#memberships.frame(frame);
     if (type !== FrameType.SUBSCRIBE && type !== FrameType.UNSUBSCRIBE) {
       throw new ProtocolError(`Cannot take a frame of type ${type}: the session is open`);
     }
@@ -425,7 +489,8 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue {
     const { router, limits, onWatch } = this.#context;
     const granted = this.#narrow(path);
     router.add(this, path, granted);
-    checkSubscriptions(router.interestsOf(this), router.bytesOf(this), limits);
+    const { size = 0, bytes = 0 } = this.#members ?? {};
+    checkSubscriptions(router.interestsOf(this) + size, router.bytesOf(this) + bytes, limits);
     if (isBrokerPath(path)) onWatch();
     if (granted?.isEmpty) this.deny(path);
   }
@@ -467,4 +532,9 @@ export function checkSubscriptions(
     ? `${subscriptions} topics`
     : `${subscriptionBytes} bytes of memory for all topics`;
   throw new FrameError(`Cannot subscribe: the limit is ${limit}`, Reason.TOO_MANY_SUBSCRIPTIONS);
+}
+
+function isOfGroups(type: number): boolean {
+  return type === FrameType.JOIN || type === FrameType.LEAVE || type === FrameType.FINISHED ||
+    type === FrameType.RETURNED;
 }

@@ -20,6 +20,7 @@ import type { Listener } from "../io/listener.ts";
 import { authenticateClient, BusyError } from "../protocol/authenticate.ts";
 import { type Frame, FrameError, type FrameLimits, FrameType, Reason } from "../protocol/frame.ts";
 import { clientFrameLimits, decodeOpening, type Opening } from "../protocol/frame_bodies.ts";
+import { decodeNumber } from "../protocol/job_bodies.ts";
 import { BROKER_ID_BYTES, randomBytes } from "../protocol/handshake.ts";
 import { Link, type LinkEnd, TICKS } from "../protocol/link.ts";
 import { type Ticket, TICKET_SKEW_MS } from "../protocol/ticket.ts";
@@ -34,6 +35,7 @@ import type { Callbacks } from "./callbacks.ts";
 import { checkSubscriptions, type ClientPeer } from "./client_peer.ts";
 import type { Counters } from "./counters.ts";
 import { Expiries, type Expiring } from "./expiries.ts";
+import { type Joining, joiningBytes, readJoining } from "./joining.ts";
 import type { Key, Keyring } from "./keys.ts";
 import type { CheckedOptions } from "./options.ts";
 import type { Sessions } from "./sessions.ts";
@@ -267,14 +269,15 @@ export class Connections {
     const { keyring, sessions, options: { limits } } = this.#context;
     const { stream: { remoteAddress: address }, access } = client;
     try {
-      const { opening, topics } = yield* readOpen(frame, limits);
+      const { opening, topics, members } = yield* readOpen(frame, limits);
       if (link.ended) return; // Nobody would hear of a session.
       if (!keyring.has(access.key)) throw revoked(access.key);
       const placed = () => {
         this.#unplaced.leave(client.entrant!);
         client.entrant = undefined;
       };
-      client.peer = yield* sessions.open(link, { access, opening, topics, address }, placed);
+      const arrival = { access, opening, topics, members, address };
+      client.peer = yield* sessions.open(link, arrival, placed);
     } catch (error) {
       // A ProtocolError: what the client says cannot be, or its key is gone.
       if (error instanceof ProtocolError) link.fail(error);
@@ -357,18 +360,26 @@ export class Connections {
 interface Open {
   readonly opening: Opening;
   readonly topics: readonly TopicPattern[];
+  readonly members: readonly Joining[];
 }
 
-/** Reads an OPEN, in steps. It has as many topics as there may be at most, also if one comes twice. */
+/**
+ * Reads an OPEN, in steps. It has as many topics and members as there may be at most, also if a topic
+ * comes twice.
+ */
 function* readOpen(
   { buffer, body, end }: Frame,
   limits: CheckedOptions["limits"],
 ): Generator<void, Open, undefined> {
-  const { opening, topics: start } = decodeOpening(buffer.subarray(body, end));
+  const whole = buffer.subarray(body, end);
+  const { opening, topics: start } = decodeOpening(whole);
+  const count = decodeNumber(whole, start);
   const topics: TopicPattern[] = [];
+  const members: Joining[] = [];
   let bytes = 0;
   const pace = new Pace();
-  for (let at = body + start; at < end;) {
+  let at = body + start + 4;
+  while (topics.length < count) {
     checkSubscriptions(topics.length + 1, bytes, limits);
     const next = topicEnd(buffer, at, end);
     const path = decodePattern(buffer, at, next, limits);
@@ -377,8 +388,16 @@ function* readOpen(
     at = next;
     if (pace.isStep(path)) yield;
   }
-  checkSubscriptions(topics.length, bytes, limits);
-  return { opening, topics };
+  while (at < end) {
+    checkSubscriptions(count + members.length + 1, bytes, limits);
+    const { member, end: next } = readJoining(whole, at - body, limits);
+    at = body + next;
+    bytes += joiningBytes(member);
+    members.push(member);
+    if (pace.isStep(member.path)) yield;
+  }
+  checkSubscriptions(count + members.length, bytes, limits);
+  return { opening, topics, members };
 }
 
 /** Whether TLS could not begin because too many files are open. */

@@ -10,7 +10,14 @@ import type { BrokerStats, ClientStats, Endings, Refusals } from "./stats.ts";
 /** Those of the public figures that are counted; the others say what the broker holds at the moment. */
 export type Counts = Omit<
   BrokerStats,
-  "connections" | "sessions" | "detached" | "waiting" | "queuedBytes" | "memoryBytes" | "uplink"
+  | "connections"
+  | "sessions"
+  | "detached"
+  | "waiting"
+  | "queuedBytes"
+  | "memoryBytes"
+  | "jobs"
+  | "uplink"
 >;
 
 /** What is also counted for each client. */

@@ -34,6 +34,14 @@ export interface BrokerKey {
    */
   subscribe?: readonly Topic[] | undefined;
   /**
+   * The topics of whose groups its holders may be members, each with all below it, if they may subscribe
+   * to all of the topic, too: a member takes messages away from others. The root (`null`) grants every
+   * topic. At most 4096.
+   *
+   * @default {[]}
+   */
+  serve?: readonly Topic[] | undefined;
+  /**
    * Whether its holders may hold publishers back (`overflow: "wait"`), for at most the broker's
    * `maxPatience`.
    *
@@ -66,6 +74,7 @@ const FILE_FIELDS = [
   "key",
   "publish",
   "subscribe",
+  "serve",
   "wait",
   "messagesPerSecond",
   "connections",
@@ -73,6 +82,7 @@ const FILE_FIELDS = [
 const EVERYTHING: Required<Omit<BrokerKey, "name" | "key">> = {
   publish: [null],
   subscribe: [null],
+  serve: [null],
   wait: true,
   messagesPerSecond: Infinity,
   connections: Infinity,
@@ -111,10 +121,11 @@ export class Key {
   }
 
   /** What a ticket grants: tickets that narrow the same grant the same object, unless they are many. */
-  narrowed({ publish, subscribe }: Narrowing): Rights {
-    if (publish === undefined && subscribe === undefined) return this.#rights;
-    const text = JSON.stringify([publish, subscribe]);
-    const rights = this.#narrowed.get(text) ?? this.#rights.narrowedTo({ publish, subscribe });
+  narrowed({ publish, subscribe, serve }: Narrowing): Rights {
+    if ((publish ?? subscribe ?? serve) === undefined) return this.#rights;
+    const narrow = { publish, subscribe, serve };
+    const text = JSON.stringify([publish, subscribe, serve]);
+    const rights = this.#narrowed.get(text) ?? this.#rights.narrowedTo(narrow);
     this.#narrowed.delete(text);
     this.#narrowed.set(text, rights);
     if (this.#narrowed.size > NARROWED_MAX) {
@@ -231,8 +242,8 @@ function namedKey({ name, key, ...rights }: BrokerKey, at: number): Key {
 
 /** What is to be told of a grant that may be meant as a path. */
 function slashIn(keys: readonly BrokerKey[]): string | undefined {
-  for (const { name, publish = [], subscribe = [] } of keys) {
-    for (const topic of [...publish, ...subscribe]) {
+  for (const { name, publish = [], subscribe = [], serve = [] } of keys) {
+    for (const topic of [...publish, ...subscribe, ...serve]) {
       const notice = slashNotice(topic);
       if (notice !== undefined) return `${notice} (in the key "${name}")`;
     }
@@ -264,15 +275,15 @@ export function parseKeys(text: string): BrokerKey[] {
     if (typeof name !== "string") throw new TypeError(`key number ${at} has no name`);
     checkFields(`the key "${name}"`, entry, FILE_FIELDS);
     if (typeof key !== "string") throw new TypeError(`the key "${name}" has no "key"`);
-    for (const right of ["publish", "subscribe"]) {
+    for (const right of ["publish", "subscribe", "serve"]) {
       const topics = rights[right];
       if (Array.isArray(topics)) rights[right] = topics.map((topic) => topicFromJson(topic));
     }
     return { name, key: keyFrom(name, key), ...rights } as BrokerKey;
   });
   namedKeys(keys);
-  for (const { name, publish = [], subscribe = [] } of keys) {
-    for (const topic of [...publish, ...subscribe]) checkNoPattern(name, topic);
+  for (const { name, publish = [], subscribe = [], serve = [] } of keys) {
+    for (const topic of [...publish, ...subscribe, ...serve]) checkNoPattern(name, topic);
   }
   const slash = slashIn(keys);
   if (slash !== undefined) throw new TypeError(slash);

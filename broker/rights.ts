@@ -16,7 +16,13 @@
  *  subscribe to [any,"b"]        to ["a","b"]        to ["a","b"], ["c","b"]   to ["a","b","x"]
  *  subscribe to the root         to ["a"]            to ["a","b"] and ["c"]    to ["a",any,"x"]
  *  subscribe to ["z"]            refused             refused                   refused
+ *  serve ["a","b"]               yes                 yes                       no
+ *  serve ["a","b","x"]           yes                 yes                       yes
+ *  serve ["a"]                   yes                 no                        no
+ *  serve ["a",any,"x"]           yes                 no                        yes
  * ```
+ *
+ * To serve a topic takes the right to subscribe to all of it, too.
  *
  * A ticket grants what its key grants and it says itself, too.
  */
@@ -34,7 +40,7 @@ import {
 import { Grants, KeyGrants } from "./grants.ts";
 import type { BrokerKey } from "./keys.ts";
 
-/** How many topics a key may grant to publish to, and how many to subscribe to. */
+/** How many topics a key may grant to publish to; as many to subscribe to, and to serve. */
 export const GRANTS_MAX = 4096;
 
 /** Refuses a grant of what nobody can have. */
@@ -43,6 +49,8 @@ function checkGrant(field: string, path: TopicPattern): void {
     ? "what ends with *local never leaves the process of its publisher"
     : field === "publish" && isBrokerPath(path)
     ? "only the broker publishes to *broker"
+    : field === "serve" && isBrokerPath(path)
+    ? "what the broker publishes itself goes to all who subscribe to it"
     : undefined;
   if (why === undefined) return;
   throw new TypeError(`${field} has ${formatTopic(path)}, which grants nothing: ${why}`);
@@ -62,9 +70,10 @@ function keyGrants(field: string, topics: readonly Topic[]): Grants {
 }
 
 /** What rights are made of: the fields of a key, or what others have. */
-type RightsOptions = Omit<BrokerKey, "name" | "key" | "publish" | "subscribe"> & {
+type RightsOptions = Omit<BrokerKey, "name" | "key" | "publish" | "subscribe" | "serve"> & {
   readonly publish?: readonly Topic[] | Grants | undefined;
   readonly subscribe?: readonly Topic[] | Grants | undefined;
+  readonly serve?: readonly Topic[] | Grants | undefined;
 };
 
 /** What the holders of a key may do. */
@@ -77,13 +86,15 @@ export class Rights {
   readonly connections: number;
   readonly #publish: Grants;
   readonly #subscribe: Grants;
+  readonly #serve: Grants;
 
   /** Checks the fields of a key, and makes rights of them. */
   constructor(options: RightsOptions) {
-    const { publish = [], subscribe = [], wait = false } = options;
+    const { publish = [], subscribe = [], serve = [], wait = false } = options;
     const { messagesPerSecond = Infinity, connections = Infinity } = options;
     this.#publish = publish instanceof Grants ? publish : keyGrants("publish", publish);
     this.#subscribe = subscribe instanceof Grants ? subscribe : keyGrants("subscribe", subscribe);
+    this.#serve = serve instanceof Grants ? serve : keyGrants("serve", serve);
     if (typeof wait !== "boolean") throw new TypeError(`wait is ${wait}; it must be a boolean`);
     if (typeof messagesPerSecond !== "number" || !(messagesPerSecond > 0)) {
       throw new RangeError(
@@ -99,7 +110,7 @@ export class Rights {
   }
 
   /** These, as far as a ticket has them, too. */
-  narrowedTo({ publish, subscribe }: Narrowing): Rights {
+  narrowedTo({ publish, subscribe, serve }: Narrowing): Rights {
     const { wait, messagesPerSecond, connections } = this;
     return new Rights({
       wait,
@@ -107,6 +118,7 @@ export class Rights {
       connections,
       publish: this.#publish.narrowedTo(publish),
       subscribe: this.#subscribe.narrowedTo(subscribe),
+      serve: this.#serve.narrowedTo(serve),
     });
   }
 
@@ -117,7 +129,7 @@ export class Rights {
 
   #text(): string {
     const { wait, messagesPerSecond, connections } = this;
-    const topics = [this.#publish.topics, this.#subscribe.topics];
+    const topics = [this.#publish.topics, this.#subscribe.topics, this.#serve.topics];
     return JSON.stringify([...topics, wait, `${messagesPerSecond} ${connections}`]);
   }
 
@@ -129,6 +141,11 @@ export class Rights {
   /** Whether they may get messages of a topic that they have subscribed to, or broadcasts. */
   mayGet(path: TopicPath): boolean {
     return path.length === 0 ? this.narrow(path)?.isEmpty !== true : this.#subscribe.covers(path);
+  }
+
+  /** Whether they may be members of the groups of a topic. */
+  mayServe(path: TopicPattern): boolean {
+    return !isBrokerPath(path) && this.#serve.covers(path) && this.#subscribe.covers(path);
   }
 
   /** What a subscriber to a topic gets of it. */

@@ -31,6 +31,7 @@ import type { TopicPattern } from "../topic.ts";
 import type { Access } from "./access.ts";
 import type { Callbacks } from "./callbacks.ts";
 import { ClientPeer, type PeerContext } from "./client_peer.ts";
+import type { Joining } from "./joining.ts";
 import type { Key, Keyring } from "./keys.ts";
 import { type Holder, type Memory, MEMORY_FULL } from "./memory.ts";
 import { type Loser, Places } from "./places.ts";
@@ -57,6 +58,7 @@ export interface Arrival {
   readonly access: Access;
   readonly opening: Opening;
   readonly topics: readonly TopicPattern[];
+  readonly members: readonly Joining[];
   /** The IP address from which it came. */
   readonly address: string | undefined;
 }
@@ -133,7 +135,7 @@ export class Sessions {
     arrival: Arrival,
     placed: () => void = () => {},
   ): Generator<void, ClientPeer | undefined, undefined> {
-    const { access, opening, topics, address } = arrival;
+    const { access, opening, topics, members, address } = arrival;
     const { options: { heartbeat, limits }, counters } = this.#context;
     const known = this.#find(opening.session, access);
     const isResumed = known !== undefined && !known.isCutOff;
@@ -145,14 +147,14 @@ export class Sessions {
     const peer = isResumed ? known : this.#begin(access);
     if (isResumed) this.#reclaim(peer);
     try {
-      peer.open({ ...opening, taken: isResumed ? opening.taken : 0 }, access);
+      peer.open(isResumed ? opening : { ...opening, taken: 0, calls: 0 }, access);
     } catch (error) { // ProtocolError: an impossible count, so the session is of no use.
       this.#forget(peer);
       throw error;
     }
     this.#opening.set(peer, { link, isNew: !isResumed });
     placed();
-    for (const _step of peer.want(topics, link)) {
+    for (const _step of peer.want(topics, members, link)) {
       yield;
       if (this.#opening.get(peer)?.link !== link) return undefined;
     }
@@ -168,13 +170,14 @@ export class Sessions {
         outcome: isResumed ? Resumption.RESUMED : isCutOff ? Resumption.CUT_OFF : Resumption.NEW,
         session: peer.id,
         taken: session.taken,
+        calls: session.takenCalls,
         missed,
         heartbeat,
         window: WINDOW_BYTES,
         limits,
       }),
     );
-    session.attach(link);
+    peer.attach(link);
     // It may have happened while nobody was connected who could have been told.
     if (peer.whyCutOff !== undefined) link.end(Reason.CUT_OFF, peer.whyCutOff);
     return peer;
@@ -218,7 +221,7 @@ export class Sessions {
     if (link !== undefined) {
       this.#endUnplaced(link, Reason.REPLACED, "the session goes on over another connection");
     }
-    peer.session.detach();
+    peer.detach();
     this.#awaitNoMore(peer);
     this.#places.mark(peer, true);
   }
@@ -232,7 +235,7 @@ export class Sessions {
   connectionEnded(peer: ClientPeer, link: Link, { reason, isTheirs, error }: LinkEnd): void {
     const { session } = peer;
     if (session.link !== link) return;
-    session.detach();
+    peer.detach();
     const isExpired = reason === Reason.EXPIRED && !isTheirs;
     const mayReturn = reason === undefined || isExpired || peer.isCutOff;
     if (mayReturn && !this.#context.isStopping()) this.#awaitReturn(peer, error);
@@ -330,7 +333,7 @@ export class Sessions {
     for (const { session } of this.#all.values()) session.close();
     for (const { session } of this.#all.values()) {
       const end = () => session.link?.end(Reason.SHUTDOWN, why);
-      if (session.outbox.unacknowledged === 0) end();
+      if (session.unacknowledged === 0) end();
       // Rejects when the connection is lost: then there is nobody to tell.
       else session.flush().then(end, () => {});
     }

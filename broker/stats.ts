@@ -58,6 +58,8 @@ export interface BrokerStats {
    * alive, answers that wait, subscriptions. `memory` bounds them.
    */
   readonly memoryBytes: number;
+  /** Messages for members of groups, in all groups together. */
+  readonly jobs: JobStats;
   /** Counts of the uplink that joins the broker to others; absent without one. */
   readonly uplink?: UplinkStats;
 }
@@ -181,6 +183,36 @@ export interface ClientStats {
   readonly queuedBytes: number;
   /** Whether it holds publishers back. */
   readonly waiting: boolean;
+}
+
+/** What the broker counts of messages for members of groups, in all groups together. */
+export interface JobStats {
+  /** Groups that have members, or messages. */
+  readonly groups: number;
+  /** Members of groups; one client may have several. */
+  readonly members: number;
+  /** Messages that wait for a member to be free. */
+  readonly waiting: number;
+  /** Messages that members have and have not finished. */
+  readonly unfinished: number;
+  /** How long the oldest of these has been with its member, in milliseconds; 0 if there is none. */
+  readonly oldest: number;
+  /** How often a message went to another member because the one that had it was lost. */
+  readonly redelivered: number;
+  /** Messages that nobody was left to finish; their publishers were told. */
+  readonly abandoned: number;
+  /** Messages that a group did not take because no member was free for too long; likewise. */
+  readonly refused: number;
+}
+
+/** One group, as published to `["*broker", "groups"]`; its counts mean what those of {@linkcode JobStats} do. */
+export interface GroupStats extends Omit<JobStats, "groups"> {
+  /** Its name. */
+  readonly group: string;
+  /** Its topic, in which `null` is `any`. */
+  readonly topic: readonly (string | null)[];
+  /** How many bytes wait for a member to be free. */
+  readonly waitingBytes: number;
 }
 
 /** One topic, as published to `["*broker", "topics"]`. */

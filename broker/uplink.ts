@@ -10,11 +10,33 @@
  *            ◀──────────── deliver          a message from elsewhere; it never goes back up
  *            ◀─────────────── lost          messages from elsewhere did not arrive
  *
+ *            group ──────────────▶          a group has members here, or has none any more
+ *            handOver ───────────▶          messages for a group that has members elsewhere only
+ *            ◀───────────── groupsAt        which groups have members at another broker
+ *            ◀───────────── takeOver        messages for members here, handed over by another broker
+ *
  *            ◀──────────── onBytes          the uplink holds so many more bytes
  *            free ───────────────▶          the broker holds too much: the uplink is to hold less
  * ```
  */
 import type { UplinkStats } from "./stats.ts";
+
+/** A group, as brokers tell each other of it. */
+export interface GroupName {
+  /** Its name. */
+  readonly group: string;
+  /** Its topic; `null` is an element of any name. */
+  readonly topic: readonly (string | null)[];
+}
+
+/**
+ * What became of messages that were handed over: another broker has taken them, or has not, or nobody
+ * knows.
+ */
+export type HandedOver = "taken" | "not taken" | "unknown";
+
+/** Tells whoever published a message that members elsewhere did not finish it. */
+export type TellLost = (why: "full" | "abandoned", topic: Uint8Array, text: string) => void;
 
 /**
  * Joins a broker to others: give it to the broker as its option `uplink`.
@@ -45,6 +67,30 @@ export interface Uplink {
    * @param publisher Who published them; each publisher's order must be kept.
    */
   take(frames: Uint8Array, messages: number, publisher: object): void;
+  /**
+   * Called when a group gets its first member here, and when it has lost the last.
+   *
+   * @param name The group.
+   * @param isThere `true` if it has members now, `false` if it has none any more.
+   */
+  group?(name: GroupName, isThere: boolean): void;
+  /**
+   * Hands messages over to the members of a group at another broker, at most once. They count as held
+   * until these have finished them, or given them up.
+   *
+   * @param broker The id of that broker, as `groupsAt` named it.
+   * @param name The group.
+   * @param frames Whole PUBLISH frames; their bytes do not change afterwards.
+   * @param tellLost Called when a message was taken there, and is given up later, or its broker is gone
+   * before it is finished.
+   * @returns What became of them; never rejects.
+   */
+  handOver?(
+    broker: string,
+    name: GroupName,
+    frames: Uint8Array,
+    tellLost: TellLost,
+  ): Promise<HandedOver>;
   /**
    * Says why messages for a topic cannot be passed on.
    *
@@ -107,6 +153,27 @@ export interface UplinkBus {
    * on.
    */
   deliver(frames: Uint8Array): number;
+  /**
+   * Tells the broker which groups have members at another broker.
+   *
+   * @param broker The id of that broker.
+   * @param groups All of them; none when it is gone.
+   * @throws {TypeError} If a name cannot be one.
+   * @throws {RangeError} The same.
+   */
+  groupsAt(broker: string, groups: readonly GroupName[]): void;
+  /**
+   * Passes messages that another broker hands over to the members of a group here.
+   *
+   * @param name The group.
+   * @param frames Whole PUBLISH frames.
+   * @param tellLost Called for each message that is given up later.
+   * @param done Called when all of them are finished, or given up.
+   * @returns Whether the group has members here; if not, nobody gets them.
+   * @throws {ProtocolError} If there is another frame than PUBLISH, or one that is too large; nobody gets
+   * any then.
+   */
+  takeOver(name: GroupName, frames: Uint8Array, tellLost: TellLost, done: () => void): boolean;
   /**
    * Waits for slow clients, so that they do not lose the messages to come.
    *

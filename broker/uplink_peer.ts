@@ -4,15 +4,17 @@
 import type { Account } from "../base/account.ts";
 import type { Background } from "../base/background.ts";
 import { Lease } from "../base/lease.ts";
+import { ProtocolError } from "../errors.ts";
 import type { Limits } from "../protocol/frame.ts";
 import { type Run, runAt } from "../protocol/topic_run.ts";
 import type { Origin, Peer } from "../routing/peer.ts";
 import type { DecodeTopic, Router } from "../routing/router.ts";
 import { beforeAny, isBrokerPath, type TopicPath, type TopicPattern } from "../topic.ts";
+import type { Groups } from "./groups.ts";
 import type { Holder } from "./memory.ts";
 import type { UplinkStats } from "./stats.ts";
 import type { TopicCounts } from "./topic_counts.ts";
-import type { Uplink, UplinkBus } from "./uplink.ts";
+import type { GroupName, HandedOver, TellLost, Uplink, UplinkBus } from "./uplink.ts";
 import { UplinkLosses } from "./uplink_losses.ts";
 
 /** What an {@linkcode UplinkPeer} needs from its broker. */
@@ -23,6 +25,7 @@ export interface UplinkContext {
   readonly limits: Limits;
   readonly decodeTopic: DecodeTopic;
   readonly topicCounts: TopicCounts;
+  readonly groups?: () => Groups;
   /** Where what clients keep of what it delivers counts, and what the uplink holds. */
   readonly account: Account;
   /** How many bytes the broker may hold. */
@@ -141,7 +144,7 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
    * before that. So what is wanted never overlaps; what comes and nobody wants ends here.
    */
   wants(peer: Peer | undefined, path: TopicPattern, wants: boolean): void {
-    if (!this.#hasJoined || peer === this || isBrokerPath(path)) return;
+    if (!this.#hasJoined || peer === this || isBrokerPath(path) || peer?.isOfThisBroker) return;
     this.#uplink.wants(beforeAny(path), wants);
   }
 
@@ -186,8 +189,52 @@ export class UplinkPeer implements Peer, UplinkBus, Origin {
     topicCounts.count(path, frames, end - start);
     const slice = bytes.subarray(start, end);
     const peers = this.#fed = router.peers(route);
-    for (const peer of peers) if (peer !== this) peer.take(slice, frames, this, lease);
+    for (const peer of peers) {
+      if (peer !== this && !peer.isOfThisBroker) peer.take(slice, frames, this, lease);
+    }
     return true;
+  }
+
+  /** A group has members here, or has none any more. */
+  group(name: GroupName, isThere: boolean): void {
+    this.#uplink.group?.(name, isThere);
+  }
+
+  /** Hands messages over to the members of a group elsewhere. */
+  async handOver(
+    broker: string,
+    name: GroupName,
+    frames: Uint8Array,
+    tellLost: TellLost,
+  ): Promise<HandedOver> {
+    if (!this.#hasJoined) return "not taken";
+    return await this.#uplink.handOver?.(broker, name, frames, tellLost) ?? "not taken";
+  }
+
+  groupsAt(broker: string, groups: readonly GroupName[]): void {
+    this.#context.groups?.().groupsAt(broker, groups);
+  }
+
+  takeOver(name: GroupName, frames: Uint8Array, tellLost: TellLost, done: () => void): boolean {
+    let messages = 0;
+    for (let at = 0; at < frames.length;) {
+      const { topic, payload, end, frames: count } = runAt(frames, at, this.messageBytes);
+      this.#context.decodeTopic(frames, topic, payload);
+      if (end - payload > this.messageBytes && count === 1) {
+        throw new ProtocolError(`Cannot take a message of ${end - payload} bytes`);
+      }
+      messages += count;
+      at = end;
+    }
+    const withhold = () => () => {}; // What comes from elsewhere is not held back.
+    let kept = 1; // While it is being taken.
+    const keeps = (change: number) => {
+      if ((kept += change) === 0) done();
+    };
+    const origin = { withhold, holder: { owner: this }, tellLost, keeps };
+    const isTaken = this.#context.groups?.().takeOver(name, frames, messages, origin) ?? false;
+    if (isTaken) keeps(-1);
+    return isTaken;
   }
 
   room(): Promise<void> | undefined {

@@ -16,9 +16,9 @@ export interface Grants {
 }
 
 /** What a key grants. */
-export function grantsOf(
-  { publish = [], subscribe = [], wait = false, messagesPerSecond, connections }: BrokerKey,
-): Grants {
+export function grantsOf(key: BrokerKey): Grants {
+  const { publish = [], subscribe = [], serve = [], wait = false } = key;
+  const { messagesPerSecond, connections } = key;
   const texts = (topics: readonly Topic[]) =>
     topics.map((topic) => {
       const path = topicPattern(topic);
@@ -28,6 +28,7 @@ export function grantsOf(
     publish: texts(publish),
     subscribe: texts(subscribe),
     other: [
+      ...serve.length > 0 ? [`serve ${texts(serve).join(", ")}`] : [],
       ...wait ? ["hold others back"] : [],
       ...isBounded(messagesPerSecond) ? [`at most ${messagesPerSecond} messages/s`] : [],
       ...isBounded(connections) ? [`at most ${connections} clients`] : [],

@@ -51,7 +51,7 @@ have the key; address and certificate are those in FILE, that of the broker.
       name: "serve",
       value: "TOPIC",
       isMany: true,
-      about: "Narrow a ticket to answer requests there",
+      about: "Grant to be a member of groups there; narrows a ticket",
     },
     { name: "expire-in", value: "TIME", about: "How long a ticket can be used: 15m, 24h" },
     { name: "for", value: "WHO", about: "Who it is for, as lists of clients and logs say" },
@@ -88,7 +88,7 @@ const ACTIONS: Readonly<Record<string, Action>> = {
 };
 
 /** The options of a ticket that no other action has. */
-const OF_TICKETS = ["expire-in", "for", "serve"];
+const OF_TICKETS = ["expire-in", "for"];
 
 /** How many bytes a key has. */
 const KEY_BYTES = 32;
@@ -101,7 +101,7 @@ async function makeKey(args: Arguments, operands: readonly string[]): Promise<vo
   if (!name) throw new UsageError("Cannot make a key: give its NAME");
   refuse(extra);
   refuseOptions(args, "new", ["address", ...OF_TICKETS]);
-  const [publish, subscribe] = ["publish", "subscribe"].map((right) =>
+  const [publish, subscribe, serve] = NARROWING.map((right) =>
     args.texts(right).map((text) => grantOf(patternOf(text)))
   );
   const connections = args.whole("connections", 1);
@@ -110,6 +110,7 @@ async function makeKey(args: Arguments, operands: readonly string[]): Promise<vo
     key: crypto.getRandomValues(new Uint8Array(KEY_BYTES)).toBase64(),
     ...(publish!.length > 0 && { publish }),
     ...(subscribe!.length > 0 && { subscribe }),
+    ...(serve!.length > 0 && { serve }),
     ...(connections !== undefined && { connections }),
   };
   const [made] = parseKeys(JSON.stringify({ keys: [entry] }));
@@ -173,7 +174,7 @@ function listed(topics: readonly string[]): string {
 
 async function listKeys(args: Arguments, [extra]: readonly string[]): Promise<void> {
   refuse(extra);
-  refuseOptions(args, "list", ["publish", "subscribe", "connections", "address", ...OF_TICKETS]);
+  refuseOptions(args, "list", [...NARROWING, "connections", "address", ...OF_TICKETS]);
   const keys = await readKeys(keysFile(args, "list the keys"));
   for (const line of tableOf(COLUMNS, keys)) await printLine(line);
 }
@@ -181,7 +182,7 @@ async function listKeys(args: Arguments, [extra]: readonly string[]): Promise<vo
 async function printFile(args: Arguments, operands: readonly string[]): Promise<void> {
   const [name, ...files] = operands;
   if (!name) throw new UsageError("Cannot print the file of a key: give its NAME");
-  refuseOptions(args, "file", ["publish", "subscribe", "connections", ...OF_TICKETS]);
+  refuseOptions(args, "file", [...NARROWING, "connections", ...OF_TICKETS]);
   const authkey = await namedKey(keysFile(args, "print the file of a key"), name);
   await printConnectionFile({ ...await brokerOf(args, files), authkey, keyName: name });
 }

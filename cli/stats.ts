@@ -11,8 +11,8 @@ import { formatJson } from "./tagged_json.ts";
 export const stats: Command = {
   usage: ["stats [OPTIONS]"],
   about: `
-Prints what the broker has counted since its start, and its clients, as one JSON
-object on one line. The key must have the right to subscribe to *broker.`,
+Prints what the broker has counted since its start, its clients and groups, as
+one JSON object on one line. The key has to grant to subscribe to *broker.`,
   options: [
     ...CONNECTION,
     { name: "topics", about: "Also the topics of the next second, the busiest first" },
@@ -36,6 +36,7 @@ type Report = Readonly<Record<string, unknown>>;
 const REPORTS: Readonly<Record<string, (report: Report) => Report | undefined>> = {
   stats: (report) => report,
   clients: ({ clients }) => ({ clients }),
+  groups: ({ groups }) => ({ groups }),
   topics({ topics, other, period }) {
     if ((period as number) < PERIOD_MS_MIN) return undefined;
     return { topics, otherTopics: other, topicsPeriod: period };

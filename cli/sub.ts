@@ -24,6 +24,7 @@ terminal, otherwise JSON, one object a line, which pub - reads as it was.`,
   options: [
     ...CONNECTION,
     { name: "count", value: "N", about: "End after N messages" },
+    { name: "group", value: "NAME", about: "Be a member of a group: each message goes to one" },
     {
       name: "timeout",
       value: "TIME",
@@ -43,7 +44,6 @@ terminal, otherwise JSON, one object a line, which pub - reads as it was.`,
     { name: "strict", about: "Exit with 1 if messages were missed" },
   ],
   examples: [
-    ["sub sensors alerts", "two topics"],
     ["sub sensors/+/celsius", "of every room"],
     ["sub --json sensors | jq .message.celsius", "for other programs"],
     ["sub --count 1 --raw photo camera > a.jpg", "one value into a file"],
@@ -69,7 +69,11 @@ async function run(args: Arguments): Promise<number> {
   const timeout = args.time("timeout");
   const format = formatOf(args, Deno.stdout.isTerminal());
   let gaps = 0;
-  let messages: Messages;
+  const group = args.text("group");
+  if (group !== undefined && topics.length > 1) {
+    throw new UsageError("Cannot be a member of groups of several topics: give one TOPIC");
+  }
+  let messages: Source;
   return await withBroker(args, async ({ signal }) => {
     if (Deno.stderr.isTerminal()) complain(`Listening to ${listed(topics)}; Ctrl-C ends it`);
     const late = timeout === undefined ? undefined : AbortSignal.timeout(timeout);
@@ -89,7 +93,7 @@ async function run(args: Arguments): Promise<number> {
   }, {
     onGap: () => void gaps++,
     prepare(bus) {
-      messages = new Messages(bus, topics);
+      messages = group === undefined ? new Messages(bus, topics) : new Jobs(bus, topics[0]!, group);
     },
   });
 }
@@ -132,9 +136,42 @@ interface Arrival {
   readonly time: Date;
 }
 
-/** The messages of several topics in the order of the bus, each once. */
-class Messages {
+/** Messages that are printed one after the other. */
+interface Source {
   /** How many were taken. */
+  readonly taken: number;
+  /** Whether one waits to be taken. */
+  readonly isWaiting: boolean;
+  /** Yields them until `signal` aborts; throws its reason then. */
+  take(signal: AbortSignal): AsyncGenerator<{ line: Line; time: Date }>;
+}
+
+/** The messages that a member of a group gets; each is finished when the next is asked for. */
+class Jobs implements Source {
+  taken = 0;
+  /** So each is printed before the next is asked for. */
+  readonly isWaiting = false;
+  readonly #jobs: AsyncIterator<Line>;
+
+  constructor(bus: NetPubSub, topic: TopicPattern, group: string) {
+    this.#jobs = bus.subscribe(topic, { group, limit: 1 })[Symbol.asyncIterator]();
+  }
+
+  async *take(signal: AbortSignal): AsyncGenerator<{ line: Line; time: Date }> {
+    try {
+      for (;;) {
+        const { value } = await abortable(this.#jobs.next(), signal) as IteratorYieldResult<Line>;
+        this.taken++;
+        yield { line: value, time: new Date() };
+      }
+    } finally {
+      await this.#jobs.return!();
+    }
+  }
+}
+
+/** The messages of several topics in the order of the bus, each once. */
+class Messages implements Source {
   taken = 0;
   /** What waits in the subscriptions, in the order of the bus. */
   readonly #order = new Queue<Arrival>({ name: "the order", limit: 1, overflow: "wait" });
@@ -160,12 +197,10 @@ class Messages {
     this.#order.push({ index, isCopy, time: new Date() });
   }
 
-  /** Whether one waits to be taken. */
   get isWaiting(): boolean {
     return this.#waiting > 0;
   }
 
-  /** Yields them until `signal` aborts; throws its reason then. */
   async *take(signal: AbortSignal): AsyncGenerator<{ line: Line; time: Date }> {
     const end = () => this.#order.close({ error: signal.reason });
     signal.addEventListener("abort", end);
@@ -186,7 +221,7 @@ class Messages {
 
 /** Prints messages, several at a time when several wait. */
 async function print(
-  messages: Messages,
+  messages: Source,
   format: Format,
   count: number,
   signal: AbortSignal,

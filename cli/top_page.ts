@@ -3,7 +3,13 @@
  */
 import { bold, dim } from "@std/fmt/colors";
 import { printable } from "../base/printable.ts";
-import type { BrokerReport, ClientStats, TopicStats, UplinkStats } from "../broker/stats.ts";
+import type {
+  BrokerReport,
+  ClientStats,
+  JobStats,
+  TopicStats,
+  UplinkStats,
+} from "../broker/stats.ts";
 import { formatBytes, formatCount, formatMs, formatUptime } from "./format.ts";
 import { clockTime, topicText } from "./syntax.ts";
 import { type Column, cut, tableOf } from "./table.ts";
@@ -36,6 +42,7 @@ export function lineOf(now: Moment, before: Moment): string {
     `out ${rates.out} msg/s`,
     `queued ${formatBytes(queuedIn(now))}`,
     `dropped ${stats.dropped}`,
+    ...stats.jobs.groups === 0 ? [] : jobFigures(stats.jobs),
     ...stats.uplink === undefined ? [] : [
       `uplink ${stats.uplink.state}`,
       `lag ${lagOf(stats.uplink)}`,
@@ -144,7 +151,22 @@ function figuresOf(now: Moment, before: Moment | undefined): string[][] {
       `holding back ${waiting}`,
       `refused ${refused} connections, ${refusedMessages} messages`,
     ],
+    ...stats.jobs.groups === 0 ? [] : [jobFigures(stats.jobs)],
     ...stats.uplink === undefined ? [] : uplinkFigures(stats.uplink, stats, before),
+  ];
+}
+
+/** The figures of groups, whose members may be slow, or lost. */
+function jobFigures(jobs: JobStats): string[] {
+  const { groups, members, waiting, unfinished, oldest, redelivered, abandoned, refused } = jobs;
+  return [
+    `groups ${groups} (${members} members)`,
+    `waiting ${waiting}`,
+    `unfinished ${unfinished}`,
+    `oldest ${oldest < 1 ? "0 ms" : formatMs(oldest)}`,
+    `redelivered ${redelivered}`,
+    `abandoned ${abandoned}`,
+    `refused ${refused}`,
   ];
 }
 

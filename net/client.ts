@@ -27,17 +27,19 @@ import { ConnectionLostError } from "../errors.ts";
 import { type Endpoint, formatEndpoint } from "../io/address.ts";
 import type { Connection } from "../io/connection.ts";
 import { isHopeless } from "../io/dial_errors.ts";
-import { FrameType, Reason } from "../protocol/frame.ts";
+import { FrameType, type Limits, Reason } from "../protocol/frame.ts";
 import type { Opened } from "../protocol/frame_bodies.ts";
 import { type Link, type LinkEnd, TICKS } from "../protocol/link.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import type { Dispatcher } from "../pubsub/dispatcher.ts";
+import type { Member } from "../pubsub/group_members.ts";
 import { formatTopic, type TopicPath, type TopicPattern } from "../topic.ts";
 import type { BrokerFinder } from "./broker_finder.ts";
 import { attempt } from "./connect_attempt.ts";
 import { asError, ConnectSpan, DISCONNECTED } from "./connect_span.ts";
 import { Deferred, type Outcome } from "./deferred.ts";
 import { Incoming } from "./incoming.ts";
+import { leaveAll, tellMember } from "./members.ts";
 import {
   clientName,
   type NetPubSubOptions,
@@ -107,6 +109,11 @@ export class Client {
     return this.#state;
   }
 
+  /** Whether the broker decides which members of groups get what is published. */
+  get isDecided(): boolean {
+    return this.#span !== undefined;
+  }
+
   /** Bytes published and not acknowledged. */
   get pending(): number {
     return (this.#next ?? this.#span)?.pending ?? 0;
@@ -149,15 +156,30 @@ export class Client {
   interest(path: TopicPattern, wanted: boolean): void {
     const remote = this.#span?.remote;
     if (remote === undefined) return;
-    const { limits } = remote;
-    if (wanted) this.#outgoing.topicBlock("subscribe", path, limits);
-    if (wanted && this.#dispatcher.interestCount > limits.subscriptions) {
-      throw new RangeError(
-        `Cannot subscribe to ${formatTopic(path)}: ` +
-          `the broker's limit is ${limits.subscriptions} topics`,
-      );
-    }
+    if (wanted) this.#checkSubscription(path, remote.limits);
     remote.interest(wanted ? FrameType.SUBSCRIBE : FrameType.UNSUBSCRIBE, encodeTopic(path));
+  }
+
+  #checkSubscription(path: TopicPattern, limits: Limits): void {
+    this.#outgoing.topicBlock("subscribe", path, limits);
+    const { interestCount, memberCount } = this.#dispatcher;
+    if (interestCount + memberCount <= limits.subscriptions) return;
+    throw new RangeError(
+      `Cannot subscribe to ${formatTopic(path)}: the broker's limit is ${limits.subscriptions} ` +
+        "topics and members of groups",
+    );
+  }
+
+  /**
+   * Tells the broker of a member of a group that has come, or has gone.
+   *
+   * @throws {RangeError} If the broker does not allow its topic, or one more.
+   */
+  member(member: Member, isThere: boolean): void {
+    const span = this.#span;
+    if (span === undefined || span.isEnding) return;
+    if (isThere) this.#checkSubscription(member.group.path, span.remote.limits);
+    tellMember(member, isThere, span.remote);
   }
 
   /** Takes what was held back. */
@@ -299,6 +321,7 @@ export class Client {
       name: this.#name,
       queueOptions: this.#queueOptions,
       interests: () => this.#dispatcher.interests(),
+      members: () => span.isEnding ? [] : this.#dispatcher.members(),
       exposes: (endpoint) => this.#warnOnce(endpoint),
       dialled: (stream) => {
         this.#stream = stream; // It keeps the program running until the session is open.
@@ -333,7 +356,10 @@ export class Client {
 
   /** Disconnects; see `NetPubSub.disconnect`. Each call returns a promise of its own. */
   async disconnect(signal: AbortSignal | undefined): Promise<void> {
-    await this.#span?.leave(signal);
+    const span = this.#span;
+    if (span === undefined) return;
+    if (!span.isEnding) leaveAll(this.#dispatcher, span.remote);
+    await span.leave(signal);
   }
 
   /** Waits until the broker has everything; see `NetPubSub.flush`. */

@@ -78,8 +78,9 @@ export class ClientPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
     const dispatcher = new Dispatcher({
       ...(options.onError && { onError: (error, context) => options.onError!(error, context) }),
       onInterest: (path, wanted) => this.#client.interest(path, wanted),
+      onMember: (member, isThere) => this.#client.member(member, isThere),
       onRoom: () => this.#client.resume(),
-      noGroups: "groups are for the parts of one process, on a PubSub",
+      isDecided: () => this.#client.isDecided,
     });
     super(dispatcher);
     this.#dispatcher = dispatcher;
@@ -137,6 +138,9 @@ export class ClientPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    * - All checks come first: if it throws, nobody gets the message. What waits is checked again when the
    *   broker has told its limits; `onError` gets a `MessageError` for each message that exceeds them.
    * - With a topic that ends in `"*local"`, or with `local: true`, the message stays in this process.
+   * - Otherwise the broker decides which member of each group gets it, also among those here, from the
+   *   call of `connect()` on. `onError` gets a `MessageError` for a message that a group did not take, or
+   *   that none of its members has finished.
    *
    * @param topic The topic; `null` for a broadcast.
    * @param rest The message, by default `{}`, and options.
@@ -154,9 +158,11 @@ export class ClientPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   ): void;
   override publish(topic: Topic, message: object = {}, options?: PublishOptions): void {
     const client = clientOf(this);
-    const route = this.#dispatcher.checkPublish(topic, message);
-    if (options?.local !== true && !route.isLocal) client.publish(route.path, message);
-    this.#dispatcher.deliver(route, message);
+    const route = this.#dispatcher.checkPublish(topic, message, options?.local);
+    const isLocal = options?.local === true || route.isLocal;
+    if (!isLocal) client.publish(route.path, message);
+    if (!isLocal && client.isDecided) this.#dispatcher.deliverDecided(route, message);
+    else this.#dispatcher.deliver(route, message);
   }
 
   /**
@@ -193,6 +199,8 @@ export class ClientPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
   /**
    * Waits up to 10 s until the broker has acknowledged everything that was published, then disconnects.
    *
+   * - Its members of groups leave: they give back what they have not begun, and it waits within the same
+   *   10 s until they have finished the rest. A member that awaits this call keeps it waiting.
    * - If it is disconnected, resolves at once.
    * - If it is connecting or reconnecting, with messages to deliver, it waits for the broker within the
    *   same 10 s; without any, it gives up, and `connect()` rejects.
@@ -201,17 +209,18 @@ export class ClientPubSub<T extends TopicMap<T> = Untyped> extends PubSub<T> {
    *   disconnected; otherwise `onError` is told how many messages these were.
    *
    * @param options A `signal`: when it aborts, the object disconnects at once. If messages were not
-   * acknowledged, the call rejects with the signal's reason.
+   * acknowledged, or a member had not finished, the call rejects with the signal's reason.
    * @returns Resolves once the connection is closed.
-   * @throws {ConnectionLostError} If messages were not acknowledged; `undelivered` says how many.
-   * `onError` gets the same error.
+   * @throws {ConnectionLostError} If messages were not acknowledged; `undelivered` says how many. Or if a
+   * member had not finished; others get those messages. `onError` gets the same error.
    */
   disconnect(options: WaitOptions = {}): Promise<void> {
     return clientOf(this).disconnect(options.signal);
   }
 
   /**
-   * Waits until the broker has all messages published, and all subscriptions made, before the call.
+   * Waits until the broker has all messages published, and all subscriptions made, before the call, and
+   * knows what members of groups had finished.
    *
    * - The messages are then in the broker's memory; subscribers may not have got them yet.
    * - It has no timeout: while the object is connecting or reconnecting, it keeps waiting.

@@ -11,12 +11,14 @@
  */
 import type { Ticker } from "../base/ticker.ts";
 import { type ForbiddenError, type MessageError, ProtocolError } from "../errors.ts";
-import { type Frame, FrameType, type Limits } from "../protocol/frame.ts";
+import { encodeFrame, type Frame, FrameType, type Limits } from "../protocol/frame.ts";
 import { LIMITS_MAX, type Opened, Resumption } from "../protocol/frame_bodies.ts";
+import { encodeRanges, type JobRange } from "../protocol/job_bodies.ts";
 import type { HeldFrame } from "../protocol/inbox.ts";
 import type { Link } from "../protocol/link.ts";
 import { Session, type SessionHandler } from "../protocol/session.ts";
 import type { FrameSource, Incoming, Loss } from "./incoming.ts";
+import { Jobs, type JobTeller } from "./jobs.ts";
 import { siftMessages } from "./misfits.ts";
 
 /** What a new connection brings to light about the one before. */
@@ -30,7 +32,7 @@ export interface News {
 const NO_NEWS: News = { loss: undefined, misfits: [] };
 
 /** Holds what a client knows of its session. */
-export class ClientSession implements SessionHandler, FrameSource {
+export class ClientSession implements SessionHandler, FrameSource, JobTeller {
   readonly session: Session = new Session(this);
   /** What the broker allows; until it has said so, what any broker may allow. */
   limits: Limits = LIMITS_MAX;
@@ -39,6 +41,12 @@ export class ClientSession implements SessionHandler, FrameSource {
   link: Link | undefined;
   /** What counts the time of its open connection. */
   ticker: Ticker | undefined;
+  /** What the members here were given in it. */
+  jobs: Jobs = new Jobs(this);
+  /** Whether these have left it, for good. */
+  isLeft = false;
+  /** Whether the broker has acknowledged all since then. */
+  #isFlushed = false;
   /** The first subscription that was refused since a call last rejected for one. */
   denied: ForbiddenError | undefined;
   /** The broker whose session it is. */
@@ -82,6 +90,19 @@ export class ClientSession implements SessionHandler, FrameSource {
     this.denied ??= error;
   }
 
+  finished(ranges: readonly JobRange[]): void {
+    this.#call(FrameType.FINISHED, ranges);
+  }
+
+  returned(ranges: readonly JobRange[]): void {
+    this.#call(FrameType.RETURNED, ranges);
+  }
+
+  #call(type: FrameType, ranges: readonly JobRange[]): void {
+    this.session.call(encodeFrame(type, encodeRanges(ranges)));
+    this.session.pump();
+  }
+
   /** Goes on over this connection; OPEN, with all interests, is sent next. */
   begin(link: Link): void {
     this.link = link;
@@ -102,12 +123,14 @@ export class ClientSession implements SessionHandler, FrameSource {
     const isResumed = opened.outcome === Resumption.RESUMED;
     const { session } = this;
     let news = NO_NEWS;
-    if (isResumed) session.outbox.rewind(opened.taken);
-    else news = this.#renew(opened, isSameBroker);
+    if (isResumed) {
+      session.outbox.rewind(opened.taken);
+      session.resumeCalls(opened.calls);
+    } else news = this.#renew(opened, isSameBroker);
     this.id = opened.session;
     this.#brokerId = brokerId;
     this.limits = opened.limits;
-    session.outbox.window = opened.window;
+    session.window = opened.window;
     const changes = this.#changes ?? [];
     this.#changes = undefined;
     for (const [type, topic] of changes) link.send(type, topic);
@@ -118,6 +141,7 @@ export class ClientSession implements SessionHandler, FrameSource {
   /** Begins the session that the broker has opened instead of the one before, if there was one. */
   #renew({ outcome, missed, limits }: Opened, isSameBroker: boolean): News {
     const isFirst = this.id === undefined;
+    this.#endJobs();
     const again = isFirst ? 0 : this.session.restart();
     const { misfits, resent } = siftMessages(this.session, this.limits, limits, again);
     if (isFirst) return { loss: undefined, misfits };
@@ -128,6 +152,19 @@ export class ClientSession implements SessionHandler, FrameSource {
       ...(resent > 0 && { resent }),
     };
     return { loss, misfits };
+  }
+
+  /** The broker gives what the members here have not finished to others; what they do goes on. */
+  #endJobs(): void {
+    this.jobs.close();
+    this.jobs = new Jobs(this);
+    this.#incoming.recallJobs();
+  }
+
+  /** The session is over; those who wait for it get the error. */
+  end(error: Error): void {
+    this.session.end(error);
+    this.#endJobs();
   }
 
   /** The connection has ended; the session waits for another. */
@@ -142,8 +179,31 @@ export class ClientSession implements SessionHandler, FrameSource {
     this.#changes = undefined;
   }
 
+  /** Whether the broker has not acknowledged everything. */
+  get isBehind(): boolean {
+    return this.session.unacknowledged > 0;
+  }
+
+  /** Whether `disconnect()` has something to wait for. */
+  get hasWork(): boolean {
+    return this.jobs.open > 0 || this.isBehind || this.#mayGetJobs;
+  }
+
+  /** Whether jobs may be on their way to members that have left: they are to be given back. */
+  get #mayGetJobs(): boolean {
+    return this.isLeft && !this.#isFlushed && this.link?.ended === false && this.id !== undefined;
+  }
+
+  /** Waits until the members here have finished all that they had, and the broker has everything. */
+  async rest(signal: AbortSignal): Promise<void> {
+    await this.jobs.idle(signal);
+    await this.session.flush(signal);
+    this.#isFlushed = true;
+  }
+
   /** Waits until the broker has everything; see `NetPubSub.flush`. */
   async flush(signal: AbortSignal | undefined): Promise<void> {
+    this.jobs.tell();
     await this.session.flush(signal);
     const { denied } = this;
     if (denied === undefined) return;

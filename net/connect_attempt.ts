@@ -20,12 +20,15 @@ import {
   encodeOpening,
   type Opened,
 } from "../protocol/frame_bodies.ts";
+import { encodeNumber } from "../protocol/job_bodies.ts";
 import { nameOfKey } from "../protocol/handshake.ts";
 import { Link, type LinkEnd } from "../protocol/link.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
+import type { Member } from "../pubsub/group_members.ts";
 import type { TopicPattern } from "../topic.ts";
 import type { Target } from "./broker_finder.ts";
 import { type ConnectSpan, DISCONNECTED } from "./connect_span.ts";
+import { bodyOf } from "./members.ts";
 import type { QueueOptions } from "./options.ts";
 
 /** How long a broker may take to answer an attempt to connect. */
@@ -40,6 +43,8 @@ export interface Attempter {
   readonly queueOptions: QueueOptions;
   /** The topics that are wanted. */
   interests(): Iterable<TopicPattern>;
+  /** The members of groups. */
+  members(): Iterable<Member>;
   /** Others can read and change what is sent to this endpoint, which is tried now. */
   exposes(endpoint: Endpoint): void;
   readonly dial: Outside["dial"];
@@ -166,9 +171,11 @@ async function openSession(
     },
   });
   const { name, queueOptions: { wait, patience } } = attempter;
-  const head = { session: remote.id, taken: remote.session.taken, wait, patience, name };
+  const { id: session, session: { taken, takenCalls: calls } } = remote;
+  const head = encodeOpening({ session, taken, calls, wait, patience, name });
   const topics = [...attempter.interests()].map(encodeTopic);
-  link.send(FrameType.OPEN, encodeOpening(head), ...topics);
+  const members = [...attempter.members()].map(bodyOf);
+  link.send(FrameType.OPEN, head, encodeNumber(topics.length), ...topics, ...members);
   const lost = link.finished.then((end) => {
     const text = span.leaving === undefined ? "The broker ended the session" : DISCONNECTED;
     const refused = remote.id === undefined ? remote.denied : undefined;

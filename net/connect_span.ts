@@ -17,11 +17,11 @@ import { ClientSession } from "./client_session.ts";
 import { Deferred, type Outcome } from "./deferred.ts";
 import type { Incoming } from "./incoming.ts";
 
-/** How long `disconnect` waits for acknowledgements. */
+/** How long `disconnect` waits for acknowledgements, and for what members of groups have begun. */
 const DISCONNECT_MS = 10_000;
-/** Why the wait for acknowledgements ends, unless a signal aborts it. */
+/** Why that wait ends, unless a signal aborts it. */
 const TOO_LATE = new ConnectionLostError(
-  `The broker did not acknowledge everything within ${DISCONNECT_MS} ms`,
+  `Not everything was finished and acknowledged within ${DISCONNECT_MS} ms`,
 );
 
 /** The reason for those who wait for a connection that `disconnect()` ends. */
@@ -49,7 +49,7 @@ export class ConnectSpan {
   leaving: Promise<void> | undefined;
   /** What it did not deliver, once it is over; `undefined` if there was nothing. */
   undelivered: ConnectionLostError | undefined;
-  /** Ends the wait for acknowledgements. */
+  /** Ends the wait of `disconnect`. */
   readonly #hurry = new AbortController();
   readonly #abort = new AbortController();
 
@@ -92,22 +92,24 @@ export class ConnectSpan {
   }
 
   async #leave(): Promise<void> {
-    const { session } = this.remote;
+    const { remote } = this;
     const { signal } = this.#hurry;
     const tooLate = later(() => this.#hurry.abort(TOO_LATE), DISCONNECT_MS, true);
     try {
-      while (session.outbox.unacknowledged > 0) await session.flush(signal);
+      while (remote.hasWork) await remote.rest(signal);
       this.outcome ??= {};
     } catch (error) { // The session is over, or there was no time left.
       this.outcome ??= { error };
     }
     tooLate.cancel();
-    const { id, link } = this.remote;
-    if ("error" in this.outcome) this.end(this.outcome);
-    else if (id !== undefined && link?.ended === false) {
+    const { id, link } = remote;
+    const isGood = !("error" in this.outcome);
+    // What members here have not finished, others get once the broker knows that the session is over.
+    if (id !== undefined && link?.ended === false && (isGood || !remote.isBehind)) {
       link.end(Reason.DONE, "");
-      signal.addEventListener("abort", () => link.close());
-    } else this.end({}, new ConnectionLostError(id === undefined ? NOT_CONNECTED : DISCONNECTED));
+      if (isGood) signal.addEventListener("abort", () => link.close());
+    } else if (!isGood) this.end(this.outcome);
+    else this.end({}, new ConnectionLostError(id === undefined ? NOT_CONNECTED : DISCONNECTED));
     await this.over.promise;
     if (this.undelivered === undefined) return;
     throw signal.aborted && signal.reason !== TOO_LATE ? signal.reason : this.undelivered;
@@ -128,15 +130,20 @@ export class ConnectSpan {
    * @returns The error with which it ended; `undefined` if it ended as its owner wanted.
    */
   finish(outcome: Outcome): Error | undefined {
-    const { session } = this.remote;
+    const { session, jobs } = this.remote;
     const isGood = !("error" in outcome);
     const reason = asError(
       outcome.error ?? this.signal.reason ?? new ConnectionLostError(DISCONNECTED),
     );
     const count = session.outbox.unacknowledged;
     if (count > 0) this.undelivered = undelivered(count, reason);
+    else if (this.leaving !== undefined && jobs.open > 0) {
+      this.undelivered = unfinished(jobs.open, reason);
+    } else if (this.leaving !== undefined && session.unacknowledged > 0) {
+      this.undelivered = untold(reason);
+    }
     const error = reason === TOO_LATE ? this.undelivered ?? reason : reason;
-    session.end(asOurs(error));
+    this.remote.end(asOurs(error));
     this.connected.settle({ error });
     this.over.settle({});
     this.closed.settle(isGood ? {} : { error });
@@ -150,6 +157,17 @@ function undelivered(count: number, cause: Error): ConnectionLostError {
     cause,
     undelivered: count,
   });
+}
+
+function unfinished(count: number, cause: Error): ConnectionLostError {
+  const which = count === 1 ? "1 message of a group was" : `${count} messages of groups were`;
+  const said = `${which} not finished here, and other members get what is left`;
+  return new ConnectionLostError(`${said} (${cause.message})`, { cause });
+}
+
+function untold(cause: Error): ConnectionLostError {
+  const said = "The broker may not know what members here have finished: others may do it again";
+  return new ConnectionLostError(`${said} (${cause.message})`, { cause });
 }
 
 /** The reason for those who wait for the session; that of somebody's signal is not for them. */

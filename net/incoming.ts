@@ -11,10 +11,13 @@ import { DecodedSize, Decoder } from "../codec/codec.ts";
 import { ForbiddenError, MessageError, ProtocolError } from "../errors.ts";
 import { type Frame, FrameType, type Limits, Reason } from "../protocol/frame.ts";
 import { decodeGap, decodeRefused } from "../protocol/frame_bodies.ts";
+import { decodeJob } from "../protocol/job_bodies.ts";
 import type { HeldFrame } from "../protocol/inbox.ts";
 import { decodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import type { Dispatcher } from "../pubsub/dispatcher.ts";
 import type { LocalRoute } from "../pubsub/local_route.ts";
+import { NO_INFO } from "../pubsub/subscriber.ts";
+import type { Jobs } from "./jobs.ts";
 import type { Gap } from "./options.ts";
 import type { TopicPath } from "../topic.ts";
 import type { Owner } from "./owner.ts";
@@ -27,6 +30,10 @@ export interface FrameSource {
   readonly limits: Limits;
   /** Whether further frames are still to be taken. */
   readonly takes: boolean;
+  /** The jobs of its session. */
+  readonly jobs: Jobs;
+  /** Whether the members here have left its session. */
+  readonly isLeft: boolean;
 }
 
 /** What was, or may have been, missed or sent twice. */
@@ -51,10 +58,16 @@ export class Incoming {
     return this.#dispatcher.full;
   }
 
-  /** Takes a PUBLISH with those behind it, a GAP, a LOST, a REFUSED or a DENIED. */
+  /** Takes what the members here have not begun away from them. */
+  recallJobs(): void {
+    this.#dispatcher.recallJobs();
+  }
+
+  /** Takes a PUBLISH with those behind it, a JOB, a GAP, a LOST, a REFUSED or a DENIED. */
   take(frame: Frame, origin: FrameSource): void {
     const { buffer, type, body, end } = frame;
     if (type === FrameType.PUBLISH) this.#takeMessages(frame, origin);
+    else if (type === FrameType.JOB) this.#takeJob(frame, origin);
     else this.#takeNotice(type, buffer.subarray(body, end), origin.limits);
   }
 
@@ -111,25 +124,50 @@ export class Incoming {
     }
   }
 
+  /** Gives a job to its member, which may have left meanwhile. */
+  #takeJob({ buffer, body, end }: Frame, { jobs, isLeft, limits }: FrameSource): void {
+    const { member: number, redelivered, topic } = decodeJob(buffer, body, end);
+    const payload = topicEnd(buffer, topic, end);
+    const route = this.#routeOf(buffer, topic, payload, limits);
+    const job = jobs.next();
+    const member = isLeft ? undefined : this.#dispatcher.member(number);
+    if (member === undefined) return jobs.end(job, false);
+    const message = this.#decode(route, buffer, payload, end, limits);
+    if (message === undefined) return jobs.end(job, true);
+    const info = redelivered > 0 ? { redelivered } : NO_INFO;
+    member.work(route.path, message, info, jobs, job);
+  }
+
   #takeMessage(
     route: LocalRoute,
     buffer: Uint8Array,
     start: number,
     end: number,
-    { messageBytes }: Limits,
+    limits: Limits,
   ): void {
     if (!this.#dispatcher.wants(route)) return;
-    let message: Record<string, unknown>;
+    const message = this.#decode(route, buffer, start, end, limits);
+    if (message === undefined) return;
+    if (!this.#dispatcher.holds) return this.#dispatcher.deliverDecided(route, message);
+    this.#size.begin(buffer, start, end);
+    this.#dispatcher.deliverDecided(route, message, this.#size);
+    this.#size.end();
+  }
+
+  /** The message of a payload; `undefined` if it cannot be read, which its owner is told. */
+  #decode(
+    { path }: LocalRoute,
+    buffer: Uint8Array,
+    start: number,
+    end: number,
+    { messageBytes }: Limits,
+  ): Record<string, unknown> | undefined {
     try {
-      message = this.#decoder.decode(buffer, start, end, messageBytes);
+      return this.#decoder.decode(buffer, start, end, messageBytes);
     } catch (error) { // Another client's fault, not the broker's: only that message is lost.
       if (!(error instanceof ProtocolError)) throw error;
-      return this.#dispatcher.report(error, { topic: route.path });
+      this.#dispatcher.report(error, { topic: path });
     }
-    if (!this.#dispatcher.holds) return this.#dispatcher.deliver(route, message);
-    this.#size.begin(buffer, start, end);
-    this.#dispatcher.deliver(route, message, this.#size);
-    this.#size.end();
   }
 
   #takeNotice(type: number, body: Uint8Array, limits: Limits): void {
@@ -162,7 +200,8 @@ export class Incoming {
   /** The broker did not take a message of ours. */
   #takeRefused(body: Uint8Array, limits: Limits): void {
     const { topic, reason, text } = decodeRefused(body, limits);
-    const said = `The broker refused a message: ${printable(text)}`;
+    const what = reason === Reason.ABANDONED ? "gave up" : "refused";
+    const said = `The broker ${what} a message: ${printable(text)}`;
     const error = reason === Reason.FORBIDDEN
       ? new ForbiddenError(said, { topic })
       : new MessageError(said, { topic: topic as TopicPath, issues: [text] });

@@ -26,8 +26,8 @@ export interface TicketNarrow {
   /** The topics to which its holder may subscribe, each with all below it; by default those of the key. */
   subscribe?: readonly Topic[] | undefined;
   /**
-   * The topics whose requests its holder may answer, each with all below it; by default those of the key.
-   * No key grants that yet: it stands in the ticket for the time when one does.
+   * The topics of whose groups its holder may be a member, each with all below it, if it may subscribe
+   * to all of the topic, too; by default those of the key.
    */
   serve?: readonly Topic[] | undefined;
 }

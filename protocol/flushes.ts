@@ -8,8 +8,9 @@
 import { Fifo } from "../base/fifo.ts";
 
 interface Flush {
-  /** What has to be acknowledged, as a total of the outbox. */
+  /** What has to be acknowledged, as totals of the outboxes. */
   until: number;
+  readonly untilCalls: number;
   /** The request on this connection whose answer is waited for. */
   ask: number;
   /** Whether it waits no longer. */
@@ -31,14 +32,16 @@ export class Flushes {
   }
 
   /**
-   * Waits until the other side has acknowledged up to `until`, which is no less than before.
+   * Waits until the other side has acknowledged messages up to `until`, and calls up to `untilCalls`;
+   * both are no less than before.
    *
    * @returns Rejects with the reason of {@linkcode Flushes.end}, or when `signal` aborts.
    */
-  add(until: number, signal?: AbortSignal): Promise<void> {
+  add(until: number, signal?: AbortSignal, untilCalls = 0): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const flush: Flush = {
       until,
+      untilCalls,
       ask: 0,
       isOver: false,
       settle(error) {
@@ -79,7 +82,7 @@ export class Flushes {
     this.#asked = 0;
   }
 
-  /** All who wait now wait until `until` of all that was added is acknowledged. */
+  /** All who wait now wait until `until` of all messages that were added are acknowledged. */
   postpone(until: number): void {
     this.reconnect();
     for (let i = 0; i < this.#list.length; i++) this.#list.at(i)!.until = until;
@@ -88,22 +91,25 @@ export class Flushes {
   /**
    * Asks for those whose wait needs nothing that was not handed over yet.
    *
-   * @param handed How far everything was handed over.
+   * @param handed How far messages were handed over.
    * @param ask Sends a request, and returns its number.
+   * @param handedCalls How far calls were handed over.
    */
-  askFor(handed: number, ask: () => number): void {
+  askFor(handed: number, ask: () => number, handedCalls = 0): void {
     let number = 0;
-    for (let next = this.#list.at(this.#asked); next !== undefined && next.until <= handed;) {
+    let next = this.#list.at(this.#asked);
+    while (next !== undefined && next.until <= handed && next.untilCalls <= handedCalls) {
       if (!next.isOver) next.ask = number ||= ask();
       next = this.#list.at(++this.#asked);
     }
   }
 
   /** Lets go of those whose request is answered, and for whom enough is acknowledged. */
-  settle(answered: number, acknowledged: number): void {
+  settle(answered: number, acknowledged: number, acknowledgedCalls = 0): void {
     for (let first = this.#list.at(0); this.#asked > 0 && first !== undefined;) {
       if (!first.isOver) {
         if (first.ask > answered || first.until > acknowledged) return;
+        if (first.untilCalls > acknowledgedCalls) return;
         first.settle();
       } else this.#over--;
       this.#list.shift();

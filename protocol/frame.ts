@@ -41,15 +41,30 @@ export const FrameType = {
   DENIED: 11,
   /** Broker: so many messages of other brokers were lost on the way to this one. Counted. */
   LOST: 12,
+  /** Client: one more member of a group: its number, how many jobs it takes at a time, group, topic. */
+  JOIN: 13,
+  /** Client: a member gets no more jobs. */
+  LEAVE: 14,
+  /** Broker: a message for one member of a group. A call. */
+  JOB: 15,
+  /** Client: members have finished these jobs. A call. */
+  FINISHED: 16,
+  /** Client: members give these jobs back, which they have not begun. A call. */
+  RETURNED: 17,
 } as const;
 
 /** The number of a type of frames. */
 export type FrameType = typeof FrameType[keyof typeof FrameType];
 
-/** Whether frames of this type are numbered, and sent again if they were lost. */
-export function isCounted(type: number): boolean {
+/** Whether frames of this type are counted in the lane of messages. */
+export function isMessage(type: number): boolean {
   return type === FrameType.PUBLISH || type === FrameType.GAP || type === FrameType.REFUSED ||
     type === FrameType.LOST;
+}
+
+/** Whether frames of this type are counted in the lane of calls, which nobody holds back. */
+export function isCall(type: number): boolean {
+  return type === FrameType.JOB || type === FrameType.FINISHED || type === FrameType.RETURNED;
 }
 
 /**
@@ -85,6 +100,10 @@ export const Reason = {
   BUSY: 12,
   /** The ticket has expired: the other side may come back with another. */
   EXPIRED: 13,
+  /** No member of a group was free for too long. */
+  GROUP_FULL: 14,
+  /** No member of a group has finished the message, and none is left that could. */
+  ABANDONED: 15,
 } as const;
 
 /** The number of a reason. */

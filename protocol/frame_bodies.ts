@@ -7,6 +7,7 @@ import { knownCount, readCount, writeCount } from "../base/count.ts";
 import { ProtocolError } from "../errors.ts";
 import { ELEMENT_BYTES_MAX, TOPIC_ELEMENTS_MAX, type TopicPattern } from "../topic.ts";
 import { type FrameLimits, FrameType, type Limits, type Reason } from "./frame.ts";
+import { JOB_HEAD_BYTES, JOB_RANGES_MAX, MEMBER_BYTES_MAX, RANGE_BYTES } from "./job_bodies.ts";
 import { decodePattern, decodeText, topicBlockMax, topicEnd } from "./topic_block.ts";
 
 const TEXT_BYTES_MAX = 255;
@@ -25,12 +26,14 @@ export const HEARTBEAT_MAX_MS = 2 ** 31 - 1;
 
 const encoder = new TextEncoder();
 
-/** What a client says in OPEN, before its topics. */
+/** What a client says in OPEN, before its topics and members. */
 export interface Opening {
   /** The session to resume; `undefined` for a new one. */
   readonly session: Uint8Array | undefined;
-  /** How many counted frames of that session the client has taken. */
+  /** How many messages of that session the client has taken, as frames are counted. */
   readonly taken: number;
+  /** How many calls. */
+  readonly calls: number;
   /** Whether the broker is to hold publishers back rather than drop messages. */
   readonly wait: boolean;
   /** For how long without progress, in milliseconds. */
@@ -58,13 +61,15 @@ export interface Opened {
   readonly outcome: number;
   /** The secret id of the session, for resuming it. */
   readonly session: Uint8Array;
-  /** How many counted frames of a resumed session the broker has taken. */
+  /** How many messages of a resumed session the broker has taken, as frames are counted. */
   readonly taken: number;
+  /** How many calls. */
+  readonly calls: number;
   /** How many messages a session that was cut off missed; `undefined`: nobody knows. */
   readonly missed: number | undefined;
   /** How long a side may be silent before it sends an ACK, in milliseconds. */
   readonly heartbeat: number;
-  /** How many bytes of counted frames may be sent and not acknowledged. */
+  /** How many bytes of frames may be sent and not acknowledged, in each lane. */
   readonly window: number;
   /** What the client may send. */
   readonly limits: Limits;
@@ -75,18 +80,21 @@ export const SESSION_ID_BYTES = 16;
 /** The longest name that a client gives itself, in bytes of UTF-8. */
 export const CLIENT_NAME_BYTES_MAX = 64;
 /** Bytes of an OPEN before the name. */
-const OPENING_BYTES = SESSION_ID_BYTES + 8 + 1 + 4 + 1;
-const OPENED_BYTES = 1 + SESSION_ID_BYTES + 8 + 8 + 4 + 4 + 16;
+const OPENING_BYTES = SESSION_ID_BYTES + 8 + 8 + 1 + 4 + 1;
+const OPENED_BYTES = 1 + SESSION_ID_BYTES + 8 + 8 + 8 + 4 + 4 + 16;
+const ACK_BYTES = 8 + 8 + 4;
 
-/** The body of OPEN before its topics. */
-export function encodeOpening({ session, taken, wait, patience, name }: Opening): Uint8Array {
+/** The body of OPEN before its topics and members. */
+export function encodeOpening(opening: Opening): Uint8Array {
+  const { session, taken, calls, wait, patience, name } = opening;
   const nameBytes = encoder.encode(name);
   const body = new Uint8Array(OPENING_BYTES + nameBytes.length);
   const view = new DataView(body.buffer);
   if (session !== undefined) body.set(session);
   writeCount(view, SESSION_ID_BYTES, taken);
-  view.setUint8(SESSION_ID_BYTES + 8, wait ? 1 : 0);
-  view.setUint32(SESSION_ID_BYTES + 9, patience, true);
+  writeCount(view, SESSION_ID_BYTES + 8, calls);
+  view.setUint8(SESSION_ID_BYTES + 16, wait ? 1 : 0);
+  view.setUint32(SESSION_ID_BYTES + 17, patience, true);
   view.setUint8(OPENING_BYTES - 1, nameBytes.length);
   body.set(nameBytes, OPENING_BYTES);
   return body;
@@ -109,8 +117,9 @@ export function decodeOpening(body: Uint8Array): { opening: Opening; topics: num
   const opening = {
     session: session.every((byte) => byte === 0) ? undefined : session,
     taken: readCount(view, SESSION_ID_BYTES),
-    wait: view.getUint8(SESSION_ID_BYTES + 8) === 1,
-    patience: view.getUint32(SESSION_ID_BYTES + 9, true),
+    calls: readCount(view, SESSION_ID_BYTES + 8),
+    wait: view.getUint8(SESSION_ID_BYTES + 16) === 1,
+    patience: view.getUint32(SESSION_ID_BYTES + 17, true),
     name: decodeText(body, OPENING_BYTES, end),
   };
   return { opening, topics: end };
@@ -118,13 +127,13 @@ export function decodeOpening(body: Uint8Array): { opening: Opening; topics: num
 
 /** The body of OPENED. */
 export function encodeOpened(opened: Opened): Uint8Array {
-  const { outcome, session, taken, missed, heartbeat, window, limits } = opened;
+  const { outcome, session, taken, calls, missed, heartbeat, window, limits } = opened;
   const body = new Uint8Array(OPENED_BYTES);
   const view = new DataView(body.buffer);
   body[0] = outcome;
   body.set(session, 1);
   let at = 1 + SESSION_ID_BYTES;
-  for (const count of [taken, missed]) {
+  for (const count of [taken, calls, missed]) {
     writeCount(view, at, count);
     at += 8;
   }
@@ -152,20 +161,21 @@ export function decodeOpened(body: Uint8Array): Opened {
   }
   const view = new DataView(body.buffer, body.byteOffset, body.length);
   const numbers = 1 + SESSION_ID_BYTES;
-  const number = (at: number) => view.getUint32(numbers + at, true);
+  const number = (at: number) => view.getUint32(numbers + 24 + at, true);
   const limit = (at: number, name: keyof Limits) => Math.min(number(at), LIMITS_MAX[name]);
   return {
     outcome: body[0]!,
     session: body.slice(1, numbers),
     taken: readCount(view, numbers),
-    missed: knownCount(view, numbers + 8),
-    heartbeat: Math.max(HEARTBEAT_MIN_MS, Math.min(number(16), HEARTBEAT_MAX_MS)),
-    window: number(20),
+    calls: readCount(view, numbers + 8),
+    missed: knownCount(view, numbers + 16),
+    heartbeat: Math.max(HEARTBEAT_MIN_MS, Math.min(number(0), HEARTBEAT_MAX_MS)),
+    window: number(4),
     limits: {
-      messageBytes: limit(24, "messageBytes"),
-      topicElements: limit(28, "topicElements"),
-      elementBytes: limit(32, "elementBytes"),
-      subscriptions: limit(36, "subscriptions"),
+      messageBytes: limit(8, "messageBytes"),
+      topicElements: limit(12, "topicElements"),
+      elementBytes: limit(16, "elementBytes"),
+      subscriptions: limit(20, "subscriptions"),
     },
   };
 }
@@ -197,21 +207,26 @@ export function decodeRefused(
   return { topic: decodePattern(body, 0, end, limits), ...decodeGoodbye(body.subarray(end)) };
 }
 
-/** The body of ACK: counted frames in 64 bits, the low 32 bits of the number of requests. */
-export function encodeAck(count: number, asks: number): Uint8Array {
-  const body = new DataView(new ArrayBuffer(12));
-  writeCount(body, 0, count);
-  body.setUint32(8, asks, true);
+/** The body of ACK: frames of messages and of calls, the low 32 bits of the number of requests. */
+export function encodeAck(messages: number, asks: number, calls = 0): Uint8Array {
+  const body = new DataView(new ArrayBuffer(ACK_BYTES));
+  writeCount(body, 0, messages);
+  writeCount(body, 8, calls);
+  body.setUint32(16, asks, true);
   return new Uint8Array(body.buffer);
 }
 
 /** What an ACK says. */
-export function decodeAck(body: Uint8Array): { count: number; asks: number } {
-  if (body.length !== 12) {
-    throw new ProtocolError(`Cannot read ACK: it has ${body.length} bytes, not 12`);
+export function decodeAck(body: Uint8Array): { messages: number; calls: number; asks: number } {
+  if (body.length !== ACK_BYTES) {
+    throw new ProtocolError(`Cannot read ACK: it has ${body.length} bytes, not ${ACK_BYTES}`);
   }
   const view = new DataView(body.buffer, body.byteOffset, body.length);
-  return { count: readCount(view, 0), asks: view.getUint32(8, true) };
+  return {
+    messages: readCount(view, 0),
+    calls: readCount(view, 8),
+    asks: view.getUint32(16, true),
+  };
 }
 
 /** The body of GOODBYE: a reason, and a text that is cut to 255 bytes. */
@@ -229,7 +244,7 @@ export function decodeGoodbye(body: Uint8Array): { reason: number; text: string 
 }
 
 function frameLimitsOf(limits: Readonly<Record<number, number>>): FrameLimits {
-  return Array.from({ length: FrameType.LOST + 1 }, (_, type) => limits[type]);
+  return Array.from({ length: FrameType.RETURNED + 1 }, (_, type) => limits[type]);
 }
 
 /** What a broker takes from a client. */
@@ -237,10 +252,15 @@ export function clientFrameLimits(limits: Limits): FrameLimits {
   const topic = topicBlockMax(limits);
   return frameLimitsOf({
     [FrameType.PUBLISH]: topic + limits.messageBytes,
-    [FrameType.OPEN]: OPENING_BYTES + CLIENT_NAME_BYTES_MAX + topic * limits.subscriptions,
+    [FrameType.OPEN]: OPENING_BYTES + CLIENT_NAME_BYTES_MAX + 4 +
+      (MEMBER_BYTES_MAX + topic) * limits.subscriptions,
     [FrameType.SUBSCRIBE]: topic,
     [FrameType.UNSUBSCRIBE]: topic,
-    [FrameType.ACK]: 12,
+    [FrameType.JOIN]: MEMBER_BYTES_MAX + topic,
+    [FrameType.LEAVE]: 4,
+    [FrameType.FINISHED]: RANGE_BYTES * JOB_RANGES_MAX,
+    [FrameType.RETURNED]: RANGE_BYTES * JOB_RANGES_MAX,
+    [FrameType.ACK]: ACK_BYTES,
     [FrameType.ASK]: 0,
     [FrameType.GOODBYE]: 1 + TEXT_BYTES_MAX,
   });
@@ -260,7 +280,8 @@ export function brokerFrameLimits(limits?: Limits): FrameLimits {
   return frameLimitsOf({
     [FrameType.GOODBYE]: goodbye,
     [FrameType.PUBLISH]: topic + limits.messageBytes,
-    [FrameType.ACK]: 12,
+    [FrameType.JOB]: JOB_HEAD_BYTES + topic + limits.messageBytes,
+    [FrameType.ACK]: ACK_BYTES,
     [FrameType.ASK]: 0,
     [FrameType.GAP]: 8,
     [FrameType.LOST]: 8,

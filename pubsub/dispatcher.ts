@@ -34,6 +34,7 @@ import {
 import { AbortListeners } from "./abort_listeners.ts";
 import { fitOf } from "./accepts.ts";
 import { describeError, watch } from "./callback_errors.ts";
+import type { Member } from "./group_members.ts";
 import { GROUP_WAITING_MAX, LocalGroups } from "./groups.ts";
 import { LocalRoute } from "./local_route.ts";
 import { QueueSubscription } from "./queue_subscription.ts";
@@ -59,10 +60,17 @@ export interface DispatcherOptions extends PubSubOptions {
    * - If it throws for the first, that subscriber is not added and the caller gets the error.
    */
   onInterest?(path: TopicPattern, wanted: boolean): void;
+  /**
+   * Called when a member of a group comes, and when it goes.
+   *
+   * - Never for topics that end in `"*local"`.
+   * - If it throws when one comes, that is not added and the caller gets the error.
+   */
+  onMember?(member: Member, isThere: boolean): void;
+  /** Whether somebody else decides which members of groups get what is not local. */
+  isDecided?(): boolean;
   /** Called when there is room again in all subscriptions that wait. */
   onRoom?(): void;
-  /** Why there are no groups here, as the end of a sentence. */
-  readonly noGroups?: string;
 }
 
 /** Options of {@linkcode Dispatcher.add}. */
@@ -83,6 +91,7 @@ interface Waiting {
   readonly route: LocalRoute;
   readonly message: object;
   readonly size: Size | undefined;
+  readonly isDecided: boolean;
 }
 
 const ROOT = topicPath(null);
@@ -105,8 +114,10 @@ export class Dispatcher {
   readonly #tree = new TopicTree<Registrations>();
   /** All, in the order of their births. */
   readonly #all = new Set<Registration>();
-  /** The subscriptions with `overflow: "wait"` that have no room. */
+  /** The subscriptions with `overflow: "wait"` that have no room, and groups. */
   readonly #full = new Set<Registration>();
+  /** How many of these are groups. */
+  #fullGroups = 0;
   readonly #abortListeners = new AbortListeners();
   /** Made with the first member of one. */
   #groups: LocalGroups | undefined;
@@ -123,6 +134,8 @@ export class Dispatcher {
   #queues = 0;
   /** What the message that is being delivered counts in them, if anything. */
   #size: Size | undefined;
+  /** Whether somebody else decides which members of groups get it. */
+  #isDecided = false;
 
   /** Makes a dispatcher without subscribers. */
   constructor(options: DispatcherOptions = {}) {
@@ -180,7 +193,7 @@ export class Dispatcher {
           `${subscriber === null ? "null" : typeof subscriber}; it must be a function`,
       );
     }
-    if (options.group !== undefined) return this.#groupsFor(path).add(path, subscriber, options);
+    if (options.group !== undefined) return this.#groupsHere.add(path, subscriber, options);
     if (options.concurrency !== undefined) {
       throw new TypeError(
         "Cannot use concurrency without group: only messages of groups are counted",
@@ -258,20 +271,22 @@ export class Dispatcher {
     if (excess) {
       throw new TypeError(`Cannot use ${excess} with group: a member gets no more than its limit`);
     }
-    return this.#groupsFor(path).subscribe(path, limit, options);
+    return this.#groupsHere.subscribe(path, limit, options);
   }
 
-  #groupsFor(path: TopicPattern): LocalGroups {
-    const { noGroups } = this.#options;
-    if (noGroups !== undefined) {
-      throw new TypeError(`Cannot be one of a group of ${formatTopic(path)}: ${noGroups}`);
-    }
+  get #groupsHere(): LocalGroups {
     return this.#groups ??= new LocalGroups({
-      register: (path, take) => this.#add(path, take as Subscriber<unknown>, {}, undefined)!,
+      register: (path, take) => {
+        const shareOut = (topic: TopicPath, message: unknown) => {
+          if (!this.#isDecided) take(topic, message as object, NO_INFO);
+        };
+        return this.#add(path, shareOut, { isGroup: true }, undefined)!;
+      },
       unregister: (registration) => this.#remove(registration),
       setFull: (registration, isFull) => this.#setFull(registration, isFull),
       onAbort: (signal, callback) => this.#abortListeners.add(signal, callback),
       born: () => this.#births++,
+      onMember: (member, isThere) => this.#options.onMember?.(member, isThere),
       report: (error, context) => this.report(error, context),
     });
   }
@@ -284,8 +299,28 @@ export class Dispatcher {
   /** The topics that have a subscriber here, except those that end in `"*local"`. */
   *interests(): Generator<TopicPattern, void, undefined> {
     for (const { path, value } of this.#tree.nodes()) {
-      if (value !== undefined && !isLocalPath(path)) yield path;
+      if (value !== undefined && value.size > value.groups && !isLocalPath(path)) yield path;
     }
+  }
+
+  /** The members of groups, except those of topics that end in `"*local"`. */
+  members(): Iterable<Member> {
+    return this.#groups?.members() ?? [];
+  }
+
+  /** How many {@linkcode Dispatcher.members} gives. */
+  get memberCount(): number {
+    return this.#groups?.memberCount ?? 0;
+  }
+
+  /** The member that has this number. */
+  member(number: number): Member | undefined {
+    return this.#groups?.member(number);
+  }
+
+  /** The members give back what they were given from elsewhere and have not begun. */
+  recallJobs(): void {
+    for (const member of this.members()) member.recall();
   }
 
   /** How many topics {@linkcode Dispatcher.interests} gives. */
@@ -301,9 +336,9 @@ export class Dispatcher {
     }
     this.#update(route);
     const { crossing } = route;
-    if (crossing !== undefined) return crossing.some(({ value }) => value !== undefined);
+    if (crossing !== undefined) return crossing.some(hasSubscribers);
     let node: LocalRoute["node"] | undefined = route.node;
-    while (node !== undefined && node.value === undefined) node = node.parent;
+    while (node !== undefined && !hasSubscribers(node)) node = node.parent;
     return node !== undefined;
   }
 
@@ -314,17 +349,18 @@ export class Dispatcher {
 
   /** Whether a subscription with `overflow: "wait"` has no room. */
   get full(): boolean {
-    return this.#full.size > 0;
+    return this.#full.size > this.#fullGroups;
   }
 
   /**
    * Makes sure that what is published to this path can be held by all who get it.
    *
+   * @param isDecided Whether somebody else decides which members of groups do.
    * @throws {BacklogError} If not.
    */
-  checkRoom(path: TopicPath): void {
+  checkRoom(path: TopicPath, isDecided = false): void {
     this.#checkWaiting(path);
-    const full = this.#full.size === 0 ? undefined : this.#fullFor(path);
+    const full = this.#full.size === 0 ? undefined : this.#fullFor(path, isDecided);
     if (full === undefined) return;
     const bound = full.queue?.bound ?? GROUP_BOUND;
     const what = full.queue === undefined ? "a group" : "the subscription";
@@ -335,11 +371,14 @@ export class Dispatcher {
     );
   }
 
-  /** A subscription without room that gets what is published to a path. */
-  #fullFor(path: TopicPath): Registration | undefined {
-    if (path.length === 0) return this.#full.values().find((one) => !isBrokerPath(one.path));
+  /** A subscription, or group, without room that gets what is published to a path. */
+  #fullFor(path: TopicPath, isDecided: boolean): Registration | undefined {
+    const gets = (one: Registration) => !(isDecided && one.isGroup);
+    if (path.length === 0) {
+      return this.#full.values().find((one) => gets(one) && !isBrokerPath(one.path));
+    }
     for (const { value } of this.#tree.crossing(path)) {
-      const [first] = value?.full ?? [];
+      const first = value?.full.values().find(gets);
       if (first !== undefined) return first;
     }
     return undefined;
@@ -348,19 +387,23 @@ export class Dispatcher {
   /**
    * All the checks of `publish` that need no network, before any delivery.
    *
+   * @param isLocal Whether the message stays in this process, whatever its topic is.
    * @returns Where it goes.
    * @throws {TypeError} If `topic` is not a valid topic, or the message not an object of named values.
    * @throws {RangeError} If the topic is too long.
    * @throws {ForbiddenError} If the topic is the broker's.
    * @throws {BacklogError} If a subscription that waits has no room.
    */
-  checkPublish(topic: Topic, message: object): LocalRoute {
+  checkPublish(topic: Topic, message: object, isLocal = false): LocalRoute {
     const route = this.#routes.get(topic) ?? this.#remember(this.routeOf(this.pathOf(topic)));
     if (typeof message !== "object" || message === null || Array.isArray(message)) {
       throw noMessage(route.path, message);
     }
     if (route.broker) throw forbidden(route.path);
-    if (this.#delivering || this.#full.size > 0) this.checkRoom(route.path);
+    if (this.#delivering || this.#full.size > 0) {
+      const isDecided = !isLocal && !route.isLocal && this.#options.isDecided?.();
+      this.checkRoom(route.path, isDecided);
+    }
     return route;
   }
 
@@ -381,16 +424,7 @@ export class Dispatcher {
    * @throws {BacklogError} If too many wait.
    */
   deliver(route: LocalRoute, message: object, size?: Size): void {
-    if (this.#delivering) {
-      this.#checkWaiting(route.path);
-      const bytes = size?.bytes;
-      this.#waiting.push({
-        route,
-        message,
-        size: bytes === undefined ? bytes : { most: bytes, bytes },
-      });
-      return;
-    }
+    if (this.#delivering) return this.#wait(route, message, size, false);
     this.#delivering = true;
     this.#size = size;
     try {
@@ -399,6 +433,24 @@ export class Dispatcher {
     } finally {
       this.#delivering = false;
     }
+  }
+
+  /** Delivers a message of which somebody else decides which members of groups get it: none here does. */
+  deliverDecided(route: LocalRoute, message: object, size?: Size): void {
+    if (this.#delivering) return this.#wait(route, message, size, true);
+    this.#isDecided = true;
+    try {
+      this.deliver(route, message, size);
+    } finally {
+      this.#isDecided = false;
+    }
+  }
+
+  #wait(route: LocalRoute, message: object, size: Size | undefined, isDecided: boolean): void {
+    this.#checkWaiting(route.path);
+    const bytes = size?.bytes;
+    const counted = bytes === undefined ? bytes : { most: bytes, bytes };
+    this.#waiting.push({ route, message, size: counted, isDecided });
   }
 
   /** Calls the owner's code; what it throws, or rejects with, is reported. */
@@ -427,14 +479,15 @@ export class Dispatcher {
   #add(
     path: TopicPattern,
     subscriber: Subscriber<unknown>,
-    { once = false, signal, accepts }: AddOptions,
+    { once = false, signal, accepts, isGroup = false }: AddOptions & { isGroup?: boolean },
     queue: Queue<Delivery<unknown>> | undefined,
   ): Registration | undefined {
     const fit = accepts === undefined ? undefined : fitOf(accepts);
     if (signal?.aborted) return undefined;
     const node = this.#tree.at(path);
     const registrations = node.value ??= new Registrations();
-    const registration = new Registration(node, this.#births++, subscriber, { once, fit, queue });
+    const options = { once, fit, queue, isGroup };
+    const registration = new Registration(node, this.#births++, subscriber, options);
     if (signal !== undefined) {
       const onAbort = () => {
         this.#remove(registration);
@@ -446,7 +499,8 @@ export class Dispatcher {
     registrations.add(registration);
     this.#all.add(registration);
     if (queue !== undefined) this.#queues++;
-    if (registrations.size === 1 && !isLocalPath(path)) {
+    if (isGroup) return registration;
+    if (registrations.size - registrations.groups === 1 && !isLocalPath(path)) {
       this.#interestCount++;
       try {
         this.#options.onInterest?.(path, true);
@@ -471,18 +525,19 @@ export class Dispatcher {
     this.#release(registration);
   }
 
-  /** Takes a registration out of all lists; returns whether it was the last of its path. */
+  /** Takes a registration out of all lists; returns whether it was the last of its path, groups aside. */
   #takeOut(registration: Registration): boolean {
-    const { node } = registration;
+    const { node, isGroup } = registration;
     const registrations = node.value!;
     registration.active = false;
-    registrations.removed();
+    registrations.removed(registration);
     this.#all.delete(registration);
     if (registration.queue !== undefined) this.#queues--;
-    if (registrations.size > 0) return false;
-    node.value = undefined;
-    this.#tree.prune(node);
-    return true;
+    if (registrations.size === 0) {
+      node.value = undefined;
+      this.#tree.prune(node);
+    }
+    return !isGroup && registrations.size === registrations.groups;
   }
 
   /** Ends a registration that is in no list any more. */
@@ -492,6 +547,7 @@ export class Dispatcher {
   }
 
   #filled(registration: Registration): void {
+    if (registration.isGroup && !this.#full.has(registration)) this.#fullGroups++;
     this.#full.add(registration);
     registration.node.value?.full.add(registration);
   }
@@ -499,7 +555,8 @@ export class Dispatcher {
   #makeRoom(registration: Registration | undefined): void {
     if (registration === undefined || !this.#full.delete(registration)) return;
     registration.node.value?.full.delete(registration);
-    if (this.#full.size === 0) this.#options.onRoom?.();
+    if (registration.isGroup) this.#fullGroups--;
+    if (!this.full) this.#options.onRoom?.();
   }
 
   #checkWaiting(path: TopicPath): void {
@@ -520,8 +577,10 @@ export class Dispatcher {
   #deliverWaiting(): void {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
       this.#size = next.size;
+      this.#isDecided = next.isDecided;
       this.#pass(next.route, next.message);
     }
+    this.#isDecided = false;
   }
 
   /** Passes a message to those who get it. */
@@ -595,6 +654,11 @@ export class Dispatcher {
     const { subscriber, queue } = registration;
     this.report(error, queue === undefined ? { topic, message, subscriber } : { topic, message });
   }
+}
+
+/** Whether somebody subscribes there who is in no group. */
+function hasSubscribers({ value }: LocalRoute["node"]): boolean {
+  return value !== undefined && value.size > value.groups;
 }
 
 function noMessage(path: TopicPath, message: unknown): TypeError {

@@ -8,7 +8,7 @@
 import { StringMap } from "../base/string_map.ts";
 import { BacklogError } from "../errors.ts";
 import { Group } from "../routing/group.ts";
-import { formatTopic, type TopicPattern } from "../topic.ts";
+import { formatTopic, isLocalPath, type TopicPattern } from "../topic.ts";
 import { fitOf } from "./accepts.ts";
 import {
   FunctionMember,
@@ -20,7 +20,13 @@ import {
 } from "./group_members.ts";
 import { GroupSubscription } from "./group_subscription.ts";
 import { NOTHING, type Registration, Removal } from "./registration.ts";
-import type { ErrorContext, Handle, Subscriber, Subscription } from "./subscriber.ts";
+import {
+  type ErrorContext,
+  type Handle,
+  NO_INFO,
+  type Subscriber,
+  type Subscription,
+} from "./subscriber.ts";
 
 /** How many messages may wait for the members of one group. */
 export const GROUP_WAITING_MAX = 65_536;
@@ -40,6 +46,8 @@ export interface GroupsOwner {
   onAbort(signal: AbortSignal, callback: () => void): () => void;
   /** The number of one more subscriber. */
   born(): number;
+  /** A member comes, which may throw, or goes. */
+  onMember(member: Member, isThere: boolean): void;
   report(error: unknown, context: ErrorContext): void;
 }
 
@@ -55,20 +63,33 @@ export interface MemberOptions {
 /** One group. */
 class LocalGroup implements MembersGroup {
   readonly path: TopicPattern;
+  readonly name: string;
   readonly members = new Set<Member>();
   /** Those that are the same function, the earliest first. */
   readonly #bySubscriber = new Map<unknown, Set<Member>>();
   readonly #jobs = new Group<LocalJob>();
+  #isFull = false;
   readonly #owner: GroupsOwner;
   readonly #registration: Registration;
+  readonly #onGone: (member: Member) => void;
   readonly #onEmpty: () => void;
 
-  constructor(path: TopicPattern, owner: GroupsOwner, onEmpty: () => void) {
+  constructor(
+    path: TopicPattern,
+    name: string,
+    owner: GroupsOwner,
+    onGone: (member: Member) => void,
+    onEmpty: () => void,
+  ) {
     this.path = path;
+    this.name = name;
     this.#owner = owner;
+    this.#onGone = onGone;
     this.#onEmpty = onEmpty;
     this.#registration = owner.register(path, (topic, message) => {
-      this.#change(() => this.#jobs.offer({ topic, message, bytes: 0 }));
+      const job = { topic, message, bytes: 0, info: NO_INFO, giver: undefined, number: 0 };
+      this.#jobs.offer(job);
+      this.#look();
     });
   }
 
@@ -80,7 +101,8 @@ class LocalGroup implements MembersGroup {
     if (signal !== undefined) {
       member.release = this.#owner.onAbort(signal, () => member.end(signal.reason));
     }
-    this.#change(() => this.#jobs.join(member.seat));
+    this.#jobs.join(member.seat);
+    this.#look();
   }
 
   leave(member: Member): void {
@@ -90,10 +112,20 @@ class LocalGroup implements MembersGroup {
     if (same.size === 0) this.#bySubscriber.delete(member.subscriber);
     member.release?.();
     this.#jobs.leave(member.seat);
+    this.#onGone(member);
+    this.dissolve();
+  }
+
+  /** Ends it if it has no members. */
+  dissolve(): void {
     if (this.members.size > 0) return;
     this.#owner.unregister(this.#registration);
     this.#onEmpty();
-    this.#tellLost([...this.#jobs.drain()].length);
+    this.#tellLost(this.#jobs.take().length);
+  }
+
+  give(member: Member, job: LocalJob): void {
+    this.#jobs.give(member.seat, job);
   }
 
   /** The earliest member that is this function. */
@@ -102,25 +134,32 @@ class LocalGroup implements MembersGroup {
   }
 
   finish(member: Member, job: LocalJob): void {
-    this.#change(() => this.#jobs.finish(member.seat, job));
+    job.giver?.end(job.number, true);
+    this.#jobs.finish(member.seat, job);
+    this.#look();
   }
 
   giveBack(member: Member, job: LocalJob): void {
-    this.#change(() => this.#jobs.giveBack(member.seat, job));
-    if (this.members.size === 0) this.#tellLost([...this.#jobs.drain()].length);
+    if (job.giver !== undefined) {
+      job.giver.end(job.number, false);
+      this.#jobs.finish(member.seat, job);
+      return this.#look();
+    }
+    this.#jobs.giveBack(member.seat, job);
+    this.#look();
+    if (this.members.size === 0) this.#tellLost(this.#jobs.take().length);
   }
 
   report(error: unknown, context: ErrorContext): void {
     this.#owner.report(error, context);
   }
 
-  /** Does something to what waits, and says whether more can wait then. */
-  #change(change: () => void): void {
-    const jobs = this.#jobs;
-    const wasFull = jobs.waiting >= GROUP_WAITING_MAX;
-    change();
-    const isFull = jobs.waiting >= GROUP_WAITING_MAX;
-    if (isFull !== wasFull) this.#owner.setFull(this.#registration, isFull);
+  /** Says whether more can wait, if that has changed. */
+  #look(): void {
+    const isFull = this.#jobs.waiting >= GROUP_WAITING_MAX;
+    if (isFull === this.#isFull) return;
+    this.#isFull = isFull;
+    this.#owner.setFull(this.#registration, isFull);
   }
 
   #tellLost(messages: number): void {
@@ -141,6 +180,10 @@ export class LocalGroups {
   readonly #owner: GroupsOwner;
   /** By topic, as text, and by name. */
   readonly #groups = new StringMap<Map<string, LocalGroup>>();
+  /** Those of which others may know, by number. */
+  readonly #members = new Map<number, Member>();
+  /** The number of the last of them. */
+  #numbers = 0;
 
   /** Makes it without groups. */
   constructor(owner: GroupsOwner) {
@@ -196,13 +239,46 @@ export class LocalGroups {
     checkName(name);
     const fit = accepts === undefined ? undefined : fitOf(accepts);
     if (signal?.aborted) {
-      make({ group: NO_GROUP, birth: 0, fit });
+      make({ group: NO_GROUP, number: 0, birth: 0, fit });
       return undefined;
     }
     const group = this.#at(path, name);
-    const member = make({ group, birth: this.#owner.born(), fit });
+    const number = isLocalPath(path) ? 0 : ++this.#numbers;
+    const member = make({ group, number, birth: this.#owner.born(), fit });
+    if (number > 0) this.#tell(group, member);
     group.join(member, signal);
     return member;
+  }
+
+  /** Tells the owner of a member that is about to join, which it may refuse. */
+  #tell(group: LocalGroup, member: Member): void {
+    this.#members.set(member.number, member);
+    try {
+      this.#owner.onMember(member, true);
+    } catch (error) {
+      this.#members.delete(member.number);
+      group.dissolve();
+      throw error;
+    }
+  }
+
+  #gone(member: Member): void {
+    if (this.#members.delete(member.number)) this.#owner.onMember(member, false);
+  }
+
+  /** The members of which others may know. */
+  members(): Iterable<Member> {
+    return this.#members.values();
+  }
+
+  /** How many these are. */
+  get memberCount(): number {
+    return this.#members.size;
+  }
+
+  /** The one of this number. */
+  member(number: number): Member | undefined {
+    return this.#members.get(number);
   }
 
   /** The group of a topic and a name, which is made if it is not there; it must get a member. */
@@ -211,7 +287,8 @@ export class LocalGroups {
     const groups = this.#groups.get(text) ?? new Map<string, LocalGroup>();
     let group = groups.get(name);
     if (group !== undefined) return group;
-    group = new LocalGroup(path, this.#owner, () => {
+    const gone = (member: Member) => this.#gone(member);
+    group = new LocalGroup(path, name, this.#owner, gone, () => {
       groups.delete(name);
       if (groups.size === 0) this.#groups.delete(text);
     });
@@ -242,7 +319,15 @@ export class LocalGroups {
 }
 
 /** Stands for the group of a member that never joins one. */
-const NO_GROUP: MembersGroup = { finish() {}, giveBack() {}, leave() {}, report() {} };
+const NO_GROUP: MembersGroup = {
+  path: [],
+  name: "",
+  give() {},
+  finish() {},
+  giveBack() {},
+  leave() {},
+  report() {},
+};
 
 function checkName(name: unknown): asserts name is string {
   if (typeof name !== "string" || !name.isWellFormed()) {

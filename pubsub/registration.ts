@@ -40,6 +40,8 @@ export class Registration {
   readonly fit: Fit | undefined;
   /** Where the messages of a `Subscription` go. */
   readonly queue: Queue<Delivery<unknown>> | undefined;
+  /** Whether it stands for the members of a group. */
+  readonly isGroup: boolean;
   active = true;
   /** Takes the listener off the signal. */
   release: (() => void) | undefined = undefined;
@@ -48,7 +50,12 @@ export class Registration {
     node: TopicNode<Registrations>,
     birth: number,
     subscriber: Subscriber<unknown>,
-    options: { once: boolean; fit: Fit | undefined; queue: Queue<Delivery<unknown>> | undefined },
+    options: {
+      once: boolean;
+      fit: Fit | undefined;
+      queue: Queue<Delivery<unknown>> | undefined;
+      isGroup: boolean;
+    },
   ) {
     this.node = node;
     this.birth = birth;
@@ -56,6 +63,7 @@ export class Registration {
     this.once = options.once;
     this.fit = options.fit;
     this.queue = options.queue;
+    this.isGroup = options.isGroup;
   }
 
   /** Its topic. */

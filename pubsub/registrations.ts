@@ -23,6 +23,8 @@ export class Registrations {
   list: readonly Registration[] = [];
   /** How many are active. */
   size = 0;
+  /** How many of these stand for groups. */
+  groups = 0;
   /** Those whose queue has no room. */
   readonly full = new Set<Registration>();
   /** By subscriber: its registrations, the earliest first; some of them inactive. */
@@ -32,12 +34,14 @@ export class Registrations {
   add(registration: Registration): void {
     (this.list as Registration[]).push(registration);
     this.size++;
+    if (registration.isGroup) this.groups++;
     if (this.#bySubscriber !== undefined) index(this.#bySubscriber, registration);
   }
 
   /** Notes that one of them has become inactive. */
-  removed(): void {
+  removed({ isGroup }: Registration): void {
     this.size--;
+    if (isGroup) this.groups--;
     const { length } = this.list;
     if (length > SHORT && 2 * this.size > length) return;
     this.list = this.list.filter(({ active }) => active);

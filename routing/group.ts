@@ -23,6 +23,15 @@ export interface Job {
   readonly bytes: number;
 }
 
+/** Members that have as many unfinished, in the order in which they came to have that. */
+class Level<J extends Job> {
+  unfinished = 0;
+  first: Seat<J> | undefined = undefined;
+  last: Seat<J> | undefined = undefined;
+  below: Level<J> | undefined = undefined;
+  above: Level<J> | undefined = undefined;
+}
+
 /** One member of a {@linkcode Group}. */
 export class Seat<J extends Job> {
   /** How many jobs it may have unfinished. */
@@ -35,6 +44,10 @@ export class Seat<J extends Job> {
   bytes = 0;
   /** Whether it gets jobs. */
   isOpen = false;
+  /** Where it is among those that may have one more. */
+  level: Level<J> | undefined = undefined;
+  before: Seat<J> | undefined = undefined;
+  after: Seat<J> | undefined = undefined;
 
   /** Makes one that is in no group. */
   constructor(concurrency: number, hand: (job: J) => void) {
@@ -50,14 +63,16 @@ export class Seat<J extends Job> {
 
 /** Members that share out jobs. */
 export class Group<J extends Job> {
-  /** Those that are open and have fewer unfinished than they may, by how many these are. */
-  readonly #free: Set<Seat<J>>[] = [];
-  readonly #waiting = new Fifo<J>();
+  /** The first of those that are open and have fewer unfinished than they may. */
+  #lowest: Level<J> | undefined;
+  #highest: Level<J> | undefined;
+  /** One that is used again. */
+  #spare: Level<J> | undefined;
+  #waiting = new Fifo<J>();
   /** What was given back, before all that waits. */
-  readonly #returned = new Fifo<J>();
+  #returned = new Fifo<J>();
+  #waitingBytes = 0;
   #size = 0;
-  /** Fewer unfinished has nobody in the lists. */
-  #least = 0;
   #isHandingOut = false;
 
   /** How many members it has. */
@@ -70,11 +85,16 @@ export class Group<J extends Job> {
     return this.#waiting.length + this.#returned.length;
   }
 
+  /** How many bytes these are. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
   /** One more member, which gets what waits. */
   join(seat: Seat<J>): void {
     seat.isOpen = true;
     this.#size++;
-    this.#place(seat);
+    this.#place(seat, this.#lowest);
     this.#handOut();
   }
 
@@ -83,14 +103,24 @@ export class Group<J extends Job> {
     if (!seat.isOpen) return;
     seat.isOpen = false;
     this.#size--;
-    this.#free[seat.unfinished]?.delete(seat);
+    this.#takeOut(seat);
   }
 
   /** Shares out one more job, now or when a member has finished one. */
   offer(job: J): void {
     const seat = this.waiting === 0 ? this.#freest(job) : undefined;
-    if (seat === undefined) this.#waiting.push(job);
+    if (seat === undefined) this.#wait(this.#waiting, job);
     else this.#hand(seat, job);
+  }
+
+  #wait(where: Fifo<J>, job: J): void {
+    where.push(job);
+    this.#waitingBytes += job.bytes;
+  }
+
+  /** Gives a job to a member, whatever that has. */
+  give(seat: Seat<J>, job: J): void {
+    this.#hand(seat, job);
   }
 
   /** A member has finished a job. */
@@ -102,17 +132,35 @@ export class Group<J extends Job> {
   /** A member gives a job back, which it has not begun; somebody else gets it before all that waits. */
   giveBack(seat: Seat<J>, job: J): void {
     this.#release(seat, job);
-    this.#returned.push(job);
+    this.#wait(this.#returned, job);
     this.#handOut();
   }
 
-  /** Takes away all that waits. */
-  *drain(): Generator<J, void, undefined> {
-    for (let job = this.#next(); job !== undefined; job = this.#next()) yield job;
+  /**
+   * Takes away jobs that wait.
+   *
+   * @param isTaken Whether one is to be taken away; all are if it is not given.
+   * @returns Those, in their order.
+   */
+  take(isTaken: (job: J) => boolean = () => true): J[] {
+    const [returned, waiting] = [this.#returned, this.#waiting];
+    this.#returned = new Fifo();
+    this.#waiting = new Fifo();
+    this.#waitingBytes = 0;
+    const taken: J[] = [];
+    for (const [from, to] of [[returned, this.#returned], [waiting, this.#waiting]] as const) {
+      for (let job = from.shift(); job !== undefined; job = from.shift()) {
+        if (isTaken(job)) taken.push(job);
+        else this.#wait(to, job);
+      }
+    }
+    return taken;
   }
 
   #next(): J | undefined {
-    return this.#returned.shift() ?? this.#waiting.shift();
+    const job = this.#returned.shift() ?? this.#waiting.shift();
+    if (job !== undefined) this.#waitingBytes -= job.bytes;
+    return job;
   }
 
   #handOut(): void {
@@ -132,34 +180,84 @@ export class Group<J extends Job> {
 
   /** The member that has the fewest unfinished of those that can take a job. */
   #freest(job: J): Seat<J> | undefined {
-    const free = this.#free;
-    while (this.#least < free.length && !free[this.#least]?.size) this.#least++;
-    for (let unfinished = this.#least; unfinished < free.length; unfinished++) {
-      for (const seat of free[unfinished] ?? []) if (seat.takes(job)) return seat;
+    for (let level = this.#lowest; level !== undefined; level = level.above) {
+      for (let seat = level.first; seat !== undefined; seat = seat.after) {
+        if (seat.takes(job)) return seat;
+      }
     }
     return undefined;
   }
 
   #hand(seat: Seat<J>, job: J): void {
-    this.#free[seat.unfinished]!.delete(seat);
+    const from = this.#takeOut(seat);
     seat.unfinished++;
     seat.bytes += job.bytes;
-    this.#place(seat);
+    this.#place(seat, from);
     seat.hand(job);
   }
 
   #release(seat: Seat<J>, { bytes }: J): void {
-    this.#free[seat.unfinished]?.delete(seat);
+    const from = this.#takeOut(seat);
     seat.unfinished--;
     seat.bytes -= bytes;
-    this.#place(seat);
+    this.#place(seat, from ?? this.#highest);
+  }
+
+  /** Takes a member out of its level; returns that, or one next to it. */
+  #takeOut(seat: Seat<J>): Level<J> | undefined {
+    const { level, before, after } = seat;
+    if (level === undefined) return undefined;
+    if (before === undefined) level.first = after;
+    else before.after = after;
+    if (after === undefined) level.last = before;
+    else after.before = before;
+    seat.level = seat.before = seat.after = undefined;
+    return level.first === undefined ? this.#drop(level) : level;
+  }
+
+  #drop(level: Level<J>): Level<J> | undefined {
+    const { below, above } = level;
+    if (below === undefined) this.#lowest = above;
+    else below.above = above;
+    if (above === undefined) this.#highest = below;
+    else above.below = below;
+    level.below = level.above = undefined;
+    this.#spare = level;
+    return below ?? above;
   }
 
   /** Puts a member to the end of those that have as many unfinished, if it may have one more. */
-  #place(seat: Seat<J>): void {
+  #place(seat: Seat<J>, near: Level<J> | undefined): void {
     const { isOpen, unfinished, concurrency } = seat;
     if (!isOpen || unfinished >= concurrency) return;
-    (this.#free[unfinished] ??= new Set()).add(seat);
-    this.#least = Math.min(this.#least, unfinished);
+    const level = this.#levelOf(unfinished, near ?? this.#lowest);
+    const { last } = level;
+    seat.level = level;
+    seat.before = last;
+    if (last === undefined) level.first = seat;
+    else last.after = seat;
+    level.last = seat;
+  }
+
+  /** The level of those that have so many unfinished, which is looked for from another one on. */
+  #levelOf(unfinished: number, near: Level<J> | undefined): Level<J> {
+    let below = near;
+    while (below !== undefined && below.unfinished > unfinished) below = below.below;
+    let above = below === undefined ? this.#lowest : below.above;
+    while (above !== undefined && above.unfinished <= unfinished) {
+      below = above;
+      above = above.above;
+    }
+    if (below?.unfinished === unfinished) return below;
+    const level = this.#spare ?? new Level<J>();
+    this.#spare = undefined;
+    level.unfinished = unfinished;
+    level.below = below;
+    level.above = above;
+    if (below === undefined) this.#lowest = level;
+    else below.above = level;
+    if (above === undefined) this.#highest = level;
+    else above.below = level;
+    return level;
   }
 }

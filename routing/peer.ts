@@ -12,10 +12,23 @@ export interface Origin {
    * @returns Acknowledges again.
    */
   withhold(messages: number, bytes: number): () => void;
+  /** For whom what it publishes is kept; absent for the broker itself. */
+  readonly holder?: { readonly owner: object; readonly of?: string };
+  /** Called when something of what it has published is kept for a group, and when that is gone. */
+  keeps?(change: 1 | -1): void;
+  /**
+   * Tells it that a group did not take a message of its, or that nobody is left to finish one.
+   *
+   * @param topic The topic, as a block.
+   * @param text Why, for people.
+   */
+  tellLost?(why: "full" | "abandoned", topic: Uint8Array, text: string): void;
 }
 
 /** Something that takes the messages it asked for. */
 export interface Peer {
+  /** Whether it gets only what is published at this broker, and nothing of other brokers. */
+  readonly isOfThisBroker?: boolean;
   /**
    * Takes a slice of `messages` whole PUBLISH frames. The bytes are valid during the call, and after
    * it as long as it holds the lease, if there is one.

@@ -21,7 +21,7 @@ import {
 } from "../protocol/frame_bodies.ts";
 import { encodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import { decode } from "../tools/harness/payload.ts";
-import { dialBroker, Peer, readUpTo } from "../tools/harness/peer.ts";
+import { dialBroker, openOf, Peer, readUpTo } from "../tools/harness/peer.ts";
 import { until } from "../tools/harness/until.ts";
 import { TempFolder } from "./helpers/folder.ts";
 
@@ -189,7 +189,7 @@ Deno.test("Broker refuses a message of 1 MiB + 1, and goes on with the session",
     assertEquals(await take(2), 4);
     let ack = decodeAck(await peer.expect(FrameType.ACK));
     while (ack.asks < 4) ack = decodeAck(await peer.expect(FrameType.ACK));
-    assertEquals(ack.count, 4, "those that were refused are counted");
+    assertEquals(ack.messages, 4, "those that were refused are counted");
     assertEquals(broker.stats().refusedMessages, 2);
   });
 });
@@ -202,19 +202,19 @@ Deno.test("Broker ends the session of a client that breaks a rule, with the reas
     ["an ASK before OPEN", Reason.PROTOCOL, (p) => p.send(FrameType.ASK)],
     ["a second OPEN", Reason.PROTOCOL, async (p) => {
       await p.sendOpen();
-      await p.send(FrameType.OPEN, new Uint8Array(30));
+      await p.send(FrameType.OPEN, ...openOf());
     }],
     ["an OPEN that is too short", Reason.PROTOCOL, (p) => p.send(FrameType.OPEN)],
     ["a frame of the broker's", Reason.PROTOCOL, (p) => p.send(FrameType.OPENED)],
     [
       "a broken topic",
       Reason.PROTOCOL,
-      (p) => p.send(FrameType.OPEN, new Uint8Array(30), Uint8Array.of(2, 1, 0xff)),
+      (p) => p.send(FrameType.OPEN, ...openOf(Uint8Array.of(2, 1, 0xff))),
     ],
     [
       "too many topics at once",
       Reason.TOO_MANY_SUBSCRIPTIONS,
-      (p) => p.send(FrameType.OPEN, new Uint8Array(30), ...many),
+      (p) => p.send(FrameType.OPEN, ...openOf(...many)),
     ],
     ["one topic too many", Reason.TOO_MANY_SUBSCRIPTIONS, async (p) => {
       await p.sendOpen(["1", "2", "3", "4"].map((topic) => [topic]));

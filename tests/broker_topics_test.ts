@@ -5,6 +5,7 @@ import {
   type ClientEvent,
   type ClientStats,
   ForbiddenError,
+  type GroupStats,
   NetPubSub,
   type TopicStats,
 } from "../mod.ts";
@@ -176,6 +177,7 @@ Deno.test("Broker tells onClient of each client that comes, comes back, and leav
 });
 
 Deno.test("BrokerTopics asks many clients, and who gets many topics, in turns with everything else", async () => {
+  const EACH = ["stats", "clients", "groups", "topics"];
   let [time, asked, longest, before] = [0, 0, 0, 0];
   const published: string[] = [];
   // Each step takes a turn.
@@ -200,15 +202,21 @@ Deno.test("BrokerTopics asks many clients, and who gets many topics, in turns wi
         yield { client, received: client, delivered: 0, dropped: 0 } as ClientStats;
       }
     },
+    *groups() {
+      for (let members = 1; members <= 1000; members++) {
+        asked++;
+        yield { members, waiting: 0, unfinished: 0, topic: [], oldest: 0 } as unknown as GroupStats;
+      }
+    },
     publish: (path) => published.push(path.at(-1)!),
   });
   topics.watch();
-  for (; published.length < 6; before = asked) {
+  for (; published.length < 8; before = asked) {
     pass();
     await new Promise((resolve) => setTimeout(resolve));
     longest = Math.max(longest, asked - before);
   }
-  assertEquals(published, ["stats", "clients", "topics", "stats", "clients", "topics"]);
+  assertEquals(published, [...EACH, ...EACH]);
   assert(asked >= 2 * 5000 + 256, `${asked} asked`);
   assert(longest <= 64, `${longest} asked in a turn`);
   topics.end();

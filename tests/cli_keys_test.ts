@@ -173,6 +173,7 @@ Deno.test("cli key says what is missing", async () => {
       [["key", "file", "ann", ...keys, "one", "two"], 2, "give one FILE"],
       [["key", "file", "ann", ...keys, "--publish", "a"], 2, "Cannot use --publish with key file"],
       [["key", "file", "ann", ...keys, "--for", "x"], 2, "Cannot use --for with key file"],
+      [["key", "file", "ann", ...keys, "--serve", "a"], 2, "Cannot use --serve with key file"],
       [["key", "ticket"], 2, "give the NAME of its key"],
       [["key", "ticket", "ann", ...keys], 2, "give --expire-in TIME"],
       [["key", "ticket", "ann", ...keys, "--expire-in", "soon"], 2, "needs a time"],
@@ -182,7 +183,7 @@ Deno.test("cli key says what is missing", async () => {
       [["key", "ticket", "ann", ...at, "--expire-in", "1h"], 2, "or a FILE that holds that key"],
       [["key", "ticket", "ann", ...keys, ...at, "--expire-in", "1h"], 1, "a key of 13 bytes"],
       [["key", "list"], 2, "give --keys PATH"],
-      [["key", "new", "cy", "--serve", "a"], 2, "Cannot use --serve with key new"],
+      [["key", "list", ...keys, "--serve", "a"], 2, "Cannot use --serve with key list"],
       [["key", "list", "ann", ...keys], 2, "one argument too many"],
       [["key", "list", ...keys, "--address", "tcp://a:1"], 2, "--address with key list"],
       [["key", "list", ...keys, "--connections", "1"], 2, "--connections with key list"],
@@ -216,6 +217,7 @@ Deno.test("cli key new adds keys to a file that only this user can read, and a b
   const added = [
     await made("kitchen", "--publish", "sensors/kitchen", "--connections", "3"),
     await made("screen", "--subscribe", "sensors", "--subscribe", '["a/b"]', "--publish", "/"),
+    await made("worker", "--subscribe", "jobs", "--serve", "jobs", "--serve", "a/+"),
     await made("wall", "--subscribe", "sensors/+/celsius", "--publish", "+", "--publish", '["+"]'),
   ];
   assertStringIncludes(added[0]!, "kitchen may publish to sensors/kitchen; at most 3 clients.");
@@ -223,8 +225,9 @@ Deno.test("cli key new adds keys to a file that only this user can read, and a b
     added[1]!,
     'screen may publish to / (everything); subscribe to sensors, ["a/b"].',
   );
+  assertStringIncludes(added[2]!, "worker may subscribe to jobs; serve jobs, a/+.");
   assertStringIncludes(
-    added[2]!,
+    added[3]!,
     'wall may publish to +, ["+"]; subscribe to sensors/+/celsius.',
   );
   assertEquals((await Deno.stat(keys)).mode! & 0o777, 0o600);
@@ -234,9 +237,10 @@ Deno.test("cli key new adds keys to a file that only this user can read, and a b
   assertEquals(content, [
     { name: "kitchen", key: secrets[0], publish: [["sensors", "kitchen"]], connections: 3 },
     { name: "screen", key: secrets[1], publish: [null], subscribe: ["sensors", ["a/b"]] },
+    { name: "worker", key: secrets[2], subscribe: ["jobs"], serve: ["jobs", ["a", null]] },
     {
       name: "wall",
-      key: secrets[2],
+      key: secrets[3],
       publish: [[null], ["+"]],
       subscribe: [["sensors", null, "celsius"]],
     },
@@ -292,14 +296,14 @@ Deno.test("cli key list and --verbose tell what each key may do, in slash notati
       publish: [["sensors", "kitchen"], ["a/b"]],
       subscribe: [["sensors", null], "kitchen"],
     },
-    { ...BOB, wait: true, messagesPerSecond: 5, connections: 2 },
+    { ...BOB, serve: ["jobs", ["a", null]], wait: true, messagesPerSecond: 5, connections: 2 },
     { name: "eve", key: "AA==" },
   ]);
   assertEquals(
     await output({ args: ["key", "list", "--keys", keys] }),
     "KEY  PUBLISH                   SUBSCRIBE           OTHER\n" +
       'ann  sensors/kitchen, ["a/b"]  sensors/+, kitchen\n' +
-      "bob  / (everything)            –                   hold others back, at most 5 messages/s, at most 2 clients\n" +
+      "bob  / (everything)            –                   serve jobs, a/+, hold others back, at most 5 messages/s, at most 2 clients\n" +
       "eve  –                         –\n",
   );
   const args = ["--verbose", "--keys", keys, `${folder.path}/x.json`];
@@ -308,7 +312,7 @@ Deno.test("cli key list and --verbose tell what each key may do, in slash notati
   const { out } = await program.end();
   const lines = [
     'Key "ann" may publish to sensors/kitchen, ["a/b"]; subscribe to sensors/+, kitchen\n',
-    'Key "bob" may publish to / (everything); hold others back; at most 5 messages/s; at most 2 clients\n',
+    'Key "bob" may publish to / (everything); serve jobs, a/+; hold others back; at most 5 messages/s; at most 2 clients\n',
     'Key "eve" grants nothing\n',
   ];
   assertStringIncludes(out, lines.join(""));

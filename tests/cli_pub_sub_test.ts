@@ -62,6 +62,28 @@ Deno.test("cli sub takes + for any name, and prints what several topics have in 
   assertEquals(printed, ["s/k/c", "s/l/c", "s/k", "s/m/c"]);
 });
 
+Deno.test("cli sub --group is a member, to which the next message comes when one is printed", async () => {
+  await using bus = await Bus.start();
+  await using one = await subscribed(bus, "--group", "workers", "--count", "2", "jobs");
+  await using two = await subscribed(bus, "--group", "workers", "--count", "3", "jobs");
+  await using all = await subscribed(bus, "--count", "5", "jobs");
+  const client = await bus.client();
+  await publish(
+    client,
+    ...Array.from({ length: 5 }, (_, n): [string[], object] => [["jobs"], { n }]),
+  );
+  const numbers = [];
+  for (const sub of [one, two]) {
+    const { out, code, err } = await sub.end();
+    assertEquals([code, err], [0, ""]);
+    numbers.push(...out.trim().split("\n").map((line) => JSON.parse(line).message.n));
+  }
+  assertEquals(numbers.toSorted(), [0, 1, 2, 3, 4]);
+  assertEquals((await all.end()).out.trim().split("\n").length, 5);
+  await until(() => bus.broker.stats().jobs.unfinished === 0);
+  assertEquals(bus.broker.stats().jobs.redelivered, 0);
+});
+
 Deno.test("cli sub prints a name that is a plus as it is given to pub, as JSON", async () => {
   await using bus = await Bus.start();
   await using sub = await subscribed(bus, "--count", "1", '["a","+"]');

@@ -1,4 +1,5 @@
 /** The commands `top`, `stats`, `ping`, `completions`, and the help, each as a process of its own. */
+import { any } from "../mod.ts";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { stripAnsiCode } from "@std/fmt/colors";
 import { unicodeWidth } from "@std/cli/unicode-width";
@@ -101,15 +102,25 @@ Deno.test("cli stats prints what the broker counts as JSON", async () => {
   const { broker, file } = bus;
   const client = await bus.client();
   client.publish("a", {});
+  client.addSubscriber(["jobs", any], () => {}, { group: "workers" });
   await client.flush();
   const out = await output({ args: ["stats", "-c", file] });
   assertEquals(out.split("\n").length, 2);
-  const { clients, uptime, address, ...stats } = JSON.parse(out);
+  const { clients, groups, uptime, address, ...stats } = JSON.parse(out);
   assertEquals(address, broker.address);
   assert(uptime > 0);
   assertEquals(Object.keys(stats), Object.keys(broker.stats()));
   assertEquals([stats.received, stats.sessions], [1, 2]);
   assertEquals(clients.length, 2);
+  const { group, topic, members, waiting, unfinished, oldest } = groups[0];
+  assertEquals([group, topic, members, waiting, unfinished, oldest], [
+    "workers",
+    ["jobs", null],
+    1,
+    0,
+    0,
+    0,
+  ]);
 });
 
 Deno.test("cli stats --topics prints what passes in the next second, by topic", async () => {
@@ -208,6 +219,17 @@ function clientStats(client: number, some: Partial<Moment["clients"][number]> = 
   };
 }
 
+const NO_JOBS = {
+  groups: 0,
+  members: 0,
+  waiting: 0,
+  unfinished: 0,
+  oldest: 0,
+  redelivered: 0,
+  abandoned: 0,
+  refused: 0,
+};
+
 /** What a broker says after so many seconds, whose third client is the one that asks. */
 function momentAt(seconds: number, clients: number, topics: number): Moment {
   const all = Array.from({ length: clients }, (_, at) => clientStats(at + 1));
@@ -231,6 +253,7 @@ function momentAt(seconds: number, clients: number, topics: number): Moment {
       received: 20 * seconds,
       delivered: 13 * seconds,
       queuedBytes: 6000,
+      jobs: NO_JOBS,
     } as Moment["stats"],
     clients: all,
     total: clients,
@@ -245,6 +268,17 @@ function momentAt(seconds: number, clients: number, topics: number): Moment {
     period: 1000,
   };
 }
+
+Deno.test("lineOf and pageOf show what becomes of jobs, where there are groups", () => {
+  const moment = momentAt(2, 4, 1);
+  const jobs = { ...NO_JOBS, groups: 2, members: 5, waiting: 7, unfinished: 3, oldest: 65_000 };
+  const now = { ...moment, stats: { ...moment.stats, jobs } };
+  const figures = "groups 2 (5 members)  waiting 7  unfinished 3  oldest 65.0 s";
+  assertStringIncludes(lineOf(now, now), figures);
+  const [, , , ...rest] = pageOf(now, now, 200, 24).map(stripAnsiCode);
+  assertEquals(rest[0], `${figures}  redelivered 0  abandoned 0  refused 0`);
+  assertEquals(lineOf(moment, moment).includes("groups"), false);
+});
 
 Deno.test("lineOf and pageOf show nothing of what top causes as a rate or a queue", () => {
   const [before, now] = [momentAt(1, 4, 1), momentAt(2, 4, 1)];

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows }
 import { type ClientEvent, NetPubSub } from "../mod.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
 import { decodeGoodbye, encodeOpening } from "../protocol/frame_bodies.ts";
+import { encodeNumber } from "../protocol/job_bodies.ts";
 import { Peer } from "../tools/harness/peer.ts";
 import { until } from "../tools/harness/until.ts";
 import { TempFolder } from "./helpers/folder.ts";
@@ -75,10 +76,10 @@ for (
   Deno.test(`Broker ends a connection whose client gives a name ${what}`, async () => {
     await using stage = await Scene.start();
     await using peer = await Peer.authenticate(stage.broker);
-    const opening = { session: undefined, taken: 0, wait: false, patience: 0, name: "" };
+    const opening = { session: undefined, taken: 0, calls: 0, wait: false, patience: 0, name: "" };
     const head = encodeOpening(opening);
-    head[head.length - 1] = bytes?.length ?? 1;
-    await peer.send(FrameType.OPEN, head, bytes ?? new Uint8Array(0));
+    head[37] = bytes?.length ?? 1;
+    await peer.send(FrameType.OPEN, head, bytes ?? encodeNumber(0));
     assertEquals(decodeGoodbye(await peer.expect(FrameType.GOODBYE)).reason, Reason.PROTOCOL);
     await until(() => stage.broker.stats().endings.protocol === 1);
     assertEquals(stage.broker.stats().sessions, 0);

@@ -147,7 +147,7 @@ Deno.test("FrameReader says which limit a frame broke", () => {
     return error.reason;
   };
   assertEquals(
-    reasonOf(FrameType.OPEN, 30 + 64 + 4 * topicBlockMax(LIMITS) + 1),
+    reasonOf(FrameType.OPEN, 38 + 64 + 4 + 4 * (264 + topicBlockMax(LIMITS)) + 1),
     Reason.TOO_MANY_SUBSCRIPTIONS,
   );
   assertEquals(reasonOf(FrameType.ASK, 1), Reason.PROTOCOL);
@@ -175,7 +175,7 @@ Deno.test("FrameReader lets a message that is too long go as it arrives, in what
     assertEquals(seen, [
       [FrameType.ASK, 0, 0],
       [FrameType.PUBLISH, 0, size],
-      [FrameType.ACK, 12, 0],
+      [FrameType.ACK, 20, 0],
     ]);
   }
 });

@@ -1,6 +1,6 @@
 /** Groups on one bus. */
 import { assert, assertEquals, assertInstanceOf, assertMatch, assertThrows } from "@std/assert";
-import { any, BacklogError, NetPubSub, PubSub } from "../mod.ts";
+import { any, BacklogError, PubSub } from "../mod.ts";
 import type { ErrorContext } from "../pubsub/subscriber.ts";
 import { randomOf } from "../tools/harness/random.ts";
 
@@ -207,12 +207,6 @@ for (
     assertThrows(() => new PubSub().subscribe("t", options as never), kind, problem);
   });
 }
-
-Deno.test("NetPubSub says that groups are for one process", () => {
-  const bus = new NetPubSub("tcp://127.0.0.1:1", "key");
-  assertThrows(() => bus.subscribe("t", { group: "g" }), TypeError, "for the parts of one process");
-  assertThrows(() => bus.addSubscriber("t", () => {}, { group: "g" }), TypeError, "on a PubSub");
-});
 
 Deno.test("PubSub does each job of a group once, in each member's order, in random operations", async () => {
   for (let seed = 1; seed <= 30; seed++) {

@@ -116,7 +116,7 @@ Deno.test("Rights looks at the elements of a topic once, however many topics are
   assertEquals(readsWith(GRANTS_MAX), readsWith(2));
 });
 
-for (const field of ["publish", "subscribe"]) {
+for (const field of ["publish", "subscribe", "serve"]) {
   Deno.test(`Rights refuses more than 4096 topics to ${field}`, () => {
     const grants = Array.from({ length: GRANTS_MAX + 1 }, (_, i) => `${i}`);
     new Rights({ [field]: grants.slice(1) });
@@ -201,8 +201,24 @@ Deno.test("Rights.narrowedTo grants all of the key under the root, also what the
   assertEquals(rights.narrow([]), NOTHING);
 });
 
+Deno.test("Rights.mayServe needs the whole topic, and to subscribe to it", () => {
+  const rights = new Rights({ subscribe: ["jobs", ["a", any]], serve: ["jobs", "a", "c"] });
+  const may = (path: TopicPattern) => rights.mayServe(path);
+  const covered: TopicPattern[] = [["jobs"], ["jobs", "x"], ["a", "b"], ["a", any, "c"]];
+  assertEquals(covered.map(may), [true, true, true, true]);
+  assertEquals([[], ["a"], ["c"], ["d"]].map(may), [false, false, false, false]);
+  const narrowed = rights.narrowedTo({ serve: [["jobs", "x"], ["d"]] });
+  const ofTicket = [["jobs", "x", "y"], ["jobs"], ["d"]].map((path) => narrowed.mayServe(path));
+  assertEquals(ofTicket, [true, false, false]);
+  assertEquals(rights.narrowedTo({ subscribe: [["a"]] }).mayServe(["jobs"]), false);
+  assertEquals(rights.equals(new Rights({ subscribe: ["jobs", ["a", any]], serve: ["c"] })), false);
+  const everything = new Keyring("k", []).single.rights;
+  assertEquals([everything.mayServe([]), everything.mayServe(["*broker", "x"])], [true, false]);
+  assertThrows(() => new Rights({ serve: [["*broker"]] }), TypeError, "grants nothing");
+});
+
 Deno.test("Key.narrowed makes the same rights for tickets that narrow the same, and keeps few", () => {
-  const key = new Key("page", new Uint8Array(16), new Rights({ subscribe: ["a"] }));
+  const key = new Key("page", new Uint8Array(16), new Rights({ subscribe: ["a"], serve: ["a"] }));
   const narrow = (n: number) => key.narrowed({ subscribe: [["a", `${n}`]] });
   const first = narrow(0);
   for (let n = 1; n < 200; n++) narrow(n);
@@ -212,7 +228,10 @@ Deno.test("Key.narrowed makes the same rights for tickets that narrow the same, 
   for (let n = 400; n < 700; n++) narrow(n);
   assert(narrow(0) !== first, "others were used meanwhile");
   assertStrictEquals(key.narrowed({}), key.rights);
-  assertStrictEquals(key.narrowed({ serve: [] }), key.rights, "nothing has to do with it yet");
+  const [some, none] = [["a"], []].map((serve) =>
+    key.narrowed({ serve: serve.map((one) => [one]) })
+  );
+  assertEquals([some, none].map((each) => each!.mayServe(["a"])), [true, false]);
   key.rights = new Rights({ subscribe: ["b"] });
   assertEquals(narrow(0).narrow(["a", "0"]), NOTHING);
 });
@@ -301,6 +320,11 @@ for (
     ["with a key that is a number", [{ name: "ann", key: 1 }], "must be a string or a Uint8Array"],
     ["twice", [ANN, ANN], 'two have the name "ann"'],
     ["with a bad topic", [{ ...ANN, publish: [["a", ""]] }], "element 1 is empty"],
+    [
+      "with what nobody serves",
+      [{ ...ANN, serve: ["*local"] }],
+      'serve has ["*local"], which grants nothing',
+    ],
     ["with one topic instead of several", [{ ...ANN, subscribe: "a" }], "must be an array"],
     ["with a rate of 0", [{ ...ANN, messagesPerSecond: 0 }], "must be a positive number"],
     ["with no connections", [{ ...ANN, connections: 0 }], "must be a positive integer"],
@@ -317,7 +341,7 @@ for (
 Deno.test("parseKeys reads all fields of a key", () => {
   const text = `{ "keys": [
     { "name": "ann", "key": "AP8=", "publish": ["a", ["b", "c"]], "subscribe": [null],
-      "wait": true, "messagesPerSecond": 5, "connections": 2 },
+      "serve": ["jobs", ["a", null]], "wait": true, "messagesPerSecond": 5, "connections": 2 },
     { "name": "bob", "key": "AA==" } ] }`;
   assertEquals(parseKeys(text), [
     {
@@ -325,6 +349,7 @@ Deno.test("parseKeys reads all fields of a key", () => {
       key: Uint8Array.of(0, 255),
       publish: ["a", ["b", "c"]],
       subscribe: [null],
+      serve: ["jobs", ["a", any]],
       wait: true,
       messagesPerSecond: 5,
       connections: 2,
@@ -374,7 +399,7 @@ for (
     ),
   ] as const
 ) {
-  for (const right of ["publish", "subscribe"]) {
+  for (const right of ["publish", "subscribe", "serve"]) {
     Deno.test(`parseKeys refuses the ${right} of a plain "${grant}", and takes the array`, () => {
       const fileOf = (topic: unknown) =>
         JSON.stringify({ keys: [{ name: "ann", key: "AA==", [right]: ["a", topic] }] });

@@ -467,7 +467,14 @@ Deno.test("NetPubSub goes on after a notice that it cannot read, and tells that 
   const broker = new FramePeer(conn);
   await broker.expect(FrameType.OPEN);
   const limits = { messageBytes: 1000, topicElements: 16, elementBytes: 255, subscriptions: 4 };
-  const opened = { outcome: 0, session: new Uint8Array(16).fill(1), taken: 0, missed: 0, limits };
+  const opened = {
+    outcome: 0,
+    session: new Uint8Array(16).fill(1),
+    taken: 0,
+    calls: 0,
+    missed: 0,
+    limits,
+  };
   await broker.send(
     FrameType.OPENED,
     encodeOpened({ ...opened, heartbeat: 15_000, window: 2 ** 20 }),

@@ -2,8 +2,9 @@
  * The programs of docs/node-and-bun.md, one each in Node, Bun and Deno: they exchange messages through a
  * broker, with the package in a `node_modules` folder as a package manager puts it there.
  */
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { TempFolder } from "./helpers/folder.ts";
+import { installPackage } from "./helpers/node_modules.ts";
 import { deno, ListeningBroker, type Place, Running, start } from "./helpers/pages.ts";
 import { RUNTIMES } from "./helpers/runtimes.ts";
 
@@ -11,19 +12,6 @@ const ROOT = new URL("../", import.meta.url).pathname;
 const EXAMPLES = ["messages.ts", "thermometer.ts", "alarm.ts", "screen.ts"];
 /** Who measures, and who raises the alarm. */
 const PAIRS = [["Node 22", "Bun"], ["Node 24", "Bun"], ["Bun", "Node 22"]] as const;
-
-/** Puts the package where Node and Bun find it. */
-async function install(folder: string): Promise<void> {
-  const path = `${folder}/node_modules/@mpubsub/mpubsub`;
-  const flags = ["--quiet", "--no-lock", "--platform", "deno"];
-  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["bundle", ...flags, "--output", `${path}/mod.js`, "mod.ts"],
-    cwd: ROOT,
-  }).output();
-  assert(success, new TextDecoder().decode(stderr));
-  const manifest = { name: "@mpubsub/mpubsub", type: "module", exports: "./mod.js" };
-  await Deno.writeTextFile(`${path}/package.json`, JSON.stringify(manifest));
-}
 
 function runtime(wanted: string) {
   return RUNTIMES.find(({ name }) => name === wanted)!;
@@ -37,8 +25,7 @@ for (const [measuring, alarming] of PAIRS) {
     await using temp = await TempFolder.make();
     const folder = temp.path;
     const place: Place = { folder, flags: [`--config=${ROOT}deno.json`] };
-    await install(folder);
-    await Deno.writeTextFile(`${folder}/package.json`, '{ "type": "module" }');
+    await installPackage(folder);
     for (const name of EXAMPLES) {
       await Deno.copyFile(`${ROOT}examples/${name}`, `${folder}/${name}`);
     }

@@ -409,7 +409,7 @@ Deno.test("ClientSession gives a sign of life when something comes and its timer
   for (let i = 0; i < 5; i++) {
     time.spend(TICKS * tickMs);
     await peer.send(FrameType.ACK, encodeAck(0, 0));
-    assertEquals(decodeAck(await peer.expect(FrameType.ACK)), { count: 0, asks: 0 });
+    assertEquals(decodeAck(await peer.expect(FrameType.ACK)), { messages: 0, calls: 0, asks: 0 });
   }
   remote.ticker.end();
   theirs.close();

@@ -14,7 +14,7 @@ import {
 import { BusyError } from "../protocol/authenticate.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
 import { decodeGoodbye } from "../protocol/frame_bodies.ts";
-import { Peer } from "../tools/harness/peer.ts";
+import { openOf, Peer } from "../tools/harness/peer.ts";
 import { randomOf } from "../tools/harness/random.ts";
 import { until } from "../tools/harness/until.ts";
 
@@ -436,7 +436,7 @@ Deno.test("Broker has a place for another key when one has filled all with live 
   assertStringIncludes(text, 'many of them with the key "bob"; try again later');
   // It is refused until its key has no more than others.
   const again = await stage.dial("bob");
-  await again.send(FrameType.OPEN, new Uint8Array(30));
+  await again.send(FrameType.OPEN, ...openOf());
   assertEquals((await goodbye(again)).reason, Reason.BUSY);
   const { sessions, refusals, endings } = stage.broker.stats();
   assertEquals([sessions, refusals.busy, endings.crowded], [10, 1, 1]);
@@ -519,7 +519,7 @@ Deno.test("Broker bounds connections that are refused, or lose their sessions, a
   for (let i = 0; i < 12; i++) {
     await (await stage.dial("bob")).sendOpen([], { session });
     const refused = await stage.dial("bob");
-    await refused.send(FrameType.OPEN, new Uint8Array(30));
+    await refused.send(FrameType.OPEN, ...openOf());
     const { connections, sessions } = stage.broker.stats();
     assert(
       connections <= 2 + 2 * 6 && sessions <= 2,
@@ -568,7 +568,7 @@ Deno.test("Broker keeps no session of a key that onClient takes away while it ge
   await stage.open("bob");
   await stage.open("bob");
   const ann = await stage.dial("ann");
-  await ann.send(FrameType.OPEN, new Uint8Array(30));
+  await ann.send(FrameType.OPEN, ...openOf());
   assertEquals((await goodbye(ann)).reason, Reason.KEY_REVOKED);
   ann.conn.close();
   await until(() => broker.stats().sessions === 0);

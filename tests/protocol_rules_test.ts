@@ -138,7 +138,7 @@ const FOUR_ANY = topic(ANY, ANY, "a", ANY, ANY);
 for (
   const [what, reason, bytes] of [
     ["a frame of size 0", Reason.PROTOCOL, Uint8Array.of(0)],
-    ["a frame of an unknown type", Reason.PROTOCOL, frame(13)],
+    ["a frame of an unknown type", Reason.PROTOCOL, frame(18)],
     ["a frame of the broker's", Reason.PROTOCOL, frame(Type.LOST, new Uint8Array(8))],
     ["a second OPEN", Reason.PROTOCOL, openFrame()],
     ["an ASK with a body", Reason.PROTOCOL, frame(Type.ASK, new Uint8Array(1))],
@@ -161,12 +161,17 @@ for (
     [
       "an ACK of what was not sent",
       Reason.PROTOCOL,
-      frame(Type.ACK, Uint8Array.of(1), new Uint8Array(11)),
+      frame(Type.ACK, Uint8Array.of(1), new Uint8Array(19)),
     ],
     [
       "an ACK of an ASK that was not sent",
       Reason.PROTOCOL,
-      frame(Type.ACK, new Uint8Array(8), Uint8Array.of(1, 0, 0, 0)),
+      frame(Type.ACK, new Uint8Array(16), Uint8Array.of(1, 0, 0, 0)),
+    ],
+    [
+      "an ACK of a call that was not sent",
+      Reason.PROTOCOL,
+      frame(Type.ACK, new Uint8Array(8), Uint8Array.of(1), new Uint8Array(11)),
     ],
   ] as const
 ) {
@@ -184,7 +189,7 @@ for (
     ["four any", Reason.TOPIC_TOO_BIG, openFrame({ topics: [FOUR_ANY] })],
     ["256 bytes", Reason.TOPIC_TOO_BIG, openFrame({ topics: [LONGER] })],
     ["a count that no number holds", Reason.PROTOCOL, openFrame({ taken: 2n ** 53n })],
-    ["too few bytes", Reason.PROTOCOL, frame(Type.OPEN, new Uint8Array(28))],
+    ["too few bytes", Reason.PROTOCOL, frame(Type.OPEN, new Uint8Array(36))],
   ] as const
 ) {
   Deno.test(`Broker opens no session for an OPEN with ${what}`, async () => {

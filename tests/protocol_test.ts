@@ -8,6 +8,7 @@ import {
   encodeOpening,
   Resumption,
 } from "../protocol/frame_bodies.ts";
+import { encodeNumber } from "../protocol/job_bodies.ts";
 import { BrokerHandshake, ClientHandshake } from "../protocol/handshake.ts";
 import { decodeTopic, encodeTopic, topicEnd } from "../protocol/topic_block.ts";
 import { decode, encode } from "../tools/harness/payload.ts";
@@ -15,11 +16,12 @@ import { decode, encode } from "../tools/harness/payload.ts";
 const PAGE = await Deno.readTextFile(new URL("../docs/protocol.md", import.meta.url));
 const KEY = new TextEncoder().encode("secret");
 const LIMITS = { messageBytes: 2 ** 20, topicElements: 16, elementBytes: 255, subscriptions: 1024 };
-const OPENING = { session: undefined, taken: 0, wait: false, patience: 0, name: "demo" };
+const OPENING = { session: undefined, taken: 0, calls: 0, wait: false, patience: 0, name: "demo" };
 const OPENED = {
   outcome: Resumption.NEW,
   session: Uint8Array.from({ length: 16 }, (_, i) => 0xe0 + i),
   taken: 0,
+  calls: 0,
   missed: 0,
   heartbeat: 15_000,
   window: 2 ** 20,
@@ -63,7 +65,15 @@ Deno.test("docs/protocol.md shows the frames that both sides send", () => {
   const topic = encodeTopic(["sensors", "kitchen"]);
   const payload = encode(MESSAGE);
   const frames: [string, Uint8Array][] = [
-    ["client OPEN", encodeFrame(FrameType.OPEN, encodeOpening(OPENING), encodeTopic(["sensors"]))],
+    [
+      "client OPEN",
+      encodeFrame(
+        FrameType.OPEN,
+        encodeOpening(OPENING),
+        encodeNumber(1),
+        encodeTopic(["sensors"]),
+      ),
+    ],
     ["broker OPENED", encodeFrame(FrameType.OPENED, encodeOpened(OPENED))],
     ["client PUBLISH", encodeFrame(FrameType.PUBLISH, topic, payload)],
     ["client ASK", encodeFrame(FrameType.ASK)],

@@ -15,8 +15,10 @@ function rowsOf(title: string): string[][] {
 Deno.test("RawClient knows each type of frame in docs/protocol.md, and which are counted", () => {
   const rows = rowsOf("type");
   assertEquals(Type, Object.fromEntries(rows.map(([type, name]) => [name, Number(type)])));
-  const counted = rows.filter(([, , , isCounted]) => isCounted === "yes");
-  assertEquals(COUNTED.toSorted((a, b) => a - b), counted.map(([type]) => Number(type)));
+  for (const [lane, types] of Object.entries(COUNTED)) {
+    const counted = rows.filter(([, , , where]) => where === lane);
+    assertEquals(types.toSorted((a, b) => a - b), counted.map(([type]) => Number(type)));
+  }
 });
 
 Deno.test("RawClient knows each refusal and each reason in docs/protocol.md", () => {

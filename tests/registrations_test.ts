@@ -27,7 +27,7 @@ function setUp(subscribers: readonly unknown[]) {
   for (const one of all) registrations.add(one);
   const remove = (registration: Registration) => {
     registration.active = false;
-    registrations.removed();
+    registrations.removed(registration);
   };
   return { registrations, all, remove, looks };
 }

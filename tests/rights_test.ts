@@ -16,7 +16,7 @@ import { FrameType, Reason } from "../protocol/frame.ts";
 import { decodeGoodbye, decodeRefused } from "../protocol/frame_bodies.ts";
 import { encodeTopic } from "../protocol/topic_block.ts";
 import { TopicTree } from "../routing/topic_tree.ts";
-import { Peer } from "../tools/harness/peer.ts";
+import { openOf, Peer } from "../tools/harness/peer.ts";
 import { until } from "../tools/harness/until.ts";
 import { Warnings } from "./helpers/warnings.ts";
 
@@ -244,7 +244,7 @@ Deno.test("Broker does not open a session for a key that was taken away after it
   await using stage = await Stage.start({ ann: {} });
   await using peer = await Peer.authenticate(stage.broker, secretOf("ann"), "ann");
   stage.broker.setKeys([]);
-  await peer.send(FrameType.OPEN, new Uint8Array(30));
+  await peer.send(FrameType.OPEN, ...openOf());
   const { reason } = decodeGoodbye(await peer.expect(FrameType.GOODBYE));
   assertEquals(reason, Reason.KEY_REVOKED);
   assertEquals(stage.broker.stats().sessions, 0);
@@ -346,7 +346,7 @@ Deno.test("Broker refuses messages beyond the rate of a key, all its holders tog
 Deno.test("Broker answers a subscription that is not granted before the ACK that covers it, each time", async () => {
   await using stage = await Stage.start({ ann: {} });
   await using peer = await Peer.authenticate(stage.broker, secretOf("ann"), "ann");
-  await peer.send(FrameType.OPEN, new Uint8Array(30), encodeTopic(["a"]), encodeTopic([]));
+  await peer.send(FrameType.OPEN, ...openOf(encodeTopic(["a"]), encodeTopic([])));
   for (const topic of [["a"], []]) {
     const denied = decodeRefused(await peer.expect(FrameType.DENIED), LIMITS);
     assertEquals([denied.topic, denied.reason], [topic, Reason.FORBIDDEN]);
@@ -382,7 +382,7 @@ Deno.test("Broker ends a session that does not read what is taken away from it o
   await using peer = await Peer.authenticate(stage.broker, secretOf("ann"), "ann");
   const long = Array.from({ length: 4 }, () => "x".repeat(255));
   const topics = Array.from({ length: 1000 }, (_, i) => encodeTopic([...long, `${i}`]));
-  await peer.send(FrameType.OPEN, new Uint8Array(30), ...topics);
+  await peer.send(FrameType.OPEN, ...openOf(...topics));
   await peer.expect(FrameType.OPENED);
   const { broker } = stage;
   const { bus } = stage.client();

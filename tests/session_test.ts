@@ -85,7 +85,8 @@ class Peer extends FramePeer {
 
   /** The ACK that comes next. */
   async ack(): Promise<{ count: number; asks: number }> {
-    return decodeAck(await this.expect(FrameType.ACK));
+    const { messages: count, asks } = decodeAck(await this.expect(FrameType.ACK));
+    return { count, asks };
   }
 
   async write(...frames: readonly Uint8Array[]): Promise<void> {
@@ -255,10 +256,10 @@ for (
   const [what, acks, problem] of [
     ["goes back", [encodeAck(2, 0), encodeAck(1, 0)], "acknowledgement of 1: 3 frames were sent"],
     ["goes past what was sent", [encodeAck(4, 0)], "acknowledgement of 4: 3 frames were sent"],
-    ["counts 2^64 - 1", [new Uint8Array(12).fill(255, 0, 8)], "Cannot read a count"],
+    ["counts 2^64 - 1", [new Uint8Array(20).fill(255, 0, 8)], "Cannot read a count"],
     ["answers what was not asked", [encodeAck(3, 2)], "answers 2 requests of 1"],
     ["answers less than before", [encodeAck(0, 1), encodeAck(0, 0)], "answers 0 requests of 1"],
-    ["is too short", [new Uint8Array(11)], "11 bytes, not 12"],
+    ["is too short", [new Uint8Array(19)], "19 bytes, not 20"],
   ] as const
 ) {
   Deno.test(`Session ends its link with PROTOCOL when an ACK ${what}`, async () => {

@@ -7,6 +7,7 @@ import { Callbacks } from "../broker/callbacks.ts";
 import { Access } from "../broker/access.ts";
 import type { ClientPeer } from "../broker/client_peer.ts";
 import { Counters } from "../broker/counters.ts";
+import { Groups } from "../broker/groups.ts";
 import { type BrokerKey, Keyring } from "../broker/keys.ts";
 import { Memory } from "../broker/memory.ts";
 import { type BrokerOptions, checkedOptions } from "../broker/options.ts";
@@ -71,11 +72,22 @@ class Stage implements Disposable {
       ...options,
     });
     const { limits, maxPatience } = checked;
+    this.memory = new Memory(checked.memory, () => this.sessions.holders());
+    const { router, memory: { account } } = this;
     this.sessions = new Sessions({
       options: checked,
       limits,
       maxPatience,
-      memory: this.memory = new Memory(checked.memory, () => this.sessions.holders()),
+      memory: this.memory,
+      groups: new Groups({
+        router,
+        background,
+        account,
+        limits,
+        maxPatience,
+        resumeWindow: checked.resumeWindow,
+        now: () => this.time,
+      }),
       callbacks: new Callbacks(checked),
       counters: this.counters,
       router: this.router,
@@ -118,8 +130,17 @@ class Stage implements Disposable {
   ): Generator<void, ClientPeer | undefined, undefined> {
     return this.sessions.open(link, {
       access: new Access(this.keyring.get(keyName)!),
-      opening: { session: undefined, taken: 0, wait: false, patience: 0, name: "", ...opening },
+      opening: {
+        session: undefined,
+        taken: 0,
+        calls: 0,
+        wait: false,
+        patience: 0,
+        name: "",
+        ...opening,
+      },
       topics,
+      members: [],
       address: undefined,
     });
   }

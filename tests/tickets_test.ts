@@ -176,6 +176,40 @@ Deno.test("Broker gives a ticket the rights of its key where it says nothing, an
   await assertRejects(() => none.flush(), ForbiddenError);
 });
 
+Deno.test("Broker lets who has a ticket be a member where key and ticket say so, until the key does not", async () => {
+  await using stage = await Stage.start();
+  const serving = { ...KEY, serve: ["out"] };
+  stage.broker.setKeys([serving]);
+  const got: string[] = [];
+  const errors: unknown[] = [];
+  const page = await stage.connected(await ticket({ narrow: { serve: [["out", "7"]] } }), {
+    onError: (error) => errors.push(error),
+  });
+  const join = async (topic: string[]) => {
+    page.addSubscriber(topic, () => got.push("page"), { group: "workers" });
+    await page.flush();
+  };
+  await join(["out", "7"]);
+  for (const topic of [["out", "8"], ["out"], ["in"]]) {
+    const error = await assertRejects(() => join(topic), ForbiddenError);
+    assertEquals(error.topic, topic);
+  }
+  const root = await stage.root();
+  const say = async (count: number) => {
+    for (let n = 0; n < count; n++) root.publish(["out", "7"], {});
+    await root.flush();
+    await until(() => got.length === count);
+    return got.splice(0);
+  };
+  assertEquals(await say(2), ["page", "page"]);
+  stage.broker.setKeys([{ ...serving, serve: ["in"] }]);
+  await until(() => errors.length === 4);
+  assertEquals(stage.broker.stats().jobs.members, 0);
+  root.addSubscriber(["out", "7"], () => got.push("root"), { group: "workers" });
+  await root.flush();
+  assertEquals(await say(2), ["root", "root"]);
+});
+
 Deno.test("Broker.setKeys changes the rights of tickets with those of their key, and never beyond them", async () => {
   await using stage = await Stage.start();
   const errors: unknown[] = [];
@@ -414,7 +448,7 @@ Deno.test("Broker lets a session go on under a later ticket for the same, with t
   await root.flush();
   const narrow = { publish: [], subscribe: ["out"] };
   const second = await stage.peer(await ticket({ for: "ann", narrow }));
-  await second.send(FrameType.OPEN, openBody(session), topicBlock("out"), topicBlock("in"));
+  await second.send(FrameType.OPEN, openBody(session, 2), topicBlock("out"), topicBlock("in"));
   await second.expect(FrameType.DENIED);
   const opened = await second.expect(FrameType.OPENED);
   assertEquals(opened[0], Resumption.RESUMED);
@@ -601,8 +635,8 @@ Deno.test("NetPubSub with a ticket works over WebSockets, whose bounds hold the 
   await stage.connected(longest);
 });
 
-function openBody(session: Uint8Array): Uint8Array {
-  return join(session, new Uint8Array(8 + 1 + 4 + 1));
+function openBody(session: Uint8Array, topics = 0): Uint8Array {
+  return join(session, new Uint8Array(8 + 8 + 1 + 4 + 1), Uint8Array.of(topics, 0, 0, 0));
 }
 
 function topicBlock(name: string): Uint8Array {

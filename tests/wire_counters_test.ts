@@ -34,6 +34,7 @@ import {
 } from "../protocol/frame_bodies.ts";
 import { FrameReader } from "../protocol/frame_reader.ts";
 import { Inbox } from "../protocol/inbox.ts";
+import { decodeMember, decodeRanges, encodeMember, encodeRanges } from "../protocol/job_bodies.ts";
 import { Link } from "../protocol/link.ts";
 import { Outbox } from "../protocol/outbox.ts";
 import { Session, type SessionOptions, WINDOW_BYTES } from "../protocol/session.ts";
@@ -46,7 +47,8 @@ import { FakeStream, Node } from "./helpers/stream_nodes.ts";
 import { randomOf } from "../tools/harness/random.ts";
 
 const ALL_32 = 2 ** 32;
-const LIMITS = Array.from({ length: 16 }, () => 100_000);
+const LIMITS = Array.from({ length: 18 }, () => 100_000);
+const CALL = encodeFrame(FrameType.FINISHED, new Uint8Array(12));
 const MESSAGE = encodeFrame(FrameType.PUBLISH, encodeTopic(["t"]), new Uint8Array(1));
 
 /** Two sessions whose numbers go on from there, and how many frames each has got. */
@@ -178,6 +180,36 @@ Deno.test("A session takes, acknowledges and resumes up to its last frame, and e
   await flushed;
 });
 
+Deno.test("A session counts calls up to the last one, beside messages, and ends with the next", async () => {
+  const pair = new Pair({ frames: COUNT_MAX - 3 });
+  pair.connect();
+  const call = () => {
+    for (const session of pair.sessions) {
+      session.call(CALL);
+      session.pump();
+    }
+  };
+  for (let n = 0; n < 3; n++) call();
+  pair.publish();
+  await pair.flush();
+  const taken = pair.sessions.map(({ taken, takenCalls }) => [taken, takenCalls]);
+  assertEquals(taken, [[COUNT_MAX - 2, COUNT_MAX], [COUNT_MAX - 2, COUNT_MAX]]);
+  const [client] = pair.sessions;
+  const { link } = client;
+  client.call(CALL);
+  client.pump();
+  assertInstanceOf((await link!.finished).error, ProtocolError);
+  await pair.end();
+});
+
+Deno.test("A broker takes the largest number of a member that 32 bits hold", () => {
+  const member = { number: ALL_32 - 1, concurrency: 2 ** 40, group: "g", topic: encodeTopic([]) };
+  const read = decodeMember(encodeMember(member)).member;
+  assertEquals([read.number, read.concurrency], [ALL_32 - 1, ALL_32 - 1]);
+  const ranges = [{ first: COUNT_MAX, count: ALL_32 - 1 }];
+  assertEquals(decodeRanges(encodeRanges(ranges)), ranges);
+});
+
 Deno.test("The numbers of a session begin anew with a new session", async () => {
   const pair = new Pair({ frames: COUNT_MAX });
   for (const session of pair.sessions) session.restart();
@@ -223,6 +255,7 @@ Deno.test("OPENED and LOST tell at most 2⁵³ − 1 messages, and what says mor
     outcome: 2,
     session: new Uint8Array(16),
     taken: 0,
+    calls: 0,
     heartbeat: 10,
     window: 1,
     limits,
@@ -360,10 +393,12 @@ Deno.test("docs/protocol.md has a row for each counter that is tried here", asyn
   const [before] = section.split("\n## ") as [string];
   const rows = [...before.matchAll(/^\| ([^|]*[^| ]) +\|/gm)].map(([, cell]) => cell);
   assertEquals(rows.filter((cell) => !/^(counter|-+)$/.test(cell!)), [
-    "counted frames of a session, each direction",
+    "counted frames of a session, each lane and direction",
     "ASKs on one connection, each direction",
     "messages that a broker dropped for a client",
     "messages that other brokers lost",
+    "jobs of a session",
+    "members of a session",
     "what a broker counts of itself",
     "packets of a broker, or of one of its lanes to a stream",
     "messages in a packet",

@@ -517,7 +517,7 @@ export function testReliability(on: Transport): void {
         const link = new Link(stream, clientFrameLimits(limits), {
           frame() {
             const session = new Uint8Array(16).fill(1);
-            const counts = { taken: 0, missed: 0, heartbeat: 1000, window: 2 ** 20 };
+            const counts = { taken: 0, calls: 0, missed: 0, heartbeat: 1000, window: 2 ** 20 };
             const opened = { outcome: Resumption.NEW, session, ...counts, limits };
             link.send(FrameType.OPENED, encodeOpened(opened));
             link.end(Reason.REPLACED, "somebody else has it");

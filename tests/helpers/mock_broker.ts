@@ -1,9 +1,16 @@
 /** A broker that answers when a test wants it to, and notes what its clients say. */
+import { concat } from "../../base/bytes.ts";
 import type { Connection } from "../../io/connection.ts";
 import { formatEndpoint } from "../../io/address.ts";
 import { listen, type Listener } from "../../io/listener.ts";
 import { authenticateClient } from "../../protocol/authenticate.ts";
-import { type Frame, FrameType, type Limits, type Reason } from "../../protocol/frame.ts";
+import {
+  encodeFrame,
+  type Frame,
+  FrameType,
+  type Limits,
+  type Reason,
+} from "../../protocol/frame.ts";
 import {
   clientFrameLimits,
   decodeOpening,
@@ -11,9 +18,11 @@ import {
   LIMITS_MAX,
   Resumption,
 } from "../../protocol/frame_bodies.ts";
+import { decodeMember, decodeNumber, decodeRanges } from "../../protocol/job_bodies.ts";
 import { Link } from "../../protocol/link.ts";
 import { Session } from "../../protocol/session.ts";
-import { decodeTopic, topicEnd } from "../../protocol/topic_block.ts";
+import { decodeTopic, encodeTopic, topicEnd } from "../../protocol/topic_block.ts";
+import type { TopicPath } from "../../topic.ts";
 
 const KEY = new TextEncoder().encode("k");
 const LIMITS: Limits = {
@@ -38,6 +47,11 @@ export class MockBroker implements AsyncDisposable {
   readonly received: string[] = [];
   /** The first elements of the topics of the latest OPEN, and what came after it. */
   topics: string[] = [];
+  /** The members of the latest OPEN, and those that came after it and have not left, by their numbers. */
+  readonly members = new Map<number, string>();
+  /** What it was told of jobs: `F` or `R`, and the first and last number of each range. */
+  readonly ended: string[] = [];
+  #session: Session | undefined;
   readonly #listener: Listener;
   readonly #serving: Promise<void>;
   readonly #links = new Set<Link>();
@@ -119,10 +133,10 @@ export class MockBroker implements AsyncDisposable {
 
   async #open(link: Link, { buffer, body, end }: Frame): Promise<void> {
     const open = buffer.slice(body, end);
-    this.topics = topicsIn(open, decodeOpening(open).topics);
+    this.#noteOpen(open);
     await this.#gates.get("OPENED")?.promise;
-    const session = new Session({ frame: (frame) => this.#take(frame) });
-    const counts = { taken: 0, missed: 0, heartbeat: 60_000, window: 2 ** 20 };
+    const session = this.#session = new Session({ frame: (frame) => this.#take(frame) });
+    const counts = { taken: 0, calls: 0, missed: 0, heartbeat: 60_000, window: 2 ** 20 };
     const id = crypto.getRandomValues(new Uint8Array(16));
     const opened = { outcome: Resumption.NEW, session: id, ...counts, limits: this.limits };
     link.send(FrameType.OPENED, encodeOpened(opened));
@@ -140,7 +154,52 @@ export class MockBroker implements AsyncDisposable {
     if (type === FrameType.PUBLISH) this.unheard++;
   }
 
+  #noteOpen(open: Uint8Array): void {
+    let at = decodeOpening(open).topics;
+    const count = decodeNumber(open, at);
+    at += 4;
+    this.topics = [];
+    for (let i = 0; i < count; i++) {
+      const end = topicEnd(open, at, open.length);
+      this.topics.push(decodeTopic(open, at, end, LIMITS_MAX)[0] ?? "");
+      at = end;
+    }
+    this.members.clear();
+    while (at < open.length) at = this.#noteMember(open, at);
+  }
+
+  /** Notes the member at a place as its group, its topic and its concurrency; returns the place after it. */
+  #noteMember(bytes: Uint8Array, at: number): number {
+    const { member: { number, group, topic, concurrency }, end } = decodeMember(bytes, at);
+    const path = decodeTopic(topic, 0, topic.length, LIMITS_MAX);
+    this.members.set(number, `${group} of ${path.join("/")}: ${concurrency}`);
+    return end;
+  }
+
+  /** Gives a member a job, which has this payload. */
+  give(member: number, topic: TopicPath, payload: Uint8Array, redelivered = 0): void {
+    const head = new Uint8Array(5);
+    new DataView(head.buffer).setUint32(0, member, true);
+    head[4] = redelivered;
+    this.#session!.call(encodeFrame(FrameType.JOB, concat(head, encodeTopic(topic), payload)));
+    this.#session!.pump();
+  }
+
   #take({ type, buffer, body, end }: Frame): void {
+    const bytes = buffer.subarray(body, end);
+    if (type === FrameType.JOIN) this.#noteMember(bytes.slice(), 0);
+    else if (type === FrameType.LEAVE) this.members.delete(decodeNumber(bytes));
+    else if (type === FrameType.FINISHED) this.#noteEnded("F", bytes);
+    else if (type === FrameType.RETURNED) this.#noteEnded("R", bytes);
+    else this.#takeTopic(type, buffer, body, end);
+  }
+
+  #noteEnded(what: string, body: Uint8Array): void {
+    const ranges = decodeRanges(body).map(({ first, count }) => `${first}-${first + count - 1}`);
+    this.ended.push([what, ...ranges].join(" "));
+  }
+
+  #takeTopic(type: number, buffer: Uint8Array, body: number, end: number): void {
     const path = decodeTopic(buffer, body, topicEnd(buffer, body, end), LIMITS_MAX);
     const [first = ""] = path;
     if (type === FrameType.PUBLISH) this.received.push(first);
@@ -159,15 +218,4 @@ export class MockBroker implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
-}
-
-/** The first elements of the topics from `at` on. */
-function topicsIn(bytes: Uint8Array, at: number): string[] {
-  const topics: string[] = [];
-  while (at < bytes.length) {
-    const end = topicEnd(bytes, at, bytes.length);
-    topics.push(decodeTopic(bytes, at, end, LIMITS_MAX)[0] ?? "");
-    at = end;
-  }
-  return topics;
 }

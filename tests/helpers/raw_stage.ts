@@ -102,5 +102,5 @@ export async function nextAck(client: RawClient): Promise<{ count: number; reque
 /** What an ACK says. */
 export function ackOf({ body }: RawFrame): { count: number; requests: number } {
   const view = new DataView(body.buffer);
-  return { count: Number(view.getBigUint64(0, true)), requests: view.getUint32(8, true) };
+  return { count: Number(view.getBigUint64(0, true)), requests: view.getUint32(16, true) };
 }

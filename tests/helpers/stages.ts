@@ -1,15 +1,24 @@
 /**
  * The other side of `conformance/client/`: what its cases, in whatever runtime they are, have done here.
  */
+import { assertRejects } from "@std/assert";
+import { delay } from "@std/async/delay";
 import { toBase64 } from "../../base/base64.ts";
 import { asyncDispose } from "../../base/disposal.ts";
 import { listen } from "../../io/listener.ts";
-import { Broker, type BrokerOptions, NetPubSub, type NetPubSubOptions } from "../../mod.ts";
+import {
+  Broker,
+  type BrokerOptions,
+  type Info,
+  NetPubSub,
+  type NetPubSubOptions,
+} from "../../mod.ts";
 import { Proxy, randomPlan, type Sighting } from "../../testing.ts";
 import { withFreePort, withOtherPorts } from "../../tools/harness/free_ports.ts";
 import { show } from "../../tools/harness/payload.ts";
 import type {
   PlainBrokerOptions,
+  PlainMemberOptions,
   PlainTopic,
   StageCalls,
   StageInfo,
@@ -31,6 +40,7 @@ const CUT_BYTES = 20_000;
 interface Member {
   readonly bus: NetPubSub;
   readonly heard: (readonly [readonly string[], string])[];
+  readonly worked: (readonly [string, number])[];
   readonly sightings: Sighting[];
 }
 
@@ -96,6 +106,8 @@ class HostedStage implements StageCalls, AsyncDisposable {
   #broker: Broker;
   #proxy: Proxy | undefined;
   #isCalm = false;
+  /** Ends the jobs that never end otherwise. */
+  readonly #over = Promise.withResolvers<void>();
   /** What the clients here were told, which no case asks for. */
   readonly #unexpected: unknown[] = [];
 
@@ -214,7 +226,7 @@ class HostedStage implements StageCalls, AsyncDisposable {
       onGap: (gap) => void this.#unexpected.push(new Error(`A gap: ${JSON.stringify(gap)}`)),
     };
     const bus = new NetPubSub(isFragile ? this.info.address : address, authkey, options);
-    this.#members.set(name, { bus, heard: [], sightings: [] });
+    this.#members.set(name, { bus, heard: [], worked: [], sightings: [] });
     await bus.connect({ wait: true });
   }
 
@@ -225,6 +237,33 @@ class HostedStage implements StageCalls, AsyncDisposable {
       if (path[0] === "chat") sightings.push({ publisher: path[1] ?? "", id: message.id });
     });
     await bus.flush();
+  }
+
+  async work(
+    name: string,
+    topic: PlainTopic,
+    { ms, ...options }: PlainMemberOptions,
+  ): Promise<void> {
+    const { bus, worked } = this.#member(name);
+    const work = async (_topic: unknown, message: object, { redelivered = 0 }: Info) => {
+      worked.push([show(message), redelivered]);
+      await (ms === undefined ? this.#over.promise : delay(ms));
+    };
+    bus.addSubscriber(topic, work, options);
+    await bus.flush();
+  }
+
+  worked(name: string): Promise<Member["worked"]> {
+    return Promise.resolve(this.#member(name).worked);
+  }
+
+  async leave(name: string, isAbrupt: boolean): Promise<void> {
+    const { bus } = this.#member(name);
+    const left = bus.disconnect(isAbrupt ? { signal: AbortSignal.abort() } : {});
+    if (!isAbrupt) return await left;
+    // It has not finished what it had; its own program is told of that, too.
+    await assertRejects(() => left, DOMException);
+    this.#unexpected.pop();
   }
 
   heard(name: string): Promise<Member["heard"]> {
@@ -299,6 +338,7 @@ class HostedStage implements StageCalls, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#over.resolve();
     const [unexpected] = this.#unexpected;
     const now = { signal: AbortSignal.abort(new Error("the case is over")) };
     const leaving = [...this.#members.values()].map(({ bus }) => bus.disconnect(now));

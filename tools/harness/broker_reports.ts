@@ -7,6 +7,7 @@
 const MEMBERS: ReadonlyMap<string, Readonly<Record<string, string>>> = new Map([
   ["stats", { uptime: "number", address: "string", sessions: "number" }],
   ["clients", { clients: "object", total: "number" }],
+  ["groups", { groups: "object", total: "number" }],
   ["topics", { topics: "object", other: "object", period: "number" }],
 ]);
 

@@ -11,6 +11,7 @@ import {
 } from "../../protocol/frame_bodies.ts";
 import { FrameReader } from "../../protocol/frame_reader.ts";
 import { ClientHandshake, keyBytes } from "../../protocol/handshake.ts";
+import { encodeNumber } from "../../protocol/job_bodies.ts";
 import { encodeTopic } from "../../protocol/topic_block.ts";
 
 /** Every kind of frame, of any length. */
@@ -87,8 +88,17 @@ export class Peer implements AsyncDisposable {
     topics: readonly string[][] = [],
     opening: Partial<Opening> = {},
   ): Promise<Opened> {
-    const head = { session: undefined, taken: 0, wait: false, patience: 0, name: "", ...opening };
-    await this.send(FrameType.OPEN, encodeOpening(head), ...topics.map(encodeTopic));
+    const head = {
+      session: undefined,
+      taken: 0,
+      calls: 0,
+      wait: false,
+      patience: 0,
+      name: "",
+      ...opening,
+    };
+    const blocks = topics.map(encodeTopic);
+    await this.send(FrameType.OPEN, encodeOpening(head), encodeNumber(blocks.length), ...blocks);
     return decodeOpened(await this.expect(FrameType.OPENED));
   }
 
@@ -123,4 +133,10 @@ export class Peer implements AsyncDisposable {
     this.conn.close();
     return Promise.resolve();
   }
+}
+
+/** The body of an OPEN for a new session: topics, as blocks, and no members of groups. */
+export function openOf(...topics: readonly Uint8Array[]): Uint8Array[] {
+  const head = { session: undefined, taken: 0, calls: 0, wait: false, patience: 0, name: "" };
+  return [encodeOpening(head), encodeNumber(topics.length), ...topics];
 }

@@ -4,6 +4,7 @@ import type { Case } from "./context.ts";
 import { DELIVERY } from "./delivery_cases.ts";
 import { ERRORS } from "./error_cases.ts";
 import { FILES } from "./file_cases.ts";
+import { GROUPS } from "./group_cases.ts";
 import { RIGHTS } from "./rights_cases.ts";
 import { SESSIONS } from "./session_cases.ts";
 import { SUBSCRIPTIONS } from "./subscription_cases.ts";
@@ -17,6 +18,7 @@ export const CASES: readonly Case[] = [
   TICKETS,
   WAITING,
   SESSIONS,
+  GROUPS,
   VALUES,
   DELIVERY,
   SUBSCRIPTIONS,

@@ -39,7 +39,11 @@ export const DELIVERY: readonly Case[] = [
       await until(async () => (await stage.call("heard", "deno")).length > 0);
       same(await stage.call("heard", "deno"), [[["question", "first"], 'Object {"n": 1n}']]);
       await stage.call("publish", "deno", ["answer", "日本"], [{ text: "yes" }]);
-      same(await take(answers, 1), [{ topic: ["answer", "日本"], message: { text: "yes" } }]);
+      same(await take(answers, 1), [{
+        topic: ["answer", "日本"],
+        message: { text: "yes" },
+        info: {},
+      }]);
     },
   },
   {

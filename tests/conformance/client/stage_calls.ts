@@ -41,6 +41,14 @@ export interface StageInfo {
 /** A topic in JSON. */
 export type PlainTopic = string | readonly string[] | null;
 
+/** How a client is a member of a group. */
+export interface PlainMemberOptions {
+  readonly group: string;
+  readonly concurrency?: number;
+  /** How long a job takes, in milliseconds; by default it never ends. */
+  readonly ms?: number;
+}
+
 /** The calls of a stage. */
 export interface StageCalls {
   /** Cuts the connections that pass the proxy. */
@@ -59,6 +67,12 @@ export interface StageCalls {
   join(name: string, isFragile?: boolean): Promise<void>;
   /** Has it note what comes to a topic. */
   listen(name: string, topic: PlainTopic): Promise<void>;
+  /** Has it join a group, and note what it gets; each job takes `ms`, or for ever. */
+  work(name: string, topic: PlainTopic, options: PlainMemberOptions): Promise<void>;
+  /** The jobs it noted: messages as texts, and how many members had each before. */
+  worked(name: string): Promise<readonly (readonly [string, number])[]>;
+  /** Disconnects it; `isAbrupt` waits for nothing. */
+  leave(name: string, isAbrupt: boolean): Promise<void>;
   /** What it noted: topics, and messages as texts. */
   heard(name: string): Promise<readonly (readonly [readonly string[], string])[]>;
   /** Has it publish, one after the other, until the broker has them. */
