@@ -21,12 +21,13 @@ import { clock } from "./base/clock.ts";
 import { addCounts } from "./base/count.ts";
 import { later, type Timer } from "./base/timers.ts";
 import type { UplinkStats } from "./broker/stats.ts";
-import type { Uplink, UplinkBus } from "./broker/uplink.ts";
+import type { GroupName, HandedOver, TellLost, Uplink, UplinkBus } from "./broker/uplink.ts";
 import { ProtocolError } from "./errors.ts";
 import { connectionOptions } from "./nats/connection_options.ts";
 import { CoreMode } from "./nats/core_mode.ts";
 import { type ExchangeContext, type ExchangeCounts, lose } from "./nats/exchange_context.ts";
 import { JetStreamMode } from "./nats/jetstream_mode.ts";
+import { JoinedGroups } from "./nats/joined_groups.ts";
 import { Membership } from "./nats/membership.ts";
 import type { Mode } from "./nats/mode.ts";
 import type { NatsUplinkOptions } from "./nats/options.ts";
@@ -35,7 +36,16 @@ import { Reconnector } from "./nats/reconnect.ts";
 import { busPrefix, isStreamName, subjectProblem } from "./nats/subject.ts";
 import { type NatsUplinkEvent, UplinkEvents } from "./nats/uplink_events.ts";
 
-export type { NatsUplinkEvent, NatsUplinkOptions, Uplink, UplinkBus, UplinkStats };
+export type {
+  GroupName,
+  HandedOver,
+  NatsUplinkEvent,
+  NatsUplinkOptions,
+  TellLost,
+  Uplink,
+  UplinkBus,
+  UplinkStats,
+};
 
 const QUEUE_BYTES = 64 * 1024 * 1024;
 const QUEUE_BYTES_MIN = 1024 * 1024;
@@ -95,6 +105,7 @@ export class NatsUplink implements Uplink {
   readonly #events: UplinkEvents;
   readonly #reconnector: Reconnector;
   readonly #members: Membership;
+  #groups: JoinedGroups | undefined;
   readonly #leaving = new AbortController();
   readonly #timers = new Set<Timer>();
   #mode: Mode | undefined;
@@ -157,6 +168,13 @@ export class NatsUplink implements Uplink {
       );
     }
     const context = this.#contextOf(bus);
+    this.#groups = new JoinedGroups({
+      id: this.#id,
+      prefix: this.#prefix,
+      bus,
+      read: (take) => this.#read(take),
+      warn: (message) => this.#events.warn(message),
+    });
     this.#mode = this.#stream === undefined
       ? new CoreMode(context)
       : new JetStreamMode(context, this.#stream);
@@ -183,14 +201,11 @@ export class NatsUplink implements Uplink {
           lose({ counts: this.#counts, bus }, [], 0);
         }
       },
-      read: (bytes, take) => {
-        try {
+      read: (bytes, take) =>
+        this.#read(() => {
           const { header, body } = readPacket(bytes);
           take(header, body);
-        } catch (error) {
-          this.#refuse(error);
-        }
-      },
+        }),
       onBytes: (change) => {
         this.#heldBytes += change;
         bus.onBytes(change);
@@ -198,6 +213,15 @@ export class NatsUplink implements Uplink {
       later: (callback, ms) => this.#later(callback, ms),
       warn: (message) => this.#events.warn(message),
     };
+  }
+
+  /** Reads something of others; counts what no broker says. */
+  #read(take: () => void): void {
+    try {
+      take();
+    } catch (error) {
+      this.#refuse(error);
+    }
   }
 
   /** Calls `callback` after a while, unless the timer is cancelled before, or this has left. */
@@ -219,7 +243,7 @@ export class NatsUplink implements Uplink {
   /** Counts what was not sent by a broker of the bus and of this version. */
   #refuse(error: unknown): void {
     const isTheirs = error instanceof ProtocolError || error instanceof RangeError ||
-      error instanceof TypeError;
+      error instanceof TypeError || error instanceof SyntaxError;
     if (!isTheirs) throw error;
     this.#counts.invalid++;
     this.#events.warn(
@@ -234,11 +258,11 @@ export class NatsUplink implements Uplink {
       this.#watch(nc, mode);
       const closed = new AbortController();
       nc.closed().then(() => closed.abort());
-      const beats = this.#members.begin(nc, mode);
+      const beats = [this.#members.begin(nc, mode), this.#groups!.begin(nc)];
       try {
         await mode.serve(nc, AbortSignal.any([closed.signal, signal]));
       } finally {
-        beats.cancel();
+        for (const beat of beats) beat.cancel();
       }
     }, signal);
   }
@@ -275,6 +299,34 @@ export class NatsUplink implements Uplink {
    */
   take(frames: Uint8Array, _messages: number, publisher: object): void {
     this.#mode?.exchange.take(frames, publisher);
+  }
+
+  /**
+   * Notes that a group has members at this broker, or has none any more; the broker calls it.
+   *
+   * @param name The group.
+   * @param isThere Whether it has members.
+   */
+  group(name: GroupName, isThere: boolean): void {
+    this.#groups?.change(name, isThere);
+  }
+
+  /**
+   * Hands messages over to the members of a group at another broker; the broker calls it.
+   *
+   * @param broker The id of that broker.
+   * @param name The group.
+   * @param frames Whole PUBLISH frames.
+   * @param tellLost Called when a message was taken there, and is given up later.
+   * @returns What became of them.
+   */
+  async handOver(
+    broker: string,
+    name: GroupName,
+    frames: Uint8Array,
+    tellLost: TellLost,
+  ): Promise<HandedOver> {
+    return await this.#groups?.handOver(broker, name, frames, tellLost) ?? "not taken";
   }
 
   /**
@@ -351,6 +403,7 @@ export class NatsUplink implements Uplink {
     const nc = this.#reconnector.connection;
     if (nc === undefined) return;
     await Promise.race([this.#mode?.exchange.drained(signal), nc.closed()]);
+    this.#groups?.end();
     this.#members.sayGoodbye();
     await nc.flush().catch(() => {}); // The connection is lost: then it is gone anyway.
   }

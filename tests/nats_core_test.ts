@@ -318,7 +318,8 @@ natsTest(
         connections: { subscriptions_list?: string[] }[];
       };
       const subjects = connections.flatMap(({ subscriptions_list }) => subscriptions_list ?? []);
-      return subjects.filter((subject) => !/^(mpubsub\.few\.c|_INBOX)/.test(subject)).sort();
+      return subjects.filter((subject) => !/^(mpubsub\.few\.[cgjlr](\.|$)|_INBOX)/.test(subject))
+        .sort();
     };
     /** Waits until the server has these subscriptions, and no others. */
     const hears = async (...expected: string[]) => {

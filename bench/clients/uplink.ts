@@ -40,6 +40,8 @@ export async function connect(target: Target): Promise<Client> {
       }
       return 0;
     },
+    groupsAt: () => {},
+    takeOver: () => false,
     room: () => undefined,
     lost: (path, messages) => {
       throw new Error(`${messages} messages for ${path.join(".")} were lost`);

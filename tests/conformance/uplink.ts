@@ -3,11 +3,12 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import type { NatsUplinkOptions } from "../../nats.ts";
+import { MessageError, type NetPubSub } from "../../mod.ts";
 import { any } from "../../topic.ts";
 import { NatsCluster, NatsServer } from "../../tools/harness/nats_server.ts";
 import { until } from "../../tools/harness/until.ts";
 import { Machine, Machines } from "../helpers/machines.ts";
-import { natsTest } from "../helpers/nats.ts";
+import { connected, natsTest } from "../helpers/nats.ts";
 
 /** Publishes for so many milliseconds, a few messages at a time. */
 async function publishFor(
@@ -99,6 +100,164 @@ export function testUplink(mode: string, stream?: string): void {
       );
       assertEquals(machines.seen["two topics"]!.map(({ id }) => id), [1, 1, 2]);
       assertEquals(machines.seen.here!.map(({ id }) => id), [1, 2]);
+    },
+  );
+
+  /** Members of one group at some machines; which numbers each has done. */
+  async function workers(
+    machines: Machines,
+    where: readonly number[],
+    work: (id: number) => unknown = () => {},
+  ): Promise<{ readonly done: number[][]; readonly buses: readonly NetPubSub[] }> {
+    const done: number[][] = machines.all.map(() => []);
+    const buses = await Promise.all(where.map(async (machine) => {
+      const bus = await machines.all[machine]!.client();
+      bus.addSubscriber(["a", any], (_topic, { id }) => {
+        done[machine]!.push(id as number);
+        return work(id as number);
+      }, { group: "workers" });
+      await bus.flush();
+      return bus;
+    }));
+    return { done, buses };
+  }
+
+  /** Publishes until somebody has done one: the brokers know of the members. */
+  async function known(publish: (topic: readonly string[]) => void, done: number[][]) {
+    await until(() => {
+      if (done.some(({ length }) => length > 0)) return true;
+      publish(["a", "first"]);
+      return false;
+    });
+  }
+
+  natsTest(
+    `Brokers in ${mode} mode share a message out among the members at its publisher's broker first`,
+    async () => {
+      await using server = await NatsServer.start({ jetstream });
+      const one = { uplink: options(server.url) };
+      await using machines = await Machines.start([one, one]);
+      const { done } = await workers(machines, [0, 1]);
+      await machines.subscriber("all", 1, [["a"]]);
+      const publish = await machines.publisher("publisher", 0);
+      for (let n = 0; n < 100; n++) publish(["a", "b"]);
+      await until(() => machines.seen.all!.length === 100 && done[0]!.length === 100);
+      assertEquals(done, [Array.from({ length: 100 }, (_, n) => n + 1), []]);
+    },
+  );
+
+  natsTest(
+    `Brokers in ${mode} mode give a message to one of the brokers that have members, in turn`,
+    async () => {
+      await using server = await NatsServer.start({ jetstream });
+      const one = { uplink: options(server.url) };
+      await using machines = await Machines.start([one, one, one]);
+      const { done, buses } = await workers(machines, [1, 2]);
+      const publish = await machines.publisher("publisher", 0);
+      await known(publish, done);
+      const early = machines.published.publisher!.length;
+      for (let n = 0; n < 100; n++) {
+        publish(["a", "b"]);
+        await new Promise((resolve) => setTimeout(resolve)); // In a packet of its own.
+      }
+      const late = () => done.flat().filter((id) => id > early).toSorted((a, b) => a - b);
+      await until(() => late().length >= 100);
+      assertEquals(late(), Array.from({ length: 100 }, (_, n) => early + n + 1), "each once");
+      assert(done[1]!.length > 30 && done[2]!.length > 30, "both have a part");
+      // One has none any more: the other gets all.
+      await buses[0]!.disconnect();
+      const before = done.map(({ length }) => length);
+      for (let n = 0; n < 50; n++) publish(["a", "b"]);
+      await until(() => done[2]!.length === before[2]! + 50);
+      assertEquals(done[1]!.length, before[1]);
+      assertEquals(machines.all[0]!.broker.stats().jobs.abandoned, 0);
+    },
+  );
+
+  natsTest(
+    `Brokers in ${mode} mode tell a publisher of what members at another broker do not finish`,
+    async () => {
+      await using server = await NatsServer.start({ jetstream });
+      const one = { uplink: options(server.url) };
+      await using machines = await Machines.start([one, one]);
+      const { done, buses } = await workers(machines, [1], () => new Promise(() => {}));
+      const told: (readonly string[])[] = [];
+      const bus = await machines.all[0]!.client({
+        onError(error) {
+          if (error instanceof MessageError) told.push(error.topic as string[]);
+        },
+      });
+      let id = 0;
+      const publish = (topic: readonly string[]) => bus.publish(topic, { id: ++id });
+      await known(publish, done);
+      for (let n = 0; n < 20; n++) publish(["a", `${n}`]);
+      await until(() => machines.all[1]!.broker.stats().jobs.waiting >= 5);
+      const shutdown = machines.all[1]!.broker.shutdown();
+      const expected = Array.from({ length: 20 }, (_, n) => `${n}`);
+      await until(() => {
+        const topics = told.map(([, last]) => last);
+        return expected.every((n) => topics.includes(n));
+      });
+      await shutdown;
+      // What it does never ends.
+      await buses[0]!.disconnect({ signal: AbortSignal.abort() }).catch(() => {});
+    },
+  );
+
+  natsTest(
+    `Brokers in ${mode} mode tell a publisher when a broker is gone that had its messages`,
+    async () => {
+      await using server = await NatsServer.start({ jetstream });
+      const prefix = "mpubsub.default";
+      await using machines = await Machines.start([{ uplink: options(server.url) }]);
+      await using other = await connected(server.url);
+      const told: string[] = [];
+      const bus = await machines.all[0]!.client({
+        onError: (error) => told.push(`${(error as MessageError).topic} ${error}`),
+      });
+      // Nobody listens there: that is known at once.
+      const said = (from: string, topic: string[]) =>
+        JSON.stringify({ from, groups: [{ group: "workers", topic }] });
+      await until(() => {
+        if (told.length > 0) return true;
+        other.connection.publish(`${prefix}.g`, said("eeee", ["c"]));
+        bus.publish("c", {});
+        return false;
+      }, 4000);
+      assert(/^c .*no member of/.test(told[0]!), told[0]);
+      told.length = 0;
+      // This one takes a packet, and is not heard any more.
+      let packets = 0;
+      other.connection.subscribe(`${prefix}.j.ffff`, {
+        callback: (_error, message) => {
+          packets++;
+          message.respond(Uint8Array.of(1));
+        },
+      });
+      await until(() => {
+        if (packets > 0) return true;
+        other.connection.publish(`${prefix}.g`, said("ffff", ["a"]));
+        bus.publish(["a", "b"], {});
+        return false;
+      });
+      const gone = () => told.filter((one) => /^a,b .*had it is gone/.test(one)).length;
+      await until(() => gone() === packets, 15_000);
+      // What no broker says is counted, and changes nothing.
+      const { invalid } = machines.all[0]!.uplink;
+      const wrong = [
+        "",
+        "{",
+        "[]",
+        '{"from":1,"groups":[]}',
+        '{"from":"ffff","groups":[{"group":"g","topic":[1]}]}',
+        '{"from":"ffff","groups":[{"group":"g","topic":["*local"]}, 7]}',
+      ];
+      for (const bytes of wrong) {
+        for (const subject of ["g", `l.${machines.all[0]!.uplink.bus}`]) {
+          other.connection.publish(`${prefix}.${subject}`, bytes);
+        }
+      }
+      await until(() => machines.all[0]!.uplink.invalid >= invalid + wrong.length);
     },
   );
 

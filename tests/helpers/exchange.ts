@@ -81,6 +81,8 @@ export function contextOf(
       want,
       deliver: () => 0,
       lost: (path, messages) => heard.lost.push({ path, messages }),
+      groupsAt: () => {},
+      takeOver: () => false,
       room: () => undefined,
     },
     isHere: () => false,

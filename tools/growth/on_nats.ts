@@ -29,6 +29,8 @@ function context(): ExchangeContext {
       want() {},
       deliver: () => 0,
       lost() {},
+      groupsAt: () => {},
+      takeOver: () => false,
       room: () => undefined,
     },
     isHere: () => true,
