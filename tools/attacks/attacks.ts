@@ -29,6 +29,7 @@ import {
   replay,
   slowHello,
 } from "./attacks_on_handshake.ts";
+import { attacksOnGroups } from "./attacks_on_groups.ts";
 import { attacksWithAny } from "./attacks_with_any.ts";
 import { tickets } from "./attacks_with_tickets.ts";
 import { placeHolders, placeTakers } from "./attacks_on_places.ts";
@@ -90,6 +91,7 @@ export const ATTACKS: readonly Attack[] = [
   ...changesOfInterests,
   manyGrants,
   ...attacksWithAny,
+  ...attacksOnGroups,
   collidingSets,
   largeMessages,
   powerless,

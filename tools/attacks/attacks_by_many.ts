@@ -107,7 +107,8 @@ export const repeatedRoots: Attack = {
   name: "repeated-roots",
   what: `OPEN with ${OPEN_BYTES_MAX} times the root, over 2 connections at a time`,
   async run(assault) {
-    const opening = openFrame({ topics: [repeat(topic(), OPEN_BYTES_MAX)] });
+    const topics = [repeat(topic(), OPEN_BYTES_MAX)];
+    const opening = openFrame({ topics, topicCount: OPEN_BYTES_MAX });
     await assault.keepOn(2, async () => {
       const client = await assault.authenticated(assault.keys.insider);
       await client.send(opening);

@@ -238,7 +238,9 @@ export const outOfTurn: Attack = {
       for (const type of [1, 3, 4, 5, 6, 7, 9, 10, 11, 12]) {
         if (assault.isOver && assault.has(`type ${type} before OPEN`)) continue;
         const client = await assault.authenticated(assault.keys.insider);
-        await client.send(frame(type, ...type === Type.ACK ? [number(0, 8), number(0, 4)] : []));
+        await client.send(
+          frame(type, ...type === Type.ACK ? [number(0, 8), number(0, 8), number(0, 4)] : []),
+        );
         await assault.expectGoodbye(client, `type ${type} before OPEN`, Reason.PROTOCOL);
       }
       for (const [what, name] of WRONG_NAMES) {

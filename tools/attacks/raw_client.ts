@@ -42,10 +42,18 @@ export const Type = {
   REFUSED: 10,
   DENIED: 11,
   LOST: 12,
+  JOIN: 13,
+  LEAVE: 14,
+  JOB: 15,
+  FINISHED: 16,
+  RETURNED: 17,
 } as const;
 
-/** The types of frames that have numbers. */
-export const COUNTED: readonly number[] = [Type.PUBLISH, Type.GAP, Type.REFUSED, Type.LOST];
+/** The types of frames that have numbers, by lane. */
+export const COUNTED: Readonly<Record<"messages" | "calls", readonly number[]>> = {
+  messages: [Type.PUBLISH, Type.GAP, Type.REFUSED, Type.LOST],
+  calls: [Type.JOB, Type.FINISHED, Type.RETURNED],
+};
 
 /** Refusals in a handshake, as in its table; 0 is none. */
 export const Refusal = { NONE: 0, VERSION: 1, BUSY: 2, AUTH: 3, EXPIRED: 4 } as const;
@@ -66,6 +74,8 @@ export const Reason = {
   NOT_READING: 11,
   BUSY: 12,
   EXPIRED: 13,
+  GROUP_FULL: 14,
+  ABANDONED: 15,
 } as const;
 
 const MAGIC = bytesOf("mpubsub\n");
@@ -147,19 +157,69 @@ export interface Opening {
   patience?: number;
   name?: Uint8Array;
   topics?: readonly Uint8Array[];
+  /** How many topics these are said to be. */
+  topicCount?: number;
+  /** How many calls were taken. */
+  calls?: number | bigint;
+  /** The bodies of JOIN. */
+  members?: readonly Uint8Array[];
 }
 
 /** An OPEN. */
 export function openFrame(opening: Opening = {}): Uint8Array<ArrayBuffer> {
   const { session = new Uint8Array(SESSION), taken = 0, policy = 0, patience = 0 } = opening;
-  const { name = bytesOf("raw"), topics = [] } = opening;
-  const head = [session, number(taken, 8), number(policy, 1), number(patience, 4)];
-  return frame(Type.OPEN, ...head, number(name.length, 1), name, ...topics);
+  const { name = bytesOf("raw"), topics = [], calls = 0, members = [] } = opening;
+  const { topicCount = topics.length } = opening;
+  const head = [session, number(taken, 8), number(calls, 8), number(policy, 1)];
+  const named = [number(patience, 4), number(name.length, 1), name];
+  const wanted = [number(topicCount, 4), ...topics, ...members];
+  return frame(Type.OPEN, ...head, ...named, ...wanted);
+}
+
+/** A member of a group. */
+export interface RawMember {
+  number: number;
+  concurrency: number;
+  group: string;
+  topic: Uint8Array;
+}
+
+/** A JOIN. */
+export function joinFrame(member: RawMember): Uint8Array<ArrayBuffer> {
+  const group = bytesOf(member.group);
+  const head = [number(member.number, 4), number(member.concurrency, 4), number(group.length, 1)];
+  return frame(Type.JOIN, ...head, group, member.topic);
+}
+
+/** A LEAVE. */
+export function leaveFrame(member: number): Uint8Array<ArrayBuffer> {
+  return frame(Type.LEAVE, number(member, 4));
+}
+
+/** The first number and the count of some jobs. */
+export type RawRange = readonly [first: number | bigint, count: number];
+
+/** A FINISHED. */
+export function finishedFrame(ranges: readonly RawRange[]): Uint8Array<ArrayBuffer> {
+  return frame(Type.FINISHED, ...ranges.flatMap(rangeOf));
+}
+
+/** A RETURNED. */
+export function returnedFrame(ranges: readonly RawRange[]): Uint8Array<ArrayBuffer> {
+  return frame(Type.RETURNED, ...ranges.flatMap(rangeOf));
+}
+
+function rangeOf([first, count]: RawRange): Uint8Array[] {
+  return [number(first, 8), number(count, 4)];
 }
 
 /** An ACK. */
-export function ackFrame(count: number | bigint, requests: number): Uint8Array<ArrayBuffer> {
-  return frame(Type.ACK, number(count, 8), number(requests, 4));
+export function ackFrame(
+  messages: number | bigint,
+  requests: number,
+  calls: number | bigint = 0,
+): Uint8Array<ArrayBuffer> {
+  return frame(Type.ACK, number(messages, 8), number(calls, 8), number(requests, 4));
 }
 
 /** A payload: the names of an object with their values, each as it stands on the wire. */
@@ -368,7 +428,7 @@ export class RawClient implements Disposable {
     const rest = await this.read(length);
     if (rest.length < length) return undefined;
     const type = rest[0]!;
-    if (COUNTED.includes(type)) this.#taken++;
+    if (COUNTED.messages.includes(type)) this.#taken++;
     if (type === Type.ASK) this.#asked++;
     return { type, body: rest.slice(1) };
   }
@@ -443,7 +503,7 @@ export class RawClient implements Disposable {
     for (;;) {
       const ack = await this.frameOf(Type.ACK);
       if (ack === undefined) return false;
-      if (new DataView(ack.body.buffer).getUint32(8, true) >= wanted) return true;
+      if (new DataView(ack.body.buffer).getUint32(16, true) >= wanted) return true;
     }
   }
 

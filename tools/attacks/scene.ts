@@ -31,7 +31,7 @@ const COLLECT_MS = 500;
 const GRANTED = Array.from({ length: GRANTS }, (_, i) => ["granted", `t${i}`]);
 /** The rights of the attackers' keys. */
 const RIGHTS = {
-  insider: { publish: [null], subscribe: [null] },
+  insider: { publish: [null], subscribe: [null], serve: [null] },
   restricted: { publish: ["mine"], subscribe: ["mine"] },
   metered: { publish: ["metered"], messagesPerSecond: METERED_RATE },
   holder: { publish: ["held"], subscribe: ["held"], wait: true },

@@ -19,6 +19,12 @@ import {
   encodeOpening,
   encodeRefused,
 } from "../../protocol/frame_bodies.ts";
+import {
+  decodeMember,
+  decodeRanges,
+  encodeMember,
+  encodeRanges,
+} from "../../protocol/job_bodies.ts";
 import { decodePattern, decodeTopic, encodeTopic, topicEnd } from "../../protocol/topic_block.ts";
 import {
   any,
@@ -122,6 +128,7 @@ const KINDS: readonly Kind[] = [
       encodeOpening({
         session: random.int(2) === 0 ? undefined : random.bytes(16),
         taken: count(random),
+        calls: count(random),
         wait: random.int(2) === 0,
         patience: random.int(2 ** 32),
         name: random.pick(["", "a", "é".repeat(32), "x".repeat(64)]),
@@ -136,6 +143,7 @@ const KINDS: readonly Kind[] = [
         outcome: random.int(4),
         session: random.bytes(16),
         taken: count(random),
+        calls: count(random),
         missed: count(random),
         heartbeat: random.int(2 ** 32),
         window: random.int(2 ** 32),
@@ -146,9 +154,9 @@ const KINDS: readonly Kind[] = [
   }),
   kind({
     name: "ACK",
-    make: (random) => encodeAck(count(random), random.int(2 ** 32)),
+    make: (random) => encodeAck(count(random), random.int(2 ** 32), count(random)),
     read: decodeAck,
-    write: ({ count, asks }) => encodeAck(count, asks),
+    write: ({ messages, asks, calls }) => encodeAck(messages, asks, calls),
   }),
   kind({
     name: "GAP",
@@ -168,6 +176,30 @@ const KINDS: readonly Kind[] = [
       encodeRefused(random.int(256) as Reason, topicOf(random), random.pick(ELEMENTS)),
     read: (body) => decodeRefused(body.subarray(0, topicSize(body) + 1 + TEXT_BYTES_MAX), LIMITS),
     write: ({ topic, reason, text }) => encodeRefused(reason as Reason, encodeTopic(topic), text),
+  }),
+  kind({
+    name: "member",
+    make: (random) =>
+      encodeMember({
+        number: random.int(2 ** 32),
+        concurrency: random.pick([1, 16, 2 ** 32 - 1]),
+        group: random.pick(["a", "é".repeat(127), "x".repeat(255)]),
+        topic: topicOf(random),
+      }),
+    read: (body) => decodeMember(body).member,
+    write: encodeMember,
+  }),
+  kind({
+    name: "ranges",
+    make: (random) =>
+      encodeRanges(
+        Array.from(
+          { length: 1 + random.int(3) },
+          () => ({ first: count(random), count: random.int(2 ** 32) }),
+        ),
+      ),
+    read: decodeRanges,
+    write: encodeRanges,
   }),
   kind({ name: "topic", make: topicOf, read: readTopic, write: encodeTopic }),
   kind({ name: "wanted topic", make: topicOf, read: readPattern, write: encodeTopic }),

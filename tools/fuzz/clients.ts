@@ -193,6 +193,7 @@ class Script {
       outcome: random.int(4),
       session: this.#session,
       taken: random.int(4) === 0 ? random.int(6) : 0,
+      calls: 0,
       missed: random.pick([0, 7, 2 ** 40]),
       heartbeat: number(15_000),
       window: number(2 ** 20),

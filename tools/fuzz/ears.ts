@@ -2,7 +2,7 @@
  * What a hostile client hears: it reads what the broker sends, which must be right whatever the client
  * has sent.
  */
-import { type Frame, FrameType, isCounted } from "../../protocol/frame.ts";
+import { type Frame, FrameType, isMessage } from "../../protocol/frame.ts";
 import {
   decodeAck,
   decodeGap,
@@ -11,6 +11,7 @@ import {
   decodeRefused,
   Resumption,
 } from "../../protocol/frame_bodies.ts";
+import { decodeJob } from "../../protocol/job_bodies.ts";
 import { FrameReader } from "../../protocol/frame_reader.ts";
 import { decodeTopic, topicEnd } from "../../protocol/topic_block.ts";
 import { isBrokerPath, isLocalPath, type TopicPath } from "../../topic.ts";
@@ -31,8 +32,13 @@ export interface HostileKey {
 export interface Known {
   readonly id: Uint8Array;
   readonly key: HostileKey;
-  /** How many counted frames have come. */
+  /** How many messages have come, as frames are counted. */
   taken: number;
+  /** How many jobs have come, and of how many of these its client has told that they are finished. */
+  jobs: number;
+  ended: number;
+  /** How many members it has told of. */
+  members: number;
   /** Whether it may have subscribed to what the broker says of itself. */
   mayHearReports: boolean;
 }
@@ -44,7 +50,7 @@ export const TOPIC_LIMITS = {
   elementBytes: 255,
   subscriptions: 0,
 };
-const TAKES_ALL = new Array<number>(12).fill(2 ** 31);
+const TAKES_ALL = new Array<number>(18).fill(2 ** 31);
 const OUTCOMES = ["new", "resumed", "cut off"];
 /** Stands in whatever subscribes to what the broker says of itself. */
 const BROKER_NAME = new TextEncoder().encode("*broker");
@@ -71,9 +77,19 @@ export class Ears {
     this.#notes = notes;
   }
 
-  /** How many counted frames of the session have come. */
+  /** How many messages of the session have come, as frames are counted. */
   get taken(): number {
     return this.#session?.taken ?? 0;
+  }
+
+  /** How many jobs. */
+  get jobs(): number {
+    return this.#session?.jobs ?? 0;
+  }
+
+  /** The session, once it is open. */
+  get session(): Known | undefined {
+    return this.#session;
   }
 
   /** Notes what is sent: reports come only to those who have named their topic. */
@@ -110,10 +126,15 @@ export class Ears {
       this.#open(body);
       return;
     }
-    if (isCounted(type)) this.#session!.taken++;
+    if (isMessage(type)) this.#session!.taken++;
     switch (type) {
       case FrameType.PUBLISH:
         return this.#checkMessage(body);
+      case FrameType.JOB: {
+        this.#session!.jobs++;
+        const { topic } = decodeJob(body, 0, body.length);
+        return this.#checkMessage(body.subarray(topic));
+      }
       case FrameType.ACK:
         return void decodeAck(body);
       case FrameType.ASK:
@@ -139,7 +160,15 @@ export class Ears {
     must(missed! <= 2 ** 32, `a client is told that it missed ${missed} messages`);
     const known = this.#sessions.find(({ id }) => id.toString() === session.toString());
     must((outcome === Resumption.RESUMED) === (known !== undefined), `outcome ${outcome}`);
-    this.#session = known ?? { id: session, key: this.#key, taken: 0, mayHearReports: false };
+    this.#session = known ?? {
+      id: session,
+      key: this.#key,
+      taken: 0,
+      jobs: 0,
+      ended: 0,
+      members: 0,
+      mayHearReports: false,
+    };
     this.#session.mayHearReports ||= this.#mayHearReports;
     if (known === undefined) this.#sessions.push(this.#session);
   }

@@ -40,7 +40,7 @@ const VALUES = [
 ];
 const FIELDS = [
   ...["version", "address", "authkey", "keyName", "ca", "pid", "keys"],
-  ...["name", "key", "publish", "subscribe", "wait", "messagesPerSecond"],
+  ...["name", "key", "publish", "subscribe", "serve", "wait", "messagesPerSecond"],
   ...["__proto__", "constructor", ""],
 ];
 const utf8 = new TextEncoder();
@@ -152,6 +152,7 @@ function runKeys(random: Random, notes: Notes): void {
       key: KEY,
       publish: random.pick([[["a", "b"]], [null], [], ["x".repeat(256)]]),
       subscribe: [["a"], "b", null],
+      serve: random.pick([[["a", null]], [null], [["*broker"]]]),
       wait: true,
       messagesPerSecond: 10,
     }));

@@ -21,6 +21,7 @@ import {
   encodeOpening,
   encodeRefused,
 } from "../../protocol/frame_bodies.ts";
+import { encodeNumber } from "../../protocol/job_bodies.ts";
 import { FrameReader } from "../../protocol/frame_reader.ts";
 import { encodeTopic, topicEnd } from "../../protocol/topic_block.ts";
 import { framesEnd } from "../../protocol/topic_run.ts";
@@ -74,8 +75,15 @@ function bodyOf(random: Random, type: number): Uint8Array {
     case FrameType.PUBLISH:
       return concat(topic, random.bytes(size));
     case FrameType.OPEN: {
-      const opening = { session: random.bytes(16), taken: 0, wait: true, patience: 7, name: "f" };
-      return concat(encodeOpening(opening), random.pick(WANTED));
+      const opening = {
+        session: random.bytes(16),
+        taken: 0,
+        calls: 0,
+        wait: true,
+        patience: 7,
+        name: "f",
+      };
+      return concat(encodeOpening(opening), encodeNumber(1), random.pick(WANTED));
     }
     case FrameType.SUBSCRIBE:
     case FrameType.UNSUBSCRIBE:

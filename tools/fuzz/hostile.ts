@@ -12,6 +12,7 @@ import {
   encodeGoodbye,
   encodeOpening,
 } from "../../protocol/frame_bodies.ts";
+import { encodeMember, encodeNumber, encodeRanges } from "../../protocol/job_bodies.ts";
 import { ClientHandshake } from "../../protocol/handshake.ts";
 import { encodeTopic } from "../../protocol/topic_block.ts";
 import { any, type TopicPattern } from "../../topic.ts";
@@ -81,6 +82,7 @@ const WRONG_TOPICS = [
   Uint8Array.of(),
 ];
 
+const AGAIN = { number: 0, concurrency: 1, group: "g", topic: COMMON };
 /** A few of these fill a queue. */
 const LARGE = new Uint8Array(60_000);
 const TOO_LARGE = new Uint8Array(80_000);
@@ -164,16 +166,18 @@ export class Hostile {
     const head = encodeOpening({
       session,
       taken: known?.taken ?? 0,
+      calls: known?.jobs ?? 0,
       wait: random.int(2) === 0,
       patience: random.pick([0, 1, 20, 2 ** 32 - 1]),
       name: random.pick(NAMES),
     });
-    if (random.int(40) === 0) head[29] = random.int(256); // The length of the name.
+    if (random.int(40) === 0) head[37] = random.int(256); // The length of the name.
     if (random.int(4) === 0) setCount(head, 16, this.#count(known?.taken));
     const topics = Array.from({ length: random.int(5) }, () => random.pick(WANTED));
     if (random.int(2) === 0) topics.push(COMMON);
     if (random.int(30) === 0) topics.push(random.pick(WRONG_TOPICS));
-    return encodeFrame(FrameType.OPEN, head, ...topics);
+    const count = encodeNumber(random.int(40) === 0 ? random.int(9) : topics.length);
+    return encodeFrame(FrameType.OPEN, head, count, ...topics);
   }
 
   /** A count near one that is right, or far off. */
@@ -191,7 +195,13 @@ export class Hostile {
       encodeFrame(FrameType.PUBLISH, topic, random.bytes(size));
     const several = (count: number, make: () => Uint8Array) =>
       concat(...Array.from({ length: random.int(count) }, make));
-    switch (random.int(11)) {
+    switch (random.int(15)) {
+      case 11:
+        return ["join", several(4, () => this.#join(ears))];
+      case 12:
+        return ["leave", encodeFrame(FrameType.LEAVE, encodeNumber(random.int(4)))];
+      case 13:
+        return ["finish", this.#finish(ears)];
       case 0:
       case 1:
         return ["subscribe", encodeFrame(FrameType.SUBSCRIBE, wanted)];
@@ -209,14 +219,50 @@ export class Hostile {
       case 8:
         return ["ask", several(5, () => encodeFrame(FrameType.ASK))];
       default:
-        return ["acknowledge", encodeFrame(FrameType.ACK, encodeAck(ears.taken, ears.asked))];
+        return [
+          "acknowledge",
+          encodeFrame(FrameType.ACK, encodeAck(ears.taken, ears.asked, ears.jobs)),
+        ];
     }
+  }
+
+  /** A member that the session did not have before. */
+  #join({ session }: Ears): Uint8Array {
+    const random = this.#random;
+    const member = {
+      number: session === undefined ? random.int(2 ** 32) : session.members++,
+      concurrency: random.pick([1, 2, 16, 2 ** 32 - 1]),
+      group: random.pick(["g", "h", "é".repeat(127)]),
+      topic: random.pick(WANTED),
+    };
+    return encodeFrame(FrameType.JOIN, encodeMember(member));
+  }
+
+  /** Tells that the jobs that have come are finished, or some of them given back. */
+  #finish({ session }: Ears): Uint8Array {
+    const random = this.#random;
+    const left = session === undefined ? 0 : session.jobs - session.ended;
+    if (left === 0) return encodeFrame(FrameType.ASK);
+    const range = { first: session!.ended + 1, count: 1 + random.int(left) };
+    session!.ended += range.count;
+    const type = random.pick([FrameType.FINISHED, FrameType.FINISHED, FrameType.RETURNED]);
+    return encodeFrame(type, encodeRanges([range]));
   }
 
   /** What a client may not send, or not then. */
   #wrong(ears: Ears, key: HostileKey): [what: string, bytes: Uint8Array] {
     const random = this.#random;
-    switch (random.int(11)) {
+    switch (random.int(14)) {
+      case 11:
+        return [
+          "a member again",
+          encodeFrame(FrameType.JOIN, encodeMember(AGAIN), random.bytes(2)),
+        ];
+      case 12: {
+        const range = { first: random.int(9), count: random.pick([0, 1, 2, 2 ** 32 - 1]) };
+        const type = random.pick([FrameType.FINISHED, FrameType.RETURNED]);
+        return ["finish wrongly", encodeFrame(type, encodeRanges([range, range]))];
+      }
       case 0:
         return ["garbage", random.int(2) === 0 ? bomb(random) : random.bytes(random.int(40))];
       case 1:

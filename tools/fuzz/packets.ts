@@ -47,6 +47,8 @@ class Victim {
         want: (path) => must(path[0] !== "*broker", "others want what is the broker's own"),
         deliver: () => 0,
         lost: (_path, messages) => must(isCount(messages), `${messages} messages are lost`),
+        groupsAt: () => {},
+        takeOver: () => false,
         room: () => undefined,
       },
       isHere: () => true,

@@ -26,6 +26,7 @@ const SMALL: Omit<BrokerKey, "key"> = {
   name: "small",
   publish: [["weird"]],
   subscribe: [["weird", "a"]],
+  serve: [["weird"]],
   wait: true,
 };
 /** What may become of the keys. */
@@ -35,6 +36,8 @@ const CHANGES: readonly Partial<BrokerKey>[] = [
   { subscribe: [["weird", "a", "b"]], wait: false },
   { subscribe: [["weird", "a", any], ["weird", "a", any, "b"]], publish: [[any, "a"]] },
   { publish: [], subscribe: [] },
+  { serve: [] },
+  { serve: [["weird", any]] },
 ];
 
 interface Rules {

@@ -85,7 +85,12 @@ function nameOf(random: Random): string {
 
 function keysOf(random: Random): ReadonlyMap<string, Key> {
   const rights = () =>
-    new Rights({ publish: random.pick(RIGHTS), subscribe: random.pick(RIGHTS), wait: true });
+    new Rights({
+      publish: random.pick(RIGHTS),
+      subscribe: random.pick(RIGHTS),
+      serve: random.pick(RIGHTS),
+      wait: true,
+    });
   return new Map(
     NAMES.slice(0, 4).map((name) => {
       const bytes = random.bytes(name === "short" ? 15 : 16 + random.int(100));
@@ -178,9 +183,11 @@ function checkRights(random: Random, key: Key, ticket: Ticket): void {
     all === undefined || all.some((top) => top.every((one, at) => stands(one, path[at], at)));
   for (let i = 0; i < 20; i++) {
     const path = pathOf(random);
-    const { publish, subscribe } = ticket.narrow;
+    const { publish, subscribe, serve } = ticket.narrow;
     const mayPublish = key.rights.mayPublish(path) && covers(publish, path);
     must(rights.mayPublish(path) === mayPublish, `publish ${path}: not ${mayPublish}`);
+    const mayServe = key.rights.mayServe(path) && covers(subscribe, path) && covers(serve, path);
+    must(rights.mayServe(path) === mayServe, `serve ${path}: not ${mayServe}`);
     if (path.length === 0) continue;
     const mayGet = key.rights.mayGet(path) && covers(subscribe, path);
     must(rights.mayGet(path) === mayGet, `subscribe ${path}: not ${mayGet}`);
