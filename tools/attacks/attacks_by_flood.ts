@@ -8,6 +8,7 @@ import {
   type Attack,
   FORBIDDEN,
   inParallel,
+  MEMORY_BYTES,
   METERED_RATE,
   QUEUE_BYTES,
 } from "./attack.ts";
@@ -277,6 +278,8 @@ export const topicFlood: Attack = {
   name: "topic-flood",
   what:
     `messages to ${DISTINCT} topics, all different, some 4 KiB long; broadcasts that are denied`,
+  // Sessions that another attack has left get all of them, too, as far as their queues have room.
+  memoryBytes: 2 * MEMORY_BYTES,
   async run(assault) {
     const { insider, restricted } = assault.keys;
     await Promise.all([
