@@ -168,7 +168,7 @@ export class ClientPeer implements Peer, SessionHandler, BackpressureQueue, Orig
 
   /** How much memory its subscriptions and members keep alive. */
   get interestBytes(): number {
-    return this.#context.router.keptBytesOf(this) + (this.#members?.bytes ?? 0);
+    return this.#context.router.keptBytesOf(this) + (this.#members?.keptBytes ?? 0);
   }
 
   /** Whether it holds back those who feed it. */

@@ -19,6 +19,9 @@ export const RUN_BYTES_MAX = 16 * 1024;
 /** What a job takes besides its bytes, as measured. */
 export const JOB_BYTES = 200;
 
+/** The bytes of jobs that are all done. */
+const NOTHING = new Uint8Array();
+
 /** What is kept of the jobs of those who publish with one key, and are the same holder of it. */
 export interface JobShare {
   readonly owner: object;
@@ -35,12 +38,12 @@ export interface JobKeeper {
 
 /** Jobs whose bytes are kept together. */
 export class JobRun {
-  readonly buffer: Uint8Array;
+  buffer: Uint8Array;
   readonly share: JobShare;
   /** Who published them. */
   readonly origin: Origin;
   readonly #account: Account;
-  readonly #lease: Lease;
+  #lease: Lease | undefined;
   readonly #bytes: number;
   /** How many of its jobs are not done. */
   #left: number;
@@ -54,8 +57,8 @@ export class JobRun {
     lease: Lease | undefined,
   ) {
     this.buffer = lease === undefined ? frames.slice() : frames;
-    this.#lease = lease ?? lent(this.buffer, account);
-    this.#lease.holders++;
+    const held = this.#lease = lease ?? lent(this.buffer, account);
+    held.holders++;
     this.#account = account;
     const share = this.share = shareOf(origin);
     this.origin = origin;
@@ -69,9 +72,12 @@ export class JobRun {
   /** One of its jobs is done. */
   release(): void {
     if (--this.#left > 0) return;
-    this.#lease.release();
+    this.#lease?.release();
     this.#account.add(-this.#bytes);
     this.share.bytes -= this.#bytes + this.buffer.length;
+    // A member may have a job for long that was given up, but not its bytes.
+    this.#lease = undefined;
+    this.buffer = NOTHING;
     this.origin.keeps?.(-1);
   }
 }

@@ -54,6 +54,8 @@ export class GroupPeer implements Peer {
   readonly #onUnused: () => void;
   readonly #jobs = new Group<GroupJob>();
   readonly #unfinished = new UnfinishedJobs();
+  /** How many were given up while members have them. */
+  #gone = 0;
   readonly #backpressure: Backpressure;
   /** Waits for a member when none is left. */
   #deserted: Timer | undefined;
@@ -112,7 +114,7 @@ export class GroupPeer implements Peer {
 
   /** Whether there is nothing of it but members at other brokers. */
   get isElsewhereOnly(): boolean {
-    return this.#members.size + this.#jobs.waiting + this.#unfinished.size === 0;
+    return this.#members.size + this.#jobs.waiting + this.#unfinished.size + this.#gone === 0;
   }
 
   /** What other brokers know it by. */
@@ -300,8 +302,9 @@ export class GroupPeer implements Peer {
 
   /** A member has finished a job. */
   finished(job: GroupJob): void {
-    const { seat } = this.#taken(job);
-    if (!job.isGone) job.run.release();
+    const { seat, jobs } = this.#taken(job);
+    if (job.isGone) jobs.keepsGone(-1);
+    else job.run.release();
     this.#jobs.finish(seat, job);
     this.#checkUse();
   }
@@ -331,7 +334,8 @@ export class GroupPeer implements Peer {
   #taken(job: GroupJob): Membership {
     const member = job.member!;
     job.member = undefined;
-    this.#unfinished.delete(job);
+    if (job.isGone) this.#gone--;
+    else this.#unfinished.delete(job);
     return member;
   }
 
@@ -386,9 +390,15 @@ export class GroupPeer implements Peer {
     return freed;
   }
 
-  /** Gives up a job that a member has: that may finish it all the same. */
+  /**
+   * Gives up a job that a member has: that may finish it all the same. Until then what is left of it counts
+   * for the member.
+   */
   #giveUp(job: GroupJob, why: string): void {
     job.isGone = true;
+    this.#gone++;
+    this.#unfinished.delete(job);
+    job.member!.jobs.keepsGone(1);
     this.#abandon(job, why);
   }
 

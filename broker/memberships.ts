@@ -21,7 +21,7 @@ import { Seat } from "../routing/group.ts";
 import { Pace } from "../routing/pace.ts";
 import type { Origin } from "../routing/peer.ts";
 import type { TopicPattern } from "../topic.ts";
-import type { GroupJob } from "./group_jobs.ts";
+import { type GroupJob, JOB_BYTES } from "./group_jobs.ts";
 import { NumberedJobs } from "./numbered_jobs.ts";
 import type { GroupPeer } from "./group_peer.ts";
 import type { Groups } from "./groups.ts";
@@ -95,6 +95,7 @@ export class Memberships {
   #count = 0;
   #end = 0;
   #bytes = 0;
+  #gone = 0;
   /** How often its client has told of all. */
   #round = 0;
   /** Whether its client is connected, so that its members get jobs. */
@@ -116,6 +117,17 @@ export class Memberships {
   /** How much memory they take. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** The same with what is left of jobs that were given up while they have them. */
+  get keptBytes(): number {
+    return this.#bytes + JOB_BYTES * this.#gone;
+  }
+
+  /** One of their jobs was given up, or one that was is finished. */
+  keepsGone(change: 1 | -1): void {
+    this.#gone += change;
+    this.#groups.account.add(change * JOB_BYTES);
   }
 
   /**

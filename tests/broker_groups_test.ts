@@ -1,6 +1,8 @@
 /** Groups at a broker, with clients that speak the wire's own words. */
 import { assert, assertEquals } from "@std/assert";
+import { Account } from "../base/account.ts";
 import { Broker, type BrokerOptions } from "../broker.ts";
+import { JobRun } from "../broker/group_jobs.ts";
 import { FrameType, Reason } from "../protocol/frame.ts";
 import {
   decodeAck,
@@ -392,3 +394,45 @@ Deno.test("Broker counts calls apart from messages, and sends what was not taken
   await a.peer.send(FrameType.ACK, encodeAck(1, 0, 2));
   assertEquals(await a.goodbye(), Reason.PROTOCOL);
 });
+
+Deno.test("Broker keeps no bytes of what it has given up, and counts what is left for the member", async () => {
+  await using broker = await brokerOf({ limits: { queueBytes: 2 ** 22 }, memory: 2 ** 24 });
+  await using hoarder = await Worker.start(broker);
+  await using publisher = await Worker.start(broker);
+  for (let n = 1; n <= 40; n++) await hoarder.join(n);
+  for (let n = 1; n <= 40; n++) {
+    await publisher.publish(["job"], "x".repeat(1_000_000));
+    await hoarder.job();
+    await hoarder.peer.send(FrameType.ACK, encodeAck(0, 0, n));
+    const { memoryBytes } = broker.stats();
+    assert(memoryBytes < 1.1 * 2 ** 24, `${memoryBytes} bytes are kept`);
+  }
+  const { abandoned, unfinished } = broker.stats().jobs;
+  assert(abandoned >= 20, `${abandoned} were given up`);
+  assertEquals(unfinished, 40 - abandoned);
+  assertEquals((await publisher.refusal()).reason, Reason.ABANDONED);
+  await hoarder.finish(one(1, 40));
+  await publisher.publish(["job"], "next");
+  assertEquals((await hoarder.job()).text, "next", "who finishes them goes on");
+  await hoarder.finish(one(41));
+  await until(() => broker.stats().jobs.unfinished === 0);
+});
+
+Deno.test("JobRun lets go of its bytes with its last job, whoever still knows it", () => {
+  const account = new Account();
+  const share = { owner: {}, of: undefined, bytes: 0 };
+  const run = new JobRun(
+    new Uint8Array(1000),
+    2,
+    ITSELF,
+    { account, shareOf: () => share },
+    undefined,
+  );
+  run.release();
+  assertEquals([run.buffer.length, share.bytes > 1000], [1000, true]);
+  run.release();
+  assertEquals([run.buffer.length, share.bytes, account.bytes], [0, 0, 0]);
+});
+
+/** What the broker publishes itself. */
+const ITSELF = { withhold: () => () => {} };
