@@ -1,18 +1,19 @@
 /** Groups on one bus and at a client: what happens at the edges. */
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { Broker } from "../broker.ts";
-import { NetPubSub, PubSub } from "../mod.ts";
+import { type ConnectionLostError, NetPubSub, PubSub } from "../mod.ts";
+import { until } from "../tools/harness/until.ts";
 
-Deno.test("PubSub tells once of all that a loop had not begun when the last member leaves", () => {
+Deno.test("PubSub tells of all at once that a loop had not begun when the last member leaves", () => {
   const errors: string[] = [];
   const bus = new PubSub({ onError: (error) => errors.push((error as Error).message) });
   const gone = new AbortController();
   bus.subscribe("jobs", { group: "g", limit: 4, signal: gone.signal });
   for (let n = 0; n < 6; n++) bus.publish("jobs", { n });
   gone.abort();
-  assertEquals(errors, [
-    'Nobody gets 6 messages for a group of ["jobs"]: its last member has left',
-  ]);
+  const lost = (count: number) =>
+    `Nobody gets ${count} messages for a group of ["jobs"]: its last member has left`;
+  assertEquals(errors, [lost(2), lost(4)]);
 });
 
 Deno.test("NetPubSub gives its own broadcast to a group of a topic that ends in *local", async () => {
@@ -51,4 +52,42 @@ Deno.test("NetPubSub keeps no job that a loop holds beyond its limit when all ar
   await bus.flush();
   const { unfinished, waiting } = broker.stats().jobs;
   assertEquals([unfinished, waiting], got.length === 2 ? [0, 0] : [0, 1]);
+});
+
+Deno.test("PubSub gives a loop the next message of a group that was asked for before it got the last", async () => {
+  const bus = new PubSub();
+  const loop = bus.subscribe("jobs", { group: "g", limit: 1 })[Symbol.asyncIterator]();
+  const asked = [loop.next(), loop.next(), loop.next()];
+  for (let n = 0; n < 4; n++) bus.publish("jobs", { n });
+  const got = [];
+  for (const next of asked) got.push((await next).value?.message.n);
+  assertEquals(got, [0, 1, 2]);
+  const other: unknown[] = [];
+  bus.addSubscriber("jobs", (_topic, { n }) => other.push(n), { group: "g" });
+  await loop.return!();
+  assertEquals(other, [3], "nobody else has what it got");
+});
+
+Deno.test("NetPubSub tells that a member was not finished, not that delivered messages were undelivered", async () => {
+  await using broker = new Broker();
+  await broker.start();
+  const errors: unknown[] = [];
+  const bus = new NetPubSub(broker.address, broker.authkey, {
+    onError: (error) => errors.push(error),
+  });
+  const begun = Promise.withResolvers<void>();
+  bus.addSubscriber("jobs", () => {
+    begun.resolve();
+    return new Promise<void>(() => {});
+  }, { group: "g" });
+  await bus.connect();
+  bus.publish("jobs");
+  await begun.promise;
+  const gone = new AbortController();
+  const disconnected = bus.disconnect({ signal: gone.signal });
+  await until(() => bus.pending === 0, 2000).catch(() => {});
+  gone.abort(new Error("the test gives up"));
+  await assertRejects(() => disconnected, Error, "the test gives up");
+  assertEquals(errors.map((error) => (error as ConnectionLostError).undelivered), [0]);
+  assertMatch(String(errors[0]), /1 message of a group was not finished here/);
 });
