@@ -196,6 +196,8 @@ export class ClientSession implements SessionHandler, FrameSource, JobTeller {
 
   /** Waits until the members here have finished all that they had, and the broker has everything. */
   async rest(signal: AbortSignal): Promise<void> {
+    // First what was published: it must not count as undelivered when a member takes too long.
+    if (this.isBehind) await this.session.flush(signal);
     await this.jobs.idle(signal);
     await this.session.flush(signal);
     this.#isFlushed = true;
