@@ -277,8 +277,9 @@ export class Dispatcher {
   get #groupsHere(): LocalGroups {
     return this.#groups ??= new LocalGroups({
       register: (path, take) => {
+        const isLocal = isLocalPath(path);
         const shareOut = (topic: TopicPath, message: unknown) => {
-          if (!this.#isDecided) take(topic, message as object, NO_INFO);
+          if (!this.#isDecided || isLocal) take(topic, message as object, NO_INFO);
         };
         return this.#add(path, shareOut, { isGroup: true }, undefined)!;
       },
@@ -373,7 +374,7 @@ export class Dispatcher {
 
   /** A subscription, or group, without room that gets what is published to a path. */
   #fullFor(path: TopicPath, isDecided: boolean): Registration | undefined {
-    const gets = (one: Registration) => !(isDecided && one.isGroup);
+    const gets = ({ isGroup, path }: Registration) => !(isDecided && isGroup && !isLocalPath(path));
     if (path.length === 0) {
       return this.#full.values().find((one) => gets(one) && !isBrokerPath(one.path));
     }
