@@ -37,8 +37,8 @@ export interface MembersGroup {
   give(member: Member, job: LocalJob): void;
   /** A member has finished a job. */
   finish(member: Member, job: LocalJob): void;
-  /** A member gives a job back that it has not begun. */
-  giveBack(member: Member, job: LocalJob): void;
+  /** A member gives jobs back that it has not begun. */
+  giveBack(member: Member, jobs: readonly LocalJob[]): void;
   /** A member wants no more. */
   leave(member: Member): void;
   report(error: unknown, context: ErrorContext): void;
@@ -151,7 +151,7 @@ export abstract class Member {
   }
 
   protected giveBack(jobs: readonly LocalJob[]): void {
-    for (const job of jobs) this.group.giveBack(this, job);
+    this.group.giveBack(this, jobs);
   }
 
   /** The function, if it is one. */
@@ -202,6 +202,8 @@ export class LoopMember extends Member {
   #queued = new Fifo<{ readonly job: LocalJob; readonly delivery: Delivery<unknown> }>();
   /** What its consumer is busy with. */
   #current: LocalJob | undefined;
+  /** How many messages its consumer has asked for and not got. */
+  #asked = 0;
   #isEnded = false;
 
   /** Makes one that is not in the group yet; `name` is what its queue is called in errors. */
@@ -244,6 +246,11 @@ export class LoopMember extends Member {
 
   /** Its consumer asks for the next message, so it has finished the one before. */
   asks(): void {
+    this.#asked++;
+    this.#finishCurrent();
+  }
+
+  #finishCurrent(): void {
     const current = this.#current;
     this.#current = undefined;
     if (current !== undefined) this.finish(current);
@@ -251,14 +258,15 @@ export class LoopMember extends Member {
 
   /** Its consumer gets a message. */
   gets(): void {
-    this.asks(); // It may ask for several at a time.
+    this.#finishCurrent();
     this.#current = this.#queued.shift()?.job;
+    if (--this.#asked > 0) this.#finishCurrent(); // It has asked for the next one already.
   }
 
   /** Its consumer wants no more, and what it has not got goes to others. */
   quit(): void {
     this.group.leave(this);
-    this.asks();
+    this.#finishCurrent();
     const queued: LocalJob[] = [];
     for (let one = this.#queued.shift(); one !== undefined; one = this.#queued.shift()) {
       queued.push(one.job);
@@ -269,7 +277,9 @@ export class LoopMember extends Member {
 
   end(error?: unknown): void {
     this.group.leave(this);
-    if (error !== undefined) this.giveBack(this.unbegun(() => true));
+    // Without an error its consumer still gets what is in the queue; nothing more gets into that.
+    const all = () => true;
+    this.giveBack(error === undefined ? super.unbegun(all) : this.unbegun(all));
     this.#isEnded = true;
     this.queue.close(error === undefined ? {} : { error });
   }

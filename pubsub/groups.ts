@@ -139,13 +139,14 @@ class LocalGroup implements MembersGroup {
     this.#look();
   }
 
-  giveBack(member: Member, job: LocalJob): void {
-    if (job.giver !== undefined) {
-      job.giver.end(job.number, false);
-      this.#jobs.finish(member.seat, job);
-      return this.#look();
+  giveBack(member: Member, jobs: readonly LocalJob[]): void {
+    for (const job of jobs) {
+      if (job.giver === undefined) this.#jobs.giveBack(member.seat, job);
+      else {
+        job.giver.end(job.number, false);
+        this.#jobs.finish(member.seat, job);
+      }
     }
-    this.#jobs.giveBack(member.seat, job);
     this.#look();
     if (this.members.size === 0) this.#tellLost(this.#jobs.take().length);
   }
