@@ -28,7 +28,7 @@ import {
   topicOf,
   UnfinishedJobs,
 } from "./group_jobs.ts";
-import type { GroupsContext } from "./groups.ts";
+import type { GroupsContext, JobCounts } from "./groups.ts";
 import type { Membership } from "./memberships.ts";
 import type { GroupStats } from "./stats.ts";
 import type { GroupName, TellLost } from "./uplink.ts";
@@ -64,9 +64,7 @@ export class GroupPeer implements Peer {
   /** How many bytes are being handed over to other brokers. */
   #handing = 0;
   #hasHandedOut = false;
-  #redelivered = 0;
-  #abandoned = 0;
-  #refused = 0;
+  readonly #counts: JobCounts = { redelivered: 0, abandoned: 0, refused: 0 };
 
   /** Makes one without members; calls `onUnused` when nothing is left of it. */
   constructor(path: TopicPattern, name: string, context: GroupsContext, onUnused: () => void) {
@@ -101,10 +99,13 @@ export class GroupPeer implements Peer {
       waitingBytes: this.#waitingBytes,
       unfinished: this.#unfinished.size,
       oldest: oldest === undefined ? 0 : now - oldest.handedAt,
-      redelivered: this.#redelivered,
-      abandoned: this.#abandoned,
-      refused: this.#refused,
+      ...this.#counts,
     };
+  }
+
+  #count(what: keyof JobCounts): void {
+    this.#counts[what]++;
+    this.#context.counts[what]++;
   }
 
   /** Whether it has members here. */
@@ -234,7 +235,7 @@ export class GroupPeer implements Peer {
     this.#context.account.add(-frames.length);
     for (let at = 0; why !== undefined && at < frames.length;) {
       const end = frameEnd(frames, at);
-      this.#abandoned++;
+      this.#count("abandoned");
       tellLost("abandoned", topicOf(frames, at, end), `Nobody finishes it: ${why}`);
       at = end;
     }
@@ -321,7 +322,7 @@ export class GroupPeer implements Peer {
   lost(job: GroupJob): void {
     if (!job.isGone && ++job.lost === LOSSES_MAX) {
       this.#giveUp(job, "three members were lost that had it");
-    } else if (!job.isGone) this.#redelivered++;
+    } else if (!job.isGone) this.#count("redelivered");
     this.returned(job);
   }
 
@@ -408,13 +409,13 @@ export class GroupPeer implements Peer {
   }
 
   #refuse(job: GroupJob): void {
-    this.#refused++;
+    this.#count("refused");
     job.run.origin.tellLost?.("full", job.topic, `No member of ${this.#shown} is free`);
     job.run.release();
   }
 
   #abandon(job: GroupJob, why: string): void {
-    this.#abandoned++;
+    this.#count("abandoned");
     job.run.origin.tellLost?.(
       "abandoned",
       job.topic,

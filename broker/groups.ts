@@ -44,10 +44,15 @@ export interface Elsewhere {
   ): Promise<HandedOver>;
 }
 
+/** What became of messages otherwise than that the first member to get one has finished it. */
+export type JobCounts = Record<"redelivered" | "abandoned" | "refused", number>;
+
 /** What a group needs of all. */
 export interface GroupsContext extends GroupsOptions, JobKeeper {
   /** When the clock was looked at last. */
   readonly time: number;
+  /** What all groups have counted together, also those that are gone. */
+  readonly counts: JobCounts;
   /** Looks at the clock. */
   look(): void;
   /** Sends what was handed out. */
@@ -75,8 +80,7 @@ export class Groups implements GroupsContext {
   #unsent: Memberships[] = [];
   /** The groups that have members at other brokers, by the ids of these. */
   readonly #at = new Map<string, ReadonlySet<GroupPeer>>();
-  /** What groups have counted that are gone. */
-  readonly #gone = { redelivered: 0, abandoned: 0, refused: 0 };
+  readonly counts: JobCounts = { redelivered: 0, abandoned: 0, refused: 0 };
 
   /** Makes it without groups. */
   constructor(options: GroupsOptions) {
@@ -108,12 +112,7 @@ export class Groups implements GroupsContext {
 
   #forget(text: string, name: string): void {
     const groups = this.#groups.get(text)!;
-    const group = groups.get(name)!;
-    const { redelivered, abandoned, refused } = group.stats(0);
-    this.#gone.redelivered += redelivered;
-    this.#gone.abandoned += abandoned;
-    this.#gone.refused += refused;
-    group.end();
+    groups.get(name)!.end();
     groups.delete(name);
     if (groups.size === 0) this.#groups.delete(text);
   }
@@ -204,16 +203,13 @@ export class Groups implements GroupsContext {
 
   /** What is published about all groups together. */
   totals(): JobStats {
-    const sum = { groups: 0, members: 0, waiting: 0, unfinished: 0, oldest: 0, ...this.#gone };
+    const sum = { groups: 0, members: 0, waiting: 0, unfinished: 0, oldest: 0, ...this.counts };
     for (const group of this.stats()) {
       sum.groups++;
       sum.members += group.members;
       sum.waiting += group.waiting;
       sum.unfinished += group.unfinished;
       sum.oldest = Math.max(sum.oldest, group.oldest);
-      sum.redelivered += group.redelivered;
-      sum.abandoned += group.abandoned;
-      sum.refused += group.refused;
     }
     return sum;
   }
